@@ -1,0 +1,100 @@
+//! Wall-clock time that follows tokio's time, so that tests with a paused clock see hours pass
+//! without waiting. It may not ask the operating system for the time after it was created.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+/// A wall clock: where it started, plus the time tokio has seen since, plus what it was moved by.
+/// Clones show the same time.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    start: SystemTime,
+    created: Instant,
+    moved_nanos: Arc<AtomicU64>,
+}
+
+impl Clock {
+    /// A clock that shows `start` now.
+    #[must_use]
+    pub fn starting_at(start: SystemTime) -> Self {
+        Self {
+            start,
+            created: Instant::now(),
+            moved_nanos: Arc::default(),
+        }
+    }
+
+    /// A clock that shows the system's time now.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::starting_at(SystemTime::now())
+    }
+
+    /// The time it shows.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        let moved = Duration::from_nanos(self.moved_nanos.load(Ordering::Relaxed));
+        self.start + self.created.elapsed() + moved
+    }
+
+    /// Moves this clock and all its clones forward, without letting any timer fire.
+    pub fn advance(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.moved_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+}
+
+/// `time` as Svix writes it: RFC 3339 in UTC, with microseconds.
+#[must_use]
+pub fn rfc3339(time: SystemTime) -> String {
+    // The HTTP date has every field already, at fixed places: `Sun, 06 Nov 1994 08:49:37 GMT`.
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let date = httpdate::fmt_http_date(time);
+    let month = MONTHS.find(&date[8..11]).map_or(0, |at| at / 3 + 1);
+    let micros = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_micros());
+    let (year, day, clock) = (&date[12..16], &date[5..7], &date[17..25]);
+    format!("{year}-{month:02}-{day}T{clock}.{micros:06}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Duration = Duration::from_secs(784_111_777);
+
+    #[tokio::test(start_paused = true)]
+    async fn follows_tokios_time() {
+        let clock = Clock::starting_at(SystemTime::UNIX_EPOCH + START);
+        tokio::time::sleep(Duration::from_secs(90)).await;
+
+        let passed = clock.now().duration_since(SystemTime::UNIX_EPOCH + START);
+        assert_eq!(passed.expect("forward").as_secs(), 90);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn moves_all_its_clones() {
+        let clock = Clock::starting_at(SystemTime::UNIX_EPOCH);
+        let clone = clock.clone();
+        clock.advance(Duration::from_hours(12));
+        clone.advance(Duration::from_hours(12));
+
+        assert_eq!(
+            clock.now(),
+            SystemTime::UNIX_EPOCH + Duration::from_hours(24)
+        );
+        assert_eq!(clone.now(), clock.now());
+    }
+
+    #[test]
+    fn writes_rfc_3339() {
+        let time = SystemTime::UNIX_EPOCH + START + Duration::from_micros(1_500);
+        assert_eq!(rfc3339(time), "1994-11-06T08:49:37.001500Z");
+        let leap = SystemTime::UNIX_EPOCH + Duration::from_hours(474_768);
+        assert_eq!(rfc3339(leap), "2024-02-29T00:00:00.000000Z");
+    }
+}

@@ -1,0 +1,54 @@
+//! The routes under `/_fake/`, for people with curl and for scripts. They need no token, are not
+//! recorded and meet no faults.
+
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::FakeSvix;
+use super::fault::Fault;
+use super::refusal::Refusal;
+use super::reply::{self, Reply};
+use super::request::ReceivedRequest;
+
+/// Whether a path belongs here.
+pub(super) fn is_helper(path: &str) -> bool {
+    path.starts_with("/_fake/")
+}
+
+/// Answers a request to such a path.
+pub(super) fn answer(fake: &FakeSvix, request: &ReceivedRequest) -> Reply {
+    let path = request.path.trim_end_matches('/');
+    match (path, &request.method) {
+        ("/_fake/messages", &Method::GET) => reply::json(StatusCode::OK, &fake.messages()),
+        ("/_fake/faults", &Method::POST) => match parse_faults(&request.body) {
+            Ok(faults) => {
+                fake.script(faults);
+                queued(fake)
+            }
+            Err(error) => {
+                let detail = error.to_string();
+                reply::error(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fault", &detail)
+            }
+        },
+        ("/_fake/faults", &Method::DELETE) => {
+            fake.clear_faults();
+            queued(fake)
+        }
+        _ => Refusal::NoRoute.reply(),
+    }
+}
+
+fn queued(fake: &FakeSvix) -> Reply {
+    reply::json(StatusCode::OK, &json!({ "queued": fake.queued_faults() }))
+}
+
+/// One fault or a list of them.
+fn parse_faults(body: &[u8]) -> serde_json::Result<Vec<Fault>> {
+    let value: serde_json::Value = serde_json::from_slice(body)?;
+    if value.is_array() {
+        Vec::deserialize(value)
+    } else {
+        Fault::deserialize(value).map(|fault| vec![fault])
+    }
+}

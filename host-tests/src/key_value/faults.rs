@@ -1,0 +1,177 @@
+//! What can go wrong between a guest and its store, on demand, and how often it was called.
+
+use std::collections::VecDeque;
+use std::future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time;
+
+use super::{Error, Result};
+
+/// What a guest asks of its store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "named as the calls are")]
+pub enum Op {
+    Open,
+    Get,
+    Set,
+    Delete,
+    Exists,
+    Keys,
+    Increment,
+    GetMany,
+    SetMany,
+    DeleteMany,
+    Swap,
+}
+
+/// The number of variants of [`Op`].
+const OPS: usize = Op::Swap as usize + 1;
+
+/// The faults to come and the calls so far; a clone is the same.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: Mutex<State>,
+    called: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ops: [Plan; OPS],
+    /// For the next `set` or `set-many`, whichever comes first.
+    sets: VecDeque<Fault>,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    next: VecDeque<Fault>,
+    fail_always: bool,
+    delay: Duration,
+    calls: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Fail,
+    Hang,
+    Lose,
+    DoThenFail,
+    DoThenHang,
+}
+
+impl Faults {
+    /// The next `n` calls of `op` fail and do nothing.
+    pub fn fail_next(&self, op: Op, n: usize) {
+        self.state().ops[op as usize]
+            .next
+            .extend(vec![Fault::Fail; n]);
+    }
+
+    /// Every call of `op` fails until [`Faults::clear`].
+    pub fn fail_always(&self, op: Op) {
+        self.state().ops[op as usize].fail_always = true;
+    }
+
+    /// The next call of `op` does nothing and never answers.
+    pub fn hang_next(&self, op: Op) {
+        self.state().ops[op as usize].next.push_back(Fault::Hang);
+    }
+
+    /// The next `set` or `set-many` answers ok without having written.
+    pub fn lose_next_set(&self) {
+        self.state().sets.push_back(Fault::Lose);
+    }
+
+    /// The next `set` or `set-many` writes and then says that it failed.
+    pub fn write_then_fail_next_set(&self) {
+        self.state().sets.push_back(Fault::DoThenFail);
+    }
+
+    /// The next `set` or `set-many` writes and never answers.
+    pub fn write_then_hang_next_set(&self) {
+        self.state().sets.push_back(Fault::DoThenHang);
+    }
+
+    /// Every call of `op` takes this long before it begins.
+    pub fn delay(&self, op: Op, delay: Duration) {
+        self.state().ops[op as usize].delay = delay;
+    }
+
+    /// No more faults; the counters stay, and what hangs goes on hanging.
+    pub fn clear(&self) {
+        let mut state = self.state();
+        state.sets.clear();
+        for plan in &mut state.ops {
+            *plan = Plan {
+                calls: plan.calls,
+                ..Plan::default()
+            };
+        }
+    }
+
+    /// How often the guest has called `op` so far, with or without a fault.
+    #[must_use]
+    pub fn count(&self, op: Op) -> usize {
+        self.state().ops[op as usize].calls
+    }
+
+    /// Waits until the guest has called `op` for the `n`th time.
+    pub async fn called(&self, op: Op, n: usize) {
+        loop {
+            let mut called = Box::pin(self.0.called.notified());
+            called.as_mut().enable();
+            if self.count(op) >= n {
+                return;
+            }
+            called.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, op: Op) -> (Duration, Option<Fault>) {
+        let mut state = self.state();
+        let set = matches!(op, Op::Set | Op::SetMany)
+            .then(|| state.sets.pop_front())
+            .flatten();
+        let plan = &mut state.ops[op as usize];
+        plan.calls += 1;
+        let fault = set.or_else(|| plan.next.pop_front());
+        let fault = fault.or_else(|| plan.fail_always.then_some(Fault::Fail));
+        self.0.called.notify_waiters();
+        (plan.delay, fault)
+    }
+
+    pub(super) async fn around<T: Default>(
+        &self,
+        op: Op,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let (delay, fault) = self.begin(op);
+        if !delay.is_zero() {
+            time::sleep(delay).await;
+        }
+        match fault {
+            None => call.await,
+            Some(Fault::Fail) => Err(injected()),
+            Some(Fault::Hang) => future::pending().await,
+            Some(Fault::Lose) => Ok(T::default()),
+            Some(Fault::DoThenFail) => call.await.and_then(|_| Err(injected())),
+            Some(Fault::DoThenHang) => {
+                call.await?;
+                future::pending().await
+            }
+        }
+    }
+}
+
+fn injected() -> Error {
+    Error("injected fault".to_owned())
+}

@@ -1,0 +1,65 @@
+//! The store that is lost with the process. It answers at once and never fails.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Result, Write, increment};
+
+type Stores = HashMap<String, BTreeMap<String, Vec<u8>>>;
+
+/// A store in memory; a clone is the same store.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Arc<Mutex<Stores>>);
+
+impl Memory {
+    fn stores(&self) -> MutexGuard<'_, Stores> {
+        // Nothing below panics half-way through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value under `key`.
+    pub(super) fn get(&self, store: &str, key: &str) -> Option<Vec<u8>> {
+        self.stores().get(store)?.get(key).cloned()
+    }
+
+    /// All keys.
+    pub(super) fn keys(&self, store: &str) -> Vec<String> {
+        let stores = self.stores();
+        stores
+            .get(store)
+            .map(|pairs| pairs.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Changes the store.
+    pub(super) fn write(&self, store: &str, write: Write) -> Result<i64> {
+        let mut stores = self.stores();
+        let pairs = stores.entry(store.to_owned()).or_default();
+        match write {
+            Write::Set(new) => pairs.extend(new),
+            Write::Delete(keys) => {
+                for key in keys {
+                    pairs.remove(&key);
+                }
+            }
+            Write::Increment { key, delta } => {
+                let sum = increment(pairs.get(&key).map(Vec::as_slice), delta)?;
+                pairs.insert(key, sum.to_le_bytes().to_vec());
+                return Ok(sum);
+            }
+            Write::Swap {
+                key,
+                expected,
+                value,
+            } => {
+                if expected.is_some() && pairs.get(&key) != expected.as_ref() {
+                    return Ok(0);
+                }
+                pairs.insert(key, value);
+                return Ok(1);
+            }
+        }
+        Ok(0)
+    }
+}

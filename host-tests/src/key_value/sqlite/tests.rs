@@ -1,0 +1,135 @@
+//! What holds for files only; `key_value` tests what holds for every store.
+
+use futures::FutureExt;
+use futures::future::join_all;
+
+use rusqlite::params;
+
+use super::*;
+
+fn open(directory: &tempfile::TempDir) -> Sqlite {
+    Sqlite::open(&directory.path().join("store.db")).unwrap()
+}
+
+fn set(key: &str) -> Write {
+    Write::Set(vec![(key.to_owned(), b"value".to_vec())])
+}
+
+#[tokio::test]
+async fn concurrent_writes_share_their_commits() {
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite = open(&directory);
+    let keys: Vec<String> = (0..100).map(|n| format!("key {n}")).collect();
+    // The writer can't begin before all of them wait.
+    let held = sqlite.writer.connection();
+    let mut writes: Vec<_> = keys
+        .iter()
+        .map(|key| Box::pin(sqlite.write("a", set(key))))
+        .collect();
+    for write in &mut writes {
+        assert!(write.now_or_never().is_none());
+    }
+    drop(held);
+    assert!(join_all(writes).await.iter().all(Result::is_ok));
+    assert_eq!(sqlite.keys("a").await.unwrap().len(), 100);
+    // The first may have been taken alone.
+    assert!(sqlite.commits() <= 2, "{} commits", sqlite.commits());
+}
+
+#[tokio::test]
+async fn a_failing_write_does_not_fail_those_that_share_its_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite = open(&directory);
+    sqlite.write("a", set("text")).await.unwrap();
+    let wrong = Write::Increment {
+        key: "text".to_owned(),
+        delta: 1,
+    };
+    let held = sqlite.writer.connection();
+    let mut writes = [set("k1"), wrong, set("k2")].map(|write| Box::pin(sqlite.write("a", write)));
+    for write in &mut writes {
+        assert!(write.now_or_never().is_none());
+    }
+    drop(held);
+    let results = join_all(writes).await;
+    assert!(
+        results[0].is_ok() && results[1].is_err() && results[2].is_ok(),
+        "{results:?}"
+    );
+    assert!(sqlite.exists("a", "k1").await.unwrap() && sqlite.exists("a", "k2").await.unwrap());
+}
+
+#[tokio::test]
+async fn records_outlive_the_process() {
+    let directory = tempfile::tempdir().unwrap();
+    open(&directory).write("a", set("k")).await.unwrap();
+    assert!(open(&directory).exists("a", "k").await.unwrap());
+}
+
+#[tokio::test]
+async fn the_file_is_spins() {
+    let directory = tempfile::tempdir().unwrap();
+    let spin = Connection::open(directory.path().join("store.db")).unwrap();
+    spin.execute(SCHEMA, []).unwrap();
+    spin.execute(writer::SET, params!["default", "k", b"spin".as_slice()])
+        .unwrap();
+    let sqlite = open(&directory);
+    assert_eq!(sqlite.get("default", "k").await.unwrap().unwrap(), b"spin");
+    sqlite.write("default", set("ours")).await.unwrap();
+    let ours: Vec<u8> = spin
+        .query_row(GET, ["default", "ours"], |row| row.get(0))
+        .unwrap();
+    assert_eq!(ours, b"value");
+}
+
+#[tokio::test]
+async fn a_full_store_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite = open(&directory);
+    sqlite
+        .writer
+        .connection()
+        .pragma_update(None, "max_page_count", 1)
+        .unwrap();
+    let big = Write::Set(vec![("big".to_owned(), vec![0; 1 << 20])]);
+    let error = sqlite.write("a", big).await.unwrap_err();
+    assert!(error.0.contains("full"), "{error}");
+}
+
+#[tokio::test]
+async fn a_locked_store_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite = open(&directory);
+    sqlite
+        .writer
+        .connection()
+        .busy_timeout(Duration::ZERO)
+        .unwrap();
+    let other = Connection::open(sqlite.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = sqlite.write("a", set("k")).await.unwrap_err();
+    assert!(error.0.contains("locked"), "{error}");
+    assert!(!sqlite.exists("a", "k").await.unwrap(), "reading goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_paused_timeout_overtakes_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite = open(&directory);
+    let write = sqlite.write("a", set("k"));
+    tokio::time::timeout(Duration::from_millis(1), write)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[test]
+fn a_runtime_that_ends_does_not_stop_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite = open(&directory);
+    sqlite.writer.lose_a_run();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(sqlite.write("a", set("k"))).unwrap();
+}

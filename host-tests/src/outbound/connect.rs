@@ -1,0 +1,243 @@
+//! Connections to the outside: TCP without Nagle's delay, TLS where the scheme asks for it; or,
+//! in tests, whatever a function returns.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::connect::{Connected, Connection as ConnectionInfo};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time;
+use tower_service::Service;
+use wasmtime_wasi_http::Error;
+
+tokio::task_local! {
+    /// The request's own timeout for connecting, which hyper's client can't pass on. A request
+    /// that gets a connection from the pool doesn't need it.
+    static CONNECT_TIMEOUT: Duration;
+}
+
+/// Sends a request; connecting for it may take as long as `timeout`.
+pub(super) async fn within<T>(timeout: Duration, request: impl Future<Output = T>) -> T {
+    CONNECT_TIMEOUT.scope(timeout, request).await
+}
+
+/// Opens connections for the pool.
+#[derive(Clone)]
+pub struct Connector(Arc<dyn Fn(Uri) -> Connecting + Send + Sync>);
+
+type Connecting = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send>>;
+
+impl Connector {
+    /// To the network.
+    #[must_use]
+    pub fn network() -> Self {
+        let https = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(Tcp);
+        Self(Arc::new(move |uri| {
+            let connecting = https.clone().call(uri);
+            Box::pin(async move {
+                match connecting.await {
+                    Ok(connection) => Ok(Connection(Box::new(connection))),
+                    // Ours if TCP failed, and otherwise from the TLS handshake.
+                    Err(error) => Err(error.downcast().map_or(Failure::Tls, |failure| *failure)),
+                }
+            })
+        }))
+    }
+
+    /// To wherever `connect` leads, one end of a `tokio::io::duplex` for example. The URI is that
+    /// of the request.
+    pub fn new<F, C, I>(connect: F) -> Self
+    where
+        F: Fn(Uri) -> C + Send + Sync + 'static,
+        C: Future<Output = io::Result<I>> + Send + 'static,
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        Self(Arc::new(move |uri| {
+            let connecting = connect(uri);
+            Box::pin(async move {
+                let io = connecting.await.map_err(|error| Failure::from(&error))?;
+                Ok(Connection(Box::new(TokioIo::new(io))))
+            })
+        }))
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Connection;
+    type Error = Failure;
+    type Future = Connecting;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Connecting {
+        // Read here, where the request asks: the pool may go on connecting without it.
+        let timeout = CONNECT_TIMEOUT.try_get().unwrap_or(super::DEFAULT_TIMEOUT);
+        let connecting = time::timeout(timeout, self.0(uri));
+        Box::pin(async move { connecting.await.unwrap_or(Err(Failure::TimedOut)) })
+    }
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Failure {
+    /// The name has no address.
+    Dns,
+    /// Nobody listens there.
+    Refused,
+    /// No way leads there.
+    Unreachable,
+    /// It took too long.
+    TimedOut,
+    /// The handshake failed.
+    Tls,
+    /// Anything else that ended the connection before it began.
+    Terminated,
+}
+
+impl From<&Failure> for Error {
+    fn from(failure: &Failure) -> Self {
+        match failure {
+            Failure::Dns => Self::DnsError {
+                rcode: Some("address not available".to_owned()),
+                info_code: Some(0),
+            },
+            Failure::Refused => Self::ConnectionRefused,
+            Failure::Unreachable => Self::DestinationIpUnroutable,
+            Failure::TimedOut => Self::ConnectionTimeout,
+            Failure::Tls => Self::TlsProtocolError,
+            Failure::Terminated => Self::ConnectionTerminated,
+        }
+    }
+}
+
+impl From<&io::Error> for Failure {
+    fn from(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::AddrNotAvailable => Self::Dns,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Self::Terminated,
+            _ => Self::Refused,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dns => "the name has no address",
+            Self::Refused => "connection refused",
+            Self::Unreachable => "destination unreachable",
+            Self::TimedOut => "connecting timed out",
+            Self::Tls => "the TLS handshake failed",
+            Self::Terminated => "the connection was terminated",
+        })
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// TCP below TLS or by itself.
+#[derive(Clone)]
+struct Tcp;
+
+impl Service<Uri> for Tcp {
+    type Response = TokioIo<TcpStream>;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<TcpStream>, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        Box::pin(async move {
+            let host = uri.host().unwrap_or_default();
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            let default_port = if uri.scheme_str() == Some("https") {
+                443
+            } else {
+                80
+            };
+            let port = uri.port_u16().unwrap_or(default_port);
+            let addresses = lookup_host((host, port)).await.map_err(|_| Failure::Dns)?;
+            let addresses: Vec<SocketAddr> = addresses.collect();
+            let connect = async {
+                let stream = TcpStream::connect(&*addresses).await?;
+                stream.set_nodelay(true)?;
+                Ok(TokioIo::new(stream))
+            };
+            connect.await.map_err(|error| Failure::from(&error))
+        })
+    }
+}
+
+/// A connection of any kind.
+pub struct Connection(Box<dyn Io>);
+
+trait Io: Read + Write + Send + Unpin {}
+
+impl<T: Read + Write + Send + Unpin> Io for T {}
+
+impl ConnectionInfo for Connection {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Write for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    // These two let head and body leave in one segment.
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+}

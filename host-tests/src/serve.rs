@@ -1,0 +1,317 @@
+//! What the binary `serve` does: read the manifest, start everything, say where, serve, end. The
+//! parts know nothing of each other but what is passed here.
+
+use std::env;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time;
+
+use crate::clock::Clock;
+use crate::component::Program;
+use crate::fake_svix::FakeSvix;
+use crate::key_value::Location;
+use crate::manifest::Manifest;
+use crate::output::Output;
+use crate::server::Host;
+use crate::variables;
+use crate::worker::Reuse;
+
+/// The token that the fake Svix accepts.
+const FAKE_TOKEN: &str = "testsk_fake.eu";
+
+/// How long instances have to vanish at the end.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// The status of a process that a second Ctrl-C has ended.
+const INTERRUPTED: i32 = 130;
+
+/// Serves a Spin application's HTTP component on this machine, as `spin up` does.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "serve")]
+pub struct Options {
+    /// The application's manifest
+    #[arg(long, value_name = "FILE", default_value = "spin.toml")]
+    pub from: PathBuf,
+
+    /// Where to serve it
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
+    pub listen: SocketAddr,
+
+    /// Where its records are: sqlite:PATH or memory
+    /// [default: sqlite:.spin/sqlite_key_value.db beside the manifest]
+    #[arg(long, value_name = "STORE")]
+    pub key_value: Option<Location>,
+
+    /// A variable's value, before that of `SPIN_VARIABLE_NAME`
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = parse_variable)]
+    pub variables: Vec<Variable>,
+
+    /// Starts a fake Svix there, and lets the component use it
+    #[arg(long, value_name = "ADDR")]
+    pub fake_svix: Option<SocketAddr>,
+
+    /// How many requests one instance takes in all
+    #[arg(long, value_name = "N", default_value_t = Reuse::default().max_requests)]
+    pub max_instance_reuse_count: usize,
+
+    /// How many requests one instance takes at once
+    #[arg(long, value_name = "N", default_value_t = Reuse::default().max_concurrent)]
+    pub max_instance_concurrent_reuse_count: usize,
+}
+
+/// A variable from the command line. Its value may be a secret, so it is not printed.
+#[derive(Clone)]
+pub struct Variable {
+    name: String,
+    value: String,
+}
+
+impl std::fmt::Debug for Variable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Variable").field(&self.name).finish()
+    }
+}
+
+impl Options {
+    /// A variable's value from the command line or the environment.
+    fn given(&self, name: &str) -> Option<String> {
+        let mut given = self.variables.iter().rev();
+        given
+            .find(|variable| variable.name == name)
+            .map(|variable| variable.value.clone())
+            .or_else(|| variables::from_environment(name))
+    }
+
+    /// A variable's value, which is `value` from now on if none was given.
+    fn given_or(&mut self, name: &str, value: &str) -> String {
+        self.given(name).unwrap_or_else(|| {
+            self.variables.push(Variable {
+                name: name.to_owned(),
+                value: value.to_owned(),
+            });
+            value.to_owned()
+        })
+    }
+
+    /// Like Spin, does not begin without the variables that the manifest requires.
+    fn check_required(&self, manifest: &Manifest) -> Result<()> {
+        for (name, declaration) in &manifest.variables {
+            ensure!(
+                !declaration.required || self.given(name).is_some(),
+                "the variable {name} is required: set SPIN_VARIABLE_{}, or use --variable {name}=…",
+                name.to_uppercase()
+            );
+        }
+        Ok(())
+    }
+}
+
+fn parse_variable(text: &str) -> Result<Variable, &'static str> {
+    let (name, value) = text.split_once('=').ok_or("it must be NAME=VALUE")?;
+    Ok(Variable {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    })
+}
+
+/// Serves until Ctrl-C or SIGTERM; an error is why it could not begin.
+pub async fn run(mut options: Options) -> Result<()> {
+    let start = Instant::now();
+    let manifest = Manifest::read(&options.from)?;
+    let program = Program::load(&manifest)?;
+    let key_value = match &options.key_value {
+        Some(location) => location.open()?,
+        None => Location::Sqlite(default_store(&options.from)).open()?,
+    };
+    let records = key_value.to_string();
+    let reuse = Reuse {
+        max_requests: options.max_instance_reuse_count,
+        max_concurrent: options.max_instance_concurrent_reuse_count,
+        ..Reuse::default()
+    };
+    let mut fake_address = None;
+    if let Some(address) = options.fake_svix {
+        let listener = bind(address, "--fake-svix").await?;
+        let address = listener.local_addr()?;
+        let token = options.given_or("svix_token", FAKE_TOKEN);
+        options.given_or("svix_url", &format!("http://{address}"));
+        tokio::spawn(FakeSvix::new(&token, Clock::system()).listen(listener));
+        fake_address = Some(address);
+    }
+    options.check_required(&manifest)?;
+    let mut host = Host::builder(&program, &manifest)
+        .environment()
+        .key_value(key_value)
+        .output(Output::inherited())
+        .reuse(reuse);
+    for Variable { name, value } in options.variables {
+        host = host.variable(name, value);
+    }
+    let host = host.build()?;
+    host.try_instance()
+        .await
+        .context("can't start the component")?;
+    let mut signals = Signals::new()?;
+    let listener = bind(options.listen, "--listen").await?;
+    let address = listener.local_addr()?;
+    say(&format!(
+        "{}: listening on http://{address} after {} ms",
+        manifest.name,
+        start.elapsed().as_millis()
+    ));
+    say(&format!("  records: {records}"));
+    if let Some(fake) = fake_address {
+        say(&introduction(address, fake));
+    }
+
+    let all_ended = host
+        .listen(listener, async {
+            signals.next().await;
+            say("stopping: requests in flight may end; Ctrl-C again to stop at once");
+            // Impatience is not to wait for the requests.
+            tokio::spawn(async move {
+                signals.next().await;
+                process::exit(INTERRUPTED)
+            });
+        })
+        .await;
+    if !all_ended {
+        say("stopped before all requests had ended");
+    }
+    // Otherwise the runtime ends them, which looks like a failure of theirs. One that is busy
+    // forever is left to the end of the process.
+    drop(time::timeout(LAST_WAIT, host.drop_instances()).await);
+    Ok(())
+}
+
+fn default_store(manifest: &Path) -> PathBuf {
+    let directory = manifest.parent().unwrap_or(Path::new(""));
+    directory.join(".spin").join("sqlite_key_value.db")
+}
+
+async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("can't listen on {address} ({option})"))
+}
+
+/// What to try first.
+fn introduction(relay: SocketAddr, fake: SocketAddr) -> String {
+    let sample = sample();
+    format!(
+        "  fake Svix: http://{fake} (its messages are gone when this stops)
+
+Relay an event, then see what arrived:
+
+  curl -i http://{relay}/notifications -H 'content-type: application/json' --data-binary {sample}
+  curl http://{fake}/_fake/messages
+"
+    )
+}
+
+/// A sample event as an argument of curl: the file if this is a checkout, otherwise inline.
+fn sample() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/user.created.json");
+    if !file.is_file() {
+        let time = crate::clock::rfc3339(SystemTime::now());
+        return format!(
+            r#"'{{"object":"event","id":"evt_sample","type":"user.created","project":"dev","source":"https://example.com/users","specversion":"1.0","datacontenttype":"application/json","time":"{time}","version":"2023-01-30","data":{{"object":"user","id":"usr_sample"}}}}'"#
+        );
+    }
+    let here = env::current_dir().ok();
+    let short = here.and_then(|here| file.strip_prefix(here).ok());
+    format!("@{}", short.unwrap_or(&file).display())
+}
+
+fn say(line: &str) {
+    // Whoever closed our stderr doesn't want to know.
+    drop(writeln!(io::stderr(), "{line}"));
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(arguments: &[&str]) -> Result<Options, clap::Error> {
+        Options::try_parse_from([&["serve"], arguments].concat())
+    }
+
+    #[test]
+    fn the_defaults_are_spins() {
+        let options = options(&[]).unwrap();
+        assert_eq!(options.from, Path::new("spin.toml"));
+        assert_eq!(options.listen, "127.0.0.1:3000".parse().unwrap());
+        assert_eq!(
+            default_store(&options.from),
+            Path::new(".spin/sqlite_key_value.db")
+        );
+        assert_eq!(options.max_instance_reuse_count, 128);
+        assert_eq!(options.max_instance_concurrent_reuse_count, 16);
+    }
+
+    #[test]
+    fn variables_are_names_and_values_which_are_not_shown() {
+        let options = options(&["--variable", "a=1", "--variable", "a=b=c"]).unwrap();
+        assert_eq!(options.given("a").unwrap(), "b=c");
+        let shown = format!("{options:?}");
+        assert!(shown.contains("\"a\"") && !shown.contains("b=c"), "{shown}");
+    }
+
+    #[test]
+    fn wrong_options_are_refused() {
+        for wrong in [
+            ["--variable", "name"],
+            ["--key-value", "redis://localhost"],
+            ["--listen", "3000"],
+        ] {
+            options(&wrong).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn the_introduction_can_be_pasted() {
+        let addresses = ["127.0.0.1:3000", "127.0.0.1:9071"].map(|text| text.parse().unwrap());
+        let text = introduction(addresses[0], addresses[1]);
+        let commands: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("  curl"))
+            .collect();
+        assert!(
+            commands[0].contains("http://127.0.0.1:3000/notifications"),
+            "{text}"
+        );
+        assert!(
+            commands[1].contains("http://127.0.0.1:9071/_fake/messages"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,12 @@
+//! Tests of the real component, in the real host, against the fake Svix: over in-memory pipes and
+//! in simulated time, except for `process`, which starts `serve` as its users do.
+
+mod answers;
+mod beside;
+mod faults;
+mod forms;
+mod host;
+mod once;
+mod process;
+mod retries;
+mod support;

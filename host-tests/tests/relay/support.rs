@@ -1,0 +1,387 @@
+//! A world for one test: the relay in its host, a fake Svix, a store, and a clock. Whatever waits,
+//! waits in simulated time.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+use std::{env, fs};
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use host_tests::clock::Clock;
+use host_tests::component::Program;
+use host_tests::fake_svix::{FakeSvix, StoredMessage};
+use host_tests::key_value::{Faults, KeyValue};
+use host_tests::manifest::Manifest;
+use host_tests::outbound::Connector;
+use host_tests::server::Host;
+use host_tests::worker::Reuse;
+
+/// When every test begins: 2026-11-23T14:12:42Z.
+const START: Duration = Duration::from_secs(1_795_443_162);
+
+/// The label of the component's store.
+const STORE: &str = "default";
+
+/// The token that the fake Svix knows.
+pub const TOKEN: &str = "testsk_fake";
+
+pub struct World {
+    host: Host,
+    pub svix: FakeSvix,
+    pub clock: Clock,
+    pub store: KeyValue,
+    pub faults: Faults,
+}
+
+/// What may differ from one world to another.
+pub struct Setup {
+    pub variables: BTreeMap<&'static str, &'static str>,
+    /// The text of `spin.toml`.
+    pub manifest: String,
+    pub reuse: Reuse,
+}
+
+impl Setup {
+    pub fn new() -> Self {
+        Self {
+            variables: [("svix_token", TOKEN), ("svix_url", "http://svix.test")].into(),
+            manifest: fs::read_to_string(root().join("spin.toml")).expect("spin.toml"),
+            reuse: Reuse::default(),
+        }
+    }
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::build(&Setup::new())
+    }
+
+    /// A world where these variables have another value.
+    pub fn with(variables: &[(&'static str, &'static str)]) -> Self {
+        let mut setup = Setup::new();
+        setup.variables.extend(variables.iter().copied());
+        Self::build(&setup)
+    }
+
+    pub fn build(setup: &Setup) -> Self {
+        let clock = Clock::starting_at(SystemTime::UNIX_EPOCH + START);
+        let svix = FakeSvix::new(TOKEN, clock.clone());
+        let store = KeyValue::memory();
+        let faults = Faults::default();
+        let manifest = Manifest::parse(&setup.manifest, &root()).expect("a valid manifest");
+        let served = svix.clone();
+        let mut host = Host::builder(&program().0, &manifest)
+            .key_value(store.clone())
+            .faults(faults.clone())
+            .clock(clock.clone())
+            .seed(1)
+            .reuse(setup.reuse)
+            .connector(Connector::new(move |_| {
+                let (ours, theirs) = tokio::io::duplex(64 * 1024);
+                let svix = served.clone();
+                tokio::spawn(async move { svix.serve_connection(theirs).await });
+                async { Ok(ours) }
+            }));
+        for (name, value) in &setup.variables {
+            host = host.variable(*name, *value);
+        }
+        Self {
+            host: host.build().expect("a host"),
+            svix,
+            clock,
+            store,
+            faults,
+        }
+    }
+
+    pub async fn post(&self, body: &str) -> Reply {
+        self.post_bytes(body.as_bytes()).await
+    }
+
+    pub async fn post_bytes(&self, body: &[u8]) -> Reply {
+        let body = full(Bytes::copy_from_slice(body));
+        self.send(notification(body)).await.expect("a reply")
+    }
+
+    /// Posts without saying how much is to come.
+    pub async fn post_chunked(&self, body: &str) -> Reply {
+        let chunks: Vec<_> = body
+            .as_bytes()
+            .chunks(1_000)
+            .map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk))))
+            .collect();
+        let body = StreamBody::new(futures::stream::iter(chunks));
+        self.send(notification(body.boxed_unsync()))
+            .await
+            .expect("a reply")
+    }
+
+    /// Posts, and breaks off the connection instead of ending the body.
+    pub async fn post_cut_off(&self, body: &str) -> Option<Reply> {
+        let chunks = [
+            Ok(Frame::data(Bytes::copy_from_slice(body.as_bytes()))),
+            Err("cut off".into()),
+        ];
+        let body = StreamBody::new(futures::stream::iter(chunks));
+        let reply = self.send(notification(body.boxed_unsync())).await;
+        // Long enough for whatever the relay still does with it.
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        reply
+    }
+
+    /// Posts, and lets the process die as soon as `when` holds; the status of the reply, if any.
+    pub async fn post_and_crash_when(
+        &self,
+        body: &str,
+        when: impl Fn(&Self) -> bool,
+    ) -> Option<u16> {
+        let crash = async {
+            while !when(self) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            self.crash().await;
+        };
+        let body = full(Bytes::copy_from_slice(body.as_bytes()));
+        let (reply, ()) = tokio::join!(self.send(notification(body)), crash);
+        reply.map(|reply| reply.status)
+    }
+
+    /// The process dies; its store remains.
+    pub async fn crash(&self) {
+        self.host.drop_instances().await;
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.request("GET", path, &[], "").await
+    }
+
+    pub async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = full(Bytes::copy_from_slice(body.as_bytes()));
+        let request = request.body(body).expect("a valid request");
+        self.send(request).await.expect("a reply")
+    }
+
+    /// Sends one request over a connection of its own; `None` if the connection breaks.
+    async fn send(&self, request: Request<Body>) -> Option<Reply> {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let host = self.host.clone();
+        tokio::spawn(async move { host.serve_connection(theirs).await });
+        send(ours, request).await
+    }
+
+    /// How long something took, in simulated time.
+    pub async fn timed<T>(&self, work: impl Future<Output = T>) -> (T, Duration) {
+        let start = tokio::time::Instant::now();
+        let output = work.await;
+        (output, start.elapsed())
+    }
+
+    /// The one message that Svix holds.
+    #[track_caller]
+    pub fn only_message(&self) -> StoredMessage {
+        let mut messages = self.svix.messages();
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        messages.remove(0)
+    }
+
+    /// The one message of an event.
+    #[track_caller]
+    pub fn message(&self, event_id: &str) -> StoredMessage {
+        let mut messages = self.svix.messages();
+        messages.retain(|message| message.event_id.as_deref() == Some(event_id));
+        assert_eq!(messages.len(), 1, "of {event_id}: {messages:?}");
+        messages.remove(0)
+    }
+
+    /// Neither Svix nor the store has heard of anything.
+    #[track_caller]
+    pub fn assert_untouched(&self) {
+        assert_eq!(self.svix.requests().len(), 0);
+        assert_eq!(self.faults.count(host_tests::key_value::Op::Set), 0);
+    }
+
+    /// The names of all records.
+    pub async fn records(&self) -> Vec<String> {
+        let mut keys = self.store.keys(STORE).await.expect("keys");
+        keys.retain(|key| key.starts_with("record/"));
+        keys
+    }
+
+    pub async fn put_record(&self, name: &str, bytes: &[u8]) {
+        self.store.set(STORE, name, bytes).await.expect("a set");
+    }
+
+    pub fn stdout(&self) -> Vec<String> {
+        self.host.output().stdout_lines()
+    }
+
+    pub fn stderr(&self) -> Vec<String> {
+        self.host.output().stderr_lines()
+    }
+}
+
+/// Sends one request over `io`; `None` if the connection breaks before the end of the reply.
+pub async fn send<I>(io: I, mut request: Request<Body>) -> Option<Reply>
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let host = HeaderValue::from_static("relay.test");
+    request.headers_mut().insert(HOST, host);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.ok()?;
+    tokio::spawn(connection);
+    Reply::read(sender.send_request(request).await.ok()?).await
+}
+
+pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+pub fn full(bytes: Bytes) -> Body {
+    let never = |never: Infallible| match never {};
+    Full::new(bytes).map_err(never).boxed_unsync()
+}
+
+pub fn notification(body: Body) -> Request<Body> {
+    Request::post("/notifications")
+        .header("content-type", "application/json")
+        .body(body)
+        .expect("a valid request")
+}
+
+/// What the relay answered.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Reply {
+    async fn read(reply: Response<Incoming>) -> Option<Self> {
+        let (head, body) = reply.into_parts();
+        Some(Self {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: body.collect().await.ok()?.to_bytes(),
+        })
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.to_vec()).expect("UTF-8")
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    /// A problem that no retry mends.
+    #[track_caller]
+    pub fn assert_final_problem(&self, status: u16, name: &str) {
+        self.assert_problem(status, name, false);
+        assert_eq!(self.header("retry-after"), None);
+    }
+
+    /// A problem that passes; in how many seconds to come back.
+    #[track_caller]
+    pub fn assert_retryable_problem(&self, status: u16, name: &str) -> u64 {
+        self.assert_problem(status, name, true);
+        let wait = self.header("retry-after").expect("a Retry-After");
+        wait.parse().expect("whole seconds")
+    }
+
+    #[track_caller]
+    fn assert_problem(&self, status: u16, name: &str, retryable: bool) {
+        let text = self.text();
+        assert_eq!(self.status, status, "{text}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert_eq!(
+            self.header("content-length"),
+            Some(self.body.len().to_string().as_str())
+        );
+        let document = self.json();
+        assert_eq!(
+            document["type"],
+            format!("urn:svix-relay:problem:{name}"),
+            "{text}"
+        );
+        assert_eq!(document["status"], status, "{text}");
+        assert_eq!(document["retryable"], retryable, "{text}");
+        for told in ["title", "detail"] {
+            assert!(
+                document[told].as_str().is_some_and(|told| !told.is_empty()),
+                "{text}"
+            );
+        }
+    }
+}
+
+/// An event of the platform's shape, with this id.
+pub fn event(id: &str) -> String {
+    let sample = include_str!("../../samples/user.created.json");
+    let mut event = sample.replacen("evt_0SNlurA049MEWV5gNTcQ5A07h3Ol", id, 1);
+    event.truncate(event.trim_end().len());
+    event
+}
+
+/// The folder of `spin.toml`.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
+        .to_owned()
+}
+
+/// `spin.toml` as it is.
+pub fn manifest() -> Manifest {
+    Manifest::read(&root().join("spin.toml")).expect("a valid manifest")
+}
+
+/// The component as it is now, built and compiled once for all tests, and its manifest.
+pub fn program() -> &'static (Program, Manifest) {
+    static PROGRAM: OnceLock<(Program, Manifest)> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        build_component();
+        let manifest = manifest();
+        (Program::load(&manifest).expect("a component"), manifest)
+    })
+}
+
+/// Builds the component, so that no test can run on a stale one.
+pub fn build_component() {
+    let built = Command::new(env!("CARGO"))
+        .current_dir(root())
+        .args(["build", "--package", "svix-relay", "--release", "--quiet"])
+        .args(["--target", "wasm32-wasip2"])
+        .status()
+        .expect("cargo");
+    assert!(built.success(), "the component doesn't build");
+}

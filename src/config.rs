@@ -1,0 +1,351 @@
+//! The configuration: every variable of `spin.toml`, checked, with its bounds.
+//!
+//! An invalid value is reported by name and never replaced by a default: a relay that guesses its
+//! configuration would deliver to the wrong place. Values are not repeated in reports, since the
+//! wrong variable may hold the token.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use spin_sdk::http::Uri;
+
+use crate::retry::Policy;
+use crate::violation::Violation;
+
+/// A text that must never be seen: it has no `Display`, and its `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for the one header it belongs into.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("[redacted]")
+    }
+}
+
+/// The origin of Svix's API: where requests go, without a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Whether the scheme is `https`.
+    pub https: bool,
+    /// Host, and port if there is one.
+    pub authority: String,
+}
+
+/// A valid configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `svix_token`: authenticates the relay to Svix.
+    pub token: Secret,
+    /// `svix_url`, or the origin of the region that the token names.
+    pub origin: Origin,
+    /// `svix_timeout_ms`: the longest that one request to Svix may take.
+    pub timeout: Duration,
+    /// `retry_max_attempts`, `retry_budget_ms`, `retry_base_delay_ms`, `retry_max_delay_ms`.
+    pub retry: Policy,
+    /// `max_body_bytes`: the largest notification that is read.
+    pub max_body_bytes: usize,
+    /// `create_applications`: whether Svix creates a project's application with its first event.
+    pub create_applications: bool,
+}
+
+impl Config {
+    /// Every variable the relay reads.
+    pub const VARIABLES: [&'static str; 9] = [
+        "svix_token",
+        "svix_url",
+        "svix_timeout_ms",
+        "retry_max_attempts",
+        "retry_budget_ms",
+        "retry_base_delay_ms",
+        "retry_max_delay_ms",
+        "max_body_bytes",
+        "create_applications",
+    ];
+
+    /// Checks the values of all variables, given in the order of [`Config::VARIABLES`]; `None` is a
+    /// variable without a value.
+    ///
+    /// Fails with every violation there is.
+    pub fn from_values(values: &[Option<String>; 9]) -> Result<Self, Vec<Violation>> {
+        let mut check = Check {
+            values,
+            violations: Vec::new(),
+        };
+        let token = check.value("svix_token", token);
+        let region = token.as_ref().map_or("", |token| region(token.expose()));
+        let origin = check.value("svix_url", |url| match url {
+            "" => Ok(origin_of_region(region)),
+            url => origin(url),
+        });
+        let timeout = check.milliseconds("svix_timeout_ms", 1..=60_000);
+        let max_attempts = check.number("retry_max_attempts", 1..=20);
+        let budget = check.milliseconds("retry_budget_ms", 100..=600_000);
+        let base_delay = check.milliseconds("retry_base_delay_ms", 1..=60_000);
+        let max_delay = check.milliseconds("retry_max_delay_ms", 1..=600_000);
+        let max_body_bytes = check.number("max_body_bytes", 1..=16_777_216);
+        let create_applications = check.value("create_applications", boolean);
+        if let (Some(base), Some(max)) = (base_delay, max_delay)
+            && base > max
+        {
+            check.violations.push(Violation::new(
+                "retry_max_delay_ms",
+                "must not be less than retry_base_delay_ms",
+            ));
+        }
+        let config = (|| {
+            Some(Self {
+                token: token?,
+                origin: origin?,
+                timeout: timeout?,
+                retry: Policy {
+                    max_attempts: u32::try_from(max_attempts?).ok()?,
+                    budget: budget?,
+                    base_delay: base_delay?,
+                    max_delay: max_delay?,
+                },
+                max_body_bytes: usize::try_from(max_body_bytes?).ok()?,
+                create_applications: create_applications?,
+            })
+        })();
+        match config {
+            Some(config) if check.violations.is_empty() => Ok(config),
+            _ => Err(check.violations),
+        }
+    }
+}
+
+struct Check<'v> {
+    values: &'v [Option<String>; 9],
+    violations: Vec<Violation>,
+}
+
+impl Check<'_> {
+    fn value<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let index = Config::VARIABLES.iter().position(|known| *known == name)?;
+        let value = match &self.values[index] {
+            Some(value) => read(value),
+            None => Err("is not set".to_owned()),
+        };
+        value
+            .map_err(|reason| self.violations.push(Violation::new(name, reason)))
+            .ok()
+    }
+
+    fn number(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        self.value(name, |value| {
+            value
+                .parse()
+                .ok()
+                .filter(|number| range.contains(number))
+                .ok_or_else(|| {
+                    format!(
+                        "must be a whole number from {} to {}",
+                        range.start(),
+                        range.end()
+                    )
+                })
+        })
+    }
+
+    fn milliseconds(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<Duration> {
+        self.number(name, range).map(Duration::from_millis)
+    }
+}
+
+fn token(value: &str) -> Result<Secret, String> {
+    if value.is_empty() {
+        Err("is required".to_owned())
+    } else if value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(Secret(value.to_owned()))
+    } else {
+        Err("must hold only visible ASCII characters, without spaces or line ends".to_owned())
+    }
+}
+
+fn boolean(value: &str) -> Result<bool, String> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be 'true' or 'false'".to_owned()),
+    }
+}
+
+fn origin(url: &str) -> Result<Origin, String> {
+    let expected = "must be an origin such as 'https://api.eu.svix.com', without a path";
+    let parsed = url.parse::<Uri>().ok().and_then(|uri| {
+        let https = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let authority = uri.authority()?.as_str();
+        let only_origin = uri.path_and_query().is_none_or(|path| path == "/");
+        // A '#' never gets as far as the parsed URI.
+        let plain = only_origin && !authority.contains('@') && !url.contains('#');
+        let authority = authority.to_owned();
+        plain.then_some(Origin { https, authority })
+    });
+    parsed.ok_or_else(|| expected.to_owned())
+}
+
+/// The region that a token names: its last segment.
+fn region(token: &str) -> &str {
+    token.rsplit('.').next().unwrap_or_default()
+}
+
+fn origin_of_region(region: &str) -> Origin {
+    let authority = match region {
+        "us" | "eu" | "in" | "ca" | "au" => format!("api.{region}.svix.com"),
+        _ => "api.svix.com".to_owned(),
+    };
+    Origin {
+        https: true,
+        authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULTS: [&str; 9] = [
+        "testsk_abc.eu",
+        "",
+        "3000",
+        "4",
+        "8000",
+        "100",
+        "2000",
+        "1048576",
+        "true",
+    ];
+
+    fn with(changes: &[(&str, Option<&str>)]) -> Result<Config, Vec<Violation>> {
+        let mut values = DEFAULTS.map(|value| Some(value.to_owned()));
+        for (name, value) in changes {
+            let index = Config::VARIABLES
+                .iter()
+                .position(|known| known == name)
+                .expect("a variable");
+            values[index] = value.map(str::to_owned);
+        }
+        Config::from_values(&values)
+    }
+
+    fn refused(name: &'static str, value: &str) -> Vec<Violation> {
+        let violations = with(&[(name, Some(value))]).expect_err(value);
+        assert!(
+            violations.iter().all(|violation| violation.field == name),
+            "{violations:?}"
+        );
+        violations
+    }
+
+    #[test]
+    fn reads_the_defaults() {
+        let config = with(&[]).expect("valid");
+        assert_eq!(config.timeout, Duration::from_secs(3));
+        assert_eq!(config.retry.max_attempts, 4);
+        assert_eq!(config.retry.budget, Duration::from_secs(8));
+        assert_eq!(config.max_body_bytes, 1_048_576);
+        assert!(config.create_applications);
+    }
+
+    #[test]
+    fn derives_the_origin_from_the_region_of_the_token() {
+        let authority = |token: &str| {
+            let config = with(&[("svix_token", Some(token))]).expect("valid");
+            assert!(config.origin.https);
+            config.origin.authority
+        };
+        for region in ["us", "eu", "in", "ca", "au"] {
+            assert_eq!(
+                authority(&format!("testsk_a.b.{region}")),
+                format!("api.{region}.svix.com")
+            );
+        }
+        assert_eq!(authority("testsk_abc.xx"), "api.svix.com");
+        assert_eq!(authority("eu"), "api.eu.svix.com");
+        assert_eq!(authority("without-a-region"), "api.svix.com");
+    }
+
+    #[test]
+    fn takes_an_origin_and_nothing_more() {
+        let origin = |url| with(&[("svix_url", Some(url))]).map(|config| config.origin);
+        let local = Origin {
+            https: false,
+            authority: "127.0.0.1:9071".to_owned(),
+        };
+        assert_eq!(origin("http://127.0.0.1:9071"), Ok(local.clone()));
+        assert_eq!(origin("http://127.0.0.1:9071/"), Ok(local));
+        for url in [
+            "api.svix.com",
+            "/",
+            "ftp://api.svix.com",
+            "https://api.svix.com/api/v1",
+            "https://api.svix.com/?a=b",
+            "https://api.svix.com?a",
+            "https://api.svix.com/#a",
+            "https://user:pass@api.svix.com",
+            "https://",
+            " https://api.svix.com",
+        ] {
+            assert_eq!(refused("svix_url", url).len(), 1, "{url}");
+        }
+    }
+
+    #[test]
+    fn refuses_numbers_out_of_range_or_no_numbers() {
+        for (name, values) in [
+            ("svix_timeout_ms", ["0", "60001", "3s"]),
+            ("retry_max_attempts", ["0", "21", "-1"]),
+            ("retry_budget_ms", ["99", "600001", "1.5"]),
+            ("max_body_bytes", ["0", "16777217", ""]),
+        ] {
+            for value in values {
+                assert_eq!(refused(name, value).len(), 1, "{name}={value}");
+            }
+        }
+        refused("create_applications", "yes");
+        refused("retry_max_delay_ms", "99");
+    }
+
+    #[test]
+    fn names_every_invalid_variable_and_never_its_value() {
+        let violations = with(&[
+            ("svix_token", Some("secret with spaces\n")),
+            ("svix_timeout_ms", Some("hush")),
+            ("create_applications", None),
+        ])
+        .expect_err("three are invalid");
+        let fields: Vec<_> = violations.iter().map(|violation| violation.field).collect();
+        assert_eq!(
+            fields,
+            ["svix_token", "svix_timeout_ms", "create_applications"]
+        );
+        let shown = format!("{violations:?}");
+        assert!(
+            !shown.contains("secret") && !shown.contains("hush"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn never_shows_the_token() {
+        let shown = format!("{:?}", with(&[]).expect("valid"));
+        assert!(!shown.contains("testsk_abc"), "{shown}");
+        assert!(shown.contains("[redacted]"));
+    }
+}

@@ -1,0 +1,184 @@
+//! An event as the platform published it: the few fields the relay looks at, and the rules that
+//! Svix sets for them.
+//!
+//! Only what the relay or Svix needs is required. The rest of the event, known or not, is the
+//! customer's business and passes through untouched.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::json;
+use crate::violation::Violation;
+
+/// The longest identifier that Svix accepts, in characters.
+pub const MAX_IDENTIFIER: usize = 256;
+
+/// A valid event, borrowed from the bytes it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// The platform's identifier of the event; any non-empty string.
+    pub id: Cow<'a, str>,
+    /// What happened, for example `user.created`; a valid Svix event type.
+    pub event_type: Cow<'a, str>,
+    /// The customer; a valid uid of a Svix application.
+    pub project: Cow<'a, str>,
+    /// The whole event, exactly as it came in.
+    pub json: &'a str,
+}
+
+impl<'a> Event<'a> {
+    /// The names of the fields that [`Event::from_fields`] takes, in its order.
+    pub const FIELDS: [&'static str; 3] = ["id", "type", "project"];
+
+    /// Checks the fields of an event whose whole text is `json`.
+    ///
+    /// Fails with every violation there is.
+    pub fn from_fields(
+        json: &'a str,
+        [id, event_type, project]: [Option<&'a RawValue>; 3],
+    ) -> Result<Self, Vec<Violation>> {
+        let mut violations = Vec::new();
+        let id = required("id", id, &mut violations, |_| Ok(()));
+        let event_type = required("type", event_type, &mut violations, identifier);
+        let project = required("project", project, &mut violations, application_uid);
+        match (id, event_type, project) {
+            (Some(id), Some(event_type), Some(project)) => Ok(Self {
+                id,
+                event_type,
+                project,
+                json,
+            }),
+            _ => Err(violations),
+        }
+    }
+}
+
+fn required<'a>(
+    field: &'static str,
+    raw: Option<&'a RawValue>,
+    violations: &mut Vec<Violation>,
+    rule: impl FnOnce(&str) -> Result<(), String>,
+) -> Option<Cow<'a, str>> {
+    let checked = match raw {
+        None => Err("is required".to_owned()),
+        Some(raw) => match json::string(raw) {
+            None => Err("must be a string".to_owned()),
+            Some(text) if text.is_empty() => Err("must not be empty".to_owned()),
+            Some(text) => rule(&text).map(|()| text),
+        },
+    };
+    checked
+        .map_err(|reason| violations.push(Violation::new(field, reason)))
+        .ok()
+}
+
+/// Svix's rule for every identifier: `^[a-zA-Z0-9\-_.]+$`, at most 256 characters.
+pub fn identifier(text: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if !text.bytes().all(plain) {
+        Err("may hold only letters, digits, '-', '_' and '.'".to_owned())
+    } else if text.len() > MAX_IDENTIFIER {
+        Err(format!("must be at most {MAX_IDENTIFIER} characters long"))
+    } else {
+        Ok(())
+    }
+}
+
+/// A uid that Svix takes for an application and that is safe as one segment of a path.
+fn application_uid(text: &str) -> Result<(), String> {
+    identifier(text)?;
+    if text.starts_with("app_") {
+        Err("must not start with 'app_'".to_owned())
+    } else if is_dot_segment(text) {
+        Err("must not be '.' or '..'".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether a path segment would be taken for "here" or "up" on its way.
+pub fn is_dot_segment(text: &str) -> bool {
+    matches!(text, "." | "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Event<'_>, Vec<Violation>> {
+        Event::from_fields(json, json::pick(json, Event::FIELDS).expect("an object"))
+    }
+
+    fn refused(json: &str) -> Vec<(&'static str, String)> {
+        parse(json)
+            .expect_err(json)
+            .into_iter()
+            .map(|violation| (violation.field, violation.reason))
+            .collect()
+    }
+
+    #[test]
+    fn needs_no_more_than_id_type_and_project() {
+        let json = r#"{"id":"evt_1","type":"user.created","project":"dev"}"#;
+        let event = parse(json).expect("valid");
+        assert_eq!(event.id, "evt_1");
+        assert_eq!(event.event_type, "user.created");
+        assert_eq!(event.project, "dev");
+        assert_eq!(event.json, json);
+    }
+
+    #[test]
+    fn reports_every_violation_at_once() {
+        assert_eq!(
+            refused(r#"{"id":"","type":7}"#),
+            [
+                ("id", "must not be empty".to_owned()),
+                ("type", "must be a string".to_owned()),
+                ("project", "is required".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn holds_type_and_project_to_the_rules_of_svix() {
+        let charset = "may hold only letters, digits, '-', '_' and '.'".to_owned();
+        assert_eq!(
+            refused(r#"{"id":"e","type":"user created","project":"dév"}"#),
+            [("type", charset.clone()), ("project", charset)]
+        );
+        let long = "x".repeat(257);
+        assert_eq!(
+            refused(&format!(
+                r#"{{"id":"e","type":"{long}","project":"app_1"}}"#
+            )),
+            [
+                ("type", "must be at most 256 characters long".to_owned()),
+                ("project", "must not start with 'app_'".to_owned()),
+            ]
+        );
+        let longest = "x".repeat(256);
+        parse(&format!(
+            r#"{{"id":"e","type":"{longest}","project":"{longest}"}}"#
+        ))
+        .expect("256 characters are allowed");
+    }
+
+    #[test]
+    fn refuses_a_project_that_would_climb_the_path() {
+        for project in [".", ".."] {
+            assert_eq!(
+                refused(&format!(r#"{{"id":"e","type":"t","project":"{project}"}}"#)),
+                [("project", "must not be '.' or '..'".to_owned())]
+            );
+        }
+        parse(r#"{"id":"e","type":"t","project":"..."}"#).expect("three dots are a name");
+    }
+
+    #[test]
+    fn takes_any_text_as_id() {
+        for id in ["msg_1", "with space", "ü/..?#", "\\u0000", "\\\"quoted\\\""] {
+            parse(&format!(r#"{{"id":"{id}","type":"t","project":"dev"}}"#)).expect(id);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What the relay has from its host besides HTTP: variables, the key-value store, clocks and
+//! randomness.
+//!
+//! Configuration and store are fetched once per instance. An instance serves many requests and then
+//! goes; what it holds is a cache and never the truth. Failures are never cached.
+
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use spin_sdk::key_value::{self, Store};
+use spin_sdk::variables;
+use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
+use spin_sdk::wasip3::random::random;
+
+use crate::config::Config;
+use crate::problem::{HostError, Problem};
+use crate::wire;
+
+/// The longest that the key-value store may take for one operation.
+///
+/// The record is written after the budget of the retries may have been spent, and still has to end
+/// before Pub/Sub's default deadline of 10 s: 8 s of default budget and this are below it.
+const STORE_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+static CONFIG: OnceLock<Config> = OnceLock::new();
+static STORE: OnceLock<Store> = OnceLock::new();
+
+/// The configuration, once it is valid.
+pub async fn config() -> Result<&'static Config, Problem> {
+    if let Some(config) = CONFIG.get() {
+        return Ok(config);
+    }
+    let mut values = [const { None }; Config::VARIABLES.len()];
+    for (name, value) in Config::VARIABLES.into_iter().zip(&mut values) {
+        *value = match variables::get(name).await {
+            Ok(value) => Some(value),
+            Err(variables::Error::Undefined(_)) => None,
+            Err(error) => {
+                return Err(Problem::UnreadableConfiguration(HostError {
+                    what: name,
+                    reason: error.to_string(),
+                }));
+            }
+        };
+    }
+    let config = Config::from_values(&values).map_err(Problem::InvalidConfiguration)?;
+    Ok(CONFIG.get_or_init(|| config))
+}
+
+/// Reads a record's bytes.
+pub async fn get(name: &str) -> Result<Option<Vec<u8>>, Problem> {
+    store_operation("read the record", async { store().await?.get(name).await }).await
+}
+
+/// Writes a record's bytes. They are durable, as far as the store keeps that promise, when it
+/// returns; after a failure they may or may not be there.
+pub async fn set(name: &str, bytes: &[u8]) -> Result<(), Problem> {
+    store_operation("write the record", async {
+        store().await?.set(name, bytes).await
+    })
+    .await
+}
+
+async fn store() -> Result<&'static Store, key_value::Error> {
+    if let Some(store) = STORE.get() {
+        return Ok(store);
+    }
+    let store = Store::open_default().await?;
+    Ok(STORE.get_or_init(|| store))
+}
+
+async fn store_operation<T>(
+    what: &'static str,
+    operation: impl Future<Output = Result<T, key_value::Error>>,
+) -> Result<T, Problem> {
+    let reason = match wire::timeout(nanoseconds(STORE_TIMEOUT), operation).await {
+        Some(Ok(value)) => return Ok(value),
+        Some(Err(error)) => error.to_string(),
+        None => format!("no answer within {STORE_TIMEOUT:?}"),
+    };
+    Err(Problem::StoreFailing(HostError { what, reason }))
+}
+
+/// Wall-clock time.
+pub fn now() -> SystemTime {
+    let instant = system_clock::now();
+    let seconds = Duration::from_secs(instant.seconds.unsigned_abs());
+    let nanoseconds = Duration::from_nanos(instant.nanoseconds.into());
+    let start = if instant.seconds < 0 {
+        SystemTime::UNIX_EPOCH - seconds
+    } else {
+        SystemTime::UNIX_EPOCH + seconds
+    };
+    start + nanoseconds
+}
+
+/// Runs from the moment a request came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(u64);
+
+impl Stopwatch {
+    /// Starts now.
+    pub fn start() -> Self {
+        Self(monotonic_clock::now())
+    }
+
+    /// The time since the start.
+    pub fn elapsed(self) -> Duration {
+        Duration::from_nanos(monotonic_clock::now().saturating_sub(self.0))
+    }
+}
+
+/// Waits.
+pub async fn sleep(wait: Duration) {
+    monotonic_clock::wait_for(nanoseconds(wait)).await;
+}
+
+/// A wait as the host takes it.
+pub fn nanoseconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A number that can't be guessed.
+pub fn random_u64() -> u64 {
+    random::get_random_u64()
+}

@@ -1,0 +1,154 @@
+//! The one line that each request leaves on standard output: JSON, in the field names that log
+//! collectors know. Never a payload, never a secret.
+
+use serde::Serialize;
+
+use crate::notification::{Delivery, Source};
+use crate::problem::{Problem, Severity};
+
+/// Identifiers come from outside and may be of any length; a line may not.
+const MAX_IDENTIFIER: usize = 300;
+
+/// What is known of a request, filled in while it is handled.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    severity: Option<Severity>,
+    time: String,
+    message: String,
+    outcome: &'static str,
+    status: u16,
+    duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    svix_message_id: Option<String>,
+    /// How often Svix was sent the message for this request.
+    pub attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pubsub_message_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery_attempt: Option<u64>,
+}
+
+impl Entry {
+    /// Notes where the notification came from.
+    pub fn delivery(&mut self, delivery: &Delivery) {
+        self.source = Some(delivery.source);
+        self.pubsub_message_id = delivery.message_id.as_deref().map(shortened);
+        self.delivery_attempt = delivery.attempt;
+    }
+
+    /// Notes which event it is about.
+    pub fn event(&mut self, project: &str, id: &str) {
+        self.project = Some(shortened(project));
+        self.event_id = Some(shortened(id));
+    }
+
+    /// Notes the event's type.
+    pub fn event_type(&mut self, event_type: &str) {
+        self.event_type = Some(shortened(event_type));
+    }
+
+    /// Notes under which id Svix holds the message.
+    pub fn svix_message_id(&mut self, id: &str) {
+        self.svix_message_id = Some(shortened(id));
+    }
+
+    /// Notes that the request was fulfilled.
+    pub fn success(&mut self, outcome: &'static str) {
+        self.severity = Some(Severity::Info);
+        self.outcome = outcome;
+        outcome.clone_into(&mut self.message);
+        self.status = 200;
+    }
+
+    /// Notes that it was not.
+    pub fn problem(&mut self, problem: &Problem) {
+        let answer = problem.answer();
+        self.severity = Some(answer.severity);
+        self.outcome = answer.name;
+        self.message = format!("{}: {}", answer.title, problem.detail());
+        if let Some(reason) = problem.internal_reason() {
+            self.message.push_str(": ");
+            self.message.push_str(reason);
+        }
+        self.status = answer.status;
+    }
+
+    /// The line, with its end; `time` in RFC 3339.
+    pub fn line(mut self, time: String, duration_ms: u64) -> String {
+        self.time = time;
+        self.duration_ms = duration_ms;
+        // Strings and numbers only: this can't fail.
+        let mut line = serde_json::to_string(&self).unwrap_or_default();
+        line.push('\n');
+        line
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_IDENTIFIER)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::HostError;
+
+    fn line(fill: impl FnOnce(&mut Entry)) -> String {
+        let mut entry = Entry::default();
+        fill(&mut entry);
+        entry.line("2026-11-23T14:12:42Z".to_owned(), 7)
+    }
+
+    #[test]
+    fn holds_what_is_known_and_nothing_else() {
+        let line = line(|entry| {
+            entry.delivery(&Delivery {
+                source: Source::Wrapped,
+                message_id: Some("136969346945".to_owned()),
+                attempt: Some(5),
+            });
+            entry.event("dev", "evt_1");
+            entry.event_type("user.created");
+            entry.attempts = 1;
+            entry.svix_message_id("msg_1");
+            entry.success("delivered");
+        });
+        assert_eq!(
+            line,
+            concat!(
+                r#"{"severity":"INFO","time":"2026-11-23T14:12:42Z","message":"delivered","#,
+                r#""outcome":"delivered","status":200,"durationMs":7,"project":"dev","#,
+                r#""eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","#,
+                r#""attempts":1,"source":"wrapped","pubsubMessageId":"136969346945","#,
+                r#""deliveryAttempt":5}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn nothing_from_outside_can_break_or_flood_the_line() {
+        let id = format!("a\n\u{2028}\"{}", "ä".repeat(10_000));
+        let line = line(|entry| {
+            entry.event("dev", &id);
+            entry.problem(&Problem::StoreFailing(HostError {
+                what: "read the record",
+                reason: "two\nlines".to_owned(),
+            }));
+        });
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        assert!(line.len() < 1_000);
+        let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(value["outcome"], "store-failing");
+        assert_eq!(value["severity"], "ERROR");
+    }
+}

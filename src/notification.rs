@@ -1,0 +1,330 @@
+//! A notification: the request that carries an event here, in any of three forms.
+//!
+//! The form is recognised from the content: Pub/Sub's wrapped push is an object with a `message`
+//! and none of an event's own fields; Pub/Sub's unwrapped push is the event itself with
+//! `x-goog-pubsub-*` headers; anything else is the event itself, posted directly.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::event::Event;
+use crate::json::{self, Unreadable};
+use crate::violation::Violation;
+
+/// Standard base64, as Pub/Sub sends it; a missing padding loses nothing.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The form of a notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The event itself, posted by anyone.
+    Direct,
+    /// Pub/Sub's default push: JSON around the base64 of the event.
+    Wrapped,
+    /// Pub/Sub's push without wrapper: the event itself, metadata in headers.
+    Unwrapped,
+}
+
+/// What is known of the way a notification came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The form of the notification.
+    pub source: Source,
+    /// Pub/Sub's own identifier of the message.
+    pub message_id: Option<String>,
+    /// How often Pub/Sub has tried; only there with a dead-letter topic.
+    pub attempt: Option<u64>,
+}
+
+/// Why no event can be read from a notification, whenever it comes again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The event's bytes are not UTF-8.
+    NotUtf8,
+    /// The text is not JSON: where and why.
+    NotJson(String),
+    /// `message.data` of a wrapped push is not base64.
+    NotBase64,
+    /// Fields are missing or break a rule.
+    Invalid(Vec<Violation>),
+}
+
+/// A notification whose form is known; its event may still turn out invalid.
+#[derive(Debug)]
+pub struct Notification<'a> {
+    /// The way it came.
+    pub delivery: Delivery,
+    content: Content<'a>,
+}
+
+#[derive(Debug)]
+enum Content<'a> {
+    /// The event is the body, and its fields are already found.
+    Body(&'a str, [Option<&'a RawValue>; 3]),
+    /// The event was inside a wrapper.
+    Unpacked(String),
+    Rejected(Rejection),
+}
+
+impl<'a> Notification<'a> {
+    /// Recognises the form of a notification from its body and the value of the header
+    /// `x-goog-pubsub-message-id`.
+    pub fn read(body: &'a [u8], header_message_id: Option<String>) -> Self {
+        let mut delivery = Delivery {
+            source: match header_message_id {
+                Some(_) => Source::Unwrapped,
+                None => Source::Direct,
+            },
+            message_id: header_message_id,
+            attempt: None,
+        };
+        let content = Self::open(body, &mut delivery).unwrap_or_else(Content::Rejected);
+        Self { delivery, content }
+    }
+
+    /// The event, checked.
+    pub fn event(&self) -> Result<Event<'_>, Rejection> {
+        let (json, fields) = match &self.content {
+            Content::Body(json, fields) => (*json, *fields),
+            Content::Unpacked(json) => (json.as_str(), json::pick(json, Event::FIELDS)?),
+            Content::Rejected(rejection) => return Err(rejection.clone()),
+        };
+        Event::from_fields(json, fields).map_err(Rejection::Invalid)
+    }
+
+    fn open(body: &'a [u8], delivery: &mut Delivery) -> Result<Content<'a>, Rejection> {
+        let text = str::from_utf8(body).map_err(|_| Rejection::NotUtf8)?;
+        let [id, event_type, project, message, attempt] = json::pick(
+            text,
+            ["id", "type", "project", "message", "deliveryAttempt"],
+        )?;
+        let fields = [id, event_type, project];
+        match message {
+            Some(message) if json::is_object(message) && fields.iter().all(Option::is_none) => {
+                delivery.source = Source::Wrapped;
+                delivery.attempt = attempt.and_then(|raw| raw.get().parse().ok());
+                unpack(message.get(), delivery).map(Content::Unpacked)
+            }
+            _ => Ok(Content::Body(text, fields)),
+        }
+    }
+}
+
+/// Takes the event out of the `message` of a wrapped push.
+fn unpack(message: &str, delivery: &mut Delivery) -> Result<String, Rejection> {
+    let [data, id, id_in_snake_case] = json::pick(message, ["data", "messageId", "message_id"])?;
+    if let Some(id) = id.or(id_in_snake_case).and_then(json::string) {
+        delivery.message_id = Some(id.into_owned());
+    }
+    let invalid = |reason| Rejection::Invalid(vec![Violation::new("message.data", reason)]);
+    let data: Cow<'_, str> = match data {
+        None => return Err(invalid("is required")),
+        Some(raw) => json::string(raw).ok_or_else(|| invalid("must be a string"))?,
+    };
+    if data.is_empty() {
+        return Err(invalid("must not be empty"));
+    }
+    let bytes = BASE64
+        .decode(data.as_bytes())
+        .map_err(|_| Rejection::NotBase64)?;
+    String::from_utf8(bytes).map_err(|_| Rejection::NotUtf8)
+}
+
+impl From<Unreadable> for Rejection {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::NotJson(reason) => Self::NotJson(reason),
+            Unreadable::NotAnObject => {
+                Self::Invalid(vec![Violation::new("event", "must be a JSON object")])
+            }
+        }
+    }
+}
+
+/// Whether a `Content-Type` promises one event as JSON in UTF-8.
+///
+/// A notification without the header is taken as JSON: Pub/Sub's unwrapped push need not carry it.
+pub fn is_json_media_type(content_type: Option<&str>) -> bool {
+    let Some(content_type) = content_type else {
+        return true;
+    };
+    let mut parts = content_type.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let json = ["application/json", "application/cloudevents+json"];
+    json.iter().any(|known| essence.eq_ignore_ascii_case(known))
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+                value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EVENT: &str = r#"{"id":"evt_1","type":"user.created","project":"dev","data":{"n":10.0}}"#;
+
+    fn read(body: &str) -> Notification<'_> {
+        Notification::read(body.as_bytes(), None)
+    }
+
+    fn wrap(event: &[u8]) -> String {
+        format!(
+            r#"{{"message":{{"data":"{}","messageId":"7","message_id":"7","publishTime":"2026-11-23T14:12:42.123Z","publish_time":"2026-11-23T14:12:42.123Z"}},"subscription":"projects/p/subscriptions/s","deliveryAttempt":5}}"#,
+            BASE64.encode(event)
+        )
+    }
+
+    #[test]
+    fn takes_an_event_posted_directly() {
+        let notification = read(EVENT);
+        assert_eq!(notification.delivery.source, Source::Direct);
+        assert_eq!(notification.event().expect("valid").json, EVENT);
+    }
+
+    #[test]
+    fn takes_the_event_out_of_a_wrapped_push() {
+        let body = wrap(EVENT.as_bytes());
+        let notification = read(&body);
+        assert_eq!(
+            notification.delivery,
+            Delivery {
+                source: Source::Wrapped,
+                message_id: Some("7".to_owned()),
+                attempt: Some(5),
+            }
+        );
+        assert_eq!(notification.event().expect("valid").json, EVENT);
+    }
+
+    #[test]
+    fn knows_an_unwrapped_push_by_its_header() {
+        let notification = Notification::read(EVENT.as_bytes(), Some("8".to_owned()));
+        assert_eq!(notification.delivery.source, Source::Unwrapped);
+        assert_eq!(notification.delivery.message_id.as_deref(), Some("8"));
+        assert_eq!(notification.event().expect("valid").json, EVENT);
+    }
+
+    #[test]
+    fn an_event_with_a_field_called_message_stays_an_event() {
+        let json = r#"{"id":"evt_1","type":"t","project":"dev","message":{"data":"aGk="},"subscription":"s"}"#;
+        let notification = read(json);
+        assert_eq!(notification.delivery.source, Source::Direct);
+        assert_eq!(notification.event().expect("valid").json, json);
+    }
+
+    #[test]
+    fn accepts_base64_with_escapes_or_without_padding() {
+        let event = r#"{"id":"a?~","type":"t","project":"dev"}"#;
+        let data = BASE64.encode(event);
+        for data in [
+            data.replace('/', "\\/"),
+            data.trim_end_matches('=').to_owned(),
+        ] {
+            let body = format!(r#"{{"message":{{"data":"{data}"}}}}"#);
+            assert_eq!(read(&body).event().expect("valid").json, event);
+        }
+    }
+
+    #[test]
+    fn refuses_what_holds_no_event() {
+        let invalid = |field, reason: &str| Rejection::Invalid(vec![Violation::new(field, reason)]);
+        let not_json = |body| matches!(read(body).event(), Err(Rejection::NotJson(_)));
+        assert!(not_json("not json"));
+        assert!(not_json(""));
+        for (body, expected) in [
+            ("[]", invalid("event", "must be a JSON object")),
+            (r#"{"message":{}}"#, invalid("message.data", "is required")),
+            (
+                r#"{"message":{"data":1}}"#,
+                invalid("message.data", "must be a string"),
+            ),
+            (
+                r#"{"message":{"data":"","attributes":{"k":"v"}}}"#,
+                invalid("message.data", "must not be empty"),
+            ),
+            (r#"{"message":{"data":"***"}}"#, Rejection::NotBase64),
+            (r#"{"message":{"data":"/w=="}}"#, Rejection::NotUtf8),
+        ] {
+            assert_eq!(read(body).event(), Err(expected), "{body}");
+        }
+        assert_eq!(
+            Notification::read(b"{\"id\":\"\xff\"}", None).event(),
+            Err(Rejection::NotUtf8)
+        );
+        assert!(matches!(
+            read(&wrap(b"{")).event(),
+            Err(Rejection::NotJson(_))
+        ));
+    }
+
+    #[test]
+    fn a_rejected_wrapper_still_says_where_it_came_from() {
+        let body = wrap(b"\xff");
+        let notification = read(&body);
+        assert_eq!(notification.delivery.message_id.as_deref(), Some("7"));
+        assert_eq!(notification.event(), Err(Rejection::NotUtf8));
+    }
+
+    #[test]
+    fn recognises_json_media_types() {
+        for good in [
+            None,
+            Some("application/json"),
+            Some("Application/JSON; charset=UTF-8"),
+            Some("application/cloudevents+json;charset=\"utf-8\""),
+        ] {
+            assert!(is_json_media_type(good), "{good:?}");
+        }
+        for bad in [
+            "",
+            "text/plain",
+            "application/jsonx",
+            "application/cloudevents-batch+json",
+            "application/json; charset=iso-8859-1",
+            "application/x-www-form-urlencoded",
+        ] {
+            assert!(!is_json_media_type(Some(bad)), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Notification::read(&body, None).event();
+        }
+
+        #[test]
+        fn any_event_comes_out_byte_for_byte_in_every_form(
+            id in "\\PC{1,40}",
+            data in "\\PC{0,80}",
+            number in any::<f64>().prop_filter("JSON has no such number", |n| n.is_finite()),
+        ) {
+            let quote = |text: &str| serde_json::to_string(text).expect("a string");
+            let event = format!(
+                r#" {{"data":{{"text":{},"n":{number:?}}},"id":{},"type":"t","project":"dev"}}"#,
+                quote(&data),
+                quote(&id),
+            );
+            let wrapped = wrap(event.as_bytes());
+            for body in [event.as_str(), wrapped.as_str()] {
+                let notification = read(body);
+                let read = notification.event().expect("valid");
+                prop_assert_eq!(read.json, event.as_str());
+                prop_assert_eq!(read.id, id.as_str());
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What the relay answers: status, headers and body, ready to be sent.
+
+use serde::Serialize;
+
+use crate::problem::Problem;
+use crate::record::Record;
+use crate::route::NoRoute;
+
+/// How a request was fulfilled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Success {
+    /// Svix has the event's message: stored now, or found there.
+    Delivered {
+        /// What is now recorded of the event.
+        record: Record,
+        /// How often Svix was sent the message just now.
+        attempts: u32,
+    },
+    /// The event was delivered before; Svix was not called.
+    Duplicate(Record),
+    /// What is known of an event.
+    Found(Record),
+    /// The relay is alive.
+    Alive,
+    /// The relay could deliver.
+    Ready,
+}
+
+impl Success {
+    /// A stable name: the reply's `status`, and the log's `outcome`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Delivered { .. } => "delivered",
+            Self::Duplicate(_) => "duplicate",
+            Self::Found(_) => "found",
+            Self::Alive => "alive",
+            Self::Ready => "ready",
+        }
+    }
+}
+
+/// A reply, ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// Everything but `content-length`.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body: JSON.
+    pub body: Vec<u8>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Receipt<'a> {
+    status: &'static str,
+    project: &'a str,
+    event_id: &'a str,
+    event_type: &'a str,
+    svix_message_id: &'a str,
+    attempts: u32,
+}
+
+#[derive(Serialize)]
+struct Status {
+    status: &'static str,
+}
+
+impl From<&Success> for Reply {
+    fn from(success: &Success) -> Self {
+        let status = success.name();
+        let receipt = |record: &Record, attempts| {
+            json(&Receipt {
+                status,
+                project: &record.project,
+                event_id: &record.event_id,
+                event_type: &record.event_type,
+                svix_message_id: &record.svix_message_id,
+                attempts,
+            })
+        };
+        let body = match success {
+            Success::Delivered { record, attempts } => receipt(record, *attempts),
+            Success::Duplicate(record) => receipt(record, 0),
+            Success::Found(record) => record.encode(),
+            Success::Alive | Success::Ready => json(&Status { status }),
+        };
+        Self {
+            status: 200,
+            headers: headers("application/json"),
+            body,
+        }
+    }
+}
+
+impl From<&Problem> for Reply {
+    fn from(problem: &Problem) -> Self {
+        let answer = problem.answer();
+        let mut headers = headers("application/problem+json");
+        if let Some(seconds) = answer.retry_after {
+            headers.push(("retry-after", seconds.to_string()));
+        }
+        if let Problem::NoRoute(NoRoute::MethodNotAllowed(allow)) = problem {
+            headers.push(("allow", (*allow).to_owned()));
+        }
+        Self {
+            status: answer.status,
+            headers,
+            body: problem.body(),
+        }
+    }
+}
+
+fn headers(content_type: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("content-type", content_type.to_owned()),
+        ("cache-control", "no-store".to_owned()),
+    ]
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Strings and numbers only: this can't fail.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::svix::{Cause, Trouble};
+    use std::time::{Duration, SystemTime};
+
+    fn record() -> Record {
+        let event = Event {
+            id: "evt \"1\"".into(),
+            event_type: "user.created".into(),
+            project: "dev".into(),
+            json: "{}",
+        };
+        Record::new(&event, "msg_1".to_owned(), 2, SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_receipt_names_event_and_message() {
+        let delivered = Success::Delivered {
+            record: record(),
+            attempts: 2,
+        };
+        let text = |success| String::from_utf8(Reply::from(success).body).expect("text");
+        assert_eq!(
+            text(&delivered),
+            r#"{"status":"delivered","project":"dev","eventId":"evt \"1\"","eventType":"user.created","svixMessageId":"msg_1","attempts":2}"#
+        );
+        assert_eq!(
+            text(&Success::Duplicate(record())),
+            r#"{"status":"duplicate","project":"dev","eventId":"evt \"1\"","eventType":"user.created","svixMessageId":"msg_1","attempts":0}"#
+        );
+    }
+
+    #[test]
+    fn a_problem_carries_its_headers() {
+        let headers = |problem: Problem| Reply::from(&problem).headers;
+        assert!(
+            headers(Problem::NoRoute(NoRoute::MethodNotAllowed("POST")))
+                .contains(&("allow", "POST".to_owned()))
+        );
+        let limited = headers(Problem::Unavailable(Trouble {
+            cause: Cause::RateLimited,
+            retry_after: Some(Duration::from_secs(30)),
+        }));
+        assert!(limited.contains(&("retry-after", "30".to_owned())));
+        assert!(limited.contains(&("content-type", "application/problem+json".to_owned())));
+    }
+}

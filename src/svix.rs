@@ -1,0 +1,529 @@
+//! What is said to Svix, and what its answers mean.
+//!
+//! Builds requests and classifies replies; sends nothing. The same event always yields the same
+//! request, to the byte and to the URI, since Svix's idempotency covers nothing less.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use crate::event::{self, Event};
+use crate::json;
+use crate::retry;
+
+/// Starts every eventId that is not the event's own id. An id that starts so itself is mapped like
+/// an unacceptable one, which keeps the mapping free of collisions.
+const MAPPED_PREFIX: &str = "sha256.";
+
+/// How much of a refusal's own words is passed on, in bytes.
+const MAX_DETAIL: usize = 1_000;
+
+/// The eventId under which Svix stores an event: its own id where Svix accepts it, otherwise a
+/// stable stand-in made of its SHA-256.
+pub fn event_id(id: &str) -> Cow<'_, str> {
+    let acceptable = !id.is_empty()
+        && event::identifier(id).is_ok()
+        && !id.starts_with("msg_")
+        && !id.starts_with(MAPPED_PREFIX)
+        && !event::is_dot_segment(id);
+    if acceptable {
+        Cow::Borrowed(id)
+    } else {
+        Cow::Owned(format!("{MAPPED_PREFIX}{}", sha256_hex(&[id.as_bytes()])))
+    }
+}
+
+/// Identifies an event by project and id alone, as 64 hexadecimal digits: the `Idempotency-Key`,
+/// and the name of its record.
+pub fn key(project: &str, id: &str) -> String {
+    // No project holds a zero byte, so no two pairs run together.
+    sha256_hex(&[project.as_bytes(), b"\0", id.as_bytes()])
+}
+
+fn sha256_hex(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    let mut hex = String::with_capacity(64);
+    for byte in hash.finalize() {
+        // Writing to a String can't fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+/// The path, with query, of the request that creates a message.
+pub fn create_path(project: &str) -> String {
+    format!("/api/v1/app/{project}/msg/?with_content=false")
+}
+
+/// The path, with query, of the request that asks for the message of an event.
+pub fn lookup_path(project: &str, event_id: &str) -> String {
+    format!("/api/v1/app/{project}/msg/{event_id}/?with_content=false")
+}
+
+/// The body of the request that creates the message of an event; the payload is the event itself,
+/// byte for byte.
+///
+/// With `create_application`, Svix creates the project's application if there is none.
+pub fn message_body(event: &Event<'_>, create_application: bool) -> Vec<u8> {
+    // Type, eventId and project are plain identifiers by now: nothing in them needs escaping.
+    let mut body = String::with_capacity(event.json.len() + 1_024);
+    let _ = write!(
+        body,
+        r#"{{"eventType":"{}","eventId":"{}","#,
+        event.event_type,
+        event_id(&event.id)
+    );
+    if create_application {
+        let project = &event.project;
+        let _ = write!(
+            body,
+            r#""application":{{"uid":"{project}","name":"{project}"}},"#
+        );
+    }
+    body.push_str(r#""payload":"#);
+    body.push_str(event.json);
+    body.push('}');
+    body.into_bytes()
+}
+
+/// A reply of Svix, read in full.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// The `Retry-After` header, as it came.
+    pub retry_after: Option<String>,
+    /// The body, or `None` if it could not be read to its end or was too large.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Why a request got no reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No reply within the time an attempt may take. Svix may have stored the message.
+    Timeout,
+    /// The connection failed, in the host's words. Svix may have stored the message.
+    Connection(String),
+    /// The host doesn't let the relay reach this origin: `allowed_outbound_hosts`.
+    Denied,
+}
+
+/// What an attempt or a lookup means for the event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Svix holds the message, under this id.
+    Stored(String),
+    /// A conflict (409): the event may be stored already, or not. Only a lookup can tell.
+    Conflict,
+    /// A lookup found no message: the event is not stored in this application.
+    Absent,
+    /// Another try may succeed.
+    Retry(Trouble),
+    /// Svix will never take this event.
+    Refused(Refusal),
+    /// No event can be delivered until an operator acts.
+    Misconfigured(Misconfiguration),
+}
+
+/// A failure that may pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What went wrong.
+    pub cause: Cause,
+    /// How long Svix asks to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// What may pass by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Svix limits the rate (429).
+    RateLimited,
+    /// Svix failed, with this status.
+    Status(u16),
+    /// Svix accepted, but its reply is cut off or not what its API promises.
+    UnreadableReply,
+    /// Svix reported a conflict, but doesn't have the event.
+    UnresolvedConflict,
+    /// No reply came.
+    NoReply(Failure),
+}
+
+/// A refusal of one event for good, in Svix's own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// Svix's status: 400, 413 or 422.
+    pub status: u16,
+    /// Svix's `code`, if it gave one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Svix's `detail`, shortened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What only an operator can mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misconfiguration {
+    /// Svix refuses the token (401, 403).
+    TokenRefused,
+    /// Svix has no application for the project (404) and the relay may not create one.
+    ApplicationMissing,
+    /// The host doesn't let the relay reach Svix.
+    OutboundDenied,
+    /// An answer that Svix's API never gives: most likely not Svix at this URL.
+    UnexpectedStatus(u16),
+}
+
+/// What the outcome of a request that creates a message means.
+///
+/// `token` is what must not be passed on, should the reply repeat it.
+pub fn classify_create(result: Result<Reply, Failure>, token: &str, now: SystemTime) -> Verdict {
+    match answered(result, now) {
+        Ok(reply) => match (reply.status, message_id(&reply)) {
+            (200..=299, Some(id)) => Verdict::Stored(id),
+            (200..=299, None) => retry(Cause::UnreadableReply, None),
+            (409, _) => Verdict::Conflict,
+            (400 | 413 | 422, _) => Verdict::Refused(refusal(&reply, token)),
+            (404, _) => Verdict::Misconfigured(Misconfiguration::ApplicationMissing),
+            (status, _) => Verdict::Misconfigured(Misconfiguration::UnexpectedStatus(status)),
+        },
+        Err(verdict) => verdict,
+    }
+}
+
+/// What the outcome of a request that asks for an event's message means.
+pub fn classify_lookup(result: Result<Reply, Failure>, now: SystemTime) -> Verdict {
+    match answered(result, now) {
+        Ok(reply) => match (reply.status, message_id(&reply)) {
+            (200, Some(id)) => Verdict::Stored(id),
+            (200, None) => retry(Cause::UnreadableReply, None),
+            (404, _) => Verdict::Absent,
+            (status, _) => Verdict::Misconfigured(Misconfiguration::UnexpectedStatus(status)),
+        },
+        Err(verdict) => verdict,
+    }
+}
+
+/// What is the same for every request: the verdict, unless the reply's meaning depends on it.
+fn answered(result: Result<Reply, Failure>, now: SystemTime) -> Result<Reply, Verdict> {
+    let reply = result.map_err(|failure| match failure {
+        Failure::Denied => Verdict::Misconfigured(Misconfiguration::OutboundDenied),
+        failure => retry(Cause::NoReply(failure), None),
+    })?;
+    let cause = match reply.status {
+        401 | 403 => return Err(Verdict::Misconfigured(Misconfiguration::TokenRefused)),
+        429 => Cause::RateLimited,
+        408 | 425 | 500..=599 => Cause::Status(reply.status),
+        _ => return Ok(reply),
+    };
+    let retry_after = reply.retry_after.as_deref();
+    let wait = retry_after.and_then(|value| retry::parse_retry_after(value, now));
+    Err(retry(cause, wait))
+}
+
+fn retry(cause: Cause, retry_after: Option<Duration>) -> Verdict {
+    Verdict::Retry(Trouble { cause, retry_after })
+}
+
+fn fields<'a, const N: usize>(
+    reply: &'a Reply,
+    names: [&'static str; N],
+) -> Option<[Option<&'a RawValue>; N]> {
+    let text = str::from_utf8(reply.body.as_deref()?).ok()?;
+    json::pick(text, names).ok()
+}
+
+fn message_id(reply: &Reply) -> Option<String> {
+    let [id] = fields(reply, ["id"])?;
+    let id = json::string(id?)?;
+    (!id.is_empty() && event::identifier(&id).is_ok()).then(|| id.into_owned())
+}
+
+fn refusal(reply: &Reply, token: &str) -> Refusal {
+    let [code, detail] = fields(reply, ["code", "detail"]).unwrap_or_default();
+    let shown = |raw: &RawValue| {
+        let text = json::string(raw).unwrap_or_else(|| Cow::Borrowed(raw.get()));
+        let text = text.replace(token, "[redacted]");
+        text[..text.floor_char_boundary(MAX_DETAIL)].to_owned()
+    };
+    Refusal {
+        status: reply.status,
+        code: code.map(shown),
+        detail: detail.map(shown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    #[expect(clippy::unnecessary_wraps, reason = "stands beside failures")]
+    fn reply(status: u16, body: &str) -> Result<Reply, Failure> {
+        Ok(Reply {
+            status,
+            retry_after: None,
+            body: Some(body.as_bytes().to_vec()),
+        })
+    }
+
+    fn create(result: Result<Reply, Failure>) -> Verdict {
+        classify_create(result, "testsk_secret", NOW)
+    }
+
+    fn cause(verdict: Verdict) -> Cause {
+        match verdict {
+            Verdict::Retry(trouble) => trouble.cause,
+            other => panic!("not retryable: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_acceptable_id_is_the_event_id() {
+        let longest = "x".repeat(256);
+        for id in [
+            "evt_0SNlurA049MEWV5gNTcQ5A07h3Ol",
+            "a",
+            "A-Z_0.9",
+            "...",
+            &longest,
+        ] {
+            assert_eq!(event_id(id), id);
+        }
+    }
+
+    #[test]
+    fn an_id_that_svix_refuses_is_mapped() {
+        let too_long = "x".repeat(257);
+        for id in [
+            "",
+            "msg_1",
+            "with space",
+            "\u{fc}",
+            "a/b",
+            ".",
+            "..",
+            "sha256.a",
+            &too_long,
+        ] {
+            let mapped = event_id(id);
+            assert_ne!(mapped, id);
+            assert!(event::identifier(&mapped).is_ok(), "{mapped}");
+        }
+        // Pinned: a change would make every mapped event new to Svix.
+        assert_eq!(
+            event_id("msg_1"),
+            "sha256.116b88f173007be5e05df2a87105f0950bef284d0ceca39951e9bae80706ac45"
+        );
+    }
+
+    #[test]
+    fn the_key_depends_on_project_and_id_alone() {
+        assert_eq!(
+            key("dev", "evt_1"),
+            "193e465eef8b7ffec290ebb03ed5391f528a1474ee89d4089e611e77e4ee7e50"
+        );
+        assert_ne!(key("dev", "evt_1"), key("dev", "evt_2"));
+        assert_ne!(key("dev", "evt_1"), key("gigs", "evt_1"));
+        assert_ne!(key("a", "bc"), key("ab", "c"));
+    }
+
+    #[test]
+    fn the_message_holds_the_event_byte_for_byte() {
+        let json = r#"{ "id":"evt_1", "type":"user.created","project":"dev","data":{"n":10.0} }"#;
+        let event = Event {
+            id: "evt_1".into(),
+            event_type: "user.created".into(),
+            project: "dev".into(),
+            json,
+        };
+        assert_eq!(
+            String::from_utf8(message_body(&event, true)).expect("text"),
+            format!(
+                r#"{{"eventType":"user.created","eventId":"evt_1","application":{{"uid":"dev","name":"dev"}},"payload":{json}}}"#
+            )
+        );
+        assert_eq!(
+            String::from_utf8(message_body(&event, false)).expect("text"),
+            format!(r#"{{"eventType":"user.created","eventId":"evt_1","payload":{json}}}"#)
+        );
+    }
+
+    #[test]
+    fn a_success_that_names_the_message_is_stored() {
+        for status in [200, 201, 202] {
+            assert_eq!(
+                create(reply(status, r#"{"id":"msg_1","payload":{}}"#)),
+                Verdict::Stored("msg_1".to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn a_success_that_can_not_be_read_is_tried_again() {
+        let cut = Ok(Reply {
+            status: 202,
+            retry_after: None,
+            body: None,
+        });
+        for result in [
+            cut,
+            reply(202, ""),
+            reply(202, "<html>"),
+            reply(202, "{}"),
+            reply(202, r#"{"id":7}"#),
+            reply(202, r#"{"id":""}"#),
+            reply(202, r#"{"id":"a b"}"#),
+        ] {
+            assert_eq!(cause(create(result)), Cause::UnreadableReply);
+        }
+    }
+
+    #[test]
+    fn failures_of_svix_are_tried_again() {
+        for status in [408, 425, 500, 502, 503, 504, 599] {
+            assert_eq!(cause(create(reply(status, ""))), Cause::Status(status));
+        }
+        assert_eq!(cause(create(reply(429, ""))), Cause::RateLimited);
+        for failure in [Failure::Timeout, Failure::Connection("reset".to_owned())] {
+            assert_eq!(cause(create(Err(failure.clone()))), Cause::NoReply(failure));
+        }
+    }
+
+    #[test]
+    fn retry_after_delays_only_what_is_retryable() {
+        let with_retry_after = |status| {
+            Ok(Reply {
+                status,
+                retry_after: Some("7".to_owned()),
+                body: None,
+            })
+        };
+        for status in [429, 503] {
+            let Verdict::Retry(trouble) = create(with_retry_after(status)) else {
+                panic!("{status} is retryable");
+            };
+            assert_eq!(trouble.retry_after, Some(Duration::from_secs(7)));
+        }
+        assert!(matches!(create(with_retry_after(422)), Verdict::Refused(_)));
+    }
+
+    #[test]
+    fn faults_of_the_event_are_final_and_carry_the_reason() {
+        let body = r#"{"code":"validation_error","detail":"Payload must be an object."}"#;
+        assert_eq!(
+            create(reply(422, body)),
+            Verdict::Refused(Refusal {
+                status: 422,
+                code: Some("validation_error".to_owned()),
+                detail: Some("Payload must be an object.".to_owned()),
+            })
+        );
+        let listed = r#"{"detail":[{"loc":["body"],"msg":"no","type":"t"}]}"#;
+        let Verdict::Refused(refusal) = create(reply(400, listed)) else {
+            panic!("400 is final");
+        };
+        assert_eq!(
+            refusal.detail.as_deref(),
+            Some(r#"[{"loc":["body"],"msg":"no","type":"t"}]"#)
+        );
+        assert!(matches!(
+            create(reply(413, "not json")),
+            Verdict::Refused(_)
+        ));
+    }
+
+    #[test]
+    fn a_refusal_never_repeats_the_token_and_is_short() {
+        let body = format!(
+            r#"{{"detail":"Bearer testsk_secret {}"}}"#,
+            "\u{e4}".repeat(2_000)
+        );
+        let Verdict::Refused(refusal) = create(reply(400, &body)) else {
+            panic!("400 is final");
+        };
+        let detail = refusal.detail.expect("there");
+        assert!(detail.starts_with("Bearer [redacted] "), "{detail}");
+        assert!(detail.len() <= MAX_DETAIL);
+    }
+
+    #[test]
+    fn faults_of_the_configuration_are_kept_apart_from_the_event() {
+        use Misconfiguration::{
+            ApplicationMissing, OutboundDenied, TokenRefused, UnexpectedStatus,
+        };
+        for (result, expected) in [
+            (reply(401, ""), TokenRefused),
+            (reply(403, ""), TokenRefused),
+            (reply(404, ""), ApplicationMissing),
+            (reply(301, ""), UnexpectedStatus(301)),
+            (reply(405, ""), UnexpectedStatus(405)),
+            (Err(Failure::Denied), OutboundDenied),
+        ] {
+            assert_eq!(create(result), Verdict::Misconfigured(expected));
+        }
+    }
+
+    #[test]
+    fn only_a_lookup_tells_stored_from_absent() {
+        assert_eq!(create(reply(409, "")), Verdict::Conflict);
+        let lookup = |result| classify_lookup(result, NOW);
+        assert_eq!(
+            lookup(reply(200, r#"{"id":"msg_1"}"#)),
+            Verdict::Stored("msg_1".to_owned())
+        );
+        assert_eq!(lookup(reply(404, "")), Verdict::Absent);
+        assert_eq!(cause(lookup(reply(200, "{}"))), Cause::UnreadableReply);
+        assert_eq!(cause(lookup(reply(500, ""))), Cause::Status(500));
+        assert_eq!(
+            lookup(reply(401, "")),
+            Verdict::Misconfigured(Misconfiguration::TokenRefused)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_id_maps_to_one_that_svix_accepts(id in "\\PC*") {
+            let mapped = event_id(&id);
+            prop_assert!(!mapped.is_empty());
+            prop_assert!(event::identifier(&mapped).is_ok());
+            prop_assert!(!mapped.starts_with("msg_"));
+            prop_assert!(!event::is_dot_segment(&mapped));
+            prop_assert_eq!(&mapped, &event_id(&id), "stable");
+        }
+
+        #[test]
+        fn different_ids_never_meet(a in "(msg_|sha256[.])?[a-c ./]{0,4}", b in "(msg_|sha256[.])?[a-c ./]{0,4}") {
+            prop_assert_eq!(a == b, event_id(&a) == event_id(&b));
+        }
+
+        #[test]
+        fn a_mapped_id_is_not_its_own_preimage(id in "\\PC{0,20}") {
+            let mapped = event_id(&id);
+            if mapped != id.as_str() {
+                prop_assert_ne!(event_id(&mapped), mapped.as_ref());
+            }
+        }
+
+        #[test]
+        fn classifying_never_panics(
+            status in 100u16..=999,
+            retry_after in proptest::option::of(".{0,20}"),
+            body in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
+        ) {
+            let reply = Reply { status, retry_after, body };
+            let _ = create(Ok(reply.clone()));
+            let _ = classify_lookup(Ok(reply), NOW);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! HTTP over WASI: reading a request, sending a reply, and one exchange with another server.
+//!
+//! Neither Spin nor wasmtime sets TCP_NODELAY: a head that is written before its body waits for the
+//! peer's delayed acknowledgement, some 40 ms. So a body's write is always pending before its head
+//! is handed over, and `content-length` is set: both then leave in one segment.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use spin_sdk::wasip3::http::client;
+use spin_sdk::wasip3::http::types::{
+    ErrorCode, Fields, Method, Request, Response, Scheme, Trailers,
+};
+use spin_sdk::wasip3::wit_bindgen::{FutureReader, StreamReader, StreamResult};
+use spin_sdk::wasip3::{self, wit_future, wit_stream};
+
+use crate::config::Origin;
+use crate::reply::Reply;
+
+/// How much is read at once where the length of a body is not announced.
+const CHUNK: usize = 16 * 1024;
+
+type Body = (StreamReader<u8>, FutureReader<Trailing>);
+type Trailing = Result<Option<Trailers>, ErrorCode>;
+
+/// Why a body was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It is larger than allowed.
+    TooLarge,
+    /// It broke off.
+    Incomplete,
+}
+
+/// The first value of a header, if it is text.
+pub fn header(headers: &Fields, name: &str) -> Option<String> {
+    let value = headers.get(name).into_iter().next()?;
+    String::from_utf8(value).ok()
+}
+
+/// Reads the body of a request; no more than `limit` bytes of it.
+pub async fn read_request(request: Request, limit: usize) -> Result<Vec<u8>, Unread> {
+    let length = content_length(&request.get_headers());
+    // Kept until the body is read: dropping it tells the host that the relay is done.
+    let (_done, done) = wit_future::new(|| Ok(()));
+    read(Request::consume_body(request, done), length, limit).await
+}
+
+fn content_length(headers: &Fields) -> Option<usize> {
+    header(headers, "content-length")?.parse().ok()
+}
+
+async fn read(
+    (mut stream, trailers): Body,
+    length: Option<usize>,
+    limit: usize,
+) -> Result<Vec<u8>, Unread> {
+    if length.is_some_and(|length| length > limit) {
+        return Err(Unread::TooLarge);
+    }
+    let mut body = Vec::with_capacity(length.map_or(CHUNK, |length| length + 1));
+    loop {
+        if body.len() == body.capacity() {
+            body.reserve(body.len().max(CHUNK));
+        }
+        let result;
+        (result, body) = stream.read(body).await;
+        if body.len() > limit {
+            return Err(Unread::TooLarge);
+        }
+        match result {
+            StreamResult::Complete(_) => {}
+            StreamResult::Dropped | StreamResult::Cancelled => break,
+        }
+    }
+    // Only what follows a body tells whether it ended or broke off.
+    match trailers.await {
+        Ok(_) => Ok(body),
+        Err(_) => Err(Unread::Incomplete),
+    }
+}
+
+/// A body and what writes it.
+fn body(bytes: Vec<u8>) -> (Body, impl Future<Output = ()>) {
+    let (mut stream, contents) = wit_stream::new();
+    let (end, trailers) = wit_future::new(|| Ok(None));
+    let write = async move {
+        // A peer that hangs up early has its reasons; there is nothing left to do for it.
+        let _ = stream.write_all(bytes).await;
+        drop(stream);
+        let _ = end.write(Ok(None)).await;
+    };
+    ((contents, trailers), write)
+}
+
+/// Hands a reply over to the host.
+pub fn respond(reply: Reply) -> Response {
+    let length = ("content-length", reply.body.len().to_string());
+    let headers: Vec<_> = reply
+        .headers
+        .into_iter()
+        .chain([length])
+        .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+        .collect();
+    // These names and values are the relay's own, and valid.
+    let headers = Fields::from_list(&headers).unwrap_or_else(|_| Fields::new());
+    let ((contents, trailers), write) = body(reply.body);
+    let mut write = Box::pin(write);
+    let pending = write.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let (response, _sent) = Response::new(headers, Some(contents), trailers);
+    // Only an impossible status code would be refused.
+    let _ = response.set_status_code(reply.status);
+    if pending.is_pending() {
+        wasip3::spawn(write);
+    }
+    response
+}
+
+/// A request to another server.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// Where to.
+    pub origin: &'a Origin,
+    /// The path with its query.
+    pub path: &'a str,
+    /// Every header but `content-length`.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// A POST with this body, or a GET.
+    pub body: Option<Vec<u8>>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The `retry-after` header.
+    pub retry_after: Option<String>,
+    /// The body, unless it broke off or was over the limit.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Sends a request and reads the answer, no more than `limit` bytes of its body.
+///
+/// Dropping the future abandons the exchange.
+pub async fn exchange(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
+    let method = match call.body {
+        Some(_) => Method::Post,
+        None => Method::Get,
+    };
+    let mut headers = call.headers;
+    if let Some(bytes) = &call.body {
+        headers.push((
+            "content-length".to_owned(),
+            bytes.len().to_string().into_bytes(),
+        ));
+    }
+    let headers = Fields::from_list(&headers)
+        .map_err(|error| ErrorCode::InternalError(Some(error.to_string())))?;
+    let ((contents, trailers), write) = body(call.body.unwrap_or_default());
+    let mut write = pin!(write);
+    let mut written = write
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+        .is_ready();
+
+    let (request, _sent) = Request::new(headers, Some(contents), trailers, None);
+    let scheme = if call.origin.https {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
+    let refused = |()| ErrorCode::HttpRequestUriInvalid;
+    request.set_method(&method).map_err(refused)?;
+    request.set_scheme(Some(&scheme)).map_err(refused)?;
+    request
+        .set_authority(Some(&call.origin.authority))
+        .map_err(refused)?;
+    request
+        .set_path_with_query(Some(call.path))
+        .map_err(refused)?;
+
+    let receive = async {
+        let response = client::send(request).await?;
+        let status = response.get_status_code();
+        let headers = response.get_headers();
+        let retry_after = header(&headers, "retry-after");
+        let length = content_length(&headers);
+        let (_done, done) = wit_future::new(|| Ok(()));
+        let body = read(Response::consume_body(response, done), length, limit).await;
+        Ok(Answer {
+            status,
+            retry_after,
+            body: body.ok(),
+        })
+    };
+    let mut receive = pin!(receive);
+    poll_fn(|context| {
+        if !written {
+            written = write.as_mut().poll(context).is_ready();
+        }
+        receive.as_mut().poll(context)
+    })
+    .await
+}
+
+/// The output of `future`, or `None` if it takes longer than `nanoseconds`; it is then dropped.
+pub async fn timeout<T>(nanoseconds: u64, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut timer = pin!(wasip3::clocks::monotonic_clock::wait_for(nanoseconds));
+    poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        timer.as_mut().poll(context).map(|()| None)
+    })
+    .await
+}
