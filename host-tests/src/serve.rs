@@ -46,7 +46,7 @@ pub struct Options {
     pub listen: SocketAddr,
 
     /// Where its records are: sqlite:PATH or memory
-    /// [default: sqlite:.spin/sqlite_key_value.db beside the manifest]
+    /// [default: sqlite:.spin/sqlite_key_value.db beside the manifest; memory with a fake Svix]
     #[arg(long, value_name = "STORE")]
     pub key_value: Option<Location>,
 
@@ -127,9 +127,11 @@ pub async fn run(mut options: Options) -> Result<()> {
     let start = Instant::now();
     let manifest = Manifest::read(&options.from)?;
     let program = Program::load(&manifest)?;
-    let key_value = match &options.key_value {
-        Some(location) => location.open()?,
-        None => Location::Sqlite(default_store(&options.from)).open()?,
+    let key_value = match (&options.key_value, options.fake_svix) {
+        (Some(location), _) => location.open()?,
+        (None, None) => Location::Sqlite(default_store(&options.from)).open()?,
+        // A record says that Svix has the event. One of a fake must not be believed later.
+        (None, Some(_)) => Location::Memory.open()?,
     };
     let records = key_value.to_string();
     let reuse = Reuse {

@@ -97,7 +97,7 @@ async fn more_requests_than_instances_wait_for_their_turn() {
         .build()
         .expect("a host");
     let requests = (0..100).map(|_| host.handle(alive()));
-    let replies = futures::future::join_all(requests).await;
+    let replies = join_all(requests).await;
     assert!(replies.iter().flatten().all(|reply| reply.status() == 200));
     assert_eq!(replies.len(), 100);
     assert!(host.instances_created() <= 8, "{host:?}");
@@ -115,7 +115,7 @@ async fn a_burst_is_served_by_as_many_instances_as_there_can_be() {
         .build()
         .expect("a host");
     let requests = (0..3000).map(|_| host.handle(record()));
-    let replies = futures::future::join_all(requests).await;
+    let replies = join_all(requests).await;
     let statuses = replies.iter().flatten().map(Response::status);
     assert_eq!(statuses.filter(|status| *status == 404).count(), 3000);
     assert_eq!(host.output().stderr_lines(), [""; 0]);
