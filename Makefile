@@ -1,7 +1,9 @@
 # `make run` and `make test` are all that is needed; both prepare what they need.
-WASM   := target/wasm32-wasip2/release/svix_relay.wasm
 LISTEN := 127.0.0.1:3000
 FAKE   := 127.0.0.1:9071
+
+# The toolchain is complete once `target` has run; from then on rustup need not look for more.
+CARGO := RUSTUP_AUTO_INSTALL=0 cargo
 
 .PHONY: run test build check clean target
 
@@ -12,24 +14,23 @@ run: build
 
 # Every test of every crate. The tests run the real component, so it is built first.
 test: build
-	cargo test --workspace
+	$(CARGO) test --workspace
 
 # The component, and the host that serves it. One selection of packages everywhere: another one
 # would resolve other features and compile the engine a second time.
 build: target
-	cargo build --package svix-relay --target wasm32-wasip2 --release
-	cargo build --workspace --bins
+	$(CARGO) build --package svix-relay --target wasm32-wasip2 --release
+	$(CARGO) build --workspace --bins
 
 check: target
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- --deny warnings
-	cargo clippy --package svix-relay --target wasm32-wasip2 --release -- --deny warnings
-	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --quiet
-	scripts/deny.sh
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --package svix-relay --target wasm32-wasip2 --release -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --quiet
+	RUSTUP_AUTO_INSTALL=0 scripts/deny.sh
 
 target:
 	@scripts/wasm-target.sh
 
 clean:
-	cargo clean
-	rm -rf .spin
+	$(CARGO) clean

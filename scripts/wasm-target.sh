@@ -69,7 +69,7 @@ options=(
   -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=$(id -un)"
   -o "APT::Get::AllowUnauthenticated=false" -o "Acquire::AllowInsecureRepositories=false"
 )
-apt-get "${options[@]}" -q update >"$work/apt.log" 2>&1 || {
+apt-get "${options[@]}" -o APT::Update::Error-Mode=any -q update >"$work/apt.log" 2>&1 || {
   cat "$work/apt.log" >&2
   die "the mirror does not serve $suite, or its signature does not verify"
 }

@@ -9,15 +9,25 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use spin_sdk::http::Uri;
+use subtle::ConstantTimeEq as _;
 
 use crate::retry::Policy;
 use crate::violation::Violation;
+
+/// The largest event that can be allowed: Svix itself takes no more than 2 MB, and an instance may
+/// hold several copies of sixteen events at once.
+const MAX_EVENT: u64 = 2 * 1024 * 1024;
 
 /// A text that must never be seen: it has no `Display`, and its `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
+    /// Whether `text` is it; takes as long for a near miss as for a far one.
+    pub fn is(&self, text: &str) -> bool {
+        self.0.as_bytes().ct_eq(text.as_bytes()).into()
+    }
+
     /// The text itself, for the one header it belongs into.
     pub fn expose(&self) -> &str {
         &self.0
@@ -50,15 +60,19 @@ pub struct Config {
     pub timeout: Duration,
     /// `retry_max_attempts`, `retry_budget_ms`, `retry_base_delay_ms`, `retry_max_delay_ms`.
     pub retry: Policy,
-    /// `max_body_bytes`: the largest notification that is read.
+    /// `max_body_bytes`: the largest event that is relayed, whatever is around it.
     pub max_body_bytes: usize,
+    /// `dead_letters`: whether the relay keeps what can never be delivered, or leaves it to Pub/Sub.
+    pub keep_dead_letters: bool,
+    /// `admin_token`: opens the operator's routes; without it there are none.
+    pub admin_token: Option<Secret>,
     /// `create_applications`: whether Svix creates a project's application with its first event.
     pub create_applications: bool,
 }
 
 impl Config {
     /// Every variable the relay reads.
-    pub const VARIABLES: [&'static str; 9] = [
+    pub const VARIABLES: [&'static str; 11] = [
         "svix_token",
         "svix_url",
         "svix_timeout_ms",
@@ -68,18 +82,20 @@ impl Config {
         "retry_max_delay_ms",
         "max_body_bytes",
         "create_applications",
+        "dead_letters",
+        "admin_token",
     ];
 
     /// Checks the values of all variables, given in the order of [`Config::VARIABLES`]; `None` is a
     /// variable without a value.
     ///
     /// Fails with every violation there is.
-    pub fn from_values(values: &[Option<String>; 9]) -> Result<Self, Vec<Violation>> {
+    pub fn from_values(values: &[Option<String>; 11]) -> Result<Self, Vec<Violation>> {
         let mut check = Check {
             values,
             violations: Vec::new(),
         };
-        let token = check.value("svix_token", token);
+        let token = check.value("svix_token", secret);
         let region = token.as_ref().map_or("", |token| region(token.expose()));
         let origin = check.value("svix_url", |url| match url {
             "" => Ok(origin_of_region(region)),
@@ -90,8 +106,16 @@ impl Config {
         let budget = check.milliseconds("retry_budget_ms", 100..=600_000);
         let base_delay = check.milliseconds("retry_base_delay_ms", 1..=60_000);
         let max_delay = check.milliseconds("retry_max_delay_ms", 1..=600_000);
-        let max_body_bytes = check.number("max_body_bytes", 1..=16_777_216);
-        let create_applications = check.value("create_applications", boolean);
+        let max_body_bytes = check.number("max_body_bytes", 1..=MAX_EVENT);
+        let create_applications = check.value("create_applications", |value| {
+            choice(value, ["true", "false"])
+        });
+        let keep_dead_letters =
+            check.value("dead_letters", |value| choice(value, ["store", "reject"]));
+        let admin_token = check.value("admin_token", |value| match value {
+            "" => Ok(None),
+            value => secret(value).map(Some),
+        });
         if let (Some(base), Some(max)) = (base_delay, max_delay)
             && base > max
         {
@@ -113,6 +137,8 @@ impl Config {
                 },
                 max_body_bytes: usize::try_from(max_body_bytes?).ok()?,
                 create_applications: create_applications?,
+                keep_dead_letters: keep_dead_letters?,
+                admin_token: admin_token?,
             })
         })();
         match config {
@@ -123,7 +149,7 @@ impl Config {
 }
 
 struct Check<'v> {
-    values: &'v [Option<String>; 9],
+    values: &'v [Option<String>; 11],
     violations: Vec<Violation>,
 }
 
@@ -145,9 +171,10 @@ impl Check<'_> {
 
     fn number(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         self.value(name, |value| {
-            value
-                .parse()
-                .ok()
+            let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+            digits
+                .then(|| value.parse().ok())
+                .flatten()
                 .filter(|number| range.contains(number))
                 .ok_or_else(|| {
                     format!(
@@ -164,7 +191,7 @@ impl Check<'_> {
     }
 }
 
-fn token(value: &str) -> Result<Secret, String> {
+fn secret(value: &str) -> Result<Secret, String> {
     if value.is_empty() {
         Err("is required".to_owned())
     } else if value.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -174,11 +201,14 @@ fn token(value: &str) -> Result<Secret, String> {
     }
 }
 
-fn boolean(value: &str) -> Result<bool, String> {
-    match value {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err("must be 'true' or 'false'".to_owned()),
+/// Whether a value is the first of two.
+fn choice(value: &str, [yes, no]: [&str; 2]) -> Result<bool, String> {
+    if value == yes {
+        Ok(true)
+    } else if value == no {
+        Ok(false)
+    } else {
+        Err(format!("must be '{yes}' or '{no}'"))
     }
 }
 
@@ -191,9 +221,15 @@ fn origin(url: &str) -> Result<Origin, String> {
             _ => return None,
         };
         let authority = uri.authority()?.as_str();
+        // Svix's own schemes are lower case, and so are those of allowed_outbound_hosts.
+        let spelled = url.starts_with("https://") || url.starts_with("http://");
+        let port = match authority.rsplit_once(':') {
+            Some((_, port)) if !port.ends_with(']') => uri.port_u16().is_some_and(|port| port > 0),
+            _ => true,
+        };
         let only_origin = uri.path_and_query().is_none_or(|path| path == "/");
         // A '#' never gets as far as the parsed URI.
-        let plain = only_origin && !authority.contains('@') && !url.contains('#');
+        let plain = only_origin && spelled && port && !url.contains(['@', '#', '*']);
         let authority = authority.to_owned();
         plain.then_some(Origin { https, authority })
     });
@@ -220,7 +256,7 @@ fn origin_of_region(region: &str) -> Origin {
 mod tests {
     use super::*;
 
-    const DEFAULTS: [&str; 9] = [
+    const DEFAULTS: [&str; 11] = [
         "testsk_abc.eu",
         "",
         "3000",
@@ -230,6 +266,8 @@ mod tests {
         "2000",
         "1048576",
         "true",
+        "store",
+        "",
     ];
 
     fn with(changes: &[(&str, Option<&str>)]) -> Result<Config, Vec<Violation>> {
@@ -261,6 +299,8 @@ mod tests {
         assert_eq!(config.retry.budget, Duration::from_secs(8));
         assert_eq!(config.max_body_bytes, 1_048_576);
         assert!(config.create_applications);
+        assert!(config.keep_dead_letters);
+        assert_eq!(config.admin_token, None);
     }
 
     #[test]
@@ -288,6 +328,8 @@ mod tests {
             https: false,
             authority: "127.0.0.1:9071".to_owned(),
         };
+        assert!(origin("http://[::1]:9071").is_ok());
+        assert!(origin("http://[::1]").is_ok());
         assert_eq!(origin("http://127.0.0.1:9071"), Ok(local.clone()));
         assert_eq!(origin("http://127.0.0.1:9071/"), Ok(local));
         for url in [
@@ -300,6 +342,13 @@ mod tests {
             "https://api.svix.com/#a",
             "https://user:pass@api.svix.com",
             "https://",
+            "HTTPS://api.svix.com",
+            "http://127.0.0.1:",
+            "http://127.0.0.1:0",
+            "http://127.0.0.1:99999",
+            "http://127.0.0.1:1..65535",
+            "http://*",
+            "http://*:*",
             " https://api.svix.com",
         ] {
             assert_eq!(refused("svix_url", url).len(), 1, "{url}");
@@ -309,16 +358,18 @@ mod tests {
     #[test]
     fn refuses_numbers_out_of_range_or_no_numbers() {
         for (name, values) in [
-            ("svix_timeout_ms", ["0", "60001", "3s"]),
+            ("svix_timeout_ms", ["+5", "60001", "3s"]),
             ("retry_max_attempts", ["0", "21", "-1"]),
             ("retry_budget_ms", ["99", "600001", "1.5"]),
-            ("max_body_bytes", ["0", "16777217", ""]),
+            ("max_body_bytes", ["0", "2097153", ""]),
         ] {
             for value in values {
                 assert_eq!(refused(name, value).len(), 1, "{name}={value}");
             }
         }
         refused("create_applications", "yes");
+        refused("dead_letters", "");
+        refused("admin_token", "two words");
         refused("retry_max_delay_ms", "99");
     }
 

@@ -5,10 +5,12 @@
 //! customer's business and passes through untouched.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use serde_json::value::RawValue;
 
 use crate::json;
+use crate::record;
 use crate::violation::Violation;
 
 /// The longest identifier that Svix accepts, in characters.
@@ -23,30 +25,34 @@ pub struct Event<'a> {
     pub event_type: Cow<'a, str>,
     /// The customer; a valid uid of a Svix application.
     pub project: Cow<'a, str>,
+    /// When it happened, if the event says so in RFC 3339.
+    pub time: Option<SystemTime>,
     /// The whole event, exactly as it came in.
     pub json: &'a str,
 }
 
 impl<'a> Event<'a> {
     /// The names of the fields that [`Event::from_fields`] takes, in its order.
-    pub const FIELDS: [&'static str; 3] = ["id", "type", "project"];
+    pub const FIELDS: [&'static str; 4] = ["id", "type", "project", "time"];
 
     /// Checks the fields of an event whose whole text is `json`.
     ///
     /// Fails with every violation there is.
     pub fn from_fields(
         json: &'a str,
-        [id, event_type, project]: [Option<&'a RawValue>; 3],
+        [id, event_type, project, time]: [Option<&'a RawValue>; 4],
     ) -> Result<Self, Vec<Violation>> {
         let mut violations = Vec::new();
         let id = required("id", id, &mut violations, |_| Ok(()));
         let event_type = required("type", event_type, &mut violations, identifier);
         let project = required("project", project, &mut violations, application_uid);
+        let time = time.and_then(json::string);
         match (id, event_type, project) {
             (Some(id), Some(event_type), Some(project)) => Ok(Self {
                 id,
                 event_type,
                 project,
+                time: time.as_deref().and_then(record::parse_rfc3339),
                 json,
             }),
             _ => Err(violations),
@@ -125,7 +131,23 @@ mod tests {
         assert_eq!(event.id, "evt_1");
         assert_eq!(event.event_type, "user.created");
         assert_eq!(event.project, "dev");
+        assert_eq!(event.time, None);
         assert_eq!(event.json, json);
+    }
+
+    #[test]
+    fn reads_the_time_where_there_is_one() {
+        let time = |time| {
+            let json = format!(r#"{{"id":"e","type":"t","project":"dev","time":{time}}}"#);
+            parse(&json).expect("valid").time
+        };
+        assert_eq!(
+            time(r#""1970-01-01T00:00:00Z""#),
+            Some(SystemTime::UNIX_EPOCH)
+        );
+        for nonsense in [r#""noon""#, "12", "null"] {
+            assert_eq!(time(nonsense), None, "{nonsense}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
+use spin_sdk::experimental::wasi::keyvalue::{atomics, batch, store as bucket};
 use spin_sdk::key_value::{self, Store};
 use spin_sdk::variables;
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
@@ -47,18 +48,66 @@ pub async fn config() -> Result<&'static Config, Problem> {
     Ok(CONFIG.get_or_init(|| config))
 }
 
-/// Reads a record's bytes.
-pub async fn get(name: &str) -> Result<Option<Vec<u8>>, Problem> {
-    store_operation("read the record", async { store().await?.get(name).await }).await
+/// Reads two values at once.
+pub async fn get_both(
+    one: &str,
+    other: &str,
+) -> (
+    Result<Option<Vec<u8>>, Problem>,
+    Result<Option<Vec<u8>>, Problem>,
+) {
+    futures::future::join(get(one), get(other)).await
 }
 
-/// Writes a record's bytes. They are durable, as far as the store keeps that promise, when it
-/// returns; after a failure they may or may not be there.
-pub async fn set(name: &str, bytes: &[u8]) -> Result<(), Problem> {
-    store_operation("write the record", async {
-        store().await?.set(name, bytes).await
-    })
-    .await
+/// Reads a value.
+pub async fn get(name: &str) -> Result<Option<Vec<u8>>, Problem> {
+    let operation = async { store().await?.get(name).await };
+    store_operation("read the record", STORE_TIMEOUT, operation).await
+}
+
+/// Writes a value. It is durable, as far as the store keeps that promise, when this
+/// returns; after a failure it may or may not be there.
+///
+/// It may take `remaining` longer than any other operation: a message that Svix has should not be
+/// sent again only because the store is slow.
+pub async fn set(name: &str, bytes: &[u8], remaining: Duration) -> Result<(), Problem> {
+    let operation = async { store().await?.set(name, bytes).await };
+    store_operation("write the record", STORE_TIMEOUT + remaining, operation).await
+}
+
+/// Deletes a value.
+pub async fn delete(name: &str) -> Result<(), Problem> {
+    let operation = async { store().await?.delete(name).await };
+    store_operation("delete the dead letter", STORE_TIMEOUT, operation).await
+}
+
+/// Writes several values, all or none of them.
+///
+/// Only `wasi:keyvalue` can do this. Its functions are synchronous and hold up the whole instance:
+/// not for the way of a normal event.
+pub fn set_many(values: &[(String, Vec<u8>)]) -> Result<(), Problem> {
+    bucket()
+        .and_then(|bucket| batch::set_many(&bucket, values))
+        .map_err(|error| bucket_failing("write the dead letter", &error))
+}
+
+/// Adds to a counter, and returns its new value; 0 reads it. Atomic.
+///
+/// See [`set_many`] about its use.
+pub fn increment(name: &str, by: i64) -> Result<u64, Problem> {
+    bucket()
+        .and_then(|bucket| atomics::increment(&bucket, name, by))
+        .map(i64::unsigned_abs)
+        .map_err(|error| bucket_failing("count the dead letters", &error))
+}
+
+fn bucket() -> Result<bucket::Bucket, bucket::Error> {
+    bucket::open("default")
+}
+
+fn bucket_failing(what: &'static str, error: &bucket::Error) -> Problem {
+    let reason = format!("{error:?}");
+    Problem::StoreFailing(HostError { what, reason })
 }
 
 async fn store() -> Result<&'static Store, key_value::Error> {
@@ -71,12 +120,13 @@ async fn store() -> Result<&'static Store, key_value::Error> {
 
 async fn store_operation<T>(
     what: &'static str,
+    time: Duration,
     operation: impl Future<Output = Result<T, key_value::Error>>,
 ) -> Result<T, Problem> {
-    let reason = match wire::timeout(nanoseconds(STORE_TIMEOUT), operation).await {
+    let reason = match wire::timeout(nanoseconds(time), operation).await {
         Some(Ok(value)) => return Ok(value),
         Some(Err(error)) => error.to_string(),
-        None => format!("no answer within {STORE_TIMEOUT:?}"),
+        None => format!("no answer within {time:?}"),
     };
     Err(Problem::StoreFailing(HostError { what, reason }))
 }

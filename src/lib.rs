@@ -9,23 +9,30 @@
 //!   notification  direct, wrapped or unwrapped: where is the event?
 //!   event         id, type, project; the rest stays bytes
 //!   record        delivered before? then answer "duplicate"          (host: key-value get)
+//!   gate          is Svix to be left alone just now?                 (host: key-value get)
 //!   svix          the message; what each reply means                 (host: outbound HTTP)
 //!   retry         how long to wait, when to give up
 //!   record        "delivered", before anyone hears of it             (host: key-value set)
+//!   dead_letter   or kept, if it can never be delivered              (host: key-value set-many)
 //!   reply         200, or what `problem` says
 //!   log           one line
 //! ```
 //!
-//! [`relay`] walks through it from top to bottom and is the only module that does anything; with
-//! [`host`] and [`wire`] it is all that touches the host. Everything else decides, in plain
-//! functions that are tested natively. [`problem`] holds the one table of failures.
+//! Three modules do things, in the order in which they happen: [`relay`] takes a request to its
+//! reply, [`delivery`] an event to Svix, [`operator`] serves those who look after dead letters. They
+//! reach the host through [`host`] and [`wire`]. Everything else decides, in plain functions that
+//! are tested natively. [`problem`] holds the one table of failures.
 
 pub mod config;
+pub mod dead_letter;
+pub mod delivery;
 pub mod event;
+pub mod gate;
 pub mod host;
 pub mod json;
 pub mod log;
 pub mod notification;
+pub mod operator;
 pub mod problem;
 pub mod record;
 pub mod relay;

@@ -1,10 +1,13 @@
 //! The one line that each request leaves on standard output: JSON, in the field names that log
 //! collectors know. Never a payload, never a secret.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
-use crate::notification::{Delivery, Source};
+use crate::notification::{Delivery, Hints, Source};
 use crate::problem::{Problem, Severity};
+use crate::reply::Success;
 
 /// Identifiers come from outside and may be of any length; a line may not.
 const MAX_IDENTIFIER: usize = 300;
@@ -35,6 +38,10 @@ pub struct Entry {
     pubsub_message_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery_attempt: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letter: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
 }
 
 impl Entry {
@@ -43,6 +50,13 @@ impl Entry {
         self.source = Some(delivery.source);
         self.pubsub_message_id = delivery.message_id.as_deref().map(shortened);
         self.delivery_attempt = delivery.attempt;
+    }
+
+    /// Notes what could be read of an event that may not be valid.
+    pub fn hints(&mut self, hints: &Hints) {
+        self.project = hints.project.as_deref().map(shortened);
+        self.event_id = hints.id.as_deref().map(shortened);
+        self.event_type = hints.event_type.as_deref().map(shortened);
     }
 
     /// Notes which event it is about.
@@ -61,12 +75,24 @@ impl Entry {
         self.svix_message_id = Some(shortened(id));
     }
 
+    /// Notes why an event became a dead letter.
+    pub fn reason(&mut self, problem: &Problem) {
+        self.reason = Some(problem.answer().name);
+        self.message = problem.logged();
+    }
+
     /// Notes that the request was fulfilled.
-    pub fn success(&mut self, outcome: &'static str) {
+    pub fn success(&mut self, success: &Success) {
         self.severity = Some(Severity::Info);
-        self.outcome = outcome;
-        outcome.clone_into(&mut self.message);
+        self.outcome = success.name();
         self.status = 200;
+        if self.message.is_empty() {
+            self.outcome.clone_into(&mut self.message);
+        }
+        if let Success::DeadLettered(number) = success {
+            self.severity = Some(Severity::Warning);
+            self.dead_letter = Some(*number);
+        }
     }
 
     /// Notes that it was not.
@@ -74,11 +100,7 @@ impl Entry {
         let answer = problem.answer();
         self.severity = Some(answer.severity);
         self.outcome = answer.name;
-        self.message = format!("{}: {}", answer.title, problem.detail());
-        if let Some(reason) = problem.internal_reason() {
-            self.message.push_str(": ");
-            self.message.push_str(reason);
-        }
+        self.message = format!("{}: {}", answer.title, problem.logged());
         self.status = answer.status;
     }
 
@@ -87,7 +109,16 @@ impl Entry {
         self.time = time;
         self.duration_ms = duration_ms;
         // Strings and numbers only: this can't fail.
-        let mut line = serde_json::to_string(&self).unwrap_or_default();
+        let json = serde_json::to_string(&self).unwrap_or_default();
+        let mut line = String::with_capacity(json.len() + 1);
+        for character in json.chars() {
+            // JSON allows DEL and the control characters above it; terminals obey them.
+            if character.is_control() {
+                let _ = write!(line, "\\u{:04x}", u32::from(character));
+            } else {
+                line.push(character);
+            }
+        }
         line.push('\n');
         line
     }
@@ -115,12 +146,13 @@ mod tests {
                 source: Source::Wrapped,
                 message_id: Some("136969346945".to_owned()),
                 attempt: Some(5),
+                publish_time: None,
             });
             entry.event("dev", "evt_1");
             entry.event_type("user.created");
             entry.attempts = 1;
             entry.svix_message_id("msg_1");
-            entry.success("delivered");
+            entry.success(&Success::document("delivered", &()));
         });
         assert_eq!(
             line,
@@ -137,7 +169,7 @@ mod tests {
 
     #[test]
     fn nothing_from_outside_can_break_or_flood_the_line() {
-        let id = format!("a\n\u{2028}\"{}", "ä".repeat(10_000));
+        let id = format!("a\n\u{2028}\u{9b}31m\u{7f}\"{}", "ä".repeat(10_000));
         let line = line(|entry| {
             entry.event("dev", &id);
             entry.problem(&Problem::StoreFailing(HostError {
@@ -148,6 +180,12 @@ mod tests {
         assert_eq!(line.matches('\n').count(), 1, "{line}");
         assert!(line.len() < 1_000);
         let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert!(!line.trim_end().contains(char::is_control), "{line}");
+        assert!(
+            value["eventId"]
+                .as_str()
+                .is_some_and(|id| id.starts_with("a\n\u{2028}\u{9b}"))
+        );
         assert_eq!(value["outcome"], "store-failing");
         assert_eq!(value["severity"], "ERROR");
     }

@@ -5,15 +5,17 @@
 //! `x-goog-pubsub-*` headers; anything else is the event itself, posted directly.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::event::Event;
 use crate::json::{self, Unreadable};
+use crate::record;
 use crate::violation::Violation;
 
 /// Standard base64, as Pub/Sub sends it; a missing padding loses nothing.
@@ -23,7 +25,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The form of a notification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The event itself, posted by anyone.
@@ -43,6 +45,28 @@ pub struct Delivery {
     pub message_id: Option<String>,
     /// How often Pub/Sub has tried; only there with a dead-letter topic.
     pub attempt: Option<u64>,
+    /// When Pub/Sub was given the message.
+    pub publish_time: Option<SystemTime>,
+}
+
+/// The headers of an unwrapped push that the relay looks at.
+#[derive(Clone, Debug, Default)]
+pub struct PushHeaders {
+    /// `x-goog-pubsub-message-id`; the push is unwrapped if it is there.
+    pub message_id: Option<String>,
+    /// `x-goog-pubsub-publish-time`.
+    pub publish_time: Option<String>,
+}
+
+/// What can be read of an event that may not be valid.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// The platform's identifier of the event.
+    pub id: Option<String>,
+    /// What happened.
+    pub event_type: Option<String>,
+    /// The customer.
+    pub project: Option<String>,
 }
 
 /// Why no event can be read from a notification, whenever it comes again.
@@ -69,26 +93,58 @@ pub struct Notification<'a> {
 #[derive(Debug)]
 enum Content<'a> {
     /// The event is the body, and its fields are already found.
-    Body(&'a str, [Option<&'a RawValue>; 3]),
+    Body(&'a str, [Option<&'a RawValue>; 4]),
     /// The event was inside a wrapper.
     Unpacked(String),
-    Rejected(Rejection),
+    /// No event, and the bytes that make this notification the same as another one.
+    Rejected(Rejection, Cow<'a, [u8]>),
 }
 
 impl<'a> Notification<'a> {
-    /// Recognises the form of a notification from its body and the value of the header
-    /// `x-goog-pubsub-message-id`.
-    pub fn read(body: &'a [u8], header_message_id: Option<String>) -> Self {
+    /// Recognises the form of a notification.
+    pub fn read(body: &'a [u8], headers: PushHeaders) -> Self {
         let mut delivery = Delivery {
-            source: match header_message_id {
+            source: match headers.message_id {
                 Some(_) => Source::Unwrapped,
                 None => Source::Direct,
             },
-            message_id: header_message_id,
+            message_id: headers.message_id,
             attempt: None,
+            publish_time: headers
+                .publish_time
+                .as_deref()
+                .and_then(record::parse_rfc3339),
         };
-        let content = Self::open(body, &mut delivery).unwrap_or_else(Content::Rejected);
+        let content = match str::from_utf8(body) {
+            Ok(text) => Self::open(text, &mut delivery),
+            Err(_) => Content::Rejected(Rejection::NotUtf8, Cow::Borrowed(body)),
+        };
         Self { delivery, content }
+    }
+
+    /// What is the same whenever the same event, valid or not, comes again.
+    pub fn identity(&self) -> &[u8] {
+        match &self.content {
+            Content::Body(text, _) => text.as_bytes(),
+            Content::Unpacked(text) => text.as_bytes(),
+            Content::Rejected(_, identity) => identity,
+        }
+    }
+
+    /// What can be read of the event, valid or not.
+    pub fn hints(&self) -> Hints {
+        let fields = match &self.content {
+            Content::Body(_, fields) => *fields,
+            Content::Unpacked(json) => json::pick(json, Event::FIELDS).unwrap_or_default(),
+            Content::Rejected(..) => Default::default(),
+        };
+        let [id, event_type, project, _] =
+            fields.map(|field| field.and_then(json::string).map(Cow::into_owned));
+        Hints {
+            id,
+            event_type,
+            project,
+        }
     }
 
     /// The event, checked.
@@ -96,47 +152,77 @@ impl<'a> Notification<'a> {
         let (json, fields) = match &self.content {
             Content::Body(json, fields) => (*json, *fields),
             Content::Unpacked(json) => (json.as_str(), json::pick(json, Event::FIELDS)?),
-            Content::Rejected(rejection) => return Err(rejection.clone()),
+            Content::Rejected(rejection, _) => return Err(rejection.clone()),
         };
         Event::from_fields(json, fields).map_err(Rejection::Invalid)
     }
 
-    fn open(body: &'a [u8], delivery: &mut Delivery) -> Result<Content<'a>, Rejection> {
-        let text = str::from_utf8(body).map_err(|_| Rejection::NotUtf8)?;
-        let [id, event_type, project, message, attempt] = json::pick(
-            text,
-            ["id", "type", "project", "message", "deliveryAttempt"],
-        )?;
-        let fields = [id, event_type, project];
+    fn open(text: &'a str, delivery: &mut Delivery) -> Content<'a> {
+        let names = [
+            "id",
+            "type",
+            "project",
+            "time",
+            "message",
+            "deliveryAttempt",
+        ];
+        let [id, event_type, project, time, message, attempt] = match json::pick(text, names) {
+            Ok(fields) => fields,
+            Err(error) => return Content::Rejected(error.into(), text.as_bytes().into()),
+        };
+        let wrapped = [id, event_type, project].iter().all(Option::is_none);
         match message {
-            Some(message) if json::is_object(message) && fields.iter().all(Option::is_none) => {
+            Some(message) if wrapped && json::is_object(message) => {
                 delivery.source = Source::Wrapped;
                 delivery.attempt = attempt.and_then(|raw| raw.get().parse().ok());
-                unpack(message.get(), delivery).map(Content::Unpacked)
+                unpack(message.get(), delivery)
             }
-            _ => Ok(Content::Body(text, fields)),
+            _ => Content::Body(text, [id, event_type, project, time]),
         }
     }
 }
 
 /// Takes the event out of the `message` of a wrapped push.
-fn unpack(message: &str, delivery: &mut Delivery) -> Result<String, Rejection> {
-    let [data, id, id_in_snake_case] = json::pick(message, ["data", "messageId", "message_id"])?;
-    if let Some(id) = id.or(id_in_snake_case).and_then(json::string) {
+fn unpack<'a>(message: &'a str, delivery: &mut Delivery) -> Content<'a> {
+    // Only the message is the same in every delivery: around it, their number changes.
+    let rejected = |rejection| Content::Rejected(rejection, message.as_bytes().into());
+    let bytes = match open_message(message, delivery) {
+        Ok(bytes) => bytes,
+        Err(rejection) => return rejected(rejection),
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Content::Unpacked(text),
+        Err(error) => Content::Rejected(Rejection::NotUtf8, error.into_bytes().into()),
+    }
+}
+
+fn open_message(message: &str, delivery: &mut Delivery) -> Result<Vec<u8>, Rejection> {
+    let names = [
+        "data",
+        "messageId",
+        "message_id",
+        "publishTime",
+        "publish_time",
+    ];
+    let [data, id, id_snake_case, time, time_snake_case] = json::pick(message, names)?;
+    if let Some(id) = id.or(id_snake_case).and_then(json::string) {
         delivery.message_id = Some(id.into_owned());
     }
+    let time = time.or(time_snake_case).and_then(json::string);
+    if let Some(time) = time.as_deref().and_then(record::parse_rfc3339) {
+        delivery.publish_time = Some(time);
+    }
     let invalid = |reason| Rejection::Invalid(vec![Violation::new("message.data", reason)]);
-    let data: Cow<'_, str> = match data {
+    let data = match data {
         None => return Err(invalid("is required")),
         Some(raw) => json::string(raw).ok_or_else(|| invalid("must be a string"))?,
     };
     if data.is_empty() {
         return Err(invalid("must not be empty"));
     }
-    let bytes = BASE64
+    BASE64
         .decode(data.as_bytes())
-        .map_err(|_| Rejection::NotBase64)?;
-    String::from_utf8(bytes).map_err(|_| Rejection::NotUtf8)
+        .map_err(|_| Rejection::NotBase64)
 }
 
 impl From<Unreadable> for Rejection {
@@ -177,7 +263,7 @@ mod tests {
     const EVENT: &str = r#"{"id":"evt_1","type":"user.created","project":"dev","data":{"n":10.0}}"#;
 
     fn read(body: &str) -> Notification<'_> {
-        Notification::read(body.as_bytes(), None)
+        Notification::read(body.as_bytes(), PushHeaders::default())
     }
 
     fn wrap(event: &[u8]) -> String {
@@ -204,6 +290,7 @@ mod tests {
                 source: Source::Wrapped,
                 message_id: Some("7".to_owned()),
                 attempt: Some(5),
+                publish_time: record::parse_rfc3339("2026-11-23T14:12:42.123Z"),
             }
         );
         assert_eq!(notification.event().expect("valid").json, EVENT);
@@ -211,9 +298,20 @@ mod tests {
 
     #[test]
     fn knows_an_unwrapped_push_by_its_header() {
-        let notification = Notification::read(EVENT.as_bytes(), Some("8".to_owned()));
-        assert_eq!(notification.delivery.source, Source::Unwrapped);
-        assert_eq!(notification.delivery.message_id.as_deref(), Some("8"));
+        let headers = PushHeaders {
+            message_id: Some("8".to_owned()),
+            publish_time: Some("1970-01-01T00:00:00Z".to_owned()),
+        };
+        let notification = Notification::read(EVENT.as_bytes(), headers);
+        assert_eq!(
+            notification.delivery,
+            Delivery {
+                source: Source::Unwrapped,
+                message_id: Some("8".to_owned()),
+                attempt: None,
+                publish_time: Some(SystemTime::UNIX_EPOCH),
+            }
+        );
         assert_eq!(notification.event().expect("valid").json, EVENT);
     }
 
@@ -261,7 +359,7 @@ mod tests {
             assert_eq!(read(body).event(), Err(expected), "{body}");
         }
         assert_eq!(
-            Notification::read(b"{\"id\":\"\xff\"}", None).event(),
+            Notification::read(b"{\"id\":\"\xff\"}", PushHeaders::default()).event(),
             Err(Rejection::NotUtf8)
         );
         assert!(matches!(
@@ -271,11 +369,47 @@ mod tests {
     }
 
     #[test]
+    fn tells_what_it_can_of_an_invalid_event() {
+        let body = wrap(br#"{"id":"evt_1","type":7,"project":"app_1"}"#);
+        let notification = read(&body);
+        assert!(notification.event().is_err());
+        assert_eq!(
+            notification.hints(),
+            Hints {
+                id: Some("evt_1".to_owned()),
+                event_type: None,
+                project: Some("app_1".to_owned()),
+            }
+        );
+        assert_eq!(read("nonsense").hints(), Hints::default());
+    }
+
+    #[test]
     fn a_rejected_wrapper_still_says_where_it_came_from() {
         let body = wrap(b"\xff");
         let notification = read(&body);
         assert_eq!(notification.delivery.message_id.as_deref(), Some("7"));
         assert_eq!(notification.event(), Err(Rejection::NotUtf8));
+    }
+
+    #[test]
+    fn the_same_again_has_the_same_identity_whatever_changes_around_it() {
+        let identity = |body: &str| read(body).identity().to_vec();
+        for bytes in [EVENT.as_bytes(), b"no event", b"\xff"] {
+            let body = wrap(bytes);
+            let later = body.replace(r#""deliveryAttempt":5"#, r#""deliveryAttempt":6"#);
+            let published_again = body.replace(r#"Id":"7""#, r#"Id":"8""#);
+            assert_eq!(identity(&body), bytes);
+            assert_eq!(identity(&later), bytes);
+            assert_eq!(identity(&published_again), bytes);
+        }
+        let undecodable = |attempt| {
+            identity(&format!(
+                r#"{{"message":{{"data":"%","messageId":"7"}},"deliveryAttempt":{attempt}}}"#
+            ))
+        };
+        assert_eq!(undecodable(1), undecodable(2));
+        assert_eq!(identity(EVENT), EVENT.as_bytes());
     }
 
     #[test]
@@ -303,7 +437,7 @@ mod tests {
     proptest! {
         #[test]
         fn reading_never_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Notification::read(&body, None).event();
+            let _ = Notification::read(&body, PushHeaders::default()).event();
         }
 
         #[test]

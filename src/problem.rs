@@ -6,7 +6,9 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
+use crate::gate::Reason;
 use crate::notification::Rejection;
 use crate::retry;
 use crate::route::NoRoute;
@@ -30,10 +32,18 @@ pub enum Problem {
     NoRoute(NoRoute),
     /// No record exists of the event that was asked for.
     NoRecord,
+    /// No dead letter has this number.
+    NoDeadLetter,
+    /// The operator's token is missing or wrong.
+    Unauthorized,
+    /// The query of a request makes no sense.
+    InvalidQuery(Violation),
     /// The body is not declared as JSON.
     UnsupportedMediaType,
-    /// The body is larger than so many bytes.
+    /// The event is larger than so many bytes.
     BodyTooLarge(usize),
+    /// The sender took longer for the body than a whole notification may take.
+    SlowBody,
     /// The sender broke off before the end of its body.
     IncompleteBody,
     /// The notification holds no valid event.
@@ -103,8 +113,12 @@ impl Problem {
             Self::NoRoute(NotFound)             => (404, Warning, NEVER, "not-found", "Nothing is here"),
             Self::NoRoute(MethodNotAllowed(_))  => (405, Warning, NEVER, "method-not-allowed", "Not with this method"),
             Self::NoRecord                      => (404, Info, NEVER, "no-record", "No record of this event"),
+            Self::NoDeadLetter                  => (404, Info, NEVER, "no-dead-letter", "No such dead letter"),
+            Self::Unauthorized                  => (401, Warning, NEVER, "unauthorized", "The operator's token is needed"),
+            Self::InvalidQuery(_)               => (400, Warning, NEVER, "invalid-query", "The query is invalid"),
             Self::UnsupportedMediaType          => (415, Warning, NEVER, "unsupported-media-type", "The body must be JSON"),
-            Self::BodyTooLarge(_)               => (413, Warning, NEVER, "body-too-large", "The body is too large"),
+            Self::BodyTooLarge(_)               => (413, Warning, NEVER, "body-too-large", "The event is too large"),
+            Self::SlowBody                      => (408, Warning, Some(SOON), "slow-body", "The body came too slowly"),
             Self::IncompleteBody                => (400, Warning, Some(SOON), "incomplete-body", "The body ended too early"),
             Self::Rejected(R::NotUtf8)          => (400, Warning, NEVER, "not-utf8", "The event is not UTF-8"),
             Self::Rejected(R::NotJson(_))       => (400, Warning, NEVER, "not-json", "The notification is not JSON"),
@@ -113,7 +127,7 @@ impl Problem {
             Self::Refused(_)                    => (422, Warning, NEVER, "refused-by-svix", "Svix refuses the event"),
             Self::EventIdTaken                  => (422, Warning, NEVER, "event-id-taken", "The event's id is taken in Svix"),
             Self::Unavailable(trouble)          => match trouble.cause {
-                Cause::RateLimited              => (429, Warning, Some(come_back(trouble)), "rate-limited", "Svix limits the rate"),
+                Cause::RateLimited | Cause::Gate(Reason::RateLimited) => (429, Warning, Some(come_back(trouble)), "rate-limited", "Svix limits the rate"),
                 _                               => (503, Warning, Some(come_back(trouble)), "svix-unavailable", "Svix did not take the event in time"),
             }
             Self::Misconfigured(M::TokenRefused)        => (503, Error, Some(LATER), "token-refused", "Svix refuses the token"),
@@ -127,16 +141,25 @@ impl Problem {
         Answer { status, name, title, severity, retry_after }
     }
 
+    /// Whether the same request can never succeed.
+    pub fn is_final(&self) -> bool {
+        self.answer().retry_after.is_none()
+    }
+
     /// What is particular to this occurrence, for people; never payload or secret.
     pub fn detail(&self) -> String {
         match self {
             Self::NoRoute(NoRoute::NotFound) => "no such path".to_owned(),
             Self::NoRoute(NoRoute::MethodNotAllowed(allow)) => format!("allowed: {allow}"),
             Self::NoRecord => "not delivered, or not yet".to_owned(),
+            Self::NoDeadLetter => "never written, or discarded".to_owned(),
+            Self::Unauthorized => "send authorization: Bearer and the admin_token".to_owned(),
+            Self::InvalidQuery(violation) => listed(std::slice::from_ref(violation)),
             Self::UnsupportedMediaType => {
                 "send application/json or application/cloudevents+json, in UTF-8".to_owned()
             }
-            Self::BodyTooLarge(limit) => format!("at most {limit} bytes are read"),
+            Self::BodyTooLarge(limit) => format!("an event may have at most {limit} bytes"),
+            Self::SlowBody => "a notification must end within retry_budget_ms".to_owned(),
             Self::IncompleteBody => "the connection ended before the body did".to_owned(),
             Self::Rejected(rejection) => match rejection {
                 Rejection::NotUtf8 => "the event's bytes are not UTF-8".to_owned(),
@@ -153,16 +176,14 @@ impl Problem {
             }
             Self::Unavailable(trouble) => match &trouble.cause {
                 Cause::RateLimited => "Svix answered 429".to_owned(),
+                Cause::Gate(_) => "Svix was not asked: the gate is closed".to_owned(),
                 Cause::Status(status) => format!("Svix answered {status}"),
                 Cause::UnreadableReply => "the reply of Svix can not be read".to_owned(),
-                Cause::UnresolvedConflict => {
-                    "Svix answered 409, and does not have the event yet".to_owned()
-                }
+                Cause::OutOfTime => "no time was left for an attempt".to_owned(),
                 Cause::NoReply(Failure::Timeout) => "no reply of Svix in time".to_owned(),
-                Cause::NoReply(Failure::Connection(reason)) => {
+                Cause::NoReply(Failure::Connection(reason) | Failure::Unreachable(reason)) => {
                     format!("no reply of Svix: {reason}")
                 }
-                Cause::NoReply(Failure::Denied) => "the host denies the request".to_owned(),
             },
             Self::Misconfigured(what) => match what {
                 Misconfiguration::TokenRefused => {
@@ -186,22 +207,30 @@ impl Problem {
         }
     }
 
-    /// What only the log may say beyond [`Problem::detail`].
-    pub fn internal_reason(&self) -> Option<&str> {
+    /// What the log says of this occurrence. It may repeat the host's words, and may not repeat
+    /// Svix's, which may hold some of the payload.
+    pub fn logged(&self) -> String {
         match self {
-            Self::UnreadableConfiguration(error) | Self::StoreFailing(error) => Some(&error.reason),
-            _ => None,
+            Self::UnreadableConfiguration(error) | Self::StoreFailing(error) => {
+                format!("{}: {}", self.detail(), error.reason)
+            }
+            Self::Refused(refusal) => {
+                let code = refusal.code.as_deref().unwrap_or("no code");
+                format!("Svix answered {}, {code}", refusal.status)
+            }
+            _ => self.detail(),
         }
     }
 
     /// The body of the answer: a problem document.
-    pub fn body(&self) -> Vec<u8> {
+    pub fn document(&self) -> Box<RawValue> {
         let answer = self.answer();
         let (errors, svix) = match self {
             Self::Rejected(Rejection::Invalid(violations))
-            | Self::InvalidConfiguration(violations) => (Some(violations.as_slice()), None),
-            Self::Refused(refusal) => (None, Some(refusal)),
-            _ => (None, None),
+            | Self::InvalidConfiguration(violations) => (violations.as_slice(), None),
+            Self::InvalidQuery(violation) => (std::slice::from_ref(violation), None),
+            Self::Refused(refusal) => (&[][..], Some(refusal)),
+            _ => (&[][..], None),
         };
         let document = Document {
             r#type: format!("{TYPE}{}", answer.name),
@@ -213,7 +242,7 @@ impl Problem {
             svix,
         };
         // Strings and numbers only: this can't fail.
-        serde_json::to_vec(&document).unwrap_or_default()
+        to_raw_value(&document).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 }
 
@@ -224,8 +253,8 @@ struct Document<'a> {
     status: u16,
     detail: String,
     retryable: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errors: Option<&'a [Violation]>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [Violation],
     #[serde(skip_serializing_if = "Option::is_none")]
     svix: Option<&'a Refusal>,
 }
@@ -252,7 +281,7 @@ mod tests {
     use std::time::Duration;
 
     fn document(problem: &Problem) -> serde_json::Value {
-        serde_json::from_slice(&problem.body()).expect("JSON")
+        serde_json::from_str(problem.document().get()).expect("JSON")
     }
 
     fn unavailable(cause: Cause, retry_after: Option<Duration>) -> Problem {
@@ -291,6 +320,7 @@ mod tests {
         let document = document(&problem);
         assert_eq!(document["status"], 422);
         assert_eq!(document["detail"], "Svix answered 413: too large");
+        assert_eq!(problem.logged(), "Svix answered 413, payload_too_large");
         assert_eq!(
             document["svix"],
             json!({"status": 413, "code": "payload_too_large", "detail": "too large"})
@@ -318,7 +348,7 @@ mod tests {
         for cause in [
             Cause::Status(500),
             Cause::UnreadableReply,
-            Cause::UnresolvedConflict,
+            Cause::OutOfTime,
             Cause::NoReply(Failure::Timeout),
         ] {
             assert_eq!(unavailable(cause, None).answer().status, 503);
@@ -357,8 +387,8 @@ mod tests {
         });
         assert_eq!(document(&problem)["detail"], "failed to read the record");
         assert_eq!(
-            problem.internal_reason(),
-            Some("redis://user:password@store refused")
+            problem.logged(),
+            "failed to read the record: redis://user:password@store refused"
         );
     }
 }

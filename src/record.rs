@@ -1,4 +1,5 @@
-//! The record of a delivered event: what the key-value store holds so that no event is sent twice.
+//! The record of an event: what the key-value store holds so that no event is sent twice, and none
+//! is sent again blindly.
 //!
 //! JSON, so that a person who looks into the store can read it, with a version, so that a later
 //! relay can tell what an earlier one wrote.
@@ -15,20 +16,21 @@ use crate::event::Event;
 const VERSION: u32 = 1;
 
 /// What is known of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum State {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Record {
     /// Svix has stored it.
-    Delivered,
+    Delivered(Delivered),
+    /// An attempt ended without an answer: Svix may have stored it.
+    Unknown(Unknown),
+    /// It can't be delivered, and is kept as a dead letter.
+    DeadLettered(DeadLettered),
 }
 
-/// An event that Svix has stored.
+/// A delivered event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Record {
-    version: u32,
-    /// What is known of the event.
-    pub state: State,
+pub struct Delivered {
     /// The customer.
     pub project: String,
     /// The platform's identifier of the event.
@@ -41,38 +43,90 @@ pub struct Record {
     pub attempts: u32,
     /// When the delivery was known, in RFC 3339, UTC.
     pub delivered_at: String,
+    /// The number of the dead letter that the event was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<u64>,
+}
+
+/// An event of which only Svix knows whether it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unknown {
+    /// The customer.
+    pub project: String,
+    /// The platform's identifier of the event.
+    pub event_id: String,
+    /// What happened.
+    pub event_type: String,
+    /// When the first notification ended so, in RFC 3339, UTC.
+    pub first_attempt_at: String,
+}
+
+/// An event among the dead letters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLettered {
+    /// The number of the dead letter.
+    pub dead_letter: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored<R> {
+    version: u32,
+    #[serde(flatten)]
+    record: R,
 }
 
 impl Record {
-    /// The record of `event`, delivered at `now`.
-    pub fn new(event: &Event<'_>, svix_message_id: String, attempts: u32, now: SystemTime) -> Self {
-        Self {
-            version: VERSION,
-            state: State::Delivered,
+    /// The name of an event's record in the store, from [`crate::svix::key`].
+    pub fn name(key: &str) -> String {
+        format!("record/{key}")
+    }
+
+    /// The record of `event`, known to be delivered at `now`.
+    pub fn delivered(
+        event: &Event<'_>,
+        svix_message_id: String,
+        attempts: u32,
+        now: SystemTime,
+    ) -> Delivered {
+        Delivered {
             project: event.project.clone().into_owned(),
             event_id: event.id.clone().into_owned(),
             event_type: event.event_type.clone().into_owned(),
             svix_message_id,
             attempts,
             delivered_at: rfc3339(now),
+            dead_letter: None,
         }
     }
 
-    /// The name of a record in the store, from [`crate::svix::key`].
-    pub fn name(key: &str) -> String {
-        format!("record/{key}")
+    /// The record of `event`, of which nothing is known after attempts that ended at `now`.
+    pub fn unknown(event: &Event<'_>, now: SystemTime) -> Self {
+        Self::Unknown(Unknown {
+            project: event.project.clone().into_owned(),
+            event_id: event.id.clone().into_owned(),
+            event_type: event.event_type.clone().into_owned(),
+            first_attempt_at: rfc3339(now),
+        })
     }
 
     /// The record as the store holds it.
     pub fn encode(&self) -> Vec<u8> {
+        let stored = Stored {
+            version: VERSION,
+            record: self,
+        };
         // Strings and numbers only: this can't fail.
-        serde_json::to_vec(self).unwrap_or_default()
+        serde_json::to_vec(&stored).unwrap_or_default()
     }
 
     /// Reads what the store holds; `None` for anything that this relay has not written.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let record: Self = serde_json::from_slice(bytes).ok()?;
-        (record.version == VERSION && !record.svix_message_id.is_empty()).then_some(record)
+        let stored: Stored<Self> = serde_json::from_slice(bytes).ok()?;
+        let nameless =
+            matches!(&stored.record, Self::Delivered(record) if record.svix_message_id.is_empty());
+        (stored.version == VERSION && !nameless).then_some(stored.record)
     }
 }
 
@@ -85,75 +139,124 @@ pub fn rfc3339(time: SystemTime) -> String {
         .unwrap_or_default()
 }
 
+/// Reads a point in time in RFC 3339, with any offset.
+pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .ok()
+        .map(SystemTime::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
-    fn record() -> Record {
-        let event = Event {
+    fn event() -> Event<'static> {
+        Event {
             id: "evt_1".into(),
             event_type: "user.created".into(),
             project: "dev".into(),
+            time: None,
             json: "{}",
-        };
-        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_443_162_123);
-        Record::new(&event, "msg_1".to_owned(), 2, now)
+        }
     }
 
-    /// Stored bytes outlive the relay that wrote them: this text must never need to change.
-    const STORED: &str = r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","attempts":2,"deliveredAt":"2026-11-23T14:12:42.123Z"}"#;
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(1_795_443_162_123)
+    }
+
+    /// Stored bytes outlive the relay that wrote them: these texts must never need to change.
+    fn stored() -> [(Record, &'static str); 3] {
+        [
+            (
+                Record::Delivered(Record::delivered(&event(), "msg_1".to_owned(), 2, now())),
+                r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","attempts":2,"deliveredAt":"2026-11-23T14:12:42.123Z"}"#,
+            ),
+            (
+                Record::unknown(&event(), now()),
+                r#"{"version":1,"state":"unknown","project":"dev","eventId":"evt_1","eventType":"user.created","firstAttemptAt":"2026-11-23T14:12:42.123Z"}"#,
+            ),
+            (
+                Record::DeadLettered(DeadLettered { dead_letter: 7 }),
+                r#"{"version":1,"state":"dead-lettered","deadLetter":7}"#,
+            ),
+        ]
+    }
 
     #[test]
     fn is_stored_as_it_always_was() {
-        assert_eq!(String::from_utf8(record().encode()).expect("text"), STORED);
-        assert_eq!(Record::decode(STORED.as_bytes()), Some(record()));
+        for (record, text) in stored() {
+            assert_eq!(String::from_utf8(record.encode()).expect("text"), text);
+            assert_eq!(Record::decode(text.as_bytes()), Some(record));
+        }
     }
 
     #[test]
     fn what_is_no_record_is_not_taken_for_one() {
-        let newer = STORED.replace(r#""version":1"#, r#""version":2"#);
-        let other = STORED.replace("delivered\"", "lost\"");
-        let nameless = STORED.replace("msg_1", "");
-        let cut = &STORED[..STORED.len() - 1];
-        for bytes in [
-            "",
-            "{}",
-            "null",
-            "delivered",
-            &newer,
-            &other,
-            &nameless,
-            cut,
-        ] {
-            assert_eq!(Record::decode(bytes.as_bytes()), None, "{bytes}");
+        for (_, text) in stored() {
+            let newer = text.replace(r#""version":1"#, r#""version":2"#);
+            let other = text.replace(r#""state":""#, r#""state":"un"#);
+            let nameless = text.replace("msg_1", "");
+            let cut = &text[..text.len() - 1];
+            for bytes in ["", "{}", "null", "delivered", &newer, &other, cut] {
+                assert_eq!(Record::decode(bytes.as_bytes()), None, "{bytes}");
+            }
+            if nameless != text {
+                assert_eq!(Record::decode(nameless.as_bytes()), None);
+            }
         }
     }
 
     #[test]
     fn writes_times_to_the_millisecond() {
-        let at = |nanos| rfc3339(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos));
+        let at = |nanos| rfc3339(UNIX_EPOCH + Duration::from_nanos(nanos));
         assert_eq!(at(0), "1970-01-01T00:00:00Z");
         assert_eq!(at(1_500_999_999), "1970-01-01T00:00:01.5Z");
+    }
+
+    #[test]
+    fn reads_times_with_any_offset() {
+        let expected = Some(UNIX_EPOCH + Duration::from_secs(1_795_443_162));
+        assert_eq!(parse_rfc3339("2026-11-23T14:12:42Z"), expected);
+        assert_eq!(parse_rfc3339("2026-11-23T16:12:42.000+02:00"), expected);
+        for nonsense in [
+            "",
+            "yesterday",
+            "2026-11-23",
+            "2026-11-23T14:12:42",
+            "1795443162",
+        ] {
+            assert_eq!(parse_rfc3339(nonsense), None, "{nonsense}");
+        }
     }
 
     proptest! {
         #[test]
         fn any_record_is_read_back(
-            project in "\\PC*", id in "\\PC*", message in "\\PC+", attempts: u32, millis in 0u64..4_000_000_000_000,
+            project in "\\PC*", id in "\\PC*", message in "\\PC+", attempts: u32,
+            millis in 0u64..4_000_000_000_000, dead_letter: u64,
         ) {
-            let event = Event {
-                id: id.into(), event_type: "t".into(), project: project.into(), json: "{}",
-            };
-            let now = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
-            let record = Record::new(&event, message, attempts, now);
-            prop_assert_eq!(Record::decode(&record.encode()), Some(record));
+            let event = Event { id: id.into(), project: project.into(), ..event() };
+            let now = UNIX_EPOCH + Duration::from_millis(millis);
+            for record in [
+                Record::Delivered(Record::delivered(&event, message, attempts, now)),
+                Record::unknown(&event, now),
+                Record::DeadLettered(DeadLettered { dead_letter }),
+            ] {
+                prop_assert_eq!(Record::decode(&record.encode()), Some(record));
+            }
         }
 
         #[test]
         fn decoding_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Record::decode(&bytes);
+        }
+
+        #[test]
+        fn any_time_is_read_back(millis in 0u64..4_000_000_000_000) {
+            let time = UNIX_EPOCH + Duration::from_millis(millis);
+            prop_assert_eq!(parse_rfc3339(&rfc3339(time)), Some(time));
         }
     }
 }

@@ -1,31 +1,27 @@
-//! One request, from its first byte to its reply: the only file that does things, in the order in
-//! which they happen. What each answer means and what each problem is answered with is decided
-//! elsewhere.
-//!
-//! The order is the guarantee. The record is written after Svix has the message and before the
-//! sender hears of it, so a crash at any point leaves either nothing (the sender sends again) or a
-//! message without a record: then the same `Idempotency-Key`, or after it has expired the conflict
-//! on the eventId, keep the next delivery from creating a second one.
+//! One request, from its first byte to its reply: reads it, has it fulfilled, answers it and leaves
+//! one line about it. What each problem is answered with is decided elsewhere.
 
+use std::io::Write as _;
 use std::time::Duration;
 
-use spin_sdk::wasip3::http::types::{ErrorCode, Method, Request, Response};
+use serde::Serialize;
+use spin_sdk::wasip3::http::types::{Method, Request, Response};
 
 use crate::config::Config;
-use crate::event::Event;
+use crate::dead_letter::{self, DeadLetter};
+use crate::delivery::{self, Order};
+use crate::event;
+use crate::gate::{self, Reason};
 use crate::host::{self, Stopwatch};
 use crate::log::Entry;
-use crate::notification::{Notification, is_json_media_type};
+use crate::notification::{Notification, PushHeaders, Source, is_json_media_type};
+use crate::operator;
 use crate::problem::Problem;
-use crate::record::Record;
-use crate::reply::{Reply, Success};
-use crate::retry::Retries;
+use crate::record::{self, DeadLettered, Record};
+use crate::reply::{Reply, Success, json};
 use crate::route::Route;
-use crate::svix::{self, Cause, Failure, Trouble, Verdict};
-use crate::wire::{self, Call, Unread};
-
-/// Svix's replies are small, as its payload is left out of them.
-const MAX_REPLY: usize = 64 * 1024;
+use crate::svix;
+use crate::wire::{self, Unread};
 
 /// Handles one request; whatever happens, there is a reply.
 pub async fn handle(request: Request) -> Response {
@@ -33,9 +29,9 @@ pub async fn handle(request: Request) -> Response {
     let mut entry = Entry::default();
     let reply = match fulfil(request, stopwatch, &mut entry).await {
         // Probes come every few seconds and have nothing to tell.
-        Ok(success @ (Success::Alive | Success::Ready)) => Reply::from(&success),
+        Ok(success @ Success::Probe(_)) => Reply::from(&success),
         Ok(success) => {
-            entry.success(success.name());
+            entry.success(&success);
             log(entry, stopwatch);
             Reply::from(&success)
         }
@@ -50,8 +46,9 @@ pub async fn handle(request: Request) -> Response {
 
 fn log(entry: Entry, stopwatch: Stopwatch) {
     let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let time = crate::record::rfc3339(host::now());
-    print!("{}", entry.line(time, milliseconds));
+    let line = entry.line(record::rfc3339(host::now()), milliseconds);
+    // An event must not fail because its line can't be written.
+    let _ = std::io::stdout().write_all(line.as_bytes());
 }
 
 async fn fulfil(
@@ -60,22 +57,15 @@ async fn fulfil(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let path = request.get_path_with_query().unwrap_or_default();
-    match Route::of(method(&request.get_method()), &path).map_err(Problem::NoRoute)? {
+    let route = Route::of(method(&request.get_method()), &path).map_err(Problem::NoRoute)?;
+    match route {
         Route::Notify => notify(request, stopwatch, entry).await,
-        Route::Lookup { project, event_id } => {
-            entry.event(&project, &event_id);
-            let name = Record::name(&svix::key(&project, &event_id));
-            let record = host::get(&name).await?;
-            record
-                .and_then(|bytes| Record::decode(&bytes))
-                .map(Success::Found)
-                .ok_or(Problem::NoRecord)
-        }
-        Route::Health => Ok(Success::Alive),
-        Route::Ready => {
-            host::config().await?;
-            host::get("readyz").await?;
-            Ok(Success::Ready)
+        Route::Lookup { project, event_id } => look_up(&project, &event_id, entry).await,
+        Route::Health => Ok(Success::Probe(json(&Health { status: "alive" }))),
+        Route::Ready => ready().await,
+        route => {
+            let authorization = wire::header(&request.get_headers(), "authorization");
+            operator::fulfil(route, authorization.as_deref(), stopwatch, entry).await
         }
     }
 }
@@ -85,9 +75,60 @@ fn method(method: &Method) -> &str {
         Method::Get => "GET",
         Method::Head => "HEAD",
         Method::Post => "POST",
+        Method::Delete => "DELETE",
         // No route knows any other.
         _ => "",
     }
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    gate: GateState,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+enum GateState {
+    Open,
+    Closed { reason: Reason, seconds: f64 },
+}
+
+async fn ready() -> Result<Success, Problem> {
+    host::config().await?;
+    let state = host::get(gate::NAME).await?;
+    // A store that can be read but not written would let no event through.
+    host::set("readyz", b"", Duration::ZERO).await?;
+    delivery::gate().learn(state.as_deref(), host::now());
+    let gate = match delivery::closed() {
+        None => GateState::Open,
+        Some((rest, reason)) => GateState::Closed {
+            reason,
+            seconds: rest.as_secs_f64(),
+        },
+    };
+    Ok(Success::Probe(json(&Readiness {
+        status: "ready",
+        gate,
+    })))
+}
+
+async fn look_up(project: &str, event_id: &str, entry: &mut Entry) -> Result<Success, Problem> {
+    entry.event(project, event_id);
+    // What is no project has no record, and could only be mistaken for another one's.
+    event::identifier(project).map_err(|_| Problem::NoRecord)?;
+    let name = Record::name(&svix::key(project, event_id));
+    let bytes = host::get(&name).await?.ok_or(Problem::NoRecord)?;
+    Record::decode(&bytes).ok_or(Problem::NoRecord)?;
+    Ok(Success::Document {
+        name: "found",
+        json: bytes,
+    })
 }
 
 async fn notify(
@@ -96,182 +137,95 @@ async fn notify(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let config = host::config().await?;
-
     let headers = request.get_headers();
-    let pubsub_message_id = wire::header(&headers, "x-goog-pubsub-message-id");
     let content_type = wire::header(&headers, "content-type");
+    let push = PushHeaders {
+        message_id: wire::header(&headers, "x-goog-pubsub-message-id"),
+        publish_time: wire::header(&headers, "x-goog-pubsub-publish-time"),
+    };
     drop(headers);
     // The sender of an unwrapped push can't choose the type of what it was given.
-    if pubsub_message_id.is_none() && !is_json_media_type(content_type.as_deref()) {
+    if push.message_id.is_none() && !is_json_media_type(content_type.as_deref()) {
         return Err(Problem::UnsupportedMediaType);
     }
-    let body = wire::read_request(request, config.max_body_bytes)
-        .await
-        .map_err(|unread| match unread {
-            Unread::TooLarge => Problem::BodyTooLarge(config.max_body_bytes),
-            Unread::Incomplete => Problem::IncompleteBody,
-        })?;
-
-    let notification = Notification::read(&body, pubsub_message_id);
-    entry.delivery(&notification.delivery);
-    let event = notification.event().map_err(Problem::Rejected)?;
-    entry.event(&event.project, &event.id);
-    entry.event_type(&event.event_type);
-
-    let key = svix::key(&event.project, &event.id);
-    let name = Record::name(&key);
-    let known = host::get(&name).await?;
-    if let Some(record) = known.as_deref().and_then(Record::decode) {
-        entry.svix_message_id(&record.svix_message_id);
-        return Ok(Success::Duplicate(record));
-    }
-
-    // Bytes that are no record stand where one was: Svix may know more.
-    let first = match known {
-        Some(_) => Step::LookUp,
-        None => Step::Create,
+    let remaining = config.retry.budget.saturating_sub(stopwatch.elapsed());
+    let read = wire::read_request(request, with_wrapper(config.max_body_bytes));
+    let body = match wire::timeout(host::nanoseconds(remaining), read).await {
+        Some(Ok(body)) => body,
+        Some(Err(Unread::TooLarge)) => return Err(Problem::BodyTooLarge(config.max_body_bytes)),
+        Some(Err(Unread::Incomplete)) => return Err(Problem::IncompleteBody),
+        None => return Err(Problem::SlowBody),
     };
-    let delivery = Delivery {
+
+    let notification = Notification::read(&body, push);
+    entry.delivery(&notification.delivery);
+    entry.hints(&notification.hints());
+    let keep_dead_letters =
+        config.keep_dead_letters && notification.delivery.source != Source::Direct;
+    match relay(config, &notification, keep_dead_letters, stopwatch, entry).await {
+        Err(problem) if problem.is_final() && keep_dead_letters => {
+            keep(&notification, &body, &problem, entry).await
+        }
+        result => result,
+    }
+}
+
+/// The largest body that an event of so many bytes can come in: base64 makes it a third larger, and
+/// Pub/Sub's attributes and names come on top.
+fn with_wrapper(event_bytes: usize) -> usize {
+    event_bytes + event_bytes / 3 + 64 * 1024
+}
+
+/// Delivers the event of a notification.
+pub async fn relay(
+    config: &Config,
+    notification: &Notification<'_>,
+    accept_dead_letter: bool,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let event = notification.event().map_err(Problem::Rejected)?;
+    if event.json.len() > config.max_body_bytes {
+        return Err(Problem::BodyTooLarge(config.max_body_bytes));
+    }
+    let times = [event.time, notification.delivery.publish_time];
+    let order = Order {
         config,
         event: &event,
-        key: &key,
+        published: times.into_iter().flatten().min(),
+        accept_dead_letter,
         stopwatch,
     };
-    let message_id = delivery.run(first, entry).await?;
-    entry.svix_message_id(&message_id);
-    let attempts = entry.attempts;
-    let record = Record::new(&event, message_id, attempts, host::now());
-    host::set(&name, &record.encode()).await?;
-    Ok(Success::Delivered { record, attempts })
+    delivery::deliver(order, entry).await
 }
 
-/// What to ask of Svix next.
-#[derive(Clone, Copy)]
-enum Step {
-    /// Create the message: an attempt.
-    Create,
-    /// Ask whether Svix has it.
-    LookUp,
-}
-
-/// The delivery of one event to Svix, within the budget of one notification.
-struct Delivery<'a> {
-    config: &'a Config,
-    event: &'a Event<'a>,
-    key: &'a str,
-    stopwatch: Stopwatch,
-}
-
-impl Delivery<'_> {
-    /// Tries until Svix has the message, and returns its id; or until that is out of reach.
-    async fn run(&self, first: Step, entry: &mut Entry) -> Result<String, Problem> {
-        let mut retries = Retries::new(self.config.retry.clone(), host::random_u64());
-        let request_id = format!("{:016x}", host::random_u64());
-        let mut step = first;
-        let mut conflicts = 0;
-        loop {
-            let verdict = match step {
-                Step::Create => self.create(&request_id, entry).await,
-                Step::LookUp => self.look_up(&request_id).await,
-            };
-            let trouble = match verdict {
-                Verdict::Stored(message_id) => return Ok(message_id),
-                Verdict::Conflict => {
-                    conflicts += 1;
-                    step = Step::LookUp;
-                    continue;
-                }
-                Verdict::Absent => {
-                    step = Step::Create;
-                    match conflicts {
-                        0 => continue,
-                        // Two first messages of an application may have raced to create it.
-                        1 => Trouble {
-                            cause: Cause::UnresolvedConflict,
-                            retry_after: None,
-                        },
-                        _ => return Err(Problem::EventIdTaken),
-                    }
-                }
-                Verdict::Retry(trouble) => trouble,
-                Verdict::Refused(refusal) => return Err(Problem::Refused(refusal)),
-                Verdict::Misconfigured(what) => return Err(Problem::Misconfigured(what)),
-            };
-            match retries.next_wait(self.remaining(), trouble.retry_after) {
-                Some(wait) => host::sleep(wait).await,
-                None => return Err(Problem::Unavailable(trouble)),
-            }
-        }
+/// Keeps what can never be delivered as a dead letter, once.
+async fn keep(
+    notification: &Notification<'_>,
+    body: &[u8],
+    problem: &Problem,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let event = notification.event().ok();
+    let key = match &event {
+        Some(event) => svix::key(&event.project, &event.id),
+        None => svix::identity_key(notification.identity()),
+    };
+    let name = Record::name(&key);
+    if event.is_none()
+        && let Some(bytes) = host::get(&name).await?
+        && let Some(Record::DeadLettered(record)) = Record::decode(&bytes)
+    {
+        return Ok(Success::DeadLettered(record.dead_letter));
     }
-
-    async fn create(&self, request_id: &str, entry: &mut Entry) -> Verdict {
-        let retry_count = entry.attempts;
-        entry.attempts += 1;
-        let path = svix::create_path(&self.event.project);
-        let body = svix::message_body(self.event, self.config.create_applications);
-        let mut headers = self.headers(request_id);
-        headers.push(header("content-type", "application/json"));
-        headers.push(header("idempotency-key", self.key));
-        if retry_count > 0 {
-            headers.push(header("svix-retry-count", &retry_count.to_string()));
-        }
-        let result = self.send(&path, headers, Some(body)).await;
-        svix::classify_create(result, self.config.token.expose(), host::now())
-    }
-
-    async fn look_up(&self, request_id: &str) -> Verdict {
-        let path = svix::lookup_path(&self.event.project, &svix::event_id(&self.event.id));
-        let result = self.send(&path, self.headers(request_id), None).await;
-        svix::classify_lookup(result, host::now())
-    }
-
-    fn headers(&self, request_id: &str) -> Vec<(String, Vec<u8>)> {
-        vec![
-            header(
-                "authorization",
-                &format!("Bearer {}", self.config.token.expose()),
-            ),
-            header("accept", "application/json"),
-            header(
-                "user-agent",
-                concat!("svix-relay/", env!("CARGO_PKG_VERSION")),
-            ),
-            header("svix-req-id", request_id),
-        ]
-    }
-
-    async fn send(
-        &self,
-        path: &str,
-        headers: Vec<(String, Vec<u8>)>,
-        body: Option<Vec<u8>>,
-    ) -> Result<svix::Reply, Failure> {
-        let call = Call {
-            origin: &self.config.origin,
-            path,
-            headers,
-            body,
-        };
-        let time = self.config.timeout.min(self.remaining());
-        let exchange = wire::exchange(call, MAX_REPLY);
-        match wire::timeout(host::nanoseconds(time), exchange).await {
-            Some(Ok(answer)) => Ok(svix::Reply {
-                status: answer.status,
-                retry_after: answer.retry_after,
-                body: answer.body,
-            }),
-            Some(Err(ErrorCode::HttpRequestDenied)) => Err(Failure::Denied),
-            Some(Err(error)) => Err(Failure::Connection(error.to_string())),
-            None => Err(Failure::Timeout),
-        }
-    }
-
-    fn remaining(&self) -> Duration {
-        let elapsed = self.stopwatch.elapsed();
-        self.config.retry.budget.saturating_sub(elapsed)
-    }
-}
-
-fn header(name: &str, value: &str) -> (String, Vec<u8>) {
-    (name.to_owned(), value.as_bytes().to_vec())
+    let dead_letter = host::increment(dead_letter::COUNTER, 1)?;
+    let mut letter = DeadLetter::new(name.clone(), notification, problem, body, host::now());
+    letter.number = dead_letter;
+    let record = Record::DeadLettered(DeadLettered { dead_letter });
+    host::set_many(&[
+        (DeadLetter::name(dead_letter), letter.encode()),
+        (name, record.encode()),
+    ])?;
+    entry.reason(problem);
+    Ok(Success::DeadLettered(dead_letter))
 }

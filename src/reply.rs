@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::problem::Problem;
-use crate::record::Record;
+use crate::record::Delivered;
 use crate::route::NoRoute;
 
 /// How a request was fulfilled.
@@ -12,18 +12,23 @@ pub enum Success {
     /// Svix has the event's message: stored now, or found there.
     Delivered {
         /// What is now recorded of the event.
-        record: Record,
+        record: Delivered,
         /// How often Svix was sent the message just now.
         attempts: u32,
     },
     /// The event was delivered before; Svix was not called.
-    Duplicate(Record),
-    /// What is known of an event.
-    Found(Record),
-    /// The relay is alive.
-    Alive,
-    /// The relay could deliver.
-    Ready,
+    Duplicate(Delivered),
+    /// The event can never be delivered, and is kept as the dead letter with this number.
+    DeadLettered(u64),
+    /// What was asked for, as JSON.
+    Document {
+        /// What it is.
+        name: &'static str,
+        /// The JSON.
+        json: Vec<u8>,
+    },
+    /// The relay is alive, or ready: JSON for probes.
+    Probe(Vec<u8>),
 }
 
 impl Success {
@@ -32,9 +37,17 @@ impl Success {
         match self {
             Self::Delivered { .. } => "delivered",
             Self::Duplicate(_) => "duplicate",
-            Self::Found(_) => "found",
-            Self::Alive => "alive",
-            Self::Ready => "ready",
+            Self::DeadLettered(_) => "dead-lettered",
+            Self::Document { name, .. } => name,
+            Self::Probe(_) => "probed",
+        }
+    }
+
+    /// What was asked for, as JSON.
+    pub fn document(name: &'static str, value: &impl Serialize) -> Self {
+        Self::Document {
+            name,
+            json: json(value),
         }
     }
 }
@@ -62,14 +75,16 @@ struct Receipt<'a> {
 }
 
 #[derive(Serialize)]
-struct Status {
+#[serde(rename_all = "camelCase")]
+struct Kept {
     status: &'static str,
+    dead_letter: u64,
 }
 
 impl From<&Success> for Reply {
     fn from(success: &Success) -> Self {
         let status = success.name();
-        let receipt = |record: &Record, attempts| {
+        let receipt = |record: &Delivered, attempts| {
             json(&Receipt {
                 status,
                 project: &record.project,
@@ -82,8 +97,11 @@ impl From<&Success> for Reply {
         let body = match success {
             Success::Delivered { record, attempts } => receipt(record, *attempts),
             Success::Duplicate(record) => receipt(record, 0),
-            Success::Found(record) => record.encode(),
-            Success::Alive | Success::Ready => json(&Status { status }),
+            Success::DeadLettered(dead_letter) => json(&Kept {
+                status,
+                dead_letter: *dead_letter,
+            }),
+            Success::Document { json, .. } | Success::Probe(json) => json.clone(),
         };
         Self {
             status: 200,
@@ -100,13 +118,19 @@ impl From<&Problem> for Reply {
         if let Some(seconds) = answer.retry_after {
             headers.push(("retry-after", seconds.to_string()));
         }
-        if let Problem::NoRoute(NoRoute::MethodNotAllowed(allow)) = problem {
-            headers.push(("allow", (*allow).to_owned()));
+        match problem {
+            Problem::NoRoute(NoRoute::MethodNotAllowed(allow)) => {
+                headers.push(("allow", (*allow).to_owned()));
+            }
+            Problem::Unauthorized => headers.push(("www-authenticate", "Bearer".to_owned())),
+            _ => {}
         }
         Self {
             status: answer.status,
             headers,
-            body: problem.body(),
+            body: Box::<str>::from(problem.document())
+                .into_string()
+                .into_bytes(),
         }
     }
 }
@@ -118,7 +142,8 @@ fn headers(content_type: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn json(value: &impl Serialize) -> Vec<u8> {
+/// A value as JSON.
+pub fn json(value: &impl Serialize) -> Vec<u8> {
     // Strings and numbers only: this can't fail.
     serde_json::to_vec(value).unwrap_or_default()
 }
@@ -127,17 +152,19 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::event::Event;
+    use crate::record::Record;
     use crate::svix::{Cause, Trouble};
     use std::time::{Duration, SystemTime};
 
-    fn record() -> Record {
+    fn record() -> Delivered {
         let event = Event {
             id: "evt \"1\"".into(),
             event_type: "user.created".into(),
             project: "dev".into(),
+            time: None,
             json: "{}",
         };
-        Record::new(&event, "msg_1".to_owned(), 2, SystemTime::UNIX_EPOCH)
+        Record::delivered(&event, "msg_1".to_owned(), 2, SystemTime::UNIX_EPOCH)
     }
 
     #[test]
@@ -168,6 +195,9 @@ mod tests {
             cause: Cause::RateLimited,
             retry_after: Some(Duration::from_secs(30)),
         }));
+        assert!(
+            headers(Problem::Unauthorized).contains(&("www-authenticate", "Bearer".to_owned()))
+        );
         assert!(limited.contains(&("retry-after", "30".to_owned())));
         assert!(limited.contains(&("content-type", "application/problem+json".to_owned())));
     }

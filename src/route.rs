@@ -2,6 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::violation::Violation;
+
 /// What the relay can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -14,10 +16,76 @@ pub enum Route {
         /// The platform's identifier of the event.
         event_id: String,
     },
+    /// `GET /dead-letters`: the dead letters, in the order in which they came.
+    DeadLetters(Query),
+    /// `GET /dead-letters/{n}`: one of them, with its body.
+    DeadLetter(u64),
+    /// `DELETE /dead-letters/{n}`: forget it.
+    Discard(u64),
+    /// `POST /dead-letters/{n}/replay`: try to deliver it.
+    Replay(u64),
+    /// `POST /dead-letters/replay`: try to deliver all that are unresolved.
+    ReplayAll(Query),
     /// `GET /healthz`: is the relay alive?
     Health,
     /// `GET /readyz`: could it deliver?
     Ready,
+}
+
+/// The query of a request, not yet looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query(String);
+
+/// Which dead letters are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Only those with a higher number.
+    pub after: u64,
+    /// At most so many.
+    pub limit: usize,
+    /// Only those of this project.
+    pub project: Option<String>,
+    /// Only those with this reason.
+    pub reason: Option<String>,
+}
+
+impl Query {
+    /// Reads `after`, `limit`, `project` and `reason`.
+    pub fn selection(&self) -> Result<Selection, Violation> {
+        let mut selection = Selection {
+            after: 0,
+            limit: 50,
+            project: None,
+            reason: None,
+        };
+        for pair in self.0.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let number = || value.parse::<u64>().ok();
+            let text = || percent_decode_str(value).decode_utf8_lossy().into_owned();
+            match name {
+                "after" => {
+                    selection.after = number()
+                        .ok_or_else(|| Violation::new("after", "must be a whole number"))?;
+                }
+                "limit" => {
+                    selection.limit = number()
+                        .and_then(|limit| usize::try_from(limit).ok())
+                        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+                        .ok_or_else(|| {
+                            let reason = format!("must be a whole number from 1 to {MAX_LIMIT}");
+                            Violation::new("limit", reason)
+                        })?;
+                }
+                "project" => selection.project = Some(text()),
+                "reason" => selection.reason = Some(text()),
+                _ => {
+                    let known = "may hold only after, limit, project and reason";
+                    return Err(Violation::new("query", known));
+                }
+            }
+        }
+        Ok(selection)
+    }
 }
 
 /// Why a request asks for nothing the relay has.
@@ -29,15 +97,22 @@ pub enum NoRoute {
     MethodNotAllowed(&'static str),
 }
 
+/// The most dead letters that one request is about.
+const MAX_LIMIT: usize = 100;
+
 const POST: &str = "POST";
 const GET: &str = "GET, HEAD";
+const GET_DELETE: &str = "GET, HEAD, DELETE";
 
 impl Route {
     /// The route of a request with `method` and `path_with_query`.
     ///
-    /// The segments of a path may be percent-encoded; the query is not looked at.
+    /// The segments of a path may be percent-encoded.
     pub fn of(method: &str, path_with_query: &str) -> Result<Self, NoRoute> {
-        let path = path_with_query.split('?').next().unwrap_or_default();
+        let (path, query) = path_with_query
+            .split_once('?')
+            .unwrap_or((path_with_query, ""));
+        let query = Query(query.to_owned());
         let segments: Vec<_> = path.split('/').skip(1).collect();
         let (allow, route) = match segments[..] {
             ["notifications"] => (POST, Self::Notify),
@@ -47,6 +122,13 @@ impl Route {
                     .ok_or(NoRoute::NotFound)?;
                 (GET, Self::Lookup { project, event_id })
             }
+            ["dead-letters"] => (GET, Self::DeadLetters(query)),
+            ["dead-letters", "replay"] => (POST, Self::ReplayAll(query)),
+            ["dead-letters", number] => match (method, parse(number)?) {
+                ("DELETE", number) => (GET_DELETE, Self::Discard(number)),
+                (_, number) => (GET_DELETE, Self::DeadLetter(number)),
+            },
+            ["dead-letters", number, "replay"] => (POST, Self::Replay(parse(number)?)),
             ["healthz"] => (GET, Self::Health),
             ["readyz"] => (GET, Self::Ready),
             _ => return Err(NoRoute::NotFound),
@@ -57,6 +139,10 @@ impl Route {
             Err(NoRoute::MethodNotAllowed(allow))
         }
     }
+}
+
+fn parse(number: &str) -> Result<u64, NoRoute> {
+    number.parse().map_err(|_| NoRoute::NotFound)
 }
 
 fn decode(segment: &str) -> Option<String> {
@@ -86,6 +172,49 @@ mod tests {
     }
 
     #[test]
+    fn finds_the_routes_of_operators() {
+        for (method, path, route) in [
+            ("GET", "/dead-letters/7", Route::DeadLetter(7)),
+            ("DELETE", "/dead-letters/7", Route::Discard(7)),
+            ("POST", "/dead-letters/7/replay", Route::Replay(7)),
+        ] {
+            assert_eq!(Route::of(method, path), Ok(route));
+        }
+        let all = "/dead-letters?after=7&limit=2&project=d%65v&reason=not-json";
+        let Ok(Route::DeadLetters(query)) = Route::of("GET", all) else {
+            panic!("a list");
+        };
+        assert_eq!(
+            query.selection(),
+            Ok(Selection {
+                after: 7,
+                limit: 2,
+                project: Some("dev".to_owned()),
+                reason: Some("not-json".to_owned()),
+            })
+        );
+        let Ok(Route::ReplayAll(query)) = Route::of("POST", "/dead-letters/replay") else {
+            panic!("a replay");
+        };
+        assert_eq!(query.selection().map(|selection| selection.limit), Ok(50));
+    }
+
+    #[test]
+    fn refuses_a_query_that_makes_no_sense() {
+        for (query, field) in [
+            ("after=x", "after"),
+            ("after=-1", "after"),
+            ("limit=0", "limit"),
+            ("limit=101", "limit"),
+            ("limit", "limit"),
+            ("projct=dev", "query"),
+        ] {
+            let violation = Query(query.to_owned()).selection().expect_err(query);
+            assert_eq!(violation.field, field);
+        }
+    }
+
+    #[test]
     fn names_the_allowed_methods() {
         for (method, path, allow) in [
             ("GET", "/notifications", POST),
@@ -93,6 +222,9 @@ mod tests {
             ("POST", "/notifications/dev/evt_1", GET),
             ("post", "/notifications", POST),
             ("DELETE", "/healthz", GET),
+            ("POST", "/dead-letters/7", GET_DELETE),
+            ("GET", "/dead-letters/7/replay", POST),
+            ("DELETE", "/dead-letters", GET),
         ] {
             assert_eq!(
                 Route::of(method, path),
@@ -114,6 +246,10 @@ mod tests {
             "/notifications/dev/evt_1/",
             "/notifications/dev/%FF",
             "/Healthz",
+            "/dead-letters/",
+            "/dead-letters/x",
+            "/dead-letters/-1",
+            "/dead-letters/7/undo",
         ] {
             assert_eq!(Route::of("POST", path), Err(NoRoute::NotFound), "{path}");
         }

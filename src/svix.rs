@@ -12,12 +12,16 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::event::{self, Event};
+use crate::gate::Reason;
 use crate::json;
 use crate::retry;
 
 /// Starts every eventId that is not the event's own id. An id that starts so itself is mapped like
 /// an unacceptable one, which keeps the mapping free of collisions.
 const MAPPED_PREFIX: &str = "sha256.";
+
+/// For how long Svix knows an `Idempotency-Key`.
+const KEY_LIFETIME: Duration = Duration::from_hours(12);
 
 /// How much of a refusal's own words is passed on, in bytes.
 const MAX_DETAIL: usize = 1_000;
@@ -57,6 +61,21 @@ fn sha256_hex(parts: &[&[u8]]) -> String {
     hex
 }
 
+/// The name under which the record of a notification without a valid event is kept.
+pub fn identity_key(identity: &[u8]) -> String {
+    format!("rejected-{}", sha256_hex(&[identity]))
+}
+
+/// Whether Svix may have forgotten an attempt at an event that was there at `published`: then it
+/// has to be asked before the event is sent. `None`: nobody knows how old the event is.
+pub fn may_have_forgotten(published: Option<SystemTime>, now: SystemTime) -> bool {
+    let Some(published) = published else {
+        return true;
+    };
+    // An event from the future is one of another clock: it is new.
+    now.duration_since(published).unwrap_or_default() >= KEY_LIFETIME
+}
+
 /// The path, with query, of the request that creates a message.
 pub fn create_path(project: &str) -> String {
     format!("/api/v1/app/{project}/msg/?with_content=false")
@@ -93,6 +112,17 @@ pub fn message_body(event: &Event<'_>, create_application: bool) -> Vec<u8> {
     body.into_bytes()
 }
 
+/// What was asked of Svix, as far as its reply can only be understood with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The eventId that was sent.
+    pub event_id: &'a str,
+    /// Whether Svix may create the project's application.
+    pub create_application: bool,
+    /// The token, which must not be passed on should the reply repeat it.
+    pub token: &'a str,
+}
+
 /// A reply of Svix, read in full.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -111,8 +141,8 @@ pub enum Failure {
     Timeout,
     /// The connection failed, in the host's words. Svix may have stored the message.
     Connection(String),
-    /// The host doesn't let the relay reach this origin: `allowed_outbound_hosts`.
-    Denied,
+    /// The request never got as far as Svix, in the host's words.
+    Unreachable(String),
 }
 
 /// What an attempt or a lookup means for the event.
@@ -150,10 +180,34 @@ pub enum Cause {
     Status(u16),
     /// Svix accepted, but its reply is cut off or not what its API promises.
     UnreadableReply,
-    /// Svix reported a conflict, but doesn't have the event.
-    UnresolvedConflict,
+    /// Svix was not asked: the gate is closed.
+    Gate(Reason),
+    /// Too little of the budget was left.
+    OutOfTime,
     /// No reply came.
     NoReply(Failure),
+}
+
+impl Cause {
+    /// Whether Svix may have stored the message all the same.
+    pub fn leaves_unknown(&self) -> bool {
+        match self {
+            Self::Status(_) | Self::UnreadableReply => true,
+            Self::NoReply(failure) => matches!(failure, Failure::Timeout | Failure::Connection(_)),
+            Self::RateLimited | Self::Gate(_) | Self::OutOfTime => false,
+        }
+    }
+
+    /// Why the gate should close for this, if Svix is at fault.
+    pub fn gate_reason(&self) -> Option<Reason> {
+        match self {
+            Self::RateLimited => Some(Reason::RateLimited),
+            Self::Status(_) | Self::UnreadableReply | Self::NoReply(_) => {
+                Some(Reason::SvixUnavailable)
+            }
+            Self::Gate(_) | Self::OutOfTime => None,
+        }
+    }
 }
 
 /// A refusal of one event for good, in Svix's own words.
@@ -183,16 +237,20 @@ pub enum Misconfiguration {
 }
 
 /// What the outcome of a request that creates a message means.
-///
-/// `token` is what must not be passed on, should the reply repeat it.
-pub fn classify_create(result: Result<Reply, Failure>, token: &str, now: SystemTime) -> Verdict {
+pub fn classify_create(
+    result: Result<Reply, Failure>,
+    asked: &Asked<'_>,
+    now: SystemTime,
+) -> Verdict {
     match answered(result, now) {
-        Ok(reply) => match (reply.status, message_id(&reply)) {
+        Ok(reply) => match (reply.status, message_id(&reply, asked)) {
             (200..=299, Some(id)) => Verdict::Stored(id),
             (200..=299, None) => retry(Cause::UnreadableReply, None),
             (409, _) => Verdict::Conflict,
-            (400 | 413 | 422, _) => Verdict::Refused(refusal(&reply, token)),
-            (404, _) => Verdict::Misconfigured(Misconfiguration::ApplicationMissing),
+            (400 | 413 | 422, _) => Verdict::Refused(refusal(&reply, asked.token)),
+            (404, _) if !asked.create_application => {
+                Verdict::Misconfigured(Misconfiguration::ApplicationMissing)
+            }
             (status, _) => Verdict::Misconfigured(Misconfiguration::UnexpectedStatus(status)),
         },
         Err(verdict) => verdict,
@@ -200,9 +258,13 @@ pub fn classify_create(result: Result<Reply, Failure>, token: &str, now: SystemT
 }
 
 /// What the outcome of a request that asks for an event's message means.
-pub fn classify_lookup(result: Result<Reply, Failure>, now: SystemTime) -> Verdict {
+pub fn classify_lookup(
+    result: Result<Reply, Failure>,
+    asked: &Asked<'_>,
+    now: SystemTime,
+) -> Verdict {
     match answered(result, now) {
-        Ok(reply) => match (reply.status, message_id(&reply)) {
+        Ok(reply) => match (reply.status, message_id(&reply, asked)) {
             (200, Some(id)) => Verdict::Stored(id),
             (200, None) => retry(Cause::UnreadableReply, None),
             (404, _) => Verdict::Absent,
@@ -214,10 +276,7 @@ pub fn classify_lookup(result: Result<Reply, Failure>, now: SystemTime) -> Verdi
 
 /// What is the same for every request: the verdict, unless the reply's meaning depends on it.
 fn answered(result: Result<Reply, Failure>, now: SystemTime) -> Result<Reply, Verdict> {
-    let reply = result.map_err(|failure| match failure {
-        Failure::Denied => Verdict::Misconfigured(Misconfiguration::OutboundDenied),
-        failure => retry(Cause::NoReply(failure), None),
-    })?;
+    let reply = result.map_err(|failure| retry(Cause::NoReply(failure), None))?;
     let cause = match reply.status {
         401 | 403 => return Err(Verdict::Misconfigured(Misconfiguration::TokenRefused)),
         429 => Cause::RateLimited,
@@ -241,10 +300,13 @@ fn fields<'a, const N: usize>(
     json::pick(text, names).ok()
 }
 
-fn message_id(reply: &Reply) -> Option<String> {
-    let [id] = fields(reply, ["id"])?;
+/// The id of the message in a reply: only if it is one of Svix's, and of the event that was asked
+/// about. Another server's friendly answer must not be taken for a delivery.
+fn message_id(reply: &Reply, asked: &Asked<'_>) -> Option<String> {
+    let [id, event_id] = fields(reply, ["id", "eventId"])?;
     let id = json::string(id?)?;
-    (!id.is_empty() && event::identifier(&id).is_ok()).then(|| id.into_owned())
+    let ours = event_id.is_none_or(|raw| json::string(raw).as_deref() == Some(asked.event_id));
+    (ours && id.starts_with("msg_") && event::identifier(&id).is_ok()).then(|| id.into_owned())
 }
 
 fn refusal(reply: &Reply, token: &str) -> Refusal {
@@ -277,8 +339,14 @@ mod tests {
         })
     }
 
+    const ASKED: Asked<'_> = Asked {
+        event_id: "evt_1",
+        create_application: false,
+        token: "testsk_secret",
+    };
+
     fn create(result: Result<Reply, Failure>) -> Verdict {
-        classify_create(result, "testsk_secret", NOW)
+        classify_create(result, &ASKED, NOW)
     }
 
     fn cause(verdict: Verdict) -> Cause {
@@ -339,12 +407,42 @@ mod tests {
     }
 
     #[test]
+    fn svix_is_asked_first_once_it_may_have_forgotten() {
+        let hours = |hours| NOW + Duration::from_hours(hours);
+        assert!(!may_have_forgotten(Some(hours(1)), hours(12)));
+        assert!(may_have_forgotten(Some(hours(1)), hours(13)));
+        assert!(
+            !may_have_forgotten(Some(hours(99)), hours(13)),
+            "clocks differ"
+        );
+        assert!(may_have_forgotten(None, hours(13)));
+    }
+
+    #[test]
+    fn only_what_reached_svix_leaves_open_whether_it_is_stored() {
+        let connection = Failure::Connection("reset".to_owned());
+        let unreachable = Failure::Unreachable("refused".to_owned());
+        for (cause, unknown) in [
+            (Cause::Status(500), true),
+            (Cause::UnreadableReply, true),
+            (Cause::NoReply(Failure::Timeout), true),
+            (Cause::NoReply(connection), true),
+            (Cause::NoReply(unreachable), false),
+            (Cause::RateLimited, false),
+            (Cause::Gate(Reason::RateLimited), false),
+        ] {
+            assert_eq!(cause.leaves_unknown(), unknown, "{cause:?}");
+        }
+    }
+
+    #[test]
     fn the_message_holds_the_event_byte_for_byte() {
         let json = r#"{ "id":"evt_1", "type":"user.created","project":"dev","data":{"n":10.0} }"#;
         let event = Event {
             id: "evt_1".into(),
             event_type: "user.created".into(),
             project: "dev".into(),
+            time: None,
             json,
         };
         assert_eq!(
@@ -363,7 +461,7 @@ mod tests {
     fn a_success_that_names_the_message_is_stored() {
         for status in [200, 201, 202] {
             assert_eq!(
-                create(reply(status, r#"{"id":"msg_1","payload":{}}"#)),
+                create(reply(status, r#"{"id":"msg_1","eventId":"evt_1"}"#)),
                 Verdict::Stored("msg_1".to_owned())
             );
         }
@@ -383,7 +481,10 @@ mod tests {
             reply(202, "{}"),
             reply(202, r#"{"id":7}"#),
             reply(202, r#"{"id":""}"#),
-            reply(202, r#"{"id":"a b"}"#),
+            reply(202, r#"{"id":"msg_a b"}"#),
+            reply(200, r#"{"id":"somebody else's"}"#),
+            reply(202, r#"{"id":"msg_1","eventId":"evt_2"}"#),
+            reply(202, r#"{"id":"msg_1","eventId":null}"#),
         ] {
             assert_eq!(cause(create(result)), Cause::UnreadableReply);
         }
@@ -459,25 +560,30 @@ mod tests {
 
     #[test]
     fn faults_of_the_configuration_are_kept_apart_from_the_event() {
-        use Misconfiguration::{
-            ApplicationMissing, OutboundDenied, TokenRefused, UnexpectedStatus,
-        };
+        use Misconfiguration::{ApplicationMissing, TokenRefused, UnexpectedStatus};
         for (result, expected) in [
             (reply(401, ""), TokenRefused),
             (reply(403, ""), TokenRefused),
             (reply(404, ""), ApplicationMissing),
             (reply(301, ""), UnexpectedStatus(301)),
             (reply(405, ""), UnexpectedStatus(405)),
-            (Err(Failure::Denied), OutboundDenied),
         ] {
             assert_eq!(create(result), Verdict::Misconfigured(expected));
         }
+        let creating = Asked {
+            create_application: true,
+            ..ASKED
+        };
+        assert_eq!(
+            classify_create(reply(404, ""), &creating, NOW),
+            Verdict::Misconfigured(UnexpectedStatus(404))
+        );
     }
 
     #[test]
     fn only_a_lookup_tells_stored_from_absent() {
         assert_eq!(create(reply(409, "")), Verdict::Conflict);
-        let lookup = |result| classify_lookup(result, NOW);
+        let lookup = |result| classify_lookup(result, &ASKED, NOW);
         assert_eq!(
             lookup(reply(200, r#"{"id":"msg_1"}"#)),
             Verdict::Stored("msg_1".to_owned())
@@ -523,7 +629,7 @@ mod tests {
         ) {
             let reply = Reply { status, retry_after, body };
             let _ = create(Ok(reply.clone()));
-            let _ = classify_lookup(Ok(reply), NOW);
+            let _ = classify_lookup(Ok(reply), &ASKED, NOW);
         }
     }
 }

@@ -17,6 +17,7 @@ use spin_sdk::wasip3::{self, wit_future, wit_stream};
 
 use crate::config::Origin;
 use crate::reply::Reply;
+use crate::svix;
 
 /// How much is read at once where the length of a body is not announced.
 const CHUNK: usize = 16 * 1024;
@@ -33,10 +34,10 @@ pub enum Unread {
     Incomplete,
 }
 
-/// The first value of a header, if it is text.
+/// The first value of a header; what is not UTF-8 in it is replaced.
 pub fn header(headers: &Fields, name: &str) -> Option<String> {
     let value = headers.get(name).into_iter().next()?;
-    String::from_utf8(value).ok()
+    Some(String::from_utf8_lossy(&value).into_owned())
 }
 
 /// Reads the body of a request; no more than `limit` bytes of it.
@@ -130,21 +131,10 @@ pub struct Call<'a> {
     pub body: Option<Vec<u8>>,
 }
 
-/// What came back.
-#[derive(Debug)]
-pub struct Answer {
-    /// The status code.
-    pub status: u16,
-    /// The `retry-after` header.
-    pub retry_after: Option<String>,
-    /// The body, unless it broke off or was over the limit.
-    pub body: Option<Vec<u8>>,
-}
-
 /// Sends a request and reads the answer, no more than `limit` bytes of its body.
 ///
 /// Dropping the future abandons the exchange.
-pub async fn exchange(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
+pub async fn exchange(call: Call<'_>, limit: usize) -> Result<svix::Reply, ErrorCode> {
     let method = match call.body {
         Some(_) => Method::Post,
         None => Method::Get,
@@ -189,7 +179,7 @@ pub async fn exchange(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode>
         let length = content_length(&headers);
         let (_done, done) = wit_future::new(|| Ok(()));
         let body = read(Response::consume_body(response, done), length, limit).await;
-        Ok(Answer {
+        Ok(svix::Reply {
             status,
             retry_after,
             body: body.ok(),

@@ -50,7 +50,15 @@ impl AllowedHosts {
                 .render(entry)
                 .with_context(|| format!("allowed_outbound_hosts: {entry:?}"))?;
             if !rendered.trim().is_empty() {
-                allowed.push(Entry::parse(rendered.trim()).context("allowed_outbound_hosts")?);
+                let parsed = Entry::parse(rendered.trim());
+                allowed.push(if entry.contains("{{") {
+                    // What it rendered to may be anything, even a secret in the wrong variable.
+                    parsed.map_err(|_| {
+                        anyhow::anyhow!("allowed_outbound_hosts: {entry:?} renders to no origin")
+                    })?
+                } else {
+                    parsed.context("allowed_outbound_hosts")?
+                });
             }
         }
         Ok(Self(allowed))

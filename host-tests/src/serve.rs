@@ -90,9 +90,10 @@ impl Options {
             .or_else(|| variables::from_environment(name))
     }
 
-    /// A variable's value, which is `value` from now on if none was given.
+    /// A variable's value, which is `value` from now on if none was given, or an empty one.
     fn given_or(&mut self, name: &str, value: &str) -> String {
-        self.given(name).unwrap_or_else(|| {
+        let given = self.given(name).filter(|given| !given.is_empty());
+        given.unwrap_or_else(|| {
             self.variables.push(Variable {
                 name: name.to_owned(),
                 value: value.to_owned(),
@@ -227,9 +228,8 @@ fn sample() -> String {
             r#"'{{"object":"event","id":"evt_sample","type":"user.created","project":"dev","source":"https://example.com/users","specversion":"1.0","datacontenttype":"application/json","time":"{time}","version":"2023-01-30","data":{{"object":"user","id":"usr_sample"}}}}'"#
         );
     }
-    let here = env::current_dir().ok();
-    let short = here.and_then(|here| file.strip_prefix(here).ok());
-    format!("@{}", short.unwrap_or(&file).display())
+    // Whoever pastes it may be in another directory.
+    format!("'@{}'", file.display())
 }
 
 fn say(line: &str) {

@@ -40,6 +40,9 @@ use crate::worker::Instances;
 /// How long a client may take to send a request's head.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Pub/Sub allows 100 attributes, and sends each of them as a header when it doesn't wrap.
+const MAX_HEADERS: usize = 256;
+
 /// How long to leave a listener alone that can't accept, for want of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -131,6 +134,8 @@ impl Host {
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_READ_TIMEOUT)
+            .max_headers(MAX_HEADERS)
+            .half_close(true)
             .serve_connection(TokioIo::new(io), service)
     }
 

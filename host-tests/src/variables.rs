@@ -113,7 +113,9 @@ impl Variables {
 /// The value of `name` in this process's environment, where Spin looks for it.
 #[must_use]
 pub fn from_environment(name: &str) -> Option<String> {
-    env::var(format!("SPIN_VARIABLE_{}", name.to_uppercase())).ok()
+    let value = env::var_os(format!("SPIN_VARIABLE_{}", name.to_uppercase()))?;
+    // What isn't UTF-8 must not count as not given: so it is there, and invalid.
+    Some(value.to_string_lossy().into_owned())
 }
 
 impl fmt::Debug for Variables {

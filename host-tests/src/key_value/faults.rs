@@ -57,6 +57,7 @@ struct Plan {
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
+    None,
     Fail,
     Hang,
     Lose,
@@ -70,6 +71,14 @@ impl Faults {
         self.state().ops[op as usize]
             .next
             .extend(vec![Fault::Fail; n]);
+    }
+
+    /// The `n`th call of `op` from now fails, the ones before it don't.
+    pub fn fail_nth(&self, op: Op, n: usize) {
+        let mut state = self.state();
+        let next = &mut state.ops[op as usize].next;
+        next.extend(vec![Fault::None; n.saturating_sub(1)]);
+        next.push_back(Fault::Fail);
     }
 
     /// Every call of `op` fails until [`Faults::clear`].
@@ -159,7 +168,7 @@ impl Faults {
             time::sleep(delay).await;
         }
         match fault {
-            None => call.await,
+            None | Some(Fault::None) => call.await,
             Some(Fault::Fail) => Err(injected()),
             Some(Fault::Hang) => future::pending().await,
             Some(Fault::Lose) => Ok(T::default()),

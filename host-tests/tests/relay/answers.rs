@@ -1,11 +1,13 @@
 //! Each row of the table of answers, as the sender sees it, with what Svix and the store hold.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use host_tests::fake_svix::{EventIdScope, Fault, RetryAfter};
 use host_tests::key_value::Op;
 
-use crate::support::{Setup, World, event};
+use crate::support::{Setup, World, event, wrapped};
 
 #[tokio::test(start_paused = true)]
 async fn a_new_event_is_delivered() {
@@ -78,7 +80,7 @@ async fn a_delivered_event_is_a_duplicate_without_calling_svix() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_json_is_a_400() {
-    let world = World::new();
+    let world = World::with(&[("dead_letters", "reject")]);
     for (body, name) in [
         (&b"{\"id\":"[..], "not-json"),
         (b"", "not-json"),
@@ -125,11 +127,45 @@ async fn a_body_over_the_limit_is_a_413() {
 }
 
 fn event_of_size(size: usize) -> String {
-    let frame = r#"{"id":"evt_1","type":"t","project":"dev","data":""}"#;
+    let frame =
+        r#"{"id":"evt_1","type":"t","project":"dev","time":"2026-11-23T14:12:42Z","data":""}"#;
     frame.replace(
         r#""data":"""#,
         &format!(r#""data":"{}""#, "x".repeat(size - frame.len())),
     )
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_fits_in_any_form_if_it_fits_at_all() {
+    let world = World::with(&[("max_body_bytes", "10000")]);
+    let wrapped = |size| wrapped(event_of_size(size).as_bytes());
+    assert_eq!(world.post(&wrapped(10_000)).await.status, 200);
+    let reply = world.post(&wrapped(10_001)).await;
+    assert_eq!(reply.json()["status"], "dead-lettered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_too_slowly_is_a_408() {
+    let world = World::new();
+    let (reply, took) = world.timed(world.post_slowly(&event("evt_1"), 9)).await;
+    reply
+        .expect("a reply")
+        .assert_retryable_problem(408, "slow-body");
+    assert!(took <= Duration::from_millis(8_001), "{took:?}");
+    world.assert_untouched();
+
+    let reply = world.post_slowly(&event("evt_1"), 7).await;
+    assert_eq!(reply.expect("a reply").json()["status"], "delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_is_begun_without_time_for_it() {
+    let world = World::with(&[("retry_budget_ms", "7050")]);
+    let reply = world.post_slowly(&event("evt_1"), 7).await;
+    reply
+        .expect("a reply")
+        .assert_retryable_problem(503, "svix-unavailable");
+    world.assert_untouched();
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,6 +280,7 @@ async fn a_rate_limit_is_a_429_with_the_wait_of_svix() {
             (expected - 1..=expected).contains(&wait),
             "{wait} for {expected}"
         );
+        world.clock.advance(Duration::from_hours(1));
     }
     assert_eq!(
         world.svix.requests().len(),
@@ -261,8 +298,9 @@ async fn a_rate_limit_without_a_wait_is_a_429_all_the_same() {
     let world = World::new();
     world.svix.always(Fault::status(429));
     let reply = world.post(&event("evt_1")).await;
-    assert_eq!(reply.assert_retryable_problem(429, "rate-limited"), 5);
-    assert_eq!(world.svix.requests().len(), 4);
+    let wait = reply.assert_retryable_problem(429, "rate-limited");
+    assert!((1..=5).contains(&wait), "{wait}");
+    assert!(world.svix.requests().len() <= 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -312,6 +350,10 @@ async fn an_answer_that_is_not_of_svix_is_a_503() {
         let reply = world.post(&event("evt_1")).await;
         reply.assert_retryable_problem(503, "unexpected-status");
     }
+    // The application is created with the event, so it can't be that which is missing.
+    world.svix.script([Fault::status(404)]);
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "unexpected-status");
 }
 
 #[tokio::test(start_paused = true)]
@@ -389,6 +431,13 @@ async fn a_store_that_fails_after_the_send_is_a_503_and_still_one_message() {
     let world = World::new();
     world.faults.fail_next(Op::Set, 1);
     let failed = world.post(&event("evt_1")).await;
+    world.faults.delay(Op::Set, Duration::from_secs(9));
+    let slow = world.post(&event("evt_0")).await;
+    assert_eq!(
+        slow.status, 200,
+        "what is left of the budget is the store's"
+    );
+    world.faults.clear();
     world.faults.hang_next(Op::Set);
     let hung = world.post(&event("evt_1")).await;
     world.faults.write_then_fail_next_set();
@@ -401,5 +450,5 @@ async fn a_store_that_fails_after_the_send_is_a_503_and_still_one_message() {
         world.post(&event("evt_1")).await.json()["status"],
         "duplicate"
     );
-    world.only_message();
+    world.message("evt_1");
 }

@@ -57,10 +57,15 @@ async fn readyz_says_whether_events_could_be_delivered() {
     let reply = world.get("/readyz").await;
     assert_eq!(
         (reply.status, reply.json()),
-        (200, json!({"status": "ready"}))
+        (200, json!({"status": "ready", "gate": {"state": "open"}}))
     );
 
     world.faults.fail_next(Op::Get, 1);
+    world
+        .get("/readyz")
+        .await
+        .assert_retryable_problem(503, "store-failing");
+    world.faults.fail_next(Op::Set, 1);
     world
         .get("/readyz")
         .await

@@ -1,41 +1,12 @@
 //! Every form in which an event comes in, and what arrives of it in Svix.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
-use crate::support::{World, event};
+use crate::support::{UNWRAPPED, World, event, wrapped};
 
 const SAMPLES: [&str; 2] = [
     include_str!("../../samples/user.created.json"),
     include_str!("../../samples/subscription.activated.json"),
-];
-
-fn wrapped(event: &[u8]) -> String {
-    json!({
-        "message": {
-            "data": BASE64_STANDARD.encode(event),
-            "attributes": {"k": "v"},
-            "messageId": "136969346945",
-            "message_id": "136969346945",
-            "publishTime": "2026-11-23T14:12:42.123Z",
-            "publish_time": "2026-11-23T14:12:42.123Z",
-            "orderingKey": "k",
-        },
-        "subscription": "projects/p/subscriptions/s",
-        "deliveryAttempt": 5,
-    })
-    .to_string()
-}
-
-const UNWRAPPED: [(&str, &str); 4] = [
-    (
-        "x-goog-pubsub-subscription-name",
-        "projects/p/subscriptions/s",
-    ),
-    ("x-goog-pubsub-message-id", "136969346945"),
-    ("x-goog-pubsub-publish-time", "2026-11-23T14:12:42.123Z"),
-    ("content-type", "application/octet-stream"),
 ];
 
 #[tokio::test(start_paused = true)]
@@ -153,7 +124,7 @@ async fn the_same_id_in_two_projects_is_two_events() {
 
 #[tokio::test(start_paused = true)]
 async fn a_poisoned_wrapper_says_what_is_wrong_inside() {
-    let world = World::new();
+    let world = World::with(&[("dead_letters", "reject")]);
     let reply = world
         .post(r#"{"message":{"attributes":{"k":"v"},"data":""}}"#)
         .await;

@@ -3,8 +3,11 @@
 
 mod answers;
 mod beside;
+mod dead_letters;
 mod faults;
+mod forgotten;
 mod forms;
+mod gate;
 mod host;
 mod once;
 mod process;

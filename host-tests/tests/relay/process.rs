@@ -40,10 +40,13 @@ fn bare_command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_serve"));
     command
         .current_dir(root())
-        .env_remove("SPIN_VARIABLE_SVIX_TOKEN")
-        .env_remove("SPIN_VARIABLE_SVIX_URL")
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SPIN_VARIABLE_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
@@ -188,7 +191,11 @@ async fn ctrl_c_lets_requests_in_flight_end_and_takes_no_more() {
 async fn what_it_prints_to_try_first_works() {
     let directory = directory();
     let mut command = command(directory.path());
-    command.args(["--fake-svix", "127.0.0.1:0"]);
+    // Set, but to nothing: not given.
+    command
+        .env("SPIN_VARIABLE_SVIX_TOKEN", "")
+        .env("SPIN_VARIABLE_SVIX_URL", "")
+        .args(["--fake-svix", "127.0.0.1:0"]);
     let mut serve = Serve::start(command);
     let mut curls = Vec::new();
     while curls.len() < 2 {
@@ -209,8 +216,8 @@ async fn what_it_prints_to_try_first_works() {
         (relay.as_str(), path.as_str()),
         (serve.address.as_str(), "/notifications")
     );
-    let file = curls[0].split_once("--data-binary @").expect("a file").1;
-    let sample = std::fs::read_to_string(root().join(file)).expect("a sample");
+    let file = curls[0].split_once("--data-binary '@").expect("a file").1;
+    let sample = std::fs::read_to_string(file.trim_end_matches('\'')).expect("a sample");
     assert_eq!(status_of(serve.post(&sample).await), "delivered");
     assert_eq!(status_of(serve.post(&sample).await), "duplicate");
 
@@ -219,6 +226,31 @@ async fn what_it_prints_to_try_first_works() {
     let messages = messages.as_array().expect("a list");
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0]["eventType"], "user.created");
+}
+
+#[tokio::test]
+async fn an_event_does_not_fail_because_its_line_can_not_be_written() {
+    let (svix, directory) = (svix(), directory());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let url = format!(
+        "svix_url=http://{}",
+        listener.local_addr().expect("an address")
+    );
+    tokio::spawn(svix.clone().listen(listener));
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("/dev/full");
+    let mut command = command(directory.path());
+    command
+        .env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN)
+        .args(["--variable", &url])
+        .stdout(full);
+    let serve = Serve::start(command);
+    assert_eq!(status_of(serve.post(&event("evt_1")).await), "delivered");
+    assert_eq!(status_of(serve.post(&event("evt_1")).await), "duplicate");
 }
 
 #[test]
@@ -235,6 +267,7 @@ fn a_start_that_fails_says_why() {
         (["--from", unbuilt.to_str().expect("UTF-8")], "make build"),
         (["--from", "nowhere.toml"], "nowhere.toml"),
         (["--variable", "no_such_variable=1"], "no_such_variable"),
+        (["--variable", "svix_url=hush-a-secret"], "{{ svix_url }}"),
         // Nothing but the required variable is missing.
         (["--listen", "127.0.0.1:0"], "SPIN_VARIABLE_SVIX_TOKEN"),
     ] {
@@ -247,6 +280,7 @@ fn a_start_that_fails_says_why() {
         let said = String::from_utf8(output.stderr).expect("UTF-8");
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(expected), "{said}");
+        assert!(!said.contains("hush-a-secret"), "{said}");
         assert_eq!(said.trim().lines().count(), 1, "one clear message: {said}");
     }
 }

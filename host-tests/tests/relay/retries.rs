@@ -99,8 +99,8 @@ async fn retry_after_is_obeyed_when_it_fits_into_the_budget() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_that_does_not_fit_is_the_senders_to_wait() {
-    let world = World::new();
     for status in [429, 503] {
+        let world = World::new();
         world
             .svix
             .script([Fault::retry_after(status, RetryAfter::Seconds(8))]);

@@ -9,7 +9,10 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 use std::{env, fs};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -17,7 +20,7 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use host_tests::clock::Clock;
@@ -129,6 +132,18 @@ impl World {
             .expect("a reply")
     }
 
+    /// Posts half of the body, and the other half so many seconds later.
+    pub async fn post_slowly(&self, body: &str, seconds: u64) -> Option<Reply> {
+        let (one, other) = body.split_at(body.len() / 2);
+        let halves = [(0, one.to_owned()), (seconds, other.to_owned())];
+        let body = futures::stream::iter(halves).then(|(wait, half)| async move {
+            tokio::time::sleep(Duration::from_secs(wait)).await;
+            Ok(Frame::data(Bytes::from(half)))
+        });
+        self.send(notification(StreamBody::new(body).boxed_unsync()))
+            .await
+    }
+
     /// Posts, and breaks off the connection instead of ending the body.
     pub async fn post_cut_off(&self, body: &str) -> Option<Reply> {
         let chunks = [
@@ -175,11 +190,22 @@ impl World {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Reply {
+        self.request_bytes(method, path, headers, body.as_bytes())
+            .await
+    }
+
+    pub async fn request_bytes(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Reply {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let body = full(Bytes::copy_from_slice(body.as_bytes()));
+        let body = full(Bytes::copy_from_slice(body));
         let request = request.body(body).expect("a valid request");
         self.send(request).await.expect("a reply")
     }
@@ -230,7 +256,7 @@ impl World {
         keys
     }
 
-    pub async fn put_record(&self, name: &str, bytes: &[u8]) {
+    pub async fn put(&self, name: &str, bytes: &[u8]) {
         self.store.set(STORE, name, bytes).await.expect("a set");
     }
 
@@ -352,6 +378,35 @@ pub fn event(id: &str) -> String {
     event
 }
 
+/// Pub/Sub's push of these bytes, in its default form.
+pub fn wrapped(event: &[u8]) -> String {
+    json!({
+        "message": {
+            "data": BASE64_STANDARD.encode(event),
+            "attributes": {"k": "v"},
+            "messageId": "136969346945",
+            "message_id": "136969346945",
+            "publishTime": "2026-11-23T14:12:42.123Z",
+            "publish_time": "2026-11-23T14:12:42.123Z",
+            "orderingKey": "k",
+        },
+        "subscription": "projects/p/subscriptions/s",
+        "deliveryAttempt": 5,
+    })
+    .to_string()
+}
+
+/// The headers of Pub/Sub's push without wrapper.
+pub const UNWRAPPED: [(&str, &str); 4] = [
+    (
+        "x-goog-pubsub-subscription-name",
+        "projects/p/subscriptions/s",
+    ),
+    ("x-goog-pubsub-message-id", "136969346945"),
+    ("x-goog-pubsub-publish-time", "2026-11-23T14:12:42.123Z"),
+    ("content-type", "application/octet-stream"),
+];
+
 /// The folder of `spin.toml`.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -381,6 +436,8 @@ pub fn build_component() {
         .current_dir(root())
         .args(["build", "--package", "svix-relay", "--release", "--quiet"])
         .args(["--target", "wasm32-wasip2"])
+        // Where spin.toml looks for it, whatever the environment says.
+        .env("CARGO_TARGET_DIR", root().join("target"))
         .status()
         .expect("cargo");
     assert!(built.success(), "the component doesn't build");

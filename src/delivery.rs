@@ -1,0 +1,338 @@
+//! The delivery of one event to Svix: look at its record, talk to Svix at the gate's pace, write the
+//! record. The only file that talks to Svix, in the order in which things happen.
+//!
+//! The order is the guarantee. The record is written after Svix has the message and before anyone
+//! hears of it, so a crash at any point leaves either nothing (the sender sends again) or a message
+//! without a record: then the same `Idempotency-Key`, or after it has expired the conflict on the
+//! eventId or the lookup of an old event, keep the next delivery from creating a second one.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use spin_sdk::wasip3::http::types::ErrorCode;
+
+use crate::config::Config;
+use crate::event::Event;
+use crate::gate::{self, Gate, Pass, Reason};
+use crate::host::{self, Stopwatch};
+use crate::log::Entry;
+use crate::problem::Problem;
+use crate::record::Record;
+use crate::reply::Success;
+use crate::retry::{MIN_ATTEMPT, Retries};
+use crate::svix::{self, Asked, Cause, Failure, Misconfiguration, Trouble, Verdict};
+use crate::wire::{self, Call};
+
+/// Svix's replies are small, as its payload is left out of them.
+const MAX_REPLY: usize = 64 * 1024;
+
+/// The longest that a notification waits for the gate; longer waits are the sender's.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What this instance knows of the gate.
+static GATE: Mutex<Gate> = Mutex::new(Gate::open());
+
+/// The gate, as this instance knows it. Never held while waiting.
+pub fn gate() -> MutexGuard<'static, Gate> {
+    GATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a notification or a replay is about, and what it may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The event.
+    pub event: &'a Event<'a>,
+    /// The earliest time at which the event is known to have been there.
+    pub published: Option<SystemTime>,
+    /// Whether a dead letter is the answer if the event is among them.
+    pub accept_dead_letter: bool,
+    /// Runs since the request came in.
+    pub stopwatch: Stopwatch,
+}
+
+/// Delivers an event, unless its record says that this is done.
+pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Problem> {
+    let Order { config, event, .. } = order;
+    entry.event(&event.project, &event.id);
+    entry.event_type(&event.event_type);
+    let key = svix::key(&event.project, &event.id);
+    let name = Record::name(&key);
+
+    let (stored, shared_gate) = host::get_both(&name, gate::NAME).await;
+    let stored = stored?;
+    // A gate that can't be read is the one that this instance knows.
+    gate().learn(shared_gate.ok().flatten().as_deref(), host::now());
+
+    let known = stored.as_deref().and_then(Record::decode);
+    let mut dead_letter = None;
+    match &known {
+        Some(Record::Delivered(record)) => {
+            entry.svix_message_id(&record.svix_message_id);
+            return Ok(Success::Duplicate(record.clone()));
+        }
+        Some(Record::DeadLettered(record)) if order.accept_dead_letter => {
+            return Ok(Success::DeadLettered(record.dead_letter));
+        }
+        Some(Record::DeadLettered(record)) => dead_letter = Some(record.dead_letter),
+        Some(Record::Unknown(_)) | None => {}
+    }
+
+    // Whatever stands in the record's place, Svix may know more; and so it may of an old event.
+    let ask_first = stored.is_some() || svix::may_have_forgotten(order.published, host::now());
+    let mut talk = Talk {
+        config,
+        event,
+        key: &key,
+        stopwatch: order.stopwatch,
+        random: fastrand::Rng::with_seed(host::random_u64()),
+        left_unknown: false,
+        in_conflict: false,
+    };
+    match talk.run(ask_first, entry).await {
+        Ok(message_id) => {
+            entry.svix_message_id(&message_id);
+            let attempts = entry.attempts;
+            let mut record = Record::delivered(event, message_id, attempts, host::now());
+            record.dead_letter = dead_letter;
+            let stored = Record::Delivered(record.clone());
+            host::set(&name, &stored.encode(), talk.remaining()).await?;
+            Ok(Success::Delivered { record, attempts })
+        }
+        Err(problem) => {
+            if (talk.left_unknown || talk.in_conflict) && known.is_none() {
+                let record = Record::unknown(event, host::now());
+                host::set(&name, &record.encode(), talk.remaining()).await?;
+            }
+            Err(problem)
+        }
+    }
+}
+
+/// What is said to Svix about one event, within the budget of one request.
+struct Talk<'a> {
+    config: &'a Config,
+    event: &'a Event<'a>,
+    key: &'a str,
+    stopwatch: Stopwatch,
+    random: fastrand::Rng,
+    /// Whether an attempt ended without telling whether the message is stored.
+    left_unknown: bool,
+    /// Whether Svix has reported a conflict that no lookup has explained yet.
+    in_conflict: bool,
+}
+
+impl Talk<'_> {
+    /// Tries until Svix has the message, and returns its id; or until that is out of reach.
+    async fn run(&mut self, ask_first: bool, entry: &mut Entry) -> Result<String, Problem> {
+        let mut retries = Retries::new(self.config.retry.clone(), self.random.u64(..));
+        let request_id = format!("{:016x}", self.random.u64(..));
+        let mut look_up = ask_first;
+        let mut conflicts = 0;
+        loop {
+            if self.remaining() < MIN_ATTEMPT {
+                return Err(Problem::Unavailable(Trouble {
+                    cause: Cause::OutOfTime,
+                    retry_after: None,
+                }));
+            }
+            let probe = self.enter().await?;
+            let verdict = if look_up {
+                self.look_up(&request_id).await?
+            } else {
+                self.create(&request_id, entry).await?
+            };
+            self.tell_gate(&verdict, probe).await;
+            let trouble = match verdict {
+                Verdict::Stored(message_id) => return Ok(message_id),
+                Verdict::Conflict => {
+                    conflicts += 1;
+                    self.in_conflict = true;
+                    look_up = true;
+                    continue;
+                }
+                Verdict::Absent if conflicts < 2 => {
+                    self.in_conflict = false;
+                    look_up = false;
+                    // After a conflict: two first messages of an application may have raced to
+                    // create it. That is settled by one more attempt, however many are allowed.
+                    if conflicts == 1 {
+                        let wait = self.config.retry.base_delay.mul_f64(self.random.f64());
+                        host::sleep(wait).await;
+                    }
+                    continue;
+                }
+                Verdict::Absent => {
+                    self.in_conflict = false;
+                    return Err(Problem::EventIdTaken);
+                }
+                Verdict::Retry(trouble) => trouble,
+                Verdict::Refused(refusal) => return Err(Problem::Refused(refusal)),
+                Verdict::Misconfigured(what) => return Err(Problem::Misconfigured(what)),
+            };
+            self.left_unknown |= !look_up && trouble.cause.leaves_unknown();
+            match retries.next_wait(self.remaining(), trouble.retry_after) {
+                Some(wait) => host::sleep(wait).await,
+                None => return Err(Problem::Unavailable(trouble)),
+            }
+            self.learn_gate().await;
+        }
+    }
+
+    /// Waits at the gate for as long as that makes sense. Whether this request is a probe.
+    async fn enter(&mut self) -> Result<bool, Problem> {
+        loop {
+            let pass = gate().pass(host::now());
+            match pass {
+                Pass::Open => return Ok(false),
+                Pass::Probe => {
+                    let state = gate().probing(self.config.timeout, host::now());
+                    share(&state).await;
+                    return Ok(true);
+                }
+                Pass::Closed(rest, reason) => {
+                    let wait = gate::spread(rest, self.random.f64());
+                    if rest > PATIENCE || wait + MIN_ATTEMPT > self.remaining() {
+                        return Err(Problem::Unavailable(Trouble {
+                            cause: Cause::Gate(reason),
+                            retry_after: Some(wait),
+                        }));
+                    }
+                    host::sleep(wait).await;
+                    self.learn_gate().await;
+                }
+            }
+        }
+    }
+
+    /// Hears what others know of the gate by now.
+    async fn learn_gate(&self) {
+        if let Ok(state) = host::get(gate::NAME).await {
+            gate().learn(state.as_deref(), host::now());
+        }
+    }
+
+    /// Lets the gate know how it went, and others if that changes it.
+    async fn tell_gate(&mut self, verdict: &Verdict, probe: bool) {
+        let failure = match verdict {
+            Verdict::Retry(trouble) => trouble
+                .cause
+                .gate_reason()
+                .map(|reason| (reason, trouble.retry_after)),
+            _ => None,
+        };
+        let now = host::now();
+        let changed = match failure {
+            None => gate().succeeded(probe, now),
+            Some((reason, asked)) => {
+                let jitter = self.random.f64();
+                gate().failed(self.key, probe, reason, asked, jitter, now)
+            }
+        };
+        if let Some(state) = changed {
+            share(&state).await;
+        }
+    }
+
+    async fn create(&self, request_id: &str, entry: &mut Entry) -> Result<Verdict, Problem> {
+        let retry_count = entry.attempts;
+        entry.attempts += 1;
+        let path = svix::create_path(&self.event.project);
+        let body = svix::message_body(self.event, self.config.create_applications);
+        let mut headers = self.headers(request_id);
+        headers.push(header("content-type", "application/json"));
+        headers.push(header("idempotency-key", self.key));
+        if retry_count > 0 {
+            headers.push(header("svix-retry-count", &retry_count.to_string()));
+        }
+        let result = self.send(&path, headers, Some(body)).await?;
+        let event_id = svix::event_id(&self.event.id);
+        Ok(svix::classify_create(
+            result,
+            &self.asked(&event_id),
+            host::now(),
+        ))
+    }
+
+    async fn look_up(&self, request_id: &str) -> Result<Verdict, Problem> {
+        let event_id = svix::event_id(&self.event.id);
+        let path = svix::lookup_path(&self.event.project, &event_id);
+        let result = self.send(&path, self.headers(request_id), None).await?;
+        Ok(svix::classify_lookup(
+            result,
+            &self.asked(&event_id),
+            host::now(),
+        ))
+    }
+
+    fn asked<'a>(&'a self, event_id: &'a str) -> Asked<'a> {
+        Asked {
+            event_id,
+            create_application: self.config.create_applications,
+            token: self.config.token.expose(),
+        }
+    }
+
+    fn headers(&self, request_id: &str) -> Vec<(String, Vec<u8>)> {
+        let token = self.config.token.expose();
+        let user_agent = concat!("svix-relay/", env!("CARGO_PKG_VERSION"));
+        vec![
+            header("authorization", &format!("Bearer {token}")),
+            header("accept", "application/json"),
+            header("user-agent", user_agent),
+            header("svix-req-id", request_id),
+        ]
+    }
+
+    /// One exchange with Svix, in the time that an attempt may take.
+    async fn send(
+        &self,
+        path: &str,
+        headers: Vec<(String, Vec<u8>)>,
+        body: Option<Vec<u8>>,
+    ) -> Result<Result<svix::Reply, Failure>, Problem> {
+        let call = Call {
+            origin: &self.config.origin,
+            path,
+            headers,
+            body,
+        };
+        let time = self.config.timeout.min(self.remaining());
+        let exchange = wire::exchange(call, MAX_REPLY);
+        let failure = match wire::timeout(host::nanoseconds(time), exchange).await {
+            Some(Ok(reply)) => return Ok(Ok(reply)),
+            Some(Err(ErrorCode::HttpRequestDenied)) => {
+                return Err(Problem::Misconfigured(Misconfiguration::OutboundDenied));
+            }
+            Some(Err(
+                error @ (ErrorCode::ConnectionRefused
+                | ErrorCode::DestinationNotFound
+                | ErrorCode::DnsError(_)
+                | ErrorCode::DnsTimeout),
+            )) => Failure::Unreachable(error.to_string()),
+            Some(Err(error)) => Failure::Connection(error.to_string()),
+            None => Failure::Timeout,
+        };
+        Ok(Err(failure))
+    }
+
+    fn remaining(&self) -> Duration {
+        let elapsed = self.stopwatch.elapsed();
+        self.config.retry.budget.saturating_sub(elapsed)
+    }
+}
+
+/// Shares the gate's state. If that fails, the others find out for themselves.
+async fn share(state: &[u8]) {
+    let _ = host::set(gate::NAME, state, Duration::ZERO).await;
+}
+
+/// Whether, and why, the gate is closed, for those who ask.
+pub fn closed() -> Option<(Duration, Reason)> {
+    gate().closed(host::now())
+}
+
+fn header(name: &str, value: &str) -> (String, Vec<u8>) {
+    (name.to_owned(), value.as_bytes().to_vec())
+}

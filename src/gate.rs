@@ -1,0 +1,400 @@
+//! The gate: what all notifications know together about Svix's state, so that they don't each find
+//! it out for themselves.
+//!
+//! It is open, or closed until a point in time. When that has passed, one notification goes through
+//! as a probe, and while it is on its way the gate is closed for the others: its success opens the
+//! gate, its failure closes it for longer. The state is shared through the key-value store; this
+//! module only computes it. Wall-clock time, since nodes share it; a state never blocks for longer
+//! than the time it was made for, whatever the clocks say.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// The name of the gate in the store.
+pub const NAME: &str = "gate";
+
+/// The version of the states that this relay writes.
+const VERSION: u32 = 1;
+
+/// How long the first closing lasts where Svix doesn't say; it doubles with every further one.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest closing where Svix doesn't say.
+const LONGEST_GROWING: Duration = Duration::from_secs(30);
+/// The longest closing that Svix may ask for, in milliseconds.
+const LONGEST: u64 = 3_600_000;
+/// How far apart the clocks of nodes may be, in milliseconds.
+const SKEW: u64 = 5_000;
+/// How many attempts must fail in a row, all over the instance, to close the gate.
+const RUN: u32 = 5;
+/// How many of them may be of one event: no event can close the gate by itself.
+const RUN_OF_ONE_EVENT: u32 = 3;
+
+/// Why the gate is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Svix limits the rate.
+    RateLimited,
+    /// Svix fails, or doesn't answer.
+    SvixUnavailable,
+}
+
+/// The state as it is shared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    version: u32,
+    /// When this state was made, in milliseconds since 1970.
+    changed: u64,
+    /// `None`: open.
+    closed: Option<Closed>,
+}
+
+/// A closed gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Closed {
+    /// Why.
+    pub reason: Reason,
+    /// For how long from the state's beginning, in milliseconds.
+    millis: u64,
+    /// How often it was closed since it was open.
+    times: u32,
+}
+
+/// What a notification may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Go on.
+    Open,
+    /// Go on as the probe, once [`Gate::probing`] has told the others.
+    Probe,
+    /// Not for so long, and why.
+    Closed(Duration, Reason),
+}
+
+/// An instance's view of the gate.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    state: State,
+    /// Attempts that failed since the last success.
+    run: u32,
+    /// The event of the latest failure, and how many of the run are its.
+    latest: (String, u32),
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::open()
+    }
+}
+
+impl Gate {
+    /// An open gate.
+    pub const fn open() -> Self {
+        Self {
+            state: State {
+                version: VERSION,
+                changed: 0,
+                closed: None,
+            },
+            run: 0,
+            latest: (String::new(), 0),
+        }
+    }
+
+    /// Takes over what the store holds, if it is newer. What can't be read, or comes from the
+    /// future, is as if it weren't there.
+    pub fn learn(&mut self, stored: Option<&[u8]>, now: SystemTime) {
+        let state = stored.and_then(|bytes| serde_json::from_slice::<State>(bytes).ok());
+        if let Some(state) = state
+            && state.version == VERSION
+            && state.changed > self.state.changed
+            && state.changed <= millis(now).saturating_add(SKEW)
+        {
+            self.state = state;
+            self.run = 0;
+        }
+    }
+
+    /// What a notification may do at `now`.
+    pub fn pass(&self, now: SystemTime) -> Pass {
+        match self.closed(now) {
+            None => Pass::Open,
+            Some((rest, _)) if rest.is_zero() => Pass::Probe,
+            Some((rest, reason)) => Pass::Closed(rest, reason),
+        }
+    }
+
+    /// How long the gate stays closed, and why; `None` if it is open. No time at all means that a
+    /// probe is due.
+    pub fn closed(&self, now: SystemTime) -> Option<(Duration, Reason)> {
+        let closed = self.state.closed?;
+        let elapsed = millis(now).saturating_sub(self.state.changed);
+        let rest = closed.millis.min(LONGEST).saturating_sub(elapsed);
+        Some((Duration::from_millis(rest), closed.reason))
+    }
+
+    /// A probe is on its way, for `lease` at most: the gate is closed for all others. Returns the
+    /// state to share.
+    pub fn probing(&mut self, lease: Duration, now: SystemTime) -> Vec<u8> {
+        let closed = self.state.closed.map(|closed| Closed {
+            millis: as_millis(lease),
+            ..closed
+        });
+        self.change(closed, now)
+    }
+
+    /// Svix has answered as it should. Returns the state to share, if it changed.
+    pub fn succeeded(&mut self, probe: bool, now: SystemTime) -> Option<Vec<u8>> {
+        self.run = 0;
+        (probe && self.state.closed.is_some()).then(|| self.change(None, now))
+    }
+
+    /// An attempt at `event` has failed, and it is not the event's fault. Returns the state to
+    /// share, if it changed. `asked` is Svix's own `Retry-After`; `jitter` is between 0 and 1.
+    pub fn failed(
+        &mut self,
+        event: &str,
+        probe: bool,
+        reason: Reason,
+        asked: Option<Duration>,
+        jitter: f64,
+        now: SystemTime,
+    ) -> Option<Vec<u8>> {
+        let run_is_over = self.lengthen_run(event);
+        let times = self.state.closed.map_or(0, |closed| closed.times);
+        let growing = FIRST
+            .saturating_mul(2u32.saturating_pow(times))
+            .min(LONGEST_GROWING)
+            .mul_f64(f64::midpoint(1.0, jitter));
+        let closing = Closed {
+            reason,
+            millis: as_millis(asked.unwrap_or(growing)).min(LONGEST),
+            times: times.saturating_add(1),
+        };
+        let due = match (reason, self.closed(now)) {
+            _ if probe => true,
+            (Reason::RateLimited, None) => true,
+            (Reason::SvixUnavailable, None) => run_is_over,
+            // Sent before the gate closed: only a longer wait is news.
+            (Reason::RateLimited, Some((rest, _))) => {
+                asked.is_some() && closing.millis > as_millis(rest)
+            }
+            (Reason::SvixUnavailable, Some(_)) => false,
+        };
+        due.then(|| self.change(Some(closing), now))
+    }
+
+    fn lengthen_run(&mut self, event: &str) -> bool {
+        if self.latest.0 != event {
+            self.latest = (event.to_owned(), 0);
+        }
+        self.latest.1 += 1;
+        if self.latest.1 <= RUN_OF_ONE_EVENT {
+            self.run += 1;
+        }
+        self.run >= RUN
+    }
+
+    fn change(&mut self, closed: Option<Closed>, now: SystemTime) -> Vec<u8> {
+        self.run = 0;
+        self.state = State {
+            version: VERSION,
+            // Always newer than what it replaces.
+            changed: millis(now).max(self.state.changed + 1),
+            closed,
+        };
+        // Numbers and names only: this can't fail.
+        serde_json::to_vec(&self.state).unwrap_or_default()
+    }
+}
+
+/// `wait`, up to a quarter longer: those who wait don't all come back in one instant. `jitter` is
+/// between 0 and 1.
+pub fn spread(wait: Duration, jitter: f64) -> Duration {
+    wait + wait.mul_f64(jitter / 4.0)
+}
+
+fn as_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn millis(time: SystemTime) -> u64 {
+    as_millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const JITTER: f64 = 1.0;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
+    }
+
+    fn limited(gate: &mut Gate, probe: bool, asked: Option<u64>, now: SystemTime) -> bool {
+        let asked = asked.map(Duration::from_secs);
+        gate.failed("a", probe, Reason::RateLimited, asked, JITTER, now)
+            .is_some()
+    }
+
+    fn unavailable(gate: &mut Gate, event: &str, probe: bool, now: SystemTime) -> bool {
+        gate.failed(event, probe, Reason::SvixUnavailable, None, JITTER, now)
+            .is_some()
+    }
+
+    fn closed_for(gate: &Gate, now: SystemTime) -> Option<u64> {
+        gate.closed(now).map(|(rest, _)| rest.as_secs())
+    }
+
+    #[test]
+    fn a_rate_limit_closes_it_for_as_long_as_svix_asks() {
+        let mut gate = Gate::open();
+        assert_eq!(gate.pass(at(0)), Pass::Open);
+        assert!(limited(&mut gate, false, Some(7), at(0)));
+        let rest = Duration::from_secs(5);
+        assert_eq!(gate.pass(at(2)), Pass::Closed(rest, Reason::RateLimited));
+        assert_eq!(gate.pass(at(7)), Pass::Probe);
+    }
+
+    #[test]
+    fn a_rate_limit_without_a_wait_closes_it_for_longer_each_time_up_to_half_a_minute() {
+        let mut gate = Gate::open();
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            let wait = closed_for(&gate, at(0)).unwrap_or_default();
+            waits.push(wait);
+            assert!(limited(&mut gate, true, None, at(0)));
+        }
+        assert_eq!(waits, [0, 1, 2, 4, 8, 16, 30]);
+    }
+
+    #[test]
+    fn five_failures_in_a_row_close_it_unless_they_are_all_of_one_event() {
+        let mut gate = Gate::open();
+        for _ in 0..20 {
+            assert!(!unavailable(&mut gate, "poison", false, at(0)));
+        }
+        assert!(!unavailable(&mut gate, "another", false, at(0)));
+        assert!(unavailable(&mut gate, "another", false, at(0)));
+        assert_eq!(closed_for(&gate, at(0)), Some(1));
+    }
+
+    #[test]
+    fn a_success_ends_a_run_of_failures() {
+        let mut gate = Gate::open();
+        for event in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            assert!(!unavailable(&mut gate, event, false, at(0)));
+            if event == "d" {
+                assert_eq!(gate.succeeded(false, at(0)), None, "nothing to write");
+            }
+        }
+    }
+
+    #[test]
+    fn while_a_probe_is_on_its_way_it_is_closed_for_the_others() {
+        let mut gate = Gate::open();
+        limited(&mut gate, false, Some(1), at(0));
+        assert_eq!(gate.pass(at(1)), Pass::Probe);
+        gate.probing(Duration::from_secs(3), at(1));
+        assert_eq!(closed_for(&gate, at(1)), Some(3));
+        // A probe that never came back.
+        assert_eq!(gate.pass(at(4)), Pass::Probe);
+    }
+
+    #[test]
+    fn the_probe_decides() {
+        let mut gate = Gate::open();
+        limited(&mut gate, false, Some(1), at(0));
+        gate.probing(Duration::from_secs(3), at(1));
+        assert_eq!(gate.succeeded(false, at(1)), None, "sent before it closed");
+        assert_eq!(closed_for(&gate, at(1)), Some(3));
+
+        let mut failed = gate.clone();
+        assert!(unavailable(&mut failed, "a", true, at(1)));
+        assert_eq!(closed_for(&failed, at(1)), Some(2), "the second time");
+
+        assert!(gate.succeeded(true, at(1)).is_some());
+        assert_eq!(gate.pass(at(1)), Pass::Open);
+    }
+
+    #[test]
+    fn what_was_sent_before_it_closed_changes_it_only_for_a_longer_wait() {
+        let mut gate = Gate::open();
+        limited(&mut gate, false, Some(10), at(0));
+        assert!(!limited(&mut gate, false, None, at(0)));
+        assert!(!limited(&mut gate, false, Some(5), at(0)));
+        for event in ["a", "b", "c", "d", "e", "f"] {
+            assert!(!unavailable(&mut gate, event, false, at(0)));
+        }
+        assert!(limited(&mut gate, false, Some(20), at(0)));
+        assert_eq!(closed_for(&gate, at(0)), Some(20));
+    }
+
+    #[test]
+    fn others_learn_of_it_and_of_its_end() {
+        let (mut here, mut there) = (Gate::open(), Gate::open());
+        let close = here.failed(
+            "a",
+            false,
+            Reason::RateLimited,
+            Some(Duration::from_secs(9)),
+            0.0,
+            at(0),
+        );
+        there.learn(close.as_deref(), at(1));
+        assert_eq!(closed_for(&there, at(1)), Some(8));
+
+        there.probing(Duration::from_secs(1), at(9));
+        let open = there.succeeded(true, at(9));
+        here.learn(open.as_deref(), at(9));
+        assert_eq!(here.pass(at(9)), Pass::Open);
+        here.learn(close.as_deref(), at(9));
+        assert_eq!(here.pass(at(9)), Pass::Open, "older news change nothing");
+    }
+
+    #[test]
+    fn never_blocks_for_longer_than_its_own_time() {
+        let mut far_ahead = Gate::open();
+        let state = far_ahead.failed(
+            "a",
+            false,
+            Reason::RateLimited,
+            Some(Duration::MAX),
+            0.0,
+            at(9_999),
+        );
+        let mut gate = Gate::open();
+        gate.learn(state.as_deref(), at(0));
+        assert_eq!(gate.pass(at(0)), Pass::Open, "from the future");
+        gate.learn(state.as_deref(), at(9_999));
+        assert_eq!(closed_for(&gate, at(9_999)), Some(3_600));
+
+        let eternal = br#"{"version":1,"changed":1000000000,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":4294967295}}"#;
+        let mut gate = Gate::open();
+        gate.learn(Some(eternal), at(0));
+        assert_eq!(closed_for(&gate, at(0)), Some(3_600));
+        assert_eq!(gate.pass(at(3_600)), Pass::Probe);
+        assert!(limited(&mut gate, true, None, at(3_600)));
+    }
+
+    #[test]
+    fn spreads_waits_by_a_quarter() {
+        let wait = Duration::from_secs(8);
+        assert_eq!(spread(wait, 0.0), wait);
+        assert_eq!(spread(wait, 1.0), Duration::from_secs(10));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_no_state_leaves_it_open(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let mut gate = Gate::open();
+            gate.learn(Some(&bytes), at(0));
+            prop_assert_eq!(gate.pass(at(0)), Pass::Open);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What operators do with dead letters: list, show, replay, discard. Only with the operator's token.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::dead_letter::{self, DeadLetter};
+use crate::host::{self, Stopwatch};
+use crate::log::Entry;
+use crate::notification::Notification;
+use crate::problem::Problem;
+use crate::record::{Delivered, Record};
+use crate::relay;
+use crate::reply::Success;
+use crate::route::{NoRoute, Route, Selection};
+use crate::svix::Cause;
+
+/// How many numbers one request looks at: gaps and letters that are filtered out cost a read, too.
+const MAX_READS: usize = 1_000;
+
+/// Fulfils a request of an operator, once it has shown the token.
+pub async fn fulfil(
+    route: Route,
+    authorization: Option<&str>,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let config = host::config().await?;
+    // Without a token there is nothing here, not even a locked door.
+    let token = config.admin_token.as_ref();
+    let token = token.ok_or(Problem::NoRoute(NoRoute::NotFound))?;
+    let shown = authorization.and_then(|value| value.strip_prefix("Bearer "));
+    if !shown.is_some_and(|shown| token.is(shown)) {
+        return Err(Problem::Unauthorized);
+    }
+    match route {
+        Route::DeadLetters(query) => {
+            let selection = query.selection().map_err(Problem::InvalidQuery)?;
+            list(&selection).await
+        }
+        Route::DeadLetter(number) => {
+            let letter = read(number).await?.ok_or(Problem::NoDeadLetter)?;
+            Ok(Success::document("dead-letter", &letter))
+        }
+        Route::Discard(number) => {
+            read(number).await?.ok_or(Problem::NoDeadLetter)?;
+            host::delete(&DeadLetter::name(number)).await?;
+            Ok(Success::document(
+                "discarded",
+                &Discarded { discarded: number },
+            ))
+        }
+        Route::Replay(number) => {
+            let letter = read(number).await?.ok_or(Problem::NoDeadLetter)?;
+            replay(config, &letter, stopwatch, entry).await
+        }
+        Route::ReplayAll(query) => {
+            let selection = query.selection().map_err(Problem::InvalidQuery)?;
+            replay_all(config, &selection, stopwatch).await
+        }
+        _ => Err(Problem::NoRoute(NoRoute::NotFound)),
+    }
+}
+
+#[derive(Serialize)]
+struct Discarded {
+    discarded: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    dead_letters: Vec<DeadLetter>,
+    /// Where to go on; nothing if there is nothing more.
+    next: Option<u64>,
+}
+
+async fn list(selection: &Selection) -> Result<Success, Problem> {
+    let mut letters = Letters::after(selection)?;
+    let mut dead_letters = Vec::new();
+    while dead_letters.len() < selection.limit
+        && let Some(letter) = letters.next(selection).await?
+    {
+        dead_letters.push(letter.summary());
+    }
+    let page = Page {
+        dead_letters,
+        next: letters.rest(),
+    };
+    Ok(Success::document("dead-letters", &page))
+}
+
+/// Walks through the log.
+struct Letters {
+    at: u64,
+    last: u64,
+    reads: usize,
+}
+
+impl Letters {
+    fn after(selection: &Selection) -> Result<Self, Problem> {
+        Ok(Self {
+            at: selection.after,
+            last: host::increment(dead_letter::COUNTER, 0)?,
+            reads: MAX_READS,
+        })
+    }
+
+    /// The next letter of the selection, unless the log, or what may be read of it, is at its end.
+    async fn next(&mut self, selection: &Selection) -> Result<Option<DeadLetter>, Problem> {
+        let wanted = |wanted: &Option<String>, is: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| Some(wanted) == is)
+        };
+        while self.at < self.last && self.reads > 0 {
+            self.at += 1;
+            self.reads -= 1;
+            if let Some(letter) = read(self.at).await?
+                && wanted(&selection.project, letter.project.as_deref())
+                && wanted(&selection.reason, Some(&letter.reason))
+            {
+                return Ok(Some(letter));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The number of the last letter looked at, if there are more behind it.
+    fn rest(&self) -> Option<u64> {
+        (self.at < self.last).then_some(self.at)
+    }
+}
+
+/// A letter and what has become of it.
+async fn read(number: u64) -> Result<Option<DeadLetter>, Problem> {
+    let bytes = host::get(&DeadLetter::name(number)).await?;
+    let Some(mut letter) = bytes.as_deref().and_then(DeadLetter::decode) else {
+        return Ok(None);
+    };
+    let record = host::get(&letter.record).await?;
+    // Two notifications of one event at once may have written two letters: the record knows which
+    // one counts.
+    Ok(match record.as_deref().and_then(Record::decode) {
+        Some(Record::DeadLettered(record)) if record.dead_letter == number => Some(letter),
+        Some(Record::Delivered(record)) if record.dead_letter == Some(number) => {
+            letter.resolved = Some(record);
+            Some(letter)
+        }
+        _ => None,
+    })
+}
+
+/// Sends a letter's notification through the whole normal path.
+async fn replay(
+    config: &Config,
+    letter: &DeadLetter,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    if let Some(record) = &letter.resolved {
+        return Ok(Success::Duplicate(record.clone()));
+    }
+    let body = letter.body();
+    let notification = Notification::read(&body, letter.headers());
+    entry.delivery(&notification.delivery);
+    let success = relay::relay(config, &notification, false, stopwatch, entry).await?;
+    if let Success::Delivered { record, .. } | Success::Duplicate(record) = &success
+        && record.dead_letter != Some(letter.number)
+    {
+        // It had no valid event when it came, so its own record is another one than the event's.
+        let resolved = Record::Delivered(Delivered {
+            dead_letter: Some(letter.number),
+            ..record.clone()
+        });
+        host::set(&letter.record, &resolved.encode(), Duration::ZERO).await?;
+    }
+    Ok(success)
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Replayed {
+    /// How many letters were resolved now.
+    resolved: u64,
+    /// How many can't be delivered still.
+    failed: u64,
+    /// Where to go on; nothing if there is nothing more.
+    next: Option<u64>,
+    /// Why it stopped before the end.
+    stopped: Option<&'static str>,
+}
+
+async fn replay_all(
+    config: &Config,
+    selection: &Selection,
+    stopwatch: Stopwatch,
+) -> Result<Success, Problem> {
+    let mut letters = Letters::after(selection)?;
+    let mut replayed = Replayed::default();
+    let mut tried = 0;
+    loop {
+        if tried == selection.limit || stopwatch.elapsed() >= config.retry.budget {
+            replayed.next = letters.rest();
+            break;
+        }
+        let Some(letter) = letters.next(selection).await? else {
+            replayed.next = letters.rest();
+            break;
+        };
+        if letter.resolved.is_some() {
+            continue;
+        }
+        tried += 1;
+        // Each has a budget of its own; its line in the log would be the one of this request.
+        let mut entry = Entry::default();
+        match replay(config, &letter, Stopwatch::start(), &mut entry).await {
+            Ok(_) => replayed.resolved += 1,
+            Err(problem) if problem.is_final() => replayed.failed += 1,
+            Err(problem) => {
+                replayed.stopped = Some(match &problem {
+                    Problem::Unavailable(trouble) if matches!(trouble.cause, Cause::Gate(_)) => {
+                        "gate"
+                    }
+                    problem => problem.answer().name,
+                });
+                // This one is still to be tried.
+                replayed.next = Some(letter.number - 1);
+                break;
+            }
+        }
+    }
+    Ok(Success::document("replayed", &replayed))
+}
