@@ -4,17 +4,7 @@
 mod generated {
     wasmtime::component::bindgen!({
         path: "../wit",
-        inline: "
-            package svix-relay:host;
-
-            world host {
-                include svix-relay:component/relay@0.1.0;
-                import wasi:keyvalue/store@0.2.0-draft2;
-                import wasi:keyvalue/atomics@0.2.0-draft2;
-                import wasi:keyvalue/batch@0.2.0-draft2;
-            }
-        ",
-        world: "svix-relay:host/host",
+        world: "relay",
         imports: {
             "wasi:keyvalue/store.[drop]bucket": trappable,
             "wasi:keyvalue/atomics.[drop]cas": trappable,

@@ -10,6 +10,8 @@ use crate::support::{Reply, UNWRAPPED, World, event, wrapped};
 
 const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
 
+type Headers = &'static [(&'static str, &'static str)];
+
 fn world() -> World {
     World::with(&[("admin_token", "hush")])
 }
@@ -44,7 +46,6 @@ async fn refuse(world: &World, id: &str) {
 #[tokio::test(start_paused = true)]
 async fn what_pubsub_can_never_deliver_is_kept_and_acknowledged() {
     let world = world();
-    type Headers = &'static [(&'static str, &'static str)];
     let poison: [(Vec<u8>, Headers, &str); 7] = [
         (wrapped(b"nonsense").into(), &[], "not-json"),
         (wrapped(b"\xff").into(), &[], "not-utf8"),
