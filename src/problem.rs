@@ -181,9 +181,8 @@ impl Problem {
                 Cause::UnreadableReply => "the reply of Svix can not be read".to_owned(),
                 Cause::OutOfTime => "no time was left for an attempt".to_owned(),
                 Cause::NoReply(Failure::Timeout) => "no reply of Svix in time".to_owned(),
-                Cause::NoReply(Failure::Connection(reason) | Failure::Unreachable(reason)) => {
-                    format!("no reply of Svix: {reason}")
-                }
+                Cause::NoReply(Failure::Connection(_)) => "the connection to Svix broke".to_owned(),
+                Cause::NoReply(Failure::Unreachable(_)) => "Svix can not be reached".to_owned(),
             },
             Self::Misconfigured(what) => match what {
                 Misconfiguration::TokenRefused => {
@@ -214,6 +213,10 @@ impl Problem {
             Self::UnreadableConfiguration(error) | Self::StoreFailing(error) => {
                 format!("{}: {}", self.detail(), error.reason)
             }
+            Self::Unavailable(Trouble {
+                cause: Cause::NoReply(Failure::Connection(reason) | Failure::Unreachable(reason)),
+                ..
+            }) => format!("{}: {reason}", self.detail()),
             Self::Refused(refusal) => {
                 let code = refusal.code.as_deref().unwrap_or("no code");
                 format!("Svix answered {}, {code}", refusal.status)
