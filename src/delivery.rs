@@ -102,12 +102,25 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
         }
         Err(problem) => {
             if (talk.left_unknown || talk.in_conflict) && known.is_none() {
-                let record = Record::unknown(event, host::now());
-                host::set(&name, &record.encode(), talk.remaining()).await?;
+                // Another delivery of the same event may have got further in the meantime.
+                match read(&name).await? {
+                    Some(Record::Delivered(record)) => return Ok(Success::Duplicate(record)),
+                    Some(_) => {}
+                    None => {
+                        let record = Record::unknown(event, host::now());
+                        host::set(&name, &record.encode(), talk.remaining()).await?;
+                    }
+                }
             }
             Err(problem)
         }
     }
+}
+
+/// A record, if there is one.
+pub async fn read(name: &str) -> Result<Option<Record>, Problem> {
+    let bytes = host::get(name).await?;
+    Ok(bytes.as_deref().and_then(Record::decode))
 }
 
 /// What is said to Svix about one event, within the budget of one request.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::dead_letter::{self, DeadLetter};
+use crate::delivery;
 use crate::host::{self, Stopwatch};
 use crate::log::Entry;
 use crate::notification::Notification;
@@ -137,10 +138,10 @@ async fn read(number: u64) -> Result<Option<DeadLetter>, Problem> {
     let Some(mut letter) = bytes.as_deref().and_then(DeadLetter::decode) else {
         return Ok(None);
     };
-    let record = host::get(&letter.record).await?;
+    let record = delivery::read(&letter.record).await?;
     // Two notifications of one event at once may have written two letters: the record knows which
     // one counts.
-    Ok(match record.as_deref().and_then(Record::decode) {
+    Ok(match record {
         Some(Record::DeadLettered(record)) if record.dead_letter == number => Some(letter),
         Some(Record::Delivered(record)) if record.dead_letter == Some(number) => {
             letter.resolved = Some(record);

@@ -212,11 +212,11 @@ async fn keep(
         None => svix::identity_key(notification.identity()),
     };
     let name = Record::name(&key);
-    if event.is_none()
-        && let Some(bytes) = host::get(&name).await?
-        && let Some(Record::DeadLettered(record)) = Record::decode(&bytes)
-    {
-        return Ok(Success::DeadLettered(record.dead_letter));
+    // The same may have come before, or another delivery of it may have got further just now.
+    match delivery::read(&name).await? {
+        Some(Record::DeadLettered(record)) => return Ok(Success::DeadLettered(record.dead_letter)),
+        Some(Record::Delivered(record)) => return Ok(Success::Duplicate(record)),
+        Some(Record::Unknown(_)) | None => {}
     }
     let dead_letter = host::increment(dead_letter::COUNTER, 1)?;
     let mut letter = DeadLetter::new(name.clone(), notification, problem, body, host::now());

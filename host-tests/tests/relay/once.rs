@@ -162,3 +162,17 @@ async fn bytes_that_are_no_record_do_not_stop_an_event() {
     assert_eq!(world.post(&event).await.json()["status"], "delivered");
     world.only_message();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_fails_does_not_undo_one_that_got_through() {
+    let world = World::new();
+    let event = event("evt_1");
+    // The first is answered late enough for the second to begin, and to end after it.
+    world.svix.script([Fault::Delay { millis: 100 }]);
+    world.svix.always(Fault::ResetBeforeStoring);
+    let (through, failed) = tokio::join!(world.post(&event), world.post(&event));
+    assert_eq!(through.json()["status"], "delivered");
+    assert_eq!(failed.json()["status"], "duplicate", "{}", failed.text());
+    assert_eq!(world.post(&event).await.json()["status"], "duplicate");
+    world.only_message();
+}
