@@ -5,7 +5,7 @@ FAKE   := 127.0.0.1:9071
 # The toolchain is complete once `target` has run; from then on rustup need not look for more.
 CARGO := RUSTUP_AUTO_INSTALL=0 cargo
 
-.PHONY: run test build check clean target
+.PHONY: run test soak fuzz build check clean target
 
 # Serves the relay; against a fake Svix, unless the environment holds a token of the real one.
 run: build
@@ -15,6 +15,14 @@ run: build
 # Every test of every crate. The tests run the real component, so it is built first.
 test: build
 	$(CARGO) test --workspace
+
+# A publisher like Pub/Sub, a Svix with every fault, and a relay that is killed all the time.
+soak: build
+	target/debug/soak
+
+# Looks for bytes that break what reads them, FUZZ_SECONDS for each target. Needs a nightly toolchain.
+fuzz:
+	@RUSTUP_AUTO_INSTALL=0 scripts/fuzz.sh
 
 # The component, and the host that serves it. One selection of packages everywhere: another one
 # would resolve other features and compile the engine a second time.

@@ -10,6 +10,8 @@
 //! - `imports` answers what the component asks for, over the interfaces of `bindings`:
 //!   `key_value` holds its records, `outbound` sends its requests, `output` takes what it prints.
 //! - `clock` and `fake_svix` are the world around it.
+//! - `soak` is what the binary `soak` runs: all of it together, in several processes and in
+//!   real time.
 //!
 //! Everything runs in one process and, in tests, in paused time: nothing waits for the system's
 //! clock, and nothing needs a socket.
@@ -32,5 +34,6 @@ pub mod outbound;
 pub mod output;
 pub mod serve;
 pub mod server;
+pub mod soak;
 pub mod variables;
 pub mod worker;

@@ -82,7 +82,7 @@ async fn a_short_rest_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_it_opens_one_probes_and_then_all_pass() {
+async fn when_it_opens_a_few_probe_and_then_all_pass() {
     let world = World::new();
     rate_limit(&world, 10).await;
     world.clock.advance(Duration::from_secs(10));
@@ -96,7 +96,7 @@ async fn when_it_opens_one_probes_and_then_all_pass() {
         world.svix.requests().len() - 1
     };
     let (replies, probes) = tokio::join!(posts, early);
-    assert_eq!(probes, 1);
+    assert!((1..=3).contains(&probes), "{probes} probes");
     let delivered = replies.iter().filter(|reply| reply.status == 200).count();
     assert!(delivered >= 1);
     for event in &events {

@@ -12,4 +12,5 @@ mod host;
 mod once;
 mod process;
 mod retries;
+mod soak;
 mod support;

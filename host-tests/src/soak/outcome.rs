@@ -1,0 +1,119 @@
+//! What became of one delivery, as its sender sees it: acknowledged or not. Pub/Sub looks at the
+//! status alone; what the relay says beside it is kept for the checks and for the history.
+
+use std::fmt;
+
+/// The end of one delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was a reply.
+    Answered {
+        /// Its status.
+        status: u16,
+        /// Its body.
+        said: Said,
+    },
+    /// Nobody listened.
+    Unreachable,
+    /// The connection ended before the reply.
+    Broken,
+    /// There was no reply within the ack deadline.
+    Late,
+}
+
+/// What the relay says of the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It is in Svix since just now.
+    Delivered,
+    /// It was there already.
+    Duplicate,
+    /// Anything else: a problem, above all.
+    Other,
+}
+
+impl Outcome {
+    /// Reads a reply.
+    #[must_use]
+    pub fn of_reply(status: u16, body: &[u8]) -> Self {
+        #[derive(serde::Deserialize)]
+        struct Body<'a> {
+            status: &'a str,
+        }
+        let body: Option<Body<'_>> = serde_json::from_slice(body).ok();
+        let said = match body.map(|body| body.status) {
+            Some("delivered") => Said::Delivered,
+            Some("duplicate") => Said::Duplicate,
+            _ => Said::Other,
+        };
+        Self::Answered { status, said }
+    }
+
+    /// Whether Pub/Sub takes it for an acknowledgement.
+    #[must_use]
+    pub fn is_ack(self) -> bool {
+        matches!(
+            self,
+            Self::Answered {
+                status: 102 | 200 | 201 | 202 | 204,
+                ..
+            }
+        )
+    }
+
+    /// Whether the relay says that it had delivered the event before.
+    #[must_use]
+    pub fn is_duplicate(self) -> bool {
+        let said = Said::Duplicate;
+        self == Self::Answered { status: 200, said }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered { status, said } => match said {
+                Said::Delivered => write!(f, "{status} delivered"),
+                Said::Duplicate => write!(f, "{status} duplicate"),
+                Said::Other => write!(f, "{status}"),
+            },
+            Self::Unreachable => f.write_str("refused"),
+            Self::Broken => f.write_str("broken"),
+            Self::Late => f.write_str("late"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_statuses_acknowledge_and_nothing_else_does() {
+        let acks: Vec<u16> = (100..600)
+            .filter(|status| Outcome::of_reply(*status, b"").is_ack())
+            .collect();
+        assert_eq!(acks, [102, 200, 201, 202, 204]);
+        for nack in [Outcome::Unreachable, Outcome::Broken, Outcome::Late] {
+            assert!(!nack.is_ack());
+        }
+    }
+
+    #[test]
+    fn what_the_relay_says_is_read_from_the_body() {
+        let read = |status, body: &str| Outcome::of_reply(status, body.as_bytes());
+        let body = r#"{"status":"duplicate","project":"dev","attempts":0}"#;
+        assert!(read(200, body).is_duplicate());
+        assert!(!read(503, body).is_duplicate());
+        let problem = r#"{"type":"urn:x","status":503,"retryable":true}"#;
+        for (status, body, shown) in [
+            (200, r#"{"status":"delivered"}"#, "200 delivered"),
+            (200, r#"{"status":"dead-lettered"}"#, "200"),
+            (503, problem, "503"),
+            (502, "<html>", "502"),
+        ] {
+            assert_eq!(read(status, body).to_string(), shown);
+            assert!(!read(status, body).is_duplicate());
+        }
+    }
+}
