@@ -134,14 +134,12 @@ async fn store_operation<T>(
 /// Wall-clock time.
 pub fn now() -> SystemTime {
     let instant = system_clock::now();
-    let seconds = Duration::from_secs(instant.seconds.unsigned_abs());
-    let nanoseconds = Duration::from_nanos(instant.nanoseconds.into());
-    let start = if instant.seconds < 0 {
-        SystemTime::UNIX_EPOCH - seconds
-    } else {
-        SystemTime::UNIX_EPOCH + seconds
-    };
-    start + nanoseconds
+    // A clock that shows a time before 1970 is wrong by so much that it doesn't matter.
+    let seconds = u64::try_from(instant.seconds).unwrap_or_default();
+    let since = Duration::new(seconds, instant.nanoseconds);
+    SystemTime::UNIX_EPOCH
+        .checked_add(since)
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Runs from the moment a request came in.

@@ -4,13 +4,16 @@
 //! JSON, so that a person who looks into the store can read it, with a version, so that a later
 //! relay can tell what an earlier one wrote.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::event::Event;
+
+/// The last second that RFC 3339 can write.
+const END_OF_9999: u64 = 253_402_300_799;
 
 /// The version of the records that this relay writes.
 const VERSION: u32 = 1;
@@ -140,17 +143,23 @@ pub fn rfc3339(time: SystemTime) -> String {
 }
 
 /// Reads a point in time in RFC 3339, with any offset.
+///
+/// A time before 1970 is taken for 1970: both are old, and an offset may lead to where RFC 3339 can't
+/// write it. One after the year 9999, where an offset may lead as well, is none.
 pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .ok()
-        .map(SystemTime::from)
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    let seconds = u64::try_from(time.unix_timestamp()).unwrap_or_default();
+    if seconds > END_OF_9999 {
+        return None;
+    }
+    let nanoseconds = if seconds == 0 { 0 } else { time.nanosecond() };
+    UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::{Duration, UNIX_EPOCH};
 
     fn event() -> Event<'static> {
         Event {
@@ -220,7 +229,12 @@ mod tests {
         let expected = Some(UNIX_EPOCH + Duration::from_secs(1_795_443_162));
         assert_eq!(parse_rfc3339("2026-11-23T14:12:42Z"), expected);
         assert_eq!(parse_rfc3339("2026-11-23T16:12:42.000+02:00"), expected);
+        assert_eq!(parse_rfc3339("1969-12-31T23:59:59.5Z"), Some(UNIX_EPOCH));
+        assert_eq!(parse_rfc3339("0000-01-01T00:00:00Z"), Some(UNIX_EPOCH));
+        let last = parse_rfc3339("9999-12-31T23:59:59Z").expect("a time");
+        assert_eq!(rfc3339(last), "9999-12-31T23:59:59Z");
         for nonsense in [
+            "9999-12-31T23:59:59-00:01",
             "",
             "yesterday",
             "2026-11-23",

@@ -155,3 +155,26 @@ async fn an_unknown_outcome_that_can_not_be_recorded_is_the_senders_to_repeat() 
     );
     world.only_message();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_no_clock_shows_is_no_trouble() {
+    let world = World::new();
+    for (number, time) in [
+        "1969-12-31T23:59:59Z",
+        "0000-01-01T00:00:00Z",
+        "9999-12-31T23:59:59-23:59",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let event = event(&format!("evt_{number}")).replace("2026-11-23T14:12:42Z", time);
+        let reply = world.post(&wrapped(event.as_bytes())).await;
+        assert_eq!(
+            reply.json()["status"],
+            "delivered",
+            "{time}: {}",
+            reply.text()
+        );
+    }
+    assert_eq!(world.stderr(), [""; 0]);
+}
