@@ -1,0 +1,173 @@
+//! Fuzzes what reads the bytes of others outside of requests: the codecs of the key-value store
+//! (record, dead letter, gate) and what Svix answers (`Retry-After`, replies).
+//!
+//! Every one of them gets the whole input. Whatever is read must be written so that the same is
+//! read again.
+
+#![no_main]
+
+use std::time::{Duration, SystemTime};
+
+use fuzz::dead_letter::DeadLetter;
+use fuzz::event;
+use fuzz::gate::{Gate, Pass, Reason};
+use fuzz::notification::Notification;
+use fuzz::now;
+use fuzz::record::Record;
+use fuzz::retry::{parse_retry_after, whole_seconds};
+use fuzz::svix::{Asked, Reply, Verdict, classify_create, classify_lookup};
+use libfuzzer_sys::fuzz_target;
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// The statuses that mean something, and some that mean nothing.
+const STATUSES: [u16; 20] = [
+    100, 200, 201, 202, 299, 301, 400, 401, 403, 404, 405, 408, 409, 413, 422, 425, 429, 500, 503,
+    999,
+];
+
+fuzz_target!(|input: &[u8]| {
+    check_record(input);
+    check_dead_letter(input);
+    check_gate(input);
+    let text = String::from_utf8_lossy(input);
+    check_retry_after(&text);
+    check_replies(input, &text);
+});
+
+fn check_record(input: &[u8]) {
+    if let Some(record) = Record::decode(input) {
+        assert_eq!(Record::decode(&record.encode()), Some(record));
+    }
+}
+
+fn check_dead_letter(input: &[u8]) {
+    let Some(letter) = DeadLetter::decode(input) else {
+        return;
+    };
+    let again = DeadLetter::decode(&letter.encode()).expect("what is written can be read");
+    // The type has no equality of its own; all its fields are in here.
+    assert_eq!(format!("{again:?}"), format!("{letter:?}"));
+    assert_eq!(again.encode(), letter.encode());
+
+    // A replay starts with these, and may find that they hold no event.
+    let body = letter.body();
+    assert_eq!(again.body(), body);
+    let _ = Notification::read(&body, letter.headers()).event();
+    assert!(again.summary().body().is_empty());
+}
+
+fn check_gate(input: &[u8]) {
+    let mut gate = Gate::open();
+    gate.learn(Some(input), now());
+    let learned = gate.closed(now());
+    for time in [SystemTime::UNIX_EPOCH, now(), later()] {
+        if let Pass::Closed(rest, _) = gate.pass(time) {
+            assert!(
+                !rest.is_zero() && rest <= HOUR,
+                "never longer than its time"
+            );
+        }
+    }
+    assert!(
+        !matches!(gate.pass(later() + HOUR), Pass::Closed(..)),
+        "its time is over"
+    );
+    gate.learn(Some(input), now());
+    assert_eq!(gate.closed(now()), learned, "the same again is no news");
+
+    // Whatever the state was, it goes on from there, and what one instance shares another learns.
+    let lease = Duration::from_secs(3);
+    let probing = gate.probing(lease, later());
+    assert_learned(&gate, &probing);
+    if let Some((rest, _)) = gate.closed(later()) {
+        assert_eq!(rest, lease);
+    }
+    for reason in [Reason::RateLimited, Reason::SvixUnavailable] {
+        let failed = gate.failed("evt_1", true, reason, None, 0.5, later());
+        assert_learned(&gate, &failed.expect("a probe decides"));
+        let (rest, closed_for) = gate.closed(later()).expect("a failure closes it");
+        assert_eq!(closed_for, reason);
+        assert!(rest <= Duration::from_secs(30), "Svix hasn't asked for it");
+    }
+    let succeeded = gate.succeeded(true, later());
+    assert_learned(&gate, &succeeded.expect("a probe decides"));
+    assert_eq!(gate.pass(later()), Pass::Open);
+}
+
+fn assert_learned(gate: &Gate, shared: &[u8]) {
+    let mut other = Gate::open();
+    other.learn(Some(shared), later());
+    assert_eq!(other.closed(later()), gate.closed(later()));
+}
+
+/// Further ahead than the clocks of nodes may be apart: every state that was learned is past.
+fn later() -> SystemTime {
+    now() + Duration::from_secs(10)
+}
+
+fn check_retry_after(text: &str) {
+    let wait = parse_retry_after(text, now());
+    assert_eq!(parse_retry_after(text.trim(), now()), wait);
+    let Some(wait) = wait else {
+        assert_eq!(parse_retry_after(text, later()), None);
+        return;
+    };
+    let seconds = whole_seconds(wait);
+    assert_eq!(
+        parse_retry_after(&seconds.to_string(), now()),
+        Some(Duration::from_secs(seconds))
+    );
+    // A number counts from any time on; a date comes nearer.
+    let nearer = wait.saturating_sub(Duration::from_secs(10));
+    let counts = parse_retry_after(text, later());
+    assert!(counts == Some(wait) || counts == Some(nearer));
+}
+
+fn check_replies(body: &[u8], text: &str) {
+    for status in STATUSES {
+        let reply = Reply {
+            status,
+            retry_after: Some(text.to_owned()),
+            body: Some(body.to_vec()),
+        };
+        for create_application in [true, false] {
+            let asked = Asked {
+                event_id: "evt_1",
+                create_application,
+                token: "testsk_secret",
+            };
+            let created = classify_create(Ok(reply.clone()), &asked, now());
+            let found = classify_lookup(Ok(reply.clone()), &asked, now());
+            assert_ne!(created, Verdict::Absent, "only a lookup can tell");
+            assert_ne!(found, Verdict::Conflict, "a lookup creates nothing");
+            check_verdict(&created, status, asked.token);
+            check_verdict(&found, status, asked.token);
+        }
+    }
+}
+
+fn check_verdict(verdict: &Verdict, status: u16, token: &str) {
+    match verdict {
+        Verdict::Stored(id) => {
+            assert!((200..=299).contains(&status));
+            assert!(id.starts_with("msg_"));
+            assert_eq!(event::identifier(id), Ok(()));
+        }
+        Verdict::Conflict => assert_eq!(status, 409),
+        Verdict::Absent => assert_eq!(status, 404),
+        Verdict::Retry(trouble) => {
+            assert!(matches!(status, 200..=299 | 408 | 425 | 429 | 500..=599));
+            assert!(trouble.retry_after.is_none() || status >= 400);
+        }
+        Verdict::Refused(refusal) => {
+            assert!(matches!(status, 400 | 413 | 422));
+            assert_eq!(refusal.status, status);
+            for shown in [&refusal.code, &refusal.detail].into_iter().flatten() {
+                assert!(!shown.contains(token));
+                assert!(shown.len() <= 1_000);
+            }
+        }
+        Verdict::Misconfigured(_) => assert_ne!(status, 200),
+    }
+}

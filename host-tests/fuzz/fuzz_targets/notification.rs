@@ -1,0 +1,276 @@
+//! Fuzzes the way of a notification: which route, which form, which event, what is said to Svix, and
+//! what is kept of an event that can't be delivered.
+//!
+//! An input is a small request: a line with method and path, a line each with the values of
+//! `x-goog-pubsub-message-id` and `x-goog-pubsub-publish-time`, and the body. What is missing is
+//! empty. The body is read in all forms, also inside a wrapper of its own, since no mutation of
+//! bytes finds its way into base64.
+
+#![no_main]
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+use fuzz::dead_letter::DeadLetter;
+use fuzz::event::{self, Event};
+use fuzz::notification::{Notification, PushHeaders, Source};
+use fuzz::now;
+use fuzz::problem::Problem;
+use fuzz::record::{self, Record};
+use fuzz::route::Route;
+use fuzz::svix::{self, Refusal};
+use libfuzzer_sys::fuzz_target;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+fuzz_target!(|input: &[u8]| {
+    let mut parts = input.splitn(4, |byte| *byte == b'\n');
+    let mut part = || parts.next().unwrap_or_default();
+    let [request, message_id, publish_time, body] = [part(), part(), part(), part()];
+    // Headers are read like this, too.
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let header = |bytes: &[u8]| (!bytes.is_empty()).then(|| text(bytes));
+
+    check_route(&text(request));
+    check_forms(
+        body,
+        &PushHeaders {
+            message_id: header(message_id),
+            publish_time: header(publish_time),
+        },
+    );
+});
+
+fn check_route(request: &str) {
+    let (method, path) = request.split_once(' ').unwrap_or(("GET", request));
+    match Route::of(method, path) {
+        Ok(Route::Lookup { project, event_id }) => {
+            assert!(!project.is_empty() && !event_id.is_empty());
+            assert_eq!(lookup(&project, &event_id), Some((project, event_id)));
+        }
+        Ok(Route::DeadLetters(query) | Route::ReplayAll(query)) => {
+            if let Ok(selection) = query.selection() {
+                assert!((1..=100).contains(&selection.limit));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn check_forms(body: &[u8], headers: &PushHeaders) {
+    let direct = read(body, &PushHeaders::default());
+    let unwrapped = read(body, headers);
+    assert_eq!(unwrapped.event(), direct.event(), "headers change no event");
+    assert_eq!(unwrapped.hints(), direct.hints());
+    assert_eq!(unwrapped.identity(), direct.identity());
+
+    // Empty data is refused by its wrapper already.
+    if body.is_empty() {
+        return;
+    }
+    let pushed = [5, 6].map(|attempt| wrap(body, headers, attempt));
+    let [wrapped, again] = pushed
+        .each_ref()
+        .map(|body| read(body.as_bytes(), &PushHeaders::default()));
+    assert_eq!(wrapped.delivery.source, Source::Wrapped);
+    assert_eq!(wrapped.delivery.message_id, headers.message_id);
+    let publish_time = headers.publish_time.as_deref();
+    assert_eq!(
+        wrapped.delivery.publish_time,
+        publish_time.and_then(record::parse_rfc3339)
+    );
+    assert_eq!(
+        [wrapped.delivery.attempt, again.delivery.attempt],
+        [Some(5), Some(6)]
+    );
+    assert_eq!([wrapped.identity(), again.identity()], [body, body]);
+    // What is inside a wrapper is an event, and not one more wrapper.
+    if direct.delivery.source == Source::Direct {
+        assert_eq!(wrapped.event(), direct.event());
+        assert_eq!(wrapped.hints(), direct.hints());
+    }
+}
+
+/// A wrapped push, as Pub/Sub sends it.
+fn wrap(event: &[u8], headers: &PushHeaders, attempt: u64) -> String {
+    let message = serde_json::json!({
+        "data": BASE64_STANDARD.encode(event),
+        "messageId": headers.message_id,
+        "publishTime": headers.publish_time,
+    });
+    format!(r#"{{"message":{message},"subscription":"s","deliveryAttempt":{attempt}}}"#)
+}
+
+/// Reads a notification, and checks all that holds for every one.
+fn read<'a>(body: &'a [u8], headers: &PushHeaders) -> Notification<'a> {
+    let notification = Notification::read(body, headers.clone());
+    let again = Notification::read(body, headers.clone());
+    assert_eq!(notification.identity(), again.identity(), "stable");
+
+    let problem = match notification.event() {
+        Ok(event) => {
+            check_bytes(&event, &notification, body);
+            check_event(&event);
+            Problem::Refused(Refusal {
+                status: 422,
+                code: None,
+                detail: None,
+            })
+        }
+        Err(rejection) => Problem::Rejected(rejection),
+    };
+    check_dead_letter(&notification, &problem, body);
+    notification
+}
+
+/// The event is what came, byte for byte.
+fn check_bytes(event: &Event<'_>, notification: &Notification<'_>, body: &[u8]) {
+    assert_eq!(notification.identity(), event.json.as_bytes());
+    let hints = notification.hints();
+    assert_eq!(hints.id.as_deref(), Some(&*event.id));
+    assert_eq!(hints.event_type.as_deref(), Some(&*event.event_type));
+    assert_eq!(hints.project.as_deref(), Some(&*event.project));
+    match notification.delivery.source {
+        Source::Direct | Source::Unwrapped => assert_eq!(event.json.as_bytes(), body),
+        Source::Wrapped => {
+            // Another reader than the relay's own. It refuses duplicate keys, and so can't tell.
+            if let Ok(push) = serde_json::from_slice::<Push>(body) {
+                assert_eq!(
+                    BASE64_STANDARD_NO_PAD.encode(event.json),
+                    push.message.data.trim_end_matches('=')
+                );
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Push {
+    message: PushMessage,
+}
+
+#[derive(Deserialize)]
+struct PushMessage {
+    data: String,
+}
+
+/// What is said to Svix of a valid event, what is recorded, and how it is asked for.
+fn check_event(event: &Event<'_>) {
+    for plain in [&*event.event_type, &*event.project] {
+        assert!(!plain.is_empty());
+        assert_eq!(event::identifier(plain), Ok(()));
+    }
+    assert!(!event.project.contains('/'));
+    assert!(!event.project.starts_with("app_"));
+    assert!(!event::is_dot_segment(&event.project));
+
+    let event_id = svix::event_id(&event.id);
+    assert!(!event_id.is_empty());
+    assert_eq!(event::identifier(&event_id), Ok(()));
+    assert!(!event_id.starts_with("msg_"));
+    assert!(!event::is_dot_segment(&event_id));
+    assert_eq!(event_id, svix::event_id(&event.id), "stable");
+    if event_id != event.id {
+        assert_ne!(svix::event_id(&event_id), event_id, "no id of its own");
+    }
+
+    let key = svix::key(&event.project, &event.id);
+    assert_eq!(key.len(), 64);
+    assert!(key.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    assert_eq!(key, svix::key(&event.project, &event.id), "stable");
+
+    assert_eq!(
+        svix::create_path(&event.project).split('/').nth(4),
+        Some(&*event.project)
+    );
+    assert_eq!(
+        svix::lookup_path(&event.project, &event_id)
+            .split('/')
+            .nth(6),
+        Some(&*event_id)
+    );
+    assert_eq!(
+        lookup(&event.project, &event.id),
+        Some((
+            event.project.clone().into_owned(),
+            event.id.clone().into_owned()
+        ))
+    );
+
+    for create_application in [true, false] {
+        check_message(event, &event_id, create_application);
+    }
+    for record in [
+        Record::unknown(event, now()),
+        Record::Delivered(Record::delivered(event, "msg_1".to_owned(), 1, now())),
+    ] {
+        assert_eq!(Record::decode(&record.encode()), Some(record));
+    }
+}
+
+/// The project and id that the path of their record leads to.
+fn lookup(project: &str, event_id: &str) -> Option<(String, String)> {
+    let encode = |text: &str| -> String {
+        let encoded = text.bytes().map(|byte| format!("%{byte:02X}"));
+        encoded.collect()
+    };
+    let path = format!("/notifications/{}/{}", encode(project), encode(event_id));
+    match Route::of("GET", &path) {
+        Ok(Route::Lookup { project, event_id }) => Some((project, event_id)),
+        _ => None,
+    }
+}
+
+/// A message as Svix reads it. Nothing else may be in it: an event must not get out of its payload.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Message<'a> {
+    event_type: String,
+    event_id: String,
+    application: Option<Application>,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Application {
+    uid: String,
+    name: String,
+}
+
+fn check_message(event: &Event<'_>, event_id: &str, create_application: bool) {
+    let body = svix::message_body(event, create_application);
+    let body = str::from_utf8(&body).expect("made of text");
+    let around = body.strip_suffix('}').expect("an object");
+    assert!(around.ends_with(event.json), "byte for byte");
+
+    // An event is read as JSON before it counts as one, so its message must be JSON as well.
+    let message: Message<'_> = serde_json::from_str(body).expect(body);
+    assert_eq!(message.event_type, event.event_type);
+    assert_eq!(message.event_id, event_id);
+    let application = message.application.map(|it| (it.uid, it.name));
+    let project = || event.project.clone().into_owned();
+    assert_eq!(
+        application,
+        create_application.then(|| (project(), project()))
+    );
+    // White space around a value isn't part of it.
+    let value = event.json.trim_matches([' ', '\t', '\r', '\n']);
+    assert_eq!(message.payload.get(), value);
+}
+
+/// A dead letter gives back the notification, and so its replay delivers the same event.
+fn check_dead_letter(notification: &Notification<'_>, problem: &Problem, body: &[u8]) {
+    let record = Record::name(&svix::identity_key(notification.identity()));
+    let letter = DeadLetter::new(record, notification, problem, body, now());
+    let stored = DeadLetter::decode(&letter.encode()).expect("what is written can be read");
+    // The type has no equality of its own; all its fields are in here.
+    assert_eq!(format!("{stored:?}"), format!("{letter:?}"));
+
+    let body_again = stored.body();
+    assert_eq!(body_again, body);
+    let replayed = Notification::read(&body_again, stored.headers());
+    assert_eq!(replayed.delivery.source, notification.delivery.source);
+    assert_eq!(replayed.identity(), notification.identity());
+    assert_eq!(replayed.event(), notification.event());
+}
