@@ -140,6 +140,8 @@ async fn an_event_fits_in_any_form_if_it_fits_at_all() {
     let world = World::with(&[("max_body_bytes", "10000")]);
     let wrapped = |size| wrapped(event_of_size(size).as_bytes());
     assert_eq!(world.post(&wrapped(10_000)).await.status, 200);
+
+    let world = World::with(&[("max_body_bytes", "10000")]);
     let reply = world.post(&wrapped(10_001)).await;
     assert_eq!(reply.json()["status"], "dead-lettered");
 }

@@ -4,11 +4,11 @@
 mod answers;
 mod beside;
 mod dead_letters;
-mod faults;
 mod forgotten;
 mod forms;
 mod gate;
 mod host;
+mod matrix;
 mod once;
 mod process;
 mod retries;

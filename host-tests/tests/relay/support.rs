@@ -164,9 +164,13 @@ impl World {
         when: impl Fn(&Self) -> bool,
     ) -> Option<u16> {
         let crash = async {
-            while !when(self) {
+            for _ in 0..60_000 {
+                if when(self) {
+                    break;
+                }
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
+            assert!(when(self), "the moment to crash never came");
             self.crash().await;
         };
         let body = full(Bytes::copy_from_slice(body.as_bytes()));
@@ -201,13 +205,25 @@ impl World {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Reply {
+        let reply = self.request_or_die(method, path, headers, body).await;
+        reply.expect("a reply")
+    }
+
+    /// Sends a request that may not live to see its reply.
+    pub async fn request_or_die(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Reply> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let body = full(Bytes::copy_from_slice(body));
-        let request = request.body(body).expect("a valid request");
-        self.send(request).await.expect("a reply")
+        self.send(request.body(body).expect("a valid request"))
+            .await
     }
 
     /// Sends one request over a connection of its own; `None` if the connection breaks.
