@@ -9,6 +9,7 @@ mod forms;
 mod gate;
 mod host;
 mod matrix;
+mod model;
 mod once;
 mod process;
 mod retries;
