@@ -3,8 +3,8 @@
 //! it has. In the end each event must be in Svix exactly once. Everything happens in real time.
 //!
 //! - `plan` draws the `phase`s; `storm` carries them out, on the fake Svix and on the `process`.
-//! - `publisher` delivers `message`s, each with an `event`, to the `endpoint`: what is due by its
-//!   `agenda`, as far as `window` and `backoff` let it, and according to each `outcome`.
+//! - `publisher` delivers `message`s, each with an `event` and a `history`, to the `endpoint`: what
+//!   is due by its `agenda`, as far as `window` and `backoff` let it, and according to each `outcome`.
 //! - `comparison` and `report` judge, and `at_risk` knows where to look first; `progress` shows how
 //!   far it is.
 
@@ -14,6 +14,7 @@ mod backoff;
 mod comparison;
 mod endpoint;
 mod event;
+mod history;
 mod message;
 mod outcome;
 mod phase;

@@ -22,7 +22,7 @@ pub fn sample(
     random: &mut Rng,
 ) -> BTreeSet<usize> {
     let mut by_time: Vec<_> = (0..messages.len())
-        .filter_map(|at| Some((messages[at].acknowledged()?, at)))
+        .filter_map(|at| Some((messages[at].history.acknowledged()?, at)))
         .collect();
     by_time.sort_unstable();
     let mut sample = BTreeSet::new();
@@ -48,7 +48,7 @@ pub fn survivors(
         .filter_map(|message| Some((message.event_id.as_deref()?, message.timestamp)))
         .collect();
     let survived = |message: &&Message| {
-        let acknowledged = message.acknowledged();
+        let acknowledged = message.history.acknowledged();
         let stored = stored.get(message.event.id.as_str());
         let stored = stored.and_then(|at| at.duration_since(began).ok());
         matches!((stored, acknowledged), (Some(stored), Some(acknowledged))
@@ -73,7 +73,8 @@ mod tests {
             text: "{}".into(),
         };
         let mut message = Message::new(0, event, "", None);
-        message.note(number * MS, Duration::ZERO, Outcome::of_reply(200, b""));
+        let outcome = Outcome::of_reply(200, b"");
+        message.history.note(number * MS, Duration::ZERO, outcome);
         message
     }
 

@@ -24,9 +24,11 @@ pub enum Outcome {
 /// What the relay says of the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// It is in Svix since just now.
+    /// It has sent it, just now.
     Delivered,
-    /// It was there already.
+    /// It has asked Svix, which has it already.
+    Found,
+    /// Its own record says that it was delivered before.
     Duplicate,
     /// Anything else: a problem, above all.
     Other,
@@ -39,11 +41,13 @@ impl Outcome {
         #[derive(serde::Deserialize)]
         struct Body<'a> {
             status: &'a str,
+            attempts: u32,
         }
         let body: Option<Body<'_>> = serde_json::from_slice(body).ok();
-        let said = match body.map(|body| body.status) {
-            Some("delivered") => Said::Delivered,
-            Some("duplicate") => Said::Duplicate,
+        let said = match body.map(|body| (body.status, body.attempts)) {
+            Some(("delivered", 0)) => Said::Found,
+            Some(("delivered", _)) => Said::Delivered,
+            Some(("duplicate", _)) => Said::Duplicate,
             _ => Said::Other,
         };
         Self::Answered { status, said }
@@ -61,10 +65,9 @@ impl Outcome {
         )
     }
 
-    /// Whether the relay says that it had delivered the event before.
+    /// Whether the relay answers with success, and this.
     #[must_use]
-    pub fn is_duplicate(self) -> bool {
-        let said = Said::Duplicate;
+    pub fn says(self, said: Said) -> bool {
         self == Self::Answered { status: 200, said }
     }
 }
@@ -74,6 +77,7 @@ impl fmt::Display for Outcome {
         match self {
             Self::Answered { status, said } => match said {
                 Said::Delivered => write!(f, "{status} delivered"),
+                Said::Found => write!(f, "{status} found"),
                 Said::Duplicate => write!(f, "{status} duplicate"),
                 Said::Other => write!(f, "{status}"),
             },
@@ -103,17 +107,22 @@ mod tests {
     fn what_the_relay_says_is_read_from_the_body() {
         let read = |status, body: &str| Outcome::of_reply(status, body.as_bytes());
         let body = r#"{"status":"duplicate","project":"dev","attempts":0}"#;
-        assert!(read(200, body).is_duplicate());
-        assert!(!read(503, body).is_duplicate());
+        assert!(read(200, body).says(Said::Duplicate));
+        assert!(!read(503, body).says(Said::Duplicate));
         let problem = r#"{"type":"urn:x","status":503,"retryable":true}"#;
         for (status, body, shown) in [
-            (200, r#"{"status":"delivered"}"#, "200 delivered"),
-            (200, r#"{"status":"dead-lettered"}"#, "200"),
+            (200, body, "200 duplicate"),
+            (
+                200,
+                r#"{"status":"delivered","attempts":2}"#,
+                "200 delivered",
+            ),
+            (200, r#"{"status":"delivered","attempts":0}"#, "200 found"),
+            (200, r#"{"status":"dead-lettered","deadLetter":1}"#, "200"),
             (503, problem, "503"),
             (502, "<html>", "502"),
         ] {
             assert_eq!(read(status, body).to_string(), shown);
-            assert!(!read(status, body).is_duplicate());
         }
     }
 }

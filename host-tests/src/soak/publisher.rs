@@ -212,11 +212,11 @@ impl Publisher {
         } = *delivered;
         let now = Instant::now();
         let message = &mut self.messages[delivery.message];
-        let acknowledged_before = message.acknowledged().is_some();
-        if message.deliveries() > 0 {
+        let acknowledged_before = message.history.acknowledged().is_some();
+        if message.history.deliveries() > 0 {
             self.progress.redelivered();
         }
-        message.note(sent - self.start, now - sent, outcome);
+        message.history.note(sent - self.start, now - sent, outcome);
         if !outcome.is_ack() {
             self.window.on_nack(sent, now);
             self.backoff.on_nack(now);

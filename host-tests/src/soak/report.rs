@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::comparison::Comparison;
+use super::history::Memory;
 use super::message::Message;
 
 /// No more offenders than these are told of.
@@ -26,8 +27,11 @@ pub struct Report {
     pub altered: usize,
     /// Messages of nothing that was published.
     pub unknown: usize,
-    /// Events that were acknowledged and that a later delivery found unknown.
+    /// Events that were acknowledged, and that the relay was ready to send again later.
     pub forgotten: usize,
+    /// Events that were acknowledged, and for which the relay had to ask Svix later, because a
+    /// failing delivery had come in between. No fault, but worth knowing.
+    pub overtaken: usize,
     /// Events that were not acknowledged in time.
     pub unacknowledged: usize,
     /// Faults that no request has met.
@@ -66,7 +70,7 @@ impl Report {
             ..Self::default()
         };
         let mut offences = Vec::new();
-        let is_lost = |at: &&usize| messages[**at].acknowledged().is_some();
+        let is_lost = |at: &&usize| messages[**at].history.acknowledged().is_some();
         for at in comparison.missing.iter().filter(is_lost) {
             report.lost += 1;
             offences.push(format!("lost: {}", messages[*at]));
@@ -82,14 +86,18 @@ impl Report {
             offences.push(format!("unknown message: {unknown}"));
         }
         for message in messages {
-            for outcome in message.outcomes() {
+            for outcome in message.history.outcomes() {
                 *report.outcomes.entry(outcome.to_string()).or_default() += 1;
             }
-            if message.is_forgotten() {
-                report.forgotten += 1;
-                offences.push(format!("forgotten: {message}"));
+            match message.history.memory() {
+                Memory::Kept => {}
+                Memory::Overtaken => report.overtaken += 1,
+                Memory::Lost => {
+                    report.forgotten += 1;
+                    offences.push(format!("forgotten: {message}"));
+                }
             }
-            if message.acknowledged().is_none() {
+            if message.history.acknowledged().is_none() {
                 report.unacknowledged += 1;
                 offences.push(format!("not acknowledged: {message}"));
             }
@@ -123,6 +131,10 @@ impl Report {
                 "events forgotten after their acknowledgement",
             ),
             (self.unacknowledged, "events not acknowledged"),
+            (
+                self.overtaken,
+                "events asked for again: a failing duplicate had overtaken their record (no fault)",
+            ),
         ] {
             if count > 0 {
                 lines.push(format!("{count} {what}"));
