@@ -13,7 +13,7 @@ use spin_sdk::wasip3::http::types::ErrorCode;
 
 use crate::config::Config;
 use crate::event::Event;
-use crate::gate::{self, Gate, Pass, Reason};
+use crate::gate::{self, Closing, Gate, Pass};
 use crate::host::{self, Stopwatch};
 use crate::log::Entry;
 use crate::problem::Problem;
@@ -28,6 +28,10 @@ const MAX_REPLY: usize = 64 * 1024;
 
 /// The longest that a notification waits for the gate; longer waits are the sender's.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Within what time those who wait for the gate come to it, each at a random moment: the first
+/// becomes the probe, and the others shall have heard of it. Also how soon they look again.
+const TURN: Duration = Duration::from_millis(250);
 
 /// What this instance knows of the gate.
 static GATE: Mutex<Gate> = Mutex::new(Gate::open());
@@ -52,9 +56,21 @@ pub struct Order<'a> {
     pub stopwatch: Stopwatch,
 }
 
+impl Order<'_> {
+    /// What is left for talking to Svix.
+    fn remaining(&self) -> Duration {
+        self.stopwatch.remaining(self.config.retry.budget)
+    }
+
+    /// What is left for writing things down.
+    fn time_to_store(&self) -> Duration {
+        self.stopwatch.time_to_store(self.config.retry.budget)
+    }
+}
+
 /// Delivers an event, unless its record says that this is done.
 pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Problem> {
-    let Order { config, event, .. } = order;
+    let event = order.event;
     entry.event(&event.project, &event.id);
     entry.event_type(&event.event_type);
     let key = svix::key(&event.project, &event.id);
@@ -79,36 +95,34 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
         Some(Record::Unknown(_)) | None => {}
     }
 
-    // Whatever stands in the record's place, Svix may know more; and so it may of an old event.
-    let ask_first = stored.is_some() || svix::may_have_forgotten(order.published, host::now());
     let mut talk = Talk {
-        config,
-        event,
+        order,
         key: &key,
-        stopwatch: order.stopwatch,
+        // Whatever stands in the record's place, Svix may know more.
+        sent_since: order.published.filter(|_| stored.is_none()),
         random: fastrand::Rng::with_seed(host::random_u64()),
         left_unknown: false,
         in_conflict: false,
     };
-    match talk.run(ask_first, entry).await {
+    match talk.run(entry).await {
         Ok(message_id) => {
             entry.svix_message_id(&message_id);
             let attempts = entry.attempts;
             let mut record = Record::delivered(event, message_id, attempts, host::now());
             record.dead_letter = dead_letter;
             let stored = Record::Delivered(record.clone());
-            host::set(&name, &stored.encode(), talk.remaining()).await?;
+            host::set(&name, &stored.encode(), order.time_to_store()).await?;
             Ok(Success::Delivered { record, attempts })
         }
         Err(problem) => {
             if (talk.left_unknown || talk.in_conflict) && known.is_none() {
                 // Another delivery of the same event may have got further in the meantime.
-                match read(&name).await? {
+                match read(&name, order.time_to_store() / 2).await? {
                     Some(Record::Delivered(record)) => return Ok(Success::Duplicate(record)),
                     Some(_) => {}
                     None => {
-                        let record = Record::unknown(event, host::now());
-                        host::set(&name, &record.encode(), talk.remaining()).await?;
+                        let record = Record::unknown(event, order.stopwatch.started());
+                        host::set(&name, &record.encode(), order.time_to_store()).await?;
                     }
                 }
             }
@@ -117,18 +131,18 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
     }
 }
 
-/// A record, if there is one.
-pub async fn read(name: &str) -> Result<Option<Record>, Problem> {
-    let bytes = host::get(name).await?;
+/// A record, if there is one; read within `time`.
+pub async fn read(name: &str, time: Duration) -> Result<Option<Record>, Problem> {
+    let bytes = host::get(name, time).await?;
     Ok(bytes.as_deref().and_then(Record::decode))
 }
 
 /// What is said to Svix about one event, within the budget of one request.
 struct Talk<'a> {
-    config: &'a Config,
-    event: &'a Event<'a>,
+    order: Order<'a>,
     key: &'a str,
-    stopwatch: Stopwatch,
+    /// The earliest time at which the event may have been sent; `None`: nobody knows.
+    sent_since: Option<SystemTime>,
     random: fastrand::Rng,
     /// Whether an attempt ended without telling whether the message is stored.
     left_unknown: bool,
@@ -138,19 +152,15 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     /// Tries until Svix has the message, and returns its id; or until that is out of reach.
-    async fn run(&mut self, ask_first: bool, entry: &mut Entry) -> Result<String, Problem> {
-        let mut retries = Retries::new(self.config.retry.clone(), self.random.u64(..));
+    async fn run(&mut self, entry: &mut Entry) -> Result<String, Problem> {
+        let mut retries = Retries::new(self.order.config.retry.clone(), self.random.u64(..));
         let request_id = format!("{:016x}", self.random.u64(..));
-        let mut look_up = ask_first;
         let mut conflicts = 0;
         loop {
-            if self.remaining() < MIN_ATTEMPT {
-                return Err(Problem::Unavailable(Trouble {
-                    cause: Cause::OutOfTime,
-                    retry_after: None,
-                }));
-            }
             let probe = self.enter().await?;
+            let now = host::now();
+            // Every time: a frozen process may go on after half a day.
+            let look_up = self.in_conflict || svix::may_have_forgotten(self.sent_since, now);
             let verdict = if look_up {
                 self.look_up(&request_id).await?
             } else {
@@ -162,19 +172,30 @@ impl Talk<'_> {
                 Verdict::Conflict => {
                     conflicts += 1;
                     self.in_conflict = true;
-                    look_up = true;
                     continue;
                 }
                 Verdict::Absent if conflicts < 2 => {
                     self.in_conflict = false;
-                    look_up = false;
+                    self.sent_since = Some(now);
                     // After a conflict: two first messages of an application may have raced to
                     // create it. That is settled by one more attempt, however many are allowed.
                     if conflicts == 1 {
-                        let wait = self.config.retry.base_delay.mul_f64(self.random.f64());
+                        let wait = self
+                            .order
+                            .config
+                            .retry
+                            .base_delay
+                            .mul_f64(self.random.f64());
                         host::sleep(wait).await;
                     }
                     continue;
+                }
+                // What the id is taken by may be an attempt of this event that still goes on.
+                Verdict::Absent if self.left_unknown => {
+                    return Err(Problem::Unavailable(Trouble {
+                        cause: Cause::Status(409),
+                        retry_after: None,
+                    }));
                 }
                 Verdict::Absent => {
                     self.in_conflict = false;
@@ -185,43 +206,62 @@ impl Talk<'_> {
                 Verdict::Misconfigured(what) => return Err(Problem::Misconfigured(what)),
             };
             self.left_unknown |= !look_up && trouble.cause.leaves_unknown();
-            match retries.next_wait(self.remaining(), trouble.retry_after) {
+            match retries.next_wait(self.order.remaining(), trouble.retry_after) {
                 Some(wait) => host::sleep(wait).await,
                 None => return Err(Problem::Unavailable(trouble)),
             }
-            self.learn_gate().await;
         }
     }
 
     /// Waits at the gate for as long as that makes sense. Whether this request is a probe.
     async fn enter(&mut self) -> Result<bool, Problem> {
+        let mut patience = PATIENCE;
         loop {
+            self.check_time()?;
             let pass = gate().pass(host::now());
-            match pass {
+            let closing = match pass {
                 Pass::Open => return Ok(false),
                 Pass::Probe => {
-                    let state = gate().probing(self.config.timeout, host::now());
-                    share(&state).await;
+                    let lease = self.order.config.timeout;
+                    let state = gate().probing(lease, host::now());
+                    self.share(&state).await;
+                    self.check_time()?;
                     return Ok(true);
                 }
-                Pass::Closed(rest, reason) => {
-                    let wait = gate::spread(rest, self.random.f64());
-                    if rest > PATIENCE || wait + MIN_ATTEMPT > self.remaining() {
-                        return Err(Problem::Unavailable(Trouble {
-                            cause: Cause::Gate(reason),
-                            retry_after: Some(wait),
-                        }));
-                    }
-                    host::sleep(wait).await;
-                    self.learn_gate().await;
-                }
+                Pass::Closed(closing) => closing,
+            };
+            let turn = if closing.probing {
+                closing.rest.min(TURN)
+            } else {
+                closing.rest
+            };
+            let wait = turn + TURN.mul_f64(self.random.f64());
+            if turn > patience || wait + MIN_ATTEMPT > self.order.remaining() {
+                return Err(Problem::Unavailable(Trouble {
+                    cause: Cause::Gate(closing.reason),
+                    retry_after: Some(gate::spread(closing.rest, self.random.f64())),
+                }));
             }
+            patience -= turn;
+            host::sleep(wait).await;
+            self.learn_gate().await;
         }
+    }
+
+    /// An attempt that would most likely time out is not worth what it would leave open.
+    fn check_time(&self) -> Result<(), Problem> {
+        if self.order.remaining() < MIN_ATTEMPT {
+            return Err(Problem::Unavailable(Trouble {
+                cause: Cause::OutOfTime,
+                retry_after: None,
+            }));
+        }
+        Ok(())
     }
 
     /// Hears what others know of the gate by now.
     async fn learn_gate(&self) {
-        if let Ok(state) = host::get(gate::NAME).await {
+        if let Ok(state) = host::get(gate::NAME, self.time_for_gate()).await {
             gate().learn(state.as_deref(), host::now());
         }
     }
@@ -244,15 +284,15 @@ impl Talk<'_> {
             }
         };
         if let Some(state) = changed {
-            share(&state).await;
+            self.share(&state).await;
         }
     }
 
     async fn create(&self, request_id: &str, entry: &mut Entry) -> Result<Verdict, Problem> {
         let retry_count = entry.attempts;
         entry.attempts += 1;
-        let path = svix::create_path(&self.event.project);
-        let body = svix::message_body(self.event, self.config.create_applications);
+        let path = svix::create_path(&self.order.event.project);
+        let body = svix::message_body(self.order.event, self.order.config.create_applications);
         let mut headers = self.headers(request_id);
         headers.push(header("content-type", "application/json"));
         headers.push(header("idempotency-key", self.key));
@@ -260,7 +300,7 @@ impl Talk<'_> {
             headers.push(header("svix-retry-count", &retry_count.to_string()));
         }
         let result = self.send(&path, headers, Some(body)).await?;
-        let event_id = svix::event_id(&self.event.id);
+        let event_id = svix::event_id(&self.order.event.id);
         Ok(svix::classify_create(
             result,
             &self.asked(&event_id),
@@ -269,8 +309,8 @@ impl Talk<'_> {
     }
 
     async fn look_up(&self, request_id: &str) -> Result<Verdict, Problem> {
-        let event_id = svix::event_id(&self.event.id);
-        let path = svix::lookup_path(&self.event.project, &event_id);
+        let event_id = svix::event_id(&self.order.event.id);
+        let path = svix::lookup_path(&self.order.event.project, &event_id);
         let result = self.send(&path, self.headers(request_id), None).await?;
         Ok(svix::classify_lookup(
             result,
@@ -282,13 +322,13 @@ impl Talk<'_> {
     fn asked<'a>(&'a self, event_id: &'a str) -> Asked<'a> {
         Asked {
             event_id,
-            create_application: self.config.create_applications,
-            token: self.config.token.expose(),
+            create_application: self.order.config.create_applications,
+            token: self.order.config.token.expose(),
         }
     }
 
     fn headers(&self, request_id: &str) -> Vec<(String, Vec<u8>)> {
-        let token = self.config.token.expose();
+        let token = self.order.config.token.expose();
         let user_agent = concat!("svix-relay/", env!("CARGO_PKG_VERSION"));
         vec![
             header("authorization", &format!("Bearer {token}")),
@@ -306,12 +346,12 @@ impl Talk<'_> {
         body: Option<Vec<u8>>,
     ) -> Result<Result<svix::Reply, Failure>, Problem> {
         let call = Call {
-            origin: &self.config.origin,
+            origin: &self.order.config.origin,
             path,
             headers,
             body,
         };
-        let time = self.config.timeout.min(self.remaining());
+        let time = self.order.config.timeout.min(self.order.remaining());
         let exchange = wire::exchange(call, MAX_REPLY);
         let failure = match wire::timeout(host::nanoseconds(time), exchange).await {
             Some(Ok(reply)) => return Ok(Ok(reply)),
@@ -330,19 +370,19 @@ impl Talk<'_> {
         Ok(Err(failure))
     }
 
-    fn remaining(&self) -> Duration {
-        let elapsed = self.stopwatch.elapsed();
-        self.config.retry.budget.saturating_sub(elapsed)
+    /// Shares the gate's state. If that fails, the others find out for themselves.
+    async fn share(&self, state: &[u8]) {
+        let _ = host::set(gate::NAME, state, self.time_for_gate()).await;
+    }
+
+    /// What the gate may take of the time: half of what is left stays for the record.
+    fn time_for_gate(&self) -> Duration {
+        host::STORE_TIMEOUT.min(self.order.time_to_store() / 2)
     }
 }
 
-/// Shares the gate's state. If that fails, the others find out for themselves.
-async fn share(state: &[u8]) {
-    let _ = host::set(gate::NAME, state, Duration::ZERO).await;
-}
-
-/// Whether, and why, the gate is closed, for those who ask.
-pub fn closed() -> Option<(Duration, Reason)> {
+/// How the gate is closed, for those who ask.
+pub fn closed() -> Option<Closing> {
     gate().closed(host::now())
 }
 

@@ -21,14 +21,17 @@ const VERSION: u32 = 1;
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest closing where Svix doesn't say.
 const LONGEST_GROWING: Duration = Duration::from_secs(30);
-/// The longest closing that Svix may ask for, in milliseconds.
-const LONGEST: u64 = 3_600_000;
+/// The longest closing that Svix may ask for.
+const LONGEST: Duration = Duration::from_hours(1);
 /// How far apart the clocks of nodes may be, in milliseconds.
 const SKEW: u64 = 5_000;
 /// How many attempts must fail in a row, all over the instance, to close the gate.
 const RUN: u32 = 5;
-/// How many of them may be of one event: no event can close the gate by itself.
+/// How many of one event count, one after the other: no event can close the gate by itself.
 const RUN_OF_ONE_EVENT: u32 = 3;
+/// By how much the wait that Svix asks for in a late answer must exceed the rest of the closing to
+/// be news.
+const NEWS: Duration = Duration::from_secs(1);
 
 /// Why the gate is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,16 +54,31 @@ pub struct State {
     closed: Option<Closed>,
 }
 
-/// A closed gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A closed gate, as it is shared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Closed {
+struct Closed {
     /// Why.
-    pub reason: Reason,
+    reason: Reason,
     /// For how long from the state's beginning, in milliseconds.
     millis: u64,
     /// How often it was closed since it was open.
     times: u32,
+    /// Whether a probe is on its way.
+    probing: bool,
+    /// The event whose probe failed last.
+    failed_probe: Option<String>,
+}
+
+/// A closed gate, to those who come to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// Why.
+    pub reason: Reason,
+    /// For how long still, at most.
+    pub rest: Duration,
+    /// Whether a probe is on its way, which may open it at any moment.
+    pub probing: bool,
 }
 
 /// What a notification may do.
@@ -70,14 +88,16 @@ pub enum Pass {
     Open,
     /// Go on as the probe, once [`Gate::probing`] has told the others.
     Probe,
-    /// Not for so long, and why.
-    Closed(Duration, Reason),
+    /// Not yet.
+    Closed(Closing),
 }
 
 /// An instance's view of the gate.
 #[derive(Clone, Debug)]
 pub struct Gate {
     state: State,
+    /// When the state's time began to run by the own clock, in milliseconds since 1970.
+    since: u64,
     /// Attempts that failed since the last success.
     run: u32,
     /// The event of the latest failure, and how many of the run are its.
@@ -99,6 +119,7 @@ impl Gate {
                 changed: 0,
                 closed: None,
             },
+            since: 0,
             run: 0,
             latest: (String::new(), 0),
         }
@@ -110,11 +131,22 @@ impl Gate {
         let state = stored.and_then(|bytes| serde_json::from_slice::<State>(bytes).ok());
         if let Some(state) = state
             && state.version == VERSION
-            && state.changed > self.state.changed
-            && state.changed <= millis(now).saturating_add(SKEW)
+            && is_plausible(state.changed, now)
+            && state.changed > self.latest_change(now)
         {
+            self.since = state.changed.min(millis(now));
             self.state = state;
             self.run = 0;
+        }
+    }
+
+    /// When the state changed; a clock that was ahead and is set right counts for nothing.
+    fn latest_change(&self, now: SystemTime) -> u64 {
+        let changed = self.state.changed;
+        if is_plausible(changed, now) {
+            changed
+        } else {
+            0
         }
     }
 
@@ -122,25 +154,35 @@ impl Gate {
     pub fn pass(&self, now: SystemTime) -> Pass {
         match self.closed(now) {
             None => Pass::Open,
-            Some((rest, _)) if rest.is_zero() => Pass::Probe,
-            Some((rest, reason)) => Pass::Closed(rest, reason),
+            Some(closing) if closing.rest.is_zero() => Pass::Probe,
+            Some(closing) => Pass::Closed(closing),
         }
     }
 
-    /// How long the gate stays closed, and why; `None` if it is open. No time at all means that a
-    /// probe is due.
-    pub fn closed(&self, now: SystemTime) -> Option<(Duration, Reason)> {
-        let closed = self.state.closed?;
-        let elapsed = millis(now).saturating_sub(self.state.changed);
-        let rest = closed.millis.min(LONGEST).saturating_sub(elapsed);
-        Some((Duration::from_millis(rest), closed.reason))
+    /// How the gate is closed; `None` if it is open. No rest at all means that a probe is due.
+    pub fn closed(&self, now: SystemTime) -> Option<Closing> {
+        let closed = self.state.closed.as_ref()?;
+        let rest = match millis(now).checked_sub(self.since) {
+            Some(elapsed) => closed
+                .millis
+                .min(as_millis(LONGEST))
+                .saturating_sub(elapsed),
+            // The clock was set back: nobody knows how much has passed.
+            None => 0,
+        };
+        Some(Closing {
+            reason: closed.reason,
+            rest: Duration::from_millis(rest),
+            probing: closed.probing,
+        })
     }
 
     /// A probe is on its way, for `lease` at most: the gate is closed for all others. Returns the
     /// state to share.
     pub fn probing(&mut self, lease: Duration, now: SystemTime) -> Vec<u8> {
-        let closed = self.state.closed.map(|closed| Closed {
+        let closed = self.state.closed.take().map(|closed| Closed {
             millis: as_millis(lease),
+            probing: true,
             ..closed
         });
         self.change(closed, now)
@@ -164,27 +206,52 @@ impl Gate {
         now: SystemTime,
     ) -> Option<Vec<u8>> {
         let run_is_over = self.lengthen_run(event);
-        let times = self.state.closed.map_or(0, |closed| closed.times);
-        let growing = FIRST
-            .saturating_mul(2u32.saturating_pow(times))
-            .min(LONGEST_GROWING)
-            .mul_f64(f64::midpoint(1.0, jitter));
-        let closing = Closed {
-            reason,
-            millis: as_millis(asked.unwrap_or(growing)).min(LONGEST),
-            times: times.saturating_add(1),
+        // A server that fails knows less about when it will be well than one that limits the rate.
+        let longest = match reason {
+            Reason::RateLimited => LONGEST,
+            Reason::SvixUnavailable => LONGEST_GROWING,
         };
-        let due = match (reason, self.closed(now)) {
-            _ if probe => true,
-            (Reason::RateLimited, None) => true,
-            (Reason::SvixUnavailable, None) => run_is_over,
-            // Sent before the gate closed: only a longer wait is news.
-            (Reason::RateLimited, Some((rest, _))) => {
-                asked.is_some() && closing.millis > as_millis(rest)
+        let asked = asked.map(|asked| asked.min(longest));
+        let wait = |times| as_millis(asked.unwrap_or_else(|| growing(times, jitter)));
+        let closed = match self.state.closed.clone() {
+            None if reason == Reason::SvixUnavailable && !run_is_over => return None,
+            None => Closed {
+                reason,
+                millis: wait(0),
+                times: 1,
+                probing: false,
+                failed_probe: None,
+            },
+            Some(before) if probe => {
+                // An event that fails as the probe again may be at fault itself: the others are to
+                // have their turn soon.
+                let again = reason == Reason::SvixUnavailable
+                    && before.failed_probe.as_deref() == Some(event);
+                Closed {
+                    reason,
+                    millis: wait(if again { 0 } else { before.times }),
+                    times: before.times.saturating_add(u32::from(!again)),
+                    probing: false,
+                    failed_probe: Some(event.to_owned()),
+                }
             }
-            (Reason::SvixUnavailable, Some(_)) => false,
+            // Sent before the gate closed and answered late: only a longer wait is news.
+            Some(before) => {
+                let rest = self
+                    .closed(now)
+                    .map_or(Duration::ZERO, |closing| closing.rest);
+                let news = asked.filter(|asked| {
+                    reason == Reason::RateLimited && *asked > rest.saturating_add(NEWS)
+                })?;
+                Closed {
+                    reason,
+                    millis: as_millis(news),
+                    probing: false,
+                    ..before
+                }
+            }
         };
-        due.then(|| self.change(Some(closing), now))
+        Some(self.change(Some(closed), now))
     }
 
     fn lengthen_run(&mut self, event: &str) -> bool {
@@ -200,21 +267,39 @@ impl Gate {
 
     fn change(&mut self, closed: Option<Closed>, now: SystemTime) -> Vec<u8> {
         self.run = 0;
+        self.since = millis(now);
         self.state = State {
             version: VERSION,
             // Always newer than what it replaces.
-            changed: millis(now).max(self.state.changed + 1),
+            changed: millis(now).max(self.latest_change(now) + 1),
             closed,
         };
+        self.encode()
+    }
+
+    fn encode(&self) -> Vec<u8> {
         // Numbers and names only: this can't fail.
         serde_json::to_vec(&self.state).unwrap_or_default()
     }
+}
+
+/// The closing after so many before it, from half of its length to all of it.
+fn growing(times: u32, jitter: f64) -> Duration {
+    FIRST
+        .saturating_mul(2u32.saturating_pow(times))
+        .min(LONGEST_GROWING)
+        .mul_f64(f64::midpoint(1.0, jitter))
 }
 
 /// `wait`, up to a quarter longer: those who wait don't all come back in one instant. `jitter` is
 /// between 0 and 1.
 pub fn spread(wait: Duration, jitter: f64) -> Duration {
     wait + wait.mul_f64(jitter / 4.0)
+}
+
+/// Whether a time of another clock may be one that has come.
+fn is_plausible(millis_there: u64, now: SystemTime) -> bool {
+    millis_there <= millis(now).saturating_add(SKEW)
 }
 
 fn as_millis(duration: Duration) -> u64 {
@@ -248,7 +333,7 @@ mod tests {
     }
 
     fn closed_for(gate: &Gate, now: SystemTime) -> Option<u64> {
-        gate.closed(now).map(|(rest, _)| rest.as_secs())
+        gate.closed(now).map(|closing| closing.rest.as_secs())
     }
 
     #[test]
@@ -256,8 +341,12 @@ mod tests {
         let mut gate = Gate::open();
         assert_eq!(gate.pass(at(0)), Pass::Open);
         assert!(limited(&mut gate, false, Some(7), at(0)));
-        let rest = Duration::from_secs(5);
-        assert_eq!(gate.pass(at(2)), Pass::Closed(rest, Reason::RateLimited));
+        let closing = Closing {
+            reason: Reason::RateLimited,
+            rest: Duration::from_secs(5),
+            probing: false,
+        };
+        assert_eq!(gate.pass(at(2)), Pass::Closed(closing));
         assert_eq!(gate.pass(at(7)), Pass::Probe);
     }
 
@@ -336,6 +425,38 @@ mod tests {
     }
 
     #[test]
+    fn late_answers_do_not_make_the_next_closing_longer() {
+        let mut gate = Gate::open();
+        for asked in [2, 4, 6] {
+            assert!(limited(&mut gate, false, Some(asked), at(0)));
+        }
+        assert!(!limited(&mut gate, false, Some(7), at(0)), "hardly longer");
+        assert!(limited(&mut gate, true, None, at(6)));
+        assert_eq!(closed_for(&gate, at(6)), Some(2));
+    }
+
+    #[test]
+    fn one_event_alone_can_not_keep_it_closed() {
+        let mut gate = Gate::open();
+        limited(&mut gate, false, Some(1), at(0));
+        let mut waits = Vec::new();
+        for event in ["a", "b", "b", "b", "c"] {
+            assert!(unavailable(&mut gate, event, true, at(0)));
+            waits.extend(closed_for(&gate, at(0)));
+        }
+        assert_eq!(waits, [2, 4, 1, 1, 8]);
+    }
+
+    #[test]
+    fn a_failing_server_closes_it_for_half_a_minute_at_most() {
+        let mut gate = Gate::open();
+        limited(&mut gate, false, Some(1), at(0));
+        let asked = Some(Duration::from_secs(900));
+        gate.failed("a", true, Reason::SvixUnavailable, asked, JITTER, at(1));
+        assert_eq!(closed_for(&gate, at(1)), Some(30));
+    }
+
+    #[test]
     fn others_learn_of_it_and_of_its_end() {
         let (mut here, mut there) = (Gate::open(), Gate::open());
         let close = here.failed(
@@ -374,12 +495,37 @@ mod tests {
         gate.learn(state.as_deref(), at(9_999));
         assert_eq!(closed_for(&gate, at(9_999)), Some(3_600));
 
-        let eternal = br#"{"version":1,"changed":1000000000,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":4294967295}}"#;
+        let eternal = br#"{"version":1,"changed":1000000000,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":4294967295,"probing":false,"failedProbe":null}}"#;
         let mut gate = Gate::open();
         gate.learn(Some(eternal), at(0));
         assert_eq!(closed_for(&gate, at(0)), Some(3_600));
         assert_eq!(gate.pass(at(3_600)), Pass::Probe);
         assert!(limited(&mut gate, true, None, at(3_600)));
+    }
+
+    #[test]
+    fn clocks_that_differ_or_are_set_back_never_make_it_block_for_longer() {
+        let asked = Some(Duration::from_secs(9));
+        let mut ahead = Gate::open();
+        let state = ahead.failed("a", false, Reason::RateLimited, asked, 0.0, at(4));
+        let mut gate = Gate::open();
+        gate.learn(state.as_deref(), at(0));
+        gate.learn(state.as_deref(), at(3));
+        assert_eq!(
+            closed_for(&gate, at(3)),
+            Some(6),
+            "from when it was heard of"
+        );
+
+        let mut gate = Gate::open();
+        assert!(limited(&mut gate, false, Some(9), at(5_000)));
+        assert_eq!(gate.pass(at(0)), Pass::Probe, "set back");
+        gate.probing(Duration::from_secs(3), at(0));
+        assert_eq!(closed_for(&gate, at(1)), Some(2));
+        let mut there = Gate::open();
+        let open = there.failed("a", false, Reason::RateLimited, asked, 0.0, at(1));
+        gate.learn(open.as_deref(), at(1));
+        assert_eq!(closed_for(&gate, at(1)), Some(9), "what is new is heard of");
     }
 
     #[test]

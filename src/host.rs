@@ -17,11 +17,11 @@ use crate::config::Config;
 use crate::problem::{HostError, Problem};
 use crate::wire;
 
-/// The longest that the key-value store may take for one operation.
+/// The longest that the key-value store may take for one operation, if nothing else is said.
 ///
 /// The record is written after the budget of the retries may have been spent, and still has to end
 /// before Pub/Sub's default deadline of 10 s: 8 s of default budget and this are below it.
-const STORE_TIMEOUT: Duration = Duration::from_millis(1_500);
+pub const STORE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 static CONFIG: OnceLock<Config> = OnceLock::new();
 static STORE: OnceLock<Store> = OnceLock::new();
@@ -56,23 +56,21 @@ pub async fn get_both(
     Result<Option<Vec<u8>>, Problem>,
     Result<Option<Vec<u8>>, Problem>,
 ) {
-    futures::future::join(get(one), get(other)).await
+    let [one, other] = [one, other].map(|name| get(name, STORE_TIMEOUT));
+    futures::future::join(one, other).await
 }
 
-/// Reads a value.
-pub async fn get(name: &str) -> Result<Option<Vec<u8>>, Problem> {
+/// Reads a value within `time`.
+pub async fn get(name: &str, time: Duration) -> Result<Option<Vec<u8>>, Problem> {
     let operation = async { store().await?.get(name).await };
-    store_operation("read the record", STORE_TIMEOUT, operation).await
+    store_operation("read the record", time, operation).await
 }
 
-/// Writes a value. It is durable, as far as the store keeps that promise, when this
+/// Writes a value within `time`. It is durable, as far as the store keeps that promise, when this
 /// returns; after a failure it may or may not be there.
-///
-/// It may take `remaining` longer than any other operation: a message that Svix has should not be
-/// sent again only because the store is slow.
-pub async fn set(name: &str, bytes: &[u8], remaining: Duration) -> Result<(), Problem> {
+pub async fn set(name: &str, bytes: &[u8], time: Duration) -> Result<(), Problem> {
     let operation = async { store().await?.set(name, bytes).await };
-    store_operation("write the record", STORE_TIMEOUT + remaining, operation).await
+    store_operation("write the record", time, operation).await
 }
 
 /// Deletes a value.
@@ -155,6 +153,24 @@ impl Stopwatch {
     /// The time since the start.
     pub fn elapsed(self) -> Duration {
         Duration::from_nanos(monotonic_clock::now().saturating_sub(self.0))
+    }
+
+    /// When that was, by the wall clock.
+    pub fn started(self) -> SystemTime {
+        now()
+            .checked_sub(self.elapsed())
+            .unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// What is left of `budget`.
+    pub fn remaining(self, budget: Duration) -> Duration {
+        budget.saturating_sub(self.elapsed())
+    }
+
+    /// What is left for writing things down, which may take longer than `budget`: a message that
+    /// Svix has should not be sent again only because the store is slow.
+    pub fn time_to_store(self, budget: Duration) -> Duration {
+        self.remaining(budget + STORE_TIMEOUT)
     }
 }
 

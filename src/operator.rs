@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::record::{Delivered, Record};
 use crate::relay;
 use crate::reply::Success;
-use crate::route::{NoRoute, Route, Selection};
+use crate::route::{NoRoute, Operation, Selection};
 use crate::svix::Cause;
 
 /// How many numbers one request looks at: gaps and letters that are filtered out cost a read, too.
@@ -22,7 +22,7 @@ const MAX_READS: usize = 1_000;
 
 /// Fulfils a request of an operator, once it has shown the token.
 pub async fn fulfil(
-    route: Route,
+    operation: Operation,
     authorization: Option<&str>,
     stopwatch: Stopwatch,
     entry: &mut Entry,
@@ -31,20 +31,20 @@ pub async fn fulfil(
     // Without a token there is nothing here, not even a locked door.
     let token = config.admin_token.as_ref();
     let token = token.ok_or(Problem::NoRoute(NoRoute::NotFound))?;
-    let shown = authorization.and_then(|value| value.strip_prefix("Bearer "));
+    let shown = authorization.and_then(bearer);
     if !shown.is_some_and(|shown| token.is(shown)) {
         return Err(Problem::Unauthorized);
     }
-    match route {
-        Route::DeadLetters(query) => {
+    match operation {
+        Operation::List(query) => {
             let selection = query.selection().map_err(Problem::InvalidQuery)?;
-            list(&selection).await
+            list(Letters::of(config, &selection, stopwatch)?).await
         }
-        Route::DeadLetter(number) => {
+        Operation::Show(number) => {
             let letter = read(number).await?.ok_or(Problem::NoDeadLetter)?;
             Ok(Success::document("dead-letter", &letter))
         }
-        Route::Discard(number) => {
+        Operation::Discard(number) => {
             read(number).await?.ok_or(Problem::NoDeadLetter)?;
             host::delete(&DeadLetter::name(number)).await?;
             Ok(Success::document(
@@ -52,16 +52,22 @@ pub async fn fulfil(
                 &Discarded { discarded: number },
             ))
         }
-        Route::Replay(number) => {
+        Operation::Replay(number) => {
             let letter = read(number).await?.ok_or(Problem::NoDeadLetter)?;
             replay(config, &letter, stopwatch, entry).await
         }
-        Route::ReplayAll(query) => {
+        Operation::ReplayAll(query) => {
             let selection = query.selection().map_err(Problem::InvalidQuery)?;
-            replay_all(config, &selection, stopwatch).await
+            replay_all(config, Letters::of(config, &selection, stopwatch)?).await
         }
-        _ => Err(Problem::NoRoute(NoRoute::NotFound)),
+        Operation::None(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
     }
+}
+
+/// The token in an `Authorization` header (RFC 6750).
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
 #[derive(Serialize)]
@@ -77,11 +83,10 @@ struct Page {
     next: Option<u64>,
 }
 
-async fn list(selection: &Selection) -> Result<Success, Problem> {
-    let mut letters = Letters::after(selection)?;
+async fn list(mut letters: Letters<'_>) -> Result<Success, Problem> {
     let mut dead_letters = Vec::new();
-    while dead_letters.len() < selection.limit
-        && let Some(letter) = letters.next(selection).await?
+    while dead_letters.len() < letters.selection.limit
+        && let Some(letter) = letters.next().await?
     {
         dead_letters.push(letter.summary());
     }
@@ -92,33 +97,47 @@ async fn list(selection: &Selection) -> Result<Success, Problem> {
     Ok(Success::document("dead-letters", &page))
 }
 
-/// Walks through the log.
-struct Letters {
+/// Walks through the log, for as long as one request may take.
+struct Letters<'a> {
+    selection: &'a Selection,
+    stopwatch: Stopwatch,
+    budget: Duration,
     at: u64,
     last: u64,
     reads: usize,
 }
 
-impl Letters {
-    fn after(selection: &Selection) -> Result<Self, Problem> {
+impl<'a> Letters<'a> {
+    fn of(
+        config: &Config,
+        selection: &'a Selection,
+        stopwatch: Stopwatch,
+    ) -> Result<Self, Problem> {
         Ok(Self {
+            selection,
+            stopwatch,
+            budget: config.retry.budget,
             at: selection.after,
             last: host::increment(dead_letter::COUNTER, 0)?,
-            reads: MAX_READS,
+            reads: 0,
         })
     }
 
     /// The next letter of the selection, unless the log, or what may be read of it, is at its end.
-    async fn next(&mut self, selection: &Selection) -> Result<Option<DeadLetter>, Problem> {
+    async fn next(&mut self) -> Result<Option<DeadLetter>, Problem> {
         let wanted = |wanted: &Option<String>, is: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| Some(wanted) == is)
         };
-        while self.at < self.last && self.reads > 0 {
+        while self.at < self.last
+            && self.reads < MAX_READS
+            && !self.stopwatch.remaining(self.budget).is_zero()
+        {
+            let letter = read(self.at + 1).await?;
             self.at += 1;
-            self.reads -= 1;
-            if let Some(letter) = read(self.at).await?
-                && wanted(&selection.project, letter.project.as_deref())
-                && wanted(&selection.reason, Some(&letter.reason))
+            self.reads += 1;
+            if let Some(letter) = letter
+                && wanted(&self.selection.project, letter.project.as_deref())
+                && wanted(&self.selection.reason, Some(&letter.reason))
             {
                 return Ok(Some(letter));
             }
@@ -134,21 +153,22 @@ impl Letters {
 
 /// A letter and what has become of it.
 async fn read(number: u64) -> Result<Option<DeadLetter>, Problem> {
-    let bytes = host::get(&DeadLetter::name(number)).await?;
+    let name = DeadLetter::name(number);
+    let bytes = host::get(&name, host::STORE_TIMEOUT).await?;
     let Some(mut letter) = bytes.as_deref().and_then(DeadLetter::decode) else {
         return Ok(None);
     };
-    let record = delivery::read(&letter.record).await?;
     // Two notifications of one event at once may have written two letters: the record knows which
-    // one counts.
-    Ok(match record {
-        Some(Record::DeadLettered(record)) if record.dead_letter == number => Some(letter),
-        Some(Record::Delivered(record)) if record.dead_letter == Some(number) => {
-            letter.resolved = Some(record);
-            Some(letter)
+    // one counts. A record that knows of none doesn't hide what may be the only copy of an event.
+    match delivery::read(&letter.record, host::STORE_TIMEOUT).await? {
+        Some(Record::DeadLettered(record)) if record.dead_letter != number => return Ok(None),
+        Some(Record::Delivered(record)) if record.dead_letter.is_some_and(|it| it != number) => {
+            return Ok(None);
         }
-        _ => None,
-    })
+        Some(Record::Delivered(record)) => letter.resolved = Some(record),
+        Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => {}
+    }
+    Ok(Some(letter))
 }
 
 /// Sends a letter's notification through the whole normal path.
@@ -173,7 +193,7 @@ async fn replay(
             dead_letter: Some(letter.number),
             ..record.clone()
         });
-        host::set(&letter.record, &resolved.encode(), Duration::ZERO).await?;
+        host::set(&letter.record, &resolved.encode(), host::STORE_TIMEOUT).await?;
     }
     Ok(success)
 }
@@ -190,26 +210,20 @@ struct Replayed {
     stopped: Option<&'static str>,
 }
 
-async fn replay_all(
-    config: &Config,
-    selection: &Selection,
-    stopwatch: Stopwatch,
-) -> Result<Success, Problem> {
-    let mut letters = Letters::after(selection)?;
+async fn replay_all(config: &Config, mut letters: Letters<'_>) -> Result<Success, Problem> {
     let mut replayed = Replayed::default();
     let mut tried = 0;
-    loop {
-        if tried == selection.limit || stopwatch.elapsed() >= config.retry.budget {
-            replayed.next = letters.rest();
-            break;
-        }
-        let Some(letter) = letters.next(selection).await? else {
-            replayed.next = letters.rest();
-            break;
+    while tried < letters.selection.limit {
+        let letter = match letters.next().await {
+            Ok(Some(letter)) if letter.resolved.is_some() => continue,
+            Ok(Some(letter)) => letter,
+            Ok(None) => break,
+            Err(problem) => {
+                // What was done is to be reported all the same.
+                replayed.stopped = Some(problem.answer().name);
+                break;
+            }
         };
-        if letter.resolved.is_some() {
-            continue;
-        }
         tried += 1;
         // Each has a budget of its own; its line in the log would be the one of this request.
         let mut entry = Entry::default();
@@ -224,10 +238,11 @@ async fn replay_all(
                     problem => problem.answer().name,
                 });
                 // This one is still to be tried.
-                replayed.next = Some(letter.number - 1);
+                letters.at = letter.number - 1;
                 break;
             }
         }
     }
+    replayed.next = letters.rest();
     Ok(Success::document("replayed", &replayed))
 }

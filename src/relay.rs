@@ -23,6 +23,9 @@ use crate::route::Route;
 use crate::svix;
 use crate::wire::{self, Unread};
 
+/// The most bytes that Pub/Sub takes as one message.
+const LARGEST_PUBSUB_MESSAGE: usize = 10_000_000;
+
 /// Handles one request; whatever happens, there is a reply.
 pub async fn handle(request: Request) -> Response {
     let stopwatch = Stopwatch::start();
@@ -63,9 +66,9 @@ async fn fulfil(
         Route::Lookup { project, event_id } => look_up(&project, &event_id, entry).await,
         Route::Health => Ok(Success::Probe(json(&Health { status: "alive" }))),
         Route::Ready => ready().await,
-        route => {
+        Route::DeadLetters(operation) => {
             let authorization = wire::header(&request.get_headers(), "authorization");
-            operator::fulfil(route, authorization.as_deref(), stopwatch, entry).await
+            operator::fulfil(operation, authorization.as_deref(), stopwatch, entry).await
         }
     }
 }
@@ -101,15 +104,15 @@ enum GateState {
 
 async fn ready() -> Result<Success, Problem> {
     host::config().await?;
-    let state = host::get(gate::NAME).await?;
+    let state = host::get(gate::NAME, host::STORE_TIMEOUT).await?;
     // A store that can be read but not written would let no event through.
-    host::set("readyz", b"", Duration::ZERO).await?;
+    host::set("readyz", b"", host::STORE_TIMEOUT).await?;
     delivery::gate().learn(state.as_deref(), host::now());
     let gate = match delivery::closed() {
         None => GateState::Open,
-        Some((rest, reason)) => GateState::Closed {
-            reason,
-            seconds: rest.as_secs_f64(),
+        Some(closing) => GateState::Closed {
+            reason: closing.reason,
+            seconds: closing.rest.as_secs_f64(),
         },
     };
     Ok(Success::Probe(json(&Readiness {
@@ -123,7 +126,8 @@ async fn look_up(project: &str, event_id: &str, entry: &mut Entry) -> Result<Suc
     // What is no project has no record, and could only be mistaken for another one's.
     event::identifier(project).map_err(|_| Problem::NoRecord)?;
     let name = Record::name(&svix::key(project, event_id));
-    let bytes = host::get(&name).await?.ok_or(Problem::NoRecord)?;
+    let bytes = host::get(&name, host::STORE_TIMEOUT).await?;
+    let bytes = bytes.ok_or(Problem::NoRecord)?;
     Record::decode(&bytes).ok_or(Problem::NoRecord)?;
     Ok(Success::Document {
         name: "found",
@@ -148,8 +152,8 @@ async fn notify(
     if push.message_id.is_none() && !is_json_media_type(content_type.as_deref()) {
         return Err(Problem::UnsupportedMediaType);
     }
-    let remaining = config.retry.budget.saturating_sub(stopwatch.elapsed());
-    let read = wire::read_request(request, with_wrapper(config.max_body_bytes));
+    let remaining = stopwatch.remaining(config.retry.budget);
+    let read = wire::read_request(request, largest_body(config));
     let body = match wire::timeout(host::nanoseconds(remaining), read).await {
         Some(Ok(body)) => body,
         Some(Err(Unread::TooLarge)) => return Err(Problem::BodyTooLarge(config.max_body_bytes)),
@@ -164,16 +168,25 @@ async fn notify(
         config.keep_dead_letters && notification.delivery.source != Source::Direct;
     match relay(config, &notification, keep_dead_letters, stopwatch, entry).await {
         Err(problem) if problem.is_final() && keep_dead_letters => {
-            keep(&notification, &body, &problem, entry).await
+            let time = stopwatch.time_to_store(config.retry.budget);
+            keep(&notification, &body, &problem, time, entry).await
         }
         result => result,
     }
 }
 
-/// The largest body that an event of so many bytes can come in: base64 makes it a third larger, and
+/// The largest body that is read to its end, in bytes: base64 makes an event a third larger, and
 /// Pub/Sub's attributes and names come on top.
-fn with_wrapper(event_bytes: usize) -> usize {
-    event_bytes + event_bytes / 3 + 64 * 1024
+///
+/// What is too large for the relay but may have come from Pub/Sub has to be read all the same: only
+/// a dead letter keeps it from coming again.
+fn largest_body(config: &Config) -> usize {
+    let event = if config.keep_dead_letters {
+        config.max_body_bytes.max(LARGEST_PUBSUB_MESSAGE)
+    } else {
+        config.max_body_bytes
+    };
+    event + event / 3 + 64 * 1024
 }
 
 /// Delivers the event of a notification.
@@ -204,6 +217,7 @@ async fn keep(
     notification: &Notification<'_>,
     body: &[u8],
     problem: &Problem,
+    time: Duration,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let event = notification.event().ok();
@@ -213,7 +227,7 @@ async fn keep(
     };
     let name = Record::name(&key);
     // The same may have come before, or another delivery of it may have got further just now.
-    match delivery::read(&name).await? {
+    match delivery::read(&name, time).await? {
         Some(Record::DeadLettered(record)) => return Ok(Success::DeadLettered(record.dead_letter)),
         Some(Record::Delivered(record)) => return Ok(Success::Duplicate(record)),
         Some(Record::Unknown(_)) | None => {}

@@ -16,20 +16,29 @@ pub enum Route {
         /// The platform's identifier of the event.
         event_id: String,
     },
+    /// `/dead-letters…`: only for operators.
+    DeadLetters(Operation),
+    /// `GET /healthz`: is the relay alive?
+    Health,
+    /// `GET /readyz`: could it deliver?
+    Ready,
+}
+
+/// What operators do with dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
     /// `GET /dead-letters`: the dead letters, in the order in which they came.
-    DeadLetters(Query),
+    List(Query),
     /// `GET /dead-letters/{n}`: one of them, with its body.
-    DeadLetter(u64),
+    Show(u64),
     /// `DELETE /dead-letters/{n}`: forget it.
     Discard(u64),
     /// `POST /dead-letters/{n}/replay`: try to deliver it.
     Replay(u64),
     /// `POST /dead-letters/replay`: try to deliver all that are unresolved.
     ReplayAll(Query),
-    /// `GET /healthz`: is the relay alive?
-    Health,
-    /// `GET /readyz`: could it deliver?
-    Ready,
+    /// None: the path exists for the methods of this `Allow` header. Only operators may know that.
+    None(&'static str),
 }
 
 /// The query of a request, not yet looked at.
@@ -122,21 +131,28 @@ impl Route {
                     .ok_or(NoRoute::NotFound)?;
                 (GET, Self::Lookup { project, event_id })
             }
-            ["dead-letters"] => (GET, Self::DeadLetters(query)),
-            ["dead-letters", "replay"] => (POST, Self::ReplayAll(query)),
-            ["dead-letters", number] => match (method, parse(number)?) {
-                ("DELETE", number) => (GET_DELETE, Self::Discard(number)),
-                (_, number) => (GET_DELETE, Self::DeadLetter(number)),
-            },
-            ["dead-letters", number, "replay"] => (POST, Self::Replay(parse(number)?)),
+            ["dead-letters"] => (GET, Self::DeadLetters(Operation::List(query))),
+            ["dead-letters", "replay"] => (POST, Self::DeadLetters(Operation::ReplayAll(query))),
+            ["dead-letters", number] => {
+                let number = parse(number)?;
+                let operation = match method {
+                    "DELETE" => Operation::Discard(number),
+                    _ => Operation::Show(number),
+                };
+                (GET_DELETE, Self::DeadLetters(operation))
+            }
+            ["dead-letters", number, "replay"] => {
+                let operation = Operation::Replay(parse(number)?);
+                (POST, Self::DeadLetters(operation))
+            }
             ["healthz"] => (GET, Self::Health),
             ["readyz"] => (GET, Self::Ready),
             _ => return Err(NoRoute::NotFound),
         };
-        if allow.split(", ").any(|allowed| allowed == method) {
-            Ok(route)
-        } else {
-            Err(NoRoute::MethodNotAllowed(allow))
+        match route {
+            route if allow.split(", ").any(|allowed| allowed == method) => Ok(route),
+            Self::DeadLetters(_) => Ok(Self::DeadLetters(Operation::None(allow))),
+            _ => Err(NoRoute::MethodNotAllowed(allow)),
         }
     }
 }
@@ -173,15 +189,19 @@ mod tests {
 
     #[test]
     fn finds_the_routes_of_operators() {
-        for (method, path, route) in [
-            ("GET", "/dead-letters/7", Route::DeadLetter(7)),
-            ("DELETE", "/dead-letters/7", Route::Discard(7)),
-            ("POST", "/dead-letters/7/replay", Route::Replay(7)),
+        for (method, path, operation) in [
+            ("GET", "/dead-letters/7", Operation::Show(7)),
+            ("DELETE", "/dead-letters/7", Operation::Discard(7)),
+            ("POST", "/dead-letters/7/replay", Operation::Replay(7)),
+            ("POST", "/dead-letters/7", Operation::None(GET_DELETE)),
+            ("GET", "/dead-letters/7/replay", Operation::None(POST)),
+            ("DELETE", "/dead-letters", Operation::None(GET)),
         ] {
-            assert_eq!(Route::of(method, path), Ok(route));
+            let route = Route::DeadLetters(operation);
+            assert_eq!(Route::of(method, path), Ok(route), "{method} {path}");
         }
         let all = "/dead-letters?after=7&limit=2&project=d%65v&reason=not-json";
-        let Ok(Route::DeadLetters(query)) = Route::of("GET", all) else {
+        let Ok(Route::DeadLetters(Operation::List(query))) = Route::of("GET", all) else {
             panic!("a list");
         };
         assert_eq!(
@@ -193,7 +213,8 @@ mod tests {
                 reason: Some("not-json".to_owned()),
             })
         );
-        let Ok(Route::ReplayAll(query)) = Route::of("POST", "/dead-letters/replay") else {
+        let all = Route::of("POST", "/dead-letters/replay");
+        let Ok(Route::DeadLetters(Operation::ReplayAll(query))) = all else {
             panic!("a replay");
         };
         assert_eq!(query.selection().map(|selection| selection.limit), Ok(50));
@@ -222,9 +243,6 @@ mod tests {
             ("POST", "/notifications/dev/evt_1", GET),
             ("post", "/notifications", POST),
             ("DELETE", "/healthz", GET),
-            ("POST", "/dead-letters/7", GET_DELETE),
-            ("GET", "/dead-letters/7/replay", POST),
-            ("DELETE", "/dead-letters", GET),
         ] {
             assert_eq!(
                 Route::of(method, path),

@@ -75,10 +75,19 @@ impl Faults {
 
     /// The `n`th call of `op` from now fails, the ones before it don't.
     pub fn fail_nth(&self, op: Op, n: usize) {
+        self.nth(op, n, Fault::Fail);
+    }
+
+    /// The `n`th call of `op` from now does nothing and never answers.
+    pub fn hang_nth(&self, op: Op, n: usize) {
+        self.nth(op, n, Fault::Hang);
+    }
+
+    fn nth(&self, op: Op, n: usize, fault: Fault) {
         let mut state = self.state();
         let next = &mut state.ops[op as usize].next;
         next.extend(vec![Fault::None; n.saturating_sub(1)]);
-        next.push_back(Fault::Fail);
+        next.push_back(fault);
     }
 
     /// Every call of `op` fails until [`Faults::clear`].

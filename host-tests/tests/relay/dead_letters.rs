@@ -88,6 +88,37 @@ async fn what_pubsub_can_never_deliver_is_kept_and_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_too_large_for_the_relay_but_not_for_pubsub_is_kept_too() {
+    let large = event("evt_1").replace(
+        r#""id""#,
+        &format!(r#""x":"{}","id""#, "x".repeat(5_000_000)),
+    );
+    let world = world();
+    let bodies: [(String, Headers); 2] = [
+        (wrapped(large.as_bytes()), &[]),
+        (large.clone(), &UNWRAPPED),
+    ];
+    for (body, headers) in &bodies {
+        let reply = world.request("POST", "/notifications", headers, body).await;
+        assert_eq!(reply.json()["status"], "dead-lettered");
+    }
+    let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+    assert_eq!(letter["reason"], "body-too-large");
+    assert!(letter["body"] == bodies[0].0, "as it came");
+    assert_eq!(letters(&world).await.len(), 1, "both are one event");
+
+    let reply = world.post(&large).await;
+    reply.assert_final_problem(413, "body-too-large");
+    let rejecting = World::with(&[("dead_letters", "reject")]);
+    for (body, headers) in &bodies {
+        let reply = rejecting
+            .request("POST", "/notifications", headers, body)
+            .await;
+        reply.assert_final_problem(413, "body-too-large");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_letter_says_where_it_came_from_and_what_svix_said() {
     let world = world();
     world.svix.set_body_limit(500);
@@ -144,6 +175,49 @@ async fn sixteen_at_once_are_one_letter() {
         assert!(replies.iter().all(|reply| reply.status == 200));
     }
     assert_eq!(letters(&world).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_stays_in_sight_whatever_becomes_of_its_record() {
+    let world = world();
+    refuse(&world, "evt_1").await;
+    let name = world.records().await.remove(0);
+    let unknown = br#"{"version":1,"state":"unknown","project":"dev","eventId":"evt_1","eventType":"user.created","firstAttemptAt":"2026-11-23T14:12:42.123Z"}"#;
+    for record in [&unknown[..], b"garbage"] {
+        world.put(&name, record).await;
+        let expected = (1, "refused-by-svix".to_owned(), false);
+        assert_eq!(letters(&world).await, [expected]);
+    }
+    let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+    assert_eq!(reply.json()["status"], "delivered");
+    assert_eq!(
+        letters(&world).await,
+        [(1, "refused-by-svix".to_owned(), true)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_ends_late_and_unknown_hides_no_letter() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    let body = wrapped(event("evt_1").as_bytes());
+    world
+        .faults
+        .delay(Op::Set, std::time::Duration::from_millis(500));
+    world
+        .svix
+        .script([Fault::HangBeforeStoring, Fault::status(422)]);
+    let late = world.post(&body);
+    let refused = async {
+        world.faults.called(Op::Set, 1).await;
+        let reply = world.post(&body).await;
+        assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+    };
+    let (late, ()) = tokio::join!(late, refused);
+    late.assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(
+        letters(&world).await,
+        [(1, "refused-by-svix".to_owned(), false)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,6 +284,7 @@ async fn without_a_token_there_are_no_such_routes() {
         ("DELETE", "/dead-letters/1"),
         ("POST", "/dead-letters/1/replay"),
         ("POST", "/dead-letters/replay"),
+        ("PUT", "/dead-letters/1"),
     ] {
         let reply = ask(&world, method, path).await;
         reply.assert_final_problem(404, "not-found");
@@ -230,6 +305,14 @@ async fn another_token_opens_nothing() {
         reply.assert_final_problem(401, "unauthorized");
         assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
     }
+    let reply = world.request("PUT", "/dead-letters", &[], "").await;
+    reply.assert_final_problem(401, "unauthorized");
+    ask(&world, "PUT", "/dead-letters")
+        .await
+        .assert_final_problem(405, "method-not-allowed");
+    let headers = [("authorization", "bearer hush")];
+    let reply = world.request("GET", "/dead-letters", &headers, "").await;
+    assert_eq!(reply.status, 200, "the scheme's case means nothing");
 }
 
 #[tokio::test(start_paused = true)]
@@ -390,6 +473,74 @@ async fn a_replay_of_all_stops_at_a_closed_gate() {
         reply.json(),
         json!({"resolved": 0, "failed": 0, "next": 1, "stopped": "gate"})
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_of_all_tells_what_it_did_before_the_store_failed() {
+    let world = world();
+    for number in 0..3 {
+        refuse(&world, &format!("evt_{number}")).await;
+    }
+    // Two for the first letter and its record, two for its replay; then the second letter.
+    world.faults.fail_nth(Op::Get, 5);
+    let reply = ask(&world, "POST", "/dead-letters/replay").await;
+    assert_eq!(
+        reply.json(),
+        json!({"resolved": 1, "failed": 0, "next": 1, "stopped": "store-failing"})
+    );
+    let reply = ask(&world, "POST", "/dead-letters/replay?after=1").await;
+    assert_eq!(
+        reply.json(),
+        json!({"resolved": 2, "failed": 0, "next": null, "stopped": null})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_an_operator_changes_nothing() {
+    let show = ("GET", "/dead-letters/1", &[(Op::Get, 1), (Op::Get, 2)][..]);
+    let list = (
+        "GET",
+        "/dead-letters",
+        &[(Op::Increment, 1), (Op::Get, 1), (Op::Get, 2)][..],
+    );
+    let discard = (
+        "DELETE",
+        "/dead-letters/1",
+        &[(Op::Get, 1), (Op::Get, 2), (Op::Delete, 1)][..],
+    );
+    let replay = (
+        "POST",
+        "/dead-letters/1/replay",
+        &[(Op::Get, 1), (Op::Get, 2), (Op::Get, 3), (Op::Set, 1)][..],
+    );
+    for (method, path, calls) in [show, list, discard, replay] {
+        for (op, nth) in calls {
+            let world = world();
+            refuse(&world, "evt_1").await;
+            for hangs in [false, true] {
+                if hangs {
+                    // A call that is synchronous would hold up its instance.
+                    if *op == Op::Increment {
+                        continue;
+                    }
+                    world.faults.hang_nth(*op, *nth);
+                } else {
+                    world.faults.fail_nth(*op, *nth);
+                }
+                let reply = ask(&world, method, path).await;
+                reply.assert_retryable_problem(503, "store-failing");
+            }
+            let expected = (1, "refused-by-svix".to_owned(), false);
+            assert_eq!(
+                letters(&world).await,
+                [expected],
+                "{method} {path} {op:?} {nth}"
+            );
+            let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+            assert_eq!(reply.json()["status"], "delivered");
+            world.only_message();
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

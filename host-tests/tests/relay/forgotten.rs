@@ -178,3 +178,20 @@ async fn a_time_that_no_clock_shows_is_no_trouble() {
     }
     assert_eq!(world.stderr(), [""; 0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_process_frozen_for_a_day_asks_before_it_sends_again() {
+    let world = World::new();
+    // Stored at once, but the answer comes when the relay no longer waits for it.
+    world.svix.script([Fault::Delay { millis: 3_100 }]);
+    let event = event("evt_1");
+    let post = world.post(&event);
+    let freeze = async {
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        world.clock.advance(Duration::from_hours(24));
+    };
+    let (reply, ()) = tokio::join!(post, freeze);
+    assert_eq!(reply.json()["status"], "delivered");
+    assert_eq!(methods(&world), ["POST", "GET"]);
+    world.only_message();
+}

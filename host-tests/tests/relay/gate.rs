@@ -77,7 +77,7 @@ async fn a_short_rest_is_waited_for() {
     world.clock.advance(Duration::from_millis(9_500));
     let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
     assert_eq!(reply.json()["status"], "delivered");
-    let expected = Duration::from_millis(500)..Duration::from_millis(650);
+    let expected = Duration::from_millis(500)..Duration::from_millis(800);
     assert!(expected.contains(&took), "{took:?}");
 }
 
@@ -209,7 +209,7 @@ async fn it_costs_an_event_one_read_and_no_write() {
 #[tokio::test(start_paused = true)]
 async fn a_gate_that_can_not_be_read_or_written_stops_nothing() {
     let world = World::new();
-    for state in [&b"garbage"[..], b"", br#"{"version":1,"changed":18446744073709551615,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":9}}"#] {
+    for state in [&b"garbage"[..], b"", br#"{"version":1,"changed":18446744073709551615,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":9,"probing":false,"failedProbe":null}}"#] {
         world.put("gate", state).await;
         let id = format!("evt_{}", state.len());
         assert_eq!(world.post(&event(&id)).await.json()["status"], "delivered");
@@ -225,4 +225,76 @@ async fn a_gate_that_can_not_be_read_or_written_stops_nothing() {
     rate_limit(&world, 30).await;
     let reply = world.post(&event("evt_2")).await;
     reply.assert_retryable_problem(429, "rate-limited");
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_come_while_a_probe_is_on_its_way_wait_for_it() {
+    let world = World::new();
+    rate_limit(&world, 10).await;
+    world.clock.advance(Duration::from_secs(10));
+    world.svix.set_latency(Duration::from_millis(200));
+    let events: Vec<_> = (0..16)
+        .map(|number| event(&format!("evt_{number}")))
+        .collect();
+    let posts = join_all(events.iter().map(|event| world.post(event)));
+    let (replies, took) = world.timed(posts).await;
+    for reply in replies {
+        assert_eq!(reply.json()["status"], "delivered");
+    }
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_those_who_wait_on_many_nodes_only_a_few_probe() {
+    let world = nodes();
+    rate_limit(&world, 10).await;
+    world.svix.set_latency(Duration::from_millis(400));
+    world.faults.delay(Op::Set, Duration::from_millis(10));
+    world.clock.advance(Duration::from_millis(9_950));
+    let events: Vec<_> = (0..32)
+        .map(|number| event(&format!("evt_{number}")))
+        .collect();
+    let posts = join_all(events.iter().map(|event| world.post(event)));
+    let probes = async {
+        tokio::time::sleep(Duration::from_millis(350)).await;
+        world.svix.requests().len() - 1
+    };
+    let (_, probes) = tokio::join!(posts, probes);
+    assert!((1..=5).contains(&probes), "{probes} probes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_always_fails_does_not_keep_it_closed() {
+    let world = World::with(&[("retry_max_attempts", "1")]);
+    rate_limit(&world, 1).await;
+    for _ in 0..5 {
+        world.clock.advance(Duration::from_secs(5));
+        world.svix.script([Fault::status(500)]);
+        world
+            .post(&event("evt_poison"))
+            .await
+            .assert_retryable_problem(503, "svix-unavailable");
+    }
+    let (_, rest) = gate(&world).await.expect("closed");
+    assert!(rest <= 1.0, "{rest}");
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.json()["status"], "delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_without_time_to_ask_says_nothing_of_svix() {
+    let world = World::with(&[("retry_budget_ms", "1000")]);
+    rate_limit(&world, 5).await;
+    world.clock.advance(Duration::from_secs(5));
+    world.faults.delay(Op::Set, Duration::from_secs(1));
+    world
+        .post(&event("evt_1"))
+        .await
+        .assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(world.svix.requests().len(), 1, "only the one before");
+
+    world.faults.clear();
+    world.clock.advance(Duration::from_secs(3));
+    let reply = world.post(&event("evt_2")).await;
+    assert_eq!(reply.json()["status"], "delivered");
 }

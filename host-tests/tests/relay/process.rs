@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Request;
@@ -13,10 +13,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use host_tests::clock::Clock;
+use host_tests::clock::{self, Clock};
 use host_tests::fake_svix::{FakeSvix, Fault};
 
-use crate::support::{self, Reply, TOKEN, event, full, notification, root};
+use crate::support::{self, Reply, TOKEN, full, notification, root};
 
 /// A running `serve`; killed when dropped.
 struct Serve {
@@ -118,6 +118,14 @@ async fn send(address: &str, request: Request<support::Body>) -> Option<Reply> {
 async fn get(address: &str, path: &str) -> Reply {
     let request = Request::get(path).body(full(Bytes::new())).expect("valid");
     send(address, request).await.expect("a reply")
+}
+
+/// An event of this moment, by the clock that `serve` goes by.
+fn event(id: &str) -> String {
+    let now = clock::rfc3339(SystemTime::now());
+    let event = support::event(id).replacen("2026-11-23T14:12:42Z", &now, 1);
+    assert!(event.contains(&now));
+    event
 }
 
 fn svix() -> FakeSvix {

@@ -82,10 +82,7 @@ impl<'a> Play<'a> {
             Command::DieAt(step, all) => self.die_at(&step, all).await?,
             Command::Die => self.die().await?,
             Command::Wait(millis) => self.go_on(Duration::from_millis(millis)).await?,
-            Command::Jump(span) => {
-                self.settle().await?;
-                world.clock.advance(span);
-            }
+            Command::Jump(span) => world.clock.advance(span),
             Command::SvixFails(fault) => world.svix.script([fault]),
             Command::SvixIsFailing(fault) => world.svix.always(fault),
             Command::SvixIsDown(down) => {
