@@ -451,7 +451,7 @@ mod tests {
     fn a_failing_server_closes_it_for_half_a_minute_at_most() {
         let mut gate = Gate::open();
         limited(&mut gate, false, Some(1), at(0));
-        let asked = Some(Duration::from_secs(900));
+        let asked = Some(Duration::from_mins(15));
         gate.failed("a", true, Reason::SvixUnavailable, asked, JITTER, at(1));
         assert_eq!(closed_for(&gate, at(1)), Some(30));
     }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::event::{self, Event};
@@ -312,7 +312,13 @@ fn message_id(reply: &Reply, asked: &Asked<'_>) -> Option<String> {
 fn refusal(reply: &Reply, token: &str) -> Refusal {
     let [code, detail] = fields(reply, ["code", "detail"]).unwrap_or_default();
     let shown = |raw: &RawValue| {
-        let text = json::string(raw).unwrap_or_else(|| Cow::Borrowed(raw.get()));
+        // Written anew, a list has no escapes behind which the token could hide.
+        let anew = || {
+            serde_json::from_str(raw.get())
+                .unwrap_or(Value::Null)
+                .to_string()
+        };
+        let text = json::string(raw).map_or_else(anew, Cow::into_owned);
         let text = text.replace(token, "[redacted]");
         text[..text.floor_char_boundary(MAX_DETAIL)].to_owned()
     };
@@ -556,6 +562,15 @@ mod tests {
         let detail = refusal.detail.expect("there");
         assert!(detail.starts_with("Bearer [redacted] "), "{detail}");
         assert!(detail.len() <= MAX_DETAIL);
+
+        let escaped = r#"{"detail":[{"input":"\u0074estsk_secret"}]}"#;
+        let Verdict::Refused(refusal) = create(reply(400, escaped)) else {
+            panic!("400 is final");
+        };
+        assert_eq!(
+            refusal.detail.as_deref(),
+            Some(r#"[{"input":"[redacted]"}]"#)
+        );
     }
 
     #[test]

@@ -267,6 +267,20 @@ async fn an_id_that_svix_holds_elsewhere_is_a_422() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_id_that_an_attempt_of_its_own_may_hold_is_no_422() {
+    let world = World::new();
+    world.svix.set_event_id_scope(EventIdScope::Environment);
+    world.svix.create_application("another");
+    world.svix.store_message("another", "evt_1", "t", "{}");
+    world.svix.script([Fault::HangBeforeStoring]);
+
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    let record = world.get("/notifications/dev/evt_1").await.json();
+    assert_eq!(record["state"], "unknown");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rate_limit_is_a_429_with_the_wait_of_svix() {
     let world = World::new();
     for (retry_after, expected) in [

@@ -508,12 +508,12 @@ async fn a_store_that_fails_an_operator_changes_nothing() {
         "/dead-letters/1",
         &[(Op::Get, 1), (Op::Get, 2), (Op::Delete, 1)][..],
     );
-    let replay = (
+    let resend = (
         "POST",
         "/dead-letters/1/replay",
         &[(Op::Get, 1), (Op::Get, 2), (Op::Get, 3), (Op::Set, 1)][..],
     );
-    for (method, path, calls) in [show, list, discard, replay] {
+    for (method, path, calls) in [show, list, discard, resend] {
         for (op, nth) in calls {
             let world = world();
             refuse(&world, "evt_1").await;

@@ -95,6 +95,7 @@ async fn an_unknown_outcome_is_remembered_and_settled_days_later() {
         // It says that it is from a time to come: only the record can tell that it isn't new.
         let event = event(&id).replace("2026-11-23", "2027-11-23");
         world.svix.always(fault.clone());
+        let began = "2026-11-23T14:12:42Z";
         world
             .post(&event)
             .await
@@ -103,6 +104,7 @@ async fn an_unknown_outcome_is_remembered_and_settled_days_later() {
         assert_eq!(record["state"], "unknown", "{fault:?}");
         assert_eq!(record["project"], "dev");
         let first = record["firstAttemptAt"].clone();
+        assert_eq!(first, began, "before the attempts, not after them");
 
         // Failing again later doesn't make it younger.
         world.clock.advance(Duration::from_hours(1));
@@ -187,7 +189,7 @@ async fn a_process_frozen_for_a_day_asks_before_it_sends_again() {
     let event = event("evt_1");
     let post = world.post(&event);
     let freeze = async {
-        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         world.clock.advance(Duration::from_hours(24));
     };
     let (reply, ()) = tokio::join!(post, freeze);
