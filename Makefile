@@ -34,6 +34,8 @@ check: target
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --package svix-relay --target wasm32-wasip2 --release -- --deny warnings
+	$(CARGO) clippy --manifest-path host-tests/fuzz/Cargo.toml --no-default-features --locked \
+		--target-dir target/fuzz-check -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --quiet
 	RUSTUP_AUTO_INSTALL=0 scripts/deny.sh
 

@@ -62,7 +62,8 @@ fn check_gate(input: &[u8]) {
     gate.learn(Some(input), now());
     let learned = gate.closed(now());
     for time in [SystemTime::UNIX_EPOCH, now(), later()] {
-        if let Pass::Closed(rest, _) = gate.pass(time) {
+        if let Pass::Closed(closing) = gate.pass(time) {
+            let rest = closing.rest;
             assert!(
                 !rest.is_zero() && rest <= HOUR,
                 "never longer than its time"
@@ -80,15 +81,16 @@ fn check_gate(input: &[u8]) {
     let lease = Duration::from_secs(3);
     let probing = gate.probing(lease, later());
     assert_learned(&gate, &probing);
-    if let Some((rest, _)) = gate.closed(later()) {
-        assert_eq!(rest, lease);
+    if let Some(closing) = gate.closed(later()) {
+        assert!(closing.probing && closing.rest == lease);
     }
     for reason in [Reason::RateLimited, Reason::SvixUnavailable] {
         let failed = gate.failed("evt_1", true, reason, None, 0.5, later());
         assert_learned(&gate, &failed.expect("a probe decides"));
-        let (rest, closed_for) = gate.closed(later()).expect("a failure closes it");
-        assert_eq!(closed_for, reason);
-        assert!(rest <= Duration::from_secs(30), "Svix hasn't asked for it");
+        let closing = gate.closed(later()).expect("a failure closes it");
+        assert_eq!(closing.reason, reason);
+        let longest = Duration::from_secs(30);
+        assert!(closing.rest <= longest, "Svix hasn't asked for it");
     }
     let succeeded = gate.succeeded(true, later());
     assert_learned(&gate, &succeeded.expect("a probe decides"));

@@ -16,7 +16,7 @@ use fuzz::notification::{Notification, PushHeaders, Source};
 use fuzz::now;
 use fuzz::problem::Problem;
 use fuzz::record::{self, Record};
-use fuzz::route::Route;
+use fuzz::route::{Operation, Route};
 use fuzz::svix::{self, Refusal};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
@@ -47,7 +47,7 @@ fn check_route(request: &str) {
             assert!(!project.is_empty() && !event_id.is_empty());
             assert_eq!(lookup(&project, &event_id), Some((project, event_id)));
         }
-        Ok(Route::DeadLetters(query) | Route::ReplayAll(query)) => {
+        Ok(Route::DeadLetters(Operation::List(query) | Operation::ReplayAll(query))) => {
             if let Ok(selection) = query.selection() {
                 assert!((1..=100).contains(&selection.limit));
             }

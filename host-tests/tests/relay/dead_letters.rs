@@ -208,7 +208,11 @@ async fn a_delivery_that_ends_late_and_unknown_hides_no_letter() {
         .script([Fault::HangBeforeStoring, Fault::status(422)]);
     let late = world.post(&body);
     let refused = async {
-        world.faults.called(Op::Set, 1).await;
+        let written = world.faults.called(Op::Set, 1);
+        let patience = std::time::Duration::from_secs(9);
+        tokio::time::timeout(patience, written)
+            .await
+            .expect("a record");
         let reply = world.post(&body).await;
         assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
     };

@@ -183,17 +183,22 @@ async fn a_time_that_no_clock_shows_is_no_trouble() {
 
 #[tokio::test(start_paused = true)]
 async fn a_process_frozen_for_a_day_asks_before_it_sends_again() {
-    let world = World::new();
-    // Stored at once, but the answer comes when the relay no longer waits for it.
-    world.svix.script([Fault::Delay { millis: 3_100 }]);
-    let event = event("evt_1");
-    let post = world.post(&event);
-    let freeze = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        world.clock.advance(Duration::from_hours(24));
-    };
-    let (reply, ()) = tokio::join!(post, freeze);
-    assert_eq!(reply.json()["status"], "delivered");
-    assert_eq!(methods(&world), ["POST", "GET"]);
-    world.only_message();
+    // A new event, and an old one that Svix didn't know before.
+    for (age, expected) in [(0, &["POST", "GET"][..]), (13, &["GET", "POST", "GET"])] {
+        let world = World::new();
+        // Stored at once, but the answer comes when the relay no longer waits for it.
+        let late = Fault::Delay { millis: 3_100 };
+        world.svix.script_for(&http::Method::POST, [late]);
+        let event = event("evt_1");
+        world.clock.advance(Duration::from_hours(age));
+        let post = world.post(&event);
+        let freeze = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            world.clock.advance(Duration::from_hours(24));
+        };
+        let (reply, ()) = tokio::join!(post, freeze);
+        assert_eq!(reply.json()["status"], "delivered");
+        assert_eq!(methods(&world), expected);
+        world.only_message();
+    }
 }
