@@ -5,7 +5,7 @@ FAKE   := 127.0.0.1:9071
 # The toolchain is complete once `target` has run; from then on rustup need not look for more.
 CARGO := RUSTUP_AUTO_INSTALL=0 cargo
 
-.PHONY: run test soak fuzz build check clean target
+.PHONY: run test soak bench fuzz build check clean target
 
 # Serves the relay; against a fake Svix, unless the environment holds a token of the real one.
 run: build
@@ -20,6 +20,13 @@ test: build
 soak: build
 	target/debug/soak
 
+# How fast the relay is, beside what it can be compared with: a table here, and bench.json and
+# bench.svg in target/bench. Linux only.
+bench: build
+	$(CARGO) build --package floor --target wasm32-wasip2 --release
+	$(CARGO) build --package fsyncs
+	target/debug/bench
+
 # Looks for bytes that break what reads them, FUZZ_SECONDS for each target. Needs a nightly toolchain.
 fuzz:
 	@RUSTUP_AUTO_INSTALL=0 scripts/fuzz.sh
@@ -33,7 +40,8 @@ build: target
 check: target
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
-	$(CARGO) clippy --package svix-relay --target wasm32-wasip2 --release -- --deny warnings
+	$(CARGO) clippy --package svix-relay --package floor --target wasm32-wasip2 --release \
+		-- --deny warnings
 	$(CARGO) clippy --manifest-path host-tests/fuzz/Cargo.toml --no-default-features --locked \
 		--target-dir target/fuzz-check -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --quiet

@@ -65,6 +65,10 @@ pub struct Options {
     /// How many requests one instance takes at once
     #[arg(long, value_name = "N", default_value_t = Reuse::default().max_concurrent)]
     pub max_instance_concurrent_reuse_count: usize,
+
+    /// Lets TCP hold back small segments (no TCP_NODELAY), as Spin does
+    #[arg(long)]
+    pub tcp_delay: bool,
 }
 
 /// A variable from the command line. Its value may be a secret, so it is not printed.
@@ -154,7 +158,8 @@ pub async fn run(mut options: Options) -> Result<()> {
         .environment()
         .key_value(key_value)
         .output(Output::inherited())
-        .reuse(reuse);
+        .reuse(reuse)
+        .tcp_delay(options.tcp_delay);
     for Variable { name, value } in options.variables {
         host = host.variable(name, value);
     }

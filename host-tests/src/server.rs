@@ -59,6 +59,7 @@ struct Inner {
     route: Route,
     requests: Semaphore,
     drain_timeout: Duration,
+    tcp_delay: bool,
 }
 
 /// The process died, as far as this request could see: there is no reply.
@@ -117,7 +118,7 @@ impl Host {
 
     fn accept(&self, stream: TcpStream, graceful: &GracefulShutdown) {
         // Without it, a body waits for the peer to acknowledge the head. Slower, but not wrong.
-        drop(stream.set_nodelay(true));
+        drop(stream.set_nodelay(!self.0.tcp_delay));
         let connection = graceful.watch(self.connection(stream));
         tokio::spawn(async move { drop(connection.await) });
     }

@@ -38,14 +38,14 @@ pub struct Connector(Arc<dyn Fn(Uri) -> Connecting + Send + Sync>);
 type Connecting = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send>>;
 
 impl Connector {
-    /// To the network.
+    /// To the network; with `tcp_delay`, TCP may hold back small segments, as it does under Spin.
     #[must_use]
-    pub fn network() -> Self {
+    pub fn network(tcp_delay: bool) -> Self {
         let https = HttpsConnectorBuilder::new()
             .with_webpki_roots()
             .https_or_http()
             .enable_http1()
-            .wrap_connector(Tcp);
+            .wrap_connector(Tcp { delay: tcp_delay });
         Self(Arc::new(move |uri| {
             let connecting = https.clone().call(uri);
             Box::pin(async move {
@@ -155,7 +155,9 @@ impl std::error::Error for Failure {}
 
 /// TCP below TLS or by itself.
 #[derive(Clone)]
-struct Tcp;
+struct Tcp {
+    delay: bool,
+}
 
 impl Service<Uri> for Tcp {
     type Response = TokioIo<TcpStream>;
@@ -167,6 +169,7 @@ impl Service<Uri> for Tcp {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        let delay = self.delay;
         Box::pin(async move {
             let host = uri.host().unwrap_or_default();
             let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -180,7 +183,7 @@ impl Service<Uri> for Tcp {
             let addresses: Vec<SocketAddr> = addresses.collect();
             let connect = async {
                 let stream = TcpStream::connect(&*addresses).await?;
-                stream.set_nodelay(true)?;
+                stream.set_nodelay(!delay)?;
                 Ok(TokioIo::new(stream))
             };
             connect.await.map_err(|error| Failure::from(&error))

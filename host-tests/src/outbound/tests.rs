@@ -165,7 +165,7 @@ async fn failures_to_connect_have_names() {
 
 #[tokio::test]
 async fn failures_of_the_network_have_names() {
-    let (client, _) = client(Connector::network());
+    let (client, _) = client(Connector::network(false));
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -47,6 +47,7 @@ pub struct HostBuilder<'a> {
     reuse: Reuse,
     max_requests: usize,
     drain_timeout: Duration,
+    tcp_delay: bool,
 }
 
 impl<'a> HostBuilder<'a> {
@@ -65,6 +66,7 @@ impl<'a> HostBuilder<'a> {
             reuse: Reuse::default(),
             max_requests: MAX_REQUESTS,
             drain_timeout: DRAIN_TIMEOUT,
+            tcp_delay: false,
         }
     }
 
@@ -134,6 +136,12 @@ impl<'a> HostBuilder<'a> {
         self
     }
 
+    /// Whether TCP may hold back small segments, in and out.
+    pub fn tcp_delay(mut self, tcp_delay: bool) -> Self {
+        self.tcp_delay = tcp_delay;
+        self
+    }
+
     /// The host. It needs a tokio runtime around it.
     pub fn build(self) -> Result<Host> {
         let component = &self.manifest.component;
@@ -146,7 +154,9 @@ impl<'a> HostBuilder<'a> {
         }
         let variables = Variables::new(self.manifest, &self.variables, self.environment)?;
         let allowed = AllowedHosts::new(&component.allowed_outbound_hosts, &variables)?;
-        let connector = self.connector.unwrap_or_else(Connector::network);
+        let connector = self
+            .connector
+            .unwrap_or_else(|| Connector::network(self.tcp_delay));
         let labels = component
             .key_value_stores
             .iter()
@@ -168,6 +178,7 @@ impl<'a> HostBuilder<'a> {
             route: self.manifest.route.clone(),
             requests: Semaphore::new(self.max_requests),
             drain_timeout: self.drain_timeout,
+            tcp_delay: self.tcp_delay,
         })))
     }
 }

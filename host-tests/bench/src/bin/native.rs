@@ -1,0 +1,190 @@
+//! The relay's task as a plain native program, as a good engineer writes it in an afternoon: axum,
+//! reqwest and rusqlite, each event's record durable before its reply. No retries, no gate, no dead
+//! letters. The benchmark's yardstick; nobody should run it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use clap::Parser;
+use rusqlite::{Connection, OptionalExtension as _};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::net::TcpListener;
+use tokio::task;
+
+#[derive(Parser)]
+struct Options {
+    #[arg(long)]
+    listen: SocketAddr,
+    #[arg(long)]
+    svix_url: String,
+    /// In memory without it.
+    #[arg(long)]
+    sqlite: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    id: String,
+    project: String,
+    r#type: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Message<'a> {
+    event_type: &'a str,
+    event_id: &'a str,
+    payload: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Created {
+    id: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reply {
+    status: &'static str,
+    svix_message_id: String,
+}
+
+#[derive(Clone)]
+enum Records {
+    Memory(Arc<Mutex<HashMap<String, String>>>),
+    Sqlite(Arc<Mutex<Connection>>),
+}
+
+impl Records {
+    fn open(path: Option<PathBuf>) -> anyhow::Result<Self> {
+        let Some(path) = path else {
+            return Ok(Self::Memory(Arc::default()));
+        };
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        let schema =
+            "CREATE TABLE IF NOT EXISTS record (key TEXT PRIMARY KEY, value TEXT NOT NULL)";
+        connection.execute(schema, [])?;
+        Ok(Self::Sqlite(Arc::new(Mutex::new(connection))))
+    }
+
+    async fn get(&self, key: String) -> anyhow::Result<Option<String>> {
+        match self.clone() {
+            Self::Memory(map) => Ok(lock(&map)?.get(&key).cloned()),
+            Self::Sqlite(connection) => {
+                task::spawn_blocking(move || {
+                    let connection = lock(&connection)?;
+                    let mut get =
+                        connection.prepare_cached("SELECT value FROM record WHERE key = ?1")?;
+                    Ok(get.query_row([key], |row| row.get(0)).optional()?)
+                })
+                .await?
+            }
+        }
+    }
+
+    async fn set(&self, key: String, value: String) -> anyhow::Result<()> {
+        match self.clone() {
+            Self::Memory(map) => {
+                lock(&map)?.insert(key, value);
+                Ok(())
+            }
+            Self::Sqlite(connection) => {
+                task::spawn_blocking(move || {
+                    let connection = lock(&connection)?;
+                    let mut set = connection
+                        .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2)")?;
+                    set.execute([key, value])?;
+                    Ok(())
+                })
+                .await?
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> anyhow::Result<std::sync::MutexGuard<'_, T>> {
+    mutex.lock().map_err(|_| anyhow::anyhow!("poisoned"))
+}
+
+#[derive(Clone)]
+struct Relay {
+    records: Records,
+    client: reqwest::Client,
+    svix_url: Arc<str>,
+}
+
+async fn notify(State(relay): State<Relay>, body: Bytes) -> Result<Json<Reply>, StatusCode> {
+    let event: Event = serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let key = format!("{}/{}", event.project, event.id);
+    if let Some(svix_message_id) = relay.records.get(key.clone()).await.map_err(unavailable)? {
+        return Ok(Json(Reply {
+            status: "duplicate",
+            svix_message_id,
+        }));
+    }
+    let created = send(&relay, &event, &key, &body)
+        .await
+        .map_err(unavailable)?;
+    let stored = relay.records.set(key, created.id.clone()).await;
+    stored.map_err(unavailable)?;
+    Ok(Json(Reply {
+        status: "delivered",
+        svix_message_id: created.id,
+    }))
+}
+
+async fn send(relay: &Relay, event: &Event, key: &str, body: &[u8]) -> anyhow::Result<Created> {
+    let message = Message {
+        event_type: &event.r#type,
+        event_id: &event.id,
+        payload: serde_json::from_slice(body)?,
+    };
+    let url = format!("{}/api/v1/app/{}/msg/", relay.svix_url, event.project);
+    let reply = relay
+        .client
+        .post(url)
+        .bearer_auth("testsk_fake.eu")
+        .header("idempotency-key", key)
+        .json(&message)
+        .send()
+        .await?;
+    Ok(reply.error_for_status()?.json().await?)
+}
+
+fn unavailable(_: anyhow::Error) -> StatusCode {
+    StatusCode::SERVICE_UNAVAILABLE
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let relay = Relay {
+        records: Records::open(options.sqlite)?,
+        client: reqwest::Client::builder()
+            .timeout(Duration::from_secs(3))
+            .build()?,
+        svix_url: options.svix_url.into(),
+    };
+    let router = Router::new()
+        .route("/notifications", post(notify))
+        .layer(DefaultBodyLimit::max(1 << 20))
+        .with_state(relay);
+    let listener = TcpListener::bind(options.listen).await?;
+    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+        // Without it, replies may wait for the peer's acknowledgement.
+        let _ = stream.set_nodelay(true);
+    });
+    axum::serve(listener, router).await?;
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! What is measured, and how it is started.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::server::{Server, beside};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The relay in `serve` as users start it: SQLite on disk.
+    Relay,
+    /// The relay with its records in memory.
+    RelayMemory,
+    /// The relay without TCP_NODELAY on either side, as under Spin.
+    RelayDelayed,
+    /// A component that guarantees nothing, in `serve`, with SQLite.
+    Floor,
+    /// The same in memory.
+    FloorMemory,
+    /// The same without TCP_NODELAY.
+    FloorDelayed,
+    /// A native program with SQLite.
+    Native,
+    /// The same in memory.
+    NativeMemory,
+    /// A proxy that does nothing.
+    Limit,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Relay,
+        Self::RelayMemory,
+        Self::RelayDelayed,
+        Self::Floor,
+        Self::FloorMemory,
+        Self::FloorDelayed,
+        Self::Native,
+        Self::NativeMemory,
+        Self::Limit,
+    ];
+
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::RelayMemory => "relay-memory",
+            Self::RelayDelayed => "relay-delayed",
+            Self::Floor => "floor",
+            Self::FloorMemory => "floor-memory",
+            Self::FloorDelayed => "floor-delayed",
+            Self::Native => "native",
+            Self::NativeMemory => "native-memory",
+            Self::Limit => "limit",
+        }
+    }
+
+    /// Whether it is measured so. TCP's delays are the same whatever else takes time.
+    pub fn takes_part(self, connections: usize, latency: Duration) -> bool {
+        match self {
+            Self::RelayDelayed | Self::FloorDelayed => {
+                latency.is_zero() && matches!(connections, 1 | 64)
+            }
+            _ => true,
+        }
+    }
+
+    fn command(self, svix: SocketAddr, directory: &Path) -> Result<Command> {
+        let database = |name: &str| format!("{}/{name}.db", directory.display());
+        let (from, store, delayed) = match self {
+            Self::Relay => ("spin.toml", Some("relay"), false),
+            Self::RelayMemory => ("spin.toml", None, false),
+            Self::RelayDelayed => ("spin.toml", None, true),
+            Self::Floor => (FLOOR, Some("floor"), false),
+            Self::FloorMemory => (FLOOR, None, false),
+            Self::FloorDelayed => (FLOOR, None, true),
+            Self::Native | Self::NativeMemory => {
+                let mut command = Command::new(beside("native")?);
+                command.args(["--svix-url", &format!("http://{svix}")]);
+                if self == Self::Native {
+                    command.args(["--sqlite", &database("native")]);
+                }
+                return Ok(command);
+            }
+            Self::Limit => {
+                let mut command = Command::new(beside("passthrough")?);
+                command.args(["--svix", &svix.to_string()]);
+                return Ok(command);
+            }
+        };
+        let store = store.map_or("memory".to_owned(), |name| {
+            format!("sqlite:{}", database(name))
+        });
+        let mut command = serve(from, svix)?;
+        command.args(["--key-value", &store]);
+        if delayed {
+            command.arg("--tcp-delay");
+        }
+        Ok(command)
+    }
+}
+
+/// The manifest of the naive component.
+const FLOOR: &str = "host-tests/bench/floor/spin.toml";
+
+/// `serve` with an application of this repository.
+pub fn serve(from: &str, svix: SocketAddr) -> Result<Command> {
+    let root: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", ".."].iter().collect();
+    let mut command = Command::new(beside("serve")?);
+    command
+        .env("SPIN_VARIABLE_SVIX_TOKEN", "testsk_fake.eu")
+        .arg("--from")
+        .arg(root.join(from))
+        .args(["--variable", &format!("svix_url=http://{svix}")]);
+    Ok(command)
+}
+
+/// One of them, running.
+#[derive(Debug)]
+pub struct Contender {
+    /// Which.
+    pub kind: Kind,
+    /// The process.
+    pub server: Server,
+}
+
+impl Contender {
+    /// Starts it.
+    pub async fn start(kind: Kind, svix: SocketAddr, directory: &Path) -> Result<Self> {
+        let command = kind.command(svix, directory)?;
+        let server = Server::start(command, directory).await?;
+        Ok(Self { kind, server })
+    }
+}

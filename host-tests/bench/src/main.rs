@@ -1,0 +1,148 @@
+//! `bench`: how fast the relay is, beside what it can fairly be compared with. See `bench --help`.
+//!
+//! Every server is a process of its own; the load and a Svix that does next to nothing are in this
+//! one. All are measured in turn, several times over, and the medians count: what else the machine
+//! does meanwhile hits all of them.
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "these are figures, of which three digits count"
+)]
+
+mod contender;
+mod load;
+mod report;
+mod server;
+mod special;
+mod svix;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+
+use contender::{Contender, Kind};
+use load::Connections;
+use report::{Cell, Report};
+use svix::Svix;
+
+/// Measures the relay beside a naive component, native programs and a proxy.
+#[derive(Debug, Parser)]
+pub struct Options {
+    /// How often everything is measured; the medians count
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: usize,
+
+    /// How long each measurement takes, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 1_000)]
+    time: u64,
+
+    /// Only these: relay, relay-memory, floor, floor-memory, native, native-memory, limit, …
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+
+    /// Only so many connections
+    #[arg(long, value_name = "N", default_values_t = [1, 16, 64, 256])]
+    connections: Vec<usize>,
+
+    /// Leaves out what is measured beside the load
+    #[arg(long)]
+    load_only: bool,
+
+    /// Where bench.json and bench.svg go
+    #[arg(long, value_name = "DIRECTORY", default_value = "target/bench")]
+    out: PathBuf,
+}
+
+/// Svix's latencies.
+const LATENCIES: [Duration; 2] = [Duration::ZERO, Duration::from_millis(20)];
+
+/// How long a server is under load before it is measured.
+const WARM_UP: Duration = Duration::from_millis(200);
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let options = Options::parse();
+    fs::create_dir_all(&options.out)?;
+    let directory = tempfile::tempdir_in(&options.out)?;
+    let svix = Svix::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let svix_address = listener.local_addr()?;
+    tokio::spawn(svix.clone().listen(listener));
+
+    let mut contenders = Vec::new();
+    for kind in Kind::ALL {
+        if options.only.is_empty() || options.only.iter().any(|name| name == kind.name()) {
+            contenders.push(Contender::start(kind, svix_address, directory.path()).await?);
+        }
+    }
+    let mut report = Report {
+        cells: rounds(&options, &svix, &contenders).await?,
+        ..Report::default()
+    };
+    drop(contenders);
+    if !options.load_only {
+        let setting = special::Setting {
+            svix: &svix,
+            svix_address,
+            directory: directory.path(),
+        };
+        report.special = special::measure(&setting).await?;
+    }
+    report.write(&options.out)?;
+    // Whoever closed our stdout doesn't want to know.
+    drop(writeln!(io::stdout(), "{report}"));
+    Ok(())
+}
+
+/// Everything, in turn, so many times.
+async fn rounds(options: &Options, svix: &Svix, contenders: &[Contender]) -> Result<Vec<Cell>> {
+    let time = Duration::from_millis(options.time);
+    let mut cells = Vec::new();
+    for latency in LATENCIES {
+        for &connections in &options.connections {
+            for (at, contender) in contenders.iter().enumerate() {
+                if contender.kind.takes_part(connections, latency) {
+                    cells.push((at, Cell::new(contender.kind.name(), connections, latency)));
+                }
+            }
+        }
+    }
+    let progress = ProgressBar::new((cells.len() * options.rounds) as u64);
+    if let Ok(style) = ProgressStyle::with_template("{elapsed} {wide_bar} {pos}/{len} {msg}") {
+        progress.set_style(style);
+    }
+    for _ in 0..options.rounds {
+        for (at, cell) in &mut cells {
+            progress.set_message(cell.contender);
+            svix.set_latency(cell.latency());
+            let server = &contenders[*at].server;
+            let mut connections = Connections::open(server.address, cell.connections).await?;
+            connections.run(WARM_UP).await?;
+            server.reset_peak();
+            let (before, heard) = (server.usage()?, svix.messages());
+            let begin = Instant::now();
+            let load = connections.run(time).await?;
+            let after = server.usage()?;
+            let heard = svix.messages() - heard;
+            ensure!(
+                heard == load.events as u64,
+                "{}: {} events became {heard} messages",
+                cell.contender,
+                load.events
+            );
+            cell.add(&load, before, after, server.peak_memory()?);
+            drop(connections);
+            progress.inc(1);
+            // What a server still does belongs to it, not to the next one.
+            sleep(Duration::from_millis(20).min(begin.elapsed())).await;
+        }
+    }
+    progress.finish_and_clear();
+    Ok(cells.into_iter().map(|(_, cell)| cell).collect())
+}

@@ -1,0 +1,223 @@
+//! What came out: as a table, as JSON and as a chart.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use plotters::prelude::*;
+use serde::Serialize;
+
+use crate::load::Load;
+use crate::server::Usage;
+use crate::special::Special;
+
+/// The whole of it.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// What each server did under each load.
+    pub cells: Vec<Cell>,
+    /// What was measured beside it.
+    pub special: Special,
+}
+
+/// One server under one load; the medians of all rounds.
+#[derive(Debug, Serialize)]
+pub struct Cell {
+    /// The server.
+    pub contender: &'static str,
+    /// How many connections ask at once.
+    pub connections: usize,
+    /// How long Svix takes.
+    pub latency_milliseconds: u64,
+    /// How many events it took in a second.
+    pub events_per_second: f64,
+    /// Half of the events took no longer.
+    pub p50_milliseconds: f64,
+    /// 99 of 100 events took no longer.
+    pub p99_milliseconds: f64,
+    /// The server's processor time for one event.
+    pub cpu_milliseconds: f64,
+    /// How often the server waited for the disk, for one event.
+    pub fsyncs: f64,
+    /// The most memory that the server had.
+    pub peak_memory_bytes: f64,
+    #[serde(skip)]
+    rounds: Vec<[f64; 6]>,
+}
+
+impl Cell {
+    /// Not measured yet.
+    pub fn new(contender: &'static str, connections: usize, latency: Duration) -> Self {
+        Self {
+            contender,
+            connections,
+            latency_milliseconds: u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
+            events_per_second: 0.0,
+            p50_milliseconds: 0.0,
+            p99_milliseconds: 0.0,
+            cpu_milliseconds: 0.0,
+            fsyncs: 0.0,
+            peak_memory_bytes: 0.0,
+            rounds: Vec::new(),
+        }
+    }
+
+    /// How long Svix takes.
+    pub fn latency(&self) -> Duration {
+        Duration::from_millis(self.latency_milliseconds)
+    }
+
+    /// Adds a round.
+    pub fn add(&mut self, load: &Load, before: Usage, after: Usage, peak_memory: u64) {
+        let milliseconds = |duration: Duration| duration.as_secs_f64() * 1_000.0;
+        let events = load.events as f64;
+        let fsyncs = after.fsyncs - before.fsyncs;
+        self.rounds.push([
+            load.rate(),
+            milliseconds(load.percentile(50)),
+            milliseconds(load.percentile(99)),
+            milliseconds(after.cpu.saturating_sub(before.cpu)) / events,
+            fsyncs as f64 / events,
+            peak_memory as f64,
+        ]);
+        let medians: [f64; 6] = std::array::from_fn(|at| {
+            let mut figures: Vec<_> = self.rounds.iter().map(|round| round[at]).collect();
+            median(&mut figures)
+        });
+        [
+            self.events_per_second,
+            self.p50_milliseconds,
+            self.p99_milliseconds,
+            self.cpu_milliseconds,
+            self.fsyncs,
+            self.peak_memory_bytes,
+        ] = medians;
+    }
+}
+
+/// The one in the middle.
+pub fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
+}
+
+impl Report {
+    /// Writes bench.json and bench.svg.
+    pub fn write(&self, directory: &Path) -> Result<()> {
+        fs::write(
+            directory.join("bench.json"),
+            serde_json::to_string_pretty(self)?,
+        )?;
+        self.draw(&directory.join("bench.svg"))
+    }
+
+    /// Events in a second over connections, a line for each server, one chart for each latency.
+    fn draw(&self, path: &Path) -> Result<()> {
+        let area = SVGBackend::new(path, (1_000, 900)).into_drawing_area();
+        area.fill(&WHITE)?;
+        let mut latencies: Vec<_> = self
+            .cells
+            .iter()
+            .map(|cell| cell.latency_milliseconds)
+            .collect();
+        latencies.dedup();
+        for (chart, latency) in area
+            .split_evenly((latencies.len().max(1), 1))
+            .iter()
+            .zip(latencies)
+        {
+            let cells: Vec<_> = self
+                .cells
+                .iter()
+                .filter(|cell| cell.latency_milliseconds == latency)
+                .collect();
+            let most = cells
+                .iter()
+                .map(|cell| cell.events_per_second)
+                .fold(100.0, f64::max);
+            let widest = cells.iter().map(|cell| cell.connections).max().unwrap_or(1);
+            let title =
+                format!("Events per second by connections, Svix answers after {latency} ms");
+            let mut context = ChartBuilder::on(chart)
+                .caption(title, ("sans-serif", 20))
+                .margin(15)
+                .x_label_area_size(30)
+                .y_label_area_size(70)
+                .build_cartesian_2d((1..widest).log_scale(), (10.0..most * 1.2).log_scale())?;
+            context.configure_mesh().draw()?;
+            let mut names: Vec<_> = cells.iter().map(|cell| cell.contender).collect();
+            names.sort_unstable();
+            names.dedup();
+            for (number, name) in names.into_iter().enumerate() {
+                let color = Palette99::pick(number).stroke_width(2);
+                let points = cells.iter().filter(|cell| cell.contender == name);
+                let points = points.map(|cell| (cell.connections, cell.events_per_second));
+                context
+                    .draw_series(LineSeries::new(points, color).point_size(3))?
+                    .label(name)
+                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color));
+            }
+            context
+                .configure_series_labels()
+                .position(SeriesLabelPosition::UpperLeft)
+                .background_style(WHITE.mix(0.8))
+                .draw()?;
+        }
+        area.present()?;
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<15} {:>5} {:>5} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8}",
+            "server", "conns", "Svix", "events/s", "p50 ms", "p99 ms", "CPU ms", "fsyncs", "MB"
+        )?;
+        for cell in &self.cells {
+            writeln!(
+                f,
+                "{:<15} {:>5} {:>2} ms {:>9.0} {:>9.2} {:>9.2} {:>9.3} {:>8.3} {:>8.1}",
+                cell.contender,
+                cell.connections,
+                cell.latency_milliseconds,
+                cell.events_per_second,
+                cell.p50_milliseconds,
+                cell.p99_milliseconds,
+                cell.cpu_milliseconds,
+                cell.fsyncs,
+                cell.peak_memory_bytes / 1_048_576.0,
+            )?;
+        }
+        let special = &self.special;
+        writeln!(f)?;
+        writeln!(
+            f,
+            "start, cold              {:.2} s",
+            special.cold_start_seconds
+        )?;
+        writeln!(
+            f,
+            "start, warm              {:.2} s",
+            special.warm_start_seconds
+        )?;
+        writeln!(
+            f,
+            "instantiation            {:.3} ms",
+            special.instantiation_milliseconds
+        )?;
+        writeln!(f, "wasm                     {} bytes", special.wasm_bytes)?;
+        writeln!(
+            f,
+            "notification in flight   {} bytes",
+            special.bytes_per_notification
+        )?;
+        for (records, cost) in &special.cpu_by_records {
+            writeln!(f, "CPU with {records:>9} records  {cost:.3} ms")?;
+        }
+        Ok(())
+    }
+}

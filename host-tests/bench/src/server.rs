@@ -1,0 +1,137 @@
+//! A server under load: a process of its own, and what the operating system tells of it.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::net::TcpStream;
+use tokio::time;
+
+/// How long a server may take to listen; a cold start compiles WebAssembly.
+const START: Duration = Duration::from_mins(1);
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How long that took.
+    pub started_in: Duration,
+    fsyncs: PathBuf,
+}
+
+/// What a server has used so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// The time that it has kept processors busy.
+    pub cpu: Duration,
+    /// How often it has called fsync or fdatasync.
+    pub fsyncs: u64,
+}
+
+impl Server {
+    /// Starts `command` with `--listen ADDRESS`, in a directory of its own.
+    pub async fn start(mut command: Command, directory: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let fsyncs = directory.join(format!("fsyncs.{}", address.port()));
+        fs::write(&fsyncs, "")?;
+        command
+            .args(["--listen", &address.to_string()])
+            .env("LD_PRELOAD", beside("libfsyncs.so")?)
+            .env("FSYNCS", &fsyncs)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let begin = Instant::now();
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("can't start {}", command.get_program().display()))?;
+        while TcpStream::connect(address).await.is_err() {
+            let status = child.try_wait()?;
+            ensure!(
+                status.is_none(),
+                "{} ended: {status:?}",
+                command.get_program().display()
+            );
+            ensure!(begin.elapsed() < START, "the server does not listen");
+            time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(Self {
+            child,
+            address,
+            started_in: begin.elapsed(),
+            fsyncs,
+        })
+    }
+
+    /// What it has used so far.
+    pub fn usage(&self) -> Result<Usage> {
+        let stat = fs::read_to_string(self.proc("stat"))?;
+        // After the name, which may hold anything: utime and stime are the 12th and 13th field.
+        let (_, fields) = stat.rsplit_once(')').context("an odd /proc/…/stat")?;
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.map(|field| field.parse().unwrap_or(0)).sum();
+        Ok(Usage {
+            // USER_HZ is 100 on every Linux that matters.
+            cpu: Duration::from_millis(ticks * 10),
+            fsyncs: fs::metadata(&self.fsyncs)?.len(),
+        })
+    }
+
+    /// From now on the peak memory counts anew.
+    pub fn reset_peak(&self) {
+        // Without it, the peak is the one since the start.
+        let _ = fs::write(self.proc("clear_refs"), "5");
+    }
+
+    /// The most memory it has had, in bytes.
+    pub fn peak_memory(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that it has, in bytes.
+    pub fn memory_now(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, field: &str) -> Result<u64> {
+        let status = fs::read_to_string(self.proc("status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        Ok(kilobytes.context("an odd /proc/…/status")? * 1_024)
+    }
+
+    fn proc(&self, file: &str) -> PathBuf {
+        format!("/proc/{}/{file}", self.child.id()).into()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file that was built beside this program.
+pub fn beside(name: &str) -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let path = program.parent().context("no directory")?.join(name);
+    ensure!(
+        path.is_file(),
+        "{} is missing; use `make bench`",
+        path.display()
+    );
+    Ok(path)
+}
+
+fn free_address() -> Result<SocketAddr> {
+    // Free at this moment, and not given out again so soon.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?)
+}
