@@ -103,7 +103,7 @@ impl Config {
         });
         let timeout = check.milliseconds("svix_timeout_ms", 1..=60_000);
         let max_attempts = check.number("retry_max_attempts", 1..=20);
-        let budget = check.milliseconds("retry_budget_ms", 100..=600_000);
+        let budget = check.milliseconds("retry_budget_ms", 1_000..=600_000);
         let base_delay = check.milliseconds("retry_base_delay_ms", 1..=60_000);
         let max_delay = check.milliseconds("retry_max_delay_ms", 1..=600_000);
         let max_body_bytes = check.number("max_body_bytes", 1..=MAX_EVENT);
@@ -360,7 +360,7 @@ mod tests {
         for (name, values) in [
             ("svix_timeout_ms", ["+5", "60001", "3s"]),
             ("retry_max_attempts", ["0", "21", "-1"]),
-            ("retry_budget_ms", ["99", "600001", "1.5"]),
+            ("retry_budget_ms", ["999", "600001", "1.5"]),
             ("max_body_bytes", ["0", "2097153", ""]),
         ] {
             for value in values {

@@ -29,9 +29,16 @@ const MAX_REPLY: usize = 64 * 1024;
 /// The longest that a notification waits for the gate; longer waits are the sender's.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Within what time those who wait for the gate come to it, each at a random moment: the first
-/// becomes the probe, and the others shall have heard of it. Also how soon they look again.
-const TURN: Duration = Duration::from_millis(250);
+/// Within what time those who have waited come to the gate, each at a random moment: the first
+/// becomes the probe, and the others shall have heard of it.
+const SPREAD: Duration = Duration::from_millis(250);
+
+/// How long, and how often, a notification waits for a probe to come back.
+const PROBE_TIME: Duration = Duration::from_millis(150);
+const PROBE_TURNS: u32 = 2;
+
+/// For how long an attempt without an answer may still go on in Svix.
+const SETTLED: Duration = Duration::from_mins(1);
 
 /// What this instance knows of the gate.
 static GATE: Mutex<Gate> = Mutex::new(Gate::open());
@@ -101,7 +108,8 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
         // Whatever stands in the record's place, Svix may know more.
         sent_since: order.published.filter(|_| stored.is_none()),
         random: fastrand::Rng::with_seed(host::random_u64()),
-        left_unknown: false,
+        left_unknown: matches!(&known, Some(Record::Unknown(record))
+            if record.age(host::now()) < SETTLED),
         in_conflict: false,
     };
     match talk.run(entry).await {
@@ -215,14 +223,15 @@ impl Talk<'_> {
 
     /// Waits at the gate for as long as that makes sense. Whether this request is a probe.
     async fn enter(&mut self) -> Result<bool, Problem> {
-        let mut patience = PATIENCE;
+        let entered = self.order.stopwatch.elapsed();
+        let mut turns = 0;
         loop {
             self.check_time()?;
             let pass = gate().pass(host::now());
             let closing = match pass {
                 Pass::Open => return Ok(false),
                 Pass::Probe => {
-                    let lease = self.order.config.timeout;
+                    let lease = self.order.config.timeout.min(self.order.remaining());
                     let state = gate().probing(lease, host::now());
                     self.share(&state).await;
                     self.check_time()?;
@@ -230,19 +239,20 @@ impl Talk<'_> {
                 }
                 Pass::Closed(closing) => closing,
             };
-            let turn = if closing.probing {
-                closing.rest.min(TURN)
+            let (rest, patient) = if closing.probing {
+                turns += 1;
+                (closing.rest.min(PROBE_TIME), turns <= PROBE_TURNS)
             } else {
-                closing.rest
+                let waited = self.order.stopwatch.elapsed().saturating_sub(entered);
+                (closing.rest, waited + closing.rest <= PATIENCE)
             };
-            let wait = turn + TURN.mul_f64(self.random.f64());
-            if turn > patience || wait + MIN_ATTEMPT > self.order.remaining() {
+            let wait = rest + SPREAD.mul_f64(self.random.f64());
+            if !patient || wait + MIN_ATTEMPT > self.order.remaining() {
                 return Err(Problem::Unavailable(Trouble {
                     cause: Cause::Gate(closing.reason),
                     retry_after: Some(gate::spread(closing.rest, self.random.f64())),
                 }));
             }
-            patience -= turn;
             host::sleep(wait).await;
             self.learn_gate().await;
         }
@@ -275,12 +285,13 @@ impl Talk<'_> {
                 .map(|reason| (reason, trouble.retry_after)),
             _ => None,
         };
-        let now = host::now();
         let changed = match failure {
-            None => gate().succeeded(probe, now),
+            None => gate().succeeded(probe, host::now()),
             Some((reason, asked)) => {
+                // Others may have failed since: together they make a run.
+                self.learn_gate().await;
                 let jitter = self.random.f64();
-                gate().failed(self.key, probe, reason, asked, jitter, now)
+                gate().failed(self.key, probe, reason, asked, jitter, host::now())
             }
         };
         if let Some(state) = changed {

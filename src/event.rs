@@ -16,6 +16,9 @@ use crate::violation::Violation;
 /// The longest identifier that Svix accepts, in characters.
 pub const MAX_IDENTIFIER: usize = 256;
 
+/// How much of an identifier is shown, in bytes.
+const MAX_SHOWN: usize = 300;
+
 /// A valid event, borrowed from the bytes it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -106,6 +109,12 @@ fn application_uid(text: &str) -> Result<(), String> {
 /// Whether a path segment would be taken for "here" or "up" on its way.
 pub fn is_dot_segment(text: &str) -> bool {
     matches!(text, "." | "..")
+}
+
+/// The beginning of an identifier: what comes from outside may be of any length, a line of the log
+/// may not.
+pub fn shortened(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_SHOWN)].to_owned()
 }
 
 #[cfg(test)]

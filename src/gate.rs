@@ -25,7 +25,7 @@ const LONGEST_GROWING: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_hours(1);
 /// How far apart the clocks of nodes may be, in milliseconds.
 const SKEW: u64 = 5_000;
-/// How many attempts must fail in a row, all over the instance, to close the gate.
+/// How many attempts must fail in a row, wherever they are made, to close the gate.
 const RUN: u32 = 5;
 /// How many of one event count, one after the other: no event can close the gate by itself.
 const RUN_OF_ONE_EVENT: u32 = 3;
@@ -52,6 +52,18 @@ pub struct State {
     changed: u64,
     /// `None`: open.
     closed: Option<Closed>,
+    run: Run,
+}
+
+/// Attempts that failed since the last success, while the gate was open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Run {
+    /// How many count.
+    failures: u32,
+    /// The event of the latest, and how many of its there were one after the other.
+    event: String,
+    of_event: u32,
 }
 
 /// A closed gate, as it is shared.
@@ -81,6 +93,31 @@ pub struct Closing {
     pub probing: bool,
 }
 
+impl Run {
+    const fn none() -> Self {
+        Self {
+            failures: 0,
+            event: String::new(),
+            of_event: 0,
+        }
+    }
+
+    /// With one more failure, of `event`.
+    fn and(&self, event: &str) -> Self {
+        let of_event = if self.event == event {
+            self.of_event
+        } else {
+            0
+        };
+        let counts = u32::from(of_event < RUN_OF_ONE_EVENT);
+        Self {
+            failures: self.failures.saturating_add(counts),
+            event: event.to_owned(),
+            of_event: of_event.saturating_add(counts),
+        }
+    }
+}
+
 /// What a notification may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
@@ -98,10 +135,6 @@ pub struct Gate {
     state: State,
     /// When the state's time began to run by the own clock, in milliseconds since 1970.
     since: u64,
-    /// Attempts that failed since the last success.
-    run: u32,
-    /// The event of the latest failure, and how many of the run are its.
-    latest: (String, u32),
 }
 
 impl Default for Gate {
@@ -118,10 +151,9 @@ impl Gate {
                 version: VERSION,
                 changed: 0,
                 closed: None,
+                run: Run::none(),
             },
             since: 0,
-            run: 0,
-            latest: (String::new(), 0),
         }
     }
 
@@ -136,7 +168,6 @@ impl Gate {
         {
             self.since = state.changed.min(millis(now));
             self.state = state;
-            self.run = 0;
         }
     }
 
@@ -185,13 +216,17 @@ impl Gate {
             probing: true,
             ..closed
         });
-        self.change(closed, now)
+        self.change(closed, Run::none(), now)
     }
 
     /// Svix has answered as it should. Returns the state to share, if it changed.
     pub fn succeeded(&mut self, probe: bool, now: SystemTime) -> Option<Vec<u8>> {
-        self.run = 0;
-        (probe && self.state.closed.is_some()).then(|| self.change(None, now))
+        let news = if self.state.closed.is_some() {
+            probe
+        } else {
+            self.state.run != Run::none()
+        };
+        news.then(|| self.change(None, Run::none(), now))
     }
 
     /// An attempt at `event` has failed, and it is not the event's fault. Returns the state to
@@ -205,7 +240,6 @@ impl Gate {
         jitter: f64,
         now: SystemTime,
     ) -> Option<Vec<u8>> {
-        let run_is_over = self.lengthen_run(event);
         // A server that fails knows less about when it will be well than one that limits the rate.
         let longest = match reason {
             Reason::RateLimited => LONGEST,
@@ -214,23 +248,34 @@ impl Gate {
         let asked = asked.map(|asked| asked.min(longest));
         let wait = |times| as_millis(asked.unwrap_or_else(|| growing(times, jitter)));
         let closed = match self.state.closed.clone() {
-            None if reason == Reason::SvixUnavailable && !run_is_over => return None,
-            None => Closed {
-                reason,
-                millis: wait(0),
-                times: 1,
-                probing: false,
-                failed_probe: None,
-            },
+            None => {
+                let run = self.state.run.and(event);
+                if reason == Reason::SvixUnavailable && run.failures < RUN {
+                    let news = run != self.state.run;
+                    return news.then(|| self.change(None, run, now));
+                }
+                Closed {
+                    reason,
+                    millis: wait(0),
+                    times: 1,
+                    probing: false,
+                    failed_probe: None,
+                }
+            }
             Some(before) if probe => {
                 // An event that fails as the probe again may be at fault itself: the others are to
                 // have their turn soon.
                 let again = reason == Reason::SvixUnavailable
                     && before.failed_probe.as_deref() == Some(event);
+                let (millis, times) = if again {
+                    (as_millis(growing(0, jitter)), before.times)
+                } else {
+                    (wait(before.times), before.times.saturating_add(1))
+                };
                 Closed {
                     reason,
-                    millis: wait(if again { 0 } else { before.times }),
-                    times: before.times.saturating_add(u32::from(!again)),
+                    millis,
+                    times,
                     probing: false,
                     failed_probe: Some(event.to_owned()),
                 }
@@ -251,28 +296,17 @@ impl Gate {
                 }
             }
         };
-        Some(self.change(Some(closed), now))
+        Some(self.change(Some(closed), Run::none(), now))
     }
 
-    fn lengthen_run(&mut self, event: &str) -> bool {
-        if self.latest.0 != event {
-            self.latest = (event.to_owned(), 0);
-        }
-        self.latest.1 += 1;
-        if self.latest.1 <= RUN_OF_ONE_EVENT {
-            self.run += 1;
-        }
-        self.run >= RUN
-    }
-
-    fn change(&mut self, closed: Option<Closed>, now: SystemTime) -> Vec<u8> {
-        self.run = 0;
+    fn change(&mut self, closed: Option<Closed>, run: Run, now: SystemTime) -> Vec<u8> {
         self.since = millis(now);
         self.state = State {
             version: VERSION,
             // Always newer than what it replaces.
             changed: millis(now).max(self.latest_change(now) + 1),
             closed,
+            run,
         };
         self.encode()
     }
@@ -365,11 +399,27 @@ mod tests {
     #[test]
     fn five_failures_in_a_row_close_it_unless_they_are_all_of_one_event() {
         let mut gate = Gate::open();
-        for _ in 0..20 {
-            assert!(!unavailable(&mut gate, "poison", false, at(0)));
+        for failure in 0..20 {
+            let news = unavailable(&mut gate, "poison", false, at(0));
+            assert_eq!(news, failure < 3, "only what counts is shared");
         }
-        assert!(!unavailable(&mut gate, "another", false, at(0)));
-        assert!(unavailable(&mut gate, "another", false, at(0)));
+        unavailable(&mut gate, "another", false, at(0));
+        assert_eq!(closed_for(&gate, at(0)), None);
+        unavailable(&mut gate, "another", false, at(0));
+        assert_eq!(closed_for(&gate, at(0)), Some(1));
+    }
+
+    #[test]
+    fn failures_anywhere_are_one_run() {
+        let mut shared = None;
+        for event in ["a", "b", "c", "d", "e"] {
+            let mut gate = Gate::open();
+            gate.learn(shared.as_deref(), at(0));
+            assert_eq!(closed_for(&gate, at(0)), None);
+            shared = gate.failed(event, false, Reason::SvixUnavailable, None, JITTER, at(0));
+        }
+        let mut gate = Gate::open();
+        gate.learn(shared.as_deref(), at(0));
         assert_eq!(closed_for(&gate, at(0)), Some(1));
     }
 
@@ -377,9 +427,14 @@ mod tests {
     fn a_success_ends_a_run_of_failures() {
         let mut gate = Gate::open();
         for event in ["a", "b", "c", "d", "e", "f", "g", "h"] {
-            assert!(!unavailable(&mut gate, event, false, at(0)));
+            unavailable(&mut gate, event, false, at(0));
+            assert_eq!(closed_for(&gate, at(0)), None);
             if event == "d" {
-                assert_eq!(gate.succeeded(false, at(0)), None, "nothing to write");
+                assert!(
+                    gate.succeeded(false, at(0)).is_some(),
+                    "others may count on"
+                );
+                assert_eq!(gate.succeeded(false, at(0)), None, "nothing new");
             }
         }
     }
@@ -495,7 +550,7 @@ mod tests {
         gate.learn(state.as_deref(), at(9_999));
         assert_eq!(closed_for(&gate, at(9_999)), Some(3_600));
 
-        let eternal = br#"{"version":1,"changed":1000000000,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":4294967295,"probing":false,"failedProbe":null}}"#;
+        let eternal = br#"{"version":1,"changed":1000000000,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":4294967295,"probing":false,"failedProbe":null},"run":{"failures":0,"event":"","ofEvent":0}}"#;
         let mut gate = Gate::open();
         gate.learn(Some(eternal), at(0));
         assert_eq!(closed_for(&gate, at(0)), Some(3_600));

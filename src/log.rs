@@ -5,12 +5,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::event::shortened;
 use crate::notification::{Delivery, Hints, Source};
 use crate::problem::{Problem, Severity};
 use crate::reply::Success;
-
-/// Identifiers come from outside and may be of any length; a line may not.
-const MAX_IDENTIFIER: usize = 300;
 
 /// What is known of a request, filled in while it is handled.
 #[derive(Debug, Default, Serialize)]
@@ -54,9 +52,9 @@ impl Entry {
 
     /// Notes what could be read of an event that may not be valid.
     pub fn hints(&mut self, hints: &Hints) {
-        self.project = hints.project.as_deref().map(shortened);
-        self.event_id = hints.id.as_deref().map(shortened);
-        self.event_type = hints.event_type.as_deref().map(shortened);
+        self.project = hints.project.clone();
+        self.event_id = hints.id.clone();
+        self.event_type = hints.event_type.clone();
     }
 
     /// Notes which event it is about.
@@ -122,10 +120,6 @@ impl Entry {
         line.push('\n');
         line
     }
-}
-
-fn shortened(text: &str) -> String {
-    text[..text.floor_char_boundary(MAX_IDENTIFIER)].to_owned()
 }
 
 #[cfg(test)]

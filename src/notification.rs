@@ -13,7 +13,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::event::Event;
+use crate::event::{Event, shortened};
 use crate::json::{self, Unreadable};
 use crate::record;
 use crate::violation::Violation;
@@ -131,7 +131,7 @@ impl<'a> Notification<'a> {
         }
     }
 
-    /// What can be read of the event, valid or not.
+    /// What can be read of the event, valid or not, shortened.
     pub fn hints(&self) -> Hints {
         let fields = match &self.content {
             Content::Body(_, fields) => *fields,
@@ -139,7 +139,7 @@ impl<'a> Notification<'a> {
             Content::Rejected(..) => Default::default(),
         };
         let [id, event_type, project, _] =
-            fields.map(|field| field.and_then(json::string).map(Cow::into_owned));
+            fields.map(|field| field.and_then(json::string).map(|text| shortened(&text)));
         Hints {
             id,
             event_type,

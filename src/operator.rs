@@ -229,20 +229,31 @@ async fn replay_all(config: &Config, mut letters: Letters<'_>) -> Result<Success
         let mut entry = Entry::default();
         match replay(config, &letter, Stopwatch::start(), &mut entry).await {
             Ok(_) => replayed.resolved += 1,
-            Err(problem) if problem.is_final() => replayed.failed += 1,
-            Err(problem) => {
-                replayed.stopped = Some(match &problem {
-                    Problem::Unavailable(trouble) if matches!(trouble.cause, Cause::Gate(_)) => {
-                        "gate"
-                    }
-                    problem => problem.answer().name,
-                });
-                // This one is still to be tried.
-                letters.at = letter.number - 1;
-                break;
-            }
+            Err(problem) => match stops(&problem) {
+                None => replayed.failed += 1,
+                Some(reason) => {
+                    replayed.stopped = Some(reason);
+                    // This one is still to be tried.
+                    letters.at = letter.number - 1;
+                    break;
+                }
+            },
         }
     }
     replayed.next = letters.rest();
     Ok(Success::document("replayed", &replayed))
+}
+
+/// Why no other letter would fare better, if that is so. One that Svix fails for may be at fault
+/// itself; if Svix is down, the gate will say so.
+fn stops(problem: &Problem) -> Option<&'static str> {
+    match problem {
+        Problem::Unavailable(trouble) => match trouble.cause {
+            Cause::Gate(_) => Some("gate"),
+            Cause::RateLimited => Some(problem.answer().name),
+            _ => None,
+        },
+        problem if problem.is_final() => None,
+        problem => Some(problem.answer().name),
+    }
 }

@@ -73,6 +73,15 @@ pub struct DeadLettered {
     pub dead_letter: u64,
 }
 
+impl Unknown {
+    /// How long ago the first attempt was, at `now`. What can't be read was never.
+    pub fn age(&self, now: SystemTime) -> Duration {
+        parse_rfc3339(&self.first_attempt_at).map_or(Duration::MAX, |first| {
+            now.duration_since(first).unwrap_or_default()
+        })
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Stored<R> {
     version: u32,

@@ -126,7 +126,7 @@ fn read<'a>(body: &'a [u8], headers: &PushHeaders) -> Notification<'a> {
 fn check_bytes(event: &Event<'_>, notification: &Notification<'_>, body: &[u8]) {
     assert_eq!(notification.identity(), event.json.as_bytes());
     let hints = notification.hints();
-    assert_eq!(hints.id.as_deref(), Some(&*event.id));
+    assert_eq!(hints.id, Some(event::shortened(&event.id)));
     assert_eq!(hints.event_type.as_deref(), Some(&*event.event_type));
     assert_eq!(hints.project.as_deref(), Some(&*event.project));
     match notification.delivery.source {

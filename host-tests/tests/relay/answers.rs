@@ -278,6 +278,32 @@ async fn an_id_that_an_attempt_of_its_own_may_hold_is_no_422() {
     reply.assert_retryable_problem(503, "svix-unavailable");
     let record = world.get("/notifications/dev/evt_1").await.json();
     assert_eq!(record["state"], "unknown");
+
+    // The next delivery knows of it.
+    world.clock.advance(Duration::from_secs(20));
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    // By now it has ended, whatever it was.
+    world.clock.advance(Duration::from_mins(1));
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_final_problem(422, "event-id-taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_slow_svix_and_the_store_are_there_is_an_answer_before_pubsub_gives_up() {
+    for millis in [500, 1_000, 1_400] {
+        for fault in [Fault::HangAfterStoring, Fault::Delay { millis: 2_900 }] {
+            let world = World::new();
+            for op in [Op::Open, Op::Get, Op::Set] {
+                world.faults.delay(op, Duration::from_millis(millis));
+            }
+            world.svix.always(fault.clone());
+            let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
+            assert!(matches!(reply.status, 200 | 503), "{}", reply.text());
+            let longest = Duration::from_millis(9_550);
+            assert!(took < longest, "{fault:?}, {millis} ms: {took:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! Events that can never be delivered: kept once, acknowledged, and in the operator's hands.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -200,16 +202,14 @@ async fn a_letter_stays_in_sight_whatever_becomes_of_its_record() {
 async fn a_delivery_that_ends_late_and_unknown_hides_no_letter() {
     let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
     let body = wrapped(event("evt_1").as_bytes());
-    world
-        .faults
-        .delay(Op::Set, std::time::Duration::from_millis(500));
+    world.faults.delay(Op::Set, Duration::from_millis(500));
     world
         .svix
         .script([Fault::HangBeforeStoring, Fault::status(422)]);
     let late = world.post(&body);
     let refused = async {
         let written = world.faults.called(Op::Set, 1);
-        let patience = std::time::Duration::from_secs(9);
+        let patience = Duration::from_secs(9);
         tokio::time::timeout(patience, written)
             .await
             .expect("a record");
@@ -398,8 +398,8 @@ async fn a_replay_delivers_and_resolves() {
 async fn replays_and_redeliveries_at_once_are_one_message() {
     let world = world();
     refuse(&world, "evt_1").await;
-    world.clock.advance(std::time::Duration::from_hours(100));
-    world.svix.set_latency(std::time::Duration::from_millis(50));
+    world.clock.advance(Duration::from_hours(100));
+    world.svix.set_latency(Duration::from_millis(50));
     let body = wrapped(event("evt_1").as_bytes());
     let replays = join_all((0..4).map(|_| ask(&world, "POST", "/dead-letters/1/replay")));
     let redeliveries = join_all((0..4).map(|_| world.post(&body)));
@@ -497,6 +497,49 @@ async fn a_replay_of_all_tells_what_it_did_before_the_store_failed() {
         reply.json(),
         json!({"resolved": 2, "failed": 0, "next": null, "stopped": null})
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_svix_fails_for_does_not_stop_a_replay_of_all() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    for number in 0..3 {
+        refuse(&world, &format!("evt_{number}")).await;
+    }
+    world.svix.script([Fault::status(500)]);
+    let reply = ask(&world, "POST", "/dead-letters/replay").await;
+    assert_eq!(
+        reply.json(),
+        json!({"resolved": 2, "failed": 1, "next": null, "stopped": null})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_takes_too_long_says_where_to_go_on() {
+    let world = world();
+    for number in 0..5 {
+        refuse(&world, &format!("evt_{number}")).await;
+    }
+    world.faults.delay(Op::Get, Duration::from_millis(1_400));
+    let (reply, took) = world.timed(ask(&world, "GET", "/dead-letters")).await;
+    let page = reply.json();
+    assert_eq!(page["deadLetters"].as_array().map(Vec::len), Some(3));
+    assert_eq!(page["next"], 3);
+    assert!(took < Duration::from_secs(11), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_identifiers_make_no_large_list() {
+    let world = world();
+    let large =
+        r#"{"id":"evt_1","type":"t","project":""#.to_owned() + &"x".repeat(500_000) + r#""}"#;
+    for number in 0..50 {
+        let event = large.replace("evt_1", &format!("evt_{number}"));
+        let reply = world.post(&wrapped(event.as_bytes())).await;
+        assert_eq!(reply.json()["status"], "dead-lettered");
+    }
+    let reply = ask(&world, "GET", "/dead-letters").await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.body.len() < 100_000, "{} bytes", reply.body.len());
 }
 
 #[tokio::test(start_paused = true)]

@@ -145,11 +145,12 @@ async fn what_surely_did_not_reach_svix_leaves_no_record() {
 async fn an_unknown_outcome_that_can_not_be_recorded_is_the_senders_to_repeat() {
     let world = World::new();
     world.svix.always(Fault::ResetAfterStoring);
-    world.faults.fail_next(Op::Set, 1);
+    world.faults.fail_always(Op::Set);
     world
         .post(&event("evt_1"))
         .await
         .assert_retryable_problem(503, "store-failing");
+    world.faults.clear();
     world.svix.clear_faults();
     assert_eq!(
         world.post(&event("evt_1")).await.json()["status"],

@@ -174,6 +174,73 @@ async fn a_run_of_failures_closes_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_of_failures_closes_it_for_many_nodes_and_over_pauses() {
+    for (world, pause) in [
+        (nodes(), Duration::ZERO),
+        // Spin drops an instance after an idle second.
+        (World::new(), Duration::from_secs(2)),
+    ] {
+        world.svix.always(Fault::status(500));
+        for number in 0..20 {
+            let reply = world.post(&event(&format!("evt_{number}"))).await;
+            reply.assert_retryable_problem(503, "svix-unavailable");
+            tokio::time::sleep(pause).await;
+        }
+        let requests = world.svix.requests().len();
+        // Five close it; then one probe each time it has been closed for longer.
+        assert!(requests <= 20, "{requests} requests for 20 events");
+        assert!(gate(&world).await.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_who_fail_at_once_on_many_nodes_close_it() {
+    let world = nodes();
+    world.svix.always(Fault::status(500));
+    let events: Vec<_> = (0..40)
+        .map(|number| event(&format!("evt_{number}")))
+        .collect();
+    join_all(events.iter().map(|event| world.post(event))).await;
+    let requests = world.svix.requests().len();
+    assert!(requests <= 60, "{requests} requests for 40 events");
+    assert!(gate(&world).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_probe_hangs_the_others_are_refused_soon() {
+    let world = World::new();
+    rate_limit(&world, 10).await;
+    world.clock.advance(Duration::from_secs(10));
+    world.svix.script([Fault::HangBeforeStoring]);
+    let probe = event("evt_probe");
+    let probe = world.post(&probe);
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        for number in 0..2 {
+            let event = event(&format!("evt_{number}"));
+            let (reply, took) = world.timed(world.post(&event)).await;
+            reply.assert_retryable_problem(429, "rate-limited");
+            assert!(took < Duration::from_millis(900), "{took:?}");
+        }
+    };
+    let (_, ()) = tokio::join!(probe, others);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_have_waited_pass_with_the_probe() {
+    let world = World::new();
+    rate_limit(&world, 10).await;
+    world.clock.advance(Duration::from_millis(9_100));
+    world.svix.set_latency(Duration::from_millis(100));
+    let events: Vec<_> = (0..16)
+        .map(|number| event(&format!("evt_{number}")))
+        .collect();
+    for reply in join_all(events.iter().map(|event| world.post(event))).await {
+        assert_eq!(reply.json()["status"], "delivered");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_poisonous_event_never_closes_it() {
     let world = World::new();
     for _ in 0..20 {
@@ -209,7 +276,7 @@ async fn it_costs_an_event_one_read_and_no_write() {
 #[tokio::test(start_paused = true)]
 async fn a_gate_that_can_not_be_read_or_written_stops_nothing() {
     let world = World::new();
-    for state in [&b"garbage"[..], b"", br#"{"version":1,"changed":18446744073709551615,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":9,"probing":false,"failedProbe":null}}"#] {
+    for state in [&b"garbage"[..], b"", br#"{"version":1,"changed":18446744073709551615,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":9,"probing":false,"failedProbe":null},"run":{"failures":0,"event":"","ofEvent":0}}"#] {
         world.put("gate", state).await;
         let id = format!("evt_{}", state.len());
         assert_eq!(world.post(&event(&id)).await.json()["status"], "delivered");

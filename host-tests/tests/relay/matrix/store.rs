@@ -26,8 +26,14 @@ enum Call {
     Open,
     GetRecord,
     GetGate,
+    /// Have others failed, too?
+    GetGateFailed,
     /// After a wait at the gate.
     GetGateAgain,
+    /// One more failure in a row.
+    SetRun,
+    /// And then a success.
+    SetRunOver,
     /// Svix limits the rate.
     SetGateClosed,
     SetGateProbing,
@@ -60,11 +66,14 @@ enum Fault {
     WritesAndHangs,
 }
 
-const CALLS: [Call; 17] = [
+const CALLS: [Call; 20] = [
     Call::Open,
     Call::GetRecord,
     Call::GetGate,
+    Call::GetGateFailed,
     Call::GetGateAgain,
+    Call::SetRun,
+    Call::SetRunOver,
     Call::SetGateClosed,
     Call::SetGateProbing,
     Call::SetGateOpen,
@@ -95,14 +104,14 @@ const FAULTS: [Fault; 6] = [
 #[expect(clippy::match_same_arms, reason = "a table: each line has a reason of its own")]
 fn outcome(call: Call, fault: Fault) -> Option<(View, usize, State)> {
     use Call::{
-        GetBeforeKeeping, GetBeforeUnknown, GetGate, GetGateAgain, GetRecord, GetRejected, Increment, IncrementForRejected, Open,
-        OpenBucket, SetDelivered, SetGateClosed, SetGateOpen, SetGateProbing, SetMany,
+        GetBeforeKeeping, GetBeforeUnknown, GetGate, GetGateAgain, GetGateFailed, GetRecord, GetRejected, Increment, IncrementForRejected, Open,
+        OpenBucket, SetDelivered, SetRun, SetRunOver, SetGateClosed, SetGateOpen, SetGateProbing, SetMany,
         SetManyForRejected, SetUnknown,
     };
     use Fault::{Fails, Hangs, IsSlow, Loses, WritesAndFails, WritesAndHangs};
     Some(match (call, fault) {
         (
-            Open | GetRecord | GetGate | GetGateAgain | GetBeforeUnknown | GetBeforeKeeping
+            Open | GetRecord | GetGate | GetGateFailed | GetGateAgain | GetBeforeUnknown | GetBeforeKeeping
             | GetRejected,
             Loses | WritesAndFails | WritesAndHangs,
         ) => return None,
@@ -117,7 +126,7 @@ fn outcome(call: Call, fault: Fault) -> Option<(View, usize, State)> {
                                                         => (STORE_FAILING, 0, NO_RECORD),
         (Open | GetRecord, IsSlow)                      => (DELIVERED, 1, RECORDED),
         // Without its store, the gate is the instance's own.
-        (GetGate | GetGateAgain | SetGateClosed | SetGateProbing | SetGateOpen, _)
+        (GetGate | GetGateFailed | GetGateAgain | SetRun | SetRunOver | SetGateClosed | SetGateProbing | SetGateOpen, _)
                                                         => (DELIVERED, 1, RECORDED),
         // Nothing is acknowledged before it is written.
         (SetDelivered, Fails | Hangs)                   => (STORE_FAILING, 1, NO_RECORD),
@@ -154,9 +163,14 @@ impl Call {
             Self::Open => (Op::Open, 1),
             Self::GetRecord | Self::GetRejected => (Op::Get, 1),
             Self::GetGate => (Op::Get, 2),
-            Self::GetGateAgain | Self::GetBeforeKeeping | Self::GetBeforeUnknown => (Op::Get, 3),
-            Self::SetGateClosed | Self::SetDelivered | Self::SetUnknown => (Op::Set, 1),
-            Self::SetGateProbing => (Op::Set, 2),
+            Self::GetGateFailed | Self::GetBeforeKeeping => (Op::Get, 3),
+            Self::GetGateAgain => (Op::Get, 4),
+            // After four attempts, each of which looks at the gate.
+            Self::GetBeforeUnknown => (Op::Get, 7),
+            Self::SetGateClosed | Self::SetRun | Self::SetDelivered => (Op::Set, 1),
+            Self::SetGateProbing | Self::SetRunOver => (Op::Set, 2),
+            // After the three failures of one event that count.
+            Self::SetUnknown => (Op::Set, 4),
             Self::SetGateOpen => (Op::Set, 3),
             Self::OpenBucket => (Op::Open, 2),
             Self::Increment | Self::IncrementForRejected => (Op::Increment, 1),
@@ -177,7 +191,12 @@ impl Call {
         // Time for the faults to be put between two calls.
         world.svix.set_latency(Duration::from_millis(20));
         match self {
-            Self::GetGateAgain | Self::SetGateClosed | Self::SetGateProbing | Self::SetGateOpen => {
+            Self::SetRun | Self::SetRunOver => world.svix.script([SvixFault::status(500)]),
+            Self::GetGateFailed
+            | Self::GetGateAgain
+            | Self::SetGateClosed
+            | Self::SetGateProbing
+            | Self::SetGateOpen => {
                 world.svix.script([SvixFault::status(429)]);
             }
             Self::GetBeforeUnknown | Self::SetUnknown => {
@@ -284,5 +303,5 @@ async fn every_call_to_the_store_meets_every_fault() {
             }
         }
     }
-    assert_eq!(cells, 72);
+    assert_eq!(cells, 87);
 }
