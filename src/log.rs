@@ -51,10 +51,10 @@ impl Entry {
     }
 
     /// Notes what could be read of an event that may not be valid.
-    pub fn hints(&mut self, hints: &Hints) {
-        self.project = hints.project.clone();
-        self.event_id = hints.id.clone();
-        self.event_type = hints.event_type.clone();
+    pub fn hints(&mut self, hints: Hints) {
+        self.project = hints.project;
+        self.event_id = hints.id;
+        self.event_type = hints.event_type;
     }
 
     /// Notes which event it is about.

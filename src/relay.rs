@@ -163,7 +163,7 @@ async fn notify(
 
     let notification = Notification::read(&body, push);
     entry.delivery(&notification.delivery);
-    entry.hints(&notification.hints());
+    entry.hints(notification.hints());
     let keep_dead_letters =
         config.keep_dead_letters && notification.delivery.source != Source::Direct;
     match relay(config, &notification, keep_dead_letters, stopwatch, entry).await {
