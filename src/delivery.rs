@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use spin_sdk::wasip3::http::types::ErrorCode;
 
+use crate::commit;
 use crate::config::Config;
 use crate::event::Event;
 use crate::gate::{self, Closing, Gate, Pass};
@@ -119,7 +120,7 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
             let mut record = Record::delivered(event, message_id, attempts, host::now());
             record.dead_letter = dead_letter;
             let stored = Record::Delivered(record.clone());
-            host::set(&name, &stored.encode(), order.time_to_store()).await?;
+            commit::write((name, stored.encode()), order.time_to_store()).await?;
             Ok(Success::Delivered { record, attempts })
         }
         Err(problem) => {
@@ -130,7 +131,7 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
                     Some(_) => {}
                     None => {
                         let record = Record::unknown(event, order.stopwatch.started());
-                        host::set(&name, &record.encode(), order.time_to_store()).await?;
+                        commit::write((name, record.encode()), order.time_to_store()).await?;
                     }
                 }
             }

@@ -23,6 +23,7 @@
 //! reach the host through [`host`] and [`wire`]. Everything else decides, in plain functions that
 //! are tested natively. [`problem`] holds the one table of failures.
 
+pub mod commit;
 pub mod config;
 pub mod dead_letter;
 pub mod delivery;

@@ -143,17 +143,22 @@ async fn notify(
     let config = host::config().await?;
     let headers = request.get_headers();
     let content_type = wire::header(&headers, "content-type");
+    let message_id = wire::header(&headers, "x-goog-pubsub-message-id");
+    let publish_time = message_id
+        .as_ref()
+        .and_then(|_| wire::header(&headers, "x-goog-pubsub-publish-time"));
     let push = PushHeaders {
-        message_id: wire::header(&headers, "x-goog-pubsub-message-id"),
-        publish_time: wire::header(&headers, "x-goog-pubsub-publish-time"),
+        message_id,
+        publish_time,
     };
+    let length = wire::content_length(&headers);
     drop(headers);
     // The sender of an unwrapped push can't choose the type of what it was given.
     if push.message_id.is_none() && !is_json_media_type(content_type.as_deref()) {
         return Err(Problem::UnsupportedMediaType);
     }
     let remaining = stopwatch.remaining(config.retry.budget);
-    let read = wire::read_request(request, largest_body(config));
+    let read = wire::read_request(request, length, largest_body(config));
     let body = match wire::timeout(host::nanoseconds(remaining), read).await {
         Some(Ok(body)) => body,
         Some(Err(Unread::TooLarge)) => return Err(Problem::BodyTooLarge(config.max_body_bytes)),

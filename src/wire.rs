@@ -40,16 +40,20 @@ pub fn header(headers: &Fields, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&value).into_owned())
 }
 
-/// Reads the body of a request; no more than `limit` bytes of it.
-pub async fn read_request(request: Request, limit: usize) -> Result<Vec<u8>, Unread> {
-    let length = content_length(&request.get_headers());
+/// The `Content-Length` of a message.
+pub fn content_length(headers: &Fields) -> Option<usize> {
+    header(headers, "content-length")?.parse().ok()
+}
+
+/// Reads the body of a request, of `length` if that is known; no more than `limit` bytes of it.
+pub async fn read_request(
+    request: Request,
+    length: Option<usize>,
+    limit: usize,
+) -> Result<Vec<u8>, Unread> {
     // Kept until the body is read: dropping it tells the host that the relay is done.
     let (_done, done) = wit_future::new(|| Ok(()));
     read(Request::consume_body(request, done), length, limit).await
-}
-
-fn content_length(headers: &Fields) -> Option<usize> {
-    header(headers, "content-length")?.parse().ok()
 }
 
 async fn read(
@@ -60,8 +64,9 @@ async fn read(
     if length.is_some_and(|length| length > limit) {
         return Err(Unread::TooLarge);
     }
-    let mut body = Vec::with_capacity(length.map_or(CHUNK, |length| length + 1));
-    loop {
+    let mut body = Vec::with_capacity(length.unwrap_or(CHUNK));
+    // HTTP ends a body of known length there: asking for more would only cost time.
+    while length != Some(body.len()) {
         if body.len() == body.capacity() {
             body.reserve(body.len().max(CHUNK));
         }
@@ -72,14 +77,16 @@ async fn read(
         }
         match result {
             StreamResult::Complete(_) => {}
-            StreamResult::Dropped | StreamResult::Cancelled => break,
+            StreamResult::Dropped | StreamResult::Cancelled => {
+                // Only what follows a body tells whether it ended or broke off.
+                return match trailers.await {
+                    Ok(_) => Ok(body),
+                    Err(_) => Err(Unread::Incomplete),
+                };
+            }
         }
     }
-    // Only what follows a body tells whether it ended or broke off.
-    match trailers.await {
-        Ok(_) => Ok(body),
-        Err(_) => Err(Unread::Incomplete),
-    }
+    Ok(body)
 }
 
 /// A body and what writes it.

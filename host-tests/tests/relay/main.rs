@@ -3,6 +3,7 @@
 
 mod answers;
 mod beside;
+mod commit;
 mod dead_letters;
 mod forgotten;
 mod forms;

@@ -1,0 +1,69 @@
+//! Group commit: records of concurrent requests in one transaction.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use host_tests::fake_svix::Fault;
+use host_tests::key_value::Op;
+
+use crate::support::{Reply, World, event};
+
+const EVENTS: usize = 12;
+
+/// Posts events so that all are in one instance, and Svix answers all of them at one moment.
+async fn post_all(world: &World) -> Vec<Reply> {
+    let events: Vec<_> = (0..EVENTS)
+        .map(|number| event(&format!("evt_{number}")))
+        .collect();
+    let answers = (0..12).map(|number| Fault::Delay {
+        millis: 1_000 - 10 * number,
+    });
+    world.svix.script(answers);
+    let posts = events.iter().zip(0..).map(|(event, number)| async move {
+        // An instance takes one more only once those that it has are waiting.
+        tokio::time::sleep(Duration::from_millis(10 * number)).await;
+        world.post(event).await
+    });
+    join_all(posts).await
+}
+
+async fn assert_all_delivered(world: &World, replies: Vec<Reply>) {
+    for reply in replies {
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    }
+    assert_eq!(world.svix.messages().len(), EVENTS);
+    assert_eq!(world.records().await.len(), EVENTS);
+    for number in 0..EVENTS {
+        let again = world.post(&event(&format!("evt_{number}"))).await;
+        assert_eq!(again.json()["status"], "duplicate");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_one_moment_are_one_transaction() {
+    let world = World::new();
+    let replies = post_all(&world).await;
+    let writes = world.faults.count(Op::Set) + world.faults.count(Op::SetMany);
+    assert!(writes <= 4, "{writes} writes for {EVENTS} records");
+    assert_all_delivered(&world, replies).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_fails_fails_nobody_who_can_write_alone() {
+    let world = World::new();
+    world.faults.fail_always(Op::SetMany);
+    let replies = post_all(&world).await;
+    assert_eq!(world.faults.count(Op::Set), EVENTS);
+    assert_all_delivered(&world, replies).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_answered_before_the_transaction_is_durable() {
+    let world = World::new();
+    world.faults.delay(Op::SetMany, Duration::from_secs(1));
+    let posted = post_all(&world);
+    let (replies, took) = world.timed(posted).await;
+    assert!(took >= Duration::from_secs(2), "{took:?}");
+    assert_all_delivered(&world, replies).await;
+}

@@ -1,0 +1,114 @@
+//! Group commit: the records that requests of one instance write at the same time become one
+//! transaction of the store, and each request goes on once that is durable.
+//!
+//! The first to come leads: it lets everyone else who has something to do have a turn, and whoever
+//! comes to write meanwhile follows. So nobody waits for company, and alone, a record is written as
+//! if there were no batches. Transactions are synchronous and hold up the whole instance; that costs
+//! little where most of it waits for the same disk.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use spin_sdk::wasip3::wit_bindgen::{StreamWriter, yield_async};
+use spin_sdk::wasip3::wit_stream;
+
+use crate::host;
+use crate::problem::{HostError, Problem};
+
+type Outcome = Result<(), Problem>;
+
+thread_local! {
+    /// Who follows the one that leads, if there is one.
+    static FOLLOWERS: RefCell<Option<Vec<Follower>>> = const { RefCell::new(None) };
+}
+
+/// A record's name and bytes.
+type Record = (String, Vec<u8>);
+
+/// A request whose record another one writes.
+struct Follower {
+    record: Record,
+    waiting: Waiting,
+}
+
+/// What a request waits for.
+struct Waiting {
+    time: Duration,
+    outcome: Rc<Cell<Option<Outcome>>>,
+    /// Wakes the request when it is dropped. One task can wake another only through the host, for
+    /// which a stream without contents is enough.
+    _wake: StreamWriter<u8>,
+}
+
+/// Writes a record, within `time` if it is alone. It is durable when this returns.
+pub async fn write(record: Record, time: Duration) -> Outcome {
+    if FOLLOWERS.with_borrow(Option::is_some) {
+        return follow(record, time).await;
+    }
+    FOLLOWERS.set(Some(Vec::new()));
+    let gathering = Gathering;
+    yield_async().await;
+    let followers = FOLLOWERS.take().unwrap_or_default();
+    drop(gathering);
+    lead(record, time, followers).await
+}
+
+async fn follow(record: Record, time: Duration) -> Outcome {
+    let (wake, mut woken) = wit_stream::new();
+    let outcome = Rc::new(Cell::new(None));
+    let waiting = Waiting {
+        time,
+        outcome: outcome.clone(),
+        _wake: wake,
+    };
+    let follower = Follower { record, waiting };
+    FOLLOWERS.with_borrow_mut(|followers| followers.get_or_insert_default().push(follower));
+    // It ends, and never brings anything.
+    woken.read(Vec::with_capacity(1)).await;
+    outcome.take().unwrap_or_else(|| {
+        Err(Problem::StoreFailing(HostError {
+            what: "write the record",
+            reason: "the request that wrote for others was cancelled".to_owned(),
+        }))
+    })
+}
+
+/// While the first lets the others come. However that ends, nobody follows it any more.
+struct Gathering;
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        FOLLOWERS.take();
+    }
+}
+
+async fn lead(record: Record, time: Duration, followers: Vec<Follower>) -> Outcome {
+    if followers.is_empty() {
+        return alone(&record, time).await;
+    }
+    let mut records = vec![record];
+    let mut others = Vec::with_capacity(followers.len());
+    for follower in followers {
+        records.push(follower.record);
+        others.push(follower.waiting);
+    }
+    let mut outcomes = if host::set_many(&records).is_ok() {
+        vec![Ok(()); records.len()]
+    } else {
+        // One of them may be at fault: each for itself.
+        let times = others.iter().map(|other| other.time);
+        let times = std::iter::once(time).chain(times);
+        let writes = records.iter().zip(times);
+        join_all(writes.map(|(record, time)| alone(record, time))).await
+    };
+    for (other, outcome) in others.into_iter().zip(outcomes.drain(1..)) {
+        other.outcome.set(Some(outcome));
+    }
+    outcomes.remove(0)
+}
+
+async fn alone((name, bytes): &Record, time: Duration) -> Outcome {
+    host::set(name, bytes, time).await
+}
