@@ -365,3 +365,16 @@ async fn a_probe_without_time_to_ask_says_nothing_of_svix() {
     let reply = world.post(&event("evt_2")).await;
     assert_eq!(reply.json()["status"], "delivered");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_can_not_be_written_leaves_time_for_the_record() {
+    let world = World::with(&[("retry_budget_ms", "3000")]);
+    rate_limit(&world, 5).await;
+    world.clock.advance(Duration::from_secs(5));
+    world.svix.script([Fault::Delay { millis: 2_500 }]);
+    world.faults.delay(Op::Set, Duration::from_millis(300));
+    // The first says that a probe is on its way, the second that the gate is open.
+    world.faults.hang_nth(Op::Set, 2);
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+}
