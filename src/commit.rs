@@ -20,8 +20,28 @@ use crate::problem::{HostError, Problem};
 type Outcome = Result<(), Problem>;
 
 thread_local! {
+    /// How many requests may come to write.
+    static COMING: Cell<usize> = const { Cell::new(0) };
     /// Who follows the one that leads, if there is one.
     static FOLLOWERS: RefCell<Option<Vec<Follower>>> = const { RefCell::new(None) };
+}
+
+/// A request that may come to write, for as long as this lives.
+#[derive(Debug)]
+pub struct Coming(());
+
+impl Coming {
+    /// One more.
+    pub fn new() -> Self {
+        COMING.set(COMING.get() + 1);
+        Self(())
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        COMING.set(COMING.get() - 1);
+    }
 }
 
 /// A record's name and bytes.
@@ -44,6 +64,9 @@ struct Waiting {
 
 /// Writes a record, within `time` if it is alone. It is durable when this returns.
 pub async fn write(record: Record, time: Duration) -> Outcome {
+    if COMING.get() <= 1 {
+        return alone(&record, time).await;
+    }
     if FOLLOWERS.with_borrow(Option::is_some) {
         return follow(record, time).await;
     }

@@ -1,11 +1,14 @@
 //! The writing side of `sqlite`. Every commit waits for the disk, so all writes that are waiting
 //! share one (a *group commit*), and each is answered after it. A write waits for no company:
-//! the first goes at once, and what comes meanwhile goes together.
+//! the first goes at once, and what comes meanwhile goes together. Only where several came
+//! together, the next commit lets some more come.
 
 use std::iter;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::oneshot;
@@ -19,6 +22,9 @@ pub(super) const SET: &str = "INSERT INTO spin_key_value (store, key, value) VAL
 const SWAP: &str = "UPDATE spin_key_value SET value = ?3
     WHERE store = ?1 AND key = ?2 AND value = ?4";
 const DELETE: &str = "DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2";
+
+/// How long a commit lets others come, where there are many.
+const GATHERING: Duration = Duration::from_millis(2);
 
 /// The only one that writes; a clone is the same.
 #[derive(Clone)]
@@ -93,7 +99,11 @@ impl Drain {
 
     fn run(mut self) {
         while let Some(jobs) = self.next() {
+            let is_crowded = jobs.len() > 1;
             self.commit(jobs);
+            if is_crowded {
+                thread::sleep(GATHERING);
+            }
         }
     }
 
