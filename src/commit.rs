@@ -30,12 +30,10 @@ thread_local! {
 #[derive(Debug)]
 pub struct Coming(());
 
-impl Coming {
-    /// One more.
-    pub fn new() -> Self {
-        COMING.set(COMING.get() + 1);
-        Self(())
-    }
+/// One more.
+pub fn coming() -> Coming {
+    COMING.set(COMING.get() + 1);
+    Coming(())
 }
 
 impl Drop for Coming {

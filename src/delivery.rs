@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use spin_sdk::wasip3::http::types::ErrorCode;
 
-use crate::commit::{self, Coming};
+use crate::commit;
 use crate::config::Config;
 use crate::event::Event;
 use crate::gate::{self, Closing, Gate, Pass};
@@ -103,7 +103,7 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
         Some(Record::Unknown(_)) | None => {}
     }
 
-    let _coming = Coming::new();
+    let _coming = commit::coming();
     let mut talk = Talk {
         order,
         key: &key,

@@ -1,4 +1,4 @@
-//! Group commit: records of concurrent requests in one transaction.
+//! What an event costs the store, and group commit: records of concurrent requests in one transaction.
 
 use std::time::Duration;
 
@@ -66,4 +66,35 @@ async fn nobody_is_answered_before_the_transaction_is_durable() {
     let (replies, took) = world.timed(posted).await;
     assert!(took >= Duration::from_secs(2), "{took:?}");
     assert_all_delivered(&world, replies).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_event_costs_two_reads_and_a_write_and_a_duplicate_two_reads() {
+    let world = World::new();
+    let calls = || {
+        [
+            Op::Open,
+            Op::Get,
+            Op::Set,
+            Op::Delete,
+            Op::Exists,
+            Op::Keys,
+            Op::Increment,
+            Op::GetMany,
+            Op::SetMany,
+            Op::DeleteMany,
+            Op::Swap,
+        ]
+        .map(|op| world.faults.count(op))
+    };
+    for number in 0..5 {
+        world.post(&event(&format!("evt_{number}"))).await;
+    }
+    // The record's and the gate's; the store is opened once by an instance.
+    assert_eq!(calls(), [1, 10, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
+    for number in 0..5 {
+        world.post(&event(&format!("evt_{number}"))).await;
+    }
+    assert_eq!(calls(), [1, 20, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(world.svix.requests().len(), 5);
 }

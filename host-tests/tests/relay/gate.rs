@@ -266,14 +266,6 @@ async fn its_end_reaches_everyone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_costs_an_event_one_read_and_no_write() {
-    let world = World::new();
-    world.post(&event("evt_1")).await;
-    let counts = [Op::Open, Op::Get, Op::Set].map(|op| world.faults.count(op));
-    assert_eq!(counts, [1, 2, 1]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_gate_that_can_not_be_read_or_written_stops_nothing() {
     let world = World::new();
     for state in [&b"garbage"[..], b"", br#"{"version":1,"changed":18446744073709551615,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":9,"probing":false,"failedProbe":null},"run":{"failures":0,"event":"","ofEvent":0}}"#] {
