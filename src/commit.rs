@@ -3,18 +3,19 @@
 //!
 //! The first to come leads: it lets everyone else who has something to do have a turn, and whoever
 //! comes to write meanwhile follows. So nobody waits for company, and alone, a record is written as
-//! if there were no batches. Transactions are synchronous and hold up the whole instance; that costs
-//! little where most of it waits for the same disk.
+//! if there were no batches. A batch (`set-many`) is one transaction on SQLite and Redis; it is
+//! synchronous and holds up the whole instance, which costs little where most of it waits for the
+//! same disk.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use spin_sdk::wasip3::wit_bindgen::{StreamWriter, yield_async};
 use spin_sdk::wasip3::wit_stream;
 
-use crate::host;
+use crate::host::{self, Stopwatch};
 use crate::problem::{HostError, Problem};
 
 type Outcome = Result<(), Problem>;
@@ -115,19 +116,23 @@ async fn lead(record: Record, time: Duration, followers: Vec<Follower>) -> Outco
         records.push(follower.record);
         others.push(follower.waiting);
     }
-    let mut outcomes = if host::set_many(&records).is_ok() {
-        vec![Ok(()); records.len()]
-    } else {
-        // One of them may be at fault: each for itself.
-        let times = others.iter().map(|other| other.time);
-        let times = std::iter::once(time).chain(times);
-        let writes = records.iter().zip(times);
-        join_all(writes.map(|(record, time)| alone(record, time))).await
-    };
-    for (other, outcome) in others.into_iter().zip(outcomes.drain(1..)) {
-        other.outcome.set(Some(outcome));
+    let stopwatch = Stopwatch::start();
+    if host::set_many("write the records", &records).is_ok() {
+        for other in others {
+            other.outcome.set(Some(Ok(())));
+        }
+        return Ok(());
     }
-    outcomes.remove(0)
+    // One of them may be at fault: each for itself, and nobody waits for another.
+    let own = alone(&records[0], stopwatch.remaining(time));
+    let rest = records[1..]
+        .iter()
+        .zip(others)
+        .map(async |(record, other)| {
+            let outcome = alone(record, stopwatch.remaining(other.time)).await;
+            other.outcome.set(Some(outcome));
+        });
+    join(own, join_all(rest)).await.0
 }
 
 async fn alone((name, bytes): &Record, time: Duration) -> Outcome {

@@ -79,14 +79,14 @@ pub async fn delete(name: &str) -> Result<(), Problem> {
     store_operation("delete the dead letter", STORE_TIMEOUT, operation).await
 }
 
-/// Writes several values, all or none of them.
+/// Writes several values at once, all or none where the store has transactions; `what` for.
 ///
-/// Only `wasi:keyvalue` can do this. Its functions are synchronous and hold up the whole instance:
-/// not for the way of a normal event.
-pub fn set_many(values: &[(String, Vec<u8>)]) -> Result<(), Problem> {
+/// Only `wasi:keyvalue` can do this. Its functions are synchronous: they hold up the whole instance,
+/// and no time limits them.
+pub fn set_many(what: &'static str, values: &[(String, Vec<u8>)]) -> Result<(), Problem> {
     bucket()
         .and_then(|bucket| batch::set_many(&bucket, values))
-        .map_err(|error| bucket_failing("write the dead letter", &error))
+        .map_err(|error| bucket_failing(what, &error))
 }
 
 /// Adds to a counter, and returns its new value; 0 reads it. Atomic.

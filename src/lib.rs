@@ -12,7 +12,8 @@
 //!   gate          is Svix to be left alone just now?                 (host: key-value get)
 //!   svix          the message; what each reply means                 (host: outbound HTTP)
 //!   retry         how long to wait, when to give up
-//!   record        "delivered", before anyone hears of it             (host: key-value set)
+//!   record        "delivered", before anyone hears of it             (host: key-value set,
+//!                                                                   or with others: set-many)
 //!   dead_letter   or kept, if it can never be delivered              (host: key-value set-many)
 //!   reply         200, or what `problem` says
 //!   log           one line

@@ -241,10 +241,11 @@ async fn keep(
     let mut letter = DeadLetter::new(name.clone(), notification, problem, body, host::now());
     letter.number = dead_letter;
     let record = Record::DeadLettered(DeadLettered { dead_letter });
-    host::set_many(&[
+    let values = [
         (DeadLetter::name(dead_letter), letter.encode()),
         (name, record.encode()),
-    ])?;
+    ];
+    host::set_many("write the dead letter", &values)?;
     entry.reason(problem);
     Ok(Success::DeadLettered(dead_letter))
 }

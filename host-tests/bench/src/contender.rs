@@ -16,7 +16,7 @@ pub enum Kind {
     Relay,
     /// The relay with its records in memory.
     RelayMemory,
-    /// The relay without TCP_NODELAY on either side, as under Spin.
+    /// The relay in memory without TCP_NODELAY on either side, as under Spin.
     RelayDelayed,
     /// A component that guarantees nothing, in `serve`, with SQLite.
     Floor,

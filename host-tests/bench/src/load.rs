@@ -68,7 +68,7 @@ impl Connections {
         Ok(Self(connections))
     }
 
-    /// Sends over all of them until the time is over; an event that isn't acknowledged is an error.
+    /// Sends over all of them until the time is over, but one event at least; an event that isn't acknowledged is an error.
     pub async fn run(&mut self, time: Duration) -> Result<Load> {
         let start = Instant::now();
         let end = start + time;
@@ -76,12 +76,14 @@ impl Connections {
         for mut sender in self.0.drain(..) {
             tasks.spawn(async move {
                 let mut latencies = Vec::new();
-                while Instant::now() < end {
+                loop {
                     let sent = Instant::now();
                     post(&mut sender).await?;
                     latencies.push(sent.elapsed());
+                    if Instant::now() >= end {
+                        break anyhow::Ok((sender, latencies));
+                    }
                 }
-                anyhow::Ok((sender, latencies))
             });
         }
         let mut all = Vec::new();
@@ -100,7 +102,7 @@ impl Connections {
 
     /// Sends one event over each of them, all at once.
     pub async fn once(&mut self) -> Result<Load> {
-        self.run(Duration::from_nanos(1)).await
+        self.run(Duration::ZERO).await
     }
 }
 

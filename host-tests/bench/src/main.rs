@@ -86,6 +86,8 @@ async fn main() -> Result<()> {
         ..Report::default()
     };
     drop(contenders);
+    // What follows may fail.
+    report.write(&options.out)?;
     if !options.load_only {
         let setting = special::Setting {
             svix: &svix,

@@ -145,7 +145,10 @@ impl Report {
                 .margin(15)
                 .x_label_area_size(30)
                 .y_label_area_size(70)
-                .build_cartesian_2d((1..widest).log_scale(), (10.0..most * 1.2).log_scale())?;
+                .build_cartesian_2d(
+                    (1..widest.max(2)).log_scale(),
+                    (10.0..most * 1.2).log_scale(),
+                )?;
             context.configure_mesh().draw()?;
             let mut names: Vec<_> = cells.iter().map(|cell| cell.contender).collect();
             names.sort_unstable();
@@ -175,7 +178,7 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "{:<15} {:>5} {:>5} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8}",
-            "server", "conns", "Svix", "events/s", "p50 ms", "p99 ms", "CPU ms", "fsyncs", "MB"
+            "server", "conns", "Svix", "events/s", "p50 ms", "p99 ms", "CPU ms", "fsyncs", "MiB"
         )?;
         for cell in &self.cells {
             writeln!(

@@ -146,6 +146,7 @@ async fn in_flight(setting: &Setting<'_>) -> Result<u64> {
     Connections::open(server.address, 1).await?.once().await?;
     let before = server.memory_now()?;
 
+    server.reset_peak();
     setting.svix.set_latency(SLOW);
     let heard = setting.svix.messages();
     let mut connections = Connections::open(server.address, IN_FLIGHT).await?;

@@ -20,6 +20,10 @@ use serde_json::value::RawValue;
 use tokio::net::TcpListener;
 use tokio::task;
 
+/// As `serve` has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 struct Options {
     #[arg(long)]
@@ -61,7 +65,10 @@ struct Reply {
 #[derive(Clone)]
 enum Records {
     Memory(Arc<Mutex<HashMap<String, String>>>),
-    Sqlite(Arc<Mutex<Connection>>),
+    Sqlite {
+        reader: Arc<Mutex<Connection>>,
+        writer: Arc<Mutex<Connection>>,
+    },
 }
 
 impl Records {
@@ -69,21 +76,24 @@ impl Records {
         let Some(path) = path else {
             return Ok(Self::Memory(Arc::default()));
         };
-        let connection = Connection::open(path)?;
-        connection.pragma_update(None, "journal_mode", "wal")?;
-        connection.pragma_update(None, "synchronous", "full")?;
+        let writer = Connection::open(&path)?;
+        writer.pragma_update(None, "journal_mode", "wal")?;
+        writer.pragma_update(None, "synchronous", "full")?;
         let schema =
             "CREATE TABLE IF NOT EXISTS record (key TEXT PRIMARY KEY, value TEXT NOT NULL)";
-        connection.execute(schema, [])?;
-        Ok(Self::Sqlite(Arc::new(Mutex::new(connection))))
+        writer.execute(schema, [])?;
+        Ok(Self::Sqlite {
+            reader: Arc::new(Mutex::new(Connection::open(path)?)),
+            writer: Arc::new(Mutex::new(writer)),
+        })
     }
 
     async fn get(&self, key: String) -> anyhow::Result<Option<String>> {
         match self.clone() {
             Self::Memory(map) => Ok(lock(&map)?.get(&key).cloned()),
-            Self::Sqlite(connection) => {
+            Self::Sqlite { reader, .. } => {
                 task::spawn_blocking(move || {
-                    let connection = lock(&connection)?;
+                    let connection = lock(&reader)?;
                     let mut get =
                         connection.prepare_cached("SELECT value FROM record WHERE key = ?1")?;
                     Ok(get.query_row([key], |row| row.get(0)).optional()?)
@@ -99,9 +109,9 @@ impl Records {
                 lock(&map)?.insert(key, value);
                 Ok(())
             }
-            Self::Sqlite(connection) => {
+            Self::Sqlite { writer, .. } => {
                 task::spawn_blocking(move || {
-                    let connection = lock(&connection)?;
+                    let connection = lock(&writer)?;
                     let mut set = connection
                         .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2)")?;
                     set.execute([key, value])?;

@@ -1,7 +1,7 @@
 //! The writing side of `sqlite`. Every commit waits for the disk, so all writes that are waiting
-//! share one (a *group commit*), and each is answered after it. A write waits for no company:
-//! the first goes at once, and what comes meanwhile goes together. Only where several came
-//! together, the next commit lets some more come.
+//! share one (a *group commit*), and each is answered after it. The first goes
+//! at once, and what comes meanwhile goes together. After a commit that was crowded, the next one
+//! lets some more come for a moment; otherwise nobody waits for company.
 
 use std::iter;
 use std::mem;
