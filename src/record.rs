@@ -61,7 +61,7 @@ pub struct Unknown {
     pub event_id: String,
     /// What happened.
     pub event_type: String,
-    /// When the first notification ended so, in RFC 3339, UTC.
+    /// When the first notification that ended so came in, in RFC 3339, UTC.
     pub first_attempt_at: String,
 }
 
@@ -113,13 +113,13 @@ impl Record {
         }
     }
 
-    /// The record of `event`, of which nothing is known after attempts that ended at `now`.
-    pub fn unknown(event: &Event<'_>, now: SystemTime) -> Self {
+    /// The record of `event`, of which nothing is known after attempts that began after `since`.
+    pub fn unknown(event: &Event<'_>, since: SystemTime) -> Self {
         Self::Unknown(Unknown {
             project: event.project.clone().into_owned(),
             event_id: event.id.clone().into_owned(),
             event_type: event.event_type.clone().into_owned(),
-            first_attempt_at: rfc3339(now),
+            first_attempt_at: rfc3339(since),
         })
     }
 

@@ -18,6 +18,11 @@ async fn rate_limit(world: &World, seconds: u64) {
     reply.assert_retryable_problem(429, "rate-limited");
 }
 
+fn events(number: usize) -> Vec<String> {
+    let event = |number| event(&format!("evt_{number}"));
+    (0..number).map(event).collect()
+}
+
 /// A world in which every request has an instance of its own, as on many nodes.
 fn nodes() -> World {
     let mut setup = Setup::new();
@@ -87,9 +92,7 @@ async fn when_it_opens_a_few_probe_and_then_all_pass() {
     rate_limit(&world, 10).await;
     world.clock.advance(Duration::from_secs(10));
     world.svix.set_latency(Duration::from_millis(100));
-    let events: Vec<_> = (0..16)
-        .map(|number| event(&format!("evt_{number}")))
-        .collect();
+    let events = events(16);
     let posts = join_all(events.iter().map(|event| world.post(event)));
     let early = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -197,9 +200,7 @@ async fn a_run_of_failures_closes_it_for_many_nodes_and_over_pauses() {
 async fn many_who_fail_at_once_on_many_nodes_close_it() {
     let world = nodes();
     world.svix.always(Fault::status(500));
-    let events: Vec<_> = (0..40)
-        .map(|number| event(&format!("evt_{number}")))
-        .collect();
+    let events = events(40);
     join_all(events.iter().map(|event| world.post(event))).await;
     let requests = world.svix.requests().len();
     assert!(requests <= 60, "{requests} requests for 40 events");
@@ -232,9 +233,7 @@ async fn those_who_have_waited_pass_with_the_probe() {
     rate_limit(&world, 10).await;
     world.clock.advance(Duration::from_millis(9_100));
     world.svix.set_latency(Duration::from_millis(100));
-    let events: Vec<_> = (0..16)
-        .map(|number| event(&format!("evt_{number}")))
-        .collect();
+    let events = events(16);
     for reply in join_all(events.iter().map(|event| world.post(event))).await {
         assert_eq!(reply.json()["status"], "delivered");
     }
@@ -292,9 +291,7 @@ async fn those_who_come_while_a_probe_is_on_its_way_wait_for_it() {
     rate_limit(&world, 10).await;
     world.clock.advance(Duration::from_secs(10));
     world.svix.set_latency(Duration::from_millis(200));
-    let events: Vec<_> = (0..16)
-        .map(|number| event(&format!("evt_{number}")))
-        .collect();
+    let events = events(16);
     let posts = join_all(events.iter().map(|event| world.post(event)));
     let (replies, took) = world.timed(posts).await;
     for reply in replies {
@@ -310,9 +307,7 @@ async fn of_those_who_wait_on_many_nodes_only_a_few_probe() {
     world.svix.set_latency(Duration::from_millis(400));
     world.faults.delay(Op::Set, Duration::from_millis(10));
     world.clock.advance(Duration::from_millis(9_950));
-    let events: Vec<_> = (0..32)
-        .map(|number| event(&format!("evt_{number}")))
-        .collect();
+    let events = events(32);
     let posts = join_all(events.iter().map(|event| world.post(event)));
     let probes = async {
         tokio::time::sleep(Duration::from_millis(350)).await;
