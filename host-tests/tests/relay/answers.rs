@@ -176,6 +176,8 @@ async fn a_body_that_breaks_off_is_not_taken_for_a_whole_one() {
     // Valid JSON as far as it goes: only the missing end of the body tells.
     world.post_cut_off(&event("evt_1")).await;
     world.assert_untouched();
+    let log = world.stdout().concat();
+    assert!(log.contains(r#""outcome":"incomplete-body""#), "{log}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -150,7 +150,12 @@ impl World {
             Ok(Frame::data(Bytes::copy_from_slice(body.as_bytes()))),
             Err("cut off".into()),
         ];
-        let body = StreamBody::new(futures::stream::iter(chunks));
+        let chunks = futures::stream::iter(chunks).then(|chunk| async {
+            // Time for what came before to be sent.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            chunk
+        });
+        let body = StreamBody::new(chunks);
         let reply = self.send(notification(body.boxed_unsync())).await;
         // Long enough for whatever the relay still does with it.
         tokio::time::sleep(Duration::from_mins(1)).await;
