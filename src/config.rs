@@ -49,6 +49,37 @@ pub struct Origin {
     pub authority: String,
 }
 
+/// Where something is on the web: an origin and a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The server.
+    pub origin: Origin,
+    /// The path, with its query if there is one.
+    pub path: String,
+}
+
+/// `ingest_auth`: who may post notifications.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ingest {
+    /// `none`: whoever reaches the relay.
+    Anyone,
+    /// `token`: whoever shows one of `ingest_token`.
+    Token(Vec<Secret>),
+    /// `pubsub`: Pub/Sub, by Google's OIDC tokens.
+    Pubsub(Pubsub),
+}
+
+/// What Google's tokens must say, and where Google's keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pubsub {
+    /// `pubsub_audience`: the audience of the push subscription.
+    pub audience: String,
+    /// `pubsub_service_account`: the email address of the account that pushes.
+    pub service_account: String,
+    /// `pubsub_jwks_url`: where the keys are that sign the tokens.
+    pub jwks: Address,
+}
+
 /// A valid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -68,11 +99,18 @@ pub struct Config {
     pub admin_token: Option<Secret>,
     /// `create_applications`: whether Svix creates a project's application with its first event.
     pub create_applications: bool,
+    /// `register_event_types`: whether the relay makes event types known to Svix.
+    pub register_event_types: bool,
+    /// `ingest_auth` and what belongs to it: who may post notifications.
+    pub ingest: Ingest,
 }
+
+/// The values of all variables, in the order of [`Config::VARIABLES`]; `None`: it has none.
+pub type Values = [Option<String>; Config::VARIABLES.len()];
 
 impl Config {
     /// Every variable the relay reads.
-    pub const VARIABLES: [&'static str; 11] = [
+    pub const VARIABLES: [&'static str; 18] = [
         "svix_token",
         "svix_url",
         "svix_timeout_ms",
@@ -84,13 +122,19 @@ impl Config {
         "create_applications",
         "dead_letters",
         "admin_token",
+        "register_event_types",
+        "ingest_auth",
+        "ingest_token",
+        "pubsub_audience",
+        "pubsub_service_account",
+        "pubsub_jwks_url",
+        "pubsub_jwks_origin",
     ];
 
-    /// Checks the values of all variables, given in the order of [`Config::VARIABLES`]; `None` is a
-    /// variable without a value.
+    /// Checks the values of all variables.
     ///
     /// Fails with every violation there is.
-    pub fn from_values(values: &[Option<String>; 11]) -> Result<Self, Vec<Violation>> {
+    pub fn from_values(values: &Values) -> Result<Self, Vec<Violation>> {
         let mut check = Check {
             values,
             violations: Vec::new(),
@@ -116,6 +160,10 @@ impl Config {
             "" => Ok(None),
             value => secret(value).map(Some),
         });
+        let register_event_types = check.value("register_event_types", |value| {
+            choice(value, ["true", "false"])
+        });
+        let ingest = check.ingest();
         if let (Some(base), Some(max)) = (base_delay, max_delay)
             && base > max
         {
@@ -139,6 +187,8 @@ impl Config {
                 create_applications: create_applications?,
                 keep_dead_letters: keep_dead_letters?,
                 admin_token: admin_token?,
+                register_event_types: register_event_types?,
+                ingest: ingest?,
             })
         })();
         match config {
@@ -149,7 +199,7 @@ impl Config {
 }
 
 struct Check<'v> {
-    values: &'v [Option<String>; 11],
+    values: &'v Values,
     violations: Vec<Violation>,
 }
 
@@ -186,6 +236,46 @@ impl Check<'_> {
         })
     }
 
+    /// `ingest_auth` decides which of the others are required; all that are set must be valid.
+    fn ingest(&mut self) -> Option<Ingest> {
+        let tokens = self.value("ingest_token", |value| match value {
+            "" => Ok(Vec::new()),
+            value => value.split(',').map(|token| secret(token.trim())).collect(),
+        });
+        let audience = self.value("pubsub_audience", plain);
+        let service_account = self.value("pubsub_service_account", plain);
+        let jwks = self.value("pubsub_jwks_url", address);
+        let jwks_origin = self.value("pubsub_jwks_origin", origin);
+        if let (Some(jwks), Some(origin)) = (&jwks, &jwks_origin)
+            && jwks.origin != *origin
+        {
+            let reason = "must be the origin of pubsub_jwks_url";
+            self.refuse::<()>("pubsub_jwks_origin", reason);
+        }
+        let (tokens, audience, service_account) = (tokens?, audience?, service_account?);
+        let required = "is required by this ingest_auth";
+        match self.value("ingest_auth", ingest_kind)? {
+            Kind::None => Some(Ingest::Anyone),
+            Kind::Token if tokens.is_empty() => self.refuse("ingest_token", required),
+            Kind::Token => Some(Ingest::Token(tokens)),
+            Kind::Pubsub if audience.is_empty() => self.refuse("pubsub_audience", required),
+            Kind::Pubsub if service_account.is_empty() => {
+                self.refuse("pubsub_service_account", required)
+            }
+            Kind::Pubsub => Some(Ingest::Pubsub(Pubsub {
+                audience,
+                service_account,
+                jwks: jwks?,
+            })),
+        }
+    }
+
+    /// Notes a violation; there is no value.
+    fn refuse<T>(&mut self, name: &'static str, reason: &str) -> Option<T> {
+        self.violations.push(Violation::new(name, reason));
+        None
+    }
+
     fn milliseconds(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<Duration> {
         self.number(name, range).map(Duration::from_millis)
     }
@@ -199,6 +289,44 @@ fn secret(value: &str) -> Result<Secret, String> {
     } else {
         Err("must hold only visible ASCII characters, without spaces or line ends".to_owned())
     }
+}
+
+enum Kind {
+    None,
+    Token,
+    Pubsub,
+}
+
+fn ingest_kind(value: &str) -> Result<Kind, String> {
+    match value {
+        "none" => Ok(Kind::None),
+        "token" => Ok(Kind::Token),
+        "pubsub" => Ok(Kind::Pubsub),
+        _ => Err("must be 'none', 'token' or 'pubsub'".to_owned()),
+    }
+}
+
+/// A text that is compared with what comes from outside.
+fn plain(value: &str) -> Result<String, String> {
+    if value.trim() == value && !value.contains(char::is_control) {
+        Ok(value.to_owned())
+    } else {
+        Err("must not begin or end with a space, or hold control characters".to_owned())
+    }
+}
+
+fn address(url: &str) -> Result<Address, String> {
+    let expected = "must be a URL such as 'https://www.googleapis.com/oauth2/v3/certs'";
+    let start = url.find("://").map(|at| at + 3);
+    let path = start.and_then(|start| Some(start + url[start..].find('/')?));
+    let (at, path) = path
+        .filter(|at| url[*at..].bytes().all(|byte| byte.is_ascii_graphic()))
+        .map(|at| url.split_at(at))
+        .ok_or(expected)?;
+    Ok(Address {
+        origin: origin(at).map_err(|_| expected)?,
+        path: path.to_owned(),
+    })
 }
 
 /// Whether a value is the first of two.
@@ -256,7 +384,7 @@ fn origin_of_region(region: &str) -> Origin {
 mod tests {
     use super::*;
 
-    const DEFAULTS: [&str; 11] = [
+    const DEFAULTS: [&str; Config::VARIABLES.len()] = [
         "testsk_abc.eu",
         "",
         "3000",
@@ -268,6 +396,13 @@ mod tests {
         "true",
         "store",
         "",
+        "true",
+        "none",
+        "",
+        "",
+        "",
+        "https://www.googleapis.com/oauth2/v3/certs",
+        "https://www.googleapis.com",
     ];
 
     fn with(changes: &[(&str, Option<&str>)]) -> Result<Config, Vec<Violation>> {
@@ -301,6 +436,64 @@ mod tests {
         assert!(config.create_applications);
         assert!(config.keep_dead_letters);
         assert_eq!(config.admin_token, None);
+        assert!(config.register_event_types);
+        assert_eq!(config.ingest, Ingest::Anyone);
+    }
+
+    #[test]
+    fn ingest_tokens_can_be_rotated() {
+        let config = with(&[
+            ("ingest_auth", Some("token")),
+            ("ingest_token", Some("old, new")),
+        ]);
+        let Ok(Ingest::Token(tokens)) = config.map(|config| config.ingest) else {
+            panic!("tokens");
+        };
+        assert!(tokens[0].is("old") && tokens[1].is("new") && tokens.len() == 2);
+        refused("ingest_token", "old,,new");
+        refused("ingest_token", "two words");
+    }
+
+    #[test]
+    fn pubsub_needs_its_audience_its_account_and_the_keys() {
+        let pubsub = |changes: &[(&str, Option<&str>)]| {
+            let all = [
+                ("ingest_auth", Some("pubsub")),
+                (
+                    "pubsub_audience",
+                    Some("https://relay.example/notifications"),
+                ),
+                (
+                    "pubsub_service_account",
+                    Some("push@p.iam.gserviceaccount.com"),
+                ),
+            ];
+            with(&[&all[..], changes].concat())
+        };
+        let Ok(Ingest::Pubsub(keys)) = pubsub(&[]).map(|config| config.ingest) else {
+            panic!("valid");
+        };
+        assert_eq!(keys.jwks.origin.authority, "www.googleapis.com");
+        assert_eq!(keys.jwks.path, "/oauth2/v3/certs");
+        for (name, value) in [
+            ("pubsub_audience", ""),
+            ("pubsub_service_account", ""),
+            ("pubsub_audience", " spaced "),
+            ("pubsub_jwks_url", ""),
+            ("pubsub_jwks_url", "https://www.googleapis.com"),
+            ("pubsub_jwks_url", "https://a@www.googleapis.com/certs"),
+            ("pubsub_jwks_url", "https://www.googleapis.com/with space"),
+            ("pubsub_jwks_origin", "https://elsewhere.example"),
+        ] {
+            let violations = pubsub(&[(name, Some(value))]).expect_err(value);
+            let last = violations.last().map(|violation| violation.field);
+            let field = if value.contains("elsewhere") {
+                "pubsub_jwks_origin"
+            } else {
+                name
+            };
+            assert_eq!(last, Some(field), "{name}={value}");
+        }
     }
 
     #[test]
@@ -368,6 +561,8 @@ mod tests {
             }
         }
         refused("create_applications", "yes");
+        refused("register_event_types", "1");
+        refused("ingest_auth", "basic");
         refused("dead_letters", "");
         refused("admin_token", "two words");
         refused("retry_max_delay_ms", "99");

@@ -20,10 +20,11 @@
 //! ```
 //!
 //! Three modules do things, in the order in which they happen: [`relay`] takes a request to its
-//! reply, [`delivery`] an event to Svix, [`operator`] serves those who look after dead letters. They
+//! reply, [`delivery`] an event to Svix, [`letters`] is what operators do with dead letters. They
 //! reach the host through [`host`] and [`wire`]. Everything else decides, in plain functions that
 //! are tested natively. [`problem`] holds the one table of failures.
 
+pub mod auth;
 pub mod commit;
 pub mod config;
 pub mod dead_letter;
@@ -32,6 +33,7 @@ pub mod event;
 pub mod gate;
 pub mod host;
 pub mod json;
+pub mod letters;
 pub mod log;
 pub mod notification;
 pub mod operator;

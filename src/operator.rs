@@ -1,259 +1,32 @@
-//! What operators do with dead letters: list, show, replay, discard. Only with the operator's token.
+//! What operators ask for, once they have shown their token. Each is fulfilled elsewhere.
 
-use std::time::Duration;
-
-use serde::Serialize;
-
-use crate::config::Config;
-use crate::dead_letter::{self, DeadLetter};
-use crate::delivery;
+use crate::auth;
 use crate::host::{self, Stopwatch};
+use crate::letters;
 use crate::log::Entry;
-use crate::notification::Notification;
 use crate::problem::Problem;
-use crate::record::{Delivered, Record};
-use crate::relay;
 use crate::reply::Success;
-use crate::route::{NoRoute, Operation, Selection};
-use crate::svix::Cause;
+use crate::route::{NoRoute, Operation};
+use crate::wire::Headers;
 
-/// How many numbers one request looks at: gaps and letters that are filtered out cost a read, too.
-const MAX_READS: usize = 1_000;
-
-/// Fulfils a request of an operator, once it has shown the token.
+/// Fulfils a request of an operator.
 pub async fn fulfil(
     operation: Operation,
-    authorization: Option<&str>,
+    headers: &Headers,
     stopwatch: Stopwatch,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let config = host::config().await?;
-    // Without a token there is nothing here, not even a locked door.
-    let token = config.admin_token.as_ref();
-    let token = token.ok_or(Problem::NoRoute(NoRoute::NotFound))?;
-    let shown = authorization.and_then(bearer);
-    if !shown.is_some_and(|shown| token.is(shown)) {
-        return Err(Problem::Unauthorized);
-    }
+    auth::operator(config, headers.get("authorization").as_deref())?;
     match operation {
-        Operation::List(query) => {
-            let selection = query.selection().map_err(Problem::InvalidQuery)?;
-            list(Letters::of(config, &selection, stopwatch)?).await
-        }
-        Operation::Show(number) => {
-            let letter = read(number).await?.ok_or(Problem::NoDeadLetter)?;
-            Ok(Success::document("dead-letter", &letter))
-        }
-        Operation::Discard(number) => {
-            read(number).await?.ok_or(Problem::NoDeadLetter)?;
-            host::delete(&DeadLetter::name(number)).await?;
-            Ok(Success::document(
-                "discarded",
-                &Discarded { discarded: number },
-            ))
-        }
-        Operation::Replay(number) => {
-            let letter = read(number).await?.ok_or(Problem::NoDeadLetter)?;
-            replay(config, &letter, stopwatch, entry).await
-        }
-        Operation::ReplayAll(query) => {
-            let selection = query.selection().map_err(Problem::InvalidQuery)?;
-            replay_all(config, Letters::of(config, &selection, stopwatch)?).await
-        }
+        Operation::List(query) => letters::list(config, &query, stopwatch).await,
+        Operation::Show(number) => letters::show(number).await,
+        Operation::Discard(number) => letters::discard(number).await,
+        Operation::Replay(number) => letters::replay(config, number, stopwatch, entry).await,
+        Operation::ReplayAll(query) => letters::replay_all(config, &query, stopwatch).await,
         Operation::None(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
-    }
-}
-
-/// The token in an `Authorization` header (RFC 6750).
-fn bearer(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token)
-}
-
-#[derive(Serialize)]
-struct Discarded {
-    discarded: u64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Page {
-    dead_letters: Vec<DeadLetter>,
-    /// Where to go on; nothing if there is nothing more.
-    next: Option<u64>,
-}
-
-async fn list(mut letters: Letters<'_>) -> Result<Success, Problem> {
-    let mut dead_letters = Vec::new();
-    while dead_letters.len() < letters.selection.limit
-        && let Some(letter) = letters.next().await?
-    {
-        dead_letters.push(letter.summary());
-    }
-    let page = Page {
-        dead_letters,
-        next: letters.rest(),
-    };
-    Ok(Success::document("dead-letters", &page))
-}
-
-/// Walks through the log, for as long as one request may take.
-struct Letters<'a> {
-    selection: &'a Selection,
-    stopwatch: Stopwatch,
-    budget: Duration,
-    at: u64,
-    last: u64,
-    reads: usize,
-}
-
-impl<'a> Letters<'a> {
-    fn of(
-        config: &Config,
-        selection: &'a Selection,
-        stopwatch: Stopwatch,
-    ) -> Result<Self, Problem> {
-        Ok(Self {
-            selection,
-            stopwatch,
-            budget: config.retry.budget,
-            at: selection.after,
-            last: host::increment(dead_letter::COUNTER, 0)?,
-            reads: 0,
-        })
-    }
-
-    /// The next letter of the selection, unless the log, or what may be read of it, is at its end.
-    async fn next(&mut self) -> Result<Option<DeadLetter>, Problem> {
-        let wanted = |wanted: &Option<String>, is: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| Some(wanted) == is)
-        };
-        while self.at < self.last
-            && self.reads < MAX_READS
-            && !self.stopwatch.remaining(self.budget).is_zero()
-        {
-            let letter = read(self.at + 1).await?;
-            self.at += 1;
-            self.reads += 1;
-            if let Some(letter) = letter
-                && wanted(&self.selection.project, letter.project.as_deref())
-                && wanted(&self.selection.reason, Some(&letter.reason))
-            {
-                return Ok(Some(letter));
-            }
+        Operation::Metrics | Operation::Status | Operation::Portal(_) | Operation::TestEvent(_) => {
+            Err(Problem::NoRoute(NoRoute::NotFound))
         }
-        Ok(None)
-    }
-
-    /// The number of the last letter looked at, if there are more behind it.
-    fn rest(&self) -> Option<u64> {
-        (self.at < self.last).then_some(self.at)
-    }
-}
-
-/// A letter and what has become of it.
-async fn read(number: u64) -> Result<Option<DeadLetter>, Problem> {
-    let name = DeadLetter::name(number);
-    let bytes = host::get(&name, host::STORE_TIMEOUT).await?;
-    let Some(mut letter) = bytes.as_deref().and_then(DeadLetter::decode) else {
-        return Ok(None);
-    };
-    // Two notifications of one event at once may have written two letters: the record knows which
-    // one counts. A record that knows of none doesn't hide what may be the only copy of an event.
-    match delivery::read(&letter.record, host::STORE_TIMEOUT).await? {
-        Some(Record::DeadLettered(record)) if record.dead_letter != number => return Ok(None),
-        Some(Record::Delivered(record)) if record.dead_letter.is_some_and(|it| it != number) => {
-            return Ok(None);
-        }
-        Some(Record::Delivered(record)) => letter.resolved = Some(record),
-        Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => {}
-    }
-    Ok(Some(letter))
-}
-
-/// Sends a letter's notification through the whole normal path.
-async fn replay(
-    config: &Config,
-    letter: &DeadLetter,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
-    if let Some(record) = &letter.resolved {
-        return Ok(Success::Duplicate(record.clone()));
-    }
-    let body = letter.body();
-    let notification = Notification::read(&body, letter.headers());
-    entry.delivery(&notification.delivery);
-    let success = relay::relay(config, &notification, false, stopwatch, entry).await?;
-    if let Success::Delivered { record, .. } | Success::Duplicate(record) = &success
-        && record.dead_letter != Some(letter.number)
-    {
-        // It had no valid event when it came, so its own record is another one than the event's.
-        let resolved = Record::Delivered(Delivered {
-            dead_letter: Some(letter.number),
-            ..record.clone()
-        });
-        host::set(&letter.record, &resolved.encode(), host::STORE_TIMEOUT).await?;
-    }
-    Ok(success)
-}
-
-#[derive(Debug, Default, Serialize)]
-struct Replayed {
-    /// How many letters were resolved now.
-    resolved: u64,
-    /// How many can't be delivered still.
-    failed: u64,
-    /// Where to go on; nothing if there is nothing more.
-    next: Option<u64>,
-    /// Why it stopped before the end.
-    stopped: Option<&'static str>,
-}
-
-async fn replay_all(config: &Config, mut letters: Letters<'_>) -> Result<Success, Problem> {
-    let mut replayed = Replayed::default();
-    let mut tried = 0;
-    while tried < letters.selection.limit {
-        let letter = match letters.next().await {
-            Ok(Some(letter)) if letter.resolved.is_some() => continue,
-            Ok(Some(letter)) => letter,
-            Ok(None) => break,
-            Err(problem) => {
-                // What was done is to be reported all the same.
-                replayed.stopped = Some(problem.answer().name);
-                break;
-            }
-        };
-        tried += 1;
-        // Each has a budget of its own; its line in the log would be the one of this request.
-        let mut entry = Entry::default();
-        match replay(config, &letter, Stopwatch::start(), &mut entry).await {
-            Ok(_) => replayed.resolved += 1,
-            Err(problem) => match stops(&problem) {
-                None => replayed.failed += 1,
-                Some(reason) => {
-                    replayed.stopped = Some(reason);
-                    // This one is still to be tried.
-                    letters.at = letter.number - 1;
-                    break;
-                }
-            },
-        }
-    }
-    replayed.next = letters.rest();
-    Ok(Success::document("replayed", &replayed))
-}
-
-/// Why no other letter would fare better, if that is so. One that Svix fails for may be at fault
-/// itself; if Svix is down, the gate will say so.
-fn stops(problem: &Problem) -> Option<&'static str> {
-    match problem {
-        Problem::Unavailable(trouble) => match trouble.cause {
-            Cause::Gate(_) => Some("gate"),
-            Cause::RateLimited => Some(problem.answer().name),
-            _ => None,
-        },
-        problem if problem.is_final() => None,
-        problem => Some(problem.answer().name),
     }
 }

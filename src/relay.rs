@@ -1,6 +1,7 @@
 //! One request, from its first byte to its reply: reads it, has it fulfilled, answers it and leaves
 //! one line about it. What each problem is answered with is decided elsewhere.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::record::{self, DeadLettered, Record};
 use crate::reply::{Reply, Success, json};
 use crate::route::Route;
 use crate::svix;
-use crate::wire::{self, Unread};
+use crate::wire::{self, Headers, Unread};
 
 /// The most bytes that Pub/Sub takes as one message.
 const LARGEST_PUBSUB_MESSAGE: usize = 10_000_000;
@@ -61,15 +62,13 @@ async fn fulfil(
 ) -> Result<Success, Problem> {
     let path = request.get_path_with_query().unwrap_or_default();
     let route = Route::of(method(&request.get_method()), &path).map_err(Problem::NoRoute)?;
+    let headers = Headers::of_request(&request);
     match route {
-        Route::Notify => notify(request, stopwatch, entry).await,
+        Route::Notify => notify(request, &headers, stopwatch, entry).await,
         Route::Lookup { project, event_id } => look_up(&project, &event_id, entry).await,
         Route::Health => Ok(Success::Probe(json(&Health { status: "alive" }))),
         Route::Ready => ready().await,
-        Route::DeadLetters(operation) => {
-            let authorization = wire::header(&request.get_headers(), "authorization");
-            operator::fulfil(operation, authorization.as_deref(), stopwatch, entry).await
-        }
+        Route::Operator(operation) => operator::fulfil(operation, &headers, stopwatch, entry).await,
     }
 }
 
@@ -137,28 +136,26 @@ async fn look_up(project: &str, event_id: &str, entry: &mut Entry) -> Result<Suc
 
 async fn notify(
     request: Request,
+    headers: &Headers,
     stopwatch: Stopwatch,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let config = host::config().await?;
-    let headers = request.get_headers();
-    let content_type = wire::header(&headers, "content-type");
-    let message_id = wire::header(&headers, "x-goog-pubsub-message-id");
+    let content_type = headers.get("content-type");
+    let message_id = headers.get("x-goog-pubsub-message-id").map(Cow::into_owned);
     let publish_time = message_id
         .as_ref()
-        .and_then(|_| wire::header(&headers, "x-goog-pubsub-publish-time"));
+        .and_then(|_| headers.get("x-goog-pubsub-publish-time"));
     let push = PushHeaders {
+        publish_time: publish_time.map(Cow::into_owned),
         message_id,
-        publish_time,
     };
-    let length = wire::content_length(&headers);
-    drop(headers);
     // The sender of an unwrapped push can't choose the type of what it was given.
     if push.message_id.is_none() && !is_json_media_type(content_type.as_deref()) {
         return Err(Problem::UnsupportedMediaType);
     }
     let remaining = stopwatch.remaining(config.retry.budget);
-    let read = wire::read_request(request, length, largest_body(config));
+    let read = wire::read_request(request, headers.content_length(), largest_body(config));
     let body = match wire::timeout(host::nanoseconds(remaining), read).await {
         Some(Ok(body)) => body,
         Some(Err(Unread::TooLarge)) => return Err(Problem::BodyTooLarge(config.max_body_bytes)),

@@ -27,6 +27,15 @@ pub enum Success {
         /// The JSON.
         json: Vec<u8>,
     },
+    /// What was asked for, as text of another type.
+    Text {
+        /// What it is.
+        name: &'static str,
+        /// Its media type.
+        content_type: &'static str,
+        /// The text.
+        text: String,
+    },
     /// The relay is alive, or ready: JSON for probes.
     Probe(Vec<u8>),
 }
@@ -38,7 +47,7 @@ impl Success {
             Self::Delivered { .. } => "delivered",
             Self::Duplicate(_) => "duplicate",
             Self::DeadLettered(_) => "dead-lettered",
-            Self::Document { name, .. } => name,
+            Self::Document { name, .. } | Self::Text { name, .. } => name,
             Self::Probe(_) => "probed",
         }
     }
@@ -102,10 +111,15 @@ impl From<&Success> for Reply {
                 dead_letter: *dead_letter,
             }),
             Success::Document { json, .. } | Success::Probe(json) => json.clone(),
+            Success::Text { text, .. } => text.clone().into_bytes(),
+        };
+        let content_type = match success {
+            Success::Text { content_type, .. } => content_type,
+            _ => "application/json",
         };
         Self {
             status: 200,
-            headers: headers("application/json"),
+            headers: headers(content_type),
             body,
         }
     }

@@ -16,17 +16,25 @@ pub enum Route {
         /// The platform's identifier of the event.
         event_id: String,
     },
-    /// `/dead-letters…`: only for operators.
-    DeadLetters(Operation),
+    /// Only for operators.
+    Operator(Operation),
     /// `GET /healthz`: is the relay alive?
     Health,
     /// `GET /readyz`: could it deliver?
     Ready,
 }
 
-/// What operators do with dead letters.
+/// What operators ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
+    /// `GET /metrics`: every counter, for a monitoring system.
+    Metrics,
+    /// `GET /status`: what the console shows.
+    Status,
+    /// `POST /projects/{project}/portal`: a link to the customer's portal in Svix.
+    Portal(String),
+    /// `POST /projects/{project}/test-event`: send the customer a sample.
+    TestEvent(String),
     /// `GET /dead-letters`: the dead letters, in the order in which they came.
     List(Query),
     /// `GET /dead-letters/{n}`: one of them, with its body.
@@ -131,19 +139,29 @@ impl Route {
                     .ok_or(NoRoute::NotFound)?;
                 (GET, Self::Lookup { project, event_id })
             }
-            ["dead-letters"] => (GET, Self::DeadLetters(Operation::List(query))),
-            ["dead-letters", "replay"] => (POST, Self::DeadLetters(Operation::ReplayAll(query))),
+            ["dead-letters"] => (GET, Self::Operator(Operation::List(query))),
+            ["dead-letters", "replay"] => (POST, Self::Operator(Operation::ReplayAll(query))),
             ["dead-letters", number] => {
                 let number = parse(number)?;
                 let operation = match method {
                     "DELETE" => Operation::Discard(number),
                     _ => Operation::Show(number),
                 };
-                (GET_DELETE, Self::DeadLetters(operation))
+                (GET_DELETE, Self::Operator(operation))
             }
             ["dead-letters", number, "replay"] => {
                 let operation = Operation::Replay(parse(number)?);
-                (POST, Self::DeadLetters(operation))
+                (POST, Self::Operator(operation))
+            }
+            ["metrics"] => (GET, Self::Operator(Operation::Metrics)),
+            ["status"] => (GET, Self::Operator(Operation::Status)),
+            ["projects", project, what @ ("portal" | "test-event")] => {
+                let project = decode(project).ok_or(NoRoute::NotFound)?;
+                let operation = match what {
+                    "portal" => Operation::Portal(project),
+                    _ => Operation::TestEvent(project),
+                };
+                (POST, Self::Operator(operation))
             }
             ["healthz"] => (GET, Self::Health),
             ["readyz"] => (GET, Self::Ready),
@@ -151,7 +169,7 @@ impl Route {
         };
         match route {
             route if allow.split(", ").any(|allowed| allowed == method) => Ok(route),
-            Self::DeadLetters(_) => Ok(Self::DeadLetters(Operation::None(allow))),
+            Self::Operator(_) => Ok(Self::Operator(Operation::None(allow))),
             _ => Err(NoRoute::MethodNotAllowed(allow)),
         }
     }
@@ -196,12 +214,25 @@ mod tests {
             ("POST", "/dead-letters/7", Operation::None(GET_DELETE)),
             ("GET", "/dead-letters/7/replay", Operation::None(POST)),
             ("DELETE", "/dead-letters", Operation::None(GET)),
+            ("GET", "/metrics", Operation::Metrics),
+            ("HEAD", "/status", Operation::Status),
+            (
+                "POST",
+                "/projects/dev/portal",
+                Operation::Portal("dev".to_owned()),
+            ),
+            (
+                "POST",
+                "/projects/d%65v/test-event",
+                Operation::TestEvent("dev".to_owned()),
+            ),
+            ("GET", "/projects/dev/portal", Operation::None(POST)),
         ] {
-            let route = Route::DeadLetters(operation);
+            let route = Route::Operator(operation);
             assert_eq!(Route::of(method, path), Ok(route), "{method} {path}");
         }
         let all = "/dead-letters?after=7&limit=2&project=d%65v&reason=not-json";
-        let Ok(Route::DeadLetters(Operation::List(query))) = Route::of("GET", all) else {
+        let Ok(Route::Operator(Operation::List(query))) = Route::of("GET", all) else {
             panic!("a list");
         };
         assert_eq!(
@@ -214,7 +245,7 @@ mod tests {
             })
         );
         let all = Route::of("POST", "/dead-letters/replay");
-        let Ok(Route::DeadLetters(Operation::ReplayAll(query))) = all else {
+        let Ok(Route::Operator(Operation::ReplayAll(query))) = all else {
             panic!("a replay");
         };
         assert_eq!(query.selection().map(|selection| selection.limit), Ok(50));
@@ -268,6 +299,9 @@ mod tests {
             "/dead-letters/x",
             "/dead-letters/-1",
             "/dead-letters/7/undo",
+            "/projects/dev",
+            "/projects//portal",
+            "/projects/dev/else",
         ] {
             assert_eq!(Route::of("POST", path), Err(NoRoute::NotFound), "{path}");
         }

@@ -4,6 +4,7 @@
 //! peer's delayed acknowledgement, some 40 ms. So a body's write is always pending before its head
 //! is handed over, and `content-length` is set: both then leave in one segment.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -34,15 +35,31 @@ pub enum Unread {
     Incomplete,
 }
 
-/// The first value of a header; what is not UTF-8 in it is replaced.
-pub fn header(headers: &Fields, name: &str) -> Option<String> {
-    let value = headers.get(name).into_iter().next()?;
-    Some(String::from_utf8_lossy(&value).into_owned())
-}
+/// The headers of a message, all fetched from the host at once.
+#[derive(Debug)]
+pub struct Headers(Vec<(String, Vec<u8>)>);
 
-/// The `Content-Length` of a message.
-pub fn content_length(headers: &Fields) -> Option<usize> {
-    header(headers, "content-length")?.parse().ok()
+impl Headers {
+    fn of(fields: &Fields) -> Self {
+        Self(fields.copy_all())
+    }
+
+    /// Those of a request.
+    pub fn of_request(request: &Request) -> Self {
+        Self::of(&request.get_headers())
+    }
+
+    /// The first value of a header; what is not UTF-8 in it is replaced.
+    pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
+        let mut headers = self.0.iter();
+        let header = headers.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        header.map(|(_, value)| String::from_utf8_lossy(value))
+    }
+
+    /// The `Content-Length` of a message.
+    pub fn content_length(&self) -> Option<usize> {
+        self.get("content-length")?.parse().ok()
+    }
 }
 
 /// Reads the body of a request, of `length` if that is known; no more than `limit` bytes of it.
@@ -181,9 +198,9 @@ pub async fn exchange(call: Call<'_>, limit: usize) -> Result<svix::Reply, Error
     let receive = async {
         let response = client::send(request).await?;
         let status = response.get_status_code();
-        let headers = response.get_headers();
-        let retry_after = header(&headers, "retry-after");
-        let length = content_length(&headers);
+        let headers = Headers::of(&response.get_headers());
+        let retry_after = headers.get("retry-after").map(Cow::into_owned);
+        let length = headers.content_length();
         let (_done, done) = wit_future::new(|| Ok(()));
         let body = read(Response::consume_body(response, done), length, limit).await;
         Ok(svix::Reply {
