@@ -76,7 +76,7 @@ resource "google_pubsub_subscription" "relay" {
 
   # With dead_letters=store the relay itself keeps what can never be delivered, so what arrives here has
   # been refused this often for another reason, most likely an outage. The largest number is the right
-  # one: with the waits above 100 attempts are about 16 hours. With dead_letters=reject it is the only
+  # one: with the waits above 100 attempts are about 15 hours. With dead_letters=reject it is the only
   # place for a broken event; choose fewer then.
   dead_letter_policy {
     dead_letter_topic     = google_pubsub_topic.dead_letter.id

@@ -8,6 +8,10 @@ output "pubsub_service_account" {
 }
 
 # For the runbook's commands.
+output "push_endpoint" {
+  value = var.push_endpoint
+}
+
 output "subscription" {
   value = google_pubsub_subscription.relay.id
 }
