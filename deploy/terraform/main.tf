@@ -1,0 +1,116 @@
+# Pub/Sub's side of the relay: a push subscription that proves who it is, and a place for what can't be
+# delivered. The topic itself is the platform's.
+
+terraform {
+  required_version = ">= 1.5"
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = ">= 6.0, < 8.0"
+    }
+  }
+}
+
+provider "google" {
+  project = var.project_id
+}
+
+data "google_project" "this" {
+  project_id = var.project_id
+}
+
+locals {
+  audience = coalesce(var.audience, var.push_endpoint)
+  # Google's own account for Pub/Sub, one in each project.
+  service_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+}
+
+# Who the pushes come from: the relay lets in this account's tokens for its audience. It needs no role
+# anywhere. Whoever applies this needs iam.serviceAccounts.actAs on it.
+resource "google_service_account" "push" {
+  account_id   = "${var.name}-push"
+  display_name = "Pub/Sub's pushes to ${var.name}"
+}
+
+resource "google_service_account_iam_member" "agent_mints_tokens" {
+  service_account_id = google_service_account.push.name
+  role               = "roles/iam.serviceAccountTokenCreator"
+  member             = local.service_agent
+}
+
+resource "google_pubsub_subscription" "relay" {
+  name  = var.name
+  topic = var.topic
+
+  # The relay's longest answer takes retry_budget_ms (8 s) and 1.5 s for the record. Pub/Sub's default
+  # of 10 s leaves half a second of that for the network; a late answer means a second delivery, which
+  # is harmless but not free. 20 s costs nothing: a refusal brings the event back at once, and only
+  # what a dying pod had in its hands waits for the deadline.
+  ack_deadline_seconds = var.ack_deadline_seconds
+
+  # For how long an event that can't be delivered comes again, and how far back a seek may go. What was
+  # acknowledged is kept, too: without it there is nothing to seek to.
+  message_retention_duration = "604800s"
+  retain_acked_messages      = true
+
+  # By default a subscription without traffic is deleted after 31 days.
+  expiration_policy {
+    ttl = ""
+  }
+
+  # Wrapped pushes: only they carry deliveryAttempt.
+  push_config {
+    push_endpoint = var.push_endpoint
+    oidc_token {
+      service_account_email = google_service_account.push.email
+      audience              = local.audience
+    }
+  }
+
+  # Pub/Sub doesn't read Retry-After. These are the waits of one event; the subscription's own push
+  # backoff comes on top and can't be set.
+  retry_policy {
+    minimum_backoff = "10s"
+    maximum_backoff = "600s"
+  }
+
+  # With dead_letters=store the relay itself keeps what can never be delivered, so what arrives here has
+  # been refused this often for another reason, most likely an outage. The largest number is the right
+  # one: with the waits above 100 attempts are about 15 hours. With dead_letters=reject it is the only
+  # place for a broken event; choose fewer then.
+  dead_letter_policy {
+    dead_letter_topic     = google_pubsub_topic.dead_letter.id
+    max_delivery_attempts = var.max_delivery_attempts
+  }
+
+  depends_on = [google_service_account_iam_member.agent_mints_tokens]
+}
+
+resource "google_pubsub_topic" "dead_letter" {
+  name = "${var.name}-dead-letter"
+}
+
+# A topic without a subscription keeps nothing. Nobody pulls from this one until somebody looks; the
+# runbook says how its events are sent through the relay again.
+resource "google_pubsub_subscription" "dead_letter" {
+  name                       = "${var.name}-dead-letter"
+  topic                      = google_pubsub_topic.dead_letter.id
+  ack_deadline_seconds       = var.ack_deadline_seconds
+  message_retention_duration = "2678400s" # 31 days, the most there is
+  expiration_policy {
+    ttl = ""
+  }
+}
+
+# Without these two Pub/Sub counts attempts and moves nothing.
+resource "google_pubsub_topic_iam_member" "agent_publishes_dead_letters" {
+  topic  = google_pubsub_topic.dead_letter.name
+  role   = "roles/pubsub.publisher"
+  member = local.service_agent
+}
+
+resource "google_pubsub_subscription_iam_member" "agent_takes_dead_letters" {
+  subscription = google_pubsub_subscription.relay.name
+  role         = "roles/pubsub.subscriber"
+  member       = local.service_agent
+}

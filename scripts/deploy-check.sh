@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Checks deploy/ as far as a machine without a cluster, a registry and a Google project can.
+#
+# Needs python3. Installs its Python packages, and promtool from Debian's prometheus, below target/
+# when they are missing. What else it can use it says when it is not there: kubectl, terraform, npm.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly tools=$PWD/target/deploy-check
+mkdir -p "$tools"
+export PATH=$tools/venv/bin:$tools/prometheus/usr/bin:$PATH
+
+# Everything is checked, and everything found is said, before it fails.
+status=0
+check() { "$@" || status=1; }
+skip() { echo "deploy-check: NOT checking $1" >&2; }
+
+if [[ ! -e $tools/venv/done ]]; then
+  python3 -m venv "$tools/venv"
+  pip install --quiet --disable-pip-version-check 'kubernetes-validate~=1.35' 'jsonschema~=4.23' \
+    'python-hcl2~=7.0' 'yamllint~=1.37'
+  touch "$tools/venv/done"
+fi
+
+if ! command -v promtool >/dev/null && command -v apt-get >/dev/null; then
+  (cd "$tools" && apt-get download -qq prometheus >/dev/null 2>&1 &&
+    dpkg-deb -x prometheus_*.deb prometheus) || true
+fi
+
+if [[ ! -e $tools/node_modules/@grafana/lezer-logql ]] && command -v npm >/dev/null; then
+  npm install --silent --no-save --prefix "$tools" @grafana/lezer-logql@0.4.2 @lezer/lr@1 || true
+fi
+
+check yamllint --strict --config-data '{extends: default, rules: {line-length: disable, document-start: disable,
+  comments-indentation: disable, braces: {max-spaces-inside: 0}}}' deploy
+
+rendered=$tools/rendered.yaml
+if command -v kubectl >/dev/null; then
+  kubectl kustomize deploy/spinkube >"$rendered"
+else
+  skip 'how kustomize renders: there is no kubectl'
+  for file in executor spinapp autoscaler ingress network-policy; do
+    printf -- '---\n'
+    cat "deploy/spinkube/$file.yaml"
+  done >"$rendered"
+fi
+
+# Kubernetes, Terraform's syntax, the dashboard, links; writes down the queries that it found.
+check scripts/deploy-check.py "$rendered" "$tools"
+
+if command -v terraform >/dev/null; then
+  check terraform -chdir=deploy/terraform fmt -check -diff
+else
+  skip "terraform's formatting: there is no terraform"
+fi
+
+if command -v promtool >/dev/null; then
+  check promtool check rules deploy/alerts.yaml "$tools/dashboard.rules.yaml"
+  check promtool test rules deploy/alerts.test.yaml
+  check promtool check config --syntax-only "$tools/scrape.yaml"
+else
+  skip 'PromQL: there is no promtool'
+fi
+
+if [[ -e $tools/node_modules/@grafana/lezer-logql ]]; then
+  check node --input-type=module - "$tools" <<'EOF'
+import { createRequire } from "node:module";
+const [tools] = process.argv.slice(2);
+const require = createRequire(`${tools}/node_modules/`);
+const { parser } = require("@grafana/lezer-logql");
+const queries = require(`${tools}/logql.json`);
+for (const query of queries) {
+  parser.parse(query).iterate({
+    enter(node) {
+      if (!node.type.isError) return;
+      console.error(`deploy-check: at ${node.from}: ${query}`);
+      process.exitCode = 1;
+    },
+  });
+}
+console.log(`${queries.length} LogQL queries parsed`);
+EOF
+else
+  skip 'LogQL: there is no npm'
+fi
+
+exit "$status"
