@@ -108,18 +108,29 @@ impl Entry {
         self.duration_ms = duration_ms;
         // Strings and numbers only: this can't fail.
         let json = serde_json::to_string(&self).unwrap_or_default();
-        let mut line = String::with_capacity(json.len() + 1);
-        for character in json.chars() {
-            // JSON allows DEL and the control characters above it; terminals obey them.
-            if character.is_control() {
-                let _ = write!(line, "\\u{:04x}", u32::from(character));
-            } else {
-                line.push(character);
-            }
-        }
+        // JSON allows DEL and the control characters above it; terminals obey them.
+        let mut line = if json.bytes().any(|byte| matches!(byte, 0x7f | 0xc2)) {
+            escaped(&json)
+        } else {
+            json
+        };
         line.push('\n');
         line
     }
+}
+
+/// With every control character as JSON's escape.
+fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        if character.is_control() {
+            // Writing to a String can't fail.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub use self::builder::HostBuilder;
 use crate::component::Program;
 use crate::manifest::{Manifest, Route};
 use crate::output::Output;
-use crate::worker::Instances;
+use crate::worker::{Entrance, Instances};
 
 /// How long a client may take to send a request's head.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,9 +58,19 @@ struct Inner {
     handler: ProxyHandler<Instances>,
     route: Route,
     requests: Semaphore,
+    entrances: Arc<Semaphore>,
     drain_timeout: Duration,
     tcp_delay: bool,
 }
+
+/// How many requests may be on their way into an instance at once.
+///
+/// `ProxyHandler` makes a new instance whenever none has room at the very moment, which in a crowd is
+/// often: soon there would be one for each request. A few at a time find room in those there are.
+const ENTRANCES: usize = 4;
+
+/// How long a request waits for that. An instance may hold one up that is stuck in its store.
+const ENTRANCE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The process died, as far as this request could see: there is no reply.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -168,14 +178,18 @@ impl Host {
         let mut request = absolute(request).map(|body| body.map_err(Into::into).boxed_unsync());
         let patience = Instant::now() + INSTANCE_PATIENCE;
         loop {
-            let error = match self.0.handler.handle((), request).await {
+            let entrance = self.0.entrances.clone().acquire_owned();
+            let entrance = time::timeout(ENTRANCE_PATIENCE, entrance).await;
+            let entrance = entrance.ok().and_then(Result::ok);
+            let error = match self.0.handler.handle(entrance, request).await {
                 Ok(reply) => return reply,
                 Err(error) => error,
             };
-            match error.downcast::<InstantiationError<()>>() {
+            match error.downcast::<InstantiationError<Entrance>>() {
                 // In a burst, requests ask for more instances than they need: when all slots are
                 // taken, the instances there are will soon have room.
-                Ok(refused) if Instant::now() < patience => {
+                Ok(mut refused) if Instant::now() < patience => {
+                    drop(refused.request_data.take());
                     time::sleep(INSTANCE_PAUSE).await;
                     request = refused
                         .request

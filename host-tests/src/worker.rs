@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{self, Sleep};
 use wasmtime::component::GuestTaskId;
 use wasmtime::{Store, StoreContextMut};
@@ -19,6 +19,10 @@ use wasmtime_wasi_http::handler::{
 use crate::component::Program;
 use crate::instance::{Environment, Guest, Lifeline};
 use crate::output::Output;
+
+/// A request's place among those that are on their way into an instance; nothing, for one that
+/// would have waited too long for it.
+pub(crate) type Entrance = Option<OwnedSemaphorePermit>;
 
 /// How an instance is used again; the default is Spin's.
 #[derive(Clone, Copy, Debug)]
@@ -145,7 +149,7 @@ pub(crate) struct Worker {
 
 impl WorkerState for Worker {
     type StoreData = Guest;
-    type RequestData = ();
+    type RequestData = Entrance;
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
         if self.life.has_ended() || total >= self.reuse.max_requests {
@@ -157,13 +161,14 @@ impl WorkerState for Worker {
         }
     }
 
-    /// No limit to how long a request may take, as in Spin.
+    /// The next one may enter. No limit to how long a request may take, as in Spin.
     fn on_request_start(
         &self,
         _: StoreContextMut<'_, Guest>,
-        (): (),
+        entrance: Entrance,
         _: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
+        drop(entrance);
         Box::pin(future::pending())
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use wasmtime_wasi_http::handler::ProxyHandler;
 
-use super::{Host, Inner};
+use super::{ENTRANCES, Host, Inner};
 use crate::allowed_hosts::AllowedHosts;
 use crate::clock::Clock;
 use crate::component::Program;
@@ -177,6 +177,7 @@ impl<'a> HostBuilder<'a> {
             handler: ProxyHandler::new(instances),
             route: self.manifest.route.clone(),
             requests: Semaphore::new(self.max_requests),
+            entrances: Arc::new(Semaphore::new(ENTRANCES)),
             drain_timeout: self.drain_timeout,
             tcp_delay: self.tcp_delay,
         })))
