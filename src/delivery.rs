@@ -397,7 +397,7 @@ impl Talk<'_> {
         if let Some(Err(ErrorCode::HttpRequestDenied)) = outcome {
             return Err(Problem::Misconfigured(Misconfiguration::OutboundDenied));
         }
-        tally::count(|counts| counts.svix.observe(stopwatch.elapsed()));
+        tally::count(|counts| counts.asked_svix(stopwatch.elapsed()));
         let failure = match outcome {
             Some(Ok(reply)) => return Ok(Ok(reply)),
             Some(Err(

@@ -43,8 +43,12 @@ pub struct Entry {
     dead_letter: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<String>,
     /// The trace that the request belongs to.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub trace: Option<Trace>,
     /// Whether it is a notification, and so to be counted.
     #[serde(skip)]
@@ -126,6 +130,7 @@ impl Entry {
     pub fn line(mut self, time: String, duration_ms: u64) -> String {
         self.time = time;
         self.duration_ms = duration_ms;
+        (self.trace_id, self.span_id) = self.trace.take().map(Trace::into_ids).unzip();
         line(&self)
     }
 }
@@ -159,11 +164,11 @@ impl Change {
     /// The gate has closed, or closed anew, or opened; `None`: only what it knows has changed.
     pub fn of_gate(before: Option<Closing>, after: Option<Closing>) -> Option<Self> {
         if let Some(closing) = after {
-            let (reason, seconds) = (closing.reason.name(), closing.rest.as_secs_f64());
-            let message = format!("Svix is left alone for {seconds} s: {reason}");
+            let (reason, rest) = (closing.reason.name(), closing.rest);
+            let message = format!("Svix is left alone for {rest:?}: {reason}");
             return Some(Self {
                 reason: Some(reason),
-                seconds: Some(seconds),
+                seconds: Some(rest.as_secs_f64()),
                 ..Self::new(Severity::Warning, "gate-closed", message)
             });
         }
@@ -263,7 +268,7 @@ mod tests {
             of_gate(None, Some(closing)),
             concat!(
                 r#"{"severity":"WARNING","time":"2026-11-23T14:12:42Z","#,
-                r#""message":"Svix is left alone for 2.5 s: rate-limited","#,
+                r#""message":"Svix is left alone for 2.5s: rate-limited","#,
                 r#""outcome":"gate-closed","reason":"rate-limited","seconds":2.5}"#,
                 "\n"
             )

@@ -20,45 +20,42 @@ const VERSION: u32 = 1;
 /// How many additions a page remembers: more than are made while one is waiting to be looked for.
 const REMEMBERED: usize = 32;
 
-/// How many projects a page knows by name. Those beyond are counted together, under no name.
-const MAX_PROJECTS: usize = 500;
+/// How many series are kept apart. Notifications of projects that come later are counted together,
+/// under no name.
+const MAX_SERIES: usize = 2_000;
 
 /// For how many minutes outcomes are kept.
 const MINUTES: u64 = 60;
 
-/// The upper bounds of a histogram's buckets, in microseconds; the last bucket has none.
-const BOUNDS: [u64; 13] = [
-    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    5_000_000, 10_000_000,
+/// The upper bounds of a histogram's buckets, in microseconds and as monitoring systems write them.
+pub const BOUNDS: [(u64, &str); 14] = [
+    (1_000, "0.001"),
+    (2_500, "0.0025"),
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (50_000, "0.05"),
+    (100_000, "0.1"),
+    (250_000, "0.25"),
+    (500_000, "0.5"),
+    (1_000_000, "1.0"),
+    (2_500_000, "2.5"),
+    (5_000_000, "5.0"),
+    (10_000_000, "10.0"),
+    (u64::MAX, "+Inf"),
 ];
 
 /// How often each of some named things happened.
 pub type Numbers = BTreeMap<String, u64>;
 
-/// What was counted.
+/// What was counted, by series: `notifications/{outcome}/{project}`, `minutes/{minute}/{outcome}`,
+/// `attempts/{result}`, and for the histograms `svix` and `request` each bucket, for itself, under its
+/// bound, and the `sum` in microseconds.
+///
+/// One flat map: whatever is counted is added up, stored and read in the same way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Counts {
-    /// Notifications by project, then by outcome.
-    pub notifications: BTreeMap<String, Numbers>,
-    /// Attempts by result.
-    pub attempts: Numbers,
-    /// How long Svix took for its answers.
-    pub svix: Histogram,
-    /// How long the relay took for its own, to notifications.
-    pub requests: Histogram,
-    /// The outcomes of notifications by minute, in minutes since 1970.
-    pub minutes: BTreeMap<u64, Numbers>,
-}
-
-/// How often something took how long.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Histogram {
-    /// By bucket; each counts for itself.
-    buckets: [u64; BOUNDS.len() + 1],
-    /// All together, in microseconds.
-    sum: u64,
-}
+#[serde(transparent)]
+pub struct Counts(Numbers);
 
 impl Counts {
     /// A notification was answered. What is no valid project has no name.
@@ -69,92 +66,100 @@ impl Counts {
         took: Duration,
         now: SystemTime,
     ) {
-        count(
-            self.project(project.unwrap_or_default(), MAX_PROJECTS),
-            outcome,
-            1,
-        );
-        count(self.minutes.entry(minute(now)).or_default(), outcome, 1);
-        self.requests.observe(took);
+        let project = project.unwrap_or_default();
+        self.add_bounded(&format!("notifications/{outcome}/{project}"), 1);
+        self.add(&format!("minutes/{}/{outcome}", minute(now)), 1);
+        self.observe("request", took);
     }
 
     /// An attempt was made.
     pub fn attempt(&mut self, result: &str) {
-        count(&mut self.attempts, result, 1);
+        self.add(&format!("attempts/{result}"), 1);
+    }
+
+    /// Svix has answered, or was given up.
+    pub fn asked_svix(&mut self, took: Duration) {
+        self.observe("svix", took);
+    }
+
+    /// The series whose names begin with `prefix`: the rest of each name, and its number.
+    pub fn under(&self, prefix: &str) -> impl Iterator<Item = (&str, u64)> {
+        let series = self.0.range(prefix.to_owned()..);
+        series.map_while(move |(name, number)| Some((name.strip_prefix(prefix)?, *number)))
+    }
+
+    /// The number of one series.
+    pub fn get(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or_default()
     }
 
     /// Adds what was counted elsewhere.
     pub fn merge(&mut self, other: &Self) {
-        self.merge_within(other, usize::MAX);
-    }
-
-    fn merge_within(&mut self, other: &Self, max_projects: usize) {
-        for (project, outcomes) in &other.notifications {
-            merge(self.project(project, max_projects), outcomes);
-        }
-        merge(&mut self.attempts, &other.attempts);
-        self.svix.merge(&other.svix);
-        self.requests.merge(&other.requests);
-        for (minute, outcomes) in &other.minutes {
-            merge(self.minutes.entry(*minute).or_default(), outcomes);
+        for (name, number) in &other.0 {
+            self.add(name, *number);
         }
     }
 
     /// Forgets the minutes that are over for an hour, and those of clocks that are far ahead.
     pub fn forget_before(&mut self, now: SystemTime) {
         let now = minute(now);
-        self.minutes
-            .retain(|minute, _| (now.saturating_sub(MINUTES - 1)..=now + 1).contains(minute));
+        let kept = now.saturating_sub(MINUTES - 1)..=now + 1;
+        self.0
+            .retain(|name, _| match name.strip_prefix("minutes/") {
+                Some(rest) => split_minute(rest).is_some_and(|(minute, _)| kept.contains(&minute)),
+                None => true,
+            });
+    }
+
+    /// The outcomes of notifications in each minute in which there were any, oldest first; minutes
+    /// since 1970.
+    pub fn minutes(&self) -> BTreeMap<u64, Numbers> {
+        let mut minutes = BTreeMap::<_, Numbers>::new();
+        let series = self.under("minutes/");
+        for ((minute, outcome), number) in
+            series.filter_map(|(rest, number)| Some((split_minute(rest)?, number)))
+        {
+            let outcomes = minutes.entry(minute).or_default();
+            outcomes.insert(outcome.to_owned(), number);
+        }
+        minutes
     }
 
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.0.is_empty()
     }
 
-    /// The numbers of a project, or of all that have no place of their own.
-    fn project(&mut self, project: &str, max_projects: usize) -> &mut Numbers {
-        let known = self.notifications.contains_key(project);
-        let name = if known || self.notifications.len() < max_projects {
-            project
-        } else {
-            ""
-        };
-        self.notifications.entry(name.to_owned()).or_default()
+    fn observe(&mut self, histogram: &str, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.partition_point(|(bound, _)| *bound < micros);
+        self.add(&format!("{histogram}/{}", BOUNDS[bucket].1), 1);
+        self.add(&format!("{histogram}/sum"), micros);
+    }
+
+    /// Without an allocation for a series that is known.
+    fn add(&mut self, name: &str, by: u64) {
+        match self.0.get_mut(name) {
+            Some(number) => *number = number.saturating_add(by),
+            None => drop(self.0.insert(name.to_owned(), by)),
+        }
+    }
+
+    /// The same, unless that would make too many series.
+    fn add_bounded(&mut self, name: &str, by: u64) {
+        let nameless = name.strip_prefix("notifications/").and_then(|rest| {
+            let (outcome, _) = rest.split_once('/')?;
+            let full = self.0.len() >= MAX_SERIES && !self.0.contains_key(name);
+            full.then(|| format!("notifications/{outcome}/"))
+        });
+        self.add(nameless.as_deref().unwrap_or(name), by);
     }
 }
 
-impl Histogram {
-    /// Something took so long.
-    pub fn observe(&mut self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.partition_point(|bound| *bound < micros);
-        self.buckets[bucket] += 1;
-        self.sum = self.sum.saturating_add(micros);
-    }
-
-    /// The upper bound of each bucket in seconds, and what it counts for itself.
-    pub fn buckets(&self) -> Vec<(f64, u64)> {
-        let bounds = BOUNDS.map(seconds).into_iter().chain([f64::INFINITY]);
-        bounds.zip(self.buckets).collect()
-    }
-
-    /// How often it happened.
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().copied().fold(0, u64::saturating_add)
-    }
-
-    /// How many seconds it took in all.
-    pub fn sum(&self) -> f64 {
-        seconds(self.sum)
-    }
-
-    fn merge(&mut self, other: &Self) {
-        for (bucket, other) in self.buckets.iter_mut().zip(other.buckets) {
-            *bucket = bucket.saturating_add(other);
-        }
-        self.sum = self.sum.saturating_add(other.sum);
-    }
+/// The minute and the outcome in a series' name.
+fn split_minute(rest: &str) -> Option<(u64, &str)> {
+    let (minute, outcome) = rest.split_once('/')?;
+    Some((minute.parse().ok()?, outcome))
 }
 
 /// A page as the store holds it.
@@ -198,25 +203,13 @@ impl Page {
 
     /// Adds `counts`.
     pub fn add(&mut self, nonce: u64, counts: &Counts, now: SystemTime) {
-        self.counts.merge_within(counts, MAX_PROJECTS);
+        for (name, number) in &counts.0 {
+            self.counts.add_bounded(name, *number);
+        }
         self.counts.forget_before(now);
         let forgotten = (self.added.len() + 1).saturating_sub(REMEMBERED);
         self.added.drain(..forgotten);
         self.added.push(nonce);
-    }
-}
-
-/// Counts `name` so many times more, without an allocation for a name that is known.
-fn count(numbers: &mut Numbers, name: &str, by: u64) {
-    match numbers.get_mut(name) {
-        Some(number) => *number = number.saturating_add(by),
-        None => drop(numbers.insert(name.to_owned(), by)),
-    }
-}
-
-fn merge(numbers: &mut Numbers, others: &Numbers) {
-    for (name, number) in others {
-        count(numbers, name, *number);
     }
 }
 
@@ -225,10 +218,6 @@ fn minute(time: SystemTime) -> u64 {
         .unwrap_or_default()
         .as_secs()
         / 60
-}
-
-fn seconds(micros: u64) -> f64 {
-    Duration::from_micros(micros).as_secs_f64()
 }
 
 #[cfg(test)]
@@ -245,12 +234,8 @@ mod tests {
         let mut counts = Counts::default();
         counts.notification(Some(project), outcome, Duration::from_millis(7), at(100));
         counts.attempt("stored");
-        counts.svix.observe(Duration::from_millis(5));
+        counts.asked_svix(Duration::from_millis(5));
         counts
-    }
-
-    fn numbers<const N: usize>(numbers: [(&str, u64); N]) -> Numbers {
-        numbers.map(|(name, n)| (name.to_owned(), n)).into()
     }
 
     #[test]
@@ -258,17 +243,15 @@ mod tests {
         let mut page = Page::decode(None);
         page.add(5, &counts("dev", "delivered"), at(100));
         let text = concat!(
-            r#"{"version":1,"added":[5],"counts":{"notifications":{"dev":{"delivered":1}},"#,
-            r#""attempts":{"stored":1},"#,
-            r#""svix":{"buckets":[0,0,1,0,0,0,0,0,0,0,0,0,0,0],"sum":5000},"#,
-            r#""requests":{"buckets":[0,0,0,1,0,0,0,0,0,0,0,0,0,0],"sum":7000},"#,
-            r#""minutes":{"100":{"delivered":1}}}}"#,
+            r#"{"version":1,"added":[5],"counts":{"attempts/stored":1,"#,
+            r#""minutes/100/delivered":1,"notifications/delivered/dev":1,"#,
+            r#""request/0.01":1,"request/sum":7000,"svix/0.005":1,"svix/sum":5000}}"#,
         );
         assert_eq!(String::from_utf8(page.encode()).expect("text"), text);
         assert_eq!(Page::decode(Some(text.as_bytes())), page);
         for other in [
             &text.replace(r#""version":1"#, r#""version":2"#),
-            &text.replacen("[0,", "[", 1),
+            &text.replacen(":1,", ":-1,", 2),
             &text[1..],
             "",
         ] {
@@ -285,68 +268,57 @@ mod tests {
         }
         all.merge(&counts("a", "delivered"));
         assert!(!all.is_empty());
-        let outcomes = numbers([("delivered", 2), ("duplicate", 1)]);
-        assert_eq!(all.notifications["a"], outcomes);
-        assert_eq!(all.attempts, numbers([("stored", 4)]));
-        let outcomes = numbers([("delivered", 3), ("duplicate", 1)]);
-        assert_eq!(all.minutes, [(100, outcomes)].into());
-        assert_eq!(all.requests.count(), 4);
-        assert!((all.requests.sum() - 0.028).abs() < 1e-9);
+        let series: Vec<_> = all.under("notifications/").collect();
+        let expected = [("delivered/a", 2), ("delivered/b", 1), ("duplicate/a", 1)];
+        assert_eq!(series, expected);
+        assert_eq!(all.get("attempts/stored"), 4);
+        let outcomes = [("delivered", 3), ("duplicate", 1)];
+        let outcomes = outcomes.map(|(name, n)| (name.to_owned(), n)).into();
+        assert_eq!(all.minutes(), [(100, outcomes)].into());
+        assert_eq!(all.get("request/sum"), 28_000);
     }
 
     #[test]
     fn a_bucket_ends_with_its_bound() {
-        let mut histogram = Histogram::default();
+        let mut counts = Counts::default();
         for micros in [0, 1_000, 1_001, 10_000_000, 10_000_001, u64::MAX] {
-            histogram.observe(Duration::from_micros(micros));
+            counts.asked_svix(Duration::from_micros(micros));
         }
-        let buckets = histogram.buckets();
-        assert_eq!(buckets[..2], [(0.001, 2), (0.0025, 1)]);
-        assert_eq!(buckets[12..], [(10.0, 1), (f64::INFINITY, 2)]);
-        assert_eq!(histogram.count(), 6);
+        for (bound, count) in [("0.001", 2), ("0.0025", 1), ("10.0", 1), ("+Inf", 2)] {
+            assert_eq!(counts.get(&format!("svix/{bound}")), count, "{bound}");
+        }
     }
 
     #[test]
     fn minutes_are_forgotten_after_an_hour() {
         let mut page = Page::decode(None);
-        for minute in [10, 40, 99, 100, 101, 5_000] {
+        for minute in [10, 40, 41, 99, 100, 101, 5_000] {
             let mut counts = Counts::default();
             counts.notification(None, "delivered", Duration::ZERO, at(minute));
             page.add(minute, &counts, at(100));
         }
-        let kept: Vec<_> = page.counts.minutes.into_keys().collect();
-        assert_eq!(
-            kept,
-            [99, 100, 101],
-            "the last 60, and a clock's difference"
-        );
-        let mut counts = Counts::default();
-        counts.notification(None, "delivered", Duration::ZERO, at(41));
-        counts.forget_before(at(100));
-        assert_eq!(counts.minutes.len(), 1);
+        let kept: Vec<_> = page.counts.minutes().into_keys().collect();
+        let expected = [41, 99, 100, 101];
+        assert_eq!(kept, expected, "the last 60, and a clock's difference");
+        assert_eq!(page.counts.get("notifications/delivered/"), 7);
     }
 
     #[test]
-    fn projects_beyond_the_bound_are_counted_together() {
+    fn beyond_the_bound_projects_are_counted_together() {
         let (mut page, mut here) = (Page::decode(None), Counts::default());
-        for number in 0..510 {
+        for number in 0..2_010 {
             let project = number.to_string();
             page.add(number, &counts(&project, "delivered"), at(100));
             here.notification(Some(&project), "delivered", Duration::ZERO, at(100));
         }
-        page.add(510, &counts("1", "delivered"), at(100));
-        assert_eq!(page.counts.notifications["1"], numbers([("delivered", 2)]));
+        page.add(9_999, &counts("1", "delivered"), at(100));
+        assert_eq!(page.counts.get("notifications/delivered/1"), 2);
         for counts in [&page.counts, &here] {
-            assert_eq!(counts.notifications.len(), 501);
-            assert_eq!(counts.notifications[""], numbers([("delivered", 10)]));
+            let all: u64 = counts.under("notifications/").map(|(_, n)| n).sum();
+            let nameless = counts.get("notifications/delivered/");
+            assert!(all >= 2_010 && (10..20).contains(&nameless), "{nameless}");
+            assert!(counts.0.len() <= 2_001);
         }
-        let mut all = counts("another", "delivered");
-        all.merge(&page.counts);
-        assert_eq!(
-            all.notifications.len(),
-            502,
-            "of several pages, each counts"
-        );
     }
 
     #[test]
@@ -358,7 +330,7 @@ mod tests {
         assert!(!other.holds(1));
         other.add(1, &counts("a", "delivered"), at(100));
         assert!(other.holds(1) && other.holds(2));
-        assert_eq!(other.counts.requests.count(), 2);
+        assert_eq!(other.counts.get("attempts/stored"), 2);
     }
 
     #[test]
@@ -380,10 +352,11 @@ mod tests {
         }
 
         #[test]
-        fn any_duration_is_counted_once(nanos: u64) {
-            let mut histogram = Histogram::default();
-            histogram.observe(Duration::from_nanos(nanos));
-            prop_assert_eq!(histogram.count(), 1);
+        fn any_duration_is_counted_in_one_bucket(nanos: u64) {
+            let mut counts = Counts::default();
+            counts.asked_svix(Duration::from_nanos(nanos));
+            let buckets = BOUNDS.map(|(_, bound)| counts.get(&format!("svix/{bound}")));
+            prop_assert_eq!(buckets.iter().sum::<u64>(), 1);
         }
     }
 }

@@ -1,16 +1,9 @@
 //! What is counted, as text that monitoring systems read (OpenMetrics 1.0).
 
-use std::fmt;
-
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet, text};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
+use std::fmt::{self, Write as _};
 
 use crate::gate::{Reason, Standing};
-use crate::metrics::{Counts, Histogram};
+use crate::metrics::{BOUNDS, Counts};
 
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -30,68 +23,83 @@ pub struct Told {
 
 impl Told {
     /// The text.
-    pub fn text(self) -> String {
-        let mut registry = Registry::with_prefix("svix_relay");
-        registry.register_collector(Box::new(self));
-        let mut text = String::new();
+    pub fn text(&self) -> String {
+        let mut text = Text(String::with_capacity(4_096));
         // Writing to a String can't fail.
-        let _ = text::encode(&mut text, &registry);
-        text
+        let _ = text.write(self);
+        text.0
     }
 }
 
-impl Collector for Told {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let (name, help) = ("notifications", "What became of notifications");
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (project, outcomes) in &self.counts.notifications {
-            for (outcome, number) in outcomes {
-                let labels = [("outcome", outcome.as_str()), ("project", project)];
-                ConstCounter::new(*number).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        let (name, help) = ("attempts", "What became of attempts at Svix");
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (result, number) in &self.counts.attempts {
-            let labels = [("result", result.as_str())];
-            ConstCounter::new(*number).encode(family.encode_family(&labels)?)?;
-        }
-        let (name, help) = ("svix_duration_seconds", "How long Svix took to answer");
-        histogram(&mut encoder, name, help, &self.counts.svix)?;
-        let (name, help) = (
-            "request_duration_seconds",
-            "How long notifications took to be answered",
-        );
-        histogram(&mut encoder, name, help, &self.counts.requests)?;
+struct Text(String);
 
-        let (name, help) = ("gate_closed", "Whether Svix is left alone, and why");
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+impl Text {
+    fn write(&mut self, told: &Told) -> fmt::Result {
+        self.family("notifications", "counter", "What became of notifications")?;
+        for (series, number) in told.counts.under("notifications/") {
+            let (outcome, project) = series.split_once('/').unwrap_or((series, ""));
+            let labels = [("outcome", outcome), ("project", project)];
+            self.sample("notifications_total", &labels, &number)?;
+        }
+        self.family("attempts", "counter", "What became of attempts at Svix")?;
+        for (result, number) in told.counts.under("attempts/") {
+            self.sample("attempts_total", &[("result", result)], &number)?;
+        }
+        self.histogram("svix", &told.counts, "How long Svix took to answer")?;
+        let help = "How long the relay took to answer notifications";
+        self.histogram("request", &told.counts, help)?;
+        self.family(
+            "gate_closed",
+            "gauge",
+            "Whether Svix is left alone, and why",
+        )?;
         for reason in [Reason::RateLimited, Reason::SvixUnavailable] {
-            let closed = matches!(self.gate, Standing::Closed { reason: why, .. } if why == reason);
+            let closed = matches!(told.gate, Standing::Closed { reason: why, .. } if why == reason);
             let labels = [("reason", reason.name())];
-            ConstGauge::new(i64::from(closed)).encode(family.encode_family(&labels)?)?;
+            self.sample("gate_closed", &labels, &u8::from(closed))?;
         }
-        let (name, help) = ("dead_letters", "Dead letters written");
-        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        ConstCounter::new(self.dead_letters).encode(family)?;
-        let (name, help) = (
-            "dead_letters_unresolved",
-            "Dead letters neither resolved nor discarded",
-        );
-        let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        ConstGauge::new(self.unresolved).encode(family)
+        self.family("dead_letters", "counter", "Dead letters written")?;
+        self.sample("dead_letters_total", &[], &told.dead_letters)?;
+        let help = "Dead letters neither resolved nor discarded";
+        self.family("dead_letters_unresolved", "gauge", help)?;
+        self.sample("dead_letters_unresolved", &[], &told.unresolved)?;
+        self.0.write_str("# EOF\n")
     }
-}
 
-fn histogram(
-    encoder: &mut DescriptorEncoder,
-    name: &str,
-    help: &str,
-    histogram: &Histogram,
-) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-    let (sum, count, buckets) = (histogram.sum(), histogram.count(), histogram.buckets());
-    family.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    fn histogram(&mut self, what: &str, counts: &Counts, help: &str) -> fmt::Result {
+        let name = format!("{what}_duration_seconds");
+        self.family(&name, "histogram", help)?;
+        let mut up_to = 0;
+        for (_, bound) in BOUNDS {
+            up_to += counts.get(&format!("{what}/{bound}"));
+            self.sample(&format!("{name}_bucket"), &[("le", bound)], &up_to)?;
+        }
+        let micros = counts.get(&format!("{what}/sum"));
+        let sum = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        self.sample(&format!("{name}_sum"), &[], &sum)?;
+        self.sample(&format!("{name}_count"), &[], &up_to)
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str) -> fmt::Result {
+        writeln!(self.0, "# TYPE svix_relay_{name} {kind}")?;
+        writeln!(self.0, "# HELP svix_relay_{name} {help}.")
+    }
+
+    /// The values of labels are identifiers: nothing in them needs escaping.
+    fn sample(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        value: &dyn fmt::Display,
+    ) -> fmt::Result {
+        write!(self.0, "svix_relay_{name}")?;
+        for (index, (label, is)) in labels.iter().enumerate() {
+            let before = if index == 0 { '{' } else { ',' };
+            write!(self.0, "{before}{label}=\"{is}\"")?;
+        }
+        let after = if labels.is_empty() { "" } else { "}" };
+        writeln!(self.0, "{after} {value}")
+    }
 }
 
 #[cfg(test)]
@@ -106,7 +114,7 @@ mod tests {
         counts.notification(Some("dev"), "delivered", took, UNIX_EPOCH);
         counts.notification(None, "not-json", took, UNIX_EPOCH);
         counts.attempt("stored");
-        counts.svix.observe(Duration::from_secs(60));
+        counts.asked_svix(Duration::from_secs(60));
         let told = Told {
             counts,
             gate: Standing::Closed {
@@ -118,19 +126,19 @@ mod tests {
         };
         let text = told.text();
         let expected = "\
-# HELP svix_relay_notifications What became of notifications
 # TYPE svix_relay_notifications counter
-svix_relay_notifications_total{outcome=\"not-json\",project=\"\"} 1
+# HELP svix_relay_notifications What became of notifications.
 svix_relay_notifications_total{outcome=\"delivered\",project=\"dev\"} 1
-# HELP svix_relay_attempts What became of attempts at Svix
+svix_relay_notifications_total{outcome=\"not-json\",project=\"\"} 1
 # TYPE svix_relay_attempts counter
+# HELP svix_relay_attempts What became of attempts at Svix.
 svix_relay_attempts_total{result=\"stored\"} 1
 ";
         assert_eq!(text[..expected.len()], *expected);
         for line in [
             "svix_relay_svix_duration_seconds_bucket{le=\"10.0\"} 0",
             "svix_relay_svix_duration_seconds_bucket{le=\"+Inf\"} 1",
-            "svix_relay_svix_duration_seconds_sum 60.0",
+            "svix_relay_svix_duration_seconds_sum 60.000000",
             "svix_relay_request_duration_seconds_bucket{le=\"0.005\"} 0",
             "svix_relay_request_duration_seconds_bucket{le=\"0.01\"} 2",
             "svix_relay_request_duration_seconds_bucket{le=\"+Inf\"} 2",

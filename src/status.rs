@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
-use futures::future::try_join;
 use serde::Serialize;
 
 use crate::config::Config;
@@ -22,17 +21,7 @@ use crate::tally;
 
 /// Every number there is.
 pub async fn metrics() -> Result<Success, Problem> {
-    let (counts, gate) = try_join(tally::total(), delivery::standing()).await?;
-    let DeadLetters {
-        written,
-        unresolved,
-    } = DeadLetters::count()?;
-    let told = Told {
-        counts,
-        gate,
-        dead_letters: written,
-        unresolved,
-    };
+    let told = told().await?;
     Ok(Success::Text {
         name: "metrics",
         content_type: CONTENT_TYPE,
@@ -42,19 +31,31 @@ pub async fn metrics() -> Result<Success, Problem> {
 
 /// How the relay is.
 pub async fn status(config: &Config) -> Result<Success, Problem> {
-    let (counts, gate) = try_join(tally::total(), delivery::standing()).await?;
+    let told = told().await?;
     let mut configuration = Config::shown(host::variables().await?);
     // What is used says more than that it follows from the token.
     configuration.insert("svix_url", config.origin.to_string());
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         time: rfc3339(host::now()),
-        gate,
+        gate: told.gate,
         configuration,
-        dead_letters: DeadLetters::count()?,
-        last_hour: last_hour(counts),
+        dead_letters: DeadLetters {
+            written: told.dead_letters,
+            unresolved: told.unresolved,
+        },
+        last_hour: last_hour(&told.counts),
     };
     Ok(Success::document("status", &status))
+}
+
+async fn told() -> Result<Told, Problem> {
+    Ok(Told {
+        counts: tally::total().await?,
+        gate: delivery::standing().await?,
+        dead_letters: host::increment(dead_letter::COUNTER, 0)?,
+        unresolved: letters::unresolved()?,
+    })
 }
 
 #[derive(Serialize)]
@@ -80,18 +81,10 @@ struct Minute {
     outcomes: Numbers,
 }
 
-impl DeadLetters {
-    fn count() -> Result<Self, Problem> {
-        Ok(Self {
-            written: host::increment(dead_letter::COUNTER, 0)?,
-            unresolved: letters::unresolved()?,
-        })
-    }
-}
-
 /// What happened in each minute, oldest first.
-fn last_hour(counts: Counts) -> Vec<Minute> {
-    let minutes = counts.minutes.into_iter().map(|(minute, outcomes)| Minute {
+fn last_hour(counts: &Counts) -> Vec<Minute> {
+    let minutes = counts.minutes().into_iter();
+    let minutes = minutes.map(|(minute, outcomes)| Minute {
         minute: rfc3339(UNIX_EPOCH + Duration::from_mins(minute)),
         outcomes,
     });
@@ -115,6 +108,6 @@ mod tests {
             outcomes: outcomes.clone(),
         };
         let expected = ["2026-11-23T14:10:00Z", "2026-11-23T14:11:00Z"].map(minute);
-        assert_eq!(last_hour(counts), expected);
+        assert_eq!(last_hour(&counts), expected);
     }
 }

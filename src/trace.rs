@@ -1,8 +1,6 @@
 //! The trace of a notification (W3C Trace Context, version 00): taken over from its sender, or begun
 //! here, and passed on to Svix with the relay's own span in it.
 
-use serde::Serialize;
-
 /// What Svix gets for flags where the trace begins here: it is recorded.
 const SAMPLED: u8 = 0b01;
 
@@ -10,12 +8,10 @@ const SAMPLED: u8 = 0b01;
 const KNOWN_FLAGS: u8 = 0b11;
 
 /// A trace, and the relay's span in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
     trace_id: String,
     span_id: String,
-    #[serde(skip)]
     flags: u8,
 }
 
@@ -23,8 +19,8 @@ impl Trace {
     /// A new span in the trace of `traceparent`, or in a new one if there is none that is valid.
     pub fn of(traceparent: Option<&str>, random: &mut fastrand::Rng) -> Self {
         let begin = |random: &mut fastrand::Rng| {
-            let id = random.u128(1..);
-            (format!("{id:032x}"), SAMPLED)
+            let (high, low) = (random.u64(..), random.u64(1..));
+            (format!("{high:016x}{low:016x}"), SAMPLED)
         };
         let (trace_id, flags) = traceparent.and_then(parse).unwrap_or_else(|| begin(random));
         let span_id = random.u64(1..);
@@ -43,6 +39,11 @@ impl Trace {
             flags,
         } = self;
         format!("00-{trace_id}-{span_id}-{flags:02x}")
+    }
+
+    /// The ids of the trace and of the span.
+    pub fn into_ids(self) -> (String, String) {
+        (self.trace_id, self.span_id)
     }
 }
 
