@@ -4,6 +4,7 @@
 //! configuration would deliver to the wrong place. Values are not repeated in reports, since the
 //! wrong variable may hold the token.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -47,6 +48,13 @@ pub struct Origin {
     pub https: bool,
     /// Host, and port if there is one.
     pub authority: String,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(formatter, "{scheme}://{}", self.authority)
+    }
 }
 
 /// Where something is on the web: an origin and a path.
@@ -130,6 +138,26 @@ impl Config {
         "pubsub_jwks_url",
         "pubsub_jwks_origin",
     ];
+
+    /// Those of them that must never be seen.
+    const SECRETS: [&'static str; 3] = ["svix_token", "admin_token", "ingest_token"];
+
+    /// What operators may see of the values of all variables.
+    pub fn shown(values: Values) -> BTreeMap<&'static str, String> {
+        let shown = |(name, value): (&'static str, Option<String>)| {
+            let value = value.unwrap_or_default();
+            let hidden = Self::SECRETS.contains(&name) && !value.is_empty();
+            (
+                name,
+                if hidden {
+                    "[redacted]".to_owned()
+                } else {
+                    value
+                },
+            )
+        };
+        Self::VARIABLES.into_iter().zip(values).map(shown).collect()
+    }
 
     /// Checks the values of all variables.
     ///

@@ -19,6 +19,19 @@ use crate::record::{Delivered, rfc3339};
 /// The name of the counter in the store.
 pub const COUNTER: &str = "dead-letters";
 
+/// The name of the counter of those that are neither resolved nor discarded.
+pub const UNRESOLVED: &str = "dead-letters/unresolved";
+
+/// The name of the counter of the letters that were written for the event of a record.
+pub fn opened(record: &str) -> String {
+    format!("dead-letters/opened/{record}")
+}
+
+/// The name of the counter of how often the letter of a record's event was resolved or discarded.
+pub fn closed(record: &str) -> String {
+    format!("dead-letters/closed/{record}")
+}
+
 /// The version of the letters that this relay writes.
 const VERSION: u32 = 1;
 

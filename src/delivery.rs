@@ -14,14 +14,17 @@ use spin_sdk::wasip3::http::types::ErrorCode;
 use crate::commit;
 use crate::config::Config;
 use crate::event::Event;
-use crate::gate::{self, Closing, Gate, Pass};
+use crate::gate::{self, Gate, Pass, Standing};
 use crate::host::{self, Stopwatch};
-use crate::log::Entry;
+use crate::letters;
+use crate::log::{Change, Entry};
 use crate::problem::Problem;
-use crate::record::Record;
+use crate::record::{Record, rfc3339};
 use crate::reply::Success;
 use crate::retry::{MIN_ATTEMPT, Retries};
 use crate::svix::{self, Asked, Cause, Failure, Misconfiguration, Trouble, Verdict};
+use crate::tally;
+use crate::trace::Trace;
 use crate::wire::{self, Call};
 
 /// Svix's replies are small, as its payload is left out of them.
@@ -104,12 +107,17 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
     }
 
     let _coming = commit::coming();
+    let mut random = host::random();
+    let trace = entry
+        .trace
+        .get_or_insert_with(|| Trace::of(None, &mut random));
     let mut talk = Talk {
         order,
         key: &key,
         // Whatever stands in the record's place, Svix may know more.
         sent_since: order.published.filter(|_| stored.is_none()),
-        random: fastrand::Rng::with_seed(host::random_u64()),
+        traceparent: trace.header(),
+        random,
         left_unknown: matches!(&known, Some(Record::Unknown(record))
             if record.age(host::now()) < SETTLED),
         in_conflict: false,
@@ -122,6 +130,9 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
             record.dead_letter = dead_letter;
             let stored = Record::Delivered(record.clone());
             commit::write((name, stored.encode()), order.time_to_store()).await?;
+            if dead_letter.is_some() {
+                letters::closed(&Record::name(&key));
+            }
             Ok(Success::Delivered { record, attempts })
         }
         Err(problem) => {
@@ -153,6 +164,8 @@ struct Talk<'a> {
     key: &'a str,
     /// The earliest time at which the event may have been sent; `None`: nobody knows.
     sent_since: Option<SystemTime>,
+    /// The same for all that is said.
+    traceparent: String,
     random: fastrand::Rng,
     /// Whether an attempt ended without telling whether the message is stored.
     left_unknown: bool,
@@ -174,7 +187,11 @@ impl Talk<'_> {
             let verdict = if look_up {
                 self.look_up(&request_id).await?
             } else {
-                self.create(&request_id, entry).await?
+                let verdict = self.create(&request_id, entry).await;
+                // The only other end of an attempt is that the host doesn't allow it.
+                let result = verdict.as_ref().map_or("misconfigured", Verdict::name);
+                tally::count(|counts| counts.attempt(result));
+                verdict?
             };
             self.tell_gate(&verdict, probe).await;
             let trouble = match verdict {
@@ -287,18 +304,26 @@ impl Talk<'_> {
                 .map(|reason| (reason, trouble.retry_after)),
             _ => None,
         };
-        let changed = match failure {
-            None => gate().succeeded(probe, host::now()),
-            Some((reason, asked)) => {
-                // Others may have failed since: together they make a run.
-                self.learn_gate().await;
-                let jitter = self.random.f64();
-                gate().failed(self.key, probe, reason, asked, jitter, host::now())
-            }
-        };
-        if let Some(state) = changed {
-            self.share(&state).await;
+        if failure.is_some() {
+            // Others may have failed since: together they make a run.
+            self.learn_gate().await;
         }
+        let jitter = self.random.f64();
+        let now = host::now();
+        let (state, news) = {
+            let mut gate = gate();
+            let before = gate.closed(now);
+            let state = match failure {
+                None => gate.succeeded(probe, now),
+                Some((reason, asked)) => gate.failed(self.key, probe, reason, asked, jitter, now),
+            };
+            let Some(state) = state else { return };
+            (state, Change::of_gate(before, gate.closed(now)))
+        };
+        if let Some(news) = news {
+            host::print(&news.line(rfc3339(now)));
+        }
+        self.share(&state).await;
     }
 
     async fn create(&self, request_id: &str, entry: &mut Entry) -> Result<Verdict, Problem> {
@@ -348,6 +373,7 @@ impl Talk<'_> {
             header("accept", "application/json"),
             header("user-agent", user_agent),
             header("svix-req-id", request_id),
+            header("traceparent", &self.traceparent),
         ]
     }
 
@@ -365,12 +391,15 @@ impl Talk<'_> {
             body,
         };
         let time = self.order.config.timeout.min(self.order.remaining());
+        let stopwatch = Stopwatch::start();
         let exchange = wire::exchange(call, MAX_REPLY);
-        let failure = match wire::timeout(host::nanoseconds(time), exchange).await {
+        let outcome = wire::timeout(host::nanoseconds(time), exchange).await;
+        if let Some(Err(ErrorCode::HttpRequestDenied)) = outcome {
+            return Err(Problem::Misconfigured(Misconfiguration::OutboundDenied));
+        }
+        tally::count(|counts| counts.asked_svix(stopwatch.elapsed()));
+        let failure = match outcome {
             Some(Ok(reply)) => return Ok(Ok(reply)),
-            Some(Err(ErrorCode::HttpRequestDenied)) => {
-                return Err(Problem::Misconfigured(Misconfiguration::OutboundDenied));
-            }
             Some(Err(
                 error @ (ErrorCode::ConnectionRefused
                 | ErrorCode::DestinationNotFound
@@ -394,9 +423,12 @@ impl Talk<'_> {
     }
 }
 
-/// How the gate is closed, for those who ask.
-pub fn closed() -> Option<Closing> {
-    gate().closed(host::now())
+/// The gate as everybody knows it.
+pub async fn standing() -> Result<Standing, Problem> {
+    let state = host::get(gate::NAME, host::STORE_TIMEOUT).await?;
+    let (mut gate, now) = (gate(), host::now());
+    gate.learn(state.as_deref(), now);
+    Ok(gate.standing(now))
 }
 
 fn header(name: &str, value: &str) -> (String, Vec<u8>) {

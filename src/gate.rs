@@ -43,6 +43,31 @@ pub enum Reason {
     SvixUnavailable,
 }
 
+impl Reason {
+    /// Its name in the log and in metrics, the same as in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate-limited",
+            Self::SvixUnavailable => "svix-unavailable",
+        }
+    }
+}
+
+/// The gate as it is shown to people.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Standing {
+    /// Svix is asked.
+    Open,
+    /// Svix is left alone.
+    Closed {
+        /// Why.
+        reason: Reason,
+        /// For how long still, at most.
+        seconds: f64,
+    },
+}
+
 /// The state as it is shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -206,6 +231,17 @@ impl Gate {
             rest: Duration::from_millis(rest),
             probing: closed.probing,
         })
+    }
+
+    /// The gate as it is shown to people at `now`.
+    pub fn standing(&self, now: SystemTime) -> Standing {
+        match self.closed(now) {
+            None => Standing::Open,
+            Some(closing) => Standing::Closed {
+                reason: closing.reason,
+                seconds: closing.rest.as_secs_f64(),
+            },
+        }
     }
 
     /// A probe is on its way, for `lease` at most: the gate is closed for all others. Returns the

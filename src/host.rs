@@ -4,6 +4,8 @@
 //! Configuration and store are fetched once per instance. An instance serves many requests and then
 //! goes; what it holds is a cache and never the truth. Failures are never cached.
 
+use std::cell::RefCell;
+use std::io::Write as _;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +15,7 @@ use spin_sdk::variables;
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 use spin_sdk::wasip3::random::random;
 
-use crate::config::Config;
+use crate::config::{Config, Values};
 use crate::problem::{HostError, Problem};
 use crate::wire;
 
@@ -31,6 +33,13 @@ pub async fn config() -> Result<&'static Config, Problem> {
     if let Some(config) = CONFIG.get() {
         return Ok(config);
     }
+    let values = variables().await?;
+    let config = Config::from_values(&values).map_err(Problem::InvalidConfiguration)?;
+    Ok(CONFIG.get_or_init(|| config))
+}
+
+/// The values of all variables, secrets as well.
+pub async fn variables() -> Result<Values, Problem> {
     let mut values = [const { None }; Config::VARIABLES.len()];
     for (name, value) in Config::VARIABLES.into_iter().zip(&mut values) {
         *value = match variables::get(name).await {
@@ -44,8 +53,7 @@ pub async fn config() -> Result<&'static Config, Problem> {
             }
         };
     }
-    let config = Config::from_values(&values).map_err(Problem::InvalidConfiguration)?;
-    Ok(CONFIG.get_or_init(|| config))
+    Ok(values)
 }
 
 /// Reads two values at once.
@@ -89,13 +97,13 @@ pub fn set_many(what: &'static str, values: &[(String, Vec<u8>)]) -> Result<(), 
         .map_err(|error| bucket_failing(what, &error))
 }
 
-/// Adds to a counter, and returns its new value; 0 reads it. Atomic.
+/// Adds to a counter, and returns its new value, or 0 if it is negative; adding 0 reads it. Atomic.
 ///
 /// See [`set_many`] about its use.
 pub fn increment(name: &str, by: i64) -> Result<u64, Problem> {
     bucket()
         .and_then(|bucket| atomics::increment(&bucket, name, by))
-        .map(i64::unsigned_abs)
+        .map(|sum| u64::try_from(sum).unwrap_or_default())
         .map_err(|error| bucket_failing("count the dead letters", &error))
 }
 
@@ -184,7 +192,17 @@ pub fn nanoseconds(wait: Duration) -> u64 {
     u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A number that can't be guessed.
-pub fn random_u64() -> u64 {
-    random::get_random_u64()
+/// A source of random numbers, seeded by the host once for all of an instance: for waits, traces and
+/// nonces, never for what must not be guessed.
+pub fn random() -> fastrand::Rng {
+    thread_local! {
+        static SOURCE: RefCell<fastrand::Rng> =
+            RefCell::new(fastrand::Rng::with_seed(random::get_random_u64()));
+    }
+    SOURCE.with_borrow_mut(fastrand::Rng::fork)
+}
+
+/// Writes a line of the log. Nothing may fail because that can't be done.
+pub fn print(line: &str) {
+    let _ = std::io::stdout().write_all(line.as_bytes());
 }

@@ -49,10 +49,35 @@ pub async fn show(number: u64) -> Result<Success, Problem> {
 
 /// Forgets a letter.
 pub async fn discard(number: u64) -> Result<Success, Problem> {
-    read(number).await?.ok_or(Problem::NoDeadLetter)?;
+    let letter = read(number).await?.ok_or(Problem::NoDeadLetter)?;
     host::delete(&DeadLetter::name(number)).await?;
+    closed(&letter.record);
     let discarded = Discarded { discarded: number };
     Ok(Success::document("discarded", &discarded))
+}
+
+/// Counts the letter of a record's event in. Only the first one: others were written for the same
+/// event at the same time, and no one will ever see them.
+///
+/// Here and in [`closed`], what fails leaves the number wrong, which is better than to fail what is
+/// done already.
+pub fn opened(record: &str) {
+    if let Ok(1) = host::increment(&dead_letter::opened(record), 1) {
+        let _ = host::increment(dead_letter::UNRESOLVED, 1);
+    }
+}
+
+/// Counts the letter of a record's event out, once, however often it is resolved or discarded.
+pub fn closed(record: &str) {
+    let was_opened = host::increment(&dead_letter::opened(record), 0).is_ok_and(|times| times > 0);
+    if was_opened && let Ok(1) = host::increment(&dead_letter::closed(record), 1) {
+        let _ = host::increment(dead_letter::UNRESOLVED, -1);
+    }
+}
+
+/// How many letters are neither resolved nor discarded.
+pub fn unresolved() -> Result<u64, Problem> {
+    host::increment(dead_letter::UNRESOLVED, 0)
 }
 
 /// Delivers the event of a letter, as if it had just come in.
@@ -176,6 +201,7 @@ async fn send(
             ..record.clone()
         });
         host::set(&letter.record, &resolved.encode(), host::STORE_TIMEOUT).await?;
+        closed(&letter.record);
     }
     Ok(success)
 }

@@ -1,14 +1,17 @@
-//! The one line that each request leaves on standard output: JSON, in the field names that log
-//! collectors know. Never a payload, never a secret.
+//! What is left on standard output: one line for each request, and one for each change that concerns
+//! more than one request. JSON, in the field names that log collectors know. Never a payload, never a
+//! secret.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::event::shortened;
+use crate::event::{identifier, shortened};
+use crate::gate::Closing;
 use crate::notification::{Delivery, Hints, Source};
 use crate::problem::{Problem, Severity};
 use crate::reply::Success;
+use crate::trace::Trace;
 
 /// What is known of a request, filled in while it is handled.
 #[derive(Debug, Default, Serialize)]
@@ -40,9 +43,30 @@ pub struct Entry {
     dead_letter: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<String>,
+    /// The trace that the request belongs to.
+    #[serde(skip)]
+    pub trace: Option<Trace>,
+    /// Whether it is a notification, and so to be counted.
+    #[serde(skip)]
+    pub notification: bool,
 }
 
 impl Entry {
+    /// How the request ended.
+    pub fn outcome(&self) -> &'static str {
+        self.outcome
+    }
+
+    /// The project, if it may be one: what a sender writes there can be anything.
+    pub fn project(&self) -> Option<&str> {
+        let project = self.project.as_deref();
+        project.filter(|project| identifier(project).is_ok())
+    }
+
     /// Notes where the notification came from.
     pub fn delivery(&mut self, delivery: &Delivery) {
         self.source = Some(delivery.source);
@@ -106,17 +130,84 @@ impl Entry {
     pub fn line(mut self, time: String, duration_ms: u64) -> String {
         self.time = time;
         self.duration_ms = duration_ms;
-        // Strings and numbers only: this can't fail.
-        let json = serde_json::to_string(&self).unwrap_or_default();
-        // JSON allows DEL and the control characters above it; terminals obey them.
-        let mut line = if json.bytes().any(|byte| matches!(byte, 0x7f | 0xc2)) {
-            escaped(&json)
-        } else {
-            json
-        };
-        line.push('\n');
-        line
+        (self.trace_id, self.span_id) = self.trace.take().map(Trace::into_ids).unzip();
+        line(&self)
     }
+}
+
+/// A change that concerns all requests to come.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    severity: Severity,
+    time: String,
+    message: String,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
+}
+
+impl Change {
+    /// Something has changed: `outcome` is its stable name.
+    pub fn new(severity: Severity, outcome: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            severity,
+            time: String::new(),
+            message: message.into(),
+            outcome,
+            reason: None,
+            seconds: None,
+        }
+    }
+
+    /// The gate has closed, or closed anew, or opened; `None`: only what it knows has changed.
+    pub fn of_gate(before: Option<Closing>, after: Option<Closing>) -> Option<Self> {
+        if let Some(closing) = after {
+            let (reason, rest) = (closing.reason.name(), closing.rest);
+            let message = format!("Svix is left alone for {rest:?}: {reason}");
+            return Some(Self {
+                reason: Some(reason),
+                seconds: Some(rest.as_secs_f64()),
+                ..Self::new(Severity::Warning, "gate-closed", message)
+            });
+        }
+        let opened = || Self::new(Severity::Info, "gate-opened", "Svix takes events again");
+        before.map(|_| opened())
+    }
+
+    /// Events could be delivered again.
+    pub fn ready() -> Self {
+        Self::new(Severity::Info, "ready", "ready again")
+    }
+
+    /// No event could be delivered.
+    pub fn not_ready(problem: &Problem) -> Self {
+        let answer = problem.answer();
+        Self {
+            reason: Some(answer.name),
+            ..Self::new(answer.severity, "not-ready", problem.logged())
+        }
+    }
+
+    /// The line, with its end; `time` in RFC 3339.
+    pub fn line(mut self, time: String) -> String {
+        self.time = time;
+        line(&self)
+    }
+}
+
+/// A line of the log. JSON allows DEL and the control characters above it; terminals obey them.
+fn line(value: &impl Serialize) -> String {
+    // Strings and numbers only: this can't fail.
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let mut line = if json.bytes().any(|byte| matches!(byte, 0x7f | 0xc2)) {
+        escaped(&json)
+    } else {
+        json
+    };
+    line.push('\n');
+    line
 }
 
 /// With every control character as JSON's escape.
@@ -136,7 +227,9 @@ fn escaped(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::Reason;
     use crate::problem::HostError;
+    use std::time::Duration;
 
     fn line(fill: impl FnOnce(&mut Entry)) -> String {
         let mut entry = Entry::default();
@@ -170,6 +263,58 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn a_change_says_what_has_changed_and_why() {
+        let line = |change: Change| change.line("2026-11-23T14:12:42Z".to_owned());
+        let closing = Closing {
+            reason: Reason::RateLimited,
+            rest: Duration::from_millis(2_500),
+            probing: false,
+        };
+        let of_gate = |before, after| line(Change::of_gate(before, after).expect("a change"));
+        assert_eq!(Change::of_gate(None, None), None);
+        assert_eq!(
+            of_gate(None, Some(closing)),
+            concat!(
+                r#"{"severity":"WARNING","time":"2026-11-23T14:12:42Z","#,
+                r#""message":"Svix is left alone for 2.5s: rate-limited","#,
+                r#""outcome":"gate-closed","reason":"rate-limited","seconds":2.5}"#,
+                "\n"
+            )
+        );
+        assert_eq!(
+            of_gate(Some(closing), None),
+            concat!(
+                r#"{"severity":"INFO","time":"2026-11-23T14:12:42Z","#,
+                r#""message":"Svix takes events again","outcome":"gate-opened"}"#,
+                "\n"
+            )
+        );
+        let problem = Problem::StoreFailing(HostError {
+            what: "read the record",
+            reason: "gone".to_owned(),
+        });
+        assert_eq!(
+            line(Change::not_ready(&problem)),
+            concat!(
+                r#"{"severity":"ERROR","time":"2026-11-23T14:12:42Z","#,
+                r#""message":"failed to read the record: gone","#,
+                r#""outcome":"not-ready","reason":"store-failing"}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn only_what_may_be_a_project_is_counted_as_one() {
+        let mut entry = Entry::default();
+        assert_eq!(entry.project(), None);
+        for (project, counted) in [("dev", true), ("d e v", false), ("ä", false)] {
+            entry.event(project, "evt_1");
+            assert_eq!(entry.project().is_some(), counted, "{project}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::log::Entry;
 use crate::problem::Problem;
 use crate::reply::Success;
 use crate::route::{NoRoute, Operation};
+use crate::status;
 use crate::wire::Headers;
 
 /// Fulfils a request of an operator.
@@ -25,8 +26,8 @@ pub async fn fulfil(
         Operation::Replay(number) => letters::replay(config, number, stopwatch, entry).await,
         Operation::ReplayAll(query) => letters::replay_all(config, &query, stopwatch).await,
         Operation::None(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
-        Operation::Metrics | Operation::Status | Operation::Portal(_) | Operation::TestEvent(_) => {
-            Err(Problem::NoRoute(NoRoute::NotFound))
-        }
+        Operation::Metrics => status::metrics().await,
+        Operation::Status => status::status(config).await,
+        Operation::Portal(_) | Operation::TestEvent(_) => Err(Problem::NoRoute(NoRoute::NotFound)),
     }
 }

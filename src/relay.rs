@@ -2,7 +2,7 @@
 //! one line about it. What each problem is answered with is decided elsewhere.
 
 use std::borrow::Cow;
-use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,9 +12,10 @@ use crate::config::Config;
 use crate::dead_letter::{self, DeadLetter};
 use crate::delivery::{self, Order};
 use crate::event;
-use crate::gate::{self, Reason};
+use crate::gate::Standing;
 use crate::host::{self, Stopwatch};
-use crate::log::Entry;
+use crate::letters;
+use crate::log::{Change, Entry};
 use crate::notification::{Notification, PushHeaders, Source, is_json_media_type};
 use crate::operator;
 use crate::problem::Problem;
@@ -22,6 +23,8 @@ use crate::record::{self, DeadLettered, Record};
 use crate::reply::{Reply, Success, json};
 use crate::route::Route;
 use crate::svix;
+use crate::tally;
+use crate::trace::Trace;
 use crate::wire::{self, Headers, Unread};
 
 /// The most bytes that Pub/Sub takes as one message.
@@ -48,11 +51,16 @@ pub async fn handle(request: Request) -> Response {
     wire::respond(reply)
 }
 
+/// Leaves the line, and counts what it says of a notification.
 fn log(entry: Entry, stopwatch: Stopwatch) {
-    let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let line = entry.line(record::rfc3339(host::now()), milliseconds);
-    // An event must not fail because its line can't be written.
-    let _ = std::io::stdout().write_all(line.as_bytes());
+    let (took, now) = (stopwatch.elapsed(), host::now());
+    if entry.notification {
+        tally::count(|counts| {
+            counts.notification(entry.project(), entry.outcome(), took, now);
+        });
+    }
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    host::print(&entry.line(record::rfc3339(now), milliseconds));
 }
 
 async fn fulfil(
@@ -64,7 +72,12 @@ async fn fulfil(
     let route = Route::of(method(&request.get_method()), &path).map_err(Problem::NoRoute)?;
     let headers = Headers::of_request(&request);
     match route {
-        Route::Notify => notify(request, &headers, stopwatch, entry).await,
+        Route::Notify => {
+            entry.notification = true;
+            let traceparent = headers.get("traceparent");
+            entry.trace = Some(Trace::of(traceparent.as_deref(), &mut host::random()));
+            notify(request, &headers, stopwatch, entry).await
+        }
         Route::Lookup { project, event_id } => look_up(&project, &event_id, entry).await,
         Route::Health => Ok(Success::Probe(json(&Health { status: "alive" }))),
         Route::Ready => ready().await,
@@ -91,33 +104,33 @@ struct Health {
 #[derive(Serialize)]
 struct Readiness {
     status: &'static str,
-    gate: GateState,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "state", rename_all = "lowercase")]
-enum GateState {
-    Open,
-    Closed { reason: Reason, seconds: f64 },
+    gate: Standing,
 }
 
 async fn ready() -> Result<Success, Problem> {
+    /// What this instance has answered last.
+    static READY: AtomicBool = AtomicBool::new(true);
+    let readiness = readiness().await;
+    let ready = readiness.is_ok();
+    if READY.swap(ready, Ordering::Relaxed) != ready {
+        let change = match &readiness {
+            Ok(_) => Change::ready(),
+            Err(problem) => Change::not_ready(problem),
+        };
+        host::print(&change.line(record::rfc3339(host::now())));
+    }
+    Ok(Success::Probe(json(&readiness?)))
+}
+
+async fn readiness() -> Result<Readiness, Problem> {
     host::config().await?;
-    let state = host::get(gate::NAME, host::STORE_TIMEOUT).await?;
+    let gate = delivery::standing().await?;
     // A store that can be read but not written would let no event through.
     host::set("readyz", b"", host::STORE_TIMEOUT).await?;
-    delivery::gate().learn(state.as_deref(), host::now());
-    let gate = match delivery::closed() {
-        None => GateState::Open,
-        Some(closing) => GateState::Closed {
-            reason: closing.reason,
-            seconds: closing.rest.as_secs_f64(),
-        },
-    };
-    Ok(Success::Probe(json(&Readiness {
+    Ok(Readiness {
         status: "ready",
         gate,
-    })))
+    })
 }
 
 async fn look_up(project: &str, event_id: &str, entry: &mut Entry) -> Result<Success, Problem> {
@@ -243,6 +256,8 @@ async fn keep(
         (name, record.encode()),
     ];
     host::set_many("write the dead letter", &values)?;
+    let [_, (record, _)] = &values;
+    letters::opened(record);
     entry.reason(problem);
     Ok(Success::DeadLettered(dead_letter))
 }

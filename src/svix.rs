@@ -162,6 +162,20 @@ pub enum Verdict {
     Misconfigured(Misconfiguration),
 }
 
+impl Verdict {
+    /// Its name in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Stored(_) => "stored",
+            Self::Conflict => "conflict",
+            Self::Absent => "absent",
+            Self::Retry(_) => "retry",
+            Self::Refused(_) => "refused",
+            Self::Misconfigured(_) => "misconfigured",
+        }
+    }
+}
+
 /// A failure that may pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {

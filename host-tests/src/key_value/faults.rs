@@ -32,7 +32,10 @@ const OPS: usize = Op::Swap as usize + 1;
 
 /// The faults to come and the calls so far; a clone is the same.
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Inner>);
+pub struct Faults {
+    inner: Arc<Inner>,
+    metrics: Arc<Inner>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -66,6 +69,26 @@ enum Fault {
 }
 
 impl Faults {
+    /// Those of the pages of metrics. The relay reads and writes them in the background, some time
+    /// after an event: they must not take the faults that are meant for events, nor be counted as
+    /// what an event costs.
+    #[must_use]
+    pub fn metrics(&self) -> Self {
+        Self {
+            inner: self.metrics.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    /// Those of what is done with `key`.
+    pub(super) fn of(&self, key: &str) -> Self {
+        if key.starts_with("metrics/") {
+            self.metrics()
+        } else {
+            self.clone()
+        }
+    }
+
     /// The next `n` calls of `op` fail and do nothing.
     pub fn fail_next(&self, op: Op, n: usize) {
         self.state().ops[op as usize]
@@ -141,7 +164,7 @@ impl Faults {
     /// Waits until the guest has called `op` for the `n`th time.
     pub async fn called(&self, op: Op, n: usize) {
         loop {
-            let mut called = Box::pin(self.0.called.notified());
+            let mut called = Box::pin(self.inner.called.notified());
             called.as_mut().enable();
             if self.count(op) >= n {
                 return;
@@ -151,7 +174,10 @@ impl Faults {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self, op: Op) -> (Duration, Option<Fault>) {
@@ -163,7 +189,7 @@ impl Faults {
         plan.calls += 1;
         let fault = set.or_else(|| plan.next.pop_front());
         let fault = fault.or_else(|| plan.fail_always.then_some(Fault::Fail));
-        self.0.called.notify_waiters();
+        self.inner.called.notify_waiters();
         (plan.delay, fault)
     }
 

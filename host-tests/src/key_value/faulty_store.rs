@@ -30,7 +30,9 @@ impl FaultyStore {
 
     /// See [`KeyValue::get`].
     pub async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
-        self.run(Op::Get, self.store.get(store, key)).await
+        let faults = self.faults.of(key);
+        let get = self.life.guard(self.store.get(store, key));
+        faults.around(Op::Get, get).await
     }
 
     /// See [`KeyValue::get_many`].
@@ -55,7 +57,16 @@ impl FaultyStore {
 
     /// See [`KeyValue::write`]; `op` says which call of the guest this is.
     pub async fn write(&self, op: Op, store: &str, write: Write) -> Result<i64> {
-        self.run(op, self.store.write(store, write)).await
+        let faults = match &write {
+            Write::Set(pairs) => pairs.first().map(|(key, _)| self.faults.of(key)),
+            _ => None,
+        };
+        let write = self.life.guard(self.store.write(store, write));
+        faults
+            .as_ref()
+            .unwrap_or(&self.faults)
+            .around(op, write)
+            .await
     }
 
     async fn run<T: Default>(&self, op: Op, call: impl Future<Output = Result<T>>) -> Result<T> {

@@ -1,0 +1,128 @@
+//! The trace of a notification (W3C Trace Context, version 00): taken over from its sender, or begun
+//! here, and passed on to Svix with the relay's own span in it.
+
+/// What Svix gets for flags where the trace begins here: it is recorded.
+const SAMPLED: u8 = 0b01;
+
+/// The flags that have a meaning; the others must not be passed on.
+const KNOWN_FLAGS: u8 = 0b11;
+
+/// A trace, and the relay's span in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    trace_id: String,
+    span_id: String,
+    flags: u8,
+}
+
+impl Trace {
+    /// A new span in the trace of `traceparent`, or in a new one if there is none that is valid.
+    pub fn of(traceparent: Option<&str>, random: &mut fastrand::Rng) -> Self {
+        let begin = |random: &mut fastrand::Rng| {
+            let (high, low) = (random.u64(..), random.u64(1..));
+            (format!("{high:016x}{low:016x}"), SAMPLED)
+        };
+        let (trace_id, flags) = traceparent.and_then(parse).unwrap_or_else(|| begin(random));
+        let span_id = random.u64(1..);
+        Self {
+            trace_id,
+            span_id: format!("{span_id:016x}"),
+            flags,
+        }
+    }
+
+    /// The `traceparent` of what the relay sends.
+    pub fn header(&self) -> String {
+        let Self {
+            trace_id,
+            span_id,
+            flags,
+        } = self;
+        format!("00-{trace_id}-{span_id}-{flags:02x}")
+    }
+
+    /// The ids of the trace and of the span.
+    pub fn into_ids(self) -> (String, String) {
+        (self.trace_id, self.span_id)
+    }
+}
+
+/// The trace's id and flags.
+fn parse(traceparent: &str) -> Option<(String, u8)> {
+    let mut parts = traceparent.split('-');
+    let mut next = |length| {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        parts
+            .next()
+            .filter(|part| part.len() == length && part.bytes().all(hex))
+    };
+    let is_zero = |id: &str| id.bytes().all(|byte| byte == b'0');
+    let [version, trace_id, parent_id, flags] = [next(2)?, next(32)?, next(16)?, next(2)?];
+    if version != "00" || is_zero(trace_id) || is_zero(parent_id) || parts.next().is_some() {
+        return None;
+    }
+    let flags = u8::from_str_radix(flags, 16).ok()?;
+    Some((trace_id.to_owned(), flags & KNOWN_FLAGS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+
+    fn of(traceparent: Option<&str>) -> Trace {
+        Trace::of(traceparent, &mut fastrand::Rng::with_seed(1))
+    }
+
+    #[test]
+    fn goes_on_with_the_senders_trace_in_a_span_of_its_own() {
+        let trace = of(Some(GIVEN));
+        assert_eq!(trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_ne!(trace.span_id, "00f067aa0ba902b7");
+        let header = format!("00-{}-{}-00", trace.trace_id, trace.span_id);
+        assert_eq!(trace.header(), header, "not sampled there, nor here");
+        let flags = |flags| of(Some(&format!("{}{flags}", &GIVEN[..53]))).flags;
+        assert_eq!((flags("01"), flags("ff")), (1, 3));
+    }
+
+    #[test]
+    fn what_is_no_traceparent_is_as_if_it_were_missing() {
+        let zeros = "0".repeat(32);
+        for nonsense in [
+            "",
+            "-",
+            &GIVEN[..52],
+            &format!("{GIVEN}-00"),
+            &format!(" {GIVEN}"),
+            &GIVEN.replacen("00", "01", 1),
+            &GIVEN.replacen("00", "ff", 1),
+            &GIVEN.to_uppercase(),
+            &GIVEN.replace("4bf92f3577b34da6a3ce929d0e0e4736", &zeros),
+            &GIVEN.replace("00f067aa0ba902b7", &zeros[..16]),
+            &GIVEN.replace("4bf9", "+bf9"),
+            &GIVEN.replace("4bf92f", "4bfä"),
+        ] {
+            assert_eq!(parse(nonsense), None, "{nonsense}");
+            let trace = of(Some(nonsense));
+            assert_eq!(trace.flags, SAMPLED);
+            assert!(parse(&trace.header()).is_some(), "{}", trace.header());
+        }
+    }
+
+    #[test]
+    fn no_two_are_the_same() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let [one, other] = [(); 2].map(|()| Trace::of(None, &mut random));
+        assert_ne!(one.trace_id, other.trace_id);
+        assert_ne!(one.span_id, other.span_id);
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(text in "\\PC{0,60}") {
+            let _ = parse(&text);
+        }
+    }
+}
