@@ -4,6 +4,7 @@
 //! Configuration and store are fetched once per instance. An instance serves many requests and then
 //! goes; what it holds is a cache and never the truth. Failures are never cached.
 
+use std::io::Write as _;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -172,6 +173,11 @@ impl Stopwatch {
     pub fn time_to_store(self, budget: Duration) -> Duration {
         self.remaining(budget + STORE_TIMEOUT)
     }
+}
+
+/// Leaves a line in the log. Nothing fails because that can't be done.
+pub fn print(line: &str) {
+    let _ = std::io::stdout().write_all(line.as_bytes());
 }
 
 /// Waits.

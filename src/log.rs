@@ -63,6 +63,11 @@ impl Entry {
         self.event_id = Some(shortened(id));
     }
 
+    /// Notes which project it is about.
+    pub fn project(&mut self, project: &str) {
+        self.project = Some(shortened(project));
+    }
+
     /// Notes the event's type.
     pub fn event_type(&mut self, event_type: &str) {
         self.event_type = Some(shortened(event_type));
@@ -106,26 +111,53 @@ impl Entry {
     pub fn line(mut self, time: String, duration_ms: u64) -> String {
         self.time = time;
         self.duration_ms = duration_ms;
-        // Strings and numbers only: this can't fail.
-        let json = serde_json::to_string(&self).unwrap_or_default();
-        let mut line = String::with_capacity(json.len() + 1);
-        for character in json.chars() {
-            // JSON allows DEL and the control characters above it; terminals obey them.
-            if character.is_control() {
-                let _ = write!(line, "\\u{:04x}", u32::from(character));
-            } else {
-                line.push(character);
-            }
-        }
-        line.push('\n');
-        line
+        one_line(&self)
     }
+}
+
+/// What happens beside all requests: it has no outcome and no status.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Remark<'a> {
+    severity: Severity,
+    time: String,
+    message: String,
+    event_type: &'a str,
+    reason: &'static str,
+}
+
+/// The line, with its end, that says why Svix was not told of an event type; `time` in RFC 3339.
+pub fn unregistered(event_type: &str, problem: &Problem, time: String) -> String {
+    one_line(&Remark {
+        severity: Severity::Warning,
+        time,
+        message: format!("event type not registered: {}", problem.logged()),
+        event_type: &shortened(event_type),
+        reason: problem.answer().name,
+    })
+}
+
+fn one_line(value: &impl Serialize) -> String {
+    // Strings and numbers only: this can't fail.
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let mut line = String::with_capacity(json.len() + 1);
+    for character in json.chars() {
+        // JSON allows DEL and the control characters above it; terminals obey them.
+        if character.is_control() {
+            let _ = write!(line, "\\u{:04x}", u32::from(character));
+        } else {
+            line.push(character);
+        }
+    }
+    line.push('\n');
+    line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::problem::HostError;
+    use crate::svix::Misconfiguration;
 
     fn line(fill: impl FnOnce(&mut Entry)) -> String {
         let mut entry = Entry::default();
@@ -156,6 +188,21 @@ mod tests {
                 r#""eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","#,
                 r#""attempts":1,"source":"wrapped","pubsubMessageId":"136969346945","#,
                 r#""deliveryAttempt":5}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_type_that_was_not_registered_has_a_line_of_its_own() {
+        let problem = Problem::Misconfigured(Misconfiguration::TokenRefused);
+        assert_eq!(
+            unregistered("user.created", &problem, "2026-11-23T14:12:42Z".to_owned()),
+            concat!(
+                r#"{"severity":"WARNING","time":"2026-11-23T14:12:42Z","#,
+                r#""message":"event type not registered: check svix_token, "#,
+                r#"and that svix_url is of the same region","#,
+                r#""eventType":"user.created","reason":"token-refused"}"#,
                 "\n"
             )
         );
