@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use spin_sdk::wasip3::http::types::Request as Incoming;
 
@@ -88,6 +87,9 @@ struct Portal<'a> {
     url: &'a str,
 }
 
+/// What makes an answer of a reply, given the token and the time.
+type Classify<T> = fn(Result<svix::Reply, Failure>, &str, SystemTime) -> Result<T, Setback>;
+
 /// What is said to Svix about a portal, within the budget of one request.
 ///
 /// It neither waits at the gate nor tells it anything: an operator wants to hear of Svix itself, most
@@ -140,7 +142,7 @@ impl<'a> Talk<'a> {
         &mut self,
         path: &str,
         body: &[u8],
-        classify: fn(Result<svix::Reply, Failure>, &str, SystemTime) -> Result<T, Setback>,
+        classify: Classify<T>,
     ) -> Result<T, Problem> {
         loop {
             let remaining = self.stopwatch.remaining(self.config.retry.budget);
@@ -225,7 +227,7 @@ fn only_field<'a>(body: &'a [u8], name: &'static str) -> Result<Option<&'a RawVa
         Unreadable::NotJson(reason) => Problem::Rejected(Rejection::NotJson(reason)),
         Unreadable::NotAnObject => invalid("must be a JSON object".to_owned()),
     })?;
-    let fields: BTreeMap<String, IgnoredAny> = serde_json::from_str(text).unwrap_or_default();
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
     if fields.keys().any(|field| field != name) {
         return Err(invalid(format!("may hold only {name}")));
     }

@@ -161,7 +161,6 @@ impl Problem {
             Self::NoDeadLetter => "never written, or discarded".to_owned(),
             Self::Unauthorized => "send authorization: Bearer and the admin_token".to_owned(),
             Self::InvalidQuery(violation) => listed(std::slice::from_ref(violation)),
-            Self::InvalidRequest(violations) => listed(violations),
             Self::NoApplication => "Svix has none, and create_applications is false".to_owned(),
             Self::UnsupportedMediaType => {
                 "send application/json or application/cloudevents+json, in UTF-8".to_owned()
@@ -206,7 +205,9 @@ impl Problem {
                     format!("check svix_url: it answered {status}")
                 }
             },
-            Self::InvalidConfiguration(violations) => listed(violations),
+            Self::InvalidRequest(violations) | Self::InvalidConfiguration(violations) => {
+                listed(violations)
+            }
             Self::UnreadableConfiguration(error) => {
                 format!("the host gives no value of {}", error.what)
             }

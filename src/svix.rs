@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::value::{RawValue, Value};
 use sha2::{Digest as _, Sha256};
-use spin_sdk::http::Uri;
 
 use crate::event::{self, Event};
 use crate::gate::Reason;
@@ -400,12 +399,11 @@ fn refused_or_unexpected(reply: &Reply, token: &str) -> Setback {
 fn link(reply: &Reply) -> Option<String> {
     let [url] = fields(reply, ["url"])?;
     let url = json::string(url?)?;
-    let plain = url.bytes().all(|byte| byte.is_ascii_graphic());
-    let web = url.parse::<Uri>().is_ok_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri.host().is_some_and(|host| !host.is_empty())
-    });
-    (plain && web).then(|| url.into_owned())
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))?;
+    let host = rest.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[');
+    (host && url.bytes().all(|byte| byte.is_ascii_graphic())).then(|| url.into_owned())
 }
 
 /// What is the same for every request: the setback, unless the reply's meaning depends on it.
