@@ -102,7 +102,13 @@ impl Play<'_> {
         let world = self.world;
         let mut states = Vec::new();
         for name in world.store.keys("default").await? {
-            let known = ["record/", "dead-letter/", "dead-letters", "gate"];
+            let known = [
+                "record/",
+                "dead-letter/",
+                "dead-letters",
+                "gate",
+                "event-type/",
+            ];
             ensure!(
                 known.iter().any(|known| name.starts_with(known)),
                 "{name} is in the store"
