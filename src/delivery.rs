@@ -1,5 +1,5 @@
 //! The delivery of one event to Svix: look at its record, talk to Svix at the gate's pace, write the
-//! record. The only file that talks to Svix, in the order in which things happen.
+//! record. In the order in which things happen.
 //!
 //! The order is the guarantee. The record is written after Svix has the message and before anyone
 //! hears of it, so a crash at any point leaves either nothing (the sender sends again) or a message
@@ -9,12 +9,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use spin_sdk::wasip3::http::types::ErrorCode;
-
+use crate::client::{self, Request, header};
 use crate::commit;
 use crate::config::Config;
 use crate::event::Event;
-use crate::gate::{self, Gate, Pass, Standing};
+use crate::event_type;
+use crate::gate::{self, Closing, Gate, Pass, Standing};
 use crate::host::{self, Stopwatch};
 use crate::letters;
 use crate::log::{Change, Entry};
@@ -22,13 +22,9 @@ use crate::problem::Problem;
 use crate::record::{Record, rfc3339};
 use crate::reply::Success;
 use crate::retry::{MIN_ATTEMPT, Retries};
-use crate::svix::{self, Asked, Cause, Failure, Misconfiguration, Trouble, Verdict};
+use crate::svix::{self, Asked, Cause, Failure, Trouble, Verdict};
 use crate::tally;
 use crate::trace::Trace;
-use crate::wire::{self, Call};
-
-/// Svix's replies are small, as its payload is left out of them.
-const MAX_REPLY: usize = 64 * 1024;
 
 /// The longest that a notification waits for the gate; longer waits are the sender's.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -133,6 +129,7 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
             if dead_letter.is_some() {
                 letters::closed(&Record::name(&key));
             }
+            event_type::make_known(order.config, &event.event_type);
             Ok(Success::Delivered { record, attempts })
         }
         Err(problem) => {
@@ -177,7 +174,7 @@ impl Talk<'_> {
     /// Tries until Svix has the message, and returns its id; or until that is out of reach.
     async fn run(&mut self, entry: &mut Entry) -> Result<String, Problem> {
         let mut retries = Retries::new(self.order.config.retry.clone(), self.random.u64(..));
-        let request_id = format!("{:016x}", self.random.u64(..));
+        let request_id = client::request_id(self.random.u64(..));
         let mut conflicts = 0;
         loop {
             let probe = self.enter().await?;
@@ -331,13 +328,17 @@ impl Talk<'_> {
         entry.attempts += 1;
         let path = svix::create_path(&self.order.event.project);
         let body = svix::message_body(self.order.event, self.order.config.create_applications);
-        let mut headers = self.headers(request_id);
-        headers.push(header("content-type", "application/json"));
-        headers.push(header("idempotency-key", self.key));
+        let mut headers = vec![self.trace(), header("idempotency-key", self.key)];
         if retry_count > 0 {
             headers.push(header("svix-retry-count", &retry_count.to_string()));
         }
-        let result = self.send(&path, headers, Some(body)).await?;
+        let request = Request {
+            path: &path,
+            headers,
+            body: Some(body),
+            id: request_id,
+        };
+        let result = self.send(request).await?;
         let event_id = svix::event_id(&self.order.event.id);
         Ok(svix::classify_create(
             result,
@@ -349,12 +350,22 @@ impl Talk<'_> {
     async fn look_up(&self, request_id: &str) -> Result<Verdict, Problem> {
         let event_id = svix::event_id(&self.order.event.id);
         let path = svix::lookup_path(&self.order.event.project, &event_id);
-        let result = self.send(&path, self.headers(request_id), None).await?;
+        let request = Request {
+            path: &path,
+            headers: vec![self.trace()],
+            body: None,
+            id: request_id,
+        };
+        let result = self.send(request).await?;
         Ok(svix::classify_lookup(
             result,
             &self.asked(&event_id),
             host::now(),
         ))
+    }
+
+    fn trace(&self) -> (String, Vec<u8>) {
+        header("traceparent", &self.traceparent)
     }
 
     fn asked<'a>(&'a self, event_id: &'a str) -> Asked<'a> {
@@ -365,51 +376,11 @@ impl Talk<'_> {
         }
     }
 
-    fn headers(&self, request_id: &str) -> Vec<(String, Vec<u8>)> {
-        let token = self.order.config.token.expose();
-        let user_agent = concat!("svix-relay/", env!("CARGO_PKG_VERSION"));
-        vec![
-            header("authorization", &format!("Bearer {token}")),
-            header("accept", "application/json"),
-            header("user-agent", user_agent),
-            header("svix-req-id", request_id),
-            header("traceparent", &self.traceparent),
-        ]
-    }
-
-    /// One exchange with Svix, in the time that an attempt may take.
-    async fn send(
-        &self,
-        path: &str,
-        headers: Vec<(String, Vec<u8>)>,
-        body: Option<Vec<u8>>,
-    ) -> Result<Result<svix::Reply, Failure>, Problem> {
-        let call = Call {
-            origin: &self.order.config.origin,
-            path,
-            headers,
-            body,
-        };
-        let time = self.order.config.timeout.min(self.order.remaining());
+    async fn send(&self, request: Request<'_>) -> Result<Result<svix::Reply, Failure>, Problem> {
         let stopwatch = Stopwatch::start();
-        let exchange = wire::exchange(call, MAX_REPLY);
-        let outcome = wire::timeout(host::nanoseconds(time), exchange).await;
-        if let Some(Err(ErrorCode::HttpRequestDenied)) = outcome {
-            return Err(Problem::Misconfigured(Misconfiguration::OutboundDenied));
-        }
+        let outcome = client::send(self.order.config, request, self.order.remaining()).await?;
         tally::count(|counts| counts.asked_svix(stopwatch.elapsed()));
-        let failure = match outcome {
-            Some(Ok(reply)) => return Ok(Ok(reply)),
-            Some(Err(
-                error @ (ErrorCode::ConnectionRefused
-                | ErrorCode::DestinationNotFound
-                | ErrorCode::DnsError(_)
-                | ErrorCode::DnsTimeout),
-            )) => Failure::Unreachable(error.to_string()),
-            Some(Err(error)) => Failure::Connection(error.to_string()),
-            None => Failure::Timeout,
-        };
-        Ok(Err(failure))
+        Ok(outcome)
     }
 
     /// Shares the gate's state. If that fails, the others find out for themselves.
@@ -423,14 +394,15 @@ impl Talk<'_> {
     }
 }
 
+/// How the gate is closed, as this instance knows it.
+pub fn closed() -> Option<Closing> {
+    gate().closed(host::now())
+}
+
 /// The gate as everybody knows it.
 pub async fn standing() -> Result<Standing, Problem> {
     let state = host::get(gate::NAME, host::STORE_TIMEOUT).await?;
     let (mut gate, now) = (gate(), host::now());
     gate.learn(state.as_deref(), now);
     Ok(gate.standing(now))
-}
-
-fn header(name: &str, value: &str) -> (String, Vec<u8>) {
-    (name.to_owned(), value.as_bytes().to_vec())
 }

@@ -95,7 +95,7 @@ pub fn identifier(text: &str) -> Result<(), String> {
 }
 
 /// A uid that Svix takes for an application and that is safe as one segment of a path.
-fn application_uid(text: &str) -> Result<(), String> {
+pub fn application_uid(text: &str) -> Result<(), String> {
     identifier(text)?;
     if text.starts_with("app_") {
         Err("must not start with 'app_'".to_owned())

@@ -17,19 +17,24 @@
 //!   dead_letter   or kept, if it can never be delivered              (host: key-value set-many)
 //!   reply         200, or what `problem` says
 //!   log           one line
+//!   event_type    and Svix is told of a type that is new            (host: key-value get)
 //! ```
 //!
-//! Three modules do things, in the order in which they happen: [`relay`] takes a request to its
-//! reply, [`delivery`] an event to Svix, [`letters`] is what operators do with dead letters. They
-//! reach the host through [`host`] and [`wire`]. Everything else decides, in plain functions that
+//! Five modules do things, in the order in which they happen: [`relay`] takes a request to its
+//! reply, [`delivery`] an event to Svix, [`event_type`] tells Svix what types there are, [`letters`]
+//! is what operators do with dead letters, [`customer`] what they do for a customer. They reach Svix
+//! through [`client`], and the host through [`host`] and [`wire`]. Everything else decides, in plain functions that
 //! are tested natively. [`problem`] holds the one table of failures.
 
 pub mod auth;
+pub mod client;
 pub mod commit;
 pub mod config;
+pub mod customer;
 pub mod dead_letter;
 pub mod delivery;
 pub mod event;
+pub mod event_type;
 pub mod gate;
 pub mod host;
 pub mod json;

@@ -62,7 +62,7 @@ impl Entry {
     }
 
     /// The project, if it may be one: what a sender writes there can be anything.
-    pub fn project(&self) -> Option<&str> {
+    pub fn counted_project(&self) -> Option<&str> {
         let project = self.project.as_deref();
         project.filter(|project| identifier(project).is_ok())
     }
@@ -85,6 +85,11 @@ impl Entry {
     pub fn event(&mut self, project: &str, id: &str) {
         self.project = Some(shortened(project));
         self.event_id = Some(shortened(id));
+    }
+
+    /// Notes which project it is about.
+    pub fn project(&mut self, project: &str) {
+        self.project = Some(shortened(project));
     }
 
     /// Notes the event's type.
@@ -137,6 +142,7 @@ impl Entry {
 
 /// A change that concerns all requests to come.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Change {
     severity: Severity,
     time: String,
@@ -146,6 +152,8 @@ pub struct Change {
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_type: Option<String>,
 }
 
 impl Change {
@@ -158,6 +166,7 @@ impl Change {
             outcome,
             reason: None,
             seconds: None,
+            event_type: None,
         }
     }
 
@@ -187,6 +196,16 @@ impl Change {
         Self {
             reason: Some(answer.name),
             ..Self::new(answer.severity, "not-ready", problem.logged())
+        }
+    }
+
+    /// Svix could not be told of an event type.
+    pub fn unregistered(event_type: &str, problem: &Problem) -> Self {
+        let message = format!("event type not registered: {}", problem.logged());
+        Self {
+            reason: Some(problem.answer().name),
+            event_type: Some(shortened(event_type)),
+            ..Self::new(Severity::Warning, "event-type-unregistered", message)
         }
     }
 
@@ -229,6 +248,7 @@ mod tests {
     use super::*;
     use crate::gate::Reason;
     use crate::problem::HostError;
+    use crate::svix::Misconfiguration;
     use std::time::Duration;
 
     fn line(fill: impl FnOnce(&mut Entry)) -> String {
@@ -308,12 +328,28 @@ mod tests {
     }
 
     #[test]
+    fn a_type_that_was_not_registered_has_a_line_of_its_own() {
+        let problem = Problem::Misconfigured(Misconfiguration::TokenRefused);
+        assert_eq!(
+            Change::unregistered("user.created", &problem).line("2026-11-23T14:12:42Z".to_owned()),
+            concat!(
+                r#"{"severity":"WARNING","time":"2026-11-23T14:12:42Z","#,
+                r#""message":"event type not registered: check svix_token, "#,
+                r#"and that svix_url is of the same region","#,
+                r#""outcome":"event-type-unregistered","reason":"token-refused","#,
+                r#""eventType":"user.created"}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
     fn only_what_may_be_a_project_is_counted_as_one() {
         let mut entry = Entry::default();
-        assert_eq!(entry.project(), None);
+        assert_eq!(entry.counted_project(), None);
         for (project, counted) in [("dev", true), ("d e v", false), ("ä", false)] {
             entry.event(project, "evt_1");
-            assert_eq!(entry.project().is_some(), counted, "{project}");
+            assert_eq!(entry.counted_project().is_some(), counted, "{project}");
         }
     }
 

@@ -1,6 +1,9 @@
 //! What operators ask for, once they have shown their token. Each is fulfilled elsewhere.
 
+use spin_sdk::wasip3::http::types::Request;
+
 use crate::auth;
+use crate::customer;
 use crate::host::{self, Stopwatch};
 use crate::letters;
 use crate::log::Entry;
@@ -13,6 +16,7 @@ use crate::wire::Headers;
 /// Fulfils a request of an operator.
 pub async fn fulfil(
     operation: Operation,
+    request: Request,
     headers: &Headers,
     stopwatch: Stopwatch,
     entry: &mut Entry,
@@ -28,6 +32,13 @@ pub async fn fulfil(
         Operation::None(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
         Operation::Metrics => status::metrics().await,
         Operation::Status => status::status(config).await,
-        Operation::Portal(_) | Operation::TestEvent(_) => Err(Problem::NoRoute(NoRoute::NotFound)),
+        Operation::Portal(project) => {
+            let body = customer::read_body(config, request, headers, stopwatch).await?;
+            customer::portal(config, &project, &body, stopwatch, entry).await
+        }
+        Operation::TestEvent(project) => {
+            let body = customer::read_body(config, request, headers, stopwatch).await?;
+            customer::test_event(config, &project, &body, stopwatch, entry).await
+        }
     }
 }

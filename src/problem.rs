@@ -12,7 +12,7 @@ use crate::gate::Reason;
 use crate::notification::Rejection;
 use crate::retry;
 use crate::route::NoRoute;
-use crate::svix::{Cause, Failure, Misconfiguration, Refusal, Trouble};
+use crate::svix::{Cause, Failure, Misconfiguration, Refusal, Setback, Trouble};
 use crate::violation::Violation;
 
 /// The prefix of every `type`.
@@ -38,6 +38,10 @@ pub enum Problem {
     Unauthorized,
     /// The query of a request makes no sense.
     InvalidQuery(Violation),
+    /// What an operator asks for makes no sense.
+    InvalidRequest(Vec<Violation>),
+    /// Svix has no application for the project that an operator asks about.
+    NoApplication,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The event is larger than so many bytes.
@@ -116,19 +120,21 @@ impl Problem {
             Self::NoDeadLetter                  => (404, Info, NEVER, "no-dead-letter", "No such dead letter"),
             Self::Unauthorized                  => (401, Warning, NEVER, "unauthorized", "The operator's token is needed"),
             Self::InvalidQuery(_)               => (400, Warning, NEVER, "invalid-query", "The query is invalid"),
+            Self::InvalidRequest(_)             => (422, Warning, NEVER, "invalid-request", "The request is invalid"),
+            Self::NoApplication                 => (404, Info, NEVER, "no-application", "No application of this project"),
             Self::UnsupportedMediaType          => (415, Warning, NEVER, "unsupported-media-type", "The body must be JSON"),
-            Self::BodyTooLarge(_)               => (413, Warning, NEVER, "body-too-large", "The event is too large"),
+            Self::BodyTooLarge(_)               => (413, Warning, NEVER, "body-too-large", "The body is too large"),
             Self::SlowBody                      => (408, Warning, Some(SOON), "slow-body", "The body came too slowly"),
             Self::IncompleteBody                => (400, Warning, Some(SOON), "incomplete-body", "The body ended too early"),
             Self::Rejected(R::NotUtf8)          => (400, Warning, NEVER, "not-utf8", "The event is not UTF-8"),
-            Self::Rejected(R::NotJson(_))       => (400, Warning, NEVER, "not-json", "The notification is not JSON"),
+            Self::Rejected(R::NotJson(_))       => (400, Warning, NEVER, "not-json", "Not JSON"),
             Self::Rejected(R::NotBase64)        => (400, Warning, NEVER, "not-base64", "The message's data is not base64"),
             Self::Rejected(R::Invalid(_))       => (422, Warning, NEVER, "invalid-event", "The event is invalid"),
             Self::Refused(_)                    => (422, Warning, NEVER, "refused-by-svix", "Svix refuses the event"),
             Self::EventIdTaken                  => (422, Warning, NEVER, "event-id-taken", "The event's id is taken in Svix"),
             Self::Unavailable(trouble)          => match trouble.cause {
                 Cause::RateLimited | Cause::Gate(Reason::RateLimited) => (429, Warning, Some(come_back(trouble)), "rate-limited", "Svix limits the rate"),
-                _                               => (503, Warning, Some(come_back(trouble)), "svix-unavailable", "Svix did not take the event in time"),
+                _                               => (503, Warning, Some(come_back(trouble)), "svix-unavailable", "Svix is not available"),
             }
             Self::Misconfigured(M::TokenRefused)        => (503, Error, Some(LATER), "token-refused", "Svix refuses the token"),
             Self::Misconfigured(M::ApplicationMissing)  => (503, Error, Some(LATER), "application-missing", "Svix has no such application"),
@@ -155,10 +161,11 @@ impl Problem {
             Self::NoDeadLetter => "never written, or discarded".to_owned(),
             Self::Unauthorized => "send authorization: Bearer and the admin_token".to_owned(),
             Self::InvalidQuery(violation) => listed(std::slice::from_ref(violation)),
+            Self::NoApplication => "Svix has none, and create_applications is false".to_owned(),
             Self::UnsupportedMediaType => {
                 "send application/json or application/cloudevents+json, in UTF-8".to_owned()
             }
-            Self::BodyTooLarge(limit) => format!("an event may have at most {limit} bytes"),
+            Self::BodyTooLarge(limit) => format!("at most {limit} bytes are taken"),
             Self::SlowBody => "a notification must end within retry_budget_ms".to_owned(),
             Self::IncompleteBody => "the connection ended before the body did".to_owned(),
             Self::Rejected(rejection) => match rejection {
@@ -198,7 +205,9 @@ impl Problem {
                     format!("check svix_url: it answered {status}")
                 }
             },
-            Self::InvalidConfiguration(violations) => listed(violations),
+            Self::InvalidRequest(violations) | Self::InvalidConfiguration(violations) => {
+                listed(violations)
+            }
             Self::UnreadableConfiguration(error) => {
                 format!("the host gives no value of {}", error.what)
             }
@@ -230,6 +239,7 @@ impl Problem {
         let answer = self.answer();
         let (errors, svix) = match self {
             Self::Rejected(Rejection::Invalid(violations))
+            | Self::InvalidRequest(violations)
             | Self::InvalidConfiguration(violations) => (violations.as_slice(), None),
             Self::InvalidQuery(violation) => (std::slice::from_ref(violation), None),
             Self::Refused(refusal) => (&[][..], Some(refusal)),
@@ -246,6 +256,16 @@ impl Problem {
         };
         // Strings and numbers only: this can't fail.
         to_raw_value(&document).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    }
+}
+
+impl From<Setback> for Problem {
+    fn from(setback: Setback) -> Self {
+        match setback {
+            Setback::Retry(trouble) => Self::Unavailable(trouble),
+            Setback::Refused(refusal) => Self::Refused(refusal),
+            Setback::Misconfigured(what) => Self::Misconfigured(what),
+        }
     }
 }
 

@@ -56,7 +56,7 @@ fn log(entry: Entry, stopwatch: Stopwatch) {
     let (took, now) = (stopwatch.elapsed(), host::now());
     if entry.notification {
         tally::count(|counts| {
-            counts.notification(entry.project(), entry.outcome(), took, now);
+            counts.notification(entry.counted_project(), entry.outcome(), took, now);
         });
     }
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -81,7 +81,9 @@ async fn fulfil(
         Route::Lookup { project, event_id } => look_up(&project, &event_id, entry).await,
         Route::Health => Ok(Success::Probe(json(&Health { status: "alive" }))),
         Route::Ready => ready().await,
-        Route::Operator(operation) => operator::fulfil(operation, &headers, stopwatch, entry).await,
+        Route::Operator(operation) => {
+            operator::fulfil(operation, request, &headers, stopwatch, entry).await
+        }
     }
 }
 
@@ -167,14 +169,13 @@ async fn notify(
     if push.message_id.is_none() && !is_json_media_type(content_type.as_deref()) {
         return Err(Problem::UnsupportedMediaType);
     }
-    let remaining = stopwatch.remaining(config.retry.budget);
-    let read = wire::read_request(request, headers.content_length(), largest_body(config));
-    let body = match wire::timeout(host::nanoseconds(remaining), read).await {
-        Some(Ok(body)) => body,
-        Some(Err(Unread::TooLarge)) => return Err(Problem::BodyTooLarge(config.max_body_bytes)),
-        Some(Err(Unread::Incomplete)) => return Err(Problem::IncompleteBody),
-        None => return Err(Problem::SlowBody),
-    };
+    let limit = largest_body(config);
+    let body = read_body(config, request, headers, limit, stopwatch).await;
+    let body = body.map_err(|problem| match problem {
+        // To the sender, it is the event that is too large.
+        Problem::BodyTooLarge(_) => Problem::BodyTooLarge(config.max_body_bytes),
+        problem => problem,
+    })?;
 
     let notification = Notification::read(&body, push);
     entry.delivery(&notification.delivery);
@@ -187,6 +188,24 @@ async fn notify(
             keep(&notification, &body, &problem, time, entry).await
         }
         result => result,
+    }
+}
+
+/// Reads a body of at most `limit` bytes, for as long as the budget lasts.
+pub async fn read_body(
+    config: &Config,
+    request: Request,
+    headers: &Headers,
+    limit: usize,
+    stopwatch: Stopwatch,
+) -> Result<Vec<u8>, Problem> {
+    let remaining = stopwatch.remaining(config.retry.budget);
+    let read = wire::read_request(request, headers.content_length(), limit);
+    match wire::timeout(host::nanoseconds(remaining), read).await {
+        Some(Ok(body)) => Ok(body),
+        Some(Err(Unread::TooLarge)) => Err(Problem::BodyTooLarge(limit)),
+        Some(Err(Unread::Incomplete)) => Err(Problem::IncompleteBody),
+        None => Err(Problem::SlowBody),
     }
 }
 

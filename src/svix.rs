@@ -112,6 +112,39 @@ pub fn message_body(event: &Event<'_>, create_application: bool) -> Vec<u8> {
     body.into_bytes()
 }
 
+/// The path of the request for a link to a project's portal.
+pub fn portal_path(project: &str) -> String {
+    format!("/api/v1/auth/app-portal-access/{project}/")
+}
+
+/// The body of the request for a link to a portal, valid for so many seconds.
+pub fn portal_body(expiry: u64) -> Vec<u8> {
+    format!(r#"{{"expiry":{expiry}}}"#).into_bytes()
+}
+
+/// The path, with query, of the request that creates an application unless it is there.
+pub const APPLICATION_PATH: &str = "/api/v1/app/?get_if_exists=true";
+
+/// The body of the request that creates a project's application.
+pub fn application_body(project: &str) -> Vec<u8> {
+    // A plain identifier: nothing in it needs escaping.
+    format!(r#"{{"uid":"{project}","name":"{project}"}}"#).into_bytes()
+}
+
+/// The path of the request that creates an event type.
+pub const EVENT_TYPES_PATH: &str = "/api/v1/event-type/";
+
+/// The path of the request that asks for an event type.
+pub fn event_type_path(event_type: &str) -> String {
+    format!("{EVENT_TYPES_PATH}{event_type}/")
+}
+
+/// The body of the request that creates an event type. Customers see the description; whoever knows
+/// a better one than the name may write it in Svix, where the relay never changes it.
+pub fn event_type_body(event_type: &str) -> Vec<u8> {
+    format!(r#"{{"name":"{event_type}","description":"{event_type}"}}"#).into_bytes()
+}
+
 /// What was asked of Svix, as far as its reply can only be understood with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
@@ -172,6 +205,27 @@ impl Verdict {
             Self::Retry(_) => "retry",
             Self::Refused(_) => "refused",
             Self::Misconfigured(_) => "misconfigured",
+        }
+    }
+}
+
+/// Why Svix has not done what it was asked for, whatever that was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setback {
+    /// Another try may succeed.
+    Retry(Trouble),
+    /// Svix will never do it.
+    Refused(Refusal),
+    /// Nothing of the kind can be done until an operator acts.
+    Misconfigured(Misconfiguration),
+}
+
+impl From<Setback> for Verdict {
+    fn from(setback: Setback) -> Self {
+        match setback {
+            Setback::Retry(trouble) => Self::Retry(trouble),
+            Setback::Refused(refusal) => Self::Refused(refusal),
+            Setback::Misconfigured(what) => Self::Misconfigured(what),
         }
     }
 }
@@ -259,7 +313,7 @@ pub fn classify_create(
     match answered(result, now) {
         Ok(reply) => match (reply.status, message_id(&reply, asked)) {
             (200..=299, Some(id)) => Verdict::Stored(id),
-            (200..=299, None) => retry(Cause::UnreadableReply, None),
+            (200..=299, None) => retry(Cause::UnreadableReply, None).into(),
             (409, _) => Verdict::Conflict,
             (400 | 413 | 422, _) => Verdict::Refused(refusal(&reply, asked.token)),
             (404, _) if !asked.create_application => {
@@ -267,7 +321,7 @@ pub fn classify_create(
             }
             (status, _) => Verdict::Misconfigured(Misconfiguration::UnexpectedStatus(status)),
         },
-        Err(verdict) => verdict,
+        Err(setback) => setback.into(),
     }
 }
 
@@ -280,19 +334,97 @@ pub fn classify_lookup(
     match answered(result, now) {
         Ok(reply) => match (reply.status, message_id(&reply, asked)) {
             (200, Some(id)) => Verdict::Stored(id),
-            (200, None) => retry(Cause::UnreadableReply, None),
+            (200, None) => retry(Cause::UnreadableReply, None).into(),
             (404, _) => Verdict::Absent,
             (status, _) => Verdict::Misconfigured(Misconfiguration::UnexpectedStatus(status)),
         },
-        Err(verdict) => verdict,
+        Err(setback) => setback.into(),
     }
 }
 
-/// What is the same for every request: the verdict, unless the reply's meaning depends on it.
-fn answered(result: Result<Reply, Failure>, now: SystemTime) -> Result<Reply, Verdict> {
+/// The link to a project's portal, or `None` if Svix has no application for the project.
+pub fn classify_portal(
+    result: Result<Reply, Failure>,
+    token: &str,
+    now: SystemTime,
+) -> Result<Option<String>, Setback> {
+    let reply = answered(result, now)?;
+    match reply.status {
+        200..=299 => match link(&reply) {
+            Some(link) => Ok(Some(link)),
+            None => Err(retry(Cause::UnreadableReply, None)),
+        },
+        404 => Ok(None),
+        _ => Err(refused_or_unexpected(&reply, token)),
+    }
+}
+
+/// Whether Svix now has the application that it was to create.
+pub fn classify_application(
+    result: Result<Reply, Failure>,
+    token: &str,
+    now: SystemTime,
+) -> Result<(), Setback> {
+    let reply = answered(result, now)?;
+    match reply.status {
+        // A conflict: somebody else has just created it.
+        200 | 201 | 409 => Ok(()),
+        _ => Err(refused_or_unexpected(&reply, token)),
+    }
+}
+
+/// Whether Svix has the event type that it was asked for. An archived one is there, too: whoever
+/// archived it doesn't want to see it.
+pub fn classify_event_type(
+    result: Result<Reply, Failure>,
+    token: &str,
+    now: SystemTime,
+) -> Result<bool, Setback> {
+    let reply = answered(result, now)?;
+    match reply.status {
+        200 => Ok(true),
+        404 => Ok(false),
+        _ => Err(refused_or_unexpected(&reply, token)),
+    }
+}
+
+/// Whether Svix now has the event type that it was to create.
+pub fn classify_new_event_type(
+    result: Result<Reply, Failure>,
+    token: &str,
+    now: SystemTime,
+) -> Result<(), Setback> {
+    let reply = answered(result, now)?;
+    match reply.status {
+        // A conflict: somebody else has just created it.
+        201 | 409 => Ok(()),
+        _ => Err(refused_or_unexpected(&reply, token)),
+    }
+}
+
+fn refused_or_unexpected(reply: &Reply, token: &str) -> Setback {
+    match reply.status {
+        400 | 413 | 422 => Setback::Refused(refusal(reply, token)),
+        status => Setback::Misconfigured(Misconfiguration::UnexpectedStatus(status)),
+    }
+}
+
+/// The link in a reply: only if a browser would take it to the web.
+fn link(reply: &Reply) -> Option<String> {
+    let [url] = fields(reply, ["url"])?;
+    let url = json::string(url?)?;
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))?;
+    let host = rest.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[');
+    (host && url.bytes().all(|byte| byte.is_ascii_graphic())).then(|| url.into_owned())
+}
+
+/// What is the same for every request: the setback, unless the reply's meaning depends on it.
+fn answered(result: Result<Reply, Failure>, now: SystemTime) -> Result<Reply, Setback> {
     let reply = result.map_err(|failure| retry(Cause::NoReply(failure), None))?;
     let cause = match reply.status {
-        401 | 403 => return Err(Verdict::Misconfigured(Misconfiguration::TokenRefused)),
+        401 | 403 => return Err(Setback::Misconfigured(Misconfiguration::TokenRefused)),
         429 => Cause::RateLimited,
         408 | 425 | 500..=599 => Cause::Status(reply.status),
         _ => return Ok(reply),
@@ -302,8 +434,8 @@ fn answered(result: Result<Reply, Failure>, now: SystemTime) -> Result<Reply, Ve
     Err(retry(cause, wait))
 }
 
-fn retry(cause: Cause, retry_after: Option<Duration>) -> Verdict {
-    Verdict::Retry(Trouble { cause, retry_after })
+fn retry(cause: Cause, retry_after: Option<Duration>) -> Setback {
+    Setback::Retry(Trouble { cause, retry_after })
 }
 
 fn fields<'a, const N: usize>(
@@ -626,6 +758,113 @@ mod tests {
         );
     }
 
+    const TOKEN: &str = ASKED.token;
+
+    #[test]
+    fn what_is_asked_for_customers_is_what_the_api_wants() {
+        let text = |body: Vec<u8>| String::from_utf8(body).expect("text");
+        assert_eq!(portal_path("dev"), "/api/v1/auth/app-portal-access/dev/");
+        assert_eq!(text(portal_body(3_600)), r#"{"expiry":3600}"#);
+        assert_eq!(
+            text(application_body("dev")),
+            r#"{"uid":"dev","name":"dev"}"#
+        );
+        assert_eq!(
+            event_type_path("user.created"),
+            "/api/v1/event-type/user.created/"
+        );
+        assert_eq!(
+            text(event_type_body("user.created")),
+            r#"{"name":"user.created","description":"user.created"}"#
+        );
+    }
+
+    #[test]
+    fn a_link_is_passed_on_only_if_it_leads_to_the_web() {
+        let portal = |body: &str| classify_portal(reply(200, body), TOKEN, NOW);
+        for url in [
+            "https://app.svix.com/login#key=eyJhIjoiLysifQ==",
+            "http://127.0.0.1:9071/login",
+        ] {
+            let body = format!(r#"{{"url":"{url}","token":"appsk_secret"}}"#);
+            assert_eq!(portal(&body), Ok(Some(url.to_owned())));
+        }
+        for body in [
+            "",
+            "{}",
+            r#"{"url":7}"#,
+            r#"{"url":""}"#,
+            r#"{"url":"/login"}"#,
+            r#"{"url":"app.svix.com"}"#,
+            r#"{"url":"javascript:alert(1)"}"#,
+            r#"{"url":"https:///login"}"#,
+            r#"{"url":"https://app.svix.com/ a"}"#,
+            r#"{"url":"https://app.svix.com/#\n"}"#,
+        ] {
+            let unreadable = Err(retry(Cause::UnreadableReply, None));
+            assert_eq!(portal(body), unreadable, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_from_what_failed() {
+        use Misconfiguration::{TokenRefused, UnexpectedStatus};
+        let missing = reply(404, r#"{"code":"not_found"}"#);
+        assert_eq!(classify_portal(missing.clone(), TOKEN, NOW), Ok(None));
+        assert_eq!(classify_event_type(missing.clone(), TOKEN, NOW), Ok(false));
+        assert_eq!(classify_event_type(reply(200, ""), TOKEN, NOW), Ok(true));
+        let unexpected = Err(Setback::Misconfigured(UnexpectedStatus(404)));
+        assert_eq!(
+            classify_application(missing.clone(), TOKEN, NOW),
+            unexpected
+        );
+        assert_eq!(classify_new_event_type(missing, TOKEN, NOW), unexpected);
+
+        let all = |result: &Result<Reply, Failure>| {
+            [
+                classify_portal(result.clone(), TOKEN, NOW).map(drop),
+                classify_application(result.clone(), TOKEN, NOW),
+                classify_event_type(result.clone(), TOKEN, NOW).map(drop),
+                classify_new_event_type(result.clone(), TOKEN, NOW),
+            ]
+        };
+        for (result, expected) in [
+            (reply(401, ""), Setback::Misconfigured(TokenRefused)),
+            (reply(403, ""), Setback::Misconfigured(TokenRefused)),
+            (
+                reply(302, ""),
+                Setback::Misconfigured(UnexpectedStatus(302)),
+            ),
+            (reply(429, ""), retry(Cause::RateLimited, None)),
+            (reply(500, ""), retry(Cause::Status(500), None)),
+            (
+                Err(Failure::Timeout),
+                retry(Cause::NoReply(Failure::Timeout), None),
+            ),
+        ] {
+            for setback in all(&result) {
+                assert_eq!(setback, Err(expected.clone()));
+            }
+        }
+        for setback in all(&reply(422, r#"{"detail":"no testsk_secret"}"#)) {
+            let Err(Setback::Refused(refusal)) = setback else {
+                panic!("422 is final");
+            };
+            assert_eq!(refusal.detail.as_deref(), Some("no [redacted]"));
+        }
+    }
+
+    #[test]
+    fn what_is_there_already_needs_no_creating() {
+        for status in [200, 201, 409] {
+            assert_eq!(classify_application(reply(status, ""), TOKEN, NOW), Ok(()));
+        }
+        for status in [201, 409] {
+            let result = classify_new_event_type(reply(status, ""), TOKEN, NOW);
+            assert_eq!(result, Ok(()));
+        }
+    }
+
     proptest! {
         #[test]
         fn every_id_maps_to_one_that_svix_accepts(id in "\\PC*") {
@@ -658,7 +897,8 @@ mod tests {
         ) {
             let reply = Reply { status, retry_after, body };
             let _ = create(Ok(reply.clone()));
-            let _ = classify_lookup(Ok(reply), &ASKED, NOW);
+            let _ = classify_lookup(Ok(reply.clone()), &ASKED, NOW);
+            let _ = classify_portal(Ok(reply), TOKEN, NOW);
         }
     }
 }

@@ -54,7 +54,9 @@ impl Environment {
         wasi.wall_clock(WallClock(self.clock.clone()));
         wasi.monotonic_clock(MonotonicClock(self.started));
         if let Some(seed) = self.seed {
-            let mut random = SplitMix(seed ^ number.wrapping_mul(SplitMix::GAMMA));
+            // Drawn once more: instances would have the same numbers, one step apart.
+            let seed = SplitMix(seed ^ number.wrapping_mul(SplitMix::GAMMA)).next();
+            let mut random = SplitMix(seed);
             wasi.secure_random(random.stream());
             wasi.insecure_random(random.stream());
             wasi.insecure_random_seed(u128::from(random.next()) << 64 | u128::from(random.next()));

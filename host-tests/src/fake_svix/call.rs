@@ -9,6 +9,8 @@ use std::time::SystemTime;
 use http::StatusCode;
 use serde::Serialize;
 
+use super::application::{CreateApplication, OpenPortal};
+use super::event_type::{self, CreateEventType};
 use super::idempotency::KeptReplies;
 use super::message::{MessageOut, NewApplication, NewMessage, check_app_uid};
 use super::refusal::{Refusal, Violation};
@@ -33,6 +35,13 @@ pub(super) enum Call<'a> {
         app: &'a str,
         with_content: bool,
     },
+    CreateApplication(CreateApplication),
+    OpenPortal(OpenPortal<'a>),
+    CreateEventType(CreateEventType),
+    GetEventType {
+        name: &'a str,
+    },
+    ListEventTypes,
 }
 
 /// A post of a message.
@@ -63,14 +72,26 @@ impl<'a> Call<'a> {
                 CreateMessage::read(app, request, too_large, authorization).map(Self::CreateMessage)
             }
             Route::GetMessage { app, id } => {
-                with_content(&request.path).map(|with_content| Self::GetMessage {
+                with_content(request).map(|with_content| Self::GetMessage {
                     app,
                     id,
                     with_content,
                 })
             }
-            Route::ListMessages { app } => with_content(&request.path)
-                .map(|with_content| Self::ListMessages { app, with_content }),
+            Route::ListMessages { app } => {
+                with_content(request).map(|with_content| Self::ListMessages { app, with_content })
+            }
+            Route::CreateApplication => {
+                CreateApplication::read(request, too_large).map(Self::CreateApplication)
+            }
+            Route::OpenPortal { app } => {
+                OpenPortal::read(app, request, too_large).map(Self::OpenPortal)
+            }
+            Route::CreateEventType => {
+                CreateEventType::read(request, too_large).map(Self::CreateEventType)
+            }
+            Route::GetEventType { name } => Ok(Self::GetEventType { name }),
+            Route::ListEventTypes => Ok(Self::ListEventTypes),
         };
         call.unwrap_or_else(Self::Refused)
     }
@@ -89,10 +110,15 @@ impl<'a> Call<'a> {
                 Some(message) => {
                     reply::json(StatusCode::OK, &MessageOut::new(message, *with_content))
                 }
-                None if store.has_application(app) => Refusal::MessageNotFound.reply(),
+                None if store.has_application(app) => Refusal::EntityNotFound.reply(),
                 None => Refusal::ApplicationNotFound.reply(),
             },
             Self::ListMessages { app, with_content } => list(store, app, *with_content),
+            Self::CreateApplication(create) => create.execute(store, now),
+            Self::OpenPortal(open) => open.execute(store),
+            Self::CreateEventType(create) => create.execute(store, now),
+            Self::GetEventType { name } => event_type::get(store, name),
+            Self::ListEventTypes => event_type::list(store),
         }
     }
 }
@@ -155,7 +181,7 @@ fn read_message(
     request: &ReceivedRequest,
     too_large: bool,
 ) -> Result<(NewMessage, bool), Refusal> {
-    let with_content = with_content(&request.path)?;
+    let with_content = with_content(request)?;
     if too_large {
         return Err(Refusal::TooLarge);
     }
@@ -207,12 +233,8 @@ fn list(store: &Store, app: &str, with_content: bool) -> Reply {
 }
 
 /// The query parameter `with_content`, which is true if it is not given.
-fn with_content(path: &str) -> Result<bool, Refusal> {
-    let query = path.split_once('?').map_or("", |(_, query)| query);
-    let given = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("with_content="));
-    match given {
+fn with_content(request: &ReceivedRequest) -> Result<bool, Refusal> {
+    match request.query("with_content") {
         None | Some("true") => Ok(true),
         Some("false") => Ok(false),
         Some(_) => Err(Refusal::QueryInvalid),

@@ -7,40 +7,54 @@ use http::Method;
 
 use super::message::{NewMessage, StoredMessage};
 use super::request::ReceivedRequest;
-use super::script::Script;
-use super::{EventIdScope, FakeSvix, Fault};
+use super::script::Scripts;
+use super::{EventIdScope, EventType, FakeSvix, Fault, Target};
 
 /// Scripts, switches, inspection.
 impl FakeSvix {
     /// Queues faults: each of the next requests to create or get a message meets one, in order.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.state().script.push(None, faults);
+        self.script_at(Target::Messages, faults);
+    }
+
+    /// Queues faults for requests of another kind.
+    pub fn script_at(&self, target: Target, faults: impl IntoIterator<Item = Fault>) {
+        self.state().scripts.of(target).push(None, faults);
+    }
+
+    /// The fault of every request of a kind for which none is queued.
+    pub fn always_at(&self, target: Target, fault: Fault) {
+        self.state().scripts.of(target).always(None, fault);
     }
 
     /// Queues faults for requests with this method; others pass them by.
     pub fn script_for(&self, method: &Method, faults: impl IntoIterator<Item = Fault>) {
-        self.state().script.push(Some(method), faults);
+        let mut state = self.state();
+        let script = state.scripts.of(Target::Messages);
+        script.push(Some(method), faults);
     }
 
-    /// The fault of every request for which none is queued. [`Fault::None`] ends it.
+    /// The fault of every request to create or get a message for which none is queued. [`Fault::None`] ends it.
     pub fn always(&self, fault: Fault) {
-        self.state().script.always(None, fault);
+        self.always_at(Target::Messages, fault);
     }
 
     /// Like [`FakeSvix::always`], which it replaces, for requests with this method only.
     pub fn always_for(&self, method: &Method, fault: Fault) {
-        self.state().script.always(Some(method.clone()), fault);
+        let mut state = self.state();
+        let script = state.scripts.of(Target::Messages);
+        script.always(Some(method.clone()), fault);
     }
 
     /// Forgets all faults, queued and permanent.
     pub fn clear_faults(&self) {
-        self.state().script = Script::default();
+        self.state().scripts = Scripts::default();
     }
 
     /// How many queued faults have not been met yet.
     #[must_use]
     pub fn queued_faults(&self) -> usize {
-        self.state().script.len()
+        self.state().scripts.len()
     }
 
     /// Answers everything this much later. The effect of a request is immediate.
@@ -95,6 +109,18 @@ impl FakeSvix {
     #[must_use]
     pub fn applications(&self) -> Vec<String> {
         self.state().store.applications()
+    }
+
+    /// All event types, archived or not, sorted.
+    #[must_use]
+    pub fn event_types(&self) -> Vec<EventType> {
+        self.state().store.event_types.values().cloned().collect()
+    }
+
+    /// Creates an event type, or replaces it.
+    pub fn put_event_type(&self, event_type: EventType) {
+        let name = event_type.name.clone();
+        self.state().store.event_types.insert(name, event_type);
     }
 
     /// Creates an application; no change if it exists.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 
-/// What happens to one request to create or to get a message.
+/// What happens to one request: to create or to get a message, unless it is aimed at another kind.
 ///
 /// As JSON: `{"fault":"status","status":429,"retryAfter":{"seconds":3}}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

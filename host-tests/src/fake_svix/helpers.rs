@@ -5,11 +5,11 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::FakeSvix;
 use super::fault::Fault;
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
 use super::request::ReceivedRequest;
+use super::{FakeSvix, Target};
 
 /// Whether a path belongs here.
 pub(super) fn is_helper(path: &str) -> bool {
@@ -21,21 +21,32 @@ pub(super) fn answer(fake: &FakeSvix, request: &ReceivedRequest) -> Reply {
     let path = request.path.trim_end_matches('/');
     match (path, &request.method) {
         ("/_fake/messages", &Method::GET) => reply::json(StatusCode::OK, &fake.messages()),
-        ("/_fake/faults", &Method::POST) => match parse_faults(&request.body) {
-            Ok(faults) => {
-                fake.script(faults);
-                queued(fake)
-            }
-            Err(error) => {
-                let detail = error.to_string();
-                reply::error(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fault", &detail)
-            }
-        },
+        ("/_fake/applications", &Method::GET) => reply::json(StatusCode::OK, &fake.applications()),
+        ("/_fake/event-types", &Method::GET) => reply::json(StatusCode::OK, &fake.event_types()),
+        ("/_fake/faults", &Method::POST) => script(fake, Target::Messages, request),
+        ("/_fake/faults/applications", &Method::POST) => {
+            script(fake, Target::Applications, request)
+        }
+        ("/_fake/faults/portals", &Method::POST) => script(fake, Target::Portals, request),
+        ("/_fake/faults/event-types", &Method::POST) => script(fake, Target::EventTypes, request),
         ("/_fake/faults", &Method::DELETE) => {
             fake.clear_faults();
             queued(fake)
         }
         _ => Refusal::NoRoute.reply(),
+    }
+}
+
+fn script(fake: &FakeSvix, target: Target, request: &ReceivedRequest) -> Reply {
+    match parse_faults(&request.body) {
+        Ok(faults) => {
+            fake.script_at(target, faults);
+            queued(fake)
+        }
+        Err(error) => {
+            let detail = error.to_string();
+            reply::error(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fault", &detail)
+        }
     }
 }
 

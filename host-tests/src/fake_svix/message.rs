@@ -67,7 +67,7 @@ fn as_json<S: Serializer>(text: &impl AsRef<str>, to: S) -> Result<S::Ok, S::Err
     }
 }
 
-fn as_rfc3339<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_rfc3339<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
     rfc3339(*time).serialize(to)
 }
 
@@ -149,7 +149,12 @@ pub(super) fn check_app_uid(loc: &[&'static str], uid: &str) -> Option<Violation
     check_id(loc, uid, Some("app_"))
 }
 
-fn check_id(loc: &[&'static str], id: &str, reserved: Option<&str>) -> Option<Violation> {
+/// What is wrong with an identifier, if anything.
+pub(super) fn check_id(
+    loc: &[&'static str],
+    id: &str,
+    reserved: Option<&str>,
+) -> Option<Violation> {
     let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
     let msg = if id.is_empty() {
         "Must be at least one character.".to_owned()

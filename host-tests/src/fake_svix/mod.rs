@@ -8,12 +8,15 @@
 //! - `request`, `route`, `call`: what was received, where it goes, what it asks for.
 //! - `script`, `fault`, `outcome`: what is to go wrong, and what becomes of the request then.
 //! - `store`, `message`, `idempotency`: what Svix holds, and its rules.
+//! - `application`, `event_type`: what it has for customers beside messages.
 //! - `refusal`, `reply`, `trickle`: what goes back.
 //! - `control`, `helpers`: what tests, and people with curl, make it do and see of it.
 
+mod application;
 mod call;
 mod connection;
 mod control;
+mod event_type;
 mod fault;
 mod helpers;
 mod idempotency;
@@ -38,15 +41,17 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use event_type::EventType;
 pub use fault::{Fault, RetryAfter};
 pub use message::StoredMessage;
 pub use request::ReceivedRequest;
+pub use script::Target;
 
 use crate::clock::Clock;
 use call::Call;
 use outcome::{Context, Outcome};
 use route::Route;
-use script::Script;
+use script::Scripts;
 use store::Store;
 
 /// The body limit of Svix's open-source server.
@@ -83,7 +88,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     store: Store,
-    script: Script,
+    scripts: Scripts,
     latency: Duration,
     keeps_requests: bool,
     requests: Vec<ReceivedRequest>,
@@ -95,7 +100,7 @@ impl FakeSvix {
     pub fn new(token: &str, clock: Clock) -> Self {
         let state = State {
             store: Store::new(clock.now()),
-            script: Script::default(),
+            scripts: Scripts::default(),
             latency: Duration::ZERO,
             keeps_requests: true,
             requests: Vec::new(),
@@ -174,10 +179,9 @@ impl FakeSvix {
         };
 
         let mut state = self.state();
-        let fault = if route.takes_faults() {
-            state.script.next(&request.method)
-        } else {
-            Fault::None
+        let fault = match route.target() {
+            Some(target) => state.scripts.of(target).next(&request.method),
+            None => Fault::None,
         };
         let mut outcome = Outcome::of(&fault, &call, &mut state.store, context);
         outcome.after += state.latency;

@@ -25,8 +25,12 @@ pub(super) enum Refusal {
     Invalid(Vec<Violation>),
     /// There is no such application.
     ApplicationNotFound,
-    /// There is no such message in the application.
-    MessageNotFound,
+    /// There is no such message in the application, or no such event type.
+    EntityNotFound,
+    /// There is an application with this uid.
+    ApplicationExists,
+    /// There is an event type with this name.
+    EventTypeExists,
     /// The eventId is taken, or somebody else was quicker: Svix does not say which.
     Conflict,
 }
@@ -74,7 +78,7 @@ impl Refusal {
             Self::QueryInvalid => (
                 StatusCode::BAD_REQUEST,
                 "generic_error",
-                "with_content: expected true or false",
+                "query: expected true or false",
             ),
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -92,7 +96,17 @@ impl Refusal {
             Self::ApplicationNotFound => {
                 (StatusCode::NOT_FOUND, "not_found", "Application not found")
             }
-            Self::MessageNotFound => (StatusCode::NOT_FOUND, "not_found", "Entity not found"),
+            Self::EntityNotFound => (StatusCode::NOT_FOUND, "not_found", "Entity not found"),
+            Self::ApplicationExists => (
+                StatusCode::CONFLICT,
+                "application_exists",
+                "An application with that id already exists",
+            ),
+            Self::EventTypeExists => (
+                StatusCode::CONFLICT,
+                "event_type_exists",
+                "An event_type with this name already exists",
+            ),
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "A conflict has occurred"),
         };
         let mut reply = reply::error(status, code, detail);

@@ -6,6 +6,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
+
+use super::refusal::{Refusal, Violation};
 
 /// A request to the API, whether it was answered or met a fault.
 #[derive(Clone, Debug)]
@@ -27,6 +30,27 @@ impl ReceivedRequest {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A parameter of the query, as it stands there.
+    pub(super) fn query(&self, name: &str) -> Option<&str> {
+        let (_, query) = self.path.split_once('?')?;
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find_map(|(known, value)| (known == name).then_some(value))
+    }
+
+    /// The body as JSON, unless it was `too_large` to be kept.
+    pub(super) fn json<T: DeserializeOwned>(&self, too_large: bool) -> Result<T, Refusal> {
+        if too_large {
+            return Err(Refusal::TooLarge);
+        }
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Refusal::Invalid(vec![Violation {
+                loc: vec!["body"],
+                msg: error.to_string(),
+                kind: "value_error.jsondecode",
+            }])
+        })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use http::Method;
 
+use super::script::Target;
+
 /// What a request asks for, by its method and path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
@@ -15,6 +17,15 @@ pub(super) enum Route<'a> {
     GetMessage {
         app: &'a str,
         id: &'a str,
+    },
+    CreateApplication,
+    OpenPortal {
+        app: &'a str,
+    },
+    CreateEventType,
+    ListEventTypes,
+    GetEventType {
+        name: &'a str,
     },
     /// The path exists, with these methods only.
     WrongMethod(&'static str),
@@ -34,21 +45,47 @@ impl<'a> Route<'a> {
             ([Some("health"), None, ..], "GET") => Self::Health,
             ([Some("app"), Some(app), Some("msg"), None, _], "POST") => Self::CreateMessage { app },
             ([Some("app"), Some(app), Some("msg"), None, _], "GET") => Self::ListMessages { app },
-            ([Some("app"), Some(_), Some("msg"), None, _], _) => Self::WrongMethod("GET, POST"),
             ([Some("app"), Some(app), Some("msg"), Some(id), None], "GET") => {
                 Self::GetMessage { app, id }
             }
+            ([Some("app"), None, ..], "POST") => Self::CreateApplication,
+            ([Some("auth"), Some("app-portal-access"), Some(app), None, _], "POST") => {
+                Self::OpenPortal { app }
+            }
+            ([Some("event-type"), None, ..], "POST") => Self::CreateEventType,
+            ([Some("event-type"), None, ..], "GET") => Self::ListEventTypes,
+            ([Some("event-type"), Some(name), None, ..], "GET") => Self::GetEventType { name },
+            ([Some("app"), Some(_), Some("msg"), None, _] | [Some("event-type"), None, ..], _) => {
+                Self::WrongMethod("GET, POST")
+            }
             (
-                [Some("health"), None, ..] | [Some("app"), Some(_), Some("msg"), Some(_), None],
+                [Some("app"), None, ..]
+                | [Some("auth"), Some("app-portal-access"), Some(_), None, _],
+                _,
+            ) => Self::WrongMethod("POST"),
+            (
+                [Some("health"), None, ..]
+                | [Some("app"), Some(_), Some("msg"), Some(_), None]
+                | [Some("event-type"), Some(_), None, ..],
                 _,
             ) => Self::WrongMethod("GET"),
             _ => Self::Unknown,
         }
     }
 
-    /// Whether scripted faults apply to it.
-    pub fn takes_faults(&self) -> bool {
-        matches!(self, Self::CreateMessage { .. } | Self::GetMessage { .. })
+    /// What a scripted fault has to be aimed at to meet it.
+    pub fn target(&self) -> Option<Target> {
+        match self {
+            Self::CreateMessage { .. } | Self::GetMessage { .. } => Some(Target::Messages),
+            Self::CreateApplication => Some(Target::Applications),
+            Self::OpenPortal { .. } => Some(Target::Portals),
+            Self::CreateEventType | Self::GetEventType { .. } => Some(Target::EventTypes),
+            Self::Health
+            | Self::ListMessages { .. }
+            | Self::ListEventTypes
+            | Self::WrongMethod(_)
+            | Self::Unknown => None,
+        }
     }
 }
 
@@ -74,6 +111,25 @@ mod tests {
             assert_eq!(Route::of(&Method::GET, &path), Route::ListMessages { app });
         }
         assert_eq!(get("/api/v1/health/"), Route::Health);
+    }
+
+    #[test]
+    fn finds_what_is_there_for_customers() {
+        let (get, post) = (&Method::GET, &Method::POST);
+        let (app, name) = ("dev", "a.b");
+        for end in ["", "/", "/?get_if_exists=true"] {
+            let path = format!("/api/v1/app{end}");
+            assert_eq!(Route::of(post, &path), Route::CreateApplication);
+            assert_eq!(Route::of(get, &path), Route::WrongMethod("POST"));
+            let path = format!("/api/v1/auth/app-portal-access/dev{end}");
+            assert_eq!(Route::of(post, &path), Route::OpenPortal { app });
+            let path = format!("/api/v1/event-type{end}");
+            assert_eq!(Route::of(post, &path), Route::CreateEventType);
+            assert_eq!(Route::of(get, &path), Route::ListEventTypes);
+            let path = format!("/api/v1/event-type/a.b{end}");
+            assert_eq!(Route::of(get, &path), Route::GetEventType { name });
+            assert_eq!(Route::of(post, &path), Route::WrongMethod("GET"));
+        }
     }
 
     #[test]

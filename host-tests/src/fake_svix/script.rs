@@ -1,10 +1,38 @@
-//! The queue of faults to come. It hands them out; it does not know what they do.
+//! The queues of faults to come. They hand them out; they don't know what faults do.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use http::Method;
 
 use super::fault::Fault;
+
+/// What a fault is aimed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Creating and getting messages.
+    Messages,
+    /// Creating applications.
+    Applications,
+    /// Links to portals.
+    Portals,
+    /// Creating and getting event types.
+    EventTypes,
+}
+
+/// A script for each target: none disturbs another.
+#[derive(Debug, Default)]
+pub(super) struct Scripts(HashMap<Target, Script>);
+
+impl Scripts {
+    pub fn of(&mut self, target: Target) -> &mut Script {
+        self.0.entry(target).or_default()
+    }
+
+    /// How many faults wait in all queues.
+    pub fn len(&self) -> usize {
+        self.0.values().map(|script| script.queue.len()).sum()
+    }
+}
 
 /// Faults in the order in which requests meet them.
 #[derive(Debug)]
@@ -58,11 +86,6 @@ impl Script {
             None if self.always.is_for(method) => self.always.fault.clone(),
             None => Fault::None,
         }
-    }
-
-    /// How many faults wait in the queue.
-    pub fn len(&self) -> usize {
-        self.queue.len()
     }
 }
 

@@ -1,10 +1,11 @@
-//! What Svix holds: applications, their messages and the kept replies. It enforces the rules that
+//! What Svix holds: event types, applications, their messages and the kept replies. It enforces the rules that
 //! depend on what is stored already; it knows neither HTTP nor faults.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
 
 use super::EventIdScope;
+use super::event_type::EventType;
 use super::idempotency::KeptReplies;
 use super::message::{NewMessage, StoredMessage};
 
@@ -15,6 +16,9 @@ const EVENT_ID_UNIQUE_FOR: Duration = Duration::from_hours(24);
 pub(super) struct Store {
     pub replies: KeptReplies,
     pub event_id_scope: EventIdScope,
+    /// By name.
+    pub event_types: BTreeMap<String, EventType>,
+    links: u64,
     created: SystemTime,
     stored: u64,
     messages: BTreeMap<u64, StoredMessage>,
@@ -29,6 +33,8 @@ impl Store {
         Self {
             replies: KeptReplies::default(),
             event_id_scope: EventIdScope::default(),
+            event_types: BTreeMap::new(),
+            links: 0,
             created: now,
             stored: 0,
             messages: BTreeMap::new(),
@@ -56,6 +62,12 @@ impl Store {
 
     pub fn applications(&self) -> Vec<String> {
         self.applications.keys().cloned().collect()
+    }
+
+    /// A number for a link to a portal; never the same twice.
+    pub fn new_link(&mut self) -> u64 {
+        self.links += 1;
+        self.links
     }
 
     /// Whether this eventId was used less than a day ago, so that a post with it is a conflict.

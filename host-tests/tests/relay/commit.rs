@@ -78,33 +78,56 @@ async fn nobody_is_answered_before_the_transaction_is_durable() {
     assert_all_delivered(&world, replies).await;
 }
 
+/// How often the store was asked for each of its operations.
+fn calls(world: &World) -> [usize; 11] {
+    [
+        Op::Open,
+        Op::Get,
+        Op::Set,
+        Op::Delete,
+        Op::Exists,
+        Op::Keys,
+        Op::Increment,
+        Op::GetMany,
+        Op::SetMany,
+        Op::DeleteMany,
+        Op::Swap,
+    ]
+    .map(|op| world.faults.count(op))
+}
+
+async fn post_five(world: &World) {
+    for number in 0..5 {
+        world.post(&event(&format!("evt_{number}"))).await;
+        // Long enough for what follows an event, and not for the instance to go.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_new_event_costs_two_reads_and_a_write_and_a_duplicate_two_reads() {
     let world = World::new();
-    let calls = || {
-        [
-            Op::Open,
-            Op::Get,
-            Op::Set,
-            Op::Delete,
-            Op::Exists,
-            Op::Keys,
-            Op::Increment,
-            Op::GetMany,
-            Op::SetMany,
-            Op::DeleteMany,
-            Op::Swap,
-        ]
-        .map(|op| world.faults.count(op))
-    };
-    for number in 0..5 {
-        world.post(&event(&format!("evt_{number}"))).await;
-    }
+    post_five(&world).await;
     // The record's and the gate's; the store is opened once by an instance.
-    assert_eq!(calls(), [1, 10, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
-    for number in 0..5 {
-        world.post(&event(&format!("evt_{number}"))).await;
-    }
-    assert_eq!(calls(), [1, 20, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(calls(&world), [1, 10, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
+    post_five(&world).await;
+    assert_eq!(calls(&world), [1, 20, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(world.svix.requests().len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_type_costs_an_instance_one_read_and_the_store_one_write_in_all() {
+    let world = World::with(&[("register_event_types", "true")]);
+    post_five(&world).await;
+    assert_eq!(calls(&world), [1, 11, 6, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(world.svix.requests().len(), 5 + 2);
+    post_five(&world).await;
+    assert_eq!(calls(&world), [1, 21, 6, 0, 0, 0, 0, 0, 0, 0, 0]);
+
+    world.crash().await;
+    world.post(&event("evt_5")).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    world.post(&event("evt_6")).await;
+    assert_eq!(calls(&world), [2, 26, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(world.svix.requests().len(), 7 + 2);
 }

@@ -4,7 +4,9 @@
 mod answers;
 mod beside;
 mod commit;
+mod customers;
 mod dead_letters;
+mod event_types;
 mod forgotten;
 mod forms;
 mod gate;

@@ -40,14 +40,14 @@ fn config() -> ProptestConfig {
 }
 
 /// Plays the commands to their end, in a world of their own.
-fn play(nodes: bool, commands: Vec<Command>) -> Result<(), TestCaseError> {
+fn play(nodes: bool, registers: bool, commands: Vec<Command>) -> Result<(), TestCaseError> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build()
         .expect("a runtime");
     let end = runtime.block_on(async {
-        let world = Play::world(nodes);
+        let world = Play::world(nodes, registers);
         let mut play = Play::new(&world);
         for command in commands {
             play.command(command).await?;
@@ -63,8 +63,9 @@ proptest! {
     #[test]
     fn whatever_happens_each_event_ends_where_it_belongs_exactly_once(
         nodes: bool,
+        registers: bool,
         commands in commands(),
     ) {
-        play(nodes, commands)?;
+        play(nodes, registers, commands)?;
     }
 }

@@ -60,7 +60,14 @@ pub struct Setup {
 impl Setup {
     pub fn new() -> Self {
         Self {
-            variables: [("svix_token", TOKEN), ("svix_url", "http://svix.test")].into(),
+            variables: [
+                ("svix_token", TOKEN),
+                ("svix_url", "http://svix.test"),
+                // Most tests count what an event asks of Svix and of the store. What follows it is
+                // the business of `customers`.
+                ("register_event_types", "false"),
+            ]
+            .into(),
             manifest: fs::read_to_string(root().join("spin.toml")).expect("spin.toml"),
             reuse: Reuse::default(),
         }

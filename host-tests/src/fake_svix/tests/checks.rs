@@ -264,7 +264,7 @@ async fn lists_an_applications_messages_and_is_healthy() -> anyhow::Result<()> {
     assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(answer.headers["allow"], "GET, POST");
     let answer = client
-        .send(request(Method::GET, "/api/v1/app/", ""))
+        .send(request(Method::GET, "/api/v1/apps/", ""))
         .await?;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     Ok(())

@@ -39,6 +39,42 @@ async fn show_the_messages_without_a_token() -> anyhow::Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn show_applications_and_event_types() -> anyhow::Result<()> {
+    let (fake, _) = fake();
+    let mut client = Client::connect(&fake).await;
+    client.post(&message("evt_1")).await?;
+    let event_type = r#"{"name":"a.b","description":"one"}"#;
+    let create = request(Method::POST, "/api/v1/event-type/", event_type);
+    client.send(create).await?;
+
+    let mut show = async |path| client.send(bare(Method::GET, path, "")).await;
+    assert_eq!(show("/_fake/applications").await?.json(), json!(["dev"]));
+    let event_types = show("/_fake/event-types").await?.json();
+    assert_eq!(event_types[0]["name"], "a.b");
+    assert_eq!(event_types[0]["archived"], false);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn aim_faults() -> anyhow::Result<()> {
+    let (fake, _) = fake();
+    let mut client = Client::connect(&fake).await;
+    let fault = r#"{"fault":"status","status":503}"#;
+    for (kind, path) in [
+        ("applications", "/api/v1/app/"),
+        ("portals", "/api/v1/auth/app-portal-access/dev/"),
+        ("event-types", "/api/v1/event-type/"),
+    ] {
+        let aim = format!("/_fake/faults/{kind}");
+        let answer = client.send(bare(Method::POST, &aim, fault)).await?;
+        assert_eq!(answer.json(), json!({ "queued": 1 }));
+        let answer = client.send(request(Method::POST, path, "{}")).await?;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{kind}");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn queue_and_clear_faults() -> anyhow::Result<()> {
     let (fake, _) = fake();
     let mut client = Client::connect(&fake).await;

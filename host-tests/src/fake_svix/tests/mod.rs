@@ -15,6 +15,7 @@ use super::FakeSvix;
 use crate::clock::Clock;
 
 mod checks;
+mod customers;
 mod faults;
 mod helper_routes;
 mod once;

@@ -50,10 +50,14 @@ pub struct Play<'a> {
 }
 
 impl<'a> Play<'a> {
-    /// A world in which all requests share an instance, or each has one of its own.
-    pub fn world(nodes: bool) -> World {
+    /// A world in which all requests share an instance, or each has one of its own, and event types
+    /// register themselves or not.
+    pub fn world(nodes: bool, registers: bool) -> World {
         let mut setup = Setup::new();
         setup.variables.insert("admin_token", "hush");
+        if registers {
+            setup.variables.insert("register_event_types", "true");
+        }
         if nodes {
             setup.reuse.max_requests = 1;
         }
