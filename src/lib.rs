@@ -26,6 +26,7 @@
 
 pub mod commit;
 pub mod config;
+pub mod console;
 pub mod dead_letter;
 pub mod delivery;
 pub mod event;

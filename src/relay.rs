@@ -8,6 +8,7 @@ use serde::Serialize;
 use spin_sdk::wasip3::http::types::{Method, Request, Response};
 
 use crate::config::Config;
+use crate::console;
 use crate::dead_letter::{self, DeadLetter};
 use crate::delivery::{self, Order};
 use crate::event;
@@ -19,7 +20,7 @@ use crate::operator;
 use crate::problem::Problem;
 use crate::record::{self, DeadLettered, Record};
 use crate::reply::{Reply, Success, json};
-use crate::route::Route;
+use crate::route::{NoRoute, Route};
 use crate::svix;
 use crate::wire::{self, Unread};
 
@@ -66,6 +67,12 @@ async fn fulfil(
         Route::Lookup { project, event_id } => look_up(&project, &event_id, entry).await,
         Route::Health => Ok(Success::Probe(json(&Health { status: "alive" }))),
         Route::Ready => ready().await,
+        Route::Console => {
+            // Nobody could sign in without a token.
+            let token = host::config().await?.admin_token.as_ref();
+            token.ok_or(Problem::NoRoute(NoRoute::NotFound))?;
+            Ok(console::page())
+        }
         Route::DeadLetters(operation) => {
             let authorization = wire::header(&request.get_headers(), "authorization");
             operator::fulfil(operation, authorization.as_deref(), stopwatch, entry).await

@@ -27,6 +27,17 @@ pub enum Success {
         /// The JSON.
         json: Vec<u8>,
     },
+    /// What was asked for, as a text of another type.
+    Text {
+        /// What it is.
+        name: &'static str,
+        /// The value of `content-type`.
+        content_type: &'static str,
+        /// The headers that only this text has.
+        headers: Vec<(&'static str, String)>,
+        /// The text.
+        body: Vec<u8>,
+    },
     /// The relay is alive, or ready: JSON for probes.
     Probe(Vec<u8>),
 }
@@ -38,7 +49,7 @@ impl Success {
             Self::Delivered { .. } => "delivered",
             Self::Duplicate(_) => "duplicate",
             Self::DeadLettered(_) => "dead-lettered",
-            Self::Document { name, .. } => name,
+            Self::Document { name, .. } | Self::Text { name, .. } => name,
             Self::Probe(_) => "probed",
         }
     }
@@ -59,7 +70,7 @@ pub struct Reply {
     pub status: u16,
     /// Everything but `content-length`.
     pub headers: Vec<(&'static str, String)>,
-    /// The body: JSON.
+    /// The body: JSON, or what `content-type` says.
     pub body: Vec<u8>,
 }
 
@@ -102,6 +113,18 @@ impl From<&Success> for Reply {
                 dead_letter: *dead_letter,
             }),
             Success::Document { json, .. } | Success::Probe(json) => json.clone(),
+            Success::Text {
+                content_type,
+                headers: others,
+                body,
+                ..
+            } => {
+                return Self {
+                    status: 200,
+                    headers: [headers(content_type), others.clone()].concat(),
+                    body: body.clone(),
+                };
+            }
         };
         Self {
             status: 200,

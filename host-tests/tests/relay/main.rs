@@ -4,6 +4,7 @@
 mod answers;
 mod beside;
 mod commit;
+mod console;
 mod dead_letters;
 mod forgotten;
 mod forms;
