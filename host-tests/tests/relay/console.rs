@@ -3,10 +3,13 @@
 
 mod browser;
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::Value;
 
 use host_tests::fake_svix::Fault;
+use host_tests::key_value::Op;
 
 use crate::support::{World, event, root, wrapped};
 use browser::{Browser, ENTER};
@@ -171,7 +174,7 @@ async fn an_event_is_looked_up_by_project_and_id() {
     browser
         .until_text("#found", "No record of this event")
         .await;
-    world.faults.fail_next(host_tests::key_value::Op::Get, 1);
+    world.faults.fail_next(Op::Get, 1);
     browser.keys(ENTER).await;
     browser
         .until_text("#found", "The key-value store is failing")
@@ -423,4 +426,52 @@ async fn fits_a_phone_in_light_and_in_dark() {
     browser.until_text("#letter pre", "wide").await;
     let overflow = "document.querySelector('#letter').scrollWidth - document.querySelector('#letter').clientWidth";
     assert_eq!(browser.value(overflow).await, 0);
+}
+
+#[tokio::test]
+#[ignore = "takes the screenshot in the README: with --ignored"]
+async fn is_shown_in_the_readme() {
+    let world = world();
+    for minute in 0..60 {
+        for number in 0..8 + 5 * minute % 17 + minute / 4 {
+            world.post(&event(&format!("evt_{minute}_{number}"))).await;
+        }
+        if minute % 9 == 4 {
+            world.post(&event(&format!("evt_{minute}_0"))).await;
+        }
+        if (31..35).contains(&minute) {
+            world.svix.always(Fault::status(503));
+            for number in 0..8 {
+                world
+                    .post(&event(&format!("evt_{minute}_late_{number}")))
+                    .await;
+            }
+            world.svix.clear_faults();
+        }
+        match minute {
+            20 => poison(&world, "evt_0SNlurA049MEWV5gNTcQ5A07h3Ol", "Grace Example").await,
+            33 => _ = world.post(&wrapped(b"nonsense")).await,
+            41 => {
+                _ = world
+                    .post(&wrapped(br#"{"id":"evt_0SNlv","project":"acme"}"#))
+                    .await
+            }
+            _ => {}
+        }
+        world.clock.advance(Duration::from_mins(1));
+    }
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    browser.look(1200, 1080, "light").await;
+    browser
+        .open(&format!("http://{}/console", world.listen().await))
+        .await;
+    browser.until("document.activeElement.id === 'token'").await;
+    browser.keys("hush").await;
+    browser.keys(ENTER).await;
+    browser.until_text("#shown", "3 shown").await;
+    browser.until_text("#outcomes", "delivered").await;
+    let image = browser.screenshot().await;
+    std::fs::write(root().join("host-tests/samples/console.png"), image).expect("a file");
 }

@@ -230,9 +230,10 @@ impl Drop for Browser {
     }
 }
 
+/// What is not shown has no text.
 fn text_of(selector: &str) -> String {
-    let selector = Value::from(selector);
-    format!("(document.querySelector({selector})?.innerText ?? '')")
+    let element = format!("document.querySelector({})", Value::from(selector));
+    format!("({element}?.checkVisibility() ? {element}.innerText : '')")
 }
 
 fn is_installed(program: &str) -> bool {
