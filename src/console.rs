@@ -28,7 +28,7 @@ pub fn page() -> Success {
             ("x-content-type-options", "nosniff".to_owned()),
             ("referrer-policy", "no-referrer".to_owned()),
         ],
-        body: PAGE.into(),
+        text: PAGE.to_owned(),
     }
 }
 

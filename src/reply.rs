@@ -27,16 +27,16 @@ pub enum Success {
         /// The JSON.
         json: Vec<u8>,
     },
-    /// What was asked for, as a text of another type.
+    /// What was asked for, as text of another type.
     Text {
         /// What it is.
         name: &'static str,
-        /// The value of `content-type`.
+        /// Its media type.
         content_type: &'static str,
-        /// The headers that only this text has.
+        /// The headers that no other reply has.
         headers: Vec<(&'static str, String)>,
         /// The text.
-        body: Vec<u8>,
+        text: String,
     },
     /// The relay is alive, or ready: JSON for probes.
     Probe(Vec<u8>),
@@ -113,22 +113,19 @@ impl From<&Success> for Reply {
                 dead_letter: *dead_letter,
             }),
             Success::Document { json, .. } | Success::Probe(json) => json.clone(),
+            Success::Text { text, .. } => text.clone().into_bytes(),
+        };
+        let headers = match success {
             Success::Text {
                 content_type,
-                headers: others,
-                body,
+                headers: own,
                 ..
-            } => {
-                return Self {
-                    status: 200,
-                    headers: [headers(content_type), others.clone()].concat(),
-                    body: body.clone(),
-                };
-            }
+            } => [headers(content_type), own.clone()].concat(),
+            _ => headers("application/json"),
         };
         Self {
             status: 200,
-            headers: headers("application/json"),
+            headers,
             body,
         }
     }

@@ -6,7 +6,7 @@ mod browser;
 use std::time::Duration;
 
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use host_tests::fake_svix::Fault;
 use host_tests::key_value::Op;
@@ -37,6 +37,28 @@ async fn enter(world: &World) -> Option<Browser> {
     browser.keys(ENTER).await;
     browser.until_text("#shown", " ").await;
     Some(browser)
+}
+
+/// Lets the page run this function body instead of its `fetch`, which is `real`.
+async fn instead_of_fetch(browser: &Browser, body: &str) {
+    let script = format!(
+        "void (real => globalThis.fetch = async (path, options) => {{ {body} }})(globalThis.fetch)"
+    );
+    browser.value(&script).await;
+}
+
+/// Lets the page hear this of `/status`, now.
+async fn answer_status(browser: &Browser, status: &Value) {
+    let body = format!("return path === 'status' ? Response.json({status}) : real(path, options);");
+    instead_of_fetch(browser, &body).await;
+    look_again(browser).await;
+}
+
+/// What a page does that was hidden for a while.
+async fn look_again(browser: &Browser) {
+    browser
+        .value("document.dispatchEvent(new Event('visibilitychange'))")
+        .await;
 }
 
 /// An event with `name` in it that Svix refuses.
@@ -142,8 +164,7 @@ async fn a_token_that_is_refused_later_ends_the_session() {
     let Some(browser) = enter(&world).await else {
         return;
     };
-    let fail = "void (globalThis.fetch = async () => new Response('{}', {status: 401}))";
-    browser.value(fail).await;
+    instead_of_fetch(&browser, "return new Response('{}', {status: 401});").await;
     browser.press("#filter button").await;
     browser.until_text("#refused", "401").await;
     assert_eq!(browser.text("#inside").await, "");
@@ -379,6 +400,110 @@ async fn all_letters_of_a_filter_are_replayed() {
 }
 
 #[tokio::test]
+async fn the_replay_of_all_can_be_cancelled() {
+    let world = world();
+    for number in 1..=25 {
+        poison(&world, &format!("evt_{number}"), "Grace").await;
+    }
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    // The answer to the first batch waits until the button was pressed.
+    instead_of_fetch(
+        &browser,
+        "if (path === 'status') return Response.json({deadLetters: {written: 25}});
+         const reply = await real(path, options);
+         if (path.includes('replay')) await new Promise(go => { globalThis.go = go; });
+         return reply;",
+    )
+    .await;
+    look_again(&browser).await;
+    browser.until_text("#tiles", "of 25 so far").await;
+    browser.press("#replay-all").await;
+    browser.press("#yes").await;
+    browser.until("globalThis.go").await;
+    browser.until_text("#count", "0 resolved").await;
+    assert_eq!(browser.value("progress.max").await, 25);
+    browser.press("#cancel").await;
+    browser.value("go()").await;
+    browser
+        .until_text(
+            "#said",
+            "Cancelled. 20 resolved, 0 can not be delivered still.",
+        )
+        .await;
+    assert_eq!(world.svix.messages().len(), 20);
+    browser.until_text("#shown", "5 shown").await;
+}
+
+#[tokio::test]
+async fn shows_what_the_status_says() {
+    let world = world();
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    world.post(&event("evt_1")).await;
+    let status = json!({
+        "version": "1.2.3",
+        "time": "2026-11-23T14:12:42Z",
+        "gate": {"state": "closed", "reason": "rate-limited", "seconds": 3.2},
+        "configuration": {"svix_token": "[redacted]", "svix_url": "https://api.eu.svix.com", "ingest_token": ""},
+        "deadLetters": {"written": 1200, "unresolved": 3},
+        "lastHour": [
+            {"minute": "2026-11-23T13:13:00Z", "outcomes": {"svix-unavailable": 3, "delivered": 1}},
+            {"minute": "2026-11-23T14:12:00Z", "outcomes": {"delivered": 7}},
+        ],
+    });
+    answer_status(&browser, &status).await;
+    browser.until_text("#version", "1.2.3").await;
+    let tiles = browser.text("#tiles").await;
+    for told in [
+        "Closed\nrate-limited, for 4 s",
+        "3\nof 1,200 so far",
+        "8\nof 11 answers",
+    ] {
+        assert!(tiles.contains(told), "{tiles}");
+    }
+    assert_eq!(
+        browser.text("#outcomes").await,
+        "delivered\t8\nsvix-unavailable\t3"
+    );
+    let bars = "[...document.querySelectorAll('#bars rect:not(.whole)')]
+        .map(bar => `${bar.getAttribute('class')} ${bar.getAttribute('x')}`).join()";
+    assert_eq!(
+        browser.value(bars).await,
+        "delivered 1,svix-unavailable 1,delivered 591"
+    );
+    browser.press("summary").await;
+    assert_eq!(
+        browser.text("#configuration").await,
+        "ingest_token\nempty\nsvix_token\n[redacted]\nsvix_url\nhttps://api.eu.svix.com"
+    );
+
+    // Only where Svix itself is used is its dashboard of any help.
+    let link = "document.querySelector('#found a')";
+    browser.fill("#project", "dev").await;
+    browser.fill("#event", "evt_1").await;
+    browser.keys(ENTER).await;
+    browser.until(link).await;
+    assert_eq!(
+        browser.value(&format!("{link}.href")).await,
+        "https://dashboard.svix.com/"
+    );
+    assert_eq!(
+        browser.value(&format!("{link}.rel")).await,
+        "noreferrer noopener"
+    );
+    let other = json!({"version": "4", "configuration": {"svix_url": "https://api.svix.com.test"}});
+    answer_status(&browser, &other).await;
+    browser.until_text("#version", "4").await;
+    browser.press("#find button").await;
+    browser.until(&format!("!{link}")).await;
+    browser.until_text("#found", "delivered").await;
+    assert_eq!(browser.complaints().await, [Value::Null; 0]);
+}
+
+#[tokio::test]
 async fn a_closed_gate_stops_the_replay_of_all() {
     let world = world();
     poison(&world, "evt_1", "Grace").await;
@@ -433,6 +558,7 @@ async fn fits_a_phone_in_light_and_in_dark() {
 async fn is_shown_in_the_readme() {
     let world = world();
     for minute in 0..60 {
+        world.clock.advance(Duration::from_mins(1));
         for number in 0..8 + 5 * minute % 17 + minute / 4 {
             world.post(&event(&format!("evt_{minute}_{number}"))).await;
         }
@@ -450,15 +576,16 @@ async fn is_shown_in_the_readme() {
         }
         match minute {
             20 => poison(&world, "evt_0SNlurA049MEWV5gNTcQ5A07h3Ol", "Grace Example").await,
-            33 => _ = world.post(&wrapped(b"nonsense")).await,
+            33 => {
+                world.post(&wrapped(b"nonsense")).await;
+            }
             41 => {
-                _ = world
+                world
                     .post(&wrapped(br#"{"id":"evt_0SNlv","project":"acme"}"#))
-                    .await
+                    .await;
             }
             _ => {}
         }
-        world.clock.advance(Duration::from_mins(1));
     }
     let Some(browser) = Browser::start().await else {
         return;

@@ -50,6 +50,12 @@ impl Browser {
             return None;
         }
         let profile = tempfile::tempdir().expect("a directory");
+        let options = json!({"args": [
+            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--disable-dev-shm-usage", "--hide-scrollbars", "--window-size=1200,900",
+            format!("--user-data-dir={}", profile.path().display()),
+        ]});
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -66,13 +72,6 @@ impl Browser {
             _profile: profile,
             _turn: turn,
         };
-        let profile = browser._profile.path().display();
-        let options = json!({"args": [
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--disable-dev-shm-usage", "--hide-scrollbars", "--window-size=1200,900",
-            format!("--user-data-dir={profile}"),
-        ]});
         let capabilities = json!({"capabilities": {"alwaysMatch": {
             "goog:loggingPrefs": {"browser": "ALL"},
             "goog:chromeOptions": options,
