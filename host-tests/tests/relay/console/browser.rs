@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 use std::{env, io};
 
@@ -26,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One browser is enough for a small machine.
 static ONLY_ONE: Mutex<()> = Mutex::const_new(());
 
+/// That there is none is said once.
+static SAID: Once = Once::new();
+
 /// A browser with one page; killed when dropped.
 pub struct Browser {
     driver: Child,
@@ -46,7 +50,7 @@ impl Browser {
             let missing = "the console is NOT tested: chromium or chromedriver is not installed";
             assert!(env::var_os("CI").is_none(), "{missing}");
             // Past the capture of the test's output, or nobody would see it.
-            let _ = writeln!(io::stderr(), "{missing}");
+            SAID.call_once(|| _ = writeln!(io::stderr(), "{missing}"));
             return None;
         }
         let profile = tempfile::tempdir().expect("a directory");
