@@ -30,6 +30,7 @@ pub mod auth;
 pub mod client;
 pub mod commit;
 pub mod config;
+pub mod console;
 pub mod customer;
 pub mod dead_letter;
 pub mod delivery;

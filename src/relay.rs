@@ -9,6 +9,7 @@ use serde::Serialize;
 use spin_sdk::wasip3::http::types::{Method, Request, Response};
 
 use crate::config::Config;
+use crate::console;
 use crate::dead_letter::{self, DeadLetter};
 use crate::delivery::{self, Order};
 use crate::event;
@@ -21,7 +22,7 @@ use crate::operator;
 use crate::problem::Problem;
 use crate::record::{self, DeadLettered, Record};
 use crate::reply::{Reply, Success, json};
-use crate::route::Route;
+use crate::route::{NoRoute, Route};
 use crate::svix;
 use crate::tally;
 use crate::trace::Trace;
@@ -81,6 +82,12 @@ async fn fulfil(
         Route::Lookup { project, event_id } => look_up(&project, &event_id, entry).await,
         Route::Health => Ok(Success::Probe(json(&Health { status: "alive" }))),
         Route::Ready => ready().await,
+        Route::Console => {
+            // Nobody could sign in without a token.
+            let token = host::config().await?.admin_token.as_ref();
+            token.ok_or(Problem::NoRoute(NoRoute::NotFound))?;
+            Ok(console::page())
+        }
         Route::Operator(operation) => {
             operator::fulfil(operation, request, &headers, stopwatch, entry).await
         }

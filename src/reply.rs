@@ -33,6 +33,8 @@ pub enum Success {
         name: &'static str,
         /// Its media type.
         content_type: &'static str,
+        /// The headers that no other reply has.
+        headers: Vec<(&'static str, String)>,
         /// The text.
         text: String,
     },
@@ -68,7 +70,7 @@ pub struct Reply {
     pub status: u16,
     /// Everything but `content-length`.
     pub headers: Vec<(&'static str, String)>,
-    /// The body: JSON.
+    /// The body: JSON, or what `content-type` says.
     pub body: Vec<u8>,
 }
 
@@ -113,13 +115,17 @@ impl From<&Success> for Reply {
             Success::Document { json, .. } | Success::Probe(json) => json.clone(),
             Success::Text { text, .. } => text.clone().into_bytes(),
         };
-        let content_type = match success {
-            Success::Text { content_type, .. } => content_type,
-            _ => "application/json",
+        let headers = match success {
+            Success::Text {
+                content_type,
+                headers: own,
+                ..
+            } => [headers(content_type), own.clone()].concat(),
+            _ => headers("application/json"),
         };
         Self {
             status: 200,
-            headers: headers(content_type),
+            headers,
             body,
         }
     }

@@ -25,6 +25,7 @@ pub async fn metrics() -> Result<Success, Problem> {
     Ok(Success::Text {
         name: "metrics",
         content_type: CONTENT_TYPE,
+        headers: Vec::new(),
         text: told.text(),
     })
 }

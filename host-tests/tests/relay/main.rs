@@ -4,6 +4,7 @@
 mod answers;
 mod beside;
 mod commit;
+mod console;
 mod customers;
 mod dead_letters;
 mod event_types;

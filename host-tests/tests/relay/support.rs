@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::future::pending;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -22,6 +24,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 
 use host_tests::clock::Clock;
 use host_tests::component::Program;
@@ -246,6 +249,15 @@ impl World {
         send(ours, request).await
     }
 
+    /// Serves the relay over TCP; where. Only in real time.
+    pub async fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let host = self.host.clone();
+        tokio::spawn(async move { host.listen(listener, pending()).await });
+        address
+    }
+
     /// How long something took, in simulated time.
     pub async fn timed<T>(&self, work: impl Future<Output = T>) -> (T, Duration) {
         let start = tokio::time::Instant::now();
@@ -303,7 +315,7 @@ where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let host = HeaderValue::from_static("relay.test");
-    request.headers_mut().insert(HOST, host);
+    request.headers_mut().entry(HOST).or_insert(host);
     let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.ok()?;
     tokio::spawn(connection);
     Reply::read(sender.send_request(request).await.ok()?).await
