@@ -342,11 +342,10 @@ impl Talk<'_> {
 
     fn headers(&self, request_id: &str) -> Vec<(String, Vec<u8>)> {
         let token = self.order.config.token.expose();
-        let user_agent = concat!("svix-relay/", env!("CARGO_PKG_VERSION"));
         vec![
             header("authorization", &format!("Bearer {token}")),
             header("accept", "application/json"),
-            header("user-agent", user_agent),
+            header("user-agent", wire::USER_AGENT),
             header("svix-req-id", request_id),
         ]
     }

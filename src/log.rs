@@ -106,20 +106,41 @@ impl Entry {
     pub fn line(mut self, time: String, duration_ms: u64) -> String {
         self.time = time;
         self.duration_ms = duration_ms;
-        // Strings and numbers only: this can't fail.
-        let json = serde_json::to_string(&self).unwrap_or_default();
-        let mut line = String::with_capacity(json.len() + 1);
-        for character in json.chars() {
-            // JSON allows DEL and the control characters above it; terminals obey them.
-            if character.is_control() {
-                let _ = write!(line, "\\u{:04x}", u32::from(character));
-            } else {
-                line.push(character);
-            }
-        }
-        line.push('\n');
-        line
+        line(&self)
     }
+}
+
+/// The line, with its end, that says what has changed beyond one request; `time` in RFC 3339.
+pub fn change(severity: Severity, outcome: &'static str, message: &str, time: String) -> String {
+    #[derive(Serialize)]
+    struct Change<'a> {
+        severity: Severity,
+        time: String,
+        message: &'a str,
+        outcome: &'static str,
+    }
+    line(&Change {
+        severity,
+        time,
+        message,
+        outcome,
+    })
+}
+
+fn line(value: &impl Serialize) -> String {
+    // Strings and numbers only: this can't fail.
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let mut line = String::with_capacity(json.len() + 1);
+    for character in json.chars() {
+        // JSON allows DEL and the control characters above it; terminals obey them.
+        if character.is_control() {
+            let _ = write!(line, "\\u{:04x}", u32::from(character));
+        } else {
+            line.push(character);
+        }
+    }
+    line.push('\n');
+    line
 }
 
 #[cfg(test)]

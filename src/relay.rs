@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use spin_sdk::wasip3::http::types::{Method, Request, Response};
 
+use crate::auth;
 use crate::config::Config;
 use crate::dead_letter::{self, DeadLetter};
 use crate::delivery::{self, Order};
@@ -65,7 +66,11 @@ async fn fulfil(
     let headers = Headers::of_request(&request);
     match route {
         Route::Notify => notify(request, &headers, stopwatch, entry).await,
-        Route::Lookup { project, event_id } => look_up(&project, &event_id, entry).await,
+        Route::Lookup { project, event_id } => {
+            let authorization = headers.get("authorization");
+            auth::reader(host::config().await?, authorization.as_deref())?;
+            look_up(&project, &event_id, entry).await
+        }
         Route::Health => Ok(Success::Probe(json(&Health { status: "alive" }))),
         Route::Ready => ready().await,
         Route::Operator(operation) => operator::fulfil(operation, &headers, stopwatch, entry).await,
@@ -89,8 +94,10 @@ struct Health {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Readiness {
     status: &'static str,
+    ingest_auth: &'static str,
     gate: GateState,
 }
 
@@ -102,7 +109,7 @@ enum GateState {
 }
 
 async fn ready() -> Result<Success, Problem> {
-    host::config().await?;
+    let config = host::config().await?;
     let state = host::get(gate::NAME, host::STORE_TIMEOUT).await?;
     // A store that can be read but not written would let no event through.
     host::set("readyz", b"", host::STORE_TIMEOUT).await?;
@@ -116,6 +123,7 @@ async fn ready() -> Result<Success, Problem> {
     };
     Ok(Success::Probe(json(&Readiness {
         status: "ready",
+        ingest_auth: config.ingest.name(),
         gate,
     })))
 }
@@ -141,6 +149,8 @@ async fn notify(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let config = host::config().await?;
+    let authorization = headers.get("authorization");
+    auth::notifier(config, authorization.as_deref(), stopwatch).await?;
     let content_type = headers.get("content-type");
     let message_id = headers.get("x-goog-pubsub-message-id").map(Cow::into_owned);
     let publish_time = message_id
