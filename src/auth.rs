@@ -157,3 +157,33 @@ impl From<Check> for Problem {
         Self::Unauthenticated(check)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_a_bearer_token_as_it_is() {
+        assert_eq!(shown(Some("Bearer abc")), Ok("abc"));
+        assert_eq!(shown(Some("bEARER  abc ")), Ok(" abc "));
+        assert_eq!(shown(Some("Bearer ")), Ok(""));
+        assert_eq!(shown(None), Err(Check::Missing));
+        for other in [
+            "",
+            "Bearer",
+            "Bearerabc",
+            "Basic abc",
+            " Bearer abc",
+            "Bearer\tabc",
+        ] {
+            assert_eq!(shown(Some(other)), Err(Check::Scheme), "{other}");
+        }
+    }
+
+    #[test]
+    fn looks_at_no_more_than_8_kb() {
+        let longest = format!("Bearer {}", "x".repeat(MAX_AUTHORIZATION - 7));
+        assert!(shown(Some(&longest)).is_ok());
+        assert_eq!(shown(Some(&format!("{longest}x"))), Err(Check::Length));
+    }
+}

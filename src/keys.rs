@@ -339,3 +339,135 @@ async fn fetch(jwks: &Address, time: Duration) -> Result<(Vec<Key>, u64), String
     let keys = keys.ok_or("the answer holds no RSA key that signs")?;
     Ok((keys, lifetime))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const URL: &str = "https://keys.example/certs";
+    const START: u64 = 1_800_000_000;
+
+    fn key(kid: &str) -> Key {
+        // 2048 bits: good enough for whoever doesn't verify anything.
+        let n = format!("{}w", "_".repeat(341));
+        let jwks = json!({"keys": [{"kty": "RSA", "kid": kid, "n": n, "e": "AQAB"}]});
+        oidc::keys(&jwks.to_string()).expect("a key").remove(0)
+    }
+
+    fn known(kids: &[&str]) -> Known {
+        let mut known = Known::nothing();
+        let keys = kids.iter().map(|kid| key(kid)).collect();
+        known.note(Ok((keys, 600)), START);
+        known
+    }
+
+    #[test]
+    fn uses_fresh_keys() {
+        let known = known(&["a", "b"]);
+        assert_eq!(known.step("b", START + 599), Step::Use(key("b")));
+        assert_eq!(known.step("b", START + 600), Step::Fetch(Some(key("b"))));
+    }
+
+    #[test]
+    fn asks_for_an_unknown_key_once_a_minute() {
+        let known = known(&["a"]);
+        assert_eq!(known.step("x", START + 59), Step::Unknown);
+        assert_eq!(known.step("x", START + 60), Step::Fetch(None));
+        // The clock was set back.
+        assert_eq!(known.step("x", START - 61), Step::Fetch(None));
+    }
+
+    #[test]
+    fn uses_old_keys_for_a_day_if_there_are_no_new_ones() {
+        let mut known = known(&["a"]);
+        let expired = START + 600;
+        let told = known.note(Err("down".to_owned()), expired);
+        assert_eq!(
+            told,
+            Some((
+                Severity::Warning,
+                "keys-failing",
+                "keys can't be fetched: down".to_owned()
+            ))
+        );
+        assert_eq!(known.step("a", expired + 59), Step::Use(key("a")));
+        assert_eq!(known.step("a", expired + 60), Step::Fetch(Some(key("a"))));
+        assert_eq!(known.note(Err("still down".to_owned()), expired + 60), None);
+        let last = expired + GRACE;
+        assert_eq!(known.step("a", last - 1), Step::Fetch(Some(key("a"))));
+        assert_eq!(known.step("a", last), Step::Fetch(None));
+        assert_eq!(known.note(Err("down".to_owned()), last), None);
+        assert_eq!(known.step("a", last + 4), Step::Unavailable);
+        assert_eq!(known.step("a", last + 5), Step::Fetch(None));
+        assert!(known.note(Ok((vec![key("a")], 600)), last + 5).is_some());
+        assert_eq!(known.note(Ok((vec![key("a")], 600)), last + 700), None);
+        assert!(
+            known
+                .note(Ok((vec![key("b")], 600)), last + 1_400)
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn having_none_for_the_first_time_is_an_error() {
+        let mut known = Known::nothing();
+        assert_eq!(known.step("a", START), Step::Fetch(None));
+        let told = known.note(Err("down".to_owned()), START);
+        assert_eq!(told.map(|told| told.0), Some(Severity::Error));
+        assert_eq!(known.step("a", START), Step::Unavailable);
+    }
+
+    #[test]
+    fn learns_what_is_newer() {
+        let stored = known(&["a"]).encode(URL);
+        let learned = |mut known: Known, url: &str, now| {
+            known.learn(Some(stored.clone()), url, now);
+            known
+        };
+        let new = learned(Known::nothing(), URL, START);
+        assert_eq!(new.step("a", START), Step::Use(key("a")));
+        for (url, now) in [
+            ("https://other.example/certs", START),
+            (URL, START - SKEW - 1),
+        ] {
+            assert_eq!(learned(Known::nothing(), url, now), Known::nothing());
+        }
+        let mut newer = known(&["b"]);
+        newer.note(Ok((vec![key("c")], 600)), START + 10);
+        assert_eq!(learned(newer.clone(), URL, START + 20), newer);
+        let mut broken = Known::nothing();
+        for bytes in [&b""[..], b"{}", b"\xff", br#"{"version":1}"#] {
+            broken.learn(Some(bytes.to_vec()), URL, START);
+            assert_eq!(broken, Known::nothing());
+        }
+    }
+
+    #[test]
+    fn another_s_attempt_counts_and_its_keys_do_if_newer() {
+        let mut own = known(&["new"]);
+        let mut other = known(&["old"]);
+        other.fetched_at -= 100;
+        other.note(Err("down".to_owned()), START + 30);
+        own.learn(Some(other.encode(URL)), URL, START + 40);
+        assert_eq!(own.step("x", START + 70), Step::Unknown);
+        assert_eq!(own.step("new", START + 70), Step::Use(key("new")));
+    }
+
+    #[test]
+    fn reads_how_long_a_reply_is_fresh() {
+        for (cache_control, age, expected) in [
+            (Some("public, max-age=21600, must-revalidate"), None, 21_600),
+            (Some("Max-Age = \"600\""), None, 600),
+            (Some("max-age=600"), Some("100"), 500),
+            (Some("max-age=600"), Some("x"), 600),
+            (Some("max-age=600"), Some("700"), SHORTEST),
+            (Some("s-maxage=5"), None, LIFETIME),
+            (Some("max-age=-1"), None, LIFETIME),
+            (Some("max-age=99999999999"), None, LONGEST),
+            (None, None, LIFETIME),
+        ] {
+            assert_eq!(lifetime(cache_control, age), expected, "{cache_control:?}");
+        }
+    }
+}

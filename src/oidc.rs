@@ -201,3 +201,111 @@ impl Verified {
         self.0.push(Remembered { digest, key, until });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The example of RFC 7515, appendix A.2.
+    const N: &str = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
+    const SIGNED: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+    const SIGNATURE: &str = "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+
+    fn key() -> Key {
+        let jwks = json!({"keys": [{"kty": "RSA", "kid": "rfc", "n": N, "e": "AQAB"}]});
+        let keys = keys(&jwks.to_string()).expect("a key");
+        keys.into_iter().next().expect("a key")
+    }
+
+    fn pubsub() -> Pubsub {
+        Pubsub {
+            audience: "https://relay.example".to_owned(),
+            service_account: "push@p.example".to_owned(),
+            jwks: crate::config::Address {
+                origin: crate::config::Origin {
+                    https: true,
+                    authority: "keys.example".to_owned(),
+                },
+                path: "/".to_owned(),
+            },
+        }
+    }
+
+    #[test]
+    fn knows_a_signature_of_another_hand() {
+        let verify = |signature| {
+            let token = Token {
+                kid: "rfc".to_owned(),
+                signed: SIGNED,
+                claims: SIGNED.split_once('.').expect("claims").1,
+                signature,
+            };
+            token.verify(&key(), &pubsub(), 0)
+        };
+        // It is signed well, by somebody called Joe.
+        assert_eq!(verify(SIGNATURE), Err(Check::Issuer));
+        assert_eq!(
+            verify(&SIGNATURE.replacen('c', "d", 1)),
+            Err(Check::Signature)
+        );
+        assert_eq!(verify(""), Err(Check::Signature));
+        assert_eq!(verify("%"), Err(Check::Form));
+    }
+
+    #[test]
+    fn holds_claims_to_their_time() {
+        let claims = |iat: u64, exp: u64| {
+            let claims = json!({
+                "iss": "accounts.google.com", "aud": "https://relay.example", "iat": iat,
+                "exp": exp, "email": "push@p.example", "email_verified": true,
+            });
+            check(&claims.to_string(), &pubsub(), 10_000)
+        };
+        assert_eq!(claims(10_000, 13_600), Ok(13_630));
+        assert_eq!(claims(10_030, u64::MAX), Ok(u64::MAX));
+        assert_eq!(claims(10_031, 13_600), Err(Check::IssuedAt));
+        assert_eq!(claims(6_000, 9_971), Ok(10_001));
+        assert_eq!(claims(6_000, 9_970), Err(Check::Expiry));
+    }
+
+    #[test]
+    fn a_set_without_a_key_is_none() {
+        for jwks in [
+            "",
+            "{}",
+            "[]",
+            r#"{"keys":{}}"#,
+            r#"{"keys":[]}"#,
+            r#"{"keys":[[],1]}"#,
+        ] {
+            assert_eq!(keys(jwks), None, "{jwks}");
+        }
+    }
+
+    #[test]
+    fn remembers_a_token_with_its_key_until_it_is_over() {
+        let mut verified = Verified::none();
+        assert!(!verified.holds("a", &key(), 5));
+        verified.remember("a", key(), 10);
+        assert!(verified.holds("a", &key(), 9));
+        assert!(!verified.holds("a", &key(), 10));
+        assert!(!verified.holds("b", &key(), 9));
+        let renamed = Key {
+            kid: "other".to_owned(),
+            ..key()
+        };
+        assert!(!verified.holds("a", &renamed, 9));
+    }
+
+    #[test]
+    fn remembers_a_few_tokens_and_those_longest_that_hold_longest() {
+        let mut verified = Verified::none();
+        for number in 0..100 {
+            verified.remember(&number.to_string(), key(), 1_000 + number);
+            assert!(verified.0.len() <= MAX_REMEMBERED);
+        }
+        let known = (0..100).filter(|number| verified.holds(&number.to_string(), &key(), 1_000));
+        assert!(known.eq(92..100));
+    }
+}

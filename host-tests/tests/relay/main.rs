@@ -2,13 +2,16 @@
 //! in simulated time, except for `process`, which starts `serve` as its users do.
 
 mod answers;
+mod auth;
 mod beside;
 mod commit;
 mod dead_letters;
 mod forgotten;
 mod forms;
 mod gate;
+mod google;
 mod host;
+mod injection;
 mod matrix;
 mod model;
 mod once;
