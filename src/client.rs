@@ -72,12 +72,11 @@ fn headers(
     posts: bool,
 ) -> Vec<(String, Vec<u8>)> {
     let token = config.token.expose();
-    let user_agent = concat!("svix-relay/", env!("CARGO_PKG_VERSION"));
     let mut headers = own;
     headers.extend([
         header("authorization", &format!("Bearer {token}")),
         header("accept", "application/json"),
-        header("user-agent", user_agent),
+        header("user-agent", wire::USER_AGENT),
         header("svix-req-id", id),
     ]);
     if posts {

@@ -12,11 +12,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::{join, join_all};
-use spin_sdk::wasip3::wit_bindgen::{StreamWriter, yield_async};
-use spin_sdk::wasip3::wit_stream;
+use spin_sdk::wasip3::wit_bindgen::yield_async;
 
 use crate::host::{self, Stopwatch};
 use crate::problem::{HostError, Problem};
+use crate::wake::{self, Wake};
 
 type Outcome = Result<(), Problem>;
 
@@ -56,9 +56,7 @@ struct Follower {
 struct Waiting {
     time: Duration,
     outcome: Rc<Cell<Option<Outcome>>>,
-    /// Wakes the request when it is dropped. One task can wake another only through the host, for
-    /// which a stream without contents is enough.
-    _wake: StreamWriter<u8>,
+    _wake: Wake,
 }
 
 /// Writes a record, within `time` if it is alone. It is durable when this returns.
@@ -78,7 +76,7 @@ pub async fn write(record: Record, time: Duration) -> Outcome {
 }
 
 async fn follow(record: Record, time: Duration) -> Outcome {
-    let (wake, mut woken) = wit_stream::new();
+    let (wake, sleep) = wake::pair();
     let outcome = Rc::new(Cell::new(None));
     let waiting = Waiting {
         time,
@@ -87,8 +85,7 @@ async fn follow(record: Record, time: Duration) -> Outcome {
     };
     let follower = Follower { record, waiting };
     FOLLOWERS.with_borrow_mut(|followers| followers.get_or_insert_default().push(follower));
-    // It ends, and never brings anything.
-    woken.read(Vec::with_capacity(1)).await;
+    sleep.until_woken().await;
     outcome.take().unwrap_or_else(|| {
         Err(Problem::StoreFailing(HostError {
             what: "write the record",

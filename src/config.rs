@@ -66,6 +66,17 @@ pub struct Address {
     pub path: String,
 }
 
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.origin.https { "https" } else { "http" };
+        write!(
+            formatter,
+            "{scheme}://{}{}",
+            self.origin.authority, self.path
+        )
+    }
+}
+
 /// `ingest_auth`: who may post notifications.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ingest {
@@ -75,6 +86,17 @@ pub enum Ingest {
     Token(Vec<Secret>),
     /// `pubsub`: Pub/Sub, by Google's OIDC tokens.
     Pubsub(Pubsub),
+}
+
+impl Ingest {
+    /// The variable's value.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Anyone => "none",
+            Self::Token(_) => "token",
+            Self::Pubsub(_) => "pubsub",
+        }
+    }
 }
 
 /// What Google's tokens must say, and where Google's keys are.
@@ -502,7 +524,10 @@ mod tests {
             panic!("valid");
         };
         assert_eq!(keys.jwks.origin.authority, "www.googleapis.com");
-        assert_eq!(keys.jwks.path, "/oauth2/v3/certs");
+        assert_eq!(
+            keys.jwks.to_string(),
+            "https://www.googleapis.com/oauth2/v3/certs"
+        );
         for (name, value) in [
             ("pubsub_audience", ""),
             ("pubsub_service_account", ""),

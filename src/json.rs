@@ -28,14 +28,22 @@ pub fn pick<'a, const N: usize>(
     json: &'a str,
     names: [&'static str; N],
 ) -> Result<[Option<&'a RawValue>; N], Unreadable> {
+    let mut found = [None; N];
+    pick_into(json, &names, &mut found)?;
+    Ok(found)
+}
+
+/// [`pick`], compiled once for any number of fields.
+fn pick_into<'a>(
+    json: &'a str,
+    names: &[&'static str],
+    found: &mut [Option<&'a RawValue>],
+) -> Result<(), Unreadable> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let fields = deserializer
-        .deserialize_map(Fields(names))
-        .map_err(|error| unreadable(&error, json))?;
     deserializer
-        .end()
-        .map_err(|error| unreadable(&error, json))?;
-    Ok(fields)
+        .deserialize_map(Fields { names, found })
+        .and_then(|()| deserializer.end())
+        .map_err(|error| unreadable(&error, json))
 }
 
 /// The string that a raw value is, or `None` if it is something else.
@@ -51,6 +59,31 @@ pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
 /// Whether a raw value is an object.
 pub fn is_object(raw: &RawValue) -> bool {
     raw.get().starts_with('{')
+}
+
+/// Whether arrays and objects in `json`, which must be valid, are nested deeper than `limit`.
+pub fn is_deeper_than(json: &str, limit: usize) -> bool {
+    let mut depth = 0;
+    let mut in_string = false;
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => in_string = !in_string,
+            // Only a string holds one, and it may be a quote that doesn't end it.
+            b'\\' => {
+                bytes.next();
+            }
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            b'}' | b']' if !in_string => depth -= 1,
+            _ => {}
+        }
+    }
+    false
 }
 
 fn unreadable(error: &serde_json::Error, json: &str) -> Unreadable {
@@ -71,26 +104,28 @@ fn unreadable(error: &serde_json::Error, json: &str) -> Unreadable {
     }
 }
 
-struct Fields<const N: usize>([&'static str; N]);
+struct Fields<'n, 'f, 'de> {
+    names: &'n [&'static str],
+    found: &'f mut [Option<&'de RawValue>],
+}
 
-impl<'de, const N: usize> Visitor<'de> for Fields<N> {
-    type Value = [Option<&'de RawValue>; N];
+impl<'de> Visitor<'de> for Fields<'_, '_, 'de> {
+    type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = [None; N];
-        while let Some(index) = map.next_key_seed(Name(&self.0))? {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(index) = map.next_key_seed(Name(self.names))? {
             match index {
-                Some(index) => found[index] = Some(map.next_value()?),
+                Some(index) => self.found[index] = Some(map.next_value()?),
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 }
 
@@ -124,6 +159,8 @@ impl Visitor<'_> for Name<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
 
     fn texts<const N: usize>(json: &str, names: [&'static str; N]) -> [Option<String>; N] {
         pick(json, names)
@@ -190,5 +227,56 @@ mod tests {
         assert_eq!(plain.and_then(string).as_deref(), Some("x"));
         assert_eq!(escaped.and_then(string).as_deref(), Some("A/"));
         assert_eq!(number.and_then(string), None);
+    }
+
+    #[test]
+    fn counts_levels_but_not_brackets_in_strings() {
+        for (json, depth) in [
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a":[{}],"b":[]}"#, 3),
+            (r#"["[[[", "\"[[", "\\", "\\\"[[[["]"#, 1),
+            (r#"{"{[\u005b":1}"#, 1),
+        ] {
+            assert!(!is_deeper_than(json, depth), "{json}");
+            assert!(depth == 0 || is_deeper_than(json, depth - 1), "{json}");
+        }
+    }
+
+    fn depth(value: &Value) -> usize {
+        match value {
+            Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or(0),
+            Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::from),
+            "[\\[\\]{}\"\\\\a\n]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 40, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::vec(("[\\[{\"\\\\]{0,4}", inner), 0..4)
+                    .prop_map(|fields| fields.into_iter().collect::<Value>()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn counts_as_a_parser_does(value in any_json(), pretty: bool) {
+            let json = if pretty {
+                serde_json::to_string_pretty(&value)
+            } else {
+                serde_json::to_string(&value)
+            };
+            let (json, depth) = (json.expect("JSON"), depth(&value));
+            prop_assert!(!is_deeper_than(&json, depth));
+            prop_assert!(depth == 0 || is_deeper_than(&json, depth - 1));
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! POST /notifications
 //!   route         which request asks for what
 //!   config        every variable, checked                            (host: variables)
+//!   auth          who may post?       (with oidc and keys: of Pub/Sub, host: outbound HTTP)
 //!   notification  direct, wrapped or unwrapped: where is the event?
 //!   event         id, type, project; the rest stays bytes
 //!   record        delivered before? then answer "duplicate"          (host: key-value get)
@@ -39,10 +40,12 @@ pub mod event_type;
 pub mod gate;
 pub mod host;
 pub mod json;
+pub mod keys;
 pub mod letters;
 pub mod log;
 pub mod metrics;
 pub mod notification;
+pub mod oidc;
 pub mod openmetrics;
 pub mod operator;
 pub mod problem;
@@ -56,6 +59,7 @@ pub mod svix;
 pub mod tally;
 pub mod trace;
 pub mod violation;
+pub mod wake;
 pub mod wire;
 
 /// The component's export. Only for WebAssembly: natively its symbol's name doesn't link.

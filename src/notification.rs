@@ -18,6 +18,10 @@ use crate::json::{self, Unreadable};
 use crate::record;
 use crate::violation::Violation;
 
+/// The deepest event that is relayed, in arrays and objects within each other: Svix's own parser
+/// takes 127 around the payload and in it, and what customers parse it with may take less.
+pub const MAX_DEPTH: usize = 100;
+
 /// Standard base64, as Pub/Sub sends it; a missing padding loses nothing.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -78,6 +82,8 @@ pub enum Rejection {
     NotJson(String),
     /// `message.data` of a wrapped push is not base64.
     NotBase64,
+    /// Arrays and objects are nested deeper than [`MAX_DEPTH`].
+    TooDeep,
     /// Fields are missing or break a rule.
     Invalid(Vec<Violation>),
 }
@@ -154,6 +160,9 @@ impl<'a> Notification<'a> {
             Content::Unpacked(json) => (json.as_str(), json::pick(json, Event::FIELDS)?),
             Content::Rejected(rejection, _) => return Err(rejection.clone()),
         };
+        if json::is_deeper_than(json, MAX_DEPTH) {
+            return Err(Rejection::TooDeep);
+        }
         Event::from_fields(json, fields).map_err(Rejection::Invalid)
     }
 

@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::auth::Check;
 use crate::gate::Reason;
-use crate::notification::Rejection;
+use crate::notification::{MAX_DEPTH, Rejection};
 use crate::retry;
 use crate::route::NoRoute;
 use crate::svix::{Cause, Failure, Misconfiguration, Refusal, Setback, Trouble};
@@ -36,6 +37,10 @@ pub enum Problem {
     NoDeadLetter,
     /// The operator's token is missing or wrong.
     Unauthorized,
+    /// Who posts is not who may, by the check that failed.
+    Unauthenticated(Check),
+    /// Who posts can't be known: Google's keys can't be fetched, and none are at hand.
+    KeysUnavailable(HostError),
     /// The query of a request makes no sense.
     InvalidQuery(Violation),
     /// What an operator asks for makes no sense.
@@ -71,7 +76,7 @@ pub enum Problem {
 /// A failure of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostError {
-    /// What failed: the variable that was asked for, or what was to be done in the store.
+    /// What failed: the variable that was asked for, or what was to be done.
     pub what: &'static str,
     /// The host's own words. For the log alone: who knows what a provider puts into them.
     pub reason: String,
@@ -119,6 +124,8 @@ impl Problem {
             Self::NoRecord                      => (404, Info, NEVER, "no-record", "No record of this event"),
             Self::NoDeadLetter                  => (404, Info, NEVER, "no-dead-letter", "No such dead letter"),
             Self::Unauthorized                  => (401, Warning, NEVER, "unauthorized", "The operator's token is needed"),
+            Self::Unauthenticated(_)            => (401, Warning, NEVER, "unauthenticated", "The sender is not known"),
+            Self::KeysUnavailable(_)            => (503, Error, Some(SOON), "keys-unavailable", "The keys of the senders can not be fetched"),
             Self::InvalidQuery(_)               => (400, Warning, NEVER, "invalid-query", "The query is invalid"),
             Self::InvalidRequest(_)             => (422, Warning, NEVER, "invalid-request", "The request is invalid"),
             Self::NoApplication                 => (404, Info, NEVER, "no-application", "No application of this project"),
@@ -129,6 +136,7 @@ impl Problem {
             Self::Rejected(R::NotUtf8)          => (400, Warning, NEVER, "not-utf8", "The event is not UTF-8"),
             Self::Rejected(R::NotJson(_))       => (400, Warning, NEVER, "not-json", "Not JSON"),
             Self::Rejected(R::NotBase64)        => (400, Warning, NEVER, "not-base64", "The message's data is not base64"),
+            Self::Rejected(R::TooDeep)          => (422, Warning, NEVER, "too-deep", "The event is nested too deeply"),
             Self::Rejected(R::Invalid(_))       => (422, Warning, NEVER, "invalid-event", "The event is invalid"),
             Self::Refused(_)                    => (422, Warning, NEVER, "refused-by-svix", "Svix refuses the event"),
             Self::EventIdTaken                  => (422, Warning, NEVER, "event-id-taken", "The event's id is taken in Svix"),
@@ -160,6 +168,10 @@ impl Problem {
             Self::NoRecord => "not delivered, or not yet".to_owned(),
             Self::NoDeadLetter => "never written, or discarded".to_owned(),
             Self::Unauthorized => "send authorization: Bearer and the admin_token".to_owned(),
+            // The same whatever is wrong: which check failed is nothing to learn by trying.
+            Self::Unauthenticated(_) => {
+                "send authorization: Bearer and a token that ingest_auth accepts".to_owned()
+            }
             Self::InvalidQuery(violation) => listed(std::slice::from_ref(violation)),
             Self::NoApplication => "Svix has none, and create_applications is false".to_owned(),
             Self::UnsupportedMediaType => {
@@ -172,6 +184,7 @@ impl Problem {
                 Rejection::NotUtf8 => "the event's bytes are not UTF-8".to_owned(),
                 Rejection::NotJson(reason) => reason.clone(),
                 Rejection::NotBase64 => "message.data is not standard base64".to_owned(),
+                Rejection::TooDeep => format!("an event may have at most {MAX_DEPTH} levels"),
                 Rejection::Invalid(violations) => listed(violations),
             },
             Self::Refused(refusal) => match &refusal.detail {
@@ -211,7 +224,9 @@ impl Problem {
             Self::UnreadableConfiguration(error) => {
                 format!("the host gives no value of {}", error.what)
             }
-            Self::StoreFailing(error) => format!("failed to {}", error.what),
+            Self::StoreFailing(error) | Self::KeysUnavailable(error) => {
+                format!("failed to {}", error.what)
+            }
         }
     }
 
@@ -219,9 +234,10 @@ impl Problem {
     /// Svix's, which may hold some of the payload.
     pub fn logged(&self) -> String {
         match self {
-            Self::UnreadableConfiguration(error) | Self::StoreFailing(error) => {
-                format!("{}: {}", self.detail(), error.reason)
-            }
+            Self::UnreadableConfiguration(error)
+            | Self::StoreFailing(error)
+            | Self::KeysUnavailable(error) => format!("{}: {}", self.detail(), error.reason),
+            Self::Unauthenticated(check) => check.logged().to_owned(),
             Self::Unavailable(Trouble {
                 cause: Cause::NoReply(Failure::Connection(reason) | Failure::Unreachable(reason)),
                 ..
@@ -394,12 +410,24 @@ mod tests {
                 what: "write the record",
                 reason: "disk full".to_owned(),
             }),
+            Problem::KeysUnavailable(HostError {
+                what: "fetch the keys",
+                reason: "answered 500".to_owned(),
+            }),
         ] {
             let answer = problem.answer();
             assert_eq!((answer.status, answer.severity), (503, Severity::Error));
             assert!(answer.retry_after.is_some());
             assert_eq!(document(&problem)["retryable"], true);
         }
+    }
+
+    #[test]
+    fn which_check_failed_stays_inside() {
+        let problem = Problem::Unauthenticated(Check::Audience);
+        assert_eq!(problem.logged(), "aud is not pubsub_audience");
+        let other = Problem::Unauthenticated(Check::Signature);
+        assert_eq!(document(&problem), document(&other));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use spin_sdk::wasip3::http::types::{Method, Request, Response};
 
+use crate::auth;
 use crate::config::Config;
 use crate::console;
 use crate::dead_letter::{self, DeadLetter};
@@ -79,7 +80,11 @@ async fn fulfil(
             entry.trace = Some(Trace::of(traceparent.as_deref(), &mut host::random()));
             notify(request, &headers, stopwatch, entry).await
         }
-        Route::Lookup { project, event_id } => look_up(&project, &event_id, entry).await,
+        Route::Lookup { project, event_id } => {
+            let authorization = headers.get("authorization");
+            auth::reader(host::config().await?, authorization.as_deref())?;
+            look_up(&project, &event_id, entry).await
+        }
         Route::Health => Ok(Success::Probe(json(&Health { status: "alive" }))),
         Route::Ready => ready().await,
         Route::Console => {
@@ -111,8 +116,10 @@ struct Health {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Readiness {
     status: &'static str,
+    ingest_auth: &'static str,
     gate: Standing,
 }
 
@@ -132,12 +139,13 @@ async fn ready() -> Result<Success, Problem> {
 }
 
 async fn readiness() -> Result<Readiness, Problem> {
-    host::config().await?;
+    let config = host::config().await?;
     let gate = delivery::standing().await?;
     // A store that can be read but not written would let no event through.
     host::set("readyz", b"", host::STORE_TIMEOUT).await?;
     Ok(Readiness {
         status: "ready",
+        ingest_auth: config.ingest.name(),
         gate,
     })
 }
@@ -163,6 +171,8 @@ async fn notify(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let config = host::config().await?;
+    let authorization = headers.get("authorization");
+    auth::notifier(config, authorization.as_deref(), stopwatch).await?;
     let content_type = headers.get("content-type");
     let message_id = headers.get("x-goog-pubsub-message-id").map(Cow::into_owned);
     let publish_time = message_id

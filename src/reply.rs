@@ -142,7 +142,9 @@ impl From<&Problem> for Reply {
             Problem::NoRoute(NoRoute::MethodNotAllowed(allow)) => {
                 headers.push(("allow", (*allow).to_owned()));
             }
-            Problem::Unauthorized => headers.push(("www-authenticate", "Bearer".to_owned())),
+            Problem::Unauthorized | Problem::Unauthenticated(_) => {
+                headers.push(("www-authenticate", "Bearer".to_owned()));
+            }
             _ => {}
         }
         Self {

@@ -20,6 +20,9 @@ use crate::config::Origin;
 use crate::reply::Reply;
 use crate::svix;
 
+/// Who is asking, in every request to another server.
+pub const USER_AGENT: &str = concat!("svix-relay/", env!("CARGO_PKG_VERSION"));
+
 /// How much is read at once where the length of a body is not announced.
 const CHUNK: usize = 16 * 1024;
 
@@ -155,10 +158,31 @@ pub struct Call<'a> {
     pub body: Option<Vec<u8>>,
 }
 
+/// The answer of another server.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Its headers.
+    pub headers: Headers,
+    /// The body, or `None` if it could not be read to its end or was too large.
+    pub body: Option<Vec<u8>>,
+}
+
+/// [`fetch`], from Svix.
+pub async fn exchange(call: Call<'_>, limit: usize) -> Result<svix::Reply, ErrorCode> {
+    let answer = fetch(call, limit).await?;
+    Ok(svix::Reply {
+        status: answer.status,
+        retry_after: answer.headers.get("retry-after").map(Cow::into_owned),
+        body: answer.body,
+    })
+}
+
 /// Sends a request and reads the answer, no more than `limit` bytes of its body.
 ///
 /// Dropping the future abandons the exchange.
-pub async fn exchange(call: Call<'_>, limit: usize) -> Result<svix::Reply, ErrorCode> {
+pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
     let method = match call.body {
         Some(_) => Method::Post,
         None => Method::Get,
@@ -199,13 +223,12 @@ pub async fn exchange(call: Call<'_>, limit: usize) -> Result<svix::Reply, Error
         let response = client::send(request).await?;
         let status = response.get_status_code();
         let headers = Headers::of(&response.get_headers());
-        let retry_after = headers.get("retry-after").map(Cow::into_owned);
         let length = headers.content_length();
         let (_done, done) = wit_future::new(|| Ok(()));
         let body = read(Response::consume_body(response, done), length, limit).await;
-        Ok(svix::Reply {
+        Ok(Answer {
             status,
-            retry_after,
+            headers,
             body: body.ok(),
         })
     };

@@ -154,6 +154,7 @@ pub async fn run(mut options: Options) -> Result<()> {
         fake_address = Some(address);
     }
     options.check_required(&manifest)?;
+    let who_may_post = who_may_post(&options, &manifest);
     let mut host = Host::builder(&program, &manifest)
         .environment()
         .key_value(key_value)
@@ -176,6 +177,9 @@ pub async fn run(mut options: Options) -> Result<()> {
         start.elapsed().as_millis()
     ));
     say(&format!("  records: {records}"));
+    if let Some(who) = who_may_post {
+        say(&format!("  notifications: {who}"));
+    }
     if let Some(fake) = fake_address {
         say(&introduction(address, fake));
     }
@@ -198,6 +202,23 @@ pub async fn run(mut options: Options) -> Result<()> {
     // forever is left to the end of the process.
     drop(time::timeout(LAST_WAIT, host.drop_instances()).await);
     Ok(())
+}
+
+/// Who may post to an application that has a variable for it.
+fn who_may_post(options: &Options, manifest: &Manifest) -> Option<String> {
+    let name = "ingest_auth";
+    let declaration = manifest.variables.get(name)?;
+    let value = options
+        .given(name)
+        .or_else(|| declaration.default.clone())?;
+    let who = match value.as_str() {
+        "none" => "from anyone",
+        "token" => "from whoever shows a token",
+        "pubsub" => "from Pub/Sub's service account",
+        // What is no choice may be a secret in the wrong variable.
+        _ => return Some(format!("from nobody ({name} is invalid)")),
+    };
+    Some(format!("{who} ({name}={value})"))
 }
 
 fn default_store(manifest: &Path) -> PathBuf {
@@ -291,6 +312,30 @@ mod tests {
         assert_eq!(options.given("a").unwrap(), "b=c");
         let shown = format!("{options:?}");
         assert!(shown.contains("\"a\"") && !shown.contains("b=c"), "{shown}");
+    }
+
+    #[test]
+    fn says_who_may_post() {
+        let manifest = |default: &str| {
+            let text = format!(
+                r#"
+                spin_manifest_version = 2
+                application = {{ name = "relay" }}
+                trigger = {{ http = [{{ route = "/...", component = "relay" }}] }}
+                component = {{ relay = {{ source = "relay.wasm" }} }}
+                variables = {{ {default} }}
+                "#
+            );
+            Manifest::parse(&text, Path::new("")).unwrap()
+        };
+        let declared = manifest(r#"ingest_auth = { default = "none" }"#);
+        let who = |arguments: &[&str]| who_may_post(&options(arguments).unwrap(), &declared);
+        assert_eq!(who(&[]).unwrap(), "from anyone (ingest_auth=none)");
+        assert_eq!(
+            who(&["--variable", "ingest_auth=token"]).unwrap(),
+            "from whoever shows a token (ingest_auth=token)"
+        );
+        assert_eq!(who_may_post(&options(&[]).unwrap(), &manifest("")), None);
     }
 
     #[test]

@@ -57,7 +57,10 @@ async fn readyz_says_whether_events_could_be_delivered() {
     let reply = world.get("/readyz").await;
     assert_eq!(
         (reply.status, reply.json()),
-        (200, json!({"status": "ready", "gate": {"state": "open"}}))
+        (
+            200,
+            json!({"status": "ready", "ingestAuth": "none", "gate": {"state": "open"}})
+        )
     );
 
     world.faults.fail_next(Op::Get, 1);

@@ -2,6 +2,7 @@
 //! in simulated time, except for `process`, which starts `serve` as its users do.
 
 mod answers;
+mod auth;
 mod beside;
 mod commit;
 mod console;
@@ -11,7 +12,9 @@ mod event_types;
 mod forgotten;
 mod forms;
 mod gate;
+mod google;
 mod host;
+mod injection;
 mod matrix;
 mod model;
 mod once;

@@ -7,7 +7,7 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use std::{env, fs};
 
@@ -16,6 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::header::HOST;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -23,7 +24,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpListener;
 
 use host_tests::clock::Clock;
@@ -58,7 +59,12 @@ pub struct Setup {
     /// The text of `spin.toml`.
     pub manifest: String,
     pub reuse: Reuse,
+    /// Who answers at another authority than Svix.
+    pub elsewhere: Option<(&'static str, Serve)>,
 }
+
+/// Serves one connection.
+pub type Serve = Arc<dyn Fn(DuplexStream) + Send + Sync>;
 
 impl Setup {
     pub fn new() -> Self {
@@ -73,6 +79,7 @@ impl Setup {
             .into(),
             manifest: fs::read_to_string(root().join("spin.toml")).expect("spin.toml"),
             reuse: Reuse::default(),
+            elsewhere: None,
         }
     }
 }
@@ -96,16 +103,23 @@ impl World {
         let faults = Faults::default();
         let manifest = Manifest::parse(&setup.manifest, &root()).expect("a valid manifest");
         let served = svix.clone();
+        let elsewhere = setup.elsewhere.clone();
         let mut host = Host::builder(&program().0, &manifest)
             .key_value(store.clone())
             .faults(faults.clone())
             .clock(clock.clone())
             .seed(1)
             .reuse(setup.reuse)
-            .connector(Connector::new(move |_| {
+            .connector(Connector::new(move |uri| {
                 let (ours, theirs) = tokio::io::duplex(64 * 1024);
-                let svix = served.clone();
-                tokio::spawn(async move { svix.serve_connection(theirs).await });
+                let authority = uri.authority().map(Authority::as_str);
+                match &elsewhere {
+                    Some((name, serve)) if authority == Some(*name) => serve(theirs),
+                    _ => {
+                        let svix = served.clone();
+                        tokio::spawn(async move { svix.serve_connection(theirs).await });
+                    }
+                }
                 async { Ok(ours) }
             }));
         for (name, value) in &setup.variables {
@@ -241,6 +255,18 @@ impl World {
             .await
     }
 
+    /// Sends these bytes over a connection of its own, and reads until it is closed.
+    pub async fn send_raw(&self, bytes: &[u8]) -> String {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let host = self.host.clone();
+        tokio::spawn(async move { host.serve_connection(theirs).await });
+        let (mut read, mut write) = tokio::io::split(ours);
+        let mut reply = Vec::new();
+        // A server that has heard enough need not read the rest, nor say goodbye.
+        let _ = tokio::join!(write.write_all(bytes), read.read_to_end(&mut reply));
+        String::from_utf8_lossy(&reply).into_owned()
+    }
+
     /// Sends one request over a connection of its own; `None` if the connection breaks.
     async fn send(&self, request: Request<Body>) -> Option<Reply> {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
@@ -280,6 +306,16 @@ impl World {
         messages.retain(|message| message.event_id.as_deref() == Some(event_id));
         assert_eq!(messages.len(), 1, "of {event_id}: {messages:?}");
         messages.remove(0)
+    }
+
+    /// The names of everything in the store.
+    pub async fn names(&self) -> Vec<String> {
+        self.store.keys(STORE).await.expect("keys")
+    }
+
+    /// What the store holds under this name.
+    pub async fn stored(&self, name: &str) -> Option<Vec<u8>> {
+        self.store.get(STORE, name).await.expect("a get")
     }
 
     /// Neither Svix nor the store has heard of anything.

@@ -1,0 +1,256 @@
+//! Google, as the relay sees it: keys, the server that gives them away, and tokens signed with them.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rsa::rand_core::{TryCryptoRng, TryRng};
+use rsa::traits::PublicKeyParts as _;
+use rsa::{Pkcs1v15Sign, PrivateKey};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::support::{Setup, World};
+
+pub const AUDIENCE: &str = "https://relay.example/notifications";
+pub const ACCOUNT: &str = "push@p.iam.gserviceaccount.com";
+
+/// How the server of the keys answers.
+#[derive(Clone, Debug)]
+pub enum Answers {
+    Keys,
+    /// The connection breaks.
+    Down,
+    Status(u16),
+    Text(String),
+    /// With the keys, but only after so many seconds.
+    Late(u64),
+}
+
+/// The server of the keys. A clone is the same.
+#[derive(Clone)]
+pub struct Google(Arc<Mutex<State>>);
+
+struct State {
+    jwks: Value,
+    answers: Answers,
+    cache_control: Option<String>,
+    requests: Vec<String>,
+}
+
+impl Google {
+    /// With these keys.
+    pub fn new(keys: &[&Key]) -> Self {
+        let google = Self(Arc::new(Mutex::new(State {
+            jwks: Value::Null,
+            answers: Answers::Keys,
+            cache_control: Some("public, max-age=21600, must-revalidate".to_owned()),
+            requests: Vec::new(),
+        })));
+        google.rotate(keys);
+        google
+    }
+
+    /// From now on, with these keys.
+    pub fn rotate(&self, keys: &[&Key]) {
+        let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
+        self.0.lock().unwrap().jwks = json!({ "keys": keys });
+    }
+
+    pub fn answer(&self, answers: Answers) {
+        self.0.lock().unwrap().answers = answers;
+    }
+
+    pub fn cache_control(&self, value: Option<&str>) {
+        self.0.lock().unwrap().cache_control = value.map(str::to_owned);
+    }
+
+    /// How often it was asked.
+    pub fn requests(&self) -> usize {
+        self.0.lock().unwrap().requests.len()
+    }
+
+    /// What it was asked last.
+    pub fn last_request(&self) -> String {
+        let state = self.0.lock().unwrap();
+        state.requests.last().cloned().expect("a request")
+    }
+
+    /// A world whose senders are known by these keys.
+    pub fn world(&self) -> World {
+        World::build(&self.setup())
+    }
+
+    pub fn setup(&self) -> Setup {
+        let mut setup = Setup::new();
+        setup.variables.extend([
+            ("ingest_auth", "pubsub"),
+            ("pubsub_audience", AUDIENCE),
+            ("pubsub_service_account", ACCOUNT),
+            (
+                "pubsub_jwks_url",
+                "http://keys.test/oauth2/v3/certs?alt=json",
+            ),
+            ("pubsub_jwks_origin", "http://keys.test"),
+        ]);
+        let google = self.clone();
+        let serve = move |io| {
+            let google = google.clone();
+            tokio::spawn(async move { google.serve(io).await });
+        };
+        setup.elsewhere = Some(("keys.test", Arc::new(serve)));
+        setup
+    }
+
+    async fn serve(self, io: tokio::io::DuplexStream) {
+        let service = service_fn(|request| {
+            let google = self.clone();
+            async move { google.reply(request).await }
+        });
+        // Cutting connections is part of its job.
+        let _ = http1::Builder::new()
+            .serve_connection(TokioIo::new(io), service)
+            .await;
+    }
+
+    async fn reply(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
+        let (answers, cache_control, jwks) = {
+            let mut state = self.0.lock().unwrap();
+            let line = format!("{} {}", request.method(), request.uri());
+            state.requests.push(line);
+            let jwks = state.jwks.to_string();
+            (state.answers.clone(), state.cache_control.clone(), jwks)
+        };
+        let (status, text) = match answers {
+            Answers::Keys => (200, jwks),
+            Answers::Down => return Err(Cut),
+            Answers::Status(status) => (status, jwks),
+            Answers::Text(text) => (200, text),
+            Answers::Late(seconds) => {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                (200, jwks)
+            }
+        };
+        let mut reply = Response::builder().status(status);
+        if let Some(value) = cache_control {
+            reply = reply.header("cache-control", value);
+        }
+        Ok(reply.body(Full::from(text)).expect("a reply"))
+    }
+}
+
+#[derive(Debug)]
+struct Cut;
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("cut")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// A key of Google's.
+pub struct Key {
+    pub kid: &'static str,
+    private: PrivateKey,
+}
+
+/// One of three keys, generated once.
+pub fn key(number: usize) -> &'static Key {
+    static KEYS: [OnceLock<Key>; 3] = [const { OnceLock::new() }; 3];
+    const KIDS: [&str; 3] = ["one", "two", "three"];
+    KEYS[number].get_or_init(|| Key::new(KIDS[number], 2_048))
+}
+
+impl Key {
+    /// A new key with a modulus of `bits`.
+    pub fn new(kid: &'static str, bits: usize) -> Self {
+        let seed = kid
+            .bytes()
+            .fold(7, |seed, byte| seed * 31 + u64::from(byte));
+        let mut random = Random(fastrand::Rng::with_seed(seed));
+        let private = PrivateKey::new(&mut random, bits).expect("a key");
+        Self { kid, private }
+    }
+
+    pub fn jwk(&self) -> Value {
+        json!({
+            "kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.kid,
+            "n": BASE64.encode(self.modulus()),
+            "e": "AQAB",
+        })
+    }
+
+    /// The public key as bytes: what HS256 would take for a secret.
+    pub fn modulus(&self) -> Vec<u8> {
+        self.private.n().to_be_bytes().to_vec()
+    }
+
+    /// A token that says `claims`.
+    pub fn token(&self, claims: &Value) -> String {
+        self.token_with(
+            &json!({"alg": "RS256", "kid": self.kid, "typ": "JWT"}),
+            claims,
+        )
+    }
+
+    /// A token with this header, signed as if it said RS256.
+    pub fn token_with(&self, header: &Value, claims: &Value) -> String {
+        let signed = unsigned(header, claims);
+        let digest = Sha256::digest(&signed);
+        let signature = self.private.sign(Pkcs1v15Sign::new::<Sha256>(), &digest);
+        format!(
+            "{signed}.{}",
+            BASE64.encode(signature.expect("a signature"))
+        )
+    }
+}
+
+/// A token without its signature.
+pub fn unsigned(header: &Value, claims: &Value) -> String {
+    let [header, claims] = [header, claims].map(|part| BASE64.encode(part.to_string()));
+    format!("{header}.{claims}")
+}
+
+/// What Google says of Pub/Sub at this time.
+pub fn claims(world: &World) -> Value {
+    let since = world.clock.now().duration_since(UNIX_EPOCH);
+    let now = since.expect("a time").as_secs();
+    json!({
+        "iss": "https://accounts.google.com", "aud": AUDIENCE, "azp": "113774264463038321964",
+        "email": ACCOUNT, "email_verified": true, "sub": "113774264463038321964",
+        "iat": now, "exp": now + 3_600,
+    })
+}
+
+/// Always the same, as tests should be.
+struct Random(fastrand::Rng);
+
+impl TryRng for Random {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.0.u32(..))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.0.u64(..))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.0.fill(bytes);
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Random {}
