@@ -36,6 +36,7 @@ pub mod json;
 pub mod letters;
 pub mod log;
 pub mod notification;
+pub mod openapi;
 pub mod operator;
 pub mod problem;
 pub mod record;

@@ -16,6 +16,7 @@ use crate::gate::{self, Reason};
 use crate::host::{self, Stopwatch};
 use crate::log::Entry;
 use crate::notification::{Notification, PushHeaders, Source, is_json_media_type};
+use crate::openapi;
 use crate::operator;
 use crate::problem::Problem;
 use crate::record::{self, DeadLettered, Record};
@@ -68,6 +69,7 @@ async fn fulfil(
         Route::Lookup { project, event_id } => look_up(&project, &event_id, entry).await,
         Route::Health => Ok(Success::Probe(json(&Health { status: "alive" }))),
         Route::Ready => ready().await,
+        Route::OpenApi => Ok(openapi::document()),
         Route::Operator(operation) => operator::fulfil(operation, &headers, stopwatch, entry).await,
     }
 }

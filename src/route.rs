@@ -22,6 +22,8 @@ pub enum Route {
     Health,
     /// `GET /readyz`: could it deliver?
     Ready,
+    /// `GET /openapi.json`: what the relay can be asked for.
+    OpenApi,
 }
 
 /// What operators ask for.
@@ -165,6 +167,7 @@ impl Route {
             }
             ["healthz"] => (GET, Self::Health),
             ["readyz"] => (GET, Self::Ready),
+            ["openapi.json"] => (GET, Self::OpenApi),
             _ => return Err(NoRoute::NotFound),
         };
         match route {
@@ -196,6 +199,7 @@ mod tests {
         assert_eq!(Route::of("POST", "/notifications?a=b"), Ok(Route::Notify));
         assert_eq!(Route::of("GET", "/healthz"), Ok(Route::Health));
         assert_eq!(Route::of("HEAD", "/readyz"), Ok(Route::Ready));
+        assert_eq!(Route::of("GET", "/openapi.json"), Ok(Route::OpenApi));
         assert_eq!(
             Route::of("GET", "/notifications/dev/evt%2F1%20%C3%A4"),
             Ok(Route::Lookup {

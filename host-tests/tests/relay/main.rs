@@ -4,6 +4,7 @@
 mod answers;
 mod beside;
 mod commit;
+mod contract;
 mod dead_letters;
 mod forgotten;
 mod forms;
