@@ -22,10 +22,10 @@ command -v python3 >/dev/null || die "python3 is missing"
 [[ -x target/debug/serve ]] || die "serve is missing: 'make build' builds it"
 
 readonly packages=(schemathesis==4.32.5 openapi-spec-validator==0.9.0)
-if [[ ! -f $work/${packages[*]} ]]; then
+if [[ $(cat "$work/installed" 2>/dev/null) != "${packages[*]}" ]]; then
   python3 -m venv "$work/venv" || die "python3's venv is missing (Debian: python3-venv)"
   "$tools/pip" install --quiet --disable-pip-version-check "${packages[@]}"
-  touch "$work/${packages[*]}"
+  echo "${packages[*]}" >"$work/installed"
 fi
 
 "$tools/openapi-spec-validator" src/openapi.json
@@ -40,7 +40,7 @@ target/debug/serve --listen 127.0.0.1:0 --fake-svix 127.0.0.1:0 \
   --variable ingest_auth=token --variable "ingest_token=$INGEST_TOKEN" \
   >"$work/serve.log" 2>"$work/serve.err" &
 readonly serve=$!
-trap 'kill "$serve" 2>/dev/null; wait "$serve" || true' EXIT
+trap '{ kill -KILL "$serve"; wait "$serve"; } 2>/dev/null || true' EXIT
 
 address=
 for _ in {1..300}; do
@@ -61,7 +61,7 @@ done
 # There, because it leaves a cache behind.
 cd "$work"
 found=0
-timeout --kill-after=10 $((seconds + 120)) \
+timeout --kill-after=10 $((seconds + 60)) \
   "$tools/schemathesis" --config-file ../../scripts/contract.toml run "$address/openapi.json" \
   --max-time "$seconds" --generation-database none || found=$?
 kill -0 "$serve" 2>/dev/null || die "serve has ended:" "$(tail -n 20 "$work/serve.err")"

@@ -138,7 +138,13 @@ mod tests {
                 documented.insert((status.to_owned(), name.expect("a type").to_owned()));
             }
         }
-        let coming = [("401", "unauthenticated"), ("503", "keys-unavailable")];
+        let coming = [
+            ("401", "unauthenticated"),
+            ("404", "no-application"),
+            ("422", "invalid-request"),
+            ("422", "too-deep"),
+            ("503", "keys-unavailable"),
+        ];
         let coming = coming.map(|(status, name)| (status.to_owned(), name.to_owned()));
         let known: BTreeSet<_> = table().into_iter().chain(coming).collect();
         assert_eq!(documented, known);
