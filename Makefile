@@ -5,7 +5,7 @@ FAKE   := 127.0.0.1:9071
 # The toolchain is complete once `target` has run; from then on rustup need not look for more.
 CARGO := RUSTUP_AUTO_INSTALL=0 cargo
 
-.PHONY: run test soak bench fuzz build check clean target
+.PHONY: run test soak bench fuzz contract build check clean target
 
 # Serves the relay; against a fake Svix, unless the environment holds a token of the real one.
 run: build
@@ -30,6 +30,11 @@ bench: build
 # Looks for bytes that break what reads them, FUZZ_SECONDS for each target. Needs a nightly toolchain.
 fuzz:
 	@RUSTUP_AUTO_INSTALL=0 scripts/fuzz.sh
+
+# Whether src/openapi.json is valid, and whether a relay keeps to it that is fuzzed with it for
+# CONTRACT_SECONDS. Needs python3 and curl.
+contract: build
+	scripts/contract.sh
 
 # The component, and the host that serves it. One selection of packages everywhere: another one
 # would resolve other features and compile the engine a second time.

@@ -46,6 +46,7 @@ pub mod log;
 pub mod metrics;
 pub mod notification;
 pub mod oidc;
+pub mod openapi;
 pub mod openmetrics;
 pub mod operator;
 pub mod problem;

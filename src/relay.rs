@@ -19,6 +19,7 @@ use crate::host::{self, Stopwatch};
 use crate::letters;
 use crate::log::{Change, Entry};
 use crate::notification::{Notification, PushHeaders, Source, is_json_media_type};
+use crate::openapi;
 use crate::operator;
 use crate::problem::Problem;
 use crate::record::{self, DeadLettered, Record};
@@ -87,6 +88,7 @@ async fn fulfil(
         }
         Route::Health => Ok(Success::Probe(json(&Health { status: "alive" }))),
         Route::Ready => ready().await,
+        Route::OpenApi => Ok(openapi::document()),
         Route::Console => {
             // Nobody could sign in without a token.
             let token = host::config().await?.admin_token.as_ref();

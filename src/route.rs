@@ -24,6 +24,8 @@ pub enum Route {
     Ready,
     /// `GET /console`: the operator's page.
     Console,
+    /// `GET /openapi.json`: what the relay can be asked for.
+    OpenApi,
 }
 
 /// What operators ask for.
@@ -168,6 +170,7 @@ impl Route {
             ["healthz"] => (GET, Self::Health),
             ["readyz"] => (GET, Self::Ready),
             ["console"] => (GET, Self::Console),
+            ["openapi.json"] => (GET, Self::OpenApi),
             _ => return Err(NoRoute::NotFound),
         };
         match route {
@@ -200,6 +203,7 @@ mod tests {
         assert_eq!(Route::of("GET", "/healthz"), Ok(Route::Health));
         assert_eq!(Route::of("HEAD", "/readyz"), Ok(Route::Ready));
         assert_eq!(Route::of("GET", "/console"), Ok(Route::Console));
+        assert_eq!(Route::of("GET", "/openapi.json"), Ok(Route::OpenApi));
         assert_eq!(
             Route::of("GET", "/notifications/dev/evt%2F1%20%C3%A4"),
             Ok(Route::Lookup {

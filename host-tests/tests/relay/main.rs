@@ -6,6 +6,7 @@ mod auth;
 mod beside;
 mod commit;
 mod console;
+mod contract;
 mod customers;
 mod dead_letters;
 mod event_types;

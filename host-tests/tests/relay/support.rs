@@ -36,6 +36,8 @@ use host_tests::outbound::Connector;
 use host_tests::server::Host;
 use host_tests::worker::Reuse;
 
+use crate::contract;
+
 /// When every test begins: 2026-11-23T14:12:42Z.
 const START: Duration = Duration::from_secs(1_795_443_162);
 
@@ -267,12 +269,18 @@ impl World {
         String::from_utf8_lossy(&reply).into_owned()
     }
 
-    /// Sends one request over a connection of its own; `None` if the connection breaks.
+    /// Sends one request over a connection of its own; `None` if the connection breaks. Whatever
+    /// comes back must be what the contract allows.
     async fn send(&self, request: Request<Body>) -> Option<Reply> {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let host = self.host.clone();
         tokio::spawn(async move { host.serve_connection(theirs).await });
-        send(ours, request).await
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let reply = send(ours, request).await?;
+        if let Err(violation) = contract::check(method.as_str(), uri.path(), &reply) {
+            panic!("the contract doesn't allow it: {violation}");
+        }
+        Some(reply)
     }
 
     /// Serves the relay over TCP; where. Only in real time.

@@ -1,0 +1,436 @@
+//! The contract, `src/openapi.json`: served as it is, valid, and true. Every exchange that any test
+//! here has with the relay in a [`World`] is held against it; what the document doesn't know of a
+//! reply, a status, a header, a field, fails the test.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
+
+use boon::{Compiler, SchemaIndex, Schemas};
+use bytes::Bytes;
+use http::HeaderMap;
+use serde_json::{Map, Value, json};
+
+use crate::support::{Reply, World};
+
+/// The name under which its own references find the document.
+const NAME: &str = "http://relay.test/openapi.json";
+
+/// Headers of HTTP itself, which belong to every reply.
+const HTTP: [&str; 3] = ["content-type", "content-length", "date"];
+
+/// Why the contract doesn't allow what the relay answered to this request.
+pub fn check(method: &str, path: &str, reply: &Reply) -> Result<(), String> {
+    static CONTRACT: OnceLock<Contract> = OnceLock::new();
+    let checked = CONTRACT
+        .get_or_init(Contract::load)
+        .check(method, path, reply);
+    let status = reply.status;
+    checked.map_err(|violation| format!("{method} {path}: {status}: {violation}"))
+}
+
+struct Contract {
+    document: Value,
+    schemas: Schemas,
+    /// Every `schema` in the document, by the pointer to it.
+    indexes: HashMap<String, SchemaIndex>,
+}
+
+impl Contract {
+    fn load() -> Self {
+        let text = include_str!("../../../src/openapi.json");
+        let document: Value = serde_json::from_str(text).expect("JSON");
+        let mut compiler = Compiler::new();
+        compiler.enable_format_assertions();
+        let resource = compiler.add_resource(NAME, document.clone());
+        resource.expect("a resource");
+        let mut schemas = Schemas::new();
+        let indexes = pointers(&document, "schema").into_iter().map(|pointer| {
+            let url = format!("{NAME}#{}", percent_encoded(&pointer));
+            let index = compiler.compile(&url, &mut schemas);
+            (pointer, index.expect("a schema"))
+        });
+        Self {
+            indexes: indexes.collect(),
+            document,
+            schemas,
+        }
+    }
+
+    fn check(&self, method: &str, path: &str, reply: &Reply) -> Result<(), String> {
+        let response = self.response(method, path, reply)?;
+        self.check_headers(&response, reply)?;
+        let content_type = reply.header("content-type").unwrap_or_default();
+        let media_type = format!("{response}/content/{}", escaped(content_type));
+        self.document
+            .pointer(&media_type)
+            .ok_or_else(|| format!("undocumented media type {content_type:?}"))?;
+        if method == "HEAD" {
+            return match reply.body.len() {
+                0 => Ok(()),
+                _ => Err("a body for HEAD".to_owned()),
+            };
+        }
+        let text = str::from_utf8(&reply.body).map_err(|error| error.to_string())?;
+        let body = if content_type.ends_with("json") {
+            serde_json::from_str(text).map_err(|error| error.to_string())?
+        } else {
+            Value::String(text.to_owned())
+        };
+        self.validate(&format!("{media_type}/schema"), &body)?;
+        if content_type == "application/problem+json" {
+            check_problem(&body, reply)?;
+        }
+        Ok(())
+    }
+
+    /// The pointer to the response that the document has for this exchange.
+    fn response(&self, method: &str, path: &str, reply: &Reply) -> Result<String, String> {
+        let shared = |name: &str| Ok(format!("/components/responses/{name}"));
+        let status = reply.status;
+        let Some((template, item)) = self.path(path) else {
+            return match status {
+                404 => shared("NotFound"),
+                _ => Err("undocumented path".to_owned()),
+            };
+        };
+        let key = method.to_lowercase().replace("head", "get");
+        if item.contains_key(&key) {
+            let template = escaped(template);
+            let response = format!("/paths/{template}/{key}/responses/{status}");
+            return self
+                .resolved(response)
+                .ok_or("undocumented status".to_owned());
+        }
+        // What the document doesn't say of itself inherits the operator's token.
+        let only_for_operators =
+            operations(item).all(|(_, operation)| operation.get("security").is_none());
+        match status {
+            405 => {
+                let allowed: BTreeSet<_> = reply
+                    .header("allow")
+                    .unwrap_or_default()
+                    .split(", ")
+                    .collect();
+                let mut methods: BTreeSet<_> = operations(item)
+                    .map(|(method, _)| method.to_uppercase())
+                    .collect();
+                if methods.contains("GET") {
+                    methods.insert("HEAD".to_owned());
+                }
+                if allowed != methods.iter().map(String::as_str).collect() {
+                    return Err(format!("allows {allowed:?} instead of {methods:?}"));
+                }
+                shared("MethodNotAllowed")
+            }
+            401 if only_for_operators => shared("Unauthorized"),
+            404 if only_for_operators => shared("NotFound"),
+            _ => Err("undocumented method".to_owned()),
+        }
+    }
+
+    /// The path item for a path: of those that match, the one with the fewest parameters.
+    fn path(&self, path: &str) -> Option<(&str, &Map<String, Value>)> {
+        let matches = |template: &str| {
+            let (known, asked) = (template.split('/'), path.split('/'));
+            known.clone().count() == asked.clone().count()
+                && known.zip(asked).all(|(known, asked)| {
+                    known == asked || known.starts_with('{') && !asked.is_empty()
+                })
+        };
+        let paths = self.document["paths"].as_object()?.iter();
+        let (template, item) = paths
+            .filter(|(template, _)| matches(template))
+            .min_by_key(|(template, _)| template.matches('{').count())?;
+        Some((template, item.as_object()?))
+    }
+
+    /// The pointer that is meant by one to something that may be a reference.
+    fn resolved(&self, pointer: String) -> Option<String> {
+        match self.document.pointer(&pointer)?.get("$ref") {
+            Some(reference) => Some(reference.as_str()?.strip_prefix('#')?.to_owned()),
+            None => Some(pointer),
+        }
+    }
+
+    fn check_headers(&self, response: &str, reply: &Reply) -> Result<(), String> {
+        let documented = self.document.pointer(&format!("{response}/headers"));
+        let documented = documented.and_then(Value::as_object).ok_or("no headers")?;
+        for name in documented.keys() {
+            let header = self.resolved(format!("{response}/headers/{name}"));
+            let header = header.ok_or("a reference to nothing")?;
+            let required = self.document.pointer(&format!("{header}/required"));
+            match reply.header(name) {
+                None if required == Some(&json!(true)) => return Err(format!("no {name}")),
+                None => {}
+                Some(text) => {
+                    let number = text.parse::<u64>().ok().map(Value::from);
+                    let value = number.unwrap_or_else(|| text.into());
+                    self.validate(&format!("{header}/schema"), &value)?;
+                }
+            }
+        }
+        let mut names = reply.headers.keys().map(http::HeaderName::as_str);
+        match names.find(|name| !documented.contains_key(*name) && !HTTP.contains(name)) {
+            Some(name) => Err(format!("undocumented header {name}")),
+            None => Ok(()),
+        }
+    }
+
+    fn validate(&self, schema: &str, value: &Value) -> Result<(), String> {
+        let index = self.indexes.get(schema).ok_or("no schema")?;
+        let validated = self.schemas.validate(value, *index);
+        validated.map_err(|error| format!("{error}\nof {value}"))
+    }
+}
+
+/// What the document says of every problem in words alone.
+fn check_problem(problem: &Value, reply: &Reply) -> Result<(), String> {
+    if problem["status"] != reply.status {
+        return Err(format!("another status in the body: {problem}"));
+    }
+    if problem["retryable"] != reply.headers.contains_key("retry-after") {
+        return Err(format!(
+            "retryable, or a Retry-After, but not both: {problem}"
+        ));
+    }
+    Ok(())
+}
+
+fn operations(item: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    item.iter().filter(|(key, _)| *key != "parameters")
+}
+
+/// The pointers to every value with this key.
+fn pointers(document: &Value, wanted: &str) -> Vec<String> {
+    fn walk(value: &Value, pointer: &str, visit: &mut impl FnMut(&str, &str)) {
+        let members: Vec<(String, &Value)> = match value {
+            Value::Object(members) => members
+                .iter()
+                .map(|(key, value)| (escaped(key), value))
+                .collect(),
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, value)| (index.to_string(), value))
+                .collect(),
+            _ => Vec::new(),
+        };
+        for (key, value) in members {
+            let pointer = format!("{pointer}/{key}");
+            visit(&key, &pointer);
+            walk(value, &pointer, visit);
+        }
+    }
+    let mut found = Vec::new();
+    walk(document, "", &mut |key, pointer| {
+        if key == wanted {
+            found.push(pointer.to_owned());
+        }
+    });
+    found
+}
+
+/// A key as a part of a JSON pointer.
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// A JSON pointer as the fragment of a URL.
+fn percent_encoded(pointer: &str) -> String {
+    let encoded = pointer.bytes().map(|byte| match byte {
+        b'/' | b'~' | b'.' | b'-' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    encoded.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_contract_is_there_for_anybody() {
+    // Even of a relay that is not configured.
+    let world = World::with(&[("svix_token", "")]);
+    let reply = world.get("/openapi.json").await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert_eq!(reply.json(), Contract::load().document);
+    let reply = world.request("HEAD", "/openapi.json", &[], "").await;
+    assert_eq!((reply.status, reply.body.len()), (200, 0));
+}
+
+#[test]
+fn every_example_is_valid() {
+    let contract = Contract::load();
+    let one = pointers(&contract.document, "example").into_iter();
+    let several = pointers(&contract.document, "value").into_iter();
+    let examples: Vec<_> = one.chain(several).collect();
+    assert!(examples.len() > 5, "{examples:?}");
+    for pointer in examples {
+        let (beside, _) = pointer.split_once("/example").expect("an example");
+        let value = contract.document.pointer(&pointer).expect("a value");
+        let valid = contract.validate(&format!("{beside}/schema"), value);
+        assert_eq!(valid, Ok(()), "{pointer}");
+    }
+}
+
+/// A reply as the relay gives it, to be spoilt.
+fn reply(status: u16, headers: &[(&'static str, &'static str)], body: &Value) -> Reply {
+    let headers = headers.iter().map(|(name, value)| {
+        let name = http::HeaderName::from_static(name);
+        (name, http::HeaderValue::from_static(value))
+    });
+    Reply {
+        status,
+        headers: HeaderMap::from_iter(headers),
+        body: Bytes::from(body.to_string()),
+    }
+}
+
+#[test]
+fn what_the_contract_does_not_say_is_found() {
+    let json = ("content-type", "application/json");
+    let problem_json = ("content-type", "application/problem+json");
+    let no_store = ("cache-control", "no-store");
+    let alive = json!({"status": "alive"});
+    let problem = |name: &str, status: u16, retryable: bool| {
+        json!({
+            "type": format!("urn:svix-relay:problem:{name}"), "title": "t", "status": status,
+            "detail": "d", "retryable": retryable,
+        })
+    };
+    let missing = problem("not-found", 404, false);
+    let failing = problem("store-failing", 503, true);
+    let limited = [problem_json, no_store, ("retry-after", "5")];
+    for (method, path, reply) in [
+        ("GET", "/healthz", reply(200, &[json, no_store], &alive)),
+        (
+            "GET",
+            "/nowhere",
+            reply(404, &[problem_json, no_store], &missing),
+        ),
+        ("GET", "/readyz", reply(503, &limited, &failing)),
+    ] {
+        assert_eq!(check(method, path, &reply), Ok(()));
+    }
+    for (method, path, reply, expected) in [
+        (
+            "GET",
+            "/nowhere",
+            reply(200, &[json, no_store], &alive),
+            "path",
+        ),
+        (
+            "POST",
+            "/healthz",
+            reply(200, &[json, no_store], &alive),
+            "method",
+        ),
+        (
+            "GET",
+            "/healthz",
+            reply(201, &[json, no_store], &alive),
+            "status",
+        ),
+        (
+            "GET",
+            "/healthz",
+            reply(200, &[json], &alive),
+            "no cache-control",
+        ),
+        (
+            "GET",
+            "/healthz",
+            reply(200, &[json, ("cache-control", "private")], &alive),
+            "no-store",
+        ),
+        (
+            "GET",
+            "/healthz",
+            reply(200, &[json, no_store, ("server", "s")], &alive),
+            "header server",
+        ),
+        (
+            "GET",
+            "/healthz",
+            reply(200, &[no_store], &alive),
+            "media type",
+        ),
+        (
+            "HEAD",
+            "/healthz",
+            reply(200, &[json, no_store], &alive),
+            "a body for HEAD",
+        ),
+        (
+            "GET",
+            "/healthz",
+            reply(
+                200,
+                &[json, no_store],
+                &json!({"status": "alive", "since": 1}),
+            ),
+            "since",
+        ),
+        (
+            "GET",
+            "/healthz",
+            reply(200, &[json, no_store], &json!({"status": "asleep"})),
+            "alive",
+        ),
+        // The problem of another operation, of another status, and of this one but wrongly told.
+        (
+            "GET",
+            "/nowhere",
+            reply(
+                404,
+                &[problem_json, no_store],
+                &problem("no-record", 404, false),
+            ),
+            "not-found",
+        ),
+        (
+            "GET",
+            "/nowhere",
+            reply(
+                404,
+                &[problem_json, no_store],
+                &problem("not-found", 405, false),
+            ),
+            "another status",
+        ),
+        (
+            "GET",
+            "/readyz",
+            reply(503, &[problem_json, no_store], &failing),
+            "no retry-after",
+        ),
+        (
+            "GET",
+            "/readyz",
+            reply(
+                503,
+                &[problem_json, no_store, ("retry-after", "0")],
+                &failing,
+            ),
+            ">=1",
+        ),
+        (
+            "GET",
+            "/readyz",
+            reply(503, &limited, &problem("store-failing", 503, false)),
+            "retryable",
+        ),
+        (
+            "PUT",
+            "/healthz",
+            reply(
+                405,
+                &[problem_json, no_store, ("allow", "POST")],
+                &problem("method-not-allowed", 405, false),
+            ),
+            "allows",
+        ),
+    ] {
+        let violation = check(method, path, &reply).expect_err(expected);
+        assert!(violation.contains(expected), "{violation}");
+    }
+}

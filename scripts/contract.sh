@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Holds a real `serve` against its own contract, src/openapi.json: whether that is valid OpenAPI, and
+# for CONTRACT_SECONDS (180) whether any request that can be made from it or against it is answered
+# with a 500, too late, or with what it doesn't allow.
+#
+# Installs schemathesis and openapi-spec-validator below target/. contract.toml says which checks
+# are made.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly seconds=${CONTRACT_SECONDS:-180}
+readonly work=$PWD/target/contract
+readonly tools=$work/venv/bin
+
+die() {
+  printf 'contract: %s\n' "$@" >&2
+  exit 1
+}
+
+[[ $seconds =~ ^[1-9][0-9]*$ ]] || die "CONTRACT_SECONDS must be a whole number of seconds, from 1"
+command -v python3 >/dev/null || die "python3 is missing"
+[[ -x target/debug/serve ]] || die "serve is missing: 'make build' builds it"
+
+readonly packages=(schemathesis==4.32.5 openapi-spec-validator==0.9.0)
+if [[ $(cat "$work/installed" 2>/dev/null) != "${packages[*]}" ]]; then
+  python3 -m venv "$work/venv" || die "python3's venv is missing (Debian: python3-venv)"
+  "$tools/pip" install --quiet --disable-pip-version-check "${packages[@]}"
+  echo "${packages[*]}" >"$work/installed"
+fi
+
+"$tools/openapi-spec-validator" src/openapi.json
+
+# No variable of this environment, no proxy: all that is said stays on this machine.
+for name in $(compgen -e SPIN_VARIABLE_); do unset "$name"; done
+export NO_PROXY='*'
+export ADMIN_TOKEN=hush INGEST_TOKEN=psst
+: >"$work/serve.err"
+target/debug/serve --listen 127.0.0.1:0 --fake-svix 127.0.0.1:0 \
+  --variable "admin_token=$ADMIN_TOKEN" \
+  --variable ingest_auth=token --variable "ingest_token=$INGEST_TOKEN" \
+  >"$work/serve.log" 2>"$work/serve.err" &
+readonly serve=$!
+trap '{ kill -KILL "$serve"; wait "$serve"; } 2>/dev/null || true' EXIT
+
+address=
+for _ in {1..300}; do
+  address=$(sed -n 's/.*listening on \(http:[^ ]*\).*/\1/p' "$work/serve.err")
+  [[ -n $address ]] && break
+  kill -0 "$serve" 2>/dev/null || die "serve did not start:" "$(cat "$work/serve.err")"
+  sleep 0.1
+done
+[[ -n $address ]] || die "serve did not start in time"
+
+# Something for operators to look at.
+for number in {1..9}; do
+  curl --silent --show-error --fail --output "$work/reply.json" \
+    --header 'content-type: application/json' --header "authorization: Bearer $INGEST_TOKEN" \
+    --data '{"message":{"data":"bm9wZQ==","messageId":"'"$number"'"}}' "$address/notifications"
+done
+
+# There, because it leaves a cache behind.
+cd "$work"
+found=0
+timeout --kill-after=10 $((seconds + 60)) \
+  "$tools/schemathesis" --config-file ../../scripts/contract.toml run "$address/openapi.json" \
+  --max-time "$seconds" --generation-database none || found=$?
+kill -0 "$serve" 2>/dev/null || die "serve has ended:" "$(tail -n 20 "$work/serve.err")"
+((found == 0)) || die "schemathesis ended with $found; what serve said is in target/contract"
