@@ -10,7 +10,7 @@ const KNOWN_FLAGS: u8 = 0b11;
 /// A trace, and the relay's span in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    trace_id: String,
+    id: String,
     span_id: String,
     flags: u8,
 }
@@ -18,32 +18,23 @@ pub struct Trace {
 impl Trace {
     /// A new span in the trace of `traceparent`, or in a new one if there is none that is valid.
     pub fn of(traceparent: Option<&str>, random: &mut fastrand::Rng) -> Self {
-        let begin = |random: &mut fastrand::Rng| {
+        let (id, flags) = traceparent.and_then(parse).unwrap_or_else(|| {
             let (high, low) = (random.u64(..), random.u64(1..));
             (format!("{high:016x}{low:016x}"), SAMPLED)
-        };
-        let (trace_id, flags) = traceparent.and_then(parse).unwrap_or_else(|| begin(random));
-        let span_id = random.u64(1..);
-        Self {
-            trace_id,
-            span_id: format!("{span_id:016x}"),
-            flags,
-        }
+        });
+        let span_id = format!("{:016x}", random.u64(1..));
+        Self { id, span_id, flags }
     }
 
     /// The `traceparent` of what the relay sends.
     pub fn header(&self) -> String {
-        let Self {
-            trace_id,
-            span_id,
-            flags,
-        } = self;
-        format!("00-{trace_id}-{span_id}-{flags:02x}")
+        let Self { id, span_id, flags } = self;
+        format!("00-{id}-{span_id}-{flags:02x}")
     }
 
     /// The ids of the trace and of the span.
     pub fn into_ids(self) -> (String, String) {
-        (self.trace_id, self.span_id)
+        (self.id, self.span_id)
     }
 }
 
@@ -79,9 +70,9 @@ mod tests {
     #[test]
     fn goes_on_with_the_senders_trace_in_a_span_of_its_own() {
         let trace = of(Some(GIVEN));
-        assert_eq!(trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(trace.id, "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_ne!(trace.span_id, "00f067aa0ba902b7");
-        let header = format!("00-{}-{}-00", trace.trace_id, trace.span_id);
+        let header = format!("00-{}-{}-00", trace.id, trace.span_id);
         assert_eq!(trace.header(), header, "not sampled there, nor here");
         let flags = |flags| of(Some(&format!("{}{flags}", &GIVEN[..53]))).flags;
         assert_eq!((flags("01"), flags("ff")), (1, 3));
@@ -115,7 +106,7 @@ mod tests {
     fn no_two_are_the_same() {
         let mut random = fastrand::Rng::with_seed(1);
         let [one, other] = [(); 2].map(|()| Trace::of(None, &mut random));
-        assert_ne!(one.trace_id, other.trace_id);
+        assert_ne!(one.id, other.id);
         assert_ne!(one.span_id, other.span_id);
     }
 

@@ -98,7 +98,13 @@ impl Play<'_> {
         let world = self.world;
         let mut states = Vec::new();
         for name in world.store.keys("default").await? {
-            let known = ["record/", "dead-letter/", "dead-letters", "gate"];
+            let known = [
+                "record/",
+                "dead-letter/",
+                "dead-letters",
+                "gate",
+                "metrics/",
+            ];
             ensure!(
                 known.iter().any(|known| name.starts_with(known)),
                 "{name} is in the store"
