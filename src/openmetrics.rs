@@ -114,7 +114,7 @@ mod tests {
         counts.notification(Some("dev"), "delivered", took, UNIX_EPOCH);
         counts.notification(None, "not-json", took, UNIX_EPOCH);
         counts.attempt("stored");
-        counts.asked_svix(Duration::from_secs(60));
+        counts.asked_svix(Duration::from_mins(1));
         let told = Told {
             counts,
             gate: Standing::Closed {

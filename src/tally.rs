@@ -19,7 +19,7 @@ const GATHERING: Duration = Duration::from_secs(1);
 
 /// After what time an addition is looked for, at least: longer than another instance takes from
 /// reading a page to replacing it.
-const SETTLING: Duration = Duration::from_millis(100);
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// How often an addition is written before the task gathers again, and how often it does that before
 /// it gives up, until more is counted.

@@ -10,7 +10,6 @@ const KNOWN_FLAGS: u8 = 0b11;
 /// A trace, and the relay's span in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    /// Of the whole trace.
     id: String,
     span_id: String,
     flags: u8,
@@ -19,17 +18,12 @@ pub struct Trace {
 impl Trace {
     /// A new span in the trace of `traceparent`, or in a new one if there is none that is valid.
     pub fn of(traceparent: Option<&str>, random: &mut fastrand::Rng) -> Self {
-        let begin = |random: &mut fastrand::Rng| {
+        let (id, flags) = traceparent.and_then(parse).unwrap_or_else(|| {
             let (high, low) = (random.u64(..), random.u64(1..));
             (format!("{high:016x}{low:016x}"), SAMPLED)
-        };
-        let (trace_id, flags) = traceparent.and_then(parse).unwrap_or_else(|| begin(random));
-        let span_id = random.u64(1..);
-        Self {
-            id: trace_id,
-            span_id: format!("{span_id:016x}"),
-            flags,
-        }
+        });
+        let span_id = format!("{:016x}", random.u64(1..));
+        Self { id, span_id, flags }
     }
 
     /// The `traceparent` of what the relay sends.

@@ -137,6 +137,7 @@ async fn each_request_leaves_one_line() {
         "project": "dev", "eventId": "evt_1", "eventType": "t",
         "svixMessageId": world.message("evt_1").id,
         "source": "wrapped", "pubsubMessageId": "7", "deliveryAttempt": 3,
+        "traceId": delivered["traceId"], "spanId": delivered["spanId"],
     });
     assert_eq!(*delivered, expected);
     let failed = &lines[5];

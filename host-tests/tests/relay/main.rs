@@ -21,5 +21,7 @@ mod model;
 mod once;
 mod process;
 mod retries;
+mod seeing;
 mod soak;
 mod support;
+mod traces;

@@ -101,8 +101,24 @@ impl World {
     pub fn build(setup: &Setup) -> Self {
         let clock = Clock::starting_at(SystemTime::UNIX_EPOCH + START);
         let svix = FakeSvix::new(TOKEN, clock.clone());
-        let store = KeyValue::memory();
-        let faults = Faults::default();
+        Self::with_host(setup, 1, svix, clock, KeyValue::memory(), Faults::default())
+    }
+
+    /// Another node: a host of its own, on the same store and before the same Svix.
+    pub fn node(&self, setup: &Setup) -> Self {
+        let (svix, clock) = (self.svix.clone(), self.clock.clone());
+        let (store, faults) = (self.store.clone(), self.faults.clone());
+        Self::with_host(setup, 2, svix, clock, store, faults)
+    }
+
+    fn with_host(
+        setup: &Setup,
+        seed: u64,
+        svix: FakeSvix,
+        clock: Clock,
+        store: KeyValue,
+        faults: Faults,
+    ) -> Self {
         let manifest = Manifest::parse(&setup.manifest, &root()).expect("a valid manifest");
         let served = svix.clone();
         let elsewhere = setup.elsewhere.clone();
@@ -110,7 +126,7 @@ impl World {
             .key_value(store.clone())
             .faults(faults.clone())
             .clock(clock.clone())
-            .seed(1)
+            .seed(seed)
             .reuse(setup.reuse)
             .connector(Connector::new(move |uri| {
                 let (ours, theirs) = tokio::io::duplex(64 * 1024);

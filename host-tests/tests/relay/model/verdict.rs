@@ -108,6 +108,7 @@ impl Play<'_> {
                 "dead-letters",
                 "gate",
                 "event-type/",
+                "metrics/",
             ];
             ensure!(
                 known.iter().any(|known| name.starts_with(known)),
