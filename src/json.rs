@@ -28,6 +28,22 @@ pub fn pick<'a, const N: usize>(
     json: &'a str,
     names: [&'static str; N],
 ) -> Result<[Option<&'a RawValue>; N], Unreadable> {
+    read(json, names).map(|(fields, _)| fields)
+}
+
+/// Like [`pick`], where the object may hold no other fields; `None` if it does.
+pub fn pick_all<'a, const N: usize>(
+    json: &'a str,
+    names: [&'static str; N],
+) -> Result<Option<[Option<&'a RawValue>; N]>, Unreadable> {
+    read(json, names).map(|(fields, others)| (!others).then_some(fields))
+}
+
+/// The fields, and whether there are others.
+fn read<'a, const N: usize>(
+    json: &'a str,
+    names: [&'static str; N],
+) -> Result<([Option<&'a RawValue>; N], bool), Unreadable> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let fields = deserializer
         .deserialize_map(Fields(names))
@@ -74,7 +90,7 @@ fn unreadable(error: &serde_json::Error, json: &str) -> Unreadable {
 struct Fields<const N: usize>([&'static str; N]);
 
 impl<'de, const N: usize> Visitor<'de> for Fields<N> {
-    type Value = [Option<&'de RawValue>; N];
+    type Value = ([Option<&'de RawValue>; N], bool);
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON object")
@@ -82,15 +98,16 @@ impl<'de, const N: usize> Visitor<'de> for Fields<N> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = [None; N];
+        let mut others = false;
         while let Some(index) = map.next_key_seed(Name(&self.0))? {
-            match index {
-                Some(index) => found[index] = Some(map.next_value()?),
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+            if let Some(index) = index {
+                found[index] = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+                others = true;
             }
         }
-        Ok(found)
+        Ok((found, others))
     }
 }
 
@@ -138,6 +155,20 @@ mod tests {
         assert_eq!(id.as_deref(), Some(r#""evt_1""#));
         assert_eq!(data.as_deref(), Some(r#"{"a": 10.0}"#));
         assert_eq!(missing, None);
+    }
+
+    #[test]
+    fn tells_whether_there_are_others() {
+        for (json, others) in [
+            ("{}", false),
+            (r#"{"a":1}"#, false),
+            (r#"{"a":1,"\u0061":2}"#, false),
+            (r#"{"a":1,"b":null}"#, true),
+            (r#"{"A":1}"#, true),
+        ] {
+            let fields = pick_all(json, ["a"]).expect("readable");
+            assert_eq!(fields.is_none(), others, "{json}");
+        }
     }
 
     #[test]
