@@ -10,21 +10,21 @@
 //! one request in [`REFUSED`], and besides it only what instances ask at the very same moment;
 //! while Svix fails, one in [`REST`].
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use spin_sdk::wasip3;
 
 use crate::client::{self, Request};
 use crate::config::Config;
 use crate::delivery;
 use crate::host;
+use crate::json;
 use crate::log::Change;
 use crate::problem::Problem;
 use crate::record::{parse_rfc3339, rfc3339};
-use crate::reply::json;
+use crate::reply;
 use crate::svix;
 
 /// How long a type is left alone after a try, however that ended; longer than any try takes.
@@ -53,26 +53,33 @@ fn types() -> MutexGuard<'static, Types> {
     TYPES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Types by name: known to Svix (`None`), or to be left alone for so long.
+/// Types by name: known to Svix (`None`), or to be left alone for so long. A list, as they are few.
 #[derive(Debug, Default)]
-struct Types(BTreeMap<String, Option<SystemTime>>);
+struct Types(Vec<(String, Option<SystemTime>)>);
 
 impl Types {
     const fn none() -> Self {
-        Self(BTreeMap::new())
+        Self(Vec::new())
+    }
+
+    fn get(&self, name: &str) -> Option<Option<SystemTime>> {
+        let mut types = self.0.iter();
+        types
+            .find(|(known, _)| known == name)
+            .map(|(_, until)| *until)
     }
 
     /// Whether nothing has to be done, without asking what time it is.
     fn knows(&self, name: &str) -> bool {
-        matches!(self.0.get(name), Some(None))
+        self.get(name) == Some(None)
     }
 
     /// Whether to try now: then nobody else does in this instance for a while.
     fn claim(&mut self, name: &str, now: SystemTime) -> bool {
-        if let Some(until) = self.0.get(name)
-            && until.is_none_or(|until| now < until)
-        {
-            return false;
+        match self.get(name) {
+            Some(None) => return false,
+            Some(Some(until)) if now < until => return false,
+            Some(Some(_)) | None => {}
         }
         self.put(name, Some(now + REST));
         true
@@ -83,54 +90,54 @@ impl Types {
     }
 
     fn put(&mut self, name: &str, until: Option<SystemTime>) {
+        if let Some(known) = self.0.iter_mut().find(|(known, _)| known == name) {
+            known.1 = until;
+            return;
+        }
         // Whoever has more types asks the store for them again.
-        if self.0.len() >= MOST && !self.0.contains_key(name) {
+        if self.0.len() >= MOST {
             self.0.clear();
         }
-        self.0.insert(name.to_owned(), until);
+        self.0.push((name.to_owned(), until));
     }
 }
 
 /// What the store holds of a type.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-enum State {
-    /// Svix knows it, at least since then, in RFC 3339.
-    Known { since: String },
-    /// It is left alone until then, in RFC 3339.
-    Postponed { until: String },
-}
-
-#[derive(Serialize, Deserialize)]
-struct Stored<S> {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored {
     version: u32,
-    #[serde(flatten)]
-    state: S,
+    /// When this was written, in RFC 3339.
+    time: String,
+    /// Until when the type is left alone, in RFC 3339. Without it, Svix knows the type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    postponed_until: Option<String>,
 }
 
-impl State {
-    /// The name of a type's value in the store.
-    fn name(event_type: &str) -> String {
-        let name = format!("event-type/{event_type}");
-        if name.len() <= LONGEST_NAME {
-            name
-        } else {
-            // No event type holds what this one begins with.
-            format!("event-type/*{}", svix::key("", event_type))
-        }
+/// The name of a type's value in the store.
+fn name(event_type: &str) -> String {
+    let name = format!("event-type/{event_type}");
+    if name.len() <= LONGEST_NAME {
+        name
+    } else {
+        // No event type holds what this one begins with.
+        format!("event-type/*{}", svix::key("", event_type))
     }
+}
 
-    fn encode(&self) -> Vec<u8> {
-        json(&Stored {
-            version: VERSION,
-            state: self,
-        })
+/// Whether what the store holds of a type settles what is to be done at `now`: nothing, because Svix
+/// knows it (`Some(true)`), or nothing yet (`Some(false)`).
+///
+/// Bytes that this relay has not written settle nothing.
+fn settled(bytes: &[u8], now: SystemTime) -> Option<bool> {
+    let text = str::from_utf8(bytes).ok()?;
+    let [version, until] = json::pick(text, ["version", "postponedUntil"]).ok()?;
+    if version?.get() != VERSION.to_string() {
+        return None;
     }
-
-    /// Reads what the store holds; `None` for anything that this relay has not written.
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let stored: Stored<Self> = serde_json::from_slice(bytes).ok()?;
-        (stored.version == VERSION).then_some(stored.state)
+    match until {
+        None => Some(true),
+        Some(until) => lasts(&json::string(until)?, now).then_some(false),
     }
 }
 
@@ -158,14 +165,14 @@ async fn settle(event_type: &str) {
     let Ok(config) = host::config().await else {
         return;
     };
-    let name = State::name(event_type);
+    let name = name(event_type);
     let Ok(stored) = host::get(&name, host::STORE_TIMEOUT).await else {
         return;
     };
-    match stored.as_deref().and_then(State::decode) {
-        Some(State::Known { .. }) => return types().remember(event_type),
-        Some(State::Postponed { until }) if lasts(&until, host::now()) => return,
-        Some(State::Postponed { .. }) | None => {}
+    match stored.and_then(|bytes| settled(&bytes, host::now())) {
+        Some(true) => return types().remember(event_type),
+        Some(false) => return,
+        None => {}
     }
     // It may have closed since the event passed it.
     if delivery::closed().is_some() {
@@ -173,18 +180,15 @@ async fn settle(event_type: &str) {
     }
     let result = register(config, event_type).await;
     let now = host::now();
-    let state = match &result {
-        Ok(()) => State::Known {
-            since: rfc3339(now),
-        },
-        Err(problem) => State::Postponed {
-            until: rfc3339(now + rest_after(problem)),
-        },
+    let stored = Stored {
+        version: VERSION,
+        time: rfc3339(now),
+        postponed_until: result.as_ref().err().map(|problem| {
+            host::print(&Change::unregistered(event_type, problem).line(rfc3339(now)));
+            rfc3339(now + rest_after(problem))
+        }),
     };
-    if let Err(problem) = &result {
-        host::print(&Change::unregistered(event_type, problem).line(rfc3339(now)));
-    }
-    let written = host::set(&name, &state.encode(), host::STORE_TIMEOUT).await;
+    let written = host::set(&name, &reply::json(&stored), host::STORE_TIMEOUT).await;
     // What is not written down is asked of Svix again, which does no harm.
     if result.and(written).is_ok() {
         types().remember(event_type);
@@ -269,24 +273,26 @@ mod tests {
     /// Stored bytes outlive the relay that wrote them: these texts must never need to change.
     #[test]
     fn is_stored_as_it_always_was() {
-        let time = "2026-11-23T14:12:42Z".to_owned();
-        for (state, text) in [
+        let time = || rfc3339(at(0));
+        for (postponed_until, text) in [
+            (None, r#"{"version":1,"time":"2026-11-23T14:12:42Z"}"#),
             (
-                State::Known {
-                    since: time.clone(),
-                },
-                r#"{"version":1,"state":"known","since":"2026-11-23T14:12:42Z"}"#,
-            ),
-            (
-                State::Postponed { until: time },
-                r#"{"version":1,"state":"postponed","until":"2026-11-23T14:12:42Z"}"#,
+                Some(rfc3339(at(60))),
+                r#"{"version":1,"time":"2026-11-23T14:12:42Z","postponedUntil":"2026-11-23T14:13:42Z"}"#,
             ),
         ] {
-            assert_eq!(String::from_utf8(state.encode()).expect("text"), text);
-            assert_eq!(State::decode(text.as_bytes()), Some(state));
+            let known = postponed_until.is_none();
+            let stored = Stored {
+                version: VERSION,
+                time: time(),
+                postponed_until,
+            };
+            assert_eq!(String::from_utf8(reply::json(&stored)).expect("text"), text);
+            assert_eq!(settled(text.as_bytes(), at(59)), Some(known));
+            assert_eq!(settled(text.as_bytes(), at(60)), known.then_some(true));
             let newer = text.replace(r#""version":1"#, r#""version":2"#);
             for bytes in ["", "{}", "known", &newer, &text[..text.len() - 1]] {
-                assert_eq!(State::decode(bytes.as_bytes()), None, "{bytes}");
+                assert_eq!(settled(bytes.as_bytes(), at(0)), None, "{bytes}");
             }
         }
     }
@@ -317,13 +323,13 @@ mod tests {
         fn every_type_has_a_name_of_its_own_that_every_store_takes(
             one in "[a-z*]{1,4}|[a-z]{240,256}", other in "[a-z*]{1,4}|[a-z]{240,256}",
         ) {
-            prop_assert!(State::name(&one).len() <= LONGEST_NAME);
-            prop_assert_eq!(one == other, State::name(&one) == State::name(&other));
+            prop_assert!(name(&one).len() <= LONGEST_NAME);
+            prop_assert_eq!(one == other, name(&one) == name(&other));
         }
 
         #[test]
-        fn decoding_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = State::decode(&bytes);
+        fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = settled(&bytes, at(0));
         }
     }
 }

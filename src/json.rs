@@ -33,16 +33,26 @@ pub fn pick<'a, const N: usize>(
     Ok(found)
 }
 
-/// [`pick`], compiled once for any number of fields.
+/// Like [`pick`], where the object may hold no other fields; `None` if it does.
+pub fn pick_all<'a, const N: usize>(
+    json: &'a str,
+    names: [&'static str; N],
+) -> Result<Option<[Option<&'a RawValue>; N]>, Unreadable> {
+    let mut found = [None; N];
+    let others = pick_into(json, &names, &mut found)?;
+    Ok((!others).then_some(found))
+}
+
+/// [`pick`], compiled once for any number of fields; whether there are others.
 fn pick_into<'a>(
     json: &'a str,
     names: &[&'static str],
     found: &mut [Option<&'a RawValue>],
-) -> Result<(), Unreadable> {
+) -> Result<bool, Unreadable> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     deserializer
         .deserialize_map(Fields { names, found })
-        .and_then(|()| deserializer.end())
+        .and_then(|others| deserializer.end().map(|()| others))
         .map_err(|error| unreadable(&error, json))
 }
 
@@ -110,22 +120,24 @@ struct Fields<'n, 'f, 'de> {
 }
 
 impl<'de> Visitor<'de> for Fields<'_, '_, 'de> {
-    type Value = ();
+    /// Whether there are other fields.
+    type Value = bool;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let mut others = false;
         while let Some(index) = map.next_key_seed(Name(self.names))? {
-            match index {
-                Some(index) => self.found[index] = Some(map.next_value()?),
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+            if let Some(index) = index {
+                self.found[index] = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+                others = true;
             }
         }
-        Ok(())
+        Ok(others)
     }
 }
 
@@ -175,6 +187,20 @@ mod tests {
         assert_eq!(id.as_deref(), Some(r#""evt_1""#));
         assert_eq!(data.as_deref(), Some(r#"{"a": 10.0}"#));
         assert_eq!(missing, None);
+    }
+
+    #[test]
+    fn tells_whether_there_are_others() {
+        for (json, others) in [
+            ("{}", false),
+            (r#"{"a":1}"#, false),
+            (r#"{"a":1,"\u0061":2}"#, false),
+            (r#"{"a":1,"b":null}"#, true),
+            (r#"{"A":1}"#, true),
+        ] {
+            let fields = pick_all(json, ["a"]).expect("readable");
+            assert_eq!(fields.is_none(), others, "{json}");
+        }
     }
 
     #[test]
