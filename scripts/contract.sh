@@ -18,7 +18,9 @@ die() {
 }
 
 [[ $seconds =~ ^[1-9][0-9]*$ ]] || die "CONTRACT_SECONDS must be a whole number of seconds, from 1"
-command -v python3 >/dev/null || die "python3 is missing"
+for tool in python3 curl; do
+  command -v "$tool" >/dev/null || die "$tool is missing"
+done
 [[ -x target/debug/serve ]] || die "serve is missing: 'make build' builds it"
 
 readonly packages=(schemathesis==4.32.5 openapi-spec-validator==0.9.0)
@@ -51,11 +53,20 @@ for _ in {1..300}; do
 done
 [[ -n $address ]] || die "serve did not start in time"
 
-# Something for operators to look at.
-for number in {1..9}; do
+# Something for operators to look at: events that Svix refuses just now, and what is no event.
+fake=$(sed -n 's/.*fake Svix: \(http:[^ ]*\).*/\1/p' "$work/serve.err")
+post() {
   curl --silent --show-error --fail --output "$work/reply.json" \
     --header 'content-type: application/json' --header "authorization: Bearer $INGEST_TOKEN" \
-    --data '{"message":{"data":"bm9wZQ==","messageId":"'"$number"'"}}' "$address/notifications"
+    --data "$1" "$2"
+}
+for number in {1..9}; do
+  post '{"fault":"status","status":422}' "$fake/_fake/faults"
+  event='{"id":"evt_'$number'","type":"user.created","project":"dev","time":"'$(date -u +%FT%TZ)'"}'
+  event=$(base64 <<<"$event")
+  for data in "${event//[[:space:]]/}" bm9wZQ==; do
+    post "{\"message\":{\"data\":\"$data\",\"messageId\":\"$number\"}}" "$address/notifications"
+  done
 done
 
 # There, because it leaves a cache behind.

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
-use crate::support::{Reply, World};
+use crate::support::{Reply, Setup, World};
 
 /// The name under which its own references find the document.
 const NAME: &str = "http://relay.test/openapi.json";
 
 /// Headers of HTTP itself, which belong to every reply.
-const HTTP: [&str; 3] = ["content-type", "content-length", "date"];
+const HTTP: [&str; 4] = ["content-type", "content-length", "date", "connection"];
 
 /// Why the contract doesn't allow what the relay answered to this request.
 pub fn check(method: &str, path: &str, reply: &Reply) -> Result<(), String> {
@@ -106,24 +106,12 @@ impl Contract {
             operations(item).all(|(_, operation)| operation.get("security").is_none());
         match status {
             405 => {
-                let allowed: BTreeSet<_> = reply
-                    .header("allow")
-                    .unwrap_or_default()
-                    .split(", ")
-                    .collect();
-                let mut methods: BTreeSet<_> = operations(item)
-                    .map(|(method, _)| method.to_uppercase())
-                    .collect();
-                if methods.contains("GET") {
-                    methods.insert("HEAD".to_owned());
-                }
-                if allowed != methods.iter().map(String::as_str).collect() {
-                    return Err(format!("allows {allowed:?} instead of {methods:?}"));
-                }
+                check_allow(item, reply)?;
                 shared("MethodNotAllowed")
             }
             401 if only_for_operators => shared("Unauthorized"),
             404 if only_for_operators => shared("NotFound"),
+            503 if only_for_operators => shared("Unconfigured"),
             _ => Err("undocumented method".to_owned()),
         }
     }
@@ -180,6 +168,22 @@ impl Contract {
         let index = self.indexes.get(schema).ok_or("no schema")?;
         let validated = self.schemas.validate(value, *index);
         validated.map_err(|error| format!("{error}\nof {value}"))
+    }
+}
+
+/// Another method is told of all those that the document has for the path.
+fn check_allow(item: &Map<String, Value>, reply: &Reply) -> Result<(), String> {
+    let allow = reply.header("allow").unwrap_or_default();
+    let allowed: BTreeSet<_> = allow.split(", ").map(str::to_owned).collect();
+    let methods = operations(item).map(|(method, _)| method.to_uppercase());
+    let mut documented: BTreeSet<_> = methods.collect();
+    if documented.contains("GET") {
+        documented.insert("HEAD".to_owned());
+    }
+    if allowed == documented {
+        Ok(())
+    } else {
+        Err(format!("allows {allowed:?} instead of {documented:?}"))
     }
 }
 
@@ -255,6 +259,41 @@ async fn the_contract_is_there_for_anybody() {
     assert_eq!(reply.json(), Contract::load().document);
     let reply = world.request("HEAD", "/openapi.json", &[], "").await;
     assert_eq!((reply.status, reply.body.len()), (200, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_only_for_operators_is_open_to_nobody_else() {
+    let document = Contract::load().document;
+    let mut setup = Setup::new();
+    setup.variables.remove("svix_token");
+    let worlds = [
+        (World::new(), 404, "not-found"),
+        (World::with(&[("admin_token", "hush")]), 401, "unauthorized"),
+        (
+            World::with(&[("svix_token", "")]),
+            503,
+            "invalid-configuration",
+        ),
+        (World::build(&setup), 503, "unreadable-configuration"),
+    ];
+    let mut seen = 0;
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        let path = path.replace("{n}", "7").replace("{project}", "dev");
+        for (method, operation) in operations(item.as_object().expect("an item")) {
+            if operation.get("security").is_some() {
+                continue;
+            }
+            for (world, status, name) in &worlds {
+                let method = method.to_uppercase();
+                let reply = world.request(&method, &path, &[], "").await;
+                assert_eq!(reply.status, *status, "{method} {path}");
+                let problem = format!("urn:svix-relay:problem:{name}");
+                assert_eq!(reply.json()["type"], problem, "{method} {path}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "the document has operations for operators");
 }
 
 #[test]
