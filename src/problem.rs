@@ -166,7 +166,6 @@ impl Problem {
             Self::Unauthenticated(_) => {
                 "send authorization: Bearer and a token that ingest_auth accepts".to_owned()
             }
-            Self::KeysUnavailable(error) => format!("failed to {}", error.what),
             Self::InvalidQuery(violation) => listed(std::slice::from_ref(violation)),
             Self::UnsupportedMediaType => {
                 "send application/json or application/cloudevents+json, in UTF-8".to_owned()
@@ -216,7 +215,9 @@ impl Problem {
             Self::UnreadableConfiguration(error) => {
                 format!("the host gives no value of {}", error.what)
             }
-            Self::StoreFailing(error) => format!("failed to {}", error.what),
+            Self::StoreFailing(error) | Self::KeysUnavailable(error) => {
+                format!("failed to {}", error.what)
+            }
         }
     }
 
