@@ -73,6 +73,11 @@ pub fn is_object(raw: &RawValue) -> bool {
 
 /// Whether arrays and objects in `json`, which must be valid, are nested deeper than `limit`.
 pub fn is_deeper_than(json: &str, limit: usize) -> bool {
+    // Few texts hold so many brackets at all, and these are counted in half the time.
+    let brackets = json.bytes().filter(|byte| matches!(byte, b'{' | b'['));
+    if brackets.count() <= limit {
+        return false;
+    }
     let mut depth = 0;
     let mut in_string = false;
     let mut bytes = json.bytes();

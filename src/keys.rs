@@ -76,7 +76,7 @@ enum Step {
     Unknown,
     /// Fetch the keys; if somebody does so already, this one is good enough.
     Fetch(Option<Key>),
-    /// There are no keys, and there was no way to get some just now.
+    /// It may be one of those that there was no way to get just now.
     Unavailable,
 }
 
@@ -104,7 +104,7 @@ impl Known {
             Some(key) if now < self.expires_at => Step::Use(key),
             key if rested => Step::Fetch(key),
             Some(key) => Step::Use(key),
-            None if usable => Step::Unknown,
+            None if usable && self.failure.is_none() => Step::Unknown,
             None => Step::Unavailable,
         }
     }
@@ -290,7 +290,7 @@ async fn refresh(jwks: &Address, kid: &str, stopwatch: Stopwatch, budget: Durati
             attempted_at,
             ..known.clone()
         };
-        (!ahead.keys.is_empty()).then(|| ahead.encode(&url))
+        ahead.is_usable(now).then(|| ahead.encode(&url))
     });
     if let Some(ahead) = ahead {
         let _ = host::set(NAME, &ahead, time_to_store()).await;
@@ -449,7 +449,8 @@ mod tests {
         other.fetched_at -= 100;
         other.note(Err("down".to_owned()), START + 30);
         own.learn(Some(other.encode(URL)), URL, START + 40);
-        assert_eq!(own.step("x", START + 70), Step::Unknown);
+        assert_eq!(own.step("x", START + 89), Step::Unavailable);
+        assert_eq!(own.step("x", START + 90), Step::Fetch(None));
         assert_eq!(own.step("new", START + 70), Step::Use(key("new")));
     }
 

@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn knows_a_signature_of_another_hand() {
-        let verify = |signature| {
+        let verify = |signature: &str| {
             let token = Token {
                 kid: "rfc".to_owned(),
                 signed: SIGNED,

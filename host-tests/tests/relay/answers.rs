@@ -406,7 +406,7 @@ async fn a_host_that_is_not_allowed_is_a_503() {
     setup
         .variables
         .insert("svix_url", "https://api.example.com");
-    setup.manifest = setup.manifest.replace(r#""{{ svix_url }}", "#, "");
+    setup.manifest = setup.manifest.replace(r#", "{{ svix_url }}""#, "");
     let world = World::build(&setup);
     let reply = world.post(&event("evt_1")).await;
     reply.assert_retryable_problem(503, "outbound-denied");

@@ -137,7 +137,8 @@ async fn a_letter_says_where_it_came_from_and_what_svix_said() {
     assert_eq!(letter["deliveryAttempt"], 5);
     assert_eq!(letter["problem"]["svix"]["code"], "payload_too_large");
     assert_eq!(letter["body"], body);
-    let record = world.get("/notifications/dev/evt_1").await.json();
+    let path = "/notifications/dev/evt_1";
+    let record = world.request("GET", path, &[TOKEN], "").await.json();
     assert_eq!(
         (&record["state"], &record["deadLetter"]),
         (&json!("dead-lettered"), &json!(1))

@@ -1,7 +1,7 @@
 //! Google, as the relay sees it: keys, the server that gives them away, and tokens signed with them.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -63,25 +63,29 @@ impl Google {
     /// From now on, with these keys.
     pub fn rotate(&self, keys: &[&Key]) {
         let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
-        self.0.lock().unwrap().jwks = json!({ "keys": keys });
+        self.state().jwks = json!({ "keys": keys });
     }
 
     pub fn answer(&self, answers: Answers) {
-        self.0.lock().unwrap().answers = answers;
+        self.state().answers = answers;
     }
 
     pub fn cache_control(&self, value: Option<&str>) {
-        self.0.lock().unwrap().cache_control = value.map(str::to_owned);
+        self.state().cache_control = value.map(str::to_owned);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nobody panics with it")
     }
 
     /// How often it was asked.
     pub fn requests(&self) -> usize {
-        self.0.lock().unwrap().requests.len()
+        self.state().requests.len()
     }
 
     /// What it was asked last.
     pub fn last_request(&self) -> String {
-        let state = self.0.lock().unwrap();
+        let state = self.state();
         state.requests.last().cloned().expect("a request")
     }
 
@@ -124,7 +128,7 @@ impl Google {
 
     async fn reply(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
         let (answers, cache_control, jwks) = {
-            let mut state = self.0.lock().unwrap();
+            let mut state = self.state();
             let line = format!("{} {}", request.method(), request.uri());
             state.requests.push(line);
             let jwks = state.jwks.to_string();

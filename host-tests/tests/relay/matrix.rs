@@ -114,7 +114,9 @@ fn messages(world: &World, event: &str) -> usize {
 }
 
 async fn record(world: &World) -> Option<Value> {
-    let reply = world.get(&format!("/notifications/dev/{ID}")).await;
+    let path = format!("/notifications/dev/{ID}");
+    let token = ("authorization", "Bearer hush");
+    let reply = world.request("GET", &path, &[token], "").await;
     (reply.status == 200).then(|| reply.json())
 }
 

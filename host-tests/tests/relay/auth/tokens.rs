@@ -165,20 +165,21 @@ async fn nobody_else_can_sign_and_nothing_signed_can_be_changed() {
     let (header, _) = signed.split_once('.').expect("a header");
     let other = BASE64.encode(but(&world, "sub", json!("me")).to_string());
     let foreign = json!({"alg": "RS256", "kid": "one"});
-    let half = &signature[..signature.len() / 2];
+    // A whole number of bytes.
+    let half = &signature[..168];
     for token in [
         format!("{header}.{other}.{signature}"),
         key(1).token_with(&foreign, &claims),
         format!("{signed}."),
+        format!("{good}.{signature}"),
         format!("{signed}.{half}"),
-        format!("{signed}.{signature}{half}"),
+        format!("{signed}.{half}{signature}"),
         format!("{signed}.{}", BASE64.encode([0; 256])),
         format!("{signed}.{}", BASE64.encode([255; 256])),
     ] {
         assert_refused(&world, &bearer(&world, &token).await, "wrong signature");
     }
     for token in [
-        "",
         ".",
         "..",
         "...",
@@ -186,7 +187,6 @@ async fn nobody_else_can_sign_and_nothing_signed_can_be_changed() {
         header,
         signed,
         &format!("{good}="),
-        &format!("{good}.{signature}"),
         &format!(" {good}"),
         &BASE64.encode("[]"),
         &format!("{}.{}.{}", BASE64.encode("[]"), other, signature),
