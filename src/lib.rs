@@ -17,11 +17,13 @@
 //!   dead_letter   or kept, if it can never be delivered              (host: key-value set-many)
 //!   reply         200, or what `problem` says
 //!   log           one line
+//!   metrics       counted; written down later by `tally`            (host: key-value get, set)
 //! ```
 //!
-//! Three modules do things, in the order in which they happen: [`relay`] takes a request to its
-//! reply, [`delivery`] an event to Svix, [`letters`] is what operators do with dead letters. They
-//! reach the host through [`host`] and [`wire`]. Everything else decides, in plain functions that
+//! Few modules do things, in the order in which they happen: [`relay`] takes a request to its reply,
+//! [`delivery`] an event to Svix, [`letters`] is what operators do with dead letters, [`status`] what
+//! they see of the whole, and [`tally`] works behind all of them. They reach the host through
+//! [`host`] and [`wire`]. Everything else decides, in plain functions that
 //! are tested natively. [`problem`] holds the one table of failures.
 
 pub mod auth;
