@@ -18,13 +18,16 @@
 //!   dead_letter   or kept, if it can never be delivered              (host: key-value set-many)
 //!   reply         200, or what `problem` says
 //!   log           one line
+//!   metrics       counted; written down later by `tally`            (host: key-value get, set)
 //!   event_type    and Svix is told of a type that is new            (host: key-value get)
 //! ```
 //!
-//! Five modules do things, in the order in which they happen: [`relay`] takes a request to its
-//! reply, [`delivery`] an event to Svix, [`event_type`] tells Svix what types there are, [`letters`]
-//! is what operators do with dead letters, [`customer`] what they do for a customer. They reach Svix
-//! through [`client`], and the host through [`host`] and [`wire`]. Everything else decides, in plain functions that
+//! Few modules do things, in the order in which they happen: [`relay`] takes a request to its reply,
+//! [`delivery`] an event to Svix, [`letters`] is what operators do with dead letters, [`customer`]
+//! what they do for a customer, [`status`] what they see of the whole. Behind them work [`tally`],
+//! which writes down what was counted, [`event_type`], which tells Svix what types there are, and
+//! [`keys`], which fetches Google's. They reach Svix through [`client`], and the host through
+//! [`host`] and [`wire`]. Everything else decides, in plain functions that
 //! are tested natively. [`problem`] holds the one table of failures.
 
 pub mod auth;

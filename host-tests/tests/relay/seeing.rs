@@ -192,7 +192,7 @@ async fn a_store_that_fails_for_metrics_delays_no_event_and_they_come_later() {
         }
         faults.clear();
     }
-    faults.delay(Op::Set, Duration::from_secs(3_600));
+    faults.delay(Op::Set, Duration::from_hours(1));
     for number in 0..3 {
         let (reply, took) = world
             .timed(world.post(&event(&format!("hangs_{number}"))))
