@@ -15,7 +15,7 @@ use crate::support::{Reply, Setup, World};
 /// The name under which its own references find the document.
 const NAME: &str = "http://relay.test/openapi.json";
 
-/// Headers of HTTP itself, which belong to every reply.
+/// Headers of HTTP itself, which any reply may have.
 const HTTP: [&str; 4] = ["content-type", "content-length", "date", "connection"];
 
 /// Why the contract doesn't allow what the relay answered to this request.
