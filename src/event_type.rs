@@ -53,52 +53,61 @@ fn types() -> MutexGuard<'static, Types> {
     TYPES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Types by name: known to Svix (`None`), or to be left alone for so long. A list, as they are few.
+/// What to do about a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nothing: Svix knows it.
+    Known,
+    /// Nothing before then.
+    Rests(SystemTime),
+}
+
+/// Types by name. A list, as they are few.
 #[derive(Debug, Default)]
-struct Types(Vec<(String, Option<SystemTime>)>);
+struct Types(Vec<(String, Standing)>);
 
 impl Types {
     const fn none() -> Self {
         Self(Vec::new())
     }
 
-    fn get(&self, name: &str) -> Option<Option<SystemTime>> {
+    fn get(&self, name: &str) -> Option<Standing> {
         let mut types = self.0.iter();
         types
             .find(|(known, _)| known == name)
-            .map(|(_, until)| *until)
+            .map(|(_, standing)| *standing)
     }
 
     /// Whether nothing has to be done, without asking what time it is.
     fn knows(&self, name: &str) -> bool {
-        self.get(name) == Some(None)
+        self.get(name) == Some(Standing::Known)
     }
 
     /// Whether to try now: then nobody else does in this instance for a while.
     fn claim(&mut self, name: &str, now: SystemTime) -> bool {
         match self.get(name) {
-            Some(None) => return false,
-            Some(Some(until)) if now < until => return false,
-            Some(Some(_)) | None => {}
+            Some(Standing::Known) => return false,
+            Some(Standing::Rests(until)) if now < until => return false,
+            Some(Standing::Rests(_)) | None => {}
         }
-        self.put(name, Some(now + REST));
+        self.put(name, Standing::Rests(now + REST));
         true
     }
 
     fn remember(&mut self, name: &str) {
-        self.put(name, None);
+        self.put(name, Standing::Known);
     }
 
-    fn put(&mut self, name: &str, until: Option<SystemTime>) {
+    fn put(&mut self, name: &str, standing: Standing) {
         if let Some(known) = self.0.iter_mut().find(|(known, _)| known == name) {
-            known.1 = until;
+            known.1 = standing;
             return;
         }
         // Whoever has more types asks the store for them again.
         if self.0.len() >= MOST {
             self.0.clear();
         }
-        self.0.push((name.to_owned(), until));
+        self.0.push((name.to_owned(), standing));
     }
 }
 
