@@ -165,8 +165,8 @@ fn check(claims: &str, pubsub: &Pubsub, now: u64) -> Result<u64, Check> {
     Ok(until)
 }
 
-/// The tokens that were verified last. Pub/Sub sends the same one for up to an hour, and a
-/// signature takes the relay as long as several events.
+/// The tokens that were verified last. Pub/Sub sends the same one for up to an hour, and to
+/// check a signature costs more than all the rest of an event.
 #[derive(Debug, Default)]
 pub struct Verified(Vec<Remembered>);
 
