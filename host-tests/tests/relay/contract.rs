@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use bytes::Bytes;
-use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use crate::support::{Reply, Setup, World};
@@ -319,153 +318,123 @@ fn reply(status: u16, headers: &[(&'static str, &'static str)], body: &Value) ->
     });
     Reply {
         status,
-        headers: HeaderMap::from_iter(headers),
+        headers: headers.collect(),
         body: Bytes::from(body.to_string()),
     }
 }
 
+const JSON: (&str, &str) = ("content-type", "application/json");
+const PROBLEM: (&str, &str) = ("content-type", "application/problem+json");
+const NO_STORE: (&str, &str) = ("cache-control", "no-store");
+const LATER: (&str, &str) = ("retry-after", "5");
+
 #[test]
-fn what_the_contract_does_not_say_is_found() {
-    let json = ("content-type", "application/json");
-    let problem_json = ("content-type", "application/problem+json");
-    let no_store = ("cache-control", "no-store");
+fn what_the_contract_does_not_say_of_a_reply_is_found() {
     let alive = json!({"status": "alive"});
+    let whole = reply(200, &[JSON, NO_STORE], &alive);
+    assert_eq!(check("GET", "/healthz", &whole), Ok(()));
+    for (method, path, expected) in [
+        ("GET", "/nowhere", "undocumented path"),
+        ("POST", "/healthz", "undocumented method"),
+        ("HEAD", "/healthz", "a body for HEAD"),
+    ] {
+        let violation = check(method, path, &whole).expect_err(expected);
+        assert!(violation.contains(expected), "{violation}");
+    }
+    let more = json!({"status": "alive", "since": 1});
+    let other = json!({"status": "asleep"});
+    for (reply, expected) in [
+        (reply(201, &[JSON, NO_STORE], &alive), "undocumented status"),
+        (reply(200, &[NO_STORE], &alive), "undocumented media type"),
+        (reply(200, &[JSON], &alive), "no cache-control"),
+        (
+            reply(200, &[JSON, ("cache-control", "private")], &alive),
+            "no-store",
+        ),
+        (
+            reply(200, &[JSON, NO_STORE, ("server", "s")], &alive),
+            "undocumented header server",
+        ),
+        (reply(200, &[JSON, NO_STORE], &more), "since"),
+        (reply(200, &[JSON, NO_STORE], &other), "alive"),
+    ] {
+        let violation = check("GET", "/healthz", &reply).expect_err(expected);
+        assert!(violation.contains(expected), "{violation}");
+    }
+}
+
+#[test]
+fn what_the_contract_does_not_say_of_a_problem_is_found() {
     let problem = |name: &str, status: u16, retryable: bool| {
         json!({
             "type": format!("urn:svix-relay:problem:{name}"), "title": "t", "status": status,
             "detail": "d", "retryable": retryable,
         })
     };
-    let missing = problem("not-found", 404, false);
+    let nothing = problem("not-found", 404, false);
     let failing = problem("store-failing", 503, true);
-    let limited = [problem_json, no_store, ("retry-after", "5")];
+    let forbidden = problem("method-not-allowed", 405, false);
+    let allow = ("allow", "GET, HEAD");
     for (method, path, reply) in [
-        ("GET", "/healthz", reply(200, &[json, no_store], &alive)),
         (
             "GET",
             "/nowhere",
-            reply(404, &[problem_json, no_store], &missing),
+            reply(404, &[PROBLEM, NO_STORE], &nothing),
         ),
-        ("GET", "/readyz", reply(503, &limited, &failing)),
+        (
+            "GET",
+            "/readyz",
+            reply(503, &[PROBLEM, NO_STORE, LATER], &failing),
+        ),
+        (
+            "PUT",
+            "/readyz",
+            reply(405, &[PROBLEM, NO_STORE, allow], &forbidden),
+        ),
     ] {
         assert_eq!(check(method, path, &reply), Ok(()));
     }
+    // Another operation's, one that tells another status, one that tells to come back and not when,
+    // or the other way round.
+    let foreign = problem("no-record", 404, false);
+    let unsure = problem("not-found", 405, false);
+    let never = problem("store-failing", 503, false);
+    let (at_once, post) = (("retry-after", "0"), ("allow", "POST"));
     for (method, path, reply, expected) in [
         (
             "GET",
             "/nowhere",
-            reply(200, &[json, no_store], &alive),
-            "path",
-        ),
-        (
-            "POST",
-            "/healthz",
-            reply(200, &[json, no_store], &alive),
-            "method",
-        ),
-        (
-            "GET",
-            "/healthz",
-            reply(201, &[json, no_store], &alive),
-            "status",
-        ),
-        (
-            "GET",
-            "/healthz",
-            reply(200, &[json], &alive),
-            "no cache-control",
-        ),
-        (
-            "GET",
-            "/healthz",
-            reply(200, &[json, ("cache-control", "private")], &alive),
-            "no-store",
-        ),
-        (
-            "GET",
-            "/healthz",
-            reply(200, &[json, no_store, ("server", "s")], &alive),
-            "header server",
-        ),
-        (
-            "GET",
-            "/healthz",
-            reply(200, &[no_store], &alive),
-            "media type",
-        ),
-        (
-            "HEAD",
-            "/healthz",
-            reply(200, &[json, no_store], &alive),
-            "a body for HEAD",
-        ),
-        (
-            "GET",
-            "/healthz",
-            reply(
-                200,
-                &[json, no_store],
-                &json!({"status": "alive", "since": 1}),
-            ),
-            "since",
-        ),
-        (
-            "GET",
-            "/healthz",
-            reply(200, &[json, no_store], &json!({"status": "asleep"})),
-            "alive",
-        ),
-        // The problem of another operation, of another status, and of this one but wrongly told.
-        (
-            "GET",
-            "/nowhere",
-            reply(
-                404,
-                &[problem_json, no_store],
-                &problem("no-record", 404, false),
-            ),
+            reply(404, &[PROBLEM, NO_STORE], &foreign),
             "not-found",
         ),
         (
             "GET",
             "/nowhere",
-            reply(
-                404,
-                &[problem_json, no_store],
-                &problem("not-found", 405, false),
-            ),
+            reply(404, &[PROBLEM, NO_STORE], &unsure),
             "another status",
         ),
         (
             "GET",
             "/readyz",
-            reply(503, &[problem_json, no_store], &failing),
+            reply(503, &[PROBLEM, NO_STORE], &failing),
             "no retry-after",
         ),
         (
             "GET",
             "/readyz",
-            reply(
-                503,
-                &[problem_json, no_store, ("retry-after", "0")],
-                &failing,
-            ),
+            reply(503, &[PROBLEM, NO_STORE, at_once], &failing),
             ">=1",
         ),
         (
             "GET",
             "/readyz",
-            reply(503, &limited, &problem("store-failing", 503, false)),
+            reply(503, &[PROBLEM, NO_STORE, LATER], &never),
             "retryable",
         ),
         (
             "PUT",
-            "/healthz",
-            reply(
-                405,
-                &[problem_json, no_store, ("allow", "POST")],
-                &problem("method-not-allowed", 405, false),
-            ),
+            "/readyz",
+            reply(405, &[PROBLEM, NO_STORE, post], &forbidden),
             "allows",
         ),
     ] {
