@@ -69,6 +69,14 @@ async fn poison(world: &World, id: &str, name: &str) {
     assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
 }
 
+/// Says yes to what is asked, once it is.
+async fn confirm(browser: &Browser) {
+    browser
+        .until("document.querySelector('#question').open")
+        .await;
+    browser.press("#yes").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_browser_may_run_nothing_but_the_page_itself() {
     let world = world();
@@ -127,24 +135,17 @@ async fn only_the_token_opens_it_and_no_secret_is_shown() {
     browser.until_text("#tiles", "Ready").await;
     assert!(browser.text("#tiles").await.contains("Open"));
     browser.press("summary").await;
-    let status = world
-        .request("GET", "/status", &[("authorization", "Bearer hush")], "")
+    browser.until_text("#configuration", "[redacted]").await;
+    let shown = browser.text("#configuration").await;
+    assert!(shown.contains("http://svix.test"), "{shown}");
+    assert!(
+        !shown.contains("hush") && !shown.contains("testsk"),
+        "{shown}"
+    );
+    browser
+        .until("document.querySelector('#bars .delivered')")
         .await;
-    if status.status == 404 {
-        browser.until_text("#configuration", "not available").await;
-    } else {
-        browser.until_text("#configuration", "[redacted]").await;
-        let shown = browser.text("#configuration").await;
-        assert!(shown.contains("http://svix.test"), "{shown}");
-        assert!(
-            !shown.contains("hush") && !shown.contains("testsk"),
-            "{shown}"
-        );
-        browser
-            .until("document.querySelector('#bars .delivered')")
-            .await;
-        assert!(browser.text("#outcomes").await.contains("delivered\t1"));
-    }
+    assert!(browser.text("#outcomes").await.contains("delivered\t1"));
 
     browser.press("#leave").await;
     browser.until("document.activeElement.id === 'token'").await;
@@ -240,7 +241,7 @@ async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
     browser
         .until_text("#question", "Replay dead letter 1?")
         .await;
-    browser.press("#yes").await;
+    confirm(&browser).await;
     browser
         .until_text("#letter-said", "Replaying failed. Svix refuses the event")
         .await;
@@ -254,7 +255,7 @@ async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
     browser
         .until_text("#question", "Replay dead letter 1?")
         .await;
-    browser.press("#yes").await;
+    confirm(&browser).await;
     browser
         .until_text("#letter-said", "resolved: delivered")
         .await;
@@ -347,7 +348,7 @@ async fn a_letter_is_discarded_only_once_that_is_confirmed() {
     assert_eq!(letter().await.status, 200);
 
     browser.press("#discard").await;
-    browser.press("#yes").await;
+    confirm(&browser).await;
     browser
         .until_text("#said", "Dead letter 1 is discarded.")
         .await;
@@ -380,7 +381,7 @@ async fn all_letters_of_a_filter_are_replayed() {
     browser
         .until_text("#question", "Each one of the project dev")
         .await;
-    browser.press("#yes").await;
+    confirm(&browser).await;
     browser
         .until_text("#said", "Done: 25 resolved, 0 can not be delivered still.")
         .await;
@@ -391,7 +392,7 @@ async fn all_letters_of_a_filter_are_replayed() {
 
     browser.fill("#of-project", &"\u{e003}".repeat(3)).await;
     browser.press("#replay-all").await;
-    browser.press("#yes").await;
+    confirm(&browser).await;
     browser
         .until_text("#said", "Done: 0 resolved, 1 can not be delivered still.")
         .await;
@@ -420,7 +421,7 @@ async fn the_replay_of_all_can_be_cancelled() {
     look_again(&browser).await;
     browser.until_text("#tiles", "of 25 so far").await;
     browser.press("#replay-all").await;
-    browser.press("#yes").await;
+    confirm(&browser).await;
     browser.until("globalThis.go").await;
     browser.until_text("#count", "0 resolved").await;
     assert_eq!(browser.value("progress.max").await, 25);
@@ -512,7 +513,7 @@ async fn a_closed_gate_stops_the_replay_of_all() {
     };
     world.svix.always(Fault::status(429));
     browser.press("#replay-all").await;
-    browser.press("#yes").await;
+    confirm(&browser).await;
     browser
         .until_text("#said", "Stopped before number 1: rate-limited")
         .await;

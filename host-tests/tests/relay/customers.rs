@@ -411,7 +411,8 @@ async fn a_sample_event_arrives_once_and_says_what_it_is() {
     assert_eq!(line["outcome"], "delivered");
     assert_eq!(line["eventId"], id);
     assert_eq!(line["eventType"], "svix-relay.test");
-    let record = world.get(&format!("/notifications/dev/{id}")).await;
+    let record = format!("/notifications/dev/{id}");
+    let record = world.request("GET", &record, &[ADMIN], "").await;
     assert_eq!(record.json()["state"], "delivered");
 }
 

@@ -60,7 +60,7 @@ fn remarks(world: &World) -> Vec<Value> {
     let lines = world.stdout().into_iter();
     lines
         .map(|line| serde_json::from_str::<Value>(&line).expect("JSON"))
-        .filter(|line| line.get("outcome").is_none())
+        .filter(|line| line["outcome"] == "event-type-unregistered")
         .collect()
 }
 
