@@ -71,7 +71,7 @@ pub struct DeadLetter {
     /// The whole problem document.
     pub problem: Box<RawValue>,
     /// What has become of it since; not stored.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<Delivered>,
     /// The notification's body, if it is text.
     #[serde(skip_serializing_if = "Option::is_none")]

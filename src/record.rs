@@ -19,7 +19,7 @@ const END_OF_9999: u64 = 253_402_300_799;
 const VERSION: u32 = 1;
 
 /// What is known of an event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Record {
     /// Svix has stored it.
@@ -31,7 +31,7 @@ pub enum Record {
 }
 
 /// A delivered event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivered {
     /// The customer.
@@ -47,12 +47,12 @@ pub struct Delivered {
     /// When the delivery was known, in RFC 3339, UTC.
     pub delivered_at: String,
     /// The number of the dead letter that the event was before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<u64>,
 }
 
 /// An event of which only Svix knows whether it is stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Unknown {
     /// The customer.
@@ -66,7 +66,7 @@ pub struct Unknown {
 }
 
 /// An event among the dead letters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLettered {
     /// The number of the dead letter.
@@ -82,11 +82,28 @@ impl Unknown {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Stored<R> {
+/// A record as it is written.
+#[derive(Serialize)]
+struct Versioned<'a> {
     version: u32,
     #[serde(flatten)]
-    record: R,
+    record: &'a Record,
+}
+
+/// A record as it is read: the fields of all states. Reading a tagged enum would build a tree first.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored {
+    version: u32,
+    state: String,
+    project: Option<String>,
+    event_id: Option<String>,
+    event_type: Option<String>,
+    svix_message_id: Option<String>,
+    attempts: Option<u32>,
+    delivered_at: Option<String>,
+    first_attempt_at: Option<String>,
+    dead_letter: Option<u64>,
 }
 
 impl Record {
@@ -125,7 +142,7 @@ impl Record {
 
     /// The record as the store holds it.
     pub fn encode(&self) -> Vec<u8> {
-        let stored = Stored {
+        let stored = Versioned {
             version: VERSION,
             record: self,
         };
@@ -135,10 +152,31 @@ impl Record {
 
     /// Reads what the store holds; `None` for anything that this relay has not written.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let stored: Stored<Self> = serde_json::from_slice(bytes).ok()?;
-        let nameless =
-            matches!(&stored.record, Self::Delivered(record) if record.svix_message_id.is_empty());
-        (stored.version == VERSION && !nameless).then_some(stored.record)
+        let stored: Stored = serde_json::from_slice(bytes).ok()?;
+        if stored.version != VERSION {
+            return None;
+        }
+        match stored.state.as_str() {
+            "delivered" => Some(Self::Delivered(Delivered {
+                project: stored.project?,
+                event_id: stored.event_id?,
+                event_type: stored.event_type?,
+                svix_message_id: stored.svix_message_id.filter(|id| !id.is_empty())?,
+                attempts: stored.attempts?,
+                delivered_at: stored.delivered_at?,
+                dead_letter: stored.dead_letter,
+            })),
+            "unknown" => Some(Self::Unknown(Unknown {
+                project: stored.project?,
+                event_id: stored.event_id?,
+                event_type: stored.event_type?,
+                first_attempt_at: stored.first_attempt_at?,
+            })),
+            "dead-lettered" => Some(Self::DeadLettered(DeadLettered {
+                dead_letter: stored.dead_letter?,
+            })),
+            _ => None,
+        }
     }
 }
 
