@@ -7,8 +7,8 @@
 //!
 //! An instance lives for a second or more, and there may be many: what stops them from asking again
 //! and again is in the store. While Svix refuses (a token without the right, say), each type costs
-//! one request in [`REFUSED`], and besides it only what instances ask at the very same moment;
-//! while Svix fails, one in [`REST`].
+//! one request in `REFUSED`, and besides it only what instances ask at the very same moment;
+//! while Svix fails, one in `REST`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};

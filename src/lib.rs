@@ -31,6 +31,7 @@
 //! are tested natively. [`problem`] holds the one table of failures.
 
 pub mod auth;
+pub mod check;
 pub mod client;
 pub mod commit;
 pub mod config;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::Check;
+use crate::check::Check;
 use crate::config::Pubsub;
 use crate::json;
 

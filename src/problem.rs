@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::auth::Check;
+use crate::check::Check;
 use crate::gate::Reason;
 use crate::notification::{MAX_DEPTH, Rejection};
 use crate::retry;

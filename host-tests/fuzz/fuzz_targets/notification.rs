@@ -47,7 +47,7 @@ fn check_route(request: &str) {
             assert!(!project.is_empty() && !event_id.is_empty());
             assert_eq!(lookup(&project, &event_id), Some((project, event_id)));
         }
-        Ok(Route::DeadLetters(Operation::List(query) | Operation::ReplayAll(query))) => {
+        Ok(Route::Operator(Operation::List(query) | Operation::ReplayAll(query))) => {
             if let Ok(selection) = query.selection() {
                 assert!((1..=100).contains(&selection.limit));
             }

@@ -4,6 +4,8 @@
 //! besides, it would lose link-time optimisation and grow by a tenth. And this way nothing here can
 //! call the host, which would abort natively. Part of them is unused by each target.
 
+#[path = "../../../src/check.rs"]
+pub mod check;
 #[path = "../../../src/dead_letter.rs"]
 pub mod dead_letter;
 #[path = "../../../src/event.rs"]

@@ -272,7 +272,7 @@ async fn a_sender_who_leaves_does_not_leave_others_waiting() {
         bearer(&world, &token).await
     };
     let ((gone, reply), took) = world
-        .timed(async { tokio::join!(impatient, patient) })
+        .timed(Box::pin(async { tokio::join!(impatient, patient) }))
         .await;
     assert!(gone.is_err());
     assert_eq!(reply.status, 200);
