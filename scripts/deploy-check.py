@@ -154,7 +154,8 @@ def alerts():
     # Whatever the relay can answer to a notification has its place in the alerts.
     known = (DEPLOY / "alerts.yaml").read_text()
     table = re.findall(r'=> \(\d{3}, \w+, [^"]*"([a-z0-9-]+)"', Path("src/problem.rs").read_text())
-    elsewhere = {"no-record", "no-dead-letter", "unauthorized", "invalid-query"}
+    elsewhere = {"no-record", "no-dead-letter", "unauthorized", "invalid-query",
+                 "invalid-request", "no-application"}
     for outcome in set(table) - elsewhere:
         expect(re.search(rf"[\"|]{outcome}[\"|]", known), f"alerts.yaml doesn't know {outcome}")
     expect(len(table) > 20, "the table of src/problem.rs can't be read")
