@@ -20,7 +20,7 @@ thread_local! {
 
 /// Lets in who posts a notification, if `ingest_auth` allows it.
 pub async fn notifier(
-    config: &Config,
+    config: &'static Config,
     authorization: Option<&str>,
     stopwatch: Stopwatch,
 ) -> Result<(), Problem> {
@@ -75,7 +75,7 @@ fn is_one_of(tokens: &[Secret], shown: &str) -> Result<(), Problem> {
 }
 
 async fn is_of_pubsub(
-    pubsub: &Pubsub,
+    pubsub: &'static Pubsub,
     shown: &str,
     config: &Config,
     stopwatch: Stopwatch,

@@ -93,9 +93,13 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
     match &known {
         Some(Record::Delivered(record)) => {
             entry.svix_message_id(&record.svix_message_id);
+            if record.dead_letter.is_some() {
+                letters::closed(&name);
+            }
             return Ok(Success::Duplicate(record.clone()));
         }
         Some(Record::DeadLettered(record)) if order.accept_dead_letter => {
+            letters::opened(&name);
             return Ok(Success::DeadLettered(record.dead_letter));
         }
         Some(Record::DeadLettered(record)) => dead_letter = Some(record.dead_letter),
@@ -133,6 +137,7 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
             Ok(Success::Delivered { record, attempts })
         }
         Err(problem) => {
+            entry.left_unknown = talk.left_unknown || talk.in_conflict;
             if (talk.left_unknown || talk.in_conflict) && known.is_none() {
                 // Another delivery of the same event may have got further in the meantime.
                 match read(&name, order.time_to_store() / 2).await? {

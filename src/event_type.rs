@@ -19,6 +19,7 @@ use spin_sdk::wasip3;
 use crate::client::{self, Request};
 use crate::config::Config;
 use crate::delivery;
+use crate::event;
 use crate::host;
 use crate::json;
 use crate::log::Change;
@@ -160,7 +161,10 @@ fn lasts(until: &str, now: SystemTime) -> bool {
 
 /// Makes a type known to Svix, unless it is: later, when the event that brought it is answered.
 pub fn make_known(config: &Config, event_type: &str) {
-    let wanted = config.register_event_types && !types().knows(event_type);
+    // A dot segment would climb the path of the request, and is no name for customers to choose.
+    let wanted = config.register_event_types
+        && !event::is_dot_segment(event_type)
+        && !types().knows(event_type);
     if wanted && delivery::closed().is_none() && types().claim(event_type, host::now()) {
         let event_type = event_type.to_owned();
         // It may not live to its end. Then another event of this type brings it up again.

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use spin_sdk::wasip3;
 
 use crate::config::Address;
 use crate::event::shortened;
@@ -228,7 +229,7 @@ thread_local! {
 
 /// The key that is called `kid`, if there is one, within what is left of `budget`.
 pub async fn find(
-    jwks: &Address,
+    jwks: &'static Address,
     kid: &str,
     stopwatch: Stopwatch,
     budget: Duration,
@@ -243,7 +244,15 @@ pub async fn find(
                 WAITING.with_borrow_mut(|waiting| waiting.get_or_insert_default().push(wake));
                 sleep.until_woken().await;
             }
-            Step::Fetch(_) => refresh(jwks, kid, stopwatch, budget).await,
+            Step::Fetch(Some(key)) => {
+                // What there is will do, so nobody waits for what is newer.
+                let (fetching, kid) = (Fetching::begin(), kid.to_owned());
+                wasip3::spawn(async move {
+                    refresh(fetching, jwks, &kid, stopwatch, budget).await;
+                });
+                return Ok(Some(key));
+            }
+            Step::Fetch(None) => refresh(Fetching::begin(), jwks, kid, stopwatch, budget).await,
             Step::Unknown => return Ok(None),
             Step::Unavailable => return Err(unavailable()),
         }
@@ -259,7 +268,14 @@ fn unavailable() -> Problem {
 }
 
 /// While the keys are being fetched. However that ends, nobody waits for it any more.
-struct Fetching;
+struct Fetching(());
+
+impl Fetching {
+    fn begin() -> Self {
+        WAITING.set(Some(Vec::new()));
+        Self(())
+    }
+}
 
 impl Drop for Fetching {
     fn drop(&mut self) {
@@ -268,9 +284,13 @@ impl Drop for Fetching {
 }
 
 /// Gets the keys from the store, or else from where they are.
-async fn refresh(jwks: &Address, kid: &str, stopwatch: Stopwatch, budget: Duration) {
-    WAITING.set(Some(Vec::new()));
-    let fetching = Fetching;
+async fn refresh(
+    fetching: Fetching,
+    jwks: &Address,
+    kid: &str,
+    stopwatch: Stopwatch,
+    budget: Duration,
+) {
     let url = jwks.to_string();
     let time_to_store = || stopwatch.remaining(budget).min(host::STORE_TIMEOUT);
     // A store that can't be read is one that holds nothing.

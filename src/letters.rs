@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use spin_sdk::wasip3;
 
 use crate::config::Config;
 use crate::dead_letter::{self, DeadLetter};
@@ -59,20 +60,28 @@ pub async fn discard(number: u64) -> Result<Success, Problem> {
 /// Counts the letter of a record's event in. Only the first one: others were written for the same
 /// event at the same time, and no one will ever see them.
 ///
-/// Here and in [`closed`], what fails leaves the number wrong, which is better than to fail what is
-/// done already.
+/// Here and in [`closed`] this happens after the reply, since nothing that is done already may wait
+/// for it or fail with it. What is lost so is made up for when the same event comes again.
 pub fn opened(record: &str) {
-    if let Ok(1) = host::increment(&dead_letter::opened(record), 1) {
-        let _ = host::increment(dead_letter::UNRESOLVED, 1);
-    }
+    let record = record.to_owned();
+    wasip3::spawn(async move {
+        if let Ok(1) = host::increment(&dead_letter::opened(&record), 1) {
+            let _ = host::increment(dead_letter::UNRESOLVED, 1);
+        }
+    });
 }
 
 /// Counts the letter of a record's event out, once, however often it is resolved or discarded.
 pub fn closed(record: &str) {
-    let was_opened = host::increment(&dead_letter::opened(record), 0).is_ok_and(|times| times > 0);
-    if was_opened && let Ok(1) = host::increment(&dead_letter::closed(record), 1) {
-        let _ = host::increment(dead_letter::UNRESOLVED, -1);
-    }
+    let record = record.to_owned();
+    wasip3::spawn(async move {
+        let opened = host::increment(&dead_letter::opened(&record), 0);
+        if opened.is_ok_and(|times| times > 0)
+            && let Ok(1) = host::increment(&dead_letter::closed(&record), 1)
+        {
+            let _ = host::increment(dead_letter::UNRESOLVED, -1);
+        }
+    });
 }
 
 /// How many letters are neither resolved nor discarded.
@@ -186,6 +195,7 @@ async fn send(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     if let Some(record) = &letter.resolved {
+        closed(&letter.record);
         return Ok(Success::Duplicate(record.clone()));
     }
     let body = letter.body();
@@ -240,9 +250,12 @@ pub async fn replay_all(
             }
         };
         tried += 1;
-        // Each has a budget of its own; its line in the log would be the one of this request.
-        let mut entry = Entry::default();
-        match send(config, &letter, Stopwatch::start(), &mut entry).await {
+        // Each has a budget and a line of its own.
+        let (stopwatch, mut entry) = (Stopwatch::start(), Entry::default());
+        let result = send(config, &letter, stopwatch, &mut entry).await;
+        entry.result(&result);
+        relay::log(entry, stopwatch);
+        match result {
             Ok(_) => replayed.resolved += 1,
             Err(problem) => match stops(&problem) {
                 None => replayed.failed += 1,

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::event::{identifier, shortened};
+use crate::event::shortened;
 use crate::gate::Closing;
 use crate::notification::{Delivery, Hints, Source};
 use crate::problem::{Problem, Severity};
@@ -50,9 +50,15 @@ pub struct Entry {
     /// The trace that the request belongs to.
     #[serde(skip)]
     pub trace: Option<Trace>,
+    /// Whether nobody knows whether Svix has the message: the next delivery asks first.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub left_unknown: bool,
     /// Whether it is a notification, and so to be counted.
     #[serde(skip)]
     pub notification: bool,
+    /// Whether it holds a valid event.
+    #[serde(skip)]
+    valid: bool,
 }
 
 impl Entry {
@@ -61,10 +67,9 @@ impl Entry {
         self.outcome
     }
 
-    /// The project, if it may be one: what a sender writes there can be anything.
+    /// The project of a valid event: what else a sender writes there can be anything.
     pub fn counted_project(&self) -> Option<&str> {
-        let project = self.project.as_deref();
-        project.filter(|project| identifier(project).is_ok())
+        self.project.as_deref().filter(|_| self.valid)
     }
 
     /// Notes where the notification came from.
@@ -81,8 +86,9 @@ impl Entry {
         self.event_type = hints.event_type;
     }
 
-    /// Notes which event it is about.
+    /// Notes which valid event it is about.
     pub fn event(&mut self, project: &str, id: &str) {
+        self.valid = true;
         self.project = Some(shortened(project));
         self.event_id = Some(shortened(id));
     }
@@ -106,6 +112,14 @@ impl Entry {
     pub fn reason(&mut self, problem: &Problem) {
         self.reason = Some(problem.answer().name);
         self.message = problem.logged();
+    }
+
+    /// Notes how the request ended.
+    pub fn result(&mut self, result: &Result<Success, Problem>) {
+        match result {
+            Ok(success) => self.success(success),
+            Err(problem) => self.problem(problem),
+        }
     }
 
     /// Notes that the request was fulfilled.
@@ -344,13 +358,15 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_be_a_project_is_counted_as_one() {
+    fn only_the_project_of_a_valid_event_is_counted() {
         let mut entry = Entry::default();
+        entry.hints(Hints {
+            project: Some("anything".to_owned()),
+            ..Hints::default()
+        });
         assert_eq!(entry.counted_project(), None);
-        for (project, counted) in [("dev", true), ("d e v", false), ("ä", false)] {
-            entry.event(project, "evt_1");
-            assert_eq!(entry.counted_project().is_some(), counted, "{project}");
-        }
+        entry.event("dev", "evt_1");
+        assert_eq!(entry.counted_project(), Some("dev"));
     }
 
     #[test]

@@ -24,6 +24,9 @@ const REMEMBERED: usize = 32;
 /// under no name.
 const MAX_SERIES: usize = 2_000;
 
+/// The series of [`Counts::left_unknown`].
+pub const LEFT_UNKNOWN: &str = "unknown";
+
 /// For how many minutes outcomes are kept.
 const MINUTES: u64 = 60;
 
@@ -49,7 +52,7 @@ pub const BOUNDS: [(u64, &str); 14] = [
 pub type Numbers = BTreeMap<String, u64>;
 
 /// What was counted, by series: `notifications/{outcome}/{project}`, `minutes/{minute}/{outcome}`,
-/// `attempts/{result}`, and for the histograms `svix` and `request` each bucket, for itself, under its
+/// `attempts/{result}`, `unknown`, and for the histograms `svix` and `request` each bucket, for itself, under its
 /// bound, and the `sum` in microseconds.
 ///
 /// One flat map: whatever is counted is added up, stored and read in the same way.
@@ -70,6 +73,11 @@ impl Counts {
         self.add_bounded(&format!("notifications/{outcome}/{project}"), 1);
         self.add(&format!("minutes/{}/{outcome}", minute(now)), 1);
         self.observe("request", took);
+    }
+
+    /// A notification ended without anybody knowing whether Svix has the message.
+    pub fn left_unknown(&mut self) {
+        self.add(LEFT_UNKNOWN, 1);
     }
 
     /// An attempt was made.

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::gate::{Reason, Standing};
-use crate::metrics::{BOUNDS, Counts};
+use crate::metrics::{BOUNDS, Counts, LEFT_UNKNOWN};
 
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -45,6 +45,10 @@ impl Text {
         for (result, number) in told.counts.under("attempts/") {
             self.sample("attempts_total", &[("result", result)], &number)?;
         }
+        let help = "Notifications that left open whether Svix has the message";
+        self.family("outcomes_unknown", "counter", help)?;
+        let unknown = told.counts.get(LEFT_UNKNOWN);
+        self.sample("outcomes_unknown_total", &[], &unknown)?;
         self.histogram("svix", &told.counts, "How long Svix took to answer")?;
         let help = "How long the relay took to answer notifications";
         self.histogram("request", &told.counts, help)?;
@@ -145,6 +149,7 @@ svix_relay_attempts_total{result=\"stored\"} 1
             "svix_relay_request_duration_seconds_count 2",
             "svix_relay_gate_closed{reason=\"rate-limited\"} 1",
             "svix_relay_gate_closed{reason=\"svix-unavailable\"} 0",
+            "svix_relay_outcomes_unknown_total 0",
             "svix_relay_dead_letters_total 7",
             "svix_relay_dead_letters_unresolved 3",
         ] {

@@ -37,29 +37,27 @@ const LARGEST_PUBSUB_MESSAGE: usize = 10_000_000;
 pub async fn handle(request: Request) -> Response {
     let stopwatch = Stopwatch::start();
     let mut entry = Entry::default();
-    let reply = match fulfil(request, stopwatch, &mut entry).await {
-        // Probes come every few seconds and have nothing to tell.
-        Ok(success @ Success::Probe(_)) => Reply::from(&success),
-        Ok(success) => {
-            entry.success(&success);
-            log(entry, stopwatch);
-            Reply::from(&success)
-        }
-        Err(problem) => {
-            entry.problem(&problem);
-            log(entry, stopwatch);
-            Reply::from(&problem)
-        }
-    };
-    wire::respond(reply)
+    let result = fulfil(request, stopwatch, &mut entry).await;
+    // What comes every few seconds and has nothing to tell leaves no line.
+    if !result.as_ref().is_ok_and(Success::is_routine) {
+        entry.result(&result);
+        log(entry, stopwatch);
+    }
+    wire::respond(match &result {
+        Ok(success) => Reply::from(success),
+        Err(problem) => Reply::from(problem),
+    })
 }
 
 /// Leaves the line, and counts what it says of a notification.
-fn log(entry: Entry, stopwatch: Stopwatch) {
+pub fn log(entry: Entry, stopwatch: Stopwatch) {
     let (took, now) = (stopwatch.elapsed(), host::now());
     if entry.notification {
         tally::count(|counts| {
             counts.notification(entry.counted_project(), entry.outcome(), took, now);
+            if entry.left_unknown {
+                counts.left_unknown();
+            }
         });
     }
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -281,7 +279,10 @@ async fn keep(
     let name = Record::name(&key);
     // The same may have come before, or another delivery of it may have got further just now.
     match delivery::read(&name, time).await? {
-        Some(Record::DeadLettered(record)) => return Ok(Success::DeadLettered(record.dead_letter)),
+        Some(Record::DeadLettered(record)) => {
+            letters::opened(&name);
+            return Ok(Success::DeadLettered(record.dead_letter));
+        }
         Some(Record::Delivered(record)) => return Ok(Success::Duplicate(record)),
         Some(Record::Unknown(_)) | None => {}
     }

@@ -43,6 +43,17 @@ pub enum Success {
 }
 
 impl Success {
+    /// Whether it is what monitoring asks for every few seconds.
+    pub fn is_routine(&self) -> bool {
+        match self {
+            Self::Probe(_) => true,
+            Self::Document { name, .. } | Self::Text { name, .. } => {
+                matches!(*name, "metrics" | "status")
+            }
+            Self::Delivered { .. } | Self::Duplicate(_) | Self::DeadLettered(_) => false,
+        }
+    }
+
     /// A stable name: the reply's `status`, and the log's `outcome`.
     pub fn name(&self) -> &'static str {
         match self {
