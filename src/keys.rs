@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -246,13 +247,10 @@ pub async fn find(
             }
             Step::Fetch(Some(key)) => {
                 // What there is will do, so nobody waits for what is newer.
-                let (fetching, kid) = (Fetching::begin(), kid.to_owned());
-                wasip3::spawn(async move {
-                    refresh(fetching, jwks, &kid, stopwatch, budget).await;
-                });
+                wasip3::spawn(refresh(jwks, kid.to_owned(), stopwatch, budget));
                 return Ok(Some(key));
             }
-            Step::Fetch(None) => refresh(Fetching::begin(), jwks, kid, stopwatch, budget).await,
+            Step::Fetch(None) => refresh(jwks, kid.to_owned(), stopwatch, budget).await,
             Step::Unknown => return Ok(None),
             Step::Unavailable => return Err(unavailable()),
         }
@@ -284,10 +282,23 @@ impl Drop for Fetching {
 }
 
 /// Gets the keys from the store, or else from where they are.
-async fn refresh(
+///
+/// It has begun when this returns. Boxed, so that there is one of its kind for both who waits for it
+/// and who doesn't.
+fn refresh(
+    jwks: &'static Address,
+    kid: String,
+    stopwatch: Stopwatch,
+    budget: Duration,
+) -> Pin<Box<dyn Future<Output = ()>>> {
+    let fetching = Fetching::begin();
+    Box::pin(fetch_or_learn(fetching, jwks, kid, stopwatch, budget))
+}
+
+async fn fetch_or_learn(
     fetching: Fetching,
     jwks: &Address,
-    kid: &str,
+    kid: String,
     stopwatch: Stopwatch,
     budget: Duration,
 ) {
@@ -298,7 +309,7 @@ async fn refresh(
     let now = seconds(host::now());
     let step = KNOWN.with_borrow_mut(|known| {
         known.learn(stored, &url, now);
-        known.step(kid, now)
+        known.step(&kid, now)
     });
     if !matches!(step, Step::Fetch(_)) {
         return;

@@ -49,7 +49,8 @@ pub async fn show(number: u64) -> Result<Success, Problem> {
 }
 
 /// Forgets a letter.
-pub async fn discard(number: u64) -> Result<Success, Problem> {
+pub async fn discard(number: u64, entry: &mut Entry) -> Result<Success, Problem> {
+    entry.dead_letter(number);
     let letter = read(number).await?.ok_or(Problem::NoDeadLetter)?;
     host::delete(&DeadLetter::name(number)).await?;
     closed(&letter.record);
@@ -97,6 +98,7 @@ pub async fn replay(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let letter = read(number).await?.ok_or(Problem::NoDeadLetter)?;
+    entry.dead_letter(number);
     send(config, &letter, stopwatch, entry).await
 }
 
@@ -233,6 +235,7 @@ pub async fn replay_all(
     config: &Config,
     query: &Query,
     stopwatch: Stopwatch,
+    entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let selection = query.selection().map_err(Problem::InvalidQuery)?;
     let mut letters = Letters::of(config, &selection, stopwatch)?;
@@ -252,6 +255,7 @@ pub async fn replay_all(
         tried += 1;
         // Each has a budget and a line of its own.
         let (stopwatch, mut entry) = (Stopwatch::start(), Entry::default());
+        entry.dead_letter(letter.number);
         let result = send(config, &letter, stopwatch, &mut entry).await;
         entry.result(&result);
         relay::log(entry, stopwatch);
@@ -269,6 +273,10 @@ pub async fn replay_all(
         }
     }
     replayed.next = letters.rest();
+    let Replayed {
+        resolved, failed, ..
+    } = replayed;
+    entry.say(format!("replayed: {resolved} resolved, {failed} failed"));
     Ok(Success::document("replayed", &replayed))
 }
 

@@ -108,6 +108,16 @@ impl Entry {
         self.svix_message_id = Some(shortened(id));
     }
 
+    /// Notes which dead letter it is about.
+    pub fn dead_letter(&mut self, number: u64) {
+        self.dead_letter = Some(number);
+    }
+
+    /// Says more than the outcome does.
+    pub fn say(&mut self, message: String) {
+        self.message = message;
+    }
+
     /// Notes why an event became a dead letter.
     pub fn reason(&mut self, problem: &Problem) {
         self.reason = Some(problem.answer().name);

@@ -26,9 +26,9 @@ pub async fn fulfil(
     match operation {
         Operation::List(query) => letters::list(config, &query, stopwatch).await,
         Operation::Show(number) => letters::show(number).await,
-        Operation::Discard(number) => letters::discard(number).await,
+        Operation::Discard(number) => letters::discard(number, entry).await,
         Operation::Replay(number) => letters::replay(config, number, stopwatch, entry).await,
-        Operation::ReplayAll(query) => letters::replay_all(config, &query, stopwatch).await,
+        Operation::ReplayAll(query) => letters::replay_all(config, &query, stopwatch, entry).await,
         Operation::None(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
         Operation::Metrics => status::metrics().await,
         Operation::Status => status::status(config).await,

@@ -173,7 +173,10 @@ impl Problem {
                 "send authorization: Bearer and a token that ingest_auth accepts".to_owned()
             }
             Self::InvalidQuery(violation) => listed(std::slice::from_ref(violation)),
-            Self::NoApplication => "Svix has none, and create_applications is false".to_owned(),
+            Self::NoApplication => {
+                "create it in Svix with the project as its uid, or set create_applications"
+                    .to_owned()
+            }
             Self::UnsupportedMediaType => {
                 "send application/json or application/cloudevents+json, in UTF-8".to_owned()
             }
