@@ -3,7 +3,7 @@
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -14,10 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{self, Instant};
 
 use crate::manifest::Manifest;
-
-/// Below the ports that Linux gives to outgoing connections, of which one could otherwise take
-/// the relay's port while it is down.
-const PORTS: std::ops::Range<u16> = 10_000..30_000;
+use crate::ports;
 
 /// How long a start may take, on a machine that has other things to do.
 const START: Duration = Duration::from_secs(30);
@@ -53,7 +50,7 @@ pub struct Process {
 impl Process {
     /// Starts it on a port of its own.
     pub fn start(settings: Settings, random: &mut Rng) -> Result<Self> {
-        let address = free_address(random)?;
+        let address = ports::free(random)?;
         let child = spawn(&settings, address)?;
         Ok(Self {
             settings,
@@ -134,16 +131,6 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_address(random: &mut Rng) -> Result<SocketAddr> {
-    for _ in 0..100 {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, random.u16(PORTS)));
-        if TcpListener::bind(address).is_ok() {
-            return Ok(address);
-        }
-    }
-    bail!("no port is free for serve");
 }
 
 fn spawn(settings: &Settings, address: SocketAddr) -> Result<Child> {
