@@ -1,6 +1,7 @@
 //! A `redis-server` of one's own, for tests: on a free port, with a directory of its own, and as
 //! durable as a careful operator makes it. It can be ended as a process and as a machine ends.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -95,6 +96,20 @@ impl RedisServer {
     pub async fn restart(&mut self) -> Result<()> {
         self.child = spawn(&self.directory, self.address)?;
         self.is_up().await
+    }
+
+    /// The names of all commands that it was sent since its last start.
+    pub async fn commands(&self) -> Result<BTreeSet<String>> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut info = redis::cmd("INFO");
+        let info = info.arg("commandstats");
+        let stats: String = info.query_async(&mut connection).await?;
+        let names = stats.lines().filter_map(|line| {
+            let (name, _) = line.strip_prefix("cmdstat_")?.split_once(':')?;
+            Some(name.to_owned())
+        });
+        Ok(names.collect())
     }
 
     /// How long its log of changes is. All before that is on its disk a second later.

@@ -1,5 +1,5 @@
-//! The relay's process: `serve` as its users start it, always on the same port and with the same
-//! file, and ended in the two ways in which an operating system ends a process.
+//! A relay's process: `serve` as its users start it, always on the same port and with the same
+//! store, and ended in the two ways in which an operating system ends a process.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -31,8 +31,10 @@ pub struct Settings {
     pub serve: PathBuf,
     /// The application's manifest.
     pub from: PathBuf,
-    /// Where its database and its log go.
+    /// Where its log goes.
     pub directory: PathBuf,
+    /// Its store.
+    pub key_value: String,
     /// The fake Svix.
     pub svix: SocketAddr,
     /// The token that the fake Svix accepts.
@@ -134,7 +136,6 @@ impl Drop for Process {
 }
 
 fn spawn(settings: &Settings, address: SocketAddr) -> Result<Child> {
-    let database = settings.directory.join("records.db");
     let mut command = Command::new(&settings.serve);
     // Nothing of this environment may configure it.
     for (name, _) in env::vars_os() {
@@ -147,7 +148,7 @@ fn spawn(settings: &Settings, address: SocketAddr) -> Result<Child> {
         .arg("--from")
         .arg(&settings.from)
         .args(["--listen", &address.to_string()])
-        .args(["--key-value", &format!("sqlite:{}", database.display())])
+        .args(["--key-value", &settings.key_value])
         .args(["--variable", &format!("svix_url=http://{}", settings.svix)]);
     for (name, value) in variables(&settings.from)? {
         command.args(["--variable", &format!("{name}={value}")]);
