@@ -221,11 +221,7 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
         .collect();
     let kills: Vec<_> = storm.kills().iter().map(|at| *at - started).collect();
     let been = outages.as_ref().map_or(&[][..], Outages::been);
-    let unmet = if options.calm {
-        Vec::new()
-    } else {
-        storm.unmet()
-    };
+    let unmet = (!options.calm).then(|| storm.unmet());
     Ok(Report {
         messages: stored.len(),
         nodes,
@@ -236,7 +232,7 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
         peak: publisher.peak(),
         acknowledged_within: took,
         redeliveries: redeliveries.unwrap_or_else(|| progress.redeliveries()),
-        unmet,
+        unmet: unmet.unwrap_or_default(),
         timed_out: !in_time,
         ..Report::judge(messages, Comparison::of(&events, &stored), been)
     })

@@ -63,7 +63,7 @@ pub struct Away {
 /// Draws so many outages. In a long soak there is more time between them.
 pub fn plan(count: usize, is_long: bool, random: &mut Rng) -> Vec<Plan> {
     let (after, lasts) = if is_long {
-        (2_000..=6_000, 500..=3_000)
+        (3_000..=8_000, 500..=3_000)
     } else {
         (300..=1_000, 200..=1_500)
     };
