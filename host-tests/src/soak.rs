@@ -4,7 +4,7 @@
 //! With `--nodes` there are several relays, which share a real Redis that fails as well.
 //!
 //! - `plan` draws the `phase`s; `storm` carries them out, on the fake Svix and on each `process`;
-//!   `outage` is what befalls Redis.
+//!   `relays` starts them, `outage` is what befalls the Redis that they share.
 //! - `publisher` delivers `message`s, each with an `event` and a `history`, to the `endpoint`: what
 //!   is due by its `agenda`, as far as `window` and `backoff` let it, and according to each `outcome`.
 //! - `comparison` and `report` judge, and `at_risk` knows where to look first; `progress` shows how
@@ -25,17 +25,16 @@ mod plan;
 mod process;
 mod progress;
 mod publisher;
+mod relays;
 mod report;
 mod storm;
 mod window;
 
-use std::env;
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Parser;
 use fastrand::Rng;
 use tokio::net::TcpListener;
@@ -48,15 +47,14 @@ use self::endpoint::Endpoint;
 use self::event::Event;
 use self::message::{Duplicate, Message};
 use self::outage::Outages;
-use self::process::{Process, Settings};
+use self::process::Process;
 use self::progress::Progress;
 use self::publisher::Publisher;
+use self::relays::Redis;
 pub use self::report::Report;
 use self::storm::Storm;
 use crate::clock::{Clock, rfc3339};
 use crate::fake_svix::FakeSvix;
-use crate::proxy::Proxy;
-use crate::redis_server::RedisServer;
 
 /// The token that the fake Svix accepts.
 const TOKEN: &str = "testsk_soak.eu";
@@ -158,16 +156,14 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
         Some(_) => Some(Redis::start(&mut random).await?),
         None => None,
     };
-    let mut relays = start_relays(
+    let relays = relays::start(
         &options,
         directory,
         svix_address,
         redis.as_ref(),
         &mut random,
-    )?;
-    for relay in &mut relays {
-        relay.is_up().await?;
-    }
+    )
+    .await?;
 
     let endpoint = Endpoint::new(relays.iter().map(Process::address));
     let nodes = relays.len();
@@ -236,62 +232,6 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
         timed_out: !in_time,
         ..Report::judge(messages, Comparison::of(&events, &stored), been)
     })
-}
-
-fn start_relays(
-    options: &Options,
-    directory: &Path,
-    svix: SocketAddr,
-    redis: Option<&Redis>,
-    random: &mut Rng,
-) -> Result<Vec<Process>> {
-    let start = |node| {
-        let directory = directory.join(format!("relay-{node}"));
-        fs::create_dir(&directory)?;
-        let key_value = match redis {
-            Some(redis) => format!("redis://{}", redis.address(options.calm)),
-            None => format!("sqlite:{}", directory.join("records.db").display()),
-        };
-        let settings = Settings {
-            serve: options.serve.clone().map_or_else(beside, Ok)?,
-            from: options.from.clone(),
-            directory,
-            key_value,
-            svix,
-            token: TOKEN,
-        };
-        Process::start(settings, random)
-    };
-    (1..=options.nodes.unwrap_or(1)).map(start).collect()
-}
-
-/// What several relays share.
-struct Redis {
-    server: RedisServer,
-    way: Proxy,
-}
-
-impl Redis {
-    async fn start(random: &mut Rng) -> Result<Self> {
-        let server = RedisServer::start(random).await?;
-        let way = Proxy::start(server.address()).await?;
-        Ok(Self { server, way })
-    }
-
-    /// Where the relays find it: in calm weather without a detour.
-    fn address(&self, is_calm: bool) -> SocketAddr {
-        if is_calm {
-            self.server.address()
-        } else {
-            self.way.address()
-        }
-    }
-}
-
-/// The binary `serve` in the directory of this one.
-fn beside() -> Result<PathBuf> {
-    let this = env::current_exe().context("can't find serve: use --serve")?;
-    Ok(this.with_file_name("serve"))
 }
 
 fn messages(options: &Options, random: &mut Rng) -> Vec<Message> {

@@ -1,0 +1,80 @@
+//! The relays of a soak: one with a database of its own, or several that share a Redis.
+
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use fastrand::Rng;
+
+use super::process::{Process, Settings};
+use super::{Options, TOKEN};
+use crate::proxy::Proxy;
+use crate::redis_server::RedisServer;
+
+/// What several relays share.
+#[derive(Debug)]
+pub struct Redis {
+    /// It.
+    pub server: RedisServer,
+    /// The relays' way to it.
+    pub way: Proxy,
+}
+
+impl Redis {
+    /// Starts one which is empty.
+    pub async fn start(random: &mut Rng) -> Result<Self> {
+        let server = RedisServer::start(random).await?;
+        let way = Proxy::start(server.address()).await?;
+        Ok(Self { server, way })
+    }
+
+    /// Where the relays find it: in calm weather without a detour.
+    fn address(&self, is_calm: bool) -> SocketAddr {
+        if is_calm {
+            self.server.address()
+        } else {
+            self.way.address()
+        }
+    }
+}
+
+/// Starts as many as the options say, and waits for them.
+pub async fn start(
+    options: &Options,
+    directory: &Path,
+    svix: SocketAddr,
+    redis: Option<&Redis>,
+    random: &mut Rng,
+) -> Result<Vec<Process>> {
+    let start = |node| {
+        let directory = directory.join(format!("relay-{node}"));
+        fs::create_dir(&directory)?;
+        let key_value = match redis {
+            Some(redis) => format!("redis://{}", redis.address(options.calm)),
+            None => format!("sqlite:{}", directory.join("records.db").display()),
+        };
+        let settings = Settings {
+            serve: options.serve.clone().map_or_else(beside, Ok)?,
+            from: options.from.clone(),
+            directory,
+            key_value,
+            svix,
+            token: TOKEN,
+        };
+        Process::start(settings, random)
+    };
+    let nodes = 1..=options.nodes.unwrap_or(1);
+    let mut relays: Vec<_> = nodes.map(start).collect::<Result<_>>()?;
+    for relay in &mut relays {
+        relay.is_up().await?;
+    }
+    Ok(relays)
+}
+
+/// The binary `serve` in the directory of this one.
+fn beside() -> Result<PathBuf> {
+    let this = env::current_exe().context("can't find serve: use --serve")?;
+    Ok(this.with_file_name("serve"))
+}
