@@ -80,8 +80,8 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     pub nodes: Option<u8>,
 
-    /// How often that Redis is away
-    #[arg(long, value_name = "N", default_value_t = 9)]
+    /// How often that Redis is away, for all or for one of them
+    #[arg(long, value_name = "N", default_value_t = 12)]
     pub outages: usize,
 
     /// Nothing goes wrong, and everything is published at once: shows how fast it is
@@ -153,7 +153,7 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
     let mut listening = JoinSet::new();
     listening.spawn(svix.clone().listen(listener));
     let redis = match options.nodes {
-        Some(_) => Some(Redis::start(&mut random).await?),
+        Some(nodes) => Some(Redis::start(nodes, &mut random).await?),
         None => None,
     };
     let relays = relays::start(
@@ -171,8 +171,8 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
     let (width, fork) = (options.concurrency, random.fork());
     let mut publisher = Publisher::new(messages, endpoint.clone(), width, fork, progress.clone());
     let started = publisher.start();
-    let mut outages = redis.map(|Redis { server, way }| {
-        Outages::new(server, way, endpoint, started, progress.clone())
+    let mut outages = redis.map(|Redis { server, ways }| {
+        Outages::new(server, ways, endpoint, started, progress.clone())
     });
     let count = if options.calm { 0 } else { options.outages };
     let outages_to_come = outage::plan(count, plan::is_long(options.events), &mut random.fork());

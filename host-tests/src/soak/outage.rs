@@ -1,5 +1,5 @@
 //! What befalls the Redis that several relays share, one after the other, beside everything that
-//! `storm` does: it is killed, its machine stops, the way to it is cut. While it is away nothing can
+//! `storm` does: it is killed, its machine stops, the ways to it are cut. While it is away nothing can
 //! be acknowledged; once it is back, every relay must be ready soon.
 
 use std::fmt;
@@ -39,7 +39,17 @@ pub enum Outage {
     Stopped,
     /// What it is sent vanishes.
     Cut,
+    /// The same for one relay, while the others go on.
+    CutFromOne,
 }
+
+/// All that happens.
+const KINDS: [Outage; 4] = [
+    Outage::Killed,
+    Outage::Stopped,
+    Outage::Cut,
+    Outage::CutFromOne,
+];
 
 /// One outage to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,14 +73,14 @@ pub struct Away {
 /// Draws so many outages. In a long soak there is more time between them.
 pub fn plan(count: usize, is_long: bool, random: &mut Rng) -> Vec<Plan> {
     let (after, lasts) = if is_long {
-        (3_000..=8_000, 500..=3_000)
+        (2_000..=6_000, 500..=3_000)
     } else {
         (300..=1_000, 200..=1_500)
     };
     let mut kinds = Vec::new();
     let mut plan = || {
         if kinds.is_empty() {
-            kinds = vec![Outage::Killed, Outage::Stopped, Outage::Cut];
+            kinds = KINDS.to_vec();
             random.shuffle(&mut kinds);
         }
         Some(Plan {
@@ -86,7 +96,7 @@ pub fn plan(count: usize, is_long: bool, random: &mut Rng) -> Vec<Plan> {
 #[derive(Debug)]
 pub struct Outages {
     redis: RedisServer,
-    way: Proxy,
+    ways: Vec<Proxy>,
     relays: Endpoint,
     start: Instant,
     been: Vec<Away>,
@@ -95,18 +105,18 @@ pub struct Outages {
 }
 
 impl Outages {
-    /// Of this Redis, to which `way` leads, for these relays.
+    /// Of this Redis, to which a way leads for each of these relays.
     #[must_use]
     pub fn new(
         redis: RedisServer,
-        way: Proxy,
+        ways: Vec<Proxy>,
         relays: Endpoint,
         start: Instant,
         progress: Progress,
     ) -> Self {
         Self {
             redis,
-            way,
+            ways,
             relays,
             start,
             been: Vec::new(),
@@ -122,11 +132,16 @@ impl Outages {
             let (lost_from, from) = self.begin(next.outage).await?;
             time::sleep(next.lasts).await;
             let until = self.start.elapsed();
-            self.been.push(Away {
+            let mut away = Away {
                 lost_from,
                 from,
                 until,
-            });
+            };
+            if next.outage == Outage::CutFromOne {
+                // It is there for whoever asks through another relay.
+                (away.lost_from, away.from) = (until, until);
+            }
+            self.been.push(away);
             self.end(next.outage).await?;
             let relays = self.relays.addresses().iter();
             let ready = relays.map(|relay| is_ready_in_time(&self.relays, *relay));
@@ -156,7 +171,11 @@ impl Outages {
                 lost_from
             }
             Outage::Cut => {
-                self.way.cut();
+                self.ways.iter().for_each(Proxy::cut);
+                self.start.elapsed()
+            }
+            Outage::CutFromOne => {
+                self.ways[self.been.len() % self.ways.len()].cut();
                 self.start.elapsed()
             }
         };
@@ -166,8 +185,8 @@ impl Outages {
     async fn end(&mut self, outage: Outage) -> Result<()> {
         match outage {
             Outage::Killed | Outage::Stopped => self.redis.restart().await,
-            Outage::Cut => {
-                self.way.heal();
+            Outage::Cut | Outage::CutFromOne => {
+                self.ways.iter().for_each(Proxy::heal);
                 Ok(())
             }
         }
@@ -213,6 +232,7 @@ impl fmt::Display for Outage {
             Self::Killed => "killed",
             Self::Stopped => "stopped without its last second",
             Self::Cut => "cut off",
+            Self::CutFromOne => "cut off from one relay",
         })
     }
 }
@@ -222,13 +242,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_outages_are_of_three_kinds() {
+    fn as_many_outages_as_there_are_kinds_are_of_all_kinds() {
         for seed in 0..50 {
-            let plan = plan(7, seed % 2 == 0, &mut Rng::with_seed(seed));
-            assert_eq!(plan.len(), 7);
-            for three in plan.chunks_exact(3) {
-                for kind in [Outage::Killed, Outage::Stopped, Outage::Cut] {
-                    assert!(three.iter().any(|one| one.outage == kind));
+            let plan = plan(9, seed % 2 == 0, &mut Rng::with_seed(seed));
+            assert_eq!(plan.len(), 9);
+            for some in plan.chunks_exact(KINDS.len()) {
+                for kind in KINDS {
+                    assert!(some.iter().any(|one| one.outage == kind));
                 }
             }
         }

@@ -18,24 +18,27 @@ use crate::redis_server::RedisServer;
 pub struct Redis {
     /// It.
     pub server: RedisServer,
-    /// The relays' way to it.
-    pub way: Proxy,
+    /// Each relay's way to it.
+    pub ways: Vec<Proxy>,
 }
 
 impl Redis {
-    /// Starts one which is empty.
-    pub async fn start(random: &mut Rng) -> Result<Self> {
+    /// Starts one which is empty, for so many relays.
+    pub async fn start(relays: u8, random: &mut Rng) -> Result<Self> {
         let server = RedisServer::start(random).await?;
-        let way = Proxy::start(server.address()).await?;
-        Ok(Self { server, way })
+        let mut ways = Vec::new();
+        for _ in 0..relays {
+            ways.push(Proxy::start(server.address()).await?);
+        }
+        Ok(Self { server, ways })
     }
 
-    /// Where the relays find it: in calm weather without a detour.
-    fn address(&self, is_calm: bool) -> SocketAddr {
+    /// Where a relay finds it: in calm weather without a detour.
+    fn address(&self, relay: u8, is_calm: bool) -> SocketAddr {
         if is_calm {
             self.server.address()
         } else {
-            self.way.address()
+            self.ways[usize::from(relay)].address()
         }
     }
 }
@@ -48,11 +51,11 @@ pub async fn start(
     redis: Option<&Redis>,
     random: &mut Rng,
 ) -> Result<Vec<Process>> {
-    let start = |node| {
-        let directory = directory.join(format!("relay-{node}"));
+    let start = |relay| {
+        let directory = directory.join(format!("relay-{relay}"));
         fs::create_dir(&directory)?;
         let key_value = match redis {
-            Some(redis) => format!("redis://{}", redis.address(options.calm)),
+            Some(redis) => format!("redis://{}", redis.address(relay, options.calm)),
             None => format!("sqlite:{}", directory.join("records.db").display()),
         };
         let settings = Settings {
@@ -65,8 +68,9 @@ pub async fn start(
         };
         Process::start(settings, random)
     };
-    let nodes = 1..=options.nodes.unwrap_or(1);
-    let mut relays: Vec<_> = nodes.map(start).collect::<Result<_>>()?;
+    let mut relays: Vec<_> = (0..options.nodes.unwrap_or(1))
+        .map(start)
+        .collect::<Result<_>>()?;
     for relay in &mut relays {
         relay.is_up().await?;
     }
