@@ -12,7 +12,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use fastrand::Rng;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -47,7 +46,7 @@ impl RedisServer {
     /// set: there it must not be left out unseen.
     pub async fn for_test() -> Result<Option<Self>> {
         if Self::is_installed() {
-            return Self::start(&mut Rng::new()).await.map(Some);
+            return Self::start().await.map(Some);
         }
         let is_ci = env::var_os("CI").is_some_and(|value| value != OsStr::new(""));
         ensure!(!is_ci, "{PROGRAM} is missing: scripts/redis.sh installs it");
@@ -59,9 +58,9 @@ impl RedisServer {
     }
 
     /// Starts one which is empty.
-    pub async fn start(random: &mut Rng) -> Result<Self> {
+    pub async fn start() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("redis-").tempdir()?;
-        let address = ports::free(random)?;
+        let address = ports::free()?;
         let child = spawn(&directory, address)?;
         let mut server = Self {
             directory,

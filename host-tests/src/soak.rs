@@ -153,17 +153,10 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
     let mut listening = JoinSet::new();
     listening.spawn(svix.clone().listen(listener));
     let redis = match options.nodes {
-        Some(nodes) => Some(Redis::start(nodes, &mut random).await?),
+        Some(nodes) => Some(Redis::start(nodes).await?),
         None => None,
     };
-    let relays = relays::start(
-        &options,
-        directory,
-        svix_address,
-        redis.as_ref(),
-        &mut random,
-    )
-    .await?;
+    let relays = relays::start(&options, directory, svix_address, redis.as_ref()).await?;
 
     let endpoint = Endpoint::new(relays.iter().map(Process::address));
     let nodes = relays.len();

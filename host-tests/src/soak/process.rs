@@ -9,7 +9,6 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use fastrand::Rng;
 use tokio::net::TcpStream;
 use tokio::time::{self, Instant};
 
@@ -51,8 +50,8 @@ pub struct Process {
 
 impl Process {
     /// Starts it on a port of its own.
-    pub fn start(settings: Settings, random: &mut Rng) -> Result<Self> {
-        let address = ports::free(random)?;
+    pub fn start(settings: Settings) -> Result<Self> {
+        let address = ports::free()?;
         let child = spawn(&settings, address)?;
         Ok(Self {
             settings,

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use fastrand::Rng;
 
 use super::process::{Process, Settings};
 use super::{Options, TOKEN};
@@ -24,8 +23,8 @@ pub struct Redis {
 
 impl Redis {
     /// Starts one which is empty, for so many relays.
-    pub async fn start(relays: u8, random: &mut Rng) -> Result<Self> {
-        let server = RedisServer::start(random).await?;
+    pub async fn start(relays: u8) -> Result<Self> {
+        let server = RedisServer::start().await?;
         let mut ways = Vec::new();
         for _ in 0..relays {
             ways.push(Proxy::start(server.address()).await?);
@@ -49,7 +48,6 @@ pub async fn start(
     directory: &Path,
     svix: SocketAddr,
     redis: Option<&Redis>,
-    random: &mut Rng,
 ) -> Result<Vec<Process>> {
     let start = |relay| {
         let directory = directory.join(format!("relay-{relay}"));
@@ -66,7 +64,7 @@ pub async fn start(
             svix,
             token: TOKEN,
         };
-        Process::start(settings, random)
+        Process::start(settings)
     };
     let mut relays: Vec<_> = (0..options.nodes.unwrap_or(1))
         .map(start)

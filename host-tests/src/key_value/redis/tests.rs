@@ -96,7 +96,7 @@ async fn a_swap_says_that_it_failed_even_if_it_has_written() {
 
 #[tokio::test]
 async fn nothing_is_done_before_the_store_is_used() {
-    let address = crate::ports::free(&mut fastrand::Rng::new()).unwrap();
+    let address = crate::ports::free().unwrap();
     let store = Redis::at(&format!("redis://{address}")).unwrap();
     let (result, took) = timed(store.get("k")).await;
     result.unwrap_err();
