@@ -5,20 +5,25 @@ FAKE   := 127.0.0.1:9071
 # The toolchain is complete once `target` has run; from then on rustup need not look for more.
 CARGO := RUSTUP_AUTO_INSTALL=0 cargo
 
-.PHONY: run test soak bench fuzz contract build check clean target
+.PHONY: run test soak soak-cluster bench fuzz contract build check clean target
 
 # Serves the relay; against a fake Svix, unless the environment holds a token of the real one.
 run: build
 	@exec target/debug/serve --listen $(LISTEN) \
 		$(if $(SPIN_VARIABLE_SVIX_TOKEN),,--fake-svix $(FAKE))
 
-# Every test of every crate. The tests run the real component, so it is built first.
+# Every test of every crate. The tests run the real component, so it is built first. Those of several
+# nodes need redis-server, and are left out, loudly, where there is none.
 test: build
 	$(CARGO) test --workspace
 
 # A publisher like Pub/Sub, a Svix with every fault, and a relay that is killed all the time.
 soak: build
 	target/debug/soak
+
+# The same with three nodes that share a real Redis, which is killed and cut off. Needs redis-server.
+soak-cluster: build
+	target/debug/soak --nodes 3
 
 # How fast the relay is, beside what it can be compared with: a table here, and bench.json and
 # bench.svg in target/bench. Linux only.

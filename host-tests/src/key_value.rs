@@ -1,10 +1,12 @@
 //! The key-value store behind the component's records: in SQLite or in memory, with the
-//! semantics of Spin's own SQLite store, its oddities included. What the component may open is
+//! semantics of Spin's own SQLite store, or in Redis, with those of Spin's Redis store; their
+//! oddities included. What the component may open is
 //! not decided here, but in `imports`.
 
 mod faults;
 mod faulty_store;
 mod memory;
+mod redis;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ use anyhow::bail;
 pub use self::faults::{Faults, Op};
 pub use self::faulty_store::FaultyStore;
 pub use self::memory::Memory;
+pub use self::redis::Redis;
 pub use self::sqlite::Sqlite;
 
 /// What Spin lets a guest read at once.
@@ -30,9 +33,12 @@ pub enum KeyValue {
     Memory(Memory),
     /// In a file.
     Sqlite(Sqlite),
+    /// In a server that several hosts share.
+    Redis(Redis),
 }
 
-/// A change to one store, made as a whole or not at all.
+/// A change to one store, made as a whole or not at all. What a counter is and what a swap answers
+/// is said for SQLite; `redis` says what differs there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Write {
     /// Writes these pairs, in place of whatever was there.
@@ -77,11 +83,31 @@ impl KeyValue {
         Ok(Self::Sqlite(Sqlite::open(path.as_ref())?))
     }
 
+    /// The store in the Redis at `url`. It is not asked whether it is there.
+    pub fn redis(url: &str) -> anyhow::Result<Self> {
+        Ok(Self::Redis(Redis::at(url)?))
+    }
+
+    /// Fails if the store can't be reached now.
+    pub async fn check(&self) -> Result<()> {
+        match self {
+            Self::Memory(_) | Self::Sqlite(_) => Ok(()),
+            Self::Redis(redis) => redis.ping().await,
+        }
+    }
+
+    /// What the opening of a store by a guest does: as in Spin, it makes sure of a connection, and
+    /// leaves it to the next operation to fail.
+    pub async fn open(&self) {
+        drop(self.check().await);
+    }
+
     /// The value under `key`.
     pub async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
         let value = match self {
             Self::Memory(memory) => memory.get(store, key),
             Self::Sqlite(sqlite) => sqlite.get(store, key).await?,
+            Self::Redis(redis) => redis.get(key).await?,
         };
         match value {
             Some(value) if value.len() > MAX_VALUE_BYTES => Err(Error(format!(
@@ -91,12 +117,17 @@ impl KeyValue {
         }
     }
 
-    /// The pairs among `keys` that exist; Spin's SQLite store leaves out the others, too.
+    /// The pairs among `keys` that exist; Spin's SQLite store leaves out the others, too. Its Redis
+    /// store asks for something else, and always fails.
     pub async fn get_many(
         &self,
         store: &str,
         keys: &[String],
     ) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+        if let Self::Redis(_) = self {
+            let text = "ERR wrong number of arguments for 'keys' command";
+            return Err(Error(text.to_owned()));
+        }
         let mut pairs = Vec::new();
         for key in keys {
             if let Some(value) = self.get(store, key).await? {
@@ -111,14 +142,16 @@ impl KeyValue {
         match self {
             Self::Memory(memory) => Ok(memory.get(store, key).is_some()),
             Self::Sqlite(sqlite) => sqlite.exists(store, key).await,
+            Self::Redis(redis) => redis.exists(key).await,
         }
     }
 
-    /// All keys.
+    /// All keys; in Redis those of all stores.
     pub async fn keys(&self, store: &str) -> Result<Vec<String>> {
         match self {
             Self::Memory(memory) => Ok(memory.keys(store)),
             Self::Sqlite(sqlite) => sqlite.keys(store).await,
+            Self::Redis(redis) => redis.keys().await,
         }
     }
 
@@ -127,6 +160,7 @@ impl KeyValue {
         match self {
             Self::Memory(memory) => memory.write(store, write),
             Self::Sqlite(sqlite) => sqlite.write(store, write).await,
+            Self::Redis(redis) => redis.write(write).await,
         }
     }
 
@@ -150,6 +184,7 @@ impl fmt::Display for KeyValue {
         match self {
             Self::Memory(_) => f.write_str("in memory, lost at the end"),
             Self::Sqlite(sqlite) => write!(f, "{}", sqlite.path().display()),
+            Self::Redis(redis) => write!(f, "{redis}"),
         }
     }
 }
@@ -161,6 +196,18 @@ pub enum Location {
     Memory,
     /// `sqlite:PATH`
     Sqlite(PathBuf),
+    /// `redis://…`
+    Redis(Url),
+}
+
+/// A URL, in which there may be a password: it is not shown.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Url(String);
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Url(…)")
+    }
 }
 
 impl Location {
@@ -169,6 +216,7 @@ impl Location {
         match self {
             Self::Memory => Ok(KeyValue::memory()),
             Self::Sqlite(path) => KeyValue::sqlite(path),
+            Self::Redis(Url(url)) => KeyValue::redis(url),
         }
     }
 }
@@ -180,7 +228,12 @@ impl FromStr for Location {
         match text.split_once(':') {
             None if text == "memory" => Ok(Self::Memory),
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            _ => bail!("{text:?} is neither sqlite:PATH nor memory"),
+            // Whether the rest is valid is seen when it is opened: an error here would be shown
+            // with the text, which may hold a password.
+            Some(("redis", rest)) if rest.starts_with("//") => {
+                Ok(Self::Redis(Url(text.to_owned())))
+            }
+            _ => bail!("it is neither sqlite:PATH nor redis://HOST:PORT/DATABASE nor memory"),
         }
     }
 }

@@ -10,11 +10,12 @@
 //! - `imports` answers what the component asks for, over the interfaces of `bindings`:
 //!   `key_value` holds its records, `outbound` sends its requests, `output` takes what it prints.
 //! - `clock` and `fake_svix` are the world around it.
+//! - `redis_server` and `proxy` are a real Redis and a way to it that can be cut, on `ports`.
 //! - `soak` is what the binary `soak` runs: all of it together, in several processes and in
 //!   real time.
 //!
-//! Everything runs in one process and, in tests, in paused time: nothing waits for the system's
-//! clock, and nothing needs a socket.
+//! Everything but the last two runs in one process and, in tests, in paused time: nothing waits for
+//! the system's clock, and nothing needs a socket.
 
 #![cfg_attr(
     test,
@@ -32,6 +33,9 @@ pub mod key_value;
 pub mod manifest;
 pub mod outbound;
 pub mod output;
+mod ports;
+pub mod proxy;
+pub mod redis_server;
 pub mod serve;
 pub mod server;
 pub mod soak;

@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
     pub listen: SocketAddr,
 
-    /// Where its records are: sqlite:PATH or memory
+    /// Where its records are: sqlite:PATH, redis://HOST:PORT/DATABASE or memory
     /// [default: sqlite:.spin/sqlite_key_value.db beside the manifest; memory with a fake Svix]
     #[arg(long, value_name = "STORE")]
     pub key_value: Option<Location>,
@@ -138,7 +138,7 @@ pub async fn run(mut options: Options) -> Result<()> {
         // A record says that Svix has the event. One of a fake must not be believed later.
         (None, Some(_)) => Location::Memory.open()?,
     };
-    let records = key_value.to_string();
+    let records = key_value.clone();
     let reuse = Reuse {
         max_requests: options.max_instance_reuse_count,
         max_concurrent: options.max_instance_concurrent_reuse_count,
@@ -180,6 +180,12 @@ pub async fn run(mut options: Options) -> Result<()> {
     if let Some(who) = who_may_post {
         say(&format!("  notifications: {who}"));
     }
+    // Like Spin, it begins without its store, too.
+    tokio::spawn(async move {
+        if let Err(error) = records.check().await {
+            say(&format!("  {records} can't be reached now: {error}"));
+        }
+    });
     if let Some(fake) = fake_address {
         say(&introduction(address, fake));
     }
@@ -342,7 +348,7 @@ mod tests {
     fn wrong_options_are_refused() {
         for wrong in [
             ["--variable", "name"],
-            ["--key-value", "redis://localhost"],
+            ["--key-value", "redis:localhost"],
             ["--listen", "3000"],
         ] {
             options(&wrong).unwrap_err();

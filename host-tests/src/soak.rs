@@ -1,8 +1,10 @@
 //! The soak: a publisher that behaves like Pub/Sub push, the real `serve` process with its
 //! database, which is killed and started again, and the fake Svix, which goes through every fault
 //! it has. In the end each event must be in Svix exactly once. Everything happens in real time.
+//! With `--nodes` there are several relays, which share a real Redis that fails as well.
 //!
-//! - `plan` draws the `phase`s; `storm` carries them out, on the fake Svix and on the `process`.
+//! - `plan` draws the `phase`s; `storm` carries them out, on the fake Svix and on each `process`;
+//!   `relays` starts them, `outage` is what befalls the Redis that they share.
 //! - `publisher` delivers `message`s, each with an `event` and a `history`, to the `endpoint`: what
 //!   is due by its `agenda`, as far as `window` and `backoff` let it, and according to each `outcome`.
 //! - `comparison` and `report` judge, and `at_risk` knows where to look first; `progress` shows how
@@ -16,22 +18,23 @@ mod endpoint;
 mod event;
 mod history;
 mod message;
+mod outage;
 mod outcome;
 mod phase;
 mod plan;
 mod process;
 mod progress;
 mod publisher;
+mod relays;
 mod report;
 mod storm;
 mod window;
 
-use std::env;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Parser;
 use fastrand::Rng;
 use tokio::net::TcpListener;
@@ -43,9 +46,11 @@ use self::comparison::Comparison;
 use self::endpoint::Endpoint;
 use self::event::Event;
 use self::message::{Duplicate, Message};
-use self::process::{Process, Settings};
+use self::outage::Outages;
+use self::process::Process;
 use self::progress::Progress;
 use self::publisher::Publisher;
+use self::relays::Redis;
 pub use self::report::Report;
 use self::storm::Storm;
 use crate::clock::{Clock, rfc3339};
@@ -67,9 +72,21 @@ pub struct Options {
     #[arg(long, value_name = "PERCENT", default_value_t = 20)]
     pub duplicates: u8,
 
-    /// How often the relay is killed, at least
+    /// How often a relay is killed, at least
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub kills: usize,
+
+    /// So many relays that share a Redis [default: one, with a database of its own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub nodes: Option<u8>,
+
+    /// How often that Redis is away, for all or for one of them
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub outages: usize,
+
+    /// Nothing goes wrong, and everything is published at once: shows how fast it is
+    #[arg(long)]
+    pub calm: bool,
 
     /// How many deliveries are under way at once, at most
     #[arg(long, value_name = "N", default_value_t = 64)]
@@ -121,41 +138,59 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
     let progress = Progress::new(options.events, options.quiet);
     progress.say(&format!("soak: --seed {seed}"));
     let messages = messages(&options, &mut random.fork());
-    let phases = plan::phases(options.events, options.kills, &mut random.fork());
+    let phases = if options.calm {
+        plan::calm(options.events)
+    } else {
+        plan::phases(options.events, options.kills, &mut random.fork())
+    };
 
     let clock = Clock::system();
     let svix = FakeSvix::new(TOKEN, clock.clone());
     // Tens of thousands of requests are nothing to look at.
     svix.keep_requests(false);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let settings = Settings {
-        serve: options.serve.map_or_else(beside, Ok)?,
-        from: options.from,
-        directory: directory.to_owned(),
-        svix: listener.local_addr()?,
-        token: TOKEN,
-    };
+    let svix_address = listener.local_addr()?;
     let mut listening = JoinSet::new();
     listening.spawn(svix.clone().listen(listener));
-    let mut relay = Process::start(settings, &mut random)?;
-    relay.is_up().await?;
+    let redis = match options.nodes {
+        Some(nodes) => Some(Redis::start(nodes).await?),
+        None => None,
+    };
+    let relays = relays::start(&options, directory, svix_address, redis.as_ref()).await?;
 
-    let endpoint = Endpoint::new(relay.address())?;
-    let mut storm = Storm::new(svix.clone(), relay, random.fork(), progress.clone());
+    let endpoint = Endpoint::new(relays.iter().map(Process::address));
+    let nodes = relays.len();
+    let mut storm = Storm::new(svix.clone(), relays, random.fork(), progress.clone());
     let (width, fork) = (options.concurrency, random.fork());
-    let mut publisher = Publisher::new(messages, endpoint, width, fork, progress.clone());
+    let mut publisher = Publisher::new(messages, endpoint.clone(), width, fork, progress.clone());
+    let started = publisher.start();
+    let mut outages = redis.map(|Redis { server, ways }| {
+        Outages::new(server, ways, endpoint, started, progress.clone())
+    });
+    let count = if options.calm { 0 } else { options.outages };
+    let outages_to_come = outage::plan(count, plan::is_long(options.events), &mut random.fork());
     let began = clock.now();
     let mut redeliveries = None;
+    let mut took = None;
     let work = async {
         let (orders, to_obey) = mpsc::unbounded_channel();
         let delivered = async {
             publisher.run(to_obey).await;
+            took = Some(started.elapsed());
             Ok(())
         };
-        tokio::try_join!(storm.run(&phases, orders), delivered)?;
+        let befallen = async {
+            match &mut outages {
+                Some(outages) => outages.run(&outages_to_come).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(storm.run(&phases, orders), delivered, befallen)?;
         redeliveries = Some(progress.redeliveries());
-        let kills = storm.kills().iter().map(|at| *at - publisher.start());
-        let sample = at_risk::sample(publisher.messages(), kills, &mut random);
+        let kills = storm.kills().iter().map(|at| *at - started);
+        let losses = outages.iter().flat_map(Outages::been);
+        let losses = losses.map(|away| away.from);
+        let sample = at_risk::sample(publisher.messages(), kills.chain(losses), &mut random);
         publisher.deliver_again(sample).await;
         // What it still had begun must not come after the comparison.
         storm.calm_down().await
@@ -173,24 +208,23 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
         .iter()
         .map(|message| message.event.clone())
         .collect();
-    let kills = storm.kills().iter().map(|at| *at - publisher.start());
+    let kills: Vec<_> = storm.kills().iter().map(|at| *at - started).collect();
+    let been = outages.as_ref().map_or(&[][..], Outages::been);
+    let unmet = (!options.calm).then(|| storm.unmet());
     Ok(Report {
         messages: stored.len(),
-        survivors: at_risk::survivors(messages, &stored, began, &kills.collect::<Vec<_>>()),
-        kills: storm.kills().len(),
+        nodes,
+        late: outages.as_ref().map_or(0, Outages::late),
+        survivors: at_risk::survivors(messages, &stored, began, &kills),
+        kills: kills.len(),
         terminations: storm.terminations(),
         peak: publisher.peak(),
+        acknowledged_within: took,
         redeliveries: redeliveries.unwrap_or_else(|| progress.redeliveries()),
-        unmet: storm.unmet(),
+        unmet: unmet.unwrap_or_default(),
         timed_out: !in_time,
-        ..Report::judge(messages, Comparison::of(&events, &stored))
+        ..Report::judge(messages, Comparison::of(&events, &stored), been)
     })
-}
-
-/// The binary `serve` in the directory of this one.
-fn beside() -> Result<PathBuf> {
-    let this = env::current_exe().context("can't find serve: use --serve")?;
-    Ok(this.with_file_name("serve"))
 }
 
 fn messages(options: &Options, random: &mut Rng) -> Vec<Message> {

@@ -23,9 +23,13 @@ impl FaultyStore {
         }
     }
 
-    /// Counts the opening of a store, or fails it.
+    /// Opens a store, see [`KeyValue::open`].
     pub async fn open(&self) -> Result<()> {
-        self.run(Op::Open, async { Ok(()) }).await
+        let open = async {
+            self.store.open().await;
+            Ok(())
+        };
+        self.run(Op::Open, open).await
     }
 
     /// See [`KeyValue::get`].

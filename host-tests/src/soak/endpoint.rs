@@ -1,10 +1,12 @@
 //! Pub/Sub's side of a push request: one POST over kept-alive connections, which ends one way or
-//! another within the ack deadline. It never sends anything twice by itself.
+//! another within the ack deadline. It never sends anything twice by itself. Where there are several
+//! relays, each gets the next one: a load balancer without any wits.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{Request, Uri};
@@ -23,12 +25,14 @@ const ACK_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     client: Client<HttpConnector, Full<Bytes>>,
-    uri: Uri,
+    relays: Arc<[SocketAddr]>,
+    turn: Arc<AtomicUsize>,
 }
 
 impl Endpoint {
-    /// The relay at this address.
-    pub fn new(relay: SocketAddr) -> Result<Self> {
+    /// The relays at these addresses, of which there is one at least.
+    #[must_use]
+    pub fn new(relays: impl IntoIterator<Item = SocketAddr>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
@@ -36,17 +40,25 @@ impl Endpoint {
             // A second try is a redelivery, which is for the publisher to decide and to count.
             .retry_canceled_requests(false)
             .build(connector);
-        Ok(Self {
+        Self {
             client,
-            uri: format!("http://{relay}/notifications").parse()?,
-        })
+            relays: relays.into_iter().collect(),
+            turn: Arc::default(),
+        }
+    }
+
+    /// The relays.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.relays
     }
 
     /// Delivers once.
     pub async fn push(&self, body: Bytes) -> Outcome {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = self.uri.clone();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.relays.len();
+        *request.uri_mut() = uri(self.relays[turn], "/notifications");
         for (name, value) in [
             (CONTENT_TYPE, "application/json"),
             (USER_AGENT, "CloudPubSub-Google"),
@@ -54,11 +66,22 @@ impl Endpoint {
             let value = http::HeaderValue::from_static(value);
             request.headers_mut().insert(name, value);
         }
-        let answered = time::timeout(ACK_DEADLINE, self.exchange(request));
-        answered.await.unwrap_or(Outcome::Late)
+        self.exchange(request).await
+    }
+
+    /// Asks a relay whether it is ready.
+    pub async fn is_ready(&self, relay: SocketAddr) -> Outcome {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri(relay, "/readyz");
+        self.exchange(request).await
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Outcome {
+        let answered = time::timeout(ACK_DEADLINE, self.send(request));
+        answered.await.unwrap_or(Outcome::Late)
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Outcome {
         let reply = match self.client.request(request).await {
             Ok(reply) => reply,
             Err(error) => return broken(&error),
@@ -69,6 +92,15 @@ impl Endpoint {
             Err(_) => Outcome::Broken,
         }
     }
+}
+
+fn uri(relay: SocketAddr, path: &'static str) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(http::uri::Scheme::HTTP);
+    parts.authority = relay.to_string().parse().ok();
+    parts.path_and_query = Some(http::uri::PathAndQuery::from_static(path));
+    // An address is an authority.
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 fn broken(error: &Error) -> Outcome {

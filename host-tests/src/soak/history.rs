@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::outage::Away;
 use super::outcome::{Outcome, Said};
 
 /// What the relay remembered of a message that it had acknowledged.
@@ -15,10 +16,17 @@ pub enum Memory {
     /// relay didn't know any more; but it asked Svix before it sent anything. Without an atomic
     /// comparison the store can't rule that out, and nothing is sent twice by it.
     Overtaken,
+    /// Nothing, because Redis has lost its last second, in which the acknowledgement was. That it
+    /// remains one message is due to Svix's memory.
+    GoneWithRedis,
     /// Nothing: it was ready to send the event again. There may still be only one message, but by
     /// Svix's memory alone.
     Lost,
 }
+
+/// How long the relay may take for an answer, with the budget that the soak gives it, a write to the
+/// store after that, and a machine that has other things to do.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// All deliveries of a message that have ended, in the order of their ends.
 #[derive(Clone, Debug, Default)]
@@ -61,9 +69,25 @@ impl History {
         self.0.len()
     }
 
+    /// Whether a delivery that came while Redis was away was answered with anything but a prompt 503.
+    #[must_use]
+    pub fn is_unfit(&self, outages: &[Away]) -> bool {
+        let is_unfit = |step: &Step| {
+            let away = outages
+                .iter()
+                .find(|away| (away.from..away.until).contains(&step.sent));
+            away.is_some_and(|away| {
+                let is_503 = matches!(step.outcome, Outcome::Answered { status: 503, .. });
+                let is_answered = matches!(step.outcome, Outcome::Answered { .. });
+                step.took > ANSWER || is_answered && !is_503 && step.ended() < away.until
+            })
+        };
+        self.0.iter().any(is_unfit)
+    }
+
     /// Whether the relay still knew that it had acknowledged it, whenever it got it again.
     #[must_use]
-    pub fn memory(&self) -> Memory {
+    pub fn memory(&self, outages: &[Away]) -> Memory {
         let mut memory = Memory::Kept;
         let acks = |step: &&Step| step.outcome.is_ack();
         for again in self.0.iter().filter(acks) {
@@ -73,6 +97,11 @@ impl History {
                 continue;
             };
             if again.outcome.says(Said::Duplicate) {
+                continue;
+            }
+            let is_gone = |away: &Away| (away.lost_from..=away.until).contains(&last.ended());
+            if outages.iter().any(is_gone) {
+                memory = Memory::GoneWithRedis;
                 continue;
             }
             let fails = |step: &Step| !step.outcome.is_ack() && step.overlaps(last);
@@ -156,14 +185,14 @@ mod tests {
             // At the same time, both may find that they deliver it.
             ((9, 3, 200, "delivered"), Memory::Kept),
         ] {
-            assert_eq!(after(&[first, later]).memory(), memory, "{later:?}");
+            assert_eq!(after(&[first, later]).memory(&[]), memory, "{later:?}");
         }
     }
 
     #[test]
     fn a_failure_at_the_same_time_excuses_asking_svix_once() {
         let both = [(0, 10, 200, "delivered"), (1, 15, 503, "")];
-        let memory = |later: &[_]| after(&[&both, later].concat()).memory();
+        let memory = |later: &[_]| after(&[&both, later].concat()).memory(&[]);
         let found = (30, 1, 200, "found");
         assert_eq!(memory(&[found]), Memory::Overtaken);
         assert_eq!(
@@ -172,6 +201,38 @@ mod tests {
         );
         assert_eq!(memory(&[found, (40, 1, 200, "found")]), Memory::Lost);
         assert_eq!(memory(&[(30, 1, 200, "delivered")]), Memory::Lost);
+    }
+
+    fn away(lost_from: u64, from: u64, until: u64) -> Away {
+        let [lost_from, from, until] = [lost_from, from, until].map(Duration::from_millis);
+        Away {
+            lost_from,
+            from,
+            until,
+        }
+    }
+
+    #[test]
+    fn a_redis_that_lost_its_last_second_excuses_what_was_acknowledged_in_it() {
+        let again = (30, 1, 200, "delivered");
+        let memory =
+            |took| after(&[(0, took, 200, "delivered"), again]).memory(&[away(10, 20, 25)]);
+        assert_eq!(memory(9), Memory::Lost);
+        assert_eq!(memory(10), Memory::GoneWithRedis);
+        assert_eq!(memory(25), Memory::GoneWithRedis);
+        assert_eq!(memory(26), Memory::Lost);
+    }
+
+    #[test]
+    fn only_a_prompt_503_is_fit_while_redis_is_away() {
+        let is_unfit = |step| after(&[step]).is_unfit(&[away(10, 20, 9_000)]);
+        assert!(!is_unfit((20, 5, 503, "")));
+        assert!(is_unfit((20, 5, 200, "duplicate")));
+        assert!(is_unfit((20, 5, 429, "")));
+        assert!(is_unfit((20, 5_001, 503, "")));
+        // Before, and where its answer came after.
+        assert!(!is_unfit((19, 5, 200, "duplicate")));
+        assert!(!is_unfit((8_000, 1_100, 200, "duplicate")));
     }
 
     #[test]

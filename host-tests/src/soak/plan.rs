@@ -50,10 +50,29 @@ const SHORT: Size = Size {
     mixtures: 1,
 };
 
+/// Whether the soak is a long one.
+#[must_use]
+pub fn is_long(events: usize) -> bool {
+    events >= MANY
+}
+
+/// Nothing goes wrong, and everything is published at once.
+#[must_use]
+pub fn calm(events: usize) -> Vec<Phase> {
+    vec![Phase {
+        weather: Weather::Calm,
+        share: 0.0,
+        duration: Duration::ZERO,
+        events,
+        publishing: Duration::ZERO,
+        ends: Vec::new(),
+    }]
+}
+
 /// Draws the phases: `events` in all, and at least `kills` kills.
 #[must_use]
 pub fn phases(events: usize, kills: usize, random: &mut Rng) -> Vec<Phase> {
-    let size = if events >= MANY { &LONG } else { &SHORT };
+    let size = if is_long(events) { &LONG } else { &SHORT };
     let mut phases = Vec::new();
     for weather in weathers(size, random) {
         phases.push(phase(weather, &size.bad, random));

@@ -1,23 +1,19 @@
-//! The relay's process: `serve` as its users start it, always on the same port and with the same
-//! file, and ended in the two ways in which an operating system ends a process.
+//! A relay's process: `serve` as its users start it, always on the same port and with the same
+//! store, and ended in the two ways in which an operating system ends a process.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use fastrand::Rng;
 use tokio::net::TcpStream;
 use tokio::time::{self, Instant};
 
 use crate::manifest::Manifest;
-
-/// Below the ports that Linux gives to outgoing connections, of which one could otherwise take
-/// the relay's port while it is down.
-const PORTS: std::ops::Range<u16> = 10_000..30_000;
+use crate::ports;
 
 /// How long a start may take, on a machine that has other things to do.
 const START: Duration = Duration::from_secs(30);
@@ -34,8 +30,10 @@ pub struct Settings {
     pub serve: PathBuf,
     /// The application's manifest.
     pub from: PathBuf,
-    /// Where its database and its log go.
+    /// Where its log goes.
     pub directory: PathBuf,
+    /// Its store.
+    pub key_value: String,
     /// The fake Svix.
     pub svix: SocketAddr,
     /// The token that the fake Svix accepts.
@@ -52,8 +50,8 @@ pub struct Process {
 
 impl Process {
     /// Starts it on a port of its own.
-    pub fn start(settings: Settings, random: &mut Rng) -> Result<Self> {
-        let address = free_address(random)?;
+    pub fn start(settings: Settings) -> Result<Self> {
+        let address = ports::free()?;
         let child = spawn(&settings, address)?;
         Ok(Self {
             settings,
@@ -136,18 +134,7 @@ impl Drop for Process {
     }
 }
 
-fn free_address(random: &mut Rng) -> Result<SocketAddr> {
-    for _ in 0..100 {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, random.u16(PORTS)));
-        if TcpListener::bind(address).is_ok() {
-            return Ok(address);
-        }
-    }
-    bail!("no port is free for serve");
-}
-
 fn spawn(settings: &Settings, address: SocketAddr) -> Result<Child> {
-    let database = settings.directory.join("records.db");
     let mut command = Command::new(&settings.serve);
     // Nothing of this environment may configure it.
     for (name, _) in env::vars_os() {
@@ -160,7 +147,7 @@ fn spawn(settings: &Settings, address: SocketAddr) -> Result<Child> {
         .arg("--from")
         .arg(&settings.from)
         .args(["--listen", &address.to_string()])
-        .args(["--key-value", &format!("sqlite:{}", database.display())])
+        .args(["--key-value", &settings.key_value])
         .args(["--variable", &format!("svix_url=http://{}", settings.svix)]);
     for (name, value) in variables(&settings.from)? {
         command.args(["--variable", &format!("{name}={value}")]);

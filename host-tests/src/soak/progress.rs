@@ -88,7 +88,8 @@ impl Progress {
     pub fn say(&self, line: &str) {
         if !self.0.quiet {
             // Whoever closed our stderr doesn't want to know.
-            drop(writeln!(io::stderr(), "{line}"));
+            let write = || drop(writeln!(io::stderr(), "{line}"));
+            self.0.bar.suspend(write);
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::comparison::Comparison;
 use super::history::Memory;
 use super::message::Message;
+use super::outage::Away;
 
 /// No more offenders than these are told of.
 const TOLD: usize = 20;
@@ -32,6 +33,17 @@ pub struct Report {
     /// Events that were acknowledged, and for which the relay had to ask Svix later, because a
     /// failing delivery had come in between. No fault, but worth knowing.
     pub overtaken: usize,
+    /// Events that were acknowledged, and that the relay was ready to send again because Redis had
+    /// lost its last second. No fault of the relay's.
+    pub gone_with_redis: usize,
+    /// Events of which a delivery was answered with anything but a prompt 503 while Redis was away.
+    pub unfit: usize,
+    /// How often a relay wasn't ready soon after Redis had come back.
+    pub late: usize,
+    /// How many relays there were.
+    pub nodes: usize,
+    /// How often the Redis that they share was away.
+    pub outages: usize,
     /// Events that were not acknowledged in time.
     pub unacknowledged: usize,
     /// Faults that no request has met.
@@ -51,6 +63,8 @@ pub struct Report {
     pub peak: usize,
     /// Whether the time was over before the end.
     pub timed_out: bool,
+    /// Within what time all events were acknowledged, if they were.
+    pub acknowledged_within: Option<Duration>,
     /// How long it took.
     pub elapsed: Duration,
     /// What happened to the events and messages that were not as they should be, up to 20.
@@ -62,9 +76,10 @@ pub struct Report {
 impl Report {
     /// Judges the messages, and what Svix holds of them.
     #[must_use]
-    pub fn judge(messages: &[Message], comparison: Comparison) -> Self {
+    pub fn judge(messages: &[Message], comparison: Comparison, outages: &[Away]) -> Self {
         let mut report = Self {
             events: messages.len(),
+            outages: outages.len(),
             altered: comparison.altered.len(),
             unknown: comparison.unknown.len(),
             ..Self::default()
@@ -89,13 +104,18 @@ impl Report {
             for outcome in message.history.outcomes() {
                 *report.outcomes.entry(outcome.to_string()).or_default() += 1;
             }
-            match message.history.memory() {
+            match message.history.memory(outages) {
                 Memory::Kept => {}
                 Memory::Overtaken => report.overtaken += 1,
+                Memory::GoneWithRedis => report.gone_with_redis += 1,
                 Memory::Lost => {
                     report.forgotten += 1;
                     offences.push(format!("forgotten: {message}"));
                 }
+            }
+            if message.history.is_unfit(outages) {
+                report.unfit += 1;
+                offences.push(format!("answered without Redis: {message}"));
             }
             if message.history.acknowledged().is_none() {
                 report.unacknowledged += 1;
@@ -115,8 +135,17 @@ impl Report {
             + self.altered
             + self.unknown
             + self.forgotten
+            + self.unfit
+            + self.late
             + self.unacknowledged;
         wrong == 0 && self.unmet.is_empty() && !self.timed_out
+    }
+
+    /// How many events were acknowledged in a second, on average.
+    fn rate(&self) -> f64 {
+        let events = u32::try_from(self.events).unwrap_or(u32::MAX);
+        let took = self.acknowledged_within;
+        took.map_or(0.0, |took| f64::from(events) / took.as_secs_f64())
     }
 
     /// What is to be said before the one line.
@@ -130,7 +159,19 @@ impl Report {
                 self.forgotten,
                 "events forgotten after their acknowledgement",
             ),
+            (
+                self.unfit,
+                "events answered with anything but a prompt 503 while Redis was away",
+            ),
+            (
+                self.late,
+                "times a relay was not ready within 2 s of Redis' return",
+            ),
             (self.unacknowledged, "events not acknowledged"),
+            (
+                self.gone_with_redis,
+                "events sent again after Redis had lost the record with its last second, which Svix knew (no fault)",
+            ),
             (
                 self.overtaken,
                 "events asked for again: a failing duplicate had overtaken their record (no fault)",
@@ -157,8 +198,9 @@ impl Report {
         let ways: Vec<_> = ways.map(|(way, count)| format!("{way}: {count}")).collect();
         lines.push(ways.join(", "));
         lines.push(format!(
-            "{:.1} s, {} deliveries at once, {} SIGTERMs, {} events stored before a kill and acknowledged after it",
+            "{:.1} s, {:.0} events a second, {} deliveries at once, {} SIGTERMs, {} events stored before a kill and acknowledged after it",
             self.elapsed.as_secs_f64(),
+            self.rate(),
             self.peak,
             self.terminations,
             self.survivors
@@ -176,11 +218,17 @@ impl fmt::Display for Report {
             duplicated,
             kills,
             redeliveries,
+            nodes,
+            outages,
             ..
         } = self;
         write!(
             f,
             "events={events} messages={messages} lost={lost} duplicated={duplicated} kills={kills} redeliveries={redeliveries}"
-        )
+        )?;
+        if *nodes > 1 {
+            write!(f, " nodes={nodes} outages={outages}")?;
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,8 @@
-//! Carries the plan out: makes Svix fail, ends the relay and starts it again, and tells the
+//! Carries the plan out: makes Svix fail, ends the relays in turn and starts them again, and tells the
 //! publisher when to publish, so that there is traffic in every phase.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::mem;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -33,7 +34,9 @@ const LATENCY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Storm {
     svix: FakeSvix,
-    relay: Process,
+    relays: Vec<Process>,
+    /// Which of them ends next.
+    turn: usize,
     progress: Progress,
     random: Rng,
     /// The faults in Svix's queue, as far as they have not been seen to be met.
@@ -44,12 +47,13 @@ pub struct Storm {
 }
 
 impl Storm {
-    /// A storm over this Svix and this relay.
+    /// A storm over this Svix and these relays.
     #[must_use]
-    pub fn new(svix: FakeSvix, relay: Process, random: Rng, progress: Progress) -> Self {
+    pub fn new(svix: FakeSvix, relays: Vec<Process>, random: Rng, progress: Progress) -> Self {
         Self {
             svix,
-            relay,
+            relays,
+            turn: 0,
             progress,
             random,
             queued: VecDeque::new(),
@@ -59,7 +63,7 @@ impl Storm {
         }
     }
 
-    /// Goes through the phases. In the end the relay runs and Svix works.
+    /// Goes through the phases. In the end the relays run and Svix works.
     pub async fn run(&mut self, phases: &[Phase], orders: UnboundedSender<Order>) -> Result<()> {
         for phase in phases {
             self.progress.phase(phase.to_string());
@@ -71,7 +75,10 @@ impl Storm {
         }
         self.svix.set_down(false);
         self.progress.phase("the last acknowledgements".to_owned());
-        self.relay.is_up().await
+        for relay in &mut self.relays {
+            relay.is_up().await?;
+        }
+        Ok(())
     }
 
     /// Goes through one phase.
@@ -102,7 +109,9 @@ impl Storm {
                 self.end_relay(*end).await?;
                 order(Order::Restarted);
             }
-            self.relay.check()?;
+            for relay in &mut self.relays {
+                relay.check()?;
+            }
             let is_over = elapsed >= phase.duration && published == phase.events;
             let patience = phase.duration + PATIENCE;
             if is_over && ends.peek().is_none() && (is_met || elapsed > patience) {
@@ -112,18 +121,21 @@ impl Storm {
         }
     }
 
-    /// Ends the relay gently, with whatever it had still begun.
+    /// Ends the relays gently, with whatever they had still begun.
     pub async fn calm_down(&mut self) -> Result<()> {
-        self.relay.terminate().await
+        for relay in &mut self.relays {
+            relay.terminate().await?;
+        }
+        Ok(())
     }
 
-    /// When the relay was killed.
+    /// When a relay was killed.
     #[must_use]
     pub fn kills(&self) -> &[Instant] {
         &self.kills
     }
 
-    /// How often it was ended gently.
+    /// How often one was ended gently.
     #[must_use]
     pub fn terminations(&self) -> usize {
         self.terminations
@@ -137,19 +149,21 @@ impl Storm {
     }
 
     async fn end_relay(&mut self, end: End) -> Result<()> {
+        let turn = (self.turn + 1) % self.relays.len();
+        let relay = &mut self.relays[mem::replace(&mut self.turn, turn)];
         match end {
             End::Killed | End::KilledInFlight => {
-                self.relay.kill().await?;
+                relay.kill().await?;
                 self.svix.set_latency(Duration::ZERO);
                 self.kills.push(Instant::now());
                 self.progress.killed();
             }
             End::Terminated => {
-                self.relay.terminate().await?;
+                relay.terminate().await?;
                 self.terminations += 1;
             }
         }
-        self.relay.restart()
+        relay.restart()
     }
 
     /// Keeps Svix's queue of faults full; true if the phase has been met. A calm one is met, too:

@@ -1,9 +1,10 @@
 //! Tests of the real component, in the real host, against the fake Svix: over in-memory pipes and
-//! in simulated time, except for `process`, which starts `serve` as its users do.
+//! in simulated time, except for `process`, `cluster` and `soak`, which start `serve` as its users do.
 
 mod answers;
 mod auth;
 mod beside;
+mod cluster;
 mod commit;
 mod console;
 mod contract;

@@ -1,5 +1,5 @@
 //! The process `serve` as its users start it: arguments, environment, signals, sockets and files.
-//! The only tests in real time, and with as little of it as shows the point.
+//! In real time, and with as little of it as shows the point.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -19,10 +19,10 @@ use host_tests::fake_svix::{FakeSvix, Fault};
 use crate::support::{self, Reply, TOKEN, full, notification, root};
 
 /// A running `serve`; killed when dropped.
-struct Serve {
+pub struct Serve {
     child: Child,
     address: String,
-    /// What it printed on stderr up to, and with, the line that says where it listens.
+    /// What it prints on stderr after the line that says where it listens.
     lines: BufReader<std::process::ChildStderr>,
 }
 
@@ -36,7 +36,7 @@ fn command(directory: &Path) -> Command {
     command
 }
 
-fn bare_command() -> Command {
+pub fn bare_command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_serve"));
     command
         .current_dir(root())
@@ -51,7 +51,7 @@ fn bare_command() -> Command {
 }
 
 impl Serve {
-    fn start(mut command: Command) -> Self {
+    pub fn start(mut command: Command) -> Self {
         let mut child = command.spawn().expect("serve starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped"));
         let mut line = String::new();
@@ -72,11 +72,7 @@ impl Serve {
 
     /// With a fake Svix that this test holds.
     async fn with(svix: &FakeSvix, directory: &Path) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        tokio::spawn(svix.clone().listen(listener));
+        let url = url_of(svix).await;
         let mut command = command(directory);
         command
             .env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN)
@@ -84,12 +80,23 @@ impl Serve {
         Self::start(command)
     }
 
-    async fn post(&self, event: &str) -> Option<Reply> {
+    pub async fn post(&self, event: &str) -> Option<Reply> {
         let body = full(Bytes::copy_from_slice(event.as_bytes()));
         send(&self.address, notification(body)).await
     }
 
-    fn signal(&self, name: &str) {
+    pub async fn send(&self, request: Request<support::Body>) -> Option<Reply> {
+        send(&self.address, request).await
+    }
+
+    /// The next line on stderr.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("UTF-8");
+        line
+    }
+
+    pub fn signal(&self, name: &str) {
         let sent = Command::new("sh")
             .args(["-c", &format!("kill -{name} {}", self.child.id())])
             .status()
@@ -110,6 +117,16 @@ impl Drop for Serve {
     }
 }
 
+/// Where a fake Svix can be found that this test holds.
+pub async fn url_of(svix: &FakeSvix) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(svix.clone().listen(listener));
+    url
+}
+
 async fn send(address: &str, request: Request<support::Body>) -> Option<Reply> {
     let stream = TcpStream::connect(address).await.ok()?;
     support::send(stream, request).await
@@ -121,14 +138,14 @@ async fn get(address: &str, path: &str) -> Reply {
 }
 
 /// An event of this moment, by the clock that `serve` goes by.
-fn event(id: &str) -> String {
+pub fn event(id: &str) -> String {
     let now = clock::rfc3339(SystemTime::now());
     let event = support::event(id).replacen("2026-11-23T14:12:42Z", &now, 1);
     assert!(event.contains(&now));
     event
 }
 
-fn svix() -> FakeSvix {
+pub fn svix() -> FakeSvix {
     FakeSvix::new(TOKEN, Clock::system())
 }
 
@@ -137,7 +154,7 @@ fn directory() -> TempDir {
 }
 
 #[track_caller]
-fn status_of(reply: Option<Reply>) -> Value {
+pub fn status_of(reply: Option<Reply>) -> Value {
     reply.expect("a reply").json()["status"].clone()
 }
 
@@ -239,14 +256,7 @@ async fn what_it_prints_to_try_first_works() {
 #[tokio::test]
 async fn an_event_does_not_fail_because_its_line_can_not_be_written() {
     let (svix, directory) = (svix(), directory());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let url = format!(
-        "svix_url=http://{}",
-        listener.local_addr().expect("an address")
-    );
-    tokio::spawn(svix.clone().listen(listener));
+    let url = format!("svix_url={}", url_of(&svix).await);
     let full = std::fs::File::options()
         .write(true)
         .open("/dev/full")

@@ -1,17 +1,18 @@
-//! A short soak: the same as `make soak`, in seconds. In real time, like `process`.
+//! Short soaks: the same as `make soak` and `make soak-cluster`, in seconds. In real time, like
+//! `process`.
 
 use clap::Parser as _;
 
-use host_tests::soak::{self, Options};
+use host_tests::redis_server::RedisServer;
+use host_tests::soak::{self, Options, Report};
 
 use crate::support;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_short_soak_loses_nothing_and_repeats_nothing() {
+async fn soak(options: &[&str]) -> Report {
     support::build_component();
-    let mut options = Options::parse_from(["soak", "--events=1000", "--kills=3", "--quiet"]);
-    options.seed = Some(1);
-    options.deadline = 55;
+    let few = ["soak", "--events=1000", "--kills=3", "--quiet", "--seed=1"];
+    let mut options = Options::parse_from([&few, options].concat());
+    options.deadline = 110;
     options.from = support::root().join("spin.toml");
     options.serve = Some(env!("CARGO_BIN_EXE_serve").into());
     let report = soak::run(options).await.expect("a soak");
@@ -22,4 +23,20 @@ async fn a_short_soak_loses_nothing_and_repeats_nothing() {
     assert_eq!((report.lost, report.duplicated), (0, 0), "{told}");
     assert!(report.kills >= 3 && report.terminations > 0, "{report}");
     assert!(report.redeliveries >= 200, "{report}");
+    report
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_soak_loses_nothing_and_repeats_nothing() {
+    soak(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_does_a_short_one_of_three_nodes_whose_redis_fails() {
+    // Says so where it can't.
+    if RedisServer::for_test().await.expect("Redis").is_none() {
+        return;
+    }
+    let report = soak(&["--nodes=3", "--outages=4"]).await;
+    assert_eq!((report.nodes, report.outages), (3, 4), "{report}");
 }

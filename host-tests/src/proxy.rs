@@ -1,0 +1,128 @@
+//! A way to a server which can be cut, as a network is: what is sent vanishes, and nobody is told.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::io::{copy, copy_bidirectional, sink};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Passes connections on to one address. It ends when dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    is_cut: watch::Sender<bool>,
+    listening: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// A way to `server` which works.
+    pub async fn start(server: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let is_cut = watch::Sender::new(false);
+        let cut = is_cut.clone();
+        let listening = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(pass(client, server, cut.subscribe()));
+            }
+        });
+        Ok(Self {
+            address,
+            is_cut,
+            listening,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on nothing gets through.
+    pub fn cut(&self) {
+        self.is_cut.send_replace(true);
+    }
+
+    /// New connections get through again. The old ones have missed something, and stay dead.
+    pub fn heal(&self) {
+        self.is_cut.send_replace(false);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+async fn pass(mut client: TcpStream, server: SocketAddr, mut is_cut: watch::Receiver<bool>) {
+    let mut way = None;
+    if !*is_cut.borrow() {
+        let Ok(connected) = TcpStream::connect(server).await else {
+            return;
+        };
+        let server = way.insert(connected);
+        // Without it, it is only slower.
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        tokio::select! {
+            biased;
+            _ = is_cut.wait_for(|is_cut| *is_cut) => {}
+            _ = copy_bidirectional(&mut client, server) => return,
+        }
+    }
+    // Either end believes that the other is there, until it gives up.
+    let _ = copy(&mut client, &mut sink()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time;
+
+    use super::*;
+
+    /// A server that says everything once more.
+    async fn echo() -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let (mut read, mut write) = stream.split();
+                    copy(&mut read, &mut write).await
+                });
+            }
+        });
+        address
+    }
+
+    async fn is_answered(stream: &mut TcpStream) -> bool {
+        let exchange = async {
+            stream.write_all(b"x").await?;
+            stream.read_u8().await
+        };
+        let answer = time::timeout(Duration::from_millis(200), exchange).await;
+        answer.is_ok_and(|answer| answer.is_ok())
+    }
+
+    #[tokio::test]
+    async fn a_cut_drops_everything_and_closes_nothing() {
+        let proxy = Proxy::start(echo().await).await.unwrap();
+        let mut old = TcpStream::connect(proxy.address()).await.unwrap();
+        assert!(is_answered(&mut old).await);
+        proxy.cut();
+        assert!(!is_answered(&mut old).await);
+        let mut new = TcpStream::connect(proxy.address()).await.unwrap();
+        assert!(!is_answered(&mut new).await);
+        proxy.heal();
+        let mut newest = TcpStream::connect(proxy.address()).await.unwrap();
+        assert!(is_answered(&mut newest).await);
+        assert!(!is_answered(&mut old).await);
+    }
+}

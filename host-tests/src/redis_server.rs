@@ -1,0 +1,191 @@
+//! A `redis-server` of one's own, for tests: on a free port, with a directory of its own, and as
+//! durable as a careful operator makes it. It can be ended as a process and as a machine ends.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{self, Instant};
+
+use crate::ports;
+
+const PROGRAM: &str = "redis-server";
+
+/// How long a start may take, on a machine that has other things to do.
+const START: Duration = Duration::from_secs(30);
+
+const POLL: Duration = Duration::from_millis(2);
+
+/// A running Redis, killed when dropped.
+#[derive(Debug)]
+pub struct RedisServer {
+    directory: TempDir,
+    address: SocketAddr,
+    child: Child,
+}
+
+impl RedisServer {
+    /// Whether there is one on this machine.
+    #[must_use]
+    pub fn is_installed() -> bool {
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::split_paths(&path).any(|directory| directory.join(PROGRAM).is_file())
+    }
+
+    /// Starts one for a test. Where there is none, the test says so and is left out, unless `CI` is
+    /// set: there it must not be left out unseen.
+    pub async fn for_test() -> Result<Option<Self>> {
+        if Self::is_installed() {
+            return Self::start().await.map(Some);
+        }
+        let is_ci = env::var_os("CI").is_some_and(|value| value != OsStr::new(""));
+        ensure!(!is_ci, "{PROGRAM} is missing: scripts/redis.sh installs it");
+        let line =
+            format!("\n*** NOT TESTED: {PROGRAM} is missing (scripts/redis.sh installs it) ***\n");
+        // Past the capture of a test's output, which nobody sees if it passes.
+        io::Write::write_all(&mut io::stderr(), line.as_bytes())?;
+        Ok(None)
+    }
+
+    /// Starts one which is empty.
+    pub async fn start() -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("redis-").tempdir()?;
+        let address = ports::free()?;
+        let child = spawn(&directory, address)?;
+        let mut server = Self {
+            directory,
+            address,
+            child,
+        };
+        server.is_up().await?;
+        Ok(server)
+    }
+
+    /// Where it listens, always.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        self.check()?;
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again with what is on its disk, and waits until it answers.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.child = spawn(&self.directory, self.address)?;
+        self.is_up().await
+    }
+
+    /// The names of all commands that it was sent since its last start.
+    pub async fn commands(&self) -> Result<BTreeSet<String>> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut info = redis::cmd("INFO");
+        let info = info.arg("commandstats");
+        let stats: String = info.query_async(&mut connection).await?;
+        let names = stats.lines().filter_map(|line| {
+            let (name, _) = line.strip_prefix("cmdstat_")?.split_once(':')?;
+            Some(name.to_owned())
+        });
+        Ok(names.collect())
+    }
+
+    /// How long its log of changes is. All before that is on its disk a second later.
+    pub fn written(&self) -> Result<u64> {
+        Ok(fs::metadata(self.log())?.len())
+    }
+
+    /// As if the machine had stopped while no more than this was on its disk. It must be down.
+    pub fn forget_after(&self, written: u64) -> Result<()> {
+        let log = OpenOptions::new().write(true).open(self.log())?;
+        log.set_len(written).context("can't cut Redis' log off")
+    }
+
+    /// The first log since the last rewrite, of which there is none.
+    fn log(&self) -> PathBuf {
+        let directory = self.directory.path().join("appendonlydir");
+        directory.join("appendonly.aof.1.incr.aof")
+    }
+
+    async fn is_up(&mut self) -> Result<()> {
+        let patience = Instant::now() + START;
+        while !is_ready(self.address).await {
+            self.check()?;
+            ensure!(Instant::now() < patience, "{PROGRAM} does not answer");
+            time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Fails if it has ended by itself.
+    fn check(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+            let last: Vec<_> = log.lines().rev().take(5).collect();
+            bail!("{PROGRAM} ended by itself ({status}): {last:?}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(directory: &TempDir, address: SocketAddr) -> Result<Child> {
+    let output = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(directory.path().join("log"));
+    let output: File = output?;
+    Command::new(PROGRAM)
+        .args(["--port", &address.port().to_string()])
+        .args(["--bind", &address.ip().to_string()])
+        .arg("--dir")
+        .arg(directory.path())
+        .args(["--appendonly", "yes", "--appendfsync", "everysec"])
+        .args(["--auto-aof-rewrite-percentage", "0", "--save", ""])
+        .stdin(Stdio::null())
+        .stderr(output.try_clone()?)
+        .stdout(output)
+        .spawn()
+        .with_context(|| format!("can't start {PROGRAM}"))
+}
+
+/// Whether it answers, rather than to read its log still.
+async fn is_ready(address: SocketAddr) -> bool {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"PING\r\n").await?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).await?;
+        io::Result::Ok(&answer == b"+PONG")
+    };
+    let answer = time::timeout(START, exchange).await;
+    matches!(answer, Ok(Ok(true)))
+}
