@@ -1,6 +1,6 @@
 //! `serve`: imitates `spin up` on one machine. See `serve --help`.
 
-use std::process::ExitCode;
+use std::process;
 
 use clap::Parser as _;
 use host_tests::serve::{self, Options};
@@ -11,12 +11,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 #[expect(clippy::print_stderr, reason = "the one message of a failed start")]
-async fn main() -> ExitCode {
-    match serve::run(Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("serve: {error:#}");
-            ExitCode::FAILURE
-        }
+async fn main() {
+    let result = serve::run(Options::parse()).await;
+    if let Err(error) = &result {
+        eprintln!("serve: {error:#}");
     }
+    // Not by returning: the runtime would wait for its threads, and one that writes to a pipe which
+    // nobody reads never comes back.
+    process::exit(i32::from(result.is_err()));
 }
