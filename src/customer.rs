@@ -136,7 +136,7 @@ impl<'a> Talk<'a> {
         let body = svix::application_body(project);
         let path = svix::APPLICATION_PATH;
         let classify: Classify =
-            |result, token, now| svix::classify_application(result, token, now).map(|()| None);
+            |result, token, now| svix::classify_created(result, token, now).map(|()| None);
         self.post(path, &body, classify).await.map(drop)
     }
 

@@ -240,7 +240,7 @@ async fn register(config: &Config, event_type: &str) -> Result<(), Problem> {
         id: &id,
     };
     let result = client::send(config, create, PATIENCE).await?;
-    svix::classify_new_event_type(result, token, host::now())?;
+    svix::classify_created(result, token, host::now())?;
     Ok(())
 }
 

@@ -359,8 +359,8 @@ pub fn classify_portal(
     }
 }
 
-/// Whether Svix now has the application that it was to create.
-pub fn classify_application(
+/// Whether Svix now has the application or the event type that it was to create.
+pub fn classify_created(
     result: Result<Reply, Failure>,
     token: &str,
     now: SystemTime,
@@ -384,20 +384,6 @@ pub fn classify_event_type(
     match reply.status {
         200 => Ok(true),
         404 => Ok(false),
-        _ => Err(refused_or_unexpected(&reply, token)),
-    }
-}
-
-/// Whether Svix now has the event type that it was to create.
-pub fn classify_new_event_type(
-    result: Result<Reply, Failure>,
-    token: &str,
-    now: SystemTime,
-) -> Result<(), Setback> {
-    let reply = answered(result, now)?;
-    match reply.status {
-        // A conflict: somebody else has just created it.
-        201 | 409 => Ok(()),
         _ => Err(refused_or_unexpected(&reply, token)),
     }
 }
@@ -814,18 +800,15 @@ mod tests {
         assert_eq!(classify_event_type(missing.clone(), TOKEN, NOW), Ok(false));
         assert_eq!(classify_event_type(reply(200, ""), TOKEN, NOW), Ok(true));
         let unexpected = Err(Setback::Misconfigured(UnexpectedStatus(404)));
-        assert_eq!(
-            classify_application(missing.clone(), TOKEN, NOW),
-            unexpected
-        );
-        assert_eq!(classify_new_event_type(missing, TOKEN, NOW), unexpected);
+        assert_eq!(classify_created(missing.clone(), TOKEN, NOW), unexpected);
+        assert_eq!(classify_created(missing, TOKEN, NOW), unexpected);
 
         let all = |result: &Result<Reply, Failure>| {
             [
                 classify_portal(result.clone(), TOKEN, NOW).map(drop),
-                classify_application(result.clone(), TOKEN, NOW),
+                classify_created(result.clone(), TOKEN, NOW),
                 classify_event_type(result.clone(), TOKEN, NOW).map(drop),
-                classify_new_event_type(result.clone(), TOKEN, NOW),
+                classify_created(result.clone(), TOKEN, NOW),
             ]
         };
         for (result, expected) in [
@@ -857,10 +840,10 @@ mod tests {
     #[test]
     fn what_is_there_already_needs_no_creating() {
         for status in [200, 201, 409] {
-            assert_eq!(classify_application(reply(status, ""), TOKEN, NOW), Ok(()));
+            assert_eq!(classify_created(reply(status, ""), TOKEN, NOW), Ok(()));
         }
         for status in [201, 409] {
-            let result = classify_new_event_type(reply(status, ""), TOKEN, NOW);
+            let result = classify_created(reply(status, ""), TOKEN, NOW);
             assert_eq!(result, Ok(()));
         }
     }
