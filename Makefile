@@ -7,10 +7,12 @@ CARGO := RUSTUP_AUTO_INSTALL=0 cargo
 
 .PHONY: run test soak soak-cluster bench fuzz contract build check clean target
 
-# Serves the relay; against a fake Svix, unless the environment holds a token of the real one.
+# Serves the relay; against a fake Svix, unless the environment holds a token of the real one. Beside
+# the fake, the operator's routes are open to the token "admin".
+ADMIN := $(if $(SPIN_VARIABLE_ADMIN_TOKEN),,--variable admin_token=admin)
 run: build
 	@exec target/debug/serve --listen $(LISTEN) \
-		$(if $(SPIN_VARIABLE_SVIX_TOKEN),,--fake-svix $(FAKE))
+		$(if $(SPIN_VARIABLE_SVIX_TOKEN),,--fake-svix $(FAKE) $(ADMIN))
 
 # Every test of every crate. The tests run the real component, so it is built first. Those of several
 # nodes need redis-server, and are left out, loudly, where there is none.
