@@ -456,6 +456,77 @@ async fn a_letter_is_counted_once_however_many_come_at_the_same_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_count_that_is_lost_is_made_up_for_when_the_event_comes_again() {
+    let world = world();
+    world.svix.always(Fault::status(422));
+    let sent = wrapped(event("evt_1").as_bytes());
+    world.faults.write_then_fail_next_set();
+    assert_eq!(world.post(&sent).await.status, 503);
+    assert_eq!(unresolved(&world).await, 0, "the relay knows of no letter");
+    assert_eq!(world.post(&sent).await.json()["status"], "dead-lettered");
+    assert_eq!(unresolved(&world).await, 1);
+
+    world.svix.always(Fault::None);
+    world.faults.write_then_fail_next_set();
+    assert_eq!(world.post(&event("evt_1")).await.status, 503);
+    assert_eq!(unresolved(&world).await, 1, "nor of its delivery");
+    assert_eq!(world.post(&sent).await.json()["status"], "duplicate");
+    assert_eq!(unresolved(&world).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_event_names_no_project() {
+    let world = world();
+    for number in 0..3 {
+        let junk = format!(r#"{{"id":"e","project":"junk{number}"}}"#);
+        world
+            .post(&junk)
+            .await
+            .assert_final_problem(422, "invalid-event");
+    }
+    let metrics = metrics(&world).await;
+    let series = r#"svix_relay_notifications_total{outcome="invalid-event",project=""}"#;
+    assert_eq!(metrics[series], "3");
+    assert!(
+        metrics.keys().all(|name| !name.contains("junk")),
+        "{metrics:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_nobody_knows_is_counted_and_logged() {
+    let world = world();
+    world.svix.always(Fault::status(500));
+    world.post(&event("evt_1")).await;
+    let lines = world.stdout();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains(r#""leftUnknown":true"#)),
+        "{lines:?}"
+    );
+    world.svix.always(Fault::None);
+    world.clock.advance(Duration::from_mins(2));
+    world.post(&event("evt_2")).await;
+    let metrics = metrics(&world).await;
+    assert_eq!(metrics["svix_relay_outcomes_unknown_total"], "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_monitoring_asks_for_leaves_no_line() {
+    let world = world();
+    for path in ["/healthz", "/readyz", "/metrics", "/status"] {
+        assert_eq!(ask(&world, "GET", path).await.status, 200);
+    }
+    assert_eq!(world.stdout(), Vec::<String>::new());
+    world
+        .get("/metrics")
+        .await
+        .assert_final_problem(401, "unauthorized");
+    assert_eq!(world.stdout().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_letter_from_before_letters_were_counted_does_not_count() {
     let world = world();
     world.post(&wrapped(b"nonsense")).await;
