@@ -141,7 +141,10 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
             if (talk.left_unknown || talk.in_conflict) && known.is_none() {
                 // Another delivery of the same event may have got further in the meantime.
                 match read(&name, order.time_to_store() / 2).await? {
-                    Some(Record::Delivered(record)) => return Ok(Success::Duplicate(record)),
+                    Some(Record::Delivered(record)) => {
+                        entry.left_unknown = false;
+                        return Ok(Success::Duplicate(record));
+                    }
                     Some(_) => {}
                     None => {
                         let record = Record::unknown(event, order.stopwatch.started());

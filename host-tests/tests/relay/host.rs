@@ -104,13 +104,29 @@ async fn more_requests_than_instances_wait_for_their_turn() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_crowd_shares_the_instances_there_are() {
+    let faults = Faults::default();
+    faults.delay(Op::Get, Duration::from_millis(100));
+    let host = builder().faults(faults).build().expect("a host");
+    let replies = join_all((0..256).map(|_| host.handle(record()))).await;
+    assert_eq!(replies.iter().flatten().count(), 256);
+    // With 16 at once in each, 16 would do.
+    assert!(host.instances_created() <= 20, "{host:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_is_served_by_as_many_instances_as_there_can_be() {
     let faults = Faults::default();
     faults.delay(Op::Get, Duration::from_secs(1));
     // Its own program: it takes all the slots for instances.
     let manifest = manifest();
     let program = Program::load(&manifest).expect("a component");
+    let reuse = Reuse {
+        max_concurrent: 3,
+        ..Reuse::default()
+    };
     let host = builder_for(&program, &manifest)
+        .reuse(reuse)
         .faults(faults)
         .build()
         .expect("a host");
