@@ -60,7 +60,7 @@ SPINKUBE = {
 
 def kubernetes():
     manifest = tomllib.loads(Path("spin.toml").read_text())
-    files = [rendered, DEPLOY / "spinkube/purge.yaml"]
+    files = [rendered]
     objects = [o for file in files for o in yaml.safe_load_all(file.read_text()) if o]
     for o in objects:
         name = f"{o['kind']} {o['metadata']['name']}"
@@ -73,6 +73,10 @@ def kubernetes():
             problems.append(f"{name}: {error.message}")
         for variable in o["spec"].get("variables", []):
             expect(variable["name"] in manifest["variables"], f"{name}: spin.toml has no variable {variable['name']}")
+            if variable["name"] == "pubsub_retention_days":
+                seconds = re.findall(r'message_retention_duration = +"(\d+)s"', (DEPLOY / "terraform/main.tf").read_text())
+                longest = max(map(int, seconds)) // 86400
+                expect(variable["value"] == str(longest), f"{name}: Pub/Sub keeps events for {longest} days")
     print(f"{len(objects)} Kubernetes objects valid against {KUBERNETES}")
     tomllib.loads((DEPLOY / "spinkube/runtime-config.example.toml").read_text())
 

@@ -16,6 +16,7 @@ use spin_sdk::wasip3::wit_bindgen::yield_async;
 
 use crate::host::{self, Stopwatch};
 use crate::problem::{HostError, Problem};
+use crate::tally;
 use crate::wake::{self, Wake};
 
 type Outcome = Result<(), Problem>;
@@ -61,6 +62,8 @@ struct Waiting {
 
 /// Writes a record, within `time` if it is alone. It is durable when this returns.
 pub async fn write(record: Record, time: Duration) -> Outcome {
+    // Before it is: a failure may leave it there.
+    tally::written(&record.0);
     if COMING.get() <= 1 {
         return alone(&record, time).await;
     }

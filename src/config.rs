@@ -131,6 +131,8 @@ pub struct Config {
     pub create_applications: bool,
     /// `register_event_types`: whether the relay makes event types known to Svix.
     pub register_event_types: bool,
+    /// `record_retention_days`: how long a record is kept at least.
+    pub record_retention: Duration,
     /// `ingest_auth` and what belongs to it: who may post notifications.
     pub ingest: Ingest,
 }
@@ -140,7 +142,7 @@ pub type Values = [Option<String>; Config::VARIABLES.len()];
 
 impl Config {
     /// Every variable the relay reads.
-    pub const VARIABLES: [&'static str; 18] = [
+    pub const VARIABLES: [&'static str; 20] = [
         "svix_token",
         "svix_url",
         "svix_timeout_ms",
@@ -153,6 +155,8 @@ impl Config {
         "dead_letters",
         "admin_token",
         "register_event_types",
+        "record_retention_days",
+        "pubsub_retention_days",
         "ingest_auth",
         "ingest_token",
         "pubsub_audience",
@@ -213,6 +217,8 @@ impl Config {
         let register_event_types = check.value("register_event_types", |value| {
             choice(value, ["true", "false"])
         });
+        let record_retention = check.days("record_retention_days", 1..=3_650);
+        let pubsub_retention = check.days("pubsub_retention_days", 1..=31);
         let ingest = check.ingest();
         if let (Some(base), Some(max)) = (base_delay, max_delay)
             && base > max
@@ -220,6 +226,12 @@ impl Config {
             check.violations.push(Violation::new(
                 "retry_max_delay_ms",
                 "must not be less than retry_base_delay_ms",
+            ));
+        }
+        if record_retention < pubsub_retention && record_retention.is_some() {
+            check.violations.push(Violation::new(
+                "record_retention_days",
+                "must not be less than pubsub_retention_days",
             ));
         }
         let config = (|| {
@@ -238,6 +250,7 @@ impl Config {
                 keep_dead_letters: keep_dead_letters?,
                 admin_token: admin_token?,
                 register_event_types: register_event_types?,
+                record_retention: record_retention?,
                 ingest: ingest?,
             })
         })();
@@ -324,6 +337,11 @@ impl Check<'_> {
     fn refuse<T>(&mut self, name: &'static str, reason: &str) -> Option<T> {
         self.violations.push(Violation::new(name, reason));
         None
+    }
+
+    fn days(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<Duration> {
+        self.number(name, range)
+            .map(|days| Duration::from_hours(24 * days))
     }
 
     fn milliseconds(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<Duration> {
@@ -447,6 +465,8 @@ mod tests {
         "store",
         "",
         "true",
+        "30",
+        "7",
         "none",
         "",
         "",
@@ -487,6 +507,7 @@ mod tests {
         assert!(config.keep_dead_letters);
         assert_eq!(config.admin_token, None);
         assert!(config.register_event_types);
+        assert_eq!(config.record_retention, Duration::from_hours(30 * 24));
         assert_eq!(config.ingest, Ingest::Anyone);
     }
 
@@ -547,6 +568,23 @@ mod tests {
             };
             assert_eq!(last, Some(field), "{name}={value}");
         }
+    }
+
+    #[test]
+    fn records_outlive_what_pubsub_may_send_again() {
+        let kept_for = |records, pubsub| {
+            with(&[
+                ("record_retention_days", Some(records)),
+                ("pubsub_retention_days", Some(pubsub)),
+            ])
+        };
+        let violations = kept_for("30", "31").expect_err("shorter");
+        assert_eq!(violations[0].field, "record_retention_days");
+        assert!(kept_for("31", "31").is_ok());
+        assert!(kept_for("1", "1").is_ok());
+        refused("record_retention_days", "6");
+        refused("record_retention_days", "0");
+        refused("pubsub_retention_days", "32");
     }
 
     #[test]

@@ -81,10 +81,10 @@ pub async fn set(name: &str, bytes: &[u8], time: Duration) -> Result<(), Problem
     store_operation("write the record", time, operation).await
 }
 
-/// Deletes a value.
-pub async fn delete(name: &str) -> Result<(), Problem> {
+/// Deletes a value; `what` for.
+pub async fn delete(what: &'static str, name: &str) -> Result<(), Problem> {
     let operation = async { store().await?.delete(name).await };
-    store_operation("delete the dead letter", STORE_TIMEOUT, operation).await
+    store_operation(what, STORE_TIMEOUT, operation).await
 }
 
 /// Writes several values at once, all or none where the store has transactions; `what` for.
@@ -97,6 +97,13 @@ pub fn set_many(what: &'static str, values: &[(String, Vec<u8>)]) -> Result<(), 
         .map_err(|error| bucket_failing(what, &error))
 }
 
+/// Deletes several values at once; see [`set_many`].
+pub fn delete_many(what: &'static str, names: &[String]) -> Result<(), Problem> {
+    bucket()
+        .and_then(|bucket| batch::delete_many(&bucket, names))
+        .map_err(|error| bucket_failing(what, &error))
+}
+
 /// Adds to a counter, and returns its new value, or 0 if it is negative; adding 0 reads it. Atomic.
 ///
 /// See [`set_many`] about its use.
@@ -104,7 +111,7 @@ pub fn increment(name: &str, by: i64) -> Result<u64, Problem> {
     bucket()
         .and_then(|bucket| atomics::increment(&bucket, name, by))
         .map(|sum| u64::try_from(sum).unwrap_or_default())
-        .map_err(|error| bucket_failing("count the dead letters", &error))
+        .map_err(|error| bucket_failing("count", &error))
 }
 
 fn bucket() -> Result<bucket::Bucket, bucket::Error> {

@@ -17,6 +17,7 @@ use crate::relay;
 use crate::reply::Success;
 use crate::route::{Query, Selection};
 use crate::svix::Cause;
+use crate::tally;
 
 /// How many numbers one request looks at: gaps and letters that are filtered out cost a read, too.
 const MAX_READS: usize = 1_000;
@@ -52,7 +53,9 @@ pub async fn show(number: u64) -> Result<Success, Problem> {
 pub async fn discard(number: u64, entry: &mut Entry) -> Result<Success, Problem> {
     entry.dead_letter(number);
     let letter = read(number).await?.ok_or(Problem::NoDeadLetter)?;
-    host::delete(&DeadLetter::name(number)).await?;
+    host::delete("delete the dead letter", &DeadLetter::name(number)).await?;
+    // From now on its record is due one day.
+    tally::written(&letter.record);
     closed(&letter.record);
     let discarded = Discarded { discarded: number };
     Ok(Success::document("discarded", &discarded))
@@ -212,6 +215,7 @@ async fn send(
             dead_letter: Some(letter.number),
             ..record.clone()
         });
+        tally::written(&letter.record);
         host::set(&letter.record, &resolved.encode(), host::STORE_TIMEOUT).await?;
         closed(&letter.record);
     }

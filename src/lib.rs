@@ -19,13 +19,14 @@
 //!   reply         200, or what `problem` says
 //!   log           one line
 //!   metrics       counted; written down later by `tally`            (host: key-value get, set)
+//!   journal       and noted, so that `purge` finds it one day       (host: key-value set)
 //!   event_type    and Svix is told of a type that is new            (host: key-value get)
 //! ```
 //!
 //! Few modules do things, in the order in which they happen: [`relay`] takes a request to its reply,
 //! [`delivery`] an event to Svix, [`letters`] is what operators do with dead letters, [`customer`]
-//! what they do for a customer, [`status`] what they see of the whole. Behind them work [`tally`],
-//! which writes down what was counted, [`event_type`], which tells Svix what types there are, and
+//! what they do for a customer, [`status`] what they see of the whole, [`purge`] forgets what is old.
+//! Behind them work [`tally`], which writes down what was counted and what was written, [`event_type`], which tells Svix what types there are, and
 //! [`keys`], which fetches Google's. They reach Svix through [`client`], and the host through
 //! [`host`] and [`wire`]. Everything else decides, in plain functions that
 //! are tested natively. [`problem`] holds the one table of failures.
@@ -43,6 +44,7 @@ pub mod event;
 pub mod event_type;
 pub mod gate;
 pub mod host;
+pub mod journal;
 pub mod json;
 pub mod keys;
 pub mod letters;
@@ -54,6 +56,7 @@ pub mod openapi;
 pub mod openmetrics;
 pub mod operator;
 pub mod problem;
+pub mod purge;
 pub mod record;
 pub mod relay;
 pub mod reply;

@@ -8,6 +8,7 @@ use crate::host::{self, Stopwatch};
 use crate::letters;
 use crate::log::Entry;
 use crate::problem::Problem;
+use crate::purge;
 use crate::reply::Success;
 use crate::route::{NoRoute, Operation};
 use crate::status;
@@ -30,6 +31,7 @@ pub async fn fulfil(
         Operation::Replay(number) => letters::replay(config, number, stopwatch, entry).await,
         Operation::ReplayAll(query) => letters::replay_all(config, &query, stopwatch, entry).await,
         Operation::None(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
+        Operation::Purge => purge::purge(config, stopwatch, entry).await,
         Operation::Metrics => status::metrics().await,
         Operation::Status => status::status(config).await,
         Operation::Portal(project) => {

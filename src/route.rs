@@ -31,6 +31,8 @@ pub enum Route {
 /// What operators ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
+    /// `POST /maintenance/purge`: forget old records.
+    Purge,
     /// `GET /metrics`: every counter, for a monitoring system.
     Metrics,
     /// `GET /status`: what the console shows.
@@ -157,6 +159,7 @@ impl Route {
                 let operation = Operation::Replay(parse(number)?);
                 (POST, Self::Operator(operation))
             }
+            ["maintenance", "purge"] => (POST, Self::Operator(Operation::Purge)),
             ["metrics"] => (GET, Self::Operator(Operation::Metrics)),
             ["status"] => (GET, Self::Operator(Operation::Status)),
             ["projects", project, what @ ("portal" | "test-event")] => {
@@ -222,6 +225,8 @@ mod tests {
             ("POST", "/dead-letters/7", Operation::None(GET_DELETE)),
             ("GET", "/dead-letters/7/replay", Operation::None(POST)),
             ("DELETE", "/dead-letters", Operation::None(GET)),
+            ("POST", "/maintenance/purge", Operation::Purge),
+            ("GET", "/maintenance/purge", Operation::None(POST)),
             ("GET", "/metrics", Operation::Metrics),
             ("HEAD", "/status", Operation::Status),
             (

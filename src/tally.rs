@@ -1,8 +1,9 @@
-//! What this instance has counted and the store doesn't hold yet, and the task that takes it there.
+//! What this instance has counted and written, and the task that tells the store: the metrics of
+//! what was counted, the journal of what was written.
 //!
-//! The task works in the background, after the replies, for all that is counted in one moment, so no
-//! event waits for it or costs the store a call of its own. What it has not written down yet is lost
-//! if the instance dies.
+//! The task works in the background, after the replies, for all that came together in one moment, so
+//! no event waits for it or costs the store a call of its own. What it has not written down yet is
+//! lost if the instance dies.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -10,11 +11,13 @@ use std::time::Duration;
 use spin_sdk::wasip3;
 
 use crate::host;
-use crate::metrics::{Counts, PAGES, Page};
+use crate::journal;
+use crate::metrics::{self, Counts, PAGES};
 use crate::problem::Problem;
+use crate::record::rfc3339;
 
-/// How long counts are gathered before they are written, at least. An instance that takes no more
-/// requests lives on for as long, so longer would mean more instances.
+/// How long things are gathered before they are written down, at least. An instance that takes no
+/// more requests lives on for as long, so longer would mean more instances.
 const GATHERING: Duration = Duration::from_secs(1);
 
 /// After what time an addition is looked for, at least: longer than another instance takes from
@@ -22,7 +25,7 @@ const GATHERING: Duration = Duration::from_secs(1);
 const SETTLING: Duration = Duration::from_millis(500);
 
 /// How often an addition is written before the task gathers again, and how often it does that before
-/// it gives up, until more is counted.
+/// it gives up, until there is more.
 const WRITES: u32 = 3;
 const ROUNDS: u32 = 3;
 
@@ -31,6 +34,9 @@ thread_local! {
     static COUNTED: RefCell<Counts> = RefCell::new(Counts::default());
     /// An addition of which nobody knows whether the store holds it.
     static LEFT: RefCell<Option<Addition>> = const { RefCell::new(None) };
+    /// The names of records that are on no page yet, and the number of the page that comes next.
+    static WRITTEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static CLAIMED: Cell<Option<u64>> = const { Cell::new(None) };
     /// Whether the task is at work.
     static AT_WORK: Cell<bool> = const { Cell::new(false) };
 }
@@ -38,9 +44,13 @@ thread_local! {
 /// Counts something.
 pub fn count(what: impl FnOnce(&mut Counts)) {
     COUNTED.with_borrow_mut(what);
-    if !AT_WORK.replace(true) {
-        wasip3::spawn(write_down());
-    }
+    work();
+}
+
+/// Notes that the record of this name is written, and may be due one day.
+pub fn written(record: &str) {
+    WRITTEN.with_borrow_mut(|written| written.push(record.to_owned()));
+    work();
 }
 
 /// What all instances have counted and written down. What this one has not is left out: counters that
@@ -48,32 +58,34 @@ pub fn count(what: impl FnOnce(&mut Counts)) {
 pub async fn total() -> Result<Counts, Problem> {
     let mut total = Counts::default();
     for number in 0..PAGES {
-        let bytes = host::get(&Page::name(number), host::STORE_TIMEOUT).await?;
-        total.merge(&Page::decode(bytes.as_deref()).counts);
+        let bytes = host::get(&metrics::Page::name(number), host::STORE_TIMEOUT).await?;
+        total.merge(&metrics::Page::decode(bytes.as_deref()).counts);
     }
     total.forget_before(host::now());
     Ok(total)
 }
 
-/// Writes down what is counted, until there is nothing more.
+/// Has the task begin, unless it has.
+fn work() {
+    if !AT_WORK.replace(true) {
+        wasip3::spawn(write_down());
+    }
+}
+
+/// Writes down what there is, until there is nothing more.
 async fn write_down() {
     let _end = End;
     let mut random = host::random();
     let mut rounds = 0;
     while rounds < ROUNDS {
         host::sleep(spread(GATHERING, &mut random)).await;
-        let addition = LEFT.take().unwrap_or_else(|| Addition {
-            counts: COUNTED.take(),
-            page: Page::name(random.usize(..PAGES)),
-            nonce: random.u64(..),
-        });
-        if addition.write(&mut random).await {
-            rounds = 0;
-        } else {
-            LEFT.set(Some(addition));
-            rounds += 1;
-        }
-        if LEFT.with_borrow(Option::is_none) && COUNTED.with_borrow(Counts::is_empty) {
+        let journal = add_page().await;
+        let metrics = add_counts(&mut random).await;
+        rounds = if journal && metrics { 0 } else { rounds + 1 };
+        if LEFT.with_borrow(Option::is_none)
+            && COUNTED.with_borrow(Counts::is_empty)
+            && WRITTEN.with_borrow(Vec::is_empty)
+        {
             break;
         }
     }
@@ -86,6 +98,56 @@ impl Drop for End {
     fn drop(&mut self) {
         AT_WORK.set(false);
     }
+}
+
+/// Adds a page to the journal, about what is on none. Whether it is there for certain.
+async fn add_page() -> bool {
+    let records = WRITTEN.with_borrow(|written| {
+        let page = written.len().min(journal::PAGE);
+        written[..page].to_vec()
+    });
+    if records.is_empty() {
+        return true;
+    }
+    let number = match CLAIMED.take() {
+        Some(number) => number,
+        None => match host::increment(journal::COUNTER, 1) {
+            Ok(number) => number,
+            Err(_) => return false,
+        },
+    };
+    let added = records.len();
+    let page = journal::Page {
+        written_at: rfc3339(host::now()),
+        records,
+    };
+    let name = journal::Page::name(number);
+    let written = host::set(&name, &page.encode(), host::STORE_TIMEOUT).await;
+    if written.is_ok() {
+        WRITTEN.with_borrow_mut(|written| drop(written.drain(..added)));
+    } else {
+        // It may be there: the next attempt replaces it.
+        CLAIMED.set(Some(number));
+    }
+    written.is_ok()
+}
+
+/// Adds what was counted to the metrics. Whether it is there for certain.
+async fn add_counts(random: &mut fastrand::Rng) -> bool {
+    let left = LEFT.take();
+    if left.is_none() && COUNTED.with_borrow(Counts::is_empty) {
+        return true;
+    }
+    let addition = left.unwrap_or_else(|| Addition {
+        counts: COUNTED.take(),
+        page: metrics::Page::name(random.usize(..PAGES)),
+        nonce: random.u64(..),
+    });
+    let written = addition.write(random).await;
+    if !written {
+        LEFT.set(Some(addition));
+    }
+    written
 }
 
 /// Counts on their way to a page.
@@ -102,7 +164,7 @@ impl Addition {
             let Ok(bytes) = host::get(&self.page, host::STORE_TIMEOUT).await else {
                 return false;
             };
-            let mut page = Page::decode(bytes.as_deref());
+            let mut page = metrics::Page::decode(bytes.as_deref());
             if page.holds(self.nonce) {
                 return true;
             }

@@ -10,6 +10,7 @@
 
 mod contender;
 mod load;
+mod purge;
 mod report;
 mod server;
 mod special;

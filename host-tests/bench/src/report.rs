@@ -221,6 +221,14 @@ impl fmt::Display for Report {
         for (records, cost) in &special.cpu_by_records {
             writeln!(f, "CPU with {records:>9} records  {cost:.3} ms")?;
         }
+        let purging = &special.purging;
+        let ((p99, p99_beside), (rate, rate_beside)) =
+            (purging.p99_milliseconds, purging.events_per_second);
+        writeln!(
+            f,
+            "purge of 500,000         {:.0} records/s; p99 {p99:.2} -> {p99_beside:.2} ms; events/s {rate:.0} -> {rate_beside:.0}",
+            purging.records_per_second
+        )?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,12 +12,13 @@ use anyhow::{Context as _, Result, ensure};
 use host_tests::component::Program;
 use host_tests::manifest::Manifest;
 use host_tests::server::Host;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, params};
 use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::contender::serve;
 use crate::load::Connections;
+use crate::purge::{self, Purging};
 use crate::report::median;
 use crate::server::Server;
 use crate::svix::Svix;
@@ -61,6 +63,8 @@ pub struct Special {
     pub bytes_per_notification: u64,
     /// How many records the store holds, and the processor time of an event, in milliseconds.
     pub cpu_by_records: Vec<(usize, f64)>,
+    /// What a purge costs events.
+    pub purging: Purging,
 }
 
 /// Measures all of it.
@@ -72,6 +76,7 @@ pub async fn measure(setting: &Setting<'_>) -> Result<Special> {
         wasm_bytes: fs::metadata(&manifest()?.component.source)?.len(),
         bytes_per_notification: in_flight(setting).await?,
         cpu_by_records: by_records(setting).await?,
+        purging: purge::measure(setting).await?,
     })
 }
 
@@ -83,7 +88,7 @@ fn manifest() -> Result<Manifest> {
     Manifest::read(&root().join("spin.toml"))
 }
 
-fn relay(setting: &Setting<'_>, store: &str) -> Result<Command> {
+pub fn relay(setting: &Setting<'_>, store: &str) -> Result<Command> {
     let mut command = serve("spin.toml", setting.svix_address)?;
     command.args(["--key-value", store]);
     Ok(command)
@@ -187,23 +192,33 @@ async fn by_records(setting: &Setting<'_>) -> Result<Vec<(usize, f64)>> {
     Ok(servers.into_iter().map(cost).collect())
 }
 
-/// Puts so many records into a store, of the form and size of the relay's.
+/// Puts so many records into a store.
 fn fill(path: &Path, records: usize) -> Result<()> {
     let mut connection = Connection::open(path)?;
     let transaction = connection.transaction()?;
-    {
-        let sql = "INSERT INTO spin_key_value (store, key, value) VALUES ('default', ?1, ?2)";
-        let mut insert = transaction.prepare(sql)?;
-        for number in 0..records as u64 {
-            // Spread evenly, as digests are.
-            let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let key = format!("record/{spread:016x}{number:048x}");
-            let value = format!(
-                r#"{{"version":1,"state":"delivered","project":"dev","eventId":"evt_{number:026}","eventType":"user.created","svixMessageId":"msg_{number:027}","attempts":1,"deliveredAt":"2026-11-23T14:12:42.123Z"}}"#
-            );
-            insert.execute(params![key, value.into_bytes()])?;
-        }
-    }
+    insert_records(&transaction, 0..records as u64, "2026-11-23T14:12:42.123Z")?;
     transaction.commit()?;
     Ok(())
+}
+
+/// Puts records of the form and size of the relay's into a store, written at `at`; their names.
+pub fn insert_records(
+    transaction: &Transaction<'_>,
+    numbers: Range<u64>,
+    at: &str,
+) -> Result<Vec<String>> {
+    let sql = "INSERT INTO spin_key_value (store, key, value) VALUES ('default', ?1, ?2)";
+    let mut insert = transaction.prepare(sql)?;
+    let mut names = Vec::new();
+    for number in numbers {
+        // Spread evenly, as digests are.
+        let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let name = format!("record/{spread:016x}{number:048x}");
+        let value = format!(
+            r#"{{"version":1,"state":"delivered","project":"dev","eventId":"evt_{number:026}","eventType":"user.created","svixMessageId":"msg_{number:027}","attempts":1,"deliveredAt":"{at}"}}"#
+        );
+        insert.execute(params![name, value.into_bytes()])?;
+        names.push(name);
+    }
+    Ok(names)
 }

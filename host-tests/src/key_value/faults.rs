@@ -35,6 +35,7 @@ const OPS: usize = Op::Swap as usize + 1;
 pub struct Faults {
     inner: Arc<Inner>,
     metrics: Arc<Inner>,
+    journal: Arc<Inner>,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +77,16 @@ impl Faults {
     pub fn metrics(&self) -> Self {
         Self {
             inner: self.metrics.clone(),
-            metrics: self.metrics.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Those of the journal, which is written in the background, too.
+    #[must_use]
+    pub fn journal(&self) -> Self {
+        Self {
+            inner: self.journal.clone(),
+            ..self.clone()
         }
     }
 
@@ -84,6 +94,8 @@ impl Faults {
     pub(super) fn of(&self, key: &str) -> Self {
         if key.starts_with("metrics/") {
             self.metrics()
+        } else if key.starts_with("journal") {
+            self.journal()
         } else {
             self.clone()
         }

@@ -63,7 +63,8 @@ impl FaultyStore {
     pub async fn write(&self, op: Op, store: &str, write: Write) -> Result<i64> {
         let faults = match &write {
             Write::Set(pairs) => pairs.first().map(|(key, _)| self.faults.of(key)),
-            _ => None,
+            Write::Increment { key, .. } => Some(self.faults.of(key)),
+            Write::Delete(_) | Write::Swap { .. } => None,
         };
         let write = self.life.guard(self.store.write(store, write));
         faults

@@ -109,6 +109,7 @@ impl Play<'_> {
                 "gate",
                 "event-type/",
                 "metrics/",
+                "journal",
             ];
             ensure!(
                 known.iter().any(|known| name.starts_with(known)),

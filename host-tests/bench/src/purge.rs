@@ -1,0 +1,168 @@
+//! A million records, half of them due: what purging them costs the events that come meanwhile, and
+//! whether it leaves what it must, although the relay is killed half way.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use rusqlite::{Connection, params};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::load::Connections;
+use crate::report::median;
+use crate::server::Server;
+use crate::special::{Setting, insert_records, relay};
+
+/// How many records are due, and how many are not.
+const DUE: usize = 500_000;
+const YOUNG: usize = 500_000;
+
+/// How many records a page names: as many as an instance takes requests.
+const PAGE: usize = 128;
+
+/// When those that are due were written, and the others.
+const OLD: &str = "2020-11-23T14:12:42.123Z";
+const NEW: &str = "2999-11-23T14:12:42.123Z";
+
+const CONNECTIONS: usize = 16;
+const TIME: Duration = Duration::from_secs(1);
+const TOKEN: &str = "hush";
+
+/// The figures.
+#[derive(Debug, Default, Serialize)]
+pub struct Purging {
+    /// 99 of 100 events took no longer, in milliseconds: without a purge, and beside one.
+    pub p99_milliseconds: (f64, f64),
+    /// Events in a second: without, and beside.
+    pub events_per_second: (f64, f64),
+    /// Records forgotten in a second, beside events at full load.
+    pub records_per_second: f64,
+}
+
+/// Measures events in turn without and beside a purge, until nothing more is due.
+pub async fn measure(setting: &Setting<'_>) -> Result<Purging> {
+    setting.svix.set_latency(Duration::ZERO);
+    let path = setting.directory.join("purge.db");
+    drop(start(setting, &path).await?);
+    fill(&path)?;
+
+    let (mut without, mut beside) = (Figures::default(), Figures::default());
+    let (mut events, mut purged, mut purging) = (0, 0, Duration::ZERO);
+    let mut server = start(setting, &path).await?;
+    let mut killed = false;
+    loop {
+        let mut connections = Connections::open(server.address, CONNECTIONS).await?;
+        events += connections.run(TIME / 5).await?.events;
+        let load = connections.run(TIME).await?;
+        events += load.events;
+        without.add(&load);
+
+        let begin = Instant::now();
+        let (load, slices) = tokio::join!(connections.run(TIME), purge_for(&server, TIME));
+        let (load, (forgotten, done)) = (load?, slices?);
+        events += load.events;
+        purged += forgotten;
+        if done {
+            // Not for all of that time.
+            break;
+        }
+        purging += begin.elapsed();
+        beside.add(&load);
+        if !killed && purged > DUE / 2 {
+            // In the middle of a slice, most likely.
+            let slice = tokio::spawn(ask(server.address.to_string()));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            drop(server);
+            // What it was to answer is of no interest.
+            let _ = slice.await;
+            server = start(setting, &path).await?;
+            killed = true;
+        }
+    }
+    drop(server);
+    check(&path, events)?;
+    Ok(Purging {
+        p99_milliseconds: (median(&mut without.p99), median(&mut beside.p99)),
+        events_per_second: (median(&mut without.rate), median(&mut beside.rate)),
+        records_per_second: purged as f64 / purging.as_secs_f64(),
+    })
+}
+
+#[derive(Default)]
+struct Figures {
+    p99: Vec<f64>,
+    rate: Vec<f64>,
+}
+
+impl Figures {
+    fn add(&mut self, load: &crate::load::Load) {
+        self.p99.push(load.percentile(99).as_secs_f64() * 1_000.0);
+        self.rate.push(load.rate());
+    }
+}
+
+async fn start(setting: &Setting<'_>, path: &Path) -> Result<Server> {
+    let mut command = relay(setting, &format!("sqlite:{}", path.display()))?;
+    command.args(["--variable", &format!("admin_token={TOKEN}")]);
+    Server::start(command, setting.directory).await
+}
+
+/// Purges for that long; how many records went, and whether nothing more is due.
+async fn purge_for(server: &Server, time: Duration) -> Result<(usize, bool)> {
+    let (begin, mut purged) = (Instant::now(), 0);
+    while begin.elapsed() < time {
+        let report = ask(server.address.to_string()).await?;
+        let slice = report["purged"].as_u64().context("no number")?;
+        purged += usize::try_from(slice)?;
+        if report["done"] == true {
+            return Ok((purged, true));
+        }
+    }
+    Ok((purged, false))
+}
+
+async fn ask(address: String) -> Result<Value> {
+    let reply = reqwest::Client::new()
+        .post(format!("http://{address}/maintenance/purge"))
+        .bearer_auth(TOKEN)
+        .send()
+        .await?
+        .error_for_status()?;
+    Ok(serde_json::from_slice(&reply.bytes().await?)?)
+}
+
+/// The records, and the journal of those that are due.
+fn fill(path: &Path) -> Result<()> {
+    let mut connection = Connection::open(path)?;
+    let transaction = connection.transaction()?;
+    let due = insert_records(&transaction, 0..DUE as u64, OLD)?;
+    insert_records(&transaction, DUE as u64..(DUE + YOUNG) as u64, NEW)?;
+    let sql = "INSERT INTO spin_key_value (store, key, value) VALUES ('default', ?1, ?2)";
+    let mut pages = 0_i64;
+    for records in due.chunks(PAGE) {
+        pages += 1;
+        let page = format!("1 {OLD}\n{}", records.join("\n"));
+        let key = format!("journal/{pages}");
+        transaction.execute(sql, params![key, page.into_bytes()])?;
+    }
+    transaction.execute(sql, params!["journal", pages.to_le_bytes()])?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Whether everything that was due is gone, and nothing else.
+fn check(path: &Path, events: usize) -> Result<()> {
+    let connection = Connection::open(path)?;
+    let count = |like: &str| -> Result<usize> {
+        let sql = "SELECT count(*) FROM spin_key_value WHERE key LIKE 'record/%' AND CAST(value AS TEXT) LIKE ?1";
+        let count: i64 = connection.query_row(sql, [format!("%{like}%")], |row| row.get(0))?;
+        Ok(usize::try_from(count)?)
+    };
+    let (old, young, all) = (count(OLD)?, count(NEW)?, count("")?);
+    ensure!(old == 0, "{old} records that were due are still there");
+    ensure!(young == YOUNG, "{young} of {YOUNG} records are left");
+    let written = all - young;
+    ensure!(written == events, "{written} records of {events} events");
+    Ok(())
+}

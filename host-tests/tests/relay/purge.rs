@@ -1,0 +1,454 @@
+//! Records that are old go, a slice at a time; whatever may still be needed stays.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use host_tests::fake_svix::Fault;
+use host_tests::key_value::Op;
+use host_tests::worker::Reuse;
+
+use crate::support::{Reply, Setup, World, event, wrapped};
+
+const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
+const DAY: Duration = Duration::from_hours(24);
+const DUE: Duration = Duration::from_hours(30 * 24 + 1);
+
+fn world() -> World {
+    World::with(&[("admin_token", "hush")])
+}
+
+async fn ask(world: &World, method: &str, path: &str) -> Reply {
+    world.request(method, path, &[TOKEN], "").await
+}
+
+async fn slice(world: &World) -> Value {
+    let reply = ask(world, "POST", "/maintenance/purge").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+/// Purges until nothing more is due; how many went.
+async fn purge(world: &World) -> u64 {
+    let mut purged = 0;
+    loop {
+        let report = slice(world).await;
+        purged += report["purged"].as_u64().expect("a number");
+        if report["done"] == true {
+            return purged;
+        }
+    }
+}
+
+/// Long enough for the journal to be written.
+async fn settle() {
+    tokio::time::sleep(Duration::from_secs(10)).await;
+}
+
+async fn post(world: &World, id: &str) {
+    let reply = world.post(&event(id)).await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+}
+
+/// What the store holds besides what doesn't grow with time.
+async fn left(world: &World) -> Vec<String> {
+    let mut names = world.names().await;
+    let stays = [
+        "gate",
+        "journal",
+        "journal/purged",
+        "readyz",
+        "dead-letters",
+    ];
+    names.retain(|name| !stays.contains(&&name[..]) && !name.starts_with("metrics/"));
+    names.retain(|name| name != "dead-letters/unresolved");
+    names
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_goes_when_it_is_due_and_not_before() {
+    let world = world();
+    post(&world, "evt_1").await;
+    settle().await;
+    world.clock.advance(DAY);
+    post(&world, "evt_2").await;
+    settle().await;
+
+    // Posting and settling have taken some seconds.
+    world
+        .clock
+        .advance(DAY * 28 + Duration::from_mins(23 * 60 + 59));
+    assert_eq!(purge(&world).await, 0);
+    assert_eq!(world.records().await.len(), 2);
+    world.clock.advance(Duration::from_mins(1));
+    assert_eq!(
+        slice(&world).await,
+        json!({"purged": 1, "kept": 0, "page": 1, "pages": 2, "done": true})
+    );
+    assert_eq!(world.records().await.len(), 1);
+    world.clock.advance(DAY);
+    assert_eq!(purge(&world).await, 1);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_comes_after_its_record_is_gone_is_no_second_message() {
+    let world = world();
+    post(&world, "evt_1").await;
+    settle().await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 1);
+
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.json()["status"], "delivered");
+    assert_eq!(reply.json()["attempts"], 0, "found in Svix");
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_records_are_kept_can_be_said() {
+    let world = World::with(&[
+        ("admin_token", "hush"),
+        ("record_retention_days", "60"),
+        ("pubsub_retention_days", "31"),
+    ]);
+    post(&world, "evt_1").await;
+    settle().await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 0);
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_may_not_go_while_pubsub_may_send_their_events_again() {
+    let world = World::with(&[("admin_token", "hush"), ("pubsub_retention_days", "31")]);
+    for reply in [
+        world.get("/readyz").await,
+        ask(&world, "POST", "/maintenance/purge").await,
+    ] {
+        reply.assert_retryable_problem(503, "invalid-configuration");
+        assert_eq!(
+            reply.json()["errors"],
+            json!([{"field": "record_retention_days", "reason": "must not be less than pubsub_retention_days"}])
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_counts_from_when_it_was_written_last() {
+    let world = world();
+    world.svix.script(vec![Fault::HangAfterStoring; 4]);
+    assert_eq!(world.post(&event("evt_1")).await.status, 503);
+    settle().await;
+    world.clock.advance(DAY * 6);
+    post(&world, "evt_1").await;
+    settle().await;
+
+    world.clock.advance(DAY * 25);
+    let report = slice(&world).await;
+    assert_eq!((&report["purged"], &report["kept"]), (&json!(0), &json!(1)));
+    assert_eq!(
+        world.post(&event("evt_1")).await.json()["status"],
+        "duplicate"
+    );
+    world.clock.advance(DAY * 6);
+    assert_eq!(purge(&world).await, 1);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_which_nothing_is_known_goes_too() {
+    let world = world();
+    world.svix.script(vec![Fault::HangAfterStoring; 4]);
+    assert_eq!(world.post(&event("evt_1")).await.status, 503);
+    settle().await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 1);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_stays_until_it_was_resolved_or_discarded_for_as_long() {
+    let world = world();
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        world.svix.script([Fault::status(422)]);
+        world.post(&wrapped(event(id).as_bytes())).await;
+    }
+    let nonsense = wrapped(b"nonsense");
+    world.post(&nonsense).await;
+    post(&world, "evt_4").await;
+    settle().await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 1, "the delivered one");
+
+    let replayed = ask(&world, "POST", "/dead-letters/1/replay").await;
+    assert_eq!(replayed.json()["status"], "delivered");
+    assert_eq!(ask(&world, "DELETE", "/dead-letters/2").await.status, 200);
+    assert_eq!(ask(&world, "DELETE", "/dead-letters/4").await.status, 200);
+    settle().await;
+    assert_eq!(purge(&world).await, 0, "resolved only now");
+    assert_eq!(ask(&world, "GET", "/dead-letters/1").await.status, 200);
+
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 3);
+    assert_eq!(ask(&world, "GET", "/dead-letters/1").await.status, 404);
+    let letter = ask(&world, "GET", "/dead-letters/3").await.json();
+    assert_eq!(letter["eventId"], "evt_3");
+    let left = left(&world).await;
+    assert_eq!(left.len(), 3, "letter, record, counter: {left:?}");
+    let metrics = ask(&world, "GET", "/metrics").await;
+    let unresolved = "svix_relay_dead_letters_unresolved 1\n";
+    assert!(metrics.text().contains(unresolved), "{}", metrics.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_was_never_an_event_goes_with_the_one_that_resolved_it() {
+    // Too large for the relay that kept it, and not for the one that replays it.
+    let small = World::with(&[("admin_token", "hush"), ("max_body_bytes", "100")]);
+    small.post(&wrapped(event("evt_1").as_bytes())).await;
+    let mut setup = Setup::new();
+    setup.variables.insert("admin_token", "hush");
+    let world = small.node(&setup);
+    let replayed = ask(&world, "POST", "/dead-letters/1/replay").await;
+    assert_eq!(
+        replayed.json()["status"],
+        "delivered",
+        "{}",
+        replayed.text()
+    );
+    settle().await;
+    world.clock.advance(DUE);
+    purge(&world).await;
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+/// Lets so many records be written so long ago, on pages of so many.
+async fn fill(world: &World, records: usize, page: usize) {
+    for number in 0..records.div_ceil(page) {
+        let mut text = "1 2026-10-01T00:00:00Z".to_owned();
+        for record in (number * page..records).take(page) {
+            let name = format!("record/old{record}");
+            let value = r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt","eventType":"t","svixMessageId":"msg_1","attempts":1,"deliveredAt":"2026-10-01T00:00:00Z"}"#;
+            world.put(&name, value.as_bytes()).await;
+            text = format!("{text}\n{name}");
+        }
+        world
+            .put(&format!("journal/{}", number + 1), text.as_bytes())
+            .await;
+    }
+    let pages = i64::try_from(records.div_ceil(page)).expect("a few");
+    world.put("journal", &pages.to_le_bytes()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slice_is_bounded_and_the_next_goes_on() {
+    let world = world();
+    fill(&world, 500, 1).await;
+    let slices = [
+        slice(&world).await,
+        slice(&world).await,
+        slice(&world).await,
+    ];
+    assert_eq!(
+        slices,
+        [(200, 200, false), (200, 400, false), (100, 500, true)].map(|(purged, page, done)| {
+            json!({"purged": purged, "kept": 0, "page": page, "pages": 500, "done": done})
+        })
+    );
+    assert_eq!(left(&world).await, [""; 0]);
+    assert_eq!(slice(&world).await["done"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slice_ends_in_time_however_slow_the_store_is() {
+    let world = world();
+    fill(&world, 500, 1).await;
+    world.faults.delay(Op::Get, Duration::from_millis(100));
+    let (report, took) = world.timed(slice(&world)).await;
+    assert_eq!(report["done"], false);
+    assert!(took < Duration::from_millis(1_200), "{took:?}");
+    world.faults.clear();
+    purge(&world).await;
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_flow_meanwhile_and_nothing_that_lives_disappears() {
+    const EVENTS: usize = 300;
+    let world = world();
+    fill(&world, 20_000, 100).await;
+    let events = join_all((0..EVENTS).map(async |number| {
+        tokio::time::sleep(Duration::from_millis(number as u64)).await;
+        post(&world, &format!("evt_{number}")).await;
+    }));
+    let purged = async {
+        // While they come.
+        world.faults.delay(Op::Get, Duration::from_millis(5));
+        purge(&world).await
+    };
+    let (purged, _) = futures::future::join(purged, events).await;
+    assert_eq!(purged, 20_000);
+    assert_eq!(world.records().await.len(), EVENTS);
+    for number in 0..EVENTS {
+        let again = world.post(&event(&format!("evt_{number}"))).await;
+        assert_eq!(again.json()["status"], "duplicate");
+    }
+    assert_eq!(world.svix.messages().len(), EVENTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_in_the_middle_is_made_up_for() {
+    for (op, nth) in [(Op::Get, 7), (Op::DeleteMany, 1), (Op::DeleteMany, 5)] {
+        let world = world();
+        fill(&world, 1_000, 50).await;
+        world.faults.hang_nth(op, nth);
+        let path = "/maintenance/purge";
+        let crash = async {
+            world.faults.called(op, nth).await;
+            world.crash().await;
+        };
+        let request = world.request_or_die("POST", path, &[TOKEN], b"");
+        let (reply, ()) = tokio::join!(request, crash);
+        assert!(reply.is_none(), "{op:?} {nth}");
+        assert!(!world.records().await.is_empty());
+        purge(&world).await;
+        assert_eq!(left(&world).await, [""; 0], "{op:?} {nth}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_in_the_middle_is_said_and_the_next_slice_goes_on() {
+    for op in [Op::Get, Op::DeleteMany, Op::Delete] {
+        let world = world();
+        fill(&world, 1_000, 50).await;
+        world.faults.fail_nth(op, 1);
+        world.faults.journal().fail_nth(op, 3);
+        let mut failures = 0;
+        loop {
+            let reply = ask(&world, "POST", "/maintenance/purge").await;
+            if reply.status == 200 {
+                break;
+            }
+            reply.assert_retryable_problem(503, "store-failing");
+            failures += 1;
+        }
+        assert!(failures > 0, "{op:?}");
+        purge(&world).await;
+        assert_eq!(left(&world).await, [""; 0], "{op:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_purges_at_once_do_no_harm() {
+    let world = world();
+    fill(&world, 2_000, 20).await;
+    post(&world, "evt_1").await;
+    tokio::join!(purge(&world), purge(&world));
+    assert_eq!(world.records().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_touches_nothing_but_what_is_due() {
+    let world = world();
+    for number in 0..50 {
+        post(&world, &format!("evt_{number}")).await;
+    }
+    settle().await;
+    let before = world.faults.count(Op::Get);
+    assert_eq!(purge(&world).await, 0);
+    assert_eq!(world.faults.count(Op::Get), before, "no record is read");
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 50);
+    assert_eq!(world.faults.count(Op::DeleteMany), 1);
+    for op in [Op::Keys, Op::GetMany, Op::Swap] {
+        assert_eq!(world.faults.count(op), 0, "{op:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_a_later_version_is_left_alone() {
+    let world = world();
+    fill(&world, 2, 1).await;
+    world
+        .put("journal/1", b"2 2026-10-01T00:00:00Z\nrecord/old0")
+        .await;
+    assert_eq!(purge(&world).await, 1);
+    assert_eq!(left(&world).await, ["journal/1", "record/old0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_record_of_many_instances_is_in_the_journal() {
+    let mut setup = Setup::new();
+    setup.variables.insert("admin_token", "hush");
+    setup.reuse = Reuse {
+        max_requests: 1,
+        ..Reuse::default()
+    };
+    let world = World::build(&setup);
+    let other = world.node(&setup);
+    join_all((0..40).map(async |number| {
+        let world = if number % 2 == 0 { &world } else { &other };
+        post(world, &format!("evt_{number}")).await;
+    }))
+    .await;
+    settle().await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 40);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_cannot_be_written_delays_no_event_and_is_written_later() {
+    let world = world();
+    let journal = world.faults.journal();
+    for op in [Op::Increment, Op::Set] {
+        journal.fail_always(op);
+        for number in 0..3 {
+            let ((), took) = world.timed(post(&world, &format!("{op:?}_{number}"))).await;
+            assert!(took < Duration::from_millis(10), "{took:?}");
+            tokio::time::sleep(Duration::from_millis(900)).await;
+        }
+        journal.clear();
+    }
+    settle().await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 6);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_whose_answer_is_lost_is_written_again_in_its_place() {
+    let world = world();
+    world.faults.journal().write_then_fail_next_set();
+    post(&world, "evt_1").await;
+    settle().await;
+    world.clock.advance(DUE);
+    let report = slice(&world).await;
+    assert_eq!(
+        (&report["purged"], &report["pages"]),
+        (&json!(1), &json!(1))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_operators_may_purge() {
+    let world = World::new();
+    let reply = world.request("POST", "/maintenance/purge", &[], "").await;
+    reply.assert_final_problem(404, "not-found");
+    let world = self::world();
+    let reply = world.request("POST", "/maintenance/purge", &[], "").await;
+    reply.assert_final_problem(401, "unauthorized");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_leaves_a_line() {
+    let world = world();
+    fill(&world, 2, 1).await;
+    purge(&world).await;
+    let lines = world.stdout();
+    let line: Value = serde_json::from_str(lines.last().expect("a line")).expect("JSON");
+    assert_eq!(line["outcome"], "purged");
+    assert_eq!(line["message"], "purged: 2 records, 0 kept");
+}
