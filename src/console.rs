@@ -2,7 +2,9 @@
 //! browser runs nothing else in it.
 //!
 //! The page holds no secret and needs no token. What it shows, it asks the operator's routes for, with
-//! the token that is typed into it.
+//! the token that is typed into it. The token lives in a variable of the page: a cookie would let other
+//! sites send requests with it, and storage would keep it for whoever comes next. A payload, which is
+//! whatever somebody could publish, becomes text nodes only; the policy holds even where the page doesn't.
 
 use std::sync::OnceLock;
 

@@ -6,6 +6,13 @@
 //! gate, its failure closes it for longer. The state is shared through the key-value store; this
 //! module only computes it. Wall-clock time, since nodes share it; a state never blocks for longer
 //! than the time it was made for, whatever the clocks say.
+//!
+//! A 429 closes it for its `Retry-After`; five failures in a row do for a second, then two, up to half
+//! a minute, with half of it random. Of one event only three count in succession, and an event that
+//! fails as the probe a second time closes the gate for a second only: it may be at fault itself. The
+//! run of failures is part of the shared state, as an instance may live for one event only. What is
+//! refused meanwhile gets the rest of the time as `Retry-After`, up to a quarter longer, so that not
+//! all come back at once. Duplicates and invalid events don't come here.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

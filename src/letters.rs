@@ -1,4 +1,9 @@
 //! What operators do with dead letters: list, show, replay, discard.
+//!
+//! How many are unresolved is a counter of its own, since reading all letters for each scrape would not
+//! be cheap. Two counters beside each letter, which only grow, decide whether it is counted in or out:
+//! who raises one to 1 counts. So sixteen deliveries of one event at once are one unresolved letter; only
+//! a crash between two increments leaves the number wrong by one.
 
 use std::time::Duration;
 

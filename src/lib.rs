@@ -26,10 +26,26 @@
 //! Few modules do things, in the order in which they happen: [`relay`] takes a request to its reply,
 //! [`delivery`] an event to Svix, [`letters`] is what operators do with dead letters, [`customer`]
 //! what they do for a customer, [`status`] what they see of the whole, [`purge`] forgets what is old.
-//! Behind them work [`tally`], which writes down what was counted and what was written, [`event_type`], which tells Svix what types there are, and
-//! [`keys`], which fetches Google's. They reach Svix through [`client`], and the host through
-//! [`host`] and [`wire`]. Everything else decides, in plain functions that
-//! are tested natively. [`problem`] holds the one table of failures.
+//! Behind them work [`tally`], which writes down what was counted and what was written,
+//! [`event_type`], which tells Svix what types there are, and [`keys`], which fetches Google's. They
+//! reach Svix through [`client`], and the host through [`host`] and [`wire`]. Everything else decides,
+//! in plain functions that are tested natively. [`problem`] holds the one table of failures.
+//!
+//! To read one event's way in ten minutes: [`relay`] from `handle` down, [`delivery::deliver`], then
+//! the three decisions that it leans on, [`svix::classify_create`], [`retry`] and [`gate`].
+//!
+//! What is in the key-value store:
+//!
+//! | name | value | goes |
+//! | --- | --- | --- |
+//! | `record/{SHA-256}` | what is known of an event ([`record`]) | by [`purge`] |
+//! | `journal`, `journal/{n}`, `journal/purged` | which records were written when ([`journal`]) | by [`purge`] |
+//! | `dead-letters`, `dead-letter/{n}`, `dead-letters/…` | events that can't be delivered ([`dead_letter`]) | discarded, or with their record |
+//! | `gate` | whether Svix is left alone ([`mod@gate`]) | stays |
+//! | `metrics/{n}` | 16 pages of counters ([`metrics`]) | stay |
+//! | `event-type/{type}` | what Svix has been told ([`event_type`]) | stay |
+//! | `keys` | Google's keys ([`keys`]) | stays |
+//! | `readyz` | nothing: whether it can be written | stays |
 
 pub mod auth;
 pub mod check;

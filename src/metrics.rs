@@ -4,6 +4,11 @@
 //! few pages, and the pages together are the truth. The store can't add to a page, only replace it:
 //! who has added reads the page again later, and adds once more if another one, who had read an older
 //! page, has replaced it in the meantime. A nonce tells whether an addition is in a page.
+//!
+//! What remains: a write that reaches the store more than half a second after its page was read undoes
+//! what others have seen confirmed meanwhile, and a lost answer that is found out only after 32 more
+//! additions counts twice. `cas` would be simpler, and doesn't work under Spin; `increment` is exact,
+//! but costs a transaction for each number and holds up the instance.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

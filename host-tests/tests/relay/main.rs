@@ -22,6 +22,7 @@ mod model;
 mod once;
 mod process;
 mod purge;
+mod readme;
 mod retries;
 mod seeing;
 mod soak;

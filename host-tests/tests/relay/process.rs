@@ -72,12 +72,24 @@ impl Serve {
 
     /// With a fake Svix that this test holds.
     async fn with(svix: &FakeSvix, directory: &Path) -> Self {
-        let url = url_of(svix).await;
+        Self::at(&url_of(svix).await, directory, &[])
+    }
+
+    /// With a Svix at `url`, and variables as `NAME=VALUE`.
+    pub fn at(url: &str, directory: &Path, variables: &[&str]) -> Self {
         let mut command = command(directory);
         command
             .env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN)
             .args(["--variable", &format!("svix_url={url}")]);
+        for variable in variables {
+            command.args(["--variable", variable]);
+        }
         Self::start(command)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     pub async fn post(&self, event: &str) -> Option<Reply> {
