@@ -104,6 +104,13 @@ pub fn delete_many(what: &'static str, names: &[String]) -> Result<(), Problem> 
         .map_err(|error| bucket_failing(what, &error))
 }
 
+/// Whether there is a value, however large; see [`set_many`].
+pub fn exists(name: &str) -> Result<bool, Problem> {
+    bucket()
+        .and_then(|bucket| bucket.exists(name))
+        .map_err(|error| bucket_failing("look for the dead letter", &error))
+}
+
 /// Adds to a counter, and returns its new value, or 0 if it is negative; adding 0 reads it. Atomic.
 ///
 /// See [`set_many`] about its use.

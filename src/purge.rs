@@ -132,12 +132,11 @@ impl Slice {
             Some(Record::Delivered(record)) if is_due(&record.delivered_at) => record.dead_letter,
             Some(Record::Unknown(record)) if is_due(&record.first_attempt_at) => None,
             Some(Record::DeadLettered(record)) => {
-                let letter = DeadLetter::name(record.dead_letter);
-                match host::get(&letter, host::STORE_TIMEOUT).await? {
-                    Some(_) => return Ok(Due::Later),
-                    // Discarded.
-                    None => Some(record.dead_letter),
+                if host::exists(&DeadLetter::name(record.dead_letter))? {
+                    return Ok(Due::Later);
                 }
+                // Discarded.
+                Some(record.dead_letter)
             }
             Some(_) => return Ok(Due::Later),
         };
