@@ -265,6 +265,9 @@ async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
         .until_text("#shown", "No unresolved dead letters.")
         .await;
     browser.press("#close").await;
+    browser
+        .until("document.activeElement.id === 'letters-title'")
+        .await;
     browser.tab_to("#unresolved").await;
     browser.keys(" ").await;
     browser.until_text("#letters", &id).await;
@@ -313,8 +316,11 @@ async fn a_payload_keeps_each_of_its_tokens() {
             .await;
         assert_eq!(browser.text("#letter pre").await, expected);
         browser.press("#close").await;
+        // The page gives the focus back a moment after the letter is closed.
         browser
-            .until("!document.querySelector('#letter').open")
+            .until(&format!(
+                "document.activeElement.ariaLabel === 'Dead letter {number}'"
+            ))
             .await;
     }
 }
