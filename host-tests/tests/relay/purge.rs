@@ -204,6 +204,31 @@ async fn a_dead_letter_stays_until_it_was_resolved_or_discarded_for_as_long() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_became_a_dead_letter_later_stays_with_its_letter() {
+    let world = world();
+    let body = wrapped(event("evt_1").as_bytes());
+    world.svix.script(vec![Fault::status(500); 4]);
+    assert_eq!(world.post(&body).await.status, 503);
+    settle().await;
+    assert_eq!(
+        world.records().await.len(),
+        1,
+        "unknown, and in the journal"
+    );
+    world.svix.set_body_limit(10);
+    let kept = json!({"status": "dead-lettered", "deadLetter": 1});
+    assert_eq!(world.post(&body).await.json(), kept);
+    settle().await;
+
+    world.clock.advance(DUE);
+    let report = slice(&world).await;
+    assert_eq!((&report["purged"], &report["kept"]), (&json!(0), &json!(1)));
+    let letter = ask(&world, "GET", "/dead-letters/1").await;
+    assert_eq!(letter.json()["eventId"], "evt_1");
+    assert_eq!(world.post(&body).await.json(), kept, "the same letter");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_letter_that_was_never_an_event_goes_with_the_one_that_resolved_it() {
     // Too large for the relay that kept it, and not for the one that replays it.
     let small = World::with(&[("admin_token", "hush"), ("max_body_bytes", "100")]);
