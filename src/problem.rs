@@ -199,7 +199,7 @@ impl Problem {
             }
             Self::Unavailable(trouble) => match &trouble.cause {
                 Cause::RateLimited => "Svix answered 429".to_owned(),
-                Cause::Gate(_) => "Svix was not asked: the gate is closed".to_owned(),
+                Cause::Gate(_) => "Svix is left alone: the gate is closed".to_owned(),
                 Cause::Status(status) => format!("Svix answered {status}"),
                 Cause::UnreadableReply => "the reply of Svix can not be read".to_owned(),
                 Cause::OutOfTime => "no time was left for an attempt".to_owned(),
