@@ -39,7 +39,7 @@ if command -v kubectl >/dev/null; then
   kubectl kustomize deploy/spinkube >"$rendered"
 else
   skip 'how kustomize renders: there is no kubectl'
-  for file in executor spinapp autoscaler ingress network-policy; do
+  for file in executor spinapp autoscaler ingress network-policy purge; do
     printf -- '---\n'
     cat "deploy/spinkube/$file.yaml"
   done >"$rendered"

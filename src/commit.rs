@@ -63,7 +63,7 @@ struct Waiting {
 /// Writes a record, within `time` if it is alone. It is durable when this returns.
 pub async fn write(record: Record, time: Duration) -> Outcome {
     // Before it is: a failure may leave it there.
-    tally::written(&record.0);
+    tally::written(&record.0, None);
     if COMING.get() <= 1 {
         return alone(&record, time).await;
     }

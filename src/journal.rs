@@ -2,8 +2,9 @@
 //! are found without a list of all keys.
 //!
 //! Its pages are numbered from 1 by a counter. An instance adds one for all the records that it has
-//! written in a moment, after the answers, so an event costs the store no call of its own; what an
-//! instance has not added yet when it dies stays in the store for good.
+//! written in a moment, after the answers, so an event costs the store no call of its own. What is
+//! on no page is never purged: what an instance has not added yet when it dies, and what a relay
+//! without a journal wrote.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,7 @@ pub const COUNTER: &str = "journal";
 /// The name of the number of the last page that was purged, in decimal, in the store.
 pub const PURGED: &str = "journal/purged";
 
-/// How many records a page names at most: some stores take no more than 400 kB.
+/// How many entries a page has at most: some stores take no more than 400 kB.
 pub const PAGE: usize = 1_000;
 
 /// How the pages that this relay writes begin: with their version.
@@ -24,10 +25,26 @@ const VERSION: &str = "1 ";
 /// A page. The store holds it as lines: version and time, then the names.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
-    /// When it was written, so after all its records were, in RFC 3339, UTC.
+    /// When it was written, in RFC 3339, UTC.
     pub written_at: String,
-    /// The names of the records.
-    pub records: Vec<String>,
+    /// What it names; see [`entry`].
+    pub entries: Vec<String>,
+}
+
+/// What a page names: a record, and the number of the dead letter that was written with it.
+pub fn entry(record: &str, letter: Option<u64>) -> String {
+    match letter {
+        Some(letter) => format!("{record} {letter}"),
+        None => record.to_owned(),
+    }
+}
+
+/// The record and the number of an [`entry`].
+pub fn parse_entry(entry: &str) -> (&str, Option<u64>) {
+    match entry.split_once(' ') {
+        Some((record, letter)) => (record, letter.parse().ok()),
+        None => (entry, None),
+    }
 }
 
 impl Page {
@@ -39,9 +56,9 @@ impl Page {
     /// The page as the store holds it.
     pub fn encode(&self) -> Vec<u8> {
         let mut text = [VERSION, &self.written_at].concat();
-        for record in &self.records {
+        for entry in &self.entries {
             text.push('\n');
-            text.push_str(record);
+            text.push_str(entry);
         }
         text.into_bytes()
     }
@@ -51,34 +68,32 @@ impl Page {
         let mut lines = str::from_utf8(bytes).ok()?.split('\n').map(str::to_owned);
         Some(Self {
             written_at: lines.next()?.strip_prefix(VERSION)?.to_owned(),
-            records: lines.collect(),
+            entries: lines.collect(),
         })
     }
 }
 
-/// Whether the point in time `at`, in RFC 3339, is at least `ago` before `now`. One that can't be
-/// read is not.
-pub fn is_from(at: &str, ago: Duration, now: SystemTime) -> bool {
-    parse_rfc3339(at)
-        .and_then(|at| now.duration_since(at).ok())
-        .is_some_and(|age| age >= ago)
+/// How long before `now` the point in time `at`, in RFC 3339, was; `None` if it is still to come, by a
+/// clock that was ahead, or can't be read.
+pub fn age(at: &str, now: SystemTime) -> Option<Duration> {
+    now.duration_since(parse_rfc3339(at)?).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const DAY: Duration = Duration::from_hours(24);
-
     #[test]
     fn is_stored_as_it_always_was() {
         let page = Page {
             written_at: "2026-11-23T14:12:42.123Z".to_owned(),
-            records: vec!["record/a".to_owned(), "record/b".to_owned()],
+            entries: vec![entry("record/a", None), entry("record/b", Some(7))],
         };
-        let text = "1 2026-11-23T14:12:42.123Z\nrecord/a\nrecord/b";
+        let text = "1 2026-11-23T14:12:42.123Z\nrecord/a\nrecord/b 7";
         assert_eq!(String::from_utf8(page.encode()).expect("text"), text);
         assert_eq!(Page::decode(text.as_bytes()), Some(page));
+        assert_eq!(parse_entry("record/a"), ("record/a", None));
+        assert_eq!(parse_entry("record/b 7"), ("record/b", Some(7)));
     }
 
     #[test]
@@ -94,12 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn is_due_to_the_second() {
-        let at = |after| SystemTime::UNIX_EPOCH + after;
-        let then = "1970-01-01T00:00:00Z";
-        assert!(is_from(then, DAY, at(DAY)));
-        assert!(!is_from(then, DAY + Duration::from_secs(1), at(DAY)));
-        assert!(!is_from("", DAY, at(DAY)));
-        assert!(!is_from("2999-01-01T00:00:00Z", DAY, at(DAY)));
+    fn an_age_is_known_of_what_was() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let then = "1970-01-01T00:00:10Z";
+        assert_eq!(age(then, at(10)), Some(Duration::ZERO));
+        assert_eq!(age(then, at(70)), Some(Duration::from_mins(1)));
+        assert_eq!(age(then, at(9)), None);
+        assert_eq!(age("", at(10)), None);
     }
 }

@@ -17,7 +17,7 @@ use crate::host::{self, Stopwatch};
 use crate::log::Entry;
 use crate::notification::Notification;
 use crate::problem::Problem;
-use crate::record::{Delivered, Record};
+use crate::record::{DeadLettered, Delivered, Record, rfc3339};
 use crate::relay;
 use crate::reply::Success;
 use crate::route::{Query, Selection};
@@ -58,10 +58,19 @@ pub async fn show(number: u64) -> Result<Success, Problem> {
 pub async fn discard(number: u64, entry: &mut Entry) -> Result<Success, Problem> {
     entry.dead_letter(number);
     let letter = read(number).await?.ok_or(Problem::NoDeadLetter)?;
+    let name = &letter.record;
+    // From now on its record is due one day; until then it acknowledges the event.
+    tally::written(name, None);
+    if let Some(Record::DeadLettered(record)) = delivery::read(name, host::STORE_TIMEOUT).await? {
+        let record = Record::DeadLettered(DeadLettered {
+            discarded_at: Some(rfc3339(host::now())),
+            ..record
+        });
+        host::set(name, &record.encode(), host::STORE_TIMEOUT).await?;
+    }
+    // First: nobody could discard again what a failure has deleted all the same.
+    closed(name);
     host::delete("delete the dead letter", &DeadLetter::name(number)).await?;
-    // From now on its record is due one day.
-    tally::written(&letter.record);
-    closed(&letter.record);
     let discarded = Discarded { discarded: number };
     Ok(Success::document("discarded", &discarded))
 }
@@ -220,7 +229,7 @@ async fn send(
             dead_letter: Some(letter.number),
             ..record.clone()
         });
-        tally::written(&letter.record);
+        tally::written(&letter.record, None);
         host::set(&letter.record, &resolved.encode(), host::STORE_TIMEOUT).await?;
         closed(&letter.record);
     }

@@ -6,8 +6,13 @@
 //! do the same work twice, and no harm.
 //!
 //! An event whose record is gone may come again: it is older than half a day then, so Svix is asked
-//! for it before it is posted.
+//! for it before it is posted. The one exception is an event without a `time` of its own that is
+//! published anew.
+//!
+//! A record is deleted a moment after it was read. If it is written anew in that moment, that is as if
+//! the event had come after its record was gone.
 
+use std::mem;
 use std::time::{Duration, SystemTime};
 
 use futures::future::join_all;
@@ -15,28 +20,28 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::dead_letter::{self, DeadLetter};
-use crate::delivery;
 use crate::host::{self, Stopwatch};
-use crate::journal::{self, Page, is_from};
+use crate::journal::{self, Page};
 use crate::log::Entry;
 use crate::problem::Problem;
-use crate::record::Record;
+use crate::record::{Record, rfc3339};
 use crate::reply::Success;
 
-/// How long a slice goes on, and how many pages it looks at.
+/// How long a slice goes on, unless one step takes longer, and how many pages it looks at.
 const SLICE: Duration = Duration::from_secs(1);
 const PAGES: u64 = 200;
 
-/// How many records are read at once: several, since a store may be a network away, and few, since
-/// events want to read theirs.
-const AT_ONCE: usize = 32;
+/// How many records a step reads at once and deletes together: several, since a store may be a
+/// network away, and few, since events want to read theirs and a deletion holds up the instance.
+const STEP: usize = 32;
 
-/// What a slice has done.
+/// What a slice has done. A record that was written twice counts twice.
 #[derive(Debug, Serialize)]
 struct Report {
     /// How many records it has forgotten.
     purged: usize,
-    /// How many it has left: written anew since, or dead letters that somebody has to decide on.
+    /// How many it has left: written anew since, dead letters that somebody has to decide on, or
+    /// nothing that this version understands.
     kept: usize,
     /// The number of the last page that is done with, and of the last there is.
     page: u64,
@@ -54,25 +59,20 @@ pub async fn purge(
     let pages = host::increment(journal::COUNTER, 0)?;
     let start = host::get(journal::PURGED, host::STORE_TIMEOUT).await?;
     let start = start.as_deref().and_then(number).unwrap_or_default();
-    let mut report = Report {
-        purged: 0,
-        kept: 0,
-        page: start,
-        pages,
-        done: start >= pages,
-    };
-    let slice = Slice {
+    let mut slice = Slice {
         retention: config.record_retention,
         now: host::now(),
+        stopwatch,
+        report: Report {
+            purged: 0,
+            kept: 0,
+            page: start,
+            pages,
+            done: false,
+        },
     };
-    while !report.done && report.page - start < PAGES && !stopwatch.remaining(SLICE).is_zero() {
-        if !slice.page(report.page + 1, &mut report).await? {
-            report.done = true;
-            break;
-        }
-        report.page += 1;
-        report.done = report.page >= pages;
-    }
+    slice.run(start).await?;
+    let report = slice.report;
     if report.page > start {
         let at = report.page.to_string();
         host::set(journal::PURGED, at.as_bytes(), host::STORE_TIMEOUT).await?;
@@ -86,78 +86,179 @@ fn number(bytes: &[u8]) -> Option<u64> {
     str::from_utf8(bytes).ok()?.parse().ok()
 }
 
-/// What is due.
+/// A slice at work.
 struct Slice {
     retention: Duration,
     now: SystemTime,
+    stopwatch: Stopwatch,
+    report: Report,
+}
+
+/// What has become of a page.
+enum Progress {
+    /// There is none: its number was taken by an instance that died, or is still to write it.
+    Missing,
+    /// It is too young, and so are those behind it.
+    Young,
+    /// It is done with as far as time allowed.
+    Partly,
+    /// It is done with.
+    Gone,
+}
+
+/// What is to be done about a record.
+enum Due {
+    /// It isn't there.
+    Missing,
+    /// It stays.
+    Later,
+    /// It stays, and this can't tell until when.
+    Never,
+    /// It goes.
+    Now,
 }
 
 impl Slice {
-    /// Forgets what a page names, and the page. Whether it was due; one that isn't there is nothing
-    /// to wait for.
-    async fn page(&self, number: u64, report: &mut Report) -> Result<bool, Problem> {
-        let name = Page::name(number);
-        let bytes = host::get(&name, host::STORE_TIMEOUT).await?;
-        let Some(page) = bytes.as_deref().and_then(Page::decode) else {
-            return Ok(true);
-        };
-        if !is_from(&page.written_at, self.retention, self.now) {
-            return Ok(false);
+    async fn run(&mut self, start: u64) -> Result<(), Problem> {
+        for at in start + 1..=self.report.pages {
+            match self.page(at).await? {
+                // Passed only with what follows it: it may still come.
+                Progress::Missing => {}
+                Progress::Gone => self.report.page = at,
+                Progress::Young => break,
+                Progress::Partly => return Ok(()),
+            }
+            if self.is_over() || at - start >= PAGES {
+                self.report.page = at;
+                self.report.done = at == self.report.pages;
+                return Ok(());
+            }
         }
-        let mut names = Vec::with_capacity(page.records.len());
-        for records in page.records.chunks(AT_ONCE) {
-            for due in join_all(records.iter().map(|record| self.due(record))).await {
-                match due? {
-                    Due::Nothing => {}
-                    Due::Later => report.kept += 1,
-                    Due::Now(due) => {
-                        report.purged += 1;
-                        names.extend(due);
+        self.report.done = true;
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopwatch.remaining(SLICE).is_zero()
+    }
+
+    /// Forgets what a page names, and the page.
+    async fn page(&mut self, number: u64) -> Result<Progress, Problem> {
+        let name = Page::name(number);
+        let Some(bytes) = host::get(&name, host::STORE_TIMEOUT).await? else {
+            return Ok(Progress::Missing);
+        };
+        let Some(mut page) = Page::decode(&bytes) else {
+            // A later version's: where it is, nobody would come past it again.
+            append(&bytes).await?;
+            host::delete("purge the journal", &name).await?;
+            return Ok(Progress::Gone);
+        };
+        let entries = mem::take(&mut page.entries);
+        let rest = match self.due(&page.written_at) {
+            Due::Now => {
+                let (mut rest, mut steps) = (Vec::new(), entries.chunks(STEP));
+                while let Some(step) = steps.next() {
+                    rest.extend(self.step(step).await?);
+                    if self.is_over() && steps.len() > 0 {
+                        rest.extend(steps.flatten().cloned());
+                        page.entries = rest;
+                        host::set(&name, &page.encode(), host::STORE_TIMEOUT).await?;
+                        return Ok(Progress::Partly);
                     }
+                }
+                rest
+            }
+            // From a clock that was ahead.
+            Due::Never => {
+                self.report.kept += entries.len();
+                entries
+            }
+            Due::Later | Due::Missing => return Ok(Progress::Young),
+        };
+        if !rest.is_empty() {
+            page.written_at = rfc3339(self.now);
+            page.entries = rest;
+            append(&page.encode()).await?;
+        }
+        host::delete("purge the journal", &name).await?;
+        Ok(Progress::Gone)
+    }
+
+    /// Forgets what is due of some entries; returns those that the journal has to go on naming.
+    async fn step(&mut self, entries: &[String]) -> Result<Vec<String>, Problem> {
+        let (mut rest, mut names) = (Vec::new(), Vec::new());
+        let dues = join_all(entries.iter().map(|entry| self.entry(entry))).await;
+        for (due, entry) in dues.into_iter().zip(entries) {
+            let (due, with) = due?;
+            names.extend(with);
+            match due {
+                Due::Missing => {}
+                Due::Now => self.report.purged += 1,
+                Due::Later => self.report.kept += 1,
+                Due::Never => {
+                    self.report.kept += 1;
+                    rest.push(entry.clone());
                 }
             }
         }
         if !names.is_empty() {
             host::delete_many("purge the records", &names)?;
         }
-        host::delete("purge the journal", &name).await?;
-        Ok(true)
+        Ok(rest)
     }
 
-    /// What goes with a record.
-    async fn due(&self, name: &str) -> Result<Due, Problem> {
-        let is_due = |at: &str| is_from(at, self.retention, self.now);
-        let letter = match delivery::read(name, host::STORE_TIMEOUT).await? {
-            None => return Ok(Due::Nothing),
-            Some(Record::Delivered(record)) if is_due(&record.delivered_at) => record.dead_letter,
-            Some(Record::Unknown(record)) if is_due(&record.first_attempt_at) => None,
-            Some(Record::DeadLettered(record)) => {
-                if host::exists(&DeadLetter::name(record.dead_letter))? {
-                    return Ok(Due::Later);
-                }
-                // Discarded.
-                Some(record.dead_letter)
-            }
-            Some(_) => return Ok(Due::Later),
+    /// What is to be done about an entry, and the names of all that goes.
+    async fn entry(&self, entry: &str) -> Result<(Due, Vec<String>), Problem> {
+        let (name, written) = journal::parse_entry(entry);
+        let Some(bytes) = host::get(name, host::STORE_TIMEOUT).await? else {
+            return Ok((Due::Missing, Vec::new()));
         };
-        let mut names = Vec::new();
-        if let Some(letter) = letter {
-            let counters = [dead_letter::opened(name), dead_letter::closed(name)];
-            names.push(DeadLetter::name(letter));
-            names.extend(counters);
+        let Some(record) = Record::decode(&bytes) else {
+            return Ok((Due::Never, Vec::new()));
+        };
+        let (due, own) = match &record {
+            Record::Delivered(record) => (self.due(&record.delivered_at), record.dead_letter),
+            Record::Unknown(record) => (self.due(&record.first_attempt_at), None),
+            Record::DeadLettered(record) => {
+                let letter = record.dead_letter;
+                let due = match &record.discarded_at {
+                    _ if host::exists(&DeadLetter::name(letter))? => Due::Later,
+                    Some(at) => self.due(at),
+                    None => Due::Now,
+                };
+                (due, Some(letter))
+            }
+        };
+        // A letter that was written while the event was delivered, or kept as another letter.
+        let other = match &record {
+            Record::Delivered(_) | Record::DeadLettered(_) => written.filter(|_| written != own),
+            Record::Unknown(_) => None,
+        };
+        let mut names: Vec<_> = other.map(DeadLetter::name).into_iter().collect();
+        if matches!(due, Due::Now) {
+            names.extend(own.map(DeadLetter::name));
+            if own.or(other).is_some() {
+                names.extend([dead_letter::opened(name), dead_letter::closed(name)]);
+            }
+            // Last, for a store that does one after the other: it leads to the others.
+            names.push(name.to_owned());
         }
-        // Last, for a store that does one after the other: it leads to the others.
-        names.push(name.to_owned());
-        Ok(Due::Now(names))
+        Ok((due, names))
+    }
+
+    /// Whether something from then is due.
+    fn due(&self, at: &str) -> Due {
+        match journal::age(at, self.now) {
+            Some(age) if age >= self.retention => Due::Now,
+            Some(_) => Due::Later,
+            None => Due::Never,
+        }
     }
 }
 
-/// What is to be done about a record.
-enum Due {
-    /// It isn't there.
-    Nothing,
-    /// It stays.
-    Later,
-    /// All of this goes.
-    Now(Vec<String>),
+/// Adds a page to the end of the journal.
+async fn append(bytes: &[u8]) -> Result<(), Problem> {
+    let number = host::increment(journal::COUNTER, 1)?;
+    host::set(&Page::name(number), bytes, host::STORE_TIMEOUT).await
 }

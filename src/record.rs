@@ -71,6 +71,9 @@ pub struct Unknown {
 pub struct DeadLettered {
     /// The number of the dead letter.
     pub dead_letter: u64,
+    /// When the letter was discarded, in RFC 3339, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discarded_at: Option<String>,
 }
 
 impl Unknown {
@@ -104,6 +107,7 @@ struct Stored {
     delivered_at: Option<String>,
     first_attempt_at: Option<String>,
     dead_letter: Option<u64>,
+    discarded_at: Option<String>,
 }
 
 impl Record {
@@ -174,6 +178,7 @@ impl Record {
             })),
             "dead-lettered" => Some(Self::DeadLettered(DeadLettered {
                 dead_letter: stored.dead_letter?,
+                discarded_at: stored.discarded_at,
             })),
             _ => None,
         }
@@ -223,7 +228,7 @@ mod tests {
     }
 
     /// Stored bytes outlive the relay that wrote them: these texts must never need to change.
-    fn stored() -> [(Record, &'static str); 3] {
+    fn stored() -> [(Record, &'static str); 4] {
         [
             (
                 Record::Delivered(Record::delivered(&event(), "msg_1".to_owned(), 2, now())),
@@ -234,8 +239,18 @@ mod tests {
                 r#"{"version":1,"state":"unknown","project":"dev","eventId":"evt_1","eventType":"user.created","firstAttemptAt":"2026-11-23T14:12:42.123Z"}"#,
             ),
             (
-                Record::DeadLettered(DeadLettered { dead_letter: 7 }),
+                Record::DeadLettered(DeadLettered {
+                    dead_letter: 7,
+                    discarded_at: None,
+                }),
                 r#"{"version":1,"state":"dead-lettered","deadLetter":7}"#,
+            ),
+            (
+                Record::DeadLettered(DeadLettered {
+                    dead_letter: 7,
+                    discarded_at: Some(rfc3339(now())),
+                }),
+                r#"{"version":1,"state":"dead-lettered","deadLetter":7,"discardedAt":"2026-11-23T14:12:42.123Z"}"#,
             ),
         ]
     }
@@ -303,7 +318,7 @@ mod tests {
             for record in [
                 Record::Delivered(Record::delivered(&event, message, attempts, now)),
                 Record::unknown(&event, now),
-                Record::DeadLettered(DeadLettered { dead_letter }),
+                Record::DeadLettered(DeadLettered { dead_letter, discarded_at: None }),
             ] {
                 prop_assert_eq!(Record::decode(&record.encode()), Some(record));
             }

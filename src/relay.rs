@@ -289,7 +289,13 @@ async fn keep(
     let dead_letter = host::increment(dead_letter::COUNTER, 1)?;
     let mut letter = DeadLetter::new(name.clone(), notification, problem, body, host::now());
     letter.number = dead_letter;
-    let record = Record::DeadLettered(DeadLettered { dead_letter });
+    let record = Record::DeadLettered(DeadLettered {
+        dead_letter,
+        discarded_at: None,
+    });
+    // Before they are: a failure may leave them there. Should the record come to point at another
+    // letter, written at the same time, nothing else would lead to this one.
+    tally::written(&name, Some(dead_letter));
     let values = [
         (DeadLetter::name(dead_letter), letter.encode()),
         (name, record.encode()),

@@ -34,7 +34,7 @@ thread_local! {
     static COUNTED: RefCell<Counts> = RefCell::new(Counts::default());
     /// An addition of which nobody knows whether the store holds it.
     static LEFT: RefCell<Option<Addition>> = const { RefCell::new(None) };
-    /// The names of records that are on no page yet, and the number of the page that comes next.
+    /// What is on no page of the journal yet, and the number of the page that comes next.
     static WRITTEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     static CLAIMED: Cell<Option<u64>> = const { Cell::new(None) };
     /// Whether the task is at work.
@@ -47,9 +47,9 @@ pub fn count(what: impl FnOnce(&mut Counts)) {
     work();
 }
 
-/// Notes that the record of this name is written, and may be due one day.
-pub fn written(record: &str) {
-    WRITTEN.with_borrow_mut(|written| written.push(record.to_owned()));
+/// Notes that a record is written, and maybe a dead letter with it: they may be due one day.
+pub fn written(record: &str, letter: Option<u64>) {
+    WRITTEN.with_borrow_mut(|written| written.push(journal::entry(record, letter)));
     work();
 }
 
@@ -102,11 +102,11 @@ impl Drop for End {
 
 /// Adds a page to the journal, about what is on none. Whether it is there for certain.
 async fn add_page() -> bool {
-    let records = WRITTEN.with_borrow(|written| {
+    let entries = WRITTEN.with_borrow(|written| {
         let page = written.len().min(journal::PAGE);
         written[..page].to_vec()
     });
-    if records.is_empty() {
+    if entries.is_empty() {
         return true;
     }
     let number = match CLAIMED.take() {
@@ -116,10 +116,10 @@ async fn add_page() -> bool {
             Err(_) => return false,
         },
     };
-    let added = records.len();
+    let added = entries.len();
     let page = journal::Page {
         written_at: rfc3339(host::now()),
-        records,
+        entries,
     };
     let name = journal::Page::name(number);
     let written = host::set(&name, &page.encode(), host::STORE_TIMEOUT).await;

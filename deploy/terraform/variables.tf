@@ -62,3 +62,9 @@ variable "max_delivery_attempts" {
     error_message = "Must be 5 to 100."
   }
 }
+
+variable "notification_channels" {
+  description = "Who hears of the alerts: names of Cloud Monitoring's notification channels. Without any, nobody does."
+  type        = list(string)
+  default     = []
+}

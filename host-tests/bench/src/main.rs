@@ -95,7 +95,7 @@ async fn main() -> Result<()> {
             svix_address,
             directory: directory.path(),
         };
-        report.special = special::measure(&setting).await?;
+        report.special = Some(special::measure(&setting).await?);
     }
     report.write(&options.out)?;
     // Whoever closed our stdout doesn't want to know.

@@ -2,9 +2,10 @@
 //! whether it leaves what it must, although the relay is killed half way.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
+use host_tests::clock::rfc3339;
 use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde_json::Value;
@@ -18,12 +19,13 @@ use crate::special::{Setting, insert_records, relay};
 const DUE: usize = 500_000;
 const YOUNG: usize = 500_000;
 
-/// How many records a page names: as many as an instance takes requests.
+/// How many records a page names that are due, as many as an instance takes requests, and how many
+/// that were written anew since.
 const PAGE: usize = 128;
+const ANEW: usize = 12;
 
-/// When those that are due were written, and the others.
+/// When those that are due were written, and, only just now, the others.
 const OLD: &str = "2020-11-23T14:12:42.123Z";
-const NEW: &str = "2999-11-23T14:12:42.123Z";
 
 const CONNECTIONS: usize = 16;
 const TIME: Duration = Duration::from_secs(1);
@@ -45,7 +47,8 @@ pub async fn measure(setting: &Setting<'_>) -> Result<Purging> {
     setting.svix.set_latency(Duration::ZERO);
     let path = setting.directory.join("purge.db");
     drop(start(setting, &path).await?);
-    fill(&path)?;
+    let young = rfc3339(SystemTime::now());
+    fill(&path, &young)?;
 
     let (mut without, mut beside) = (Figures::default(), Figures::default());
     let (mut events, mut purged, mut purging) = (0, 0, Duration::ZERO);
@@ -81,7 +84,8 @@ pub async fn measure(setting: &Setting<'_>) -> Result<Purging> {
         }
     }
     drop(server);
-    check(&path, events)?;
+    ensure!(killed, "the purge was over before the relay was killed");
+    check(&path, events, &young)?;
     Ok(Purging {
         p99_milliseconds: (median(&mut without.p99), median(&mut beside.p99)),
         events_per_second: (median(&mut without.rate), median(&mut beside.rate)),
@@ -133,16 +137,16 @@ async fn ask(address: String) -> Result<Value> {
 }
 
 /// The records, and the journal of those that are due.
-fn fill(path: &Path) -> Result<()> {
+fn fill(path: &Path, young: &str) -> Result<()> {
     let mut connection = Connection::open(path)?;
     let transaction = connection.transaction()?;
     let due = insert_records(&transaction, 0..DUE as u64, OLD)?;
-    insert_records(&transaction, DUE as u64..(DUE + YOUNG) as u64, NEW)?;
+    let young = insert_records(&transaction, DUE as u64..(DUE + YOUNG) as u64, young)?;
     let sql = "INSERT INTO spin_key_value (store, key, value) VALUES ('default', ?1, ?2)";
     let mut pages = 0_i64;
-    for records in due.chunks(PAGE) {
+    for (due, anew) in due.chunks(PAGE).zip(young.chunks(ANEW)) {
         pages += 1;
-        let page = format!("1 {OLD}\n{}", records.join("\n"));
+        let page = format!("1 {OLD}\n{}\n{}", due.join("\n"), anew.join("\n"));
         let key = format!("journal/{pages}");
         transaction.execute(sql, params![key, page.into_bytes()])?;
     }
@@ -152,14 +156,14 @@ fn fill(path: &Path) -> Result<()> {
 }
 
 /// Whether everything that was due is gone, and nothing else.
-fn check(path: &Path, events: usize) -> Result<()> {
+fn check(path: &Path, events: usize, young: &str) -> Result<()> {
     let connection = Connection::open(path)?;
     let count = |like: &str| -> Result<usize> {
         let sql = "SELECT count(*) FROM spin_key_value WHERE key LIKE 'record/%' AND CAST(value AS TEXT) LIKE ?1";
         let count: i64 = connection.query_row(sql, [format!("%{like}%")], |row| row.get(0))?;
         Ok(usize::try_from(count)?)
     };
-    let (old, young, all) = (count(OLD)?, count(NEW)?, count("")?);
+    let (old, young, all) = (count(OLD)?, count(young)?, count("")?);
     ensure!(old == 0, "{old} records that were due are still there");
     ensure!(young == YOUNG, "{young} of {YOUNG} records are left");
     let written = all - young;

@@ -18,8 +18,8 @@ use crate::special::Special;
 pub struct Report {
     /// What each server did under each load.
     pub cells: Vec<Cell>,
-    /// What was measured beside it.
-    pub special: Special,
+    /// What was measured beside it, unless it was left out.
+    pub special: Option<Special>,
 }
 
 /// One server under one load; the medians of all rounds.
@@ -195,7 +195,9 @@ impl fmt::Display for Report {
                 cell.peak_memory_bytes / 1_048_576.0,
             )?;
         }
-        let special = &self.special;
+        let Some(special) = &self.special else {
+            return Ok(());
+        };
         writeln!(f)?;
         writeln!(
             f,

@@ -610,6 +610,9 @@ async fn a_discarded_letter_is_gone_and_its_event_stays_acknowledged() {
     }
     let redelivered = world.post(&wrapped(event("evt_1").as_bytes())).await;
     assert_eq!(redelivered.json()["status"], "dead-lettered");
+    let record = ask(&world, "GET", "/notifications/dev/evt_1").await.json();
+    assert_eq!(record["state"], "dead-lettered");
+    assert!(record["discardedAt"].is_string(), "{record}");
 }
 
 #[tokio::test(start_paused = true)]

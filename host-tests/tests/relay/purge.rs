@@ -19,6 +19,13 @@ fn world() -> World {
     World::with(&[("admin_token", "hush")])
 }
 
+/// Another node that can be told to purge.
+fn operated() -> Setup {
+    let mut setup = Setup::new();
+    setup.variables.insert("admin_token", "hush");
+    setup
+}
+
 async fn ask(world: &World, method: &str, path: &str) -> Reply {
     world.request(method, path, &[TOKEN], "").await
 }
@@ -204,6 +211,83 @@ async fn a_dead_letter_stays_until_it_was_resolved_or_discarded_for_as_long() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_discarded_letter_acknowledges_its_event_for_as_long() {
+    let world = world();
+    let body = wrapped(event("evt_1").as_bytes());
+    world.svix.script(vec![Fault::status(500); 4]);
+    assert_eq!(world.post(&body).await.status, 503);
+    settle().await;
+    world.clock.advance(DAY * 29);
+    world.svix.set_body_limit(10);
+    assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+    assert_eq!(ask(&world, "DELETE", "/dead-letters/1").await.status, 200);
+    settle().await;
+
+    world.clock.advance(DAY * 29);
+    assert_eq!(purge(&world).await, 0, "of which the first page is due");
+    assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+    world.clock.advance(DAY * 2);
+    purge(&world).await;
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn letters_that_were_written_at_the_same_time_are_never_seen_and_go() {
+    for replay in [true, false] {
+        let world = world();
+        world.svix.always(Fault::status(422));
+        let body = wrapped(event("evt_1").as_bytes());
+        world.faults.delay(Op::Get, Duration::from_millis(100));
+        join_all((0..16).map(|_| world.post(&body))).await;
+        world.faults.clear();
+        settle().await;
+        world.svix.always(Fault::None);
+        let list = ask(&world, "GET", "/dead-letters").await.json();
+        let number = &list["deadLetters"][0]["number"];
+        let written = world.names().await;
+        let written = written
+            .iter()
+            .filter(|name| name.starts_with("dead-letter/"));
+        assert!(written.count() > 1);
+        if replay {
+            ask(&world, "POST", &format!("/dead-letters/{number}/replay")).await;
+        } else {
+            ask(&world, "DELETE", &format!("/dead-letters/{number}")).await;
+        }
+        settle().await;
+
+        world.clock.advance(DUE);
+        purge(&world).await;
+        assert_eq!(left(&world).await, [""; 0], "replay: {replay}");
+        let list = ask(&world, "GET", "/dead-letters").await.json();
+        assert_eq!(list["deadLetters"], json!([]));
+        let metrics = ask(&world, "GET", "/metrics").await;
+        let unresolved = "svix_relay_dead_letters_unresolved 0\n";
+        assert!(metrics.text().contains(unresolved), "{}", metrics.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_may_be_the_only_copy_of_an_event_stays() {
+    let unknown = r#"{"version":1,"state":"unknown","project":"dev","eventId":"evt_1","eventType":"user.created","firstAttemptAt":"2026-10-01T00:00:00Z"}"#;
+    let world = world();
+    world.svix.script([Fault::status(422)]);
+    world.post(&wrapped(event("evt_1").as_bytes())).await;
+    settle().await;
+    // As a delivery leaves it that ends late.
+    let name = world.records().await.remove(0);
+    world.put(&name, unknown.as_bytes()).await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 1);
+    let replayed = ask(&world, "POST", "/dead-letters/1/replay").await;
+    assert_eq!(replayed.json()["status"], "delivered");
+    settle().await;
+    world.clock.advance(DUE);
+    purge(&world).await;
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_became_a_dead_letter_later_stays_with_its_letter() {
     let world = world();
     let body = wrapped(event("evt_1").as_bytes());
@@ -222,7 +306,7 @@ async fn an_event_that_became_a_dead_letter_later_stays_with_its_letter() {
 
     world.clock.advance(DUE);
     let report = slice(&world).await;
-    assert_eq!((&report["purged"], &report["kept"]), (&json!(0), &json!(1)));
+    assert_eq!((&report["purged"], &report["kept"]), (&json!(0), &json!(2)));
     let letter = ask(&world, "GET", "/dead-letters/1").await;
     assert_eq!(letter.json()["eventId"], "evt_1");
     assert_eq!(world.post(&body).await.json(), kept, "the same letter");
@@ -233,9 +317,7 @@ async fn a_letter_that_was_never_an_event_goes_with_the_one_that_resolved_it() {
     // Too large for the relay that kept it, and not for the one that replays it.
     let small = World::with(&[("admin_token", "hush"), ("max_body_bytes", "100")]);
     small.post(&wrapped(event("evt_1").as_bytes())).await;
-    let mut setup = Setup::new();
-    setup.variables.insert("admin_token", "hush");
-    let world = small.node(&setup);
+    let world = small.node(&operated());
     let replayed = ask(&world, "POST", "/dead-letters/1/replay").await;
     assert_eq!(
         replayed.json()["status"],
@@ -297,6 +379,53 @@ async fn a_slice_ends_in_time_however_slow_the_store_is() {
     world.faults.clear();
     purge(&world).await;
     assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slice_ends_in_time_within_a_page_too_and_gets_on_whatever_the_store_does() {
+    for (delay, slices) in [(300, 1_000 / 64 + 1), (1_400, 1_000 / 32 + 1)] {
+        let world = world();
+        fill(&world, 1_000, 1_000).await;
+        let delay = Duration::from_millis(delay);
+        for faults in [&world.faults, &world.faults.journal()] {
+            faults.delay(Op::Get, delay);
+        }
+        for _ in 0..slices {
+            let (report, took) = world.timed(slice(&world)).await;
+            assert!(took < Duration::from_secs(1) + delay * 3, "{took:?}");
+            assert_ne!(report["purged"], 0);
+        }
+        for faults in [&world.faults, &world.faults.journal()] {
+            faults.clear();
+        }
+        assert_eq!(purge(&world).await, 0);
+        assert_eq!(left(&world).await, [""; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_comes_while_its_record_goes_is_no_second_message() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    let other = world.node(&operated());
+    world.svix.script([Fault::HangAfterStoring]);
+    assert_eq!(world.post(&event("evt_1")).await.status, 503);
+    settle().await;
+    world.clock.advance(DUE);
+    world.faults.delay(Op::DeleteMany, Duration::from_secs(1));
+    let meanwhile = async {
+        world.faults.called(Op::DeleteMany, 1).await;
+        post(&other, "evt_1").await;
+        assert_eq!(world.records().await.len(), 1);
+    };
+    let (purged, ()) = tokio::join!(purge(&world), meanwhile);
+    assert_eq!(purged, 1);
+    assert_eq!(world.records().await.len(), 0);
+    let again = world.post(&event("evt_1")).await.json();
+    assert_eq!(
+        (&again["status"], &again["attempts"]),
+        (&json!("delivered"), &json!(0))
+    );
+    world.only_message();
 }
 
 #[tokio::test(start_paused = true)]
@@ -386,27 +515,108 @@ async fn a_purge_touches_nothing_but_what_is_due() {
     assert_eq!(world.faults.count(Op::Get), before, "no record is read");
     world.clock.advance(DUE);
     assert_eq!(purge(&world).await, 50);
-    assert_eq!(world.faults.count(Op::DeleteMany), 1);
+    assert_eq!(world.faults.count(Op::DeleteMany), 2, "32 at once");
     for op in [Op::Keys, Op::GetMany, Op::Swap] {
         assert_eq!(world.faults.count(op), 0, "{op:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_of_a_later_version_is_left_alone() {
+async fn a_page_of_a_later_version_waits_for_it_at_the_end() {
     let world = world();
     fill(&world, 2, 1).await;
-    world
-        .put("journal/1", b"2 2026-10-01T00:00:00Z\nrecord/old0")
-        .await;
+    let page = b"2 2026-10-01T00:00:00Z\nrecord/old0";
+    world.put("journal/1", page).await;
     assert_eq!(purge(&world).await, 1);
-    assert_eq!(left(&world).await, ["journal/1", "record/old0"]);
+    assert_eq!(left(&world).await, ["journal/3", "record/old0"]);
+    assert_eq!(world.stored("journal/3").await.expect("a page"), page);
+    assert_eq!(
+        slice(&world).await,
+        json!({"purged": 0, "kept": 0, "page": 3, "pages": 3, "done": true})
+    );
+    assert_eq!(left(&world).await, ["journal/4", "record/old0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_a_later_version_waits_for_it() {
+    let world = world();
+    fill(&world, 3, 3).await;
+    let record = world.stored("record/old1").await.expect("a record");
+    let text = String::from_utf8(record.clone()).expect("text");
+    let later = text.replace(r#""version":1"#, r#""version":2"#);
+    world.put("record/old1", later.as_bytes()).await;
+    assert_eq!(
+        slice(&world).await,
+        json!({"purged": 2, "kept": 1, "page": 1, "pages": 1, "done": true})
+    );
+    // As the later version reads it.
+    world.put("record/old1", &record).await;
+    assert_eq!(purge(&world).await, 0);
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 1);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_holds_nothing_up_and_leaves_nothing() {
+    for time in ["2999-10-01T00:00:00Z", "nonsense"] {
+        let world = world();
+        fill(&world, 3, 1).await;
+        let page = format!("1 {time}\nrecord/old0");
+        world.put("journal/1", page.as_bytes()).await;
+        let record = world.stored("record/old1").await.expect("a record");
+        let text = String::from_utf8(record.clone()).expect("text");
+        let ahead = text.replace("2026-10-01T00:00:00Z", time);
+        world.put("record/old1", ahead.as_bytes()).await;
+
+        assert_eq!(
+            slice(&world).await,
+            json!({"purged": 1, "kept": 2, "page": 3, "pages": 3, "done": true})
+        );
+        assert_eq!(purge(&world).await, 0);
+        world.clock.advance(DUE);
+        assert_eq!(purge(&world).await, 1);
+        // Some day even that time is over.
+        world.put("record/old1", &record).await;
+        world.clock.advance(DUE);
+        assert_eq!(purge(&world).await, 1);
+        assert_eq!(left(&world).await, [""; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_comes_late_is_not_passed_by() {
+    let world = world();
+    fill(&world, 3, 1).await;
+    let late = world.stored("journal/3").await.expect("a page");
+    let other = world.node(&operated());
+    for gone in ["journal/1", "journal/3"] {
+        world.remove(gone).await;
+    }
+    let report = slice(&world).await;
+    let found = ["purged", "page", "pages"].map(|field| report[field].clone());
+    assert_eq!(found, [1, 2, 3].map(|number| json!(number)));
+    assert_eq!(report["done"], true);
+    world.put("journal/3", &late).await;
+    assert_eq!(purge(&other).await, 1);
+    assert_eq!(left(&world).await, ["record/old0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_pages_are_missing_the_next_is_found() {
+    let world = world();
+    fill(&world, 1, 1).await;
+    let page = world.stored("journal/1").await.expect("a page");
+    world.remove("journal/1").await;
+    world.put("journal/1000", &page).await;
+    world.put("journal", &1_000_i64.to_le_bytes()).await;
+    assert_eq!(purge(&world).await, 1);
+    assert_eq!(left(&world).await, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_record_of_many_instances_is_in_the_journal() {
-    let mut setup = Setup::new();
-    setup.variables.insert("admin_token", "hush");
+    let mut setup = operated();
     setup.reuse = Reuse {
         max_requests: 1,
         ..Reuse::default()

@@ -477,6 +477,25 @@ async fn a_count_that_is_lost_is_made_up_for_when_the_event_comes_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_letter_that_could_not_be_deleted_is_counted_out_once() {
+    let world = world();
+    world.svix.always(Fault::status(422));
+    for id in ["evt_1", "evt_2"] {
+        world.post(&wrapped(event(id).as_bytes())).await;
+    }
+    assert_eq!(unresolved(&world).await, 2);
+    for (op, left) in [(Op::Set, 2), (Op::Delete, 1)] {
+        world.faults.fail_next(op, 1);
+        let path = "/dead-letters/1";
+        let failed = world.request("DELETE", path, &[ADMIN], "").await;
+        failed.assert_retryable_problem(503, "store-failing");
+        assert_eq!(unresolved(&world).await, left, "{op:?}");
+    }
+    assert_eq!(ask(&world, "DELETE", "/dead-letters/1").await.status, 200);
+    assert_eq!(unresolved(&world).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_event_names_no_project() {
     let world = world();
     for number in 0..3 {

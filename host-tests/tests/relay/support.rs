@@ -360,6 +360,10 @@ impl World {
         self.store.set(STORE, name, bytes).await.expect("a set");
     }
 
+    pub async fn remove(&self, name: &str) {
+        self.store.delete(STORE, name).await.expect("a delete");
+    }
+
     pub fn stdout(&self) -> Vec<String> {
         self.host.output().stdout_lines()
     }

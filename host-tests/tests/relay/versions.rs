@@ -21,7 +21,10 @@ const DELIVERED: [&str; 2] = [
 const UNKNOWN: [&str; 1] = [
     r#"{"version":1,"state":"unknown","project":"dev","eventId":"evt_1","eventType":"user.created","firstAttemptAt":"2026-11-23T14:12:42.123Z"}"#,
 ];
-const DEAD_LETTERED: [&str; 1] = [r#"{"version":1,"state":"dead-lettered","deadLetter":7}"#];
+const DEAD_LETTERED: [&str; 2] = [
+    r#"{"version":1,"state":"dead-lettered","deadLetter":7}"#,
+    r#"{"version":1,"state":"dead-lettered","deadLetter":7,"discardedAt":"2026-11-23T14:12:42.123Z"}"#,
+];
 const LETTERS: [&str; 1] = [
     r#"{"version":1,"number":7,"deadLetteredAt":"2026-11-23T14:12:42Z","record":"RECORD","project":"dev","eventId":"evt_1","eventType":"user.created","source":"wrapped","pubsubMessageId":"8","publishTime":"2026-11-23T14:12:42.123Z","deliveryAttempt":5,"reason":"refused-by-svix","problem":{"type":"urn:svix-relay:problem:refused-by-svix","title":"Svix refuses the event","status":422,"detail":"no","retryable":false},"body":"BODY"}"#,
 ];

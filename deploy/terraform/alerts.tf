@@ -1,0 +1,55 @@
+# What only Pub/Sub can tell: whether events wait for the relay, whatever the relay itself believes, and
+# whether any has given up waiting.
+
+locals {
+  alerts = {
+    late = {
+      title        = "events wait for more than 15 minutes"
+      severity     = "CRITICAL"
+      subscription = google_pubsub_subscription.relay.name
+      metric       = "oldest_unacked_message_age"
+      above        = 900
+      section      = "nothing-arrives"
+    }
+    dead_letter = {
+      title        = "events were refused too often and left the relay's subscription"
+      severity     = "WARNING"
+      subscription = google_pubsub_subscription.dead_letter.name
+      metric       = "num_undelivered_messages"
+      above        = 0
+      section      = "pubsubs-dead-letter-topic"
+    }
+  }
+}
+
+resource "google_monitoring_alert_policy" "this" {
+  for_each = local.alerts
+
+  display_name          = "${var.name}: ${each.value.title}"
+  severity              = each.value.severity
+  combiner              = "OR"
+  notification_channels = var.notification_channels
+
+  conditions {
+    display_name = "${each.value.subscription}: ${each.value.metric} above ${each.value.above}"
+    condition_threshold {
+      filter = join(" AND ", [
+        "resource.type = \"pubsub_subscription\"",
+        "resource.labels.subscription_id = \"${each.value.subscription}\"",
+        "metric.type = \"pubsub.googleapis.com/subscription/${each.value.metric}\"",
+      ])
+      comparison      = "COMPARISON_GT"
+      threshold_value = each.value.above
+      duration        = "0s"
+      aggregations {
+        alignment_period   = "60s"
+        per_series_aligner = "ALIGN_MAX"
+      }
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = "deploy/runbook.md#${each.value.section}"
+  }
+}
