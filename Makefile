@@ -28,11 +28,12 @@ soak-cluster: build
 	target/debug/soak --nodes 3
 
 # How fast the relay is, beside what it can be compared with: a table here, and bench.json and
-# bench.svg in target/bench. Linux only.
+# bench.svg in target/bench. BENCH holds its options. Linux only.
+BENCH :=
 bench: build
 	$(CARGO) build --package floor --target wasm32-wasip2 --release
 	$(CARGO) build --package fsyncs
-	target/debug/bench
+	target/debug/bench $(BENCH)
 
 # Looks for bytes that break what reads them, FUZZ_SECONDS for each target. Needs a nightly toolchain.
 fuzz:
