@@ -107,16 +107,12 @@ enum Progress {
     Gone,
 }
 
-/// What is to be done about a record.
+/// When a record or a page goes.
 enum Due {
-    /// It isn't there.
-    Missing,
-    /// It stays.
-    Later,
-    /// It stays, and this can't tell until when.
-    Never,
-    /// It goes.
     Now,
+    Later,
+    /// This can't tell.
+    Unclear,
 }
 
 impl Slice {
@@ -171,11 +167,11 @@ impl Slice {
                 rest
             }
             // From a clock that was ahead.
-            Due::Never => {
+            Due::Unclear => {
                 self.report.kept += entries.len();
                 entries
             }
-            Due::Later | Due::Missing => return Ok(Progress::Young),
+            Due::Later => return Ok(Progress::Young),
         };
         if !rest.is_empty() {
             page.written_at = rfc3339(self.now);
@@ -191,13 +187,14 @@ impl Slice {
         let (mut rest, mut names) = (Vec::new(), Vec::new());
         let dues = join_all(entries.iter().map(|entry| self.entry(entry))).await;
         for (due, entry) in dues.into_iter().zip(entries) {
-            let (due, with) = due?;
+            let Some((due, with)) = due? else {
+                continue;
+            };
             names.extend(with);
             match due {
-                Due::Missing => {}
                 Due::Now => self.report.purged += 1,
                 Due::Later => self.report.kept += 1,
-                Due::Never => {
+                Due::Unclear => {
                     self.report.kept += 1;
                     rest.push(entry.clone());
                 }
@@ -209,14 +206,14 @@ impl Slice {
         Ok(rest)
     }
 
-    /// What is to be done about an entry, and the names of all that goes.
-    async fn entry(&self, entry: &str) -> Result<(Due, Vec<String>), Problem> {
+    /// When the record of an entry goes, and the names of all that goes now; `None` if it isn't there.
+    async fn entry(&self, entry: &str) -> Result<Option<(Due, Vec<String>)>, Problem> {
         let (name, written) = journal::parse_entry(entry);
         let Some(bytes) = host::get(name, host::STORE_TIMEOUT).await? else {
-            return Ok((Due::Missing, Vec::new()));
+            return Ok(None);
         };
         let Some(record) = Record::decode(&bytes) else {
-            return Ok((Due::Never, Vec::new()));
+            return Ok(Some((Due::Unclear, Vec::new())));
         };
         let (due, own) = match &record {
             Record::Delivered(record) => (self.due(&record.delivered_at), record.dead_letter),
@@ -245,15 +242,15 @@ impl Slice {
             // Last, for a store that does one after the other: it leads to the others.
             names.push(name.to_owned());
         }
-        Ok((due, names))
+        Ok(Some((due, names)))
     }
 
-    /// Whether something from then is due.
+    /// When something from then goes.
     fn due(&self, at: &str) -> Due {
         match journal::age(at, self.now) {
             Some(age) if age >= self.retention => Due::Now,
             Some(_) => Due::Later,
-            None => Due::Never,
+            None => Due::Unclear,
         }
     }
 }
