@@ -1,9 +1,9 @@
 //! A dead letter: an event that can never be delivered as it is, kept for a person to decide on.
 //!
 //! Dead letters form a log, numbered from 1 without a list of them anywhere: a counter says how
-//! many there have been. A letter belongs to the event whose record points at it; one that no
-//! record points at was written twice at once, or not completely, and counts as not there. Whether
-//! a letter is resolved is not written into it: its record says so.
+//! many there have been. A letter belongs to the event whose record points at it; one whose record
+//! points at another letter was written at the same time, and counts as not there. Whether a letter is
+//! resolved or discarded is not written into it: its record says so.
 
 use std::time::SystemTime;
 

@@ -98,11 +98,14 @@ pub async fn deliver(order: Order<'_>, entry: &mut Entry) -> Result<Success, Pro
             }
             return Ok(Success::Duplicate(record.clone()));
         }
-        Some(Record::DeadLettered(record)) if order.accept_dead_letter => {
-            letters::opened(&name);
-            return Ok(Success::DeadLettered(record.dead_letter));
+        Some(Record::DeadLettered(record)) => {
+            if order.accept_dead_letter
+                && let Some(known) = letters::known(&name, record).await?
+            {
+                return Ok(known);
+            }
+            dead_letter = Some(record.dead_letter);
         }
-        Some(Record::DeadLettered(record)) => dead_letter = Some(record.dead_letter),
         Some(Record::Unknown(_)) | None => {}
     }
 

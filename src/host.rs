@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
+use futures::future::join;
 use spin_sdk::experimental::wasi::keyvalue::{atomics, batch, store as bucket};
 use spin_sdk::key_value::{self, Store};
 use spin_sdk::variables;
@@ -65,7 +66,7 @@ pub async fn get_both(
     Result<Option<Vec<u8>>, Problem>,
 ) {
     let [one, other] = [one, other].map(|name| get(name, STORE_TIMEOUT));
-    futures::future::join(one, other).await
+    join(one, other).await
 }
 
 /// Reads a value within `time`.
@@ -97,18 +98,22 @@ pub fn set_many(what: &'static str, values: &[(String, Vec<u8>)]) -> Result<(), 
         .map_err(|error| bucket_failing(what, &error))
 }
 
-/// Deletes several values at once; see [`set_many`].
-pub fn delete_many(what: &'static str, names: &[String]) -> Result<(), Problem> {
-    bucket()
-        .and_then(|bucket| batch::delete_many(&bucket, names))
-        .map_err(|error| bucket_failing(what, &error))
+/// Deletes several values at once; see [`set_many`]. Where a store doesn't take so many, DynamoDB no more
+/// than 25, each by itself.
+pub async fn delete_many(what: &'static str, names: &[String]) -> Result<(), Problem> {
+    let deleted = bucket().and_then(|bucket| batch::delete_many(&bucket, names));
+    if deleted.is_err() {
+        for name in names {
+            delete(what, name).await?;
+        }
+    }
+    Ok(())
 }
 
-/// Whether there is a value, however large; see [`set_many`].
-pub fn exists(name: &str) -> Result<bool, Problem> {
-    bucket()
-        .and_then(|bucket| bucket.exists(name))
-        .map_err(|error| bucket_failing("look for the dead letter", &error))
+/// Whether there is a value, however large.
+pub async fn exists(name: &str) -> Result<bool, Problem> {
+    let operation = async { store().await?.exists(name).await };
+    store_operation("look for the dead letter", STORE_TIMEOUT, operation).await
 }
 
 /// Adds to a counter, and returns its new value, or 0 if it is negative; adding 0 reads it. Atomic.

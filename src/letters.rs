@@ -57,22 +57,35 @@ pub async fn show(number: u64) -> Result<Success, Problem> {
 /// Forgets a letter.
 pub async fn discard(number: u64, entry: &mut Entry) -> Result<Success, Problem> {
     entry.dead_letter(number);
-    let letter = read(number).await?.ok_or(Problem::NoDeadLetter)?;
+    let (letter, record) = stored(number).await?.ok_or(Problem::NoDeadLetter)?;
     let name = &letter.record;
-    // From now on its record is due one day; until then it acknowledges the event.
-    tally::written(name, None);
-    if let Some(Record::DeadLettered(record)) = delivery::read(name, host::STORE_TIMEOUT).await? {
+    if !matches!(record, Some(Record::Delivered(_))) {
+        // It goes on acknowledging the event, and is due one day.
         let record = Record::DeadLettered(DeadLettered {
+            dead_letter: number,
             discarded_at: Some(rfc3339(host::now())),
-            ..record
         });
+        tally::written(name, None);
         host::set(name, &record.encode(), host::STORE_TIMEOUT).await?;
     }
-    // First: nobody could discard again what a failure has deleted all the same.
     closed(name);
     host::delete("delete the dead letter", &DeadLetter::name(number)).await?;
     let discarded = Discarded { discarded: number };
     Ok(Success::document("discarded", &discarded))
+}
+
+/// The answer to an event that is among the letters already, or was until somebody discarded it.
+///
+/// `None` if its letter isn't there: where a store has no transactions, a crash may have left the record
+/// alone, which must not acknowledge an event that nobody has.
+pub async fn known(name: &str, record: &DeadLettered) -> Result<Option<Success>, Problem> {
+    if record.discarded_at.is_none() {
+        if !host::exists(&DeadLetter::name(record.dead_letter)).await? {
+            return Ok(None);
+        }
+        opened(name);
+    }
+    Ok(Some(Success::DeadLettered(record.dead_letter)))
 }
 
 /// Counts the letter of a record's event in. Only the first one: others were written for the same
@@ -186,24 +199,37 @@ impl<'a> Letters<'a> {
     }
 }
 
-/// A letter and what has become of it.
+/// A letter that is neither hidden nor discarded, and what has become of it.
 async fn read(number: u64) -> Result<Option<DeadLetter>, Problem> {
-    let name = DeadLetter::name(number);
-    let bytes = host::get(&name, host::STORE_TIMEOUT).await?;
-    let Some(mut letter) = bytes.as_deref().and_then(DeadLetter::decode) else {
+    let Some((mut letter, record)) = stored(number).await? else {
         return Ok(None);
     };
-    // Two notifications of one event at once may have written two letters: the record knows which
-    // one counts. A record that knows of none doesn't hide what may be the only copy of an event.
-    match delivery::read(&letter.record, host::STORE_TIMEOUT).await? {
-        Some(Record::DeadLettered(record)) if record.dead_letter != number => return Ok(None),
-        Some(Record::Delivered(record)) if record.dead_letter.is_some_and(|it| it != number) => {
-            return Ok(None);
-        }
+    match record {
+        Some(Record::DeadLettered(record)) if record.discarded_at.is_some() => return Ok(None),
         Some(Record::Delivered(record)) => letter.resolved = Some(record),
         Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => {}
     }
     Ok(Some(letter))
+}
+
+/// A letter and the record of its event.
+///
+/// Two notifications of one event at once may have written two letters: the record knows which one
+/// counts, the other is hidden. A record that knows of none doesn't hide what may be the only copy of
+/// an event.
+async fn stored(number: u64) -> Result<Option<(DeadLetter, Option<Record>)>, Problem> {
+    let name = DeadLetter::name(number);
+    let bytes = host::get(&name, host::STORE_TIMEOUT).await?;
+    let Some(letter) = bytes.as_deref().and_then(DeadLetter::decode) else {
+        return Ok(None);
+    };
+    let record = delivery::read(&letter.record, host::STORE_TIMEOUT).await?;
+    let counts = match &record {
+        Some(Record::DeadLettered(record)) => record.dead_letter == number,
+        Some(Record::Delivered(record)) => record.dead_letter.is_none_or(|it| it == number),
+        Some(Record::Unknown(_)) | None => true,
+    };
+    Ok(counts.then_some((letter, record)))
 }
 
 /// Sends a letter's notification through the whole normal path.

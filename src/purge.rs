@@ -3,16 +3,15 @@
 //! It follows the journal from where the last slice ended and stops at the first page that is too
 //! young, so it touches nothing but what is due. What a page names is deleted before the page, and
 //! where it has got to is written last: whatever ends it, the next slice finds the rest. Two at once
-//! do the same work twice, and no harm.
+//! do the same work twice; at worst a page stays behind.
+//!
+//! A record goes with the last page that names it, which was written after the record was for the last
+//! time. So it goes after every letter that was written for its event, and none comes back into sight.
 //!
 //! An event whose record is gone may come again: it is older than half a day then, so Svix is asked
-//! for it before it is posted. The one exception is an event without a `time` of its own that is
-//! published anew.
-//!
-//! A record is deleted a moment after it was read. If it is written anew in that moment, that is as if
-//! the event had come after its record was gone.
+//! for it before it is posted. That does not hold for an event without a `time` of its own that is
+//! published anew; nor may such a one come in the moment between reading its record and deleting it.
 
-use std::mem;
 use std::time::{Duration, SystemTime};
 
 use futures::future::join_all;
@@ -36,7 +35,7 @@ const PAGES: u64 = 200;
 /// as many purge a third faster and cost events another 10 %.
 const STEP: usize = 64;
 
-/// What a slice has done. A record that was written twice counts twice.
+/// What a slice has done.
 #[derive(Debug, Serialize)]
 struct Report {
     /// How many records it has forgotten.
@@ -120,6 +119,7 @@ impl Slice {
         for at in start + 1..=self.report.pages {
             match self.page(at).await? {
                 // Passed only with what follows it: it may still come.
+                Progress::Missing if at == self.report.pages => break,
                 Progress::Missing => {}
                 Progress::Gone => self.report.page = at,
                 Progress::Young => break,
@@ -146,113 +146,155 @@ impl Slice {
             return Ok(Progress::Missing);
         };
         let Some(mut page) = Page::decode(&bytes) else {
-            // A later version's: where it is, nobody would come past it again.
+            // A later version's: where it is, nobody would come past it again. Behind a young page,
+            // or this would come past it all the time.
+            self.append(Vec::new()).await?;
             append(&bytes).await?;
             host::delete("purge the journal", &name).await?;
             return Ok(Progress::Gone);
         };
-        let entries = mem::take(&mut page.entries);
-        let rest = match self.due(&page.written_at) {
-            Due::Now => {
-                let (mut rest, mut steps) = (Vec::new(), entries.chunks(STEP));
-                while let Some(step) = steps.next() {
-                    rest.extend(self.step(step).await?);
-                    if self.is_over() && steps.len() > 0 {
-                        rest.extend(steps.flatten().cloned());
-                        page.entries = rest;
-                        host::set(&name, &page.encode(), host::STORE_TIMEOUT).await?;
-                        return Ok(Progress::Partly);
+        let mut rest = Rest::default();
+        let mut failure = None;
+        match journal::age(&page.written_at, self.now) {
+            Some(age) if age < self.retention => return Ok(Progress::Young),
+            Some(age) => {
+                let mut steps = page.entries.chunks(STEP);
+                for step in steps.by_ref() {
+                    failure = self.step(step, age, &mut rest).await.err();
+                    if failure.is_some() || self.is_over() {
+                        break;
                     }
                 }
-                rest
+                rest.here.extend(steps.flatten().cloned());
             }
             // From a clock that was ahead.
-            Due::Unclear => {
-                self.report.kept += entries.len();
-                entries
-            }
-            Due::Later => return Ok(Progress::Young),
-        };
-        if !rest.is_empty() {
-            page.written_at = rfc3339(self.now);
-            page.entries = rest;
-            append(&page.encode()).await?;
+            None => rest.again = page.entries,
         }
-        host::delete("purge the journal", &name).await?;
-        Ok(Progress::Gone)
+        self.report.kept += rest.again.len();
+        if !rest.again.is_empty() {
+            self.append(rest.again).await?;
+        }
+        if rest.here.is_empty() {
+            host::delete("purge the journal", &name).await?;
+            return Ok(Progress::Gone);
+        }
+        page.entries = rest.here;
+        host::set(&name, &page.encode(), host::STORE_TIMEOUT).await?;
+        failure.map_or(Ok(Progress::Partly), Err)
     }
 
-    /// Forgets what is due of some entries; returns those that the journal has to go on naming.
-    async fn step(&mut self, entries: &[String]) -> Result<Vec<String>, Problem> {
-        let (mut rest, mut names) = (Vec::new(), Vec::new());
-        let dues = join_all(entries.iter().map(|entry| self.entry(entry))).await;
-        for (due, entry) in dues.into_iter().zip(entries) {
-            let Some((due, with)) = due? else {
-                continue;
-            };
-            names.extend(with);
-            match due {
-                Due::Now => self.report.purged += 1,
-                Due::Later => self.report.kept += 1,
-                Due::Unclear => {
-                    self.report.kept += 1;
-                    rest.push(entry.clone());
+    /// Forgets what is due of some entries of a page of this age.
+    async fn step(
+        &mut self,
+        entries: &[String],
+        age: Duration,
+        rest: &mut Rest,
+    ) -> Result<(), Problem> {
+        let (mut letters, mut records) = (Vec::new(), Vec::new());
+        let mut outcome = Ok(());
+        let found = join_all(entries.iter().map(|entry| self.entry(entry, age))).await;
+        for (found, entry) in found.into_iter().zip(entries) {
+            let due = match found {
+                Ok(None) => continue,
+                Ok(Some((due, with))) => {
+                    letters.extend(with);
+                    due
                 }
+                Err(problem) => {
+                    rest.here.push(entry.clone());
+                    outcome = Err(problem);
+                    continue;
+                }
+            };
+            match due {
+                Due::Now => {
+                    // A page may name it twice.
+                    let (record, _) = journal::parse_entry(entry);
+                    if !records.iter().any(|it| it == record) {
+                        records.push(record.to_owned());
+                    }
+                }
+                Due::Later => self.report.kept += 1,
+                Due::Unclear => rest.again.push(entry.clone()),
             }
         }
-        if !names.is_empty() {
-            host::delete_many("purge the records", &names)?;
+        // In this order: a letter whose record is gone would be an event that waits for somebody.
+        for names in [&letters, &records] {
+            if !names.is_empty()
+                && let Err(problem) = host::delete_many("purge the records", names).await
+            {
+                rest.here.extend_from_slice(entries);
+                return Err(problem);
+            }
         }
-        Ok(rest)
+        self.report.purged += records.len();
+        outcome
     }
 
-    /// When the record of an entry goes, and the names of all that goes now; `None` if it isn't there.
-    async fn entry(&self, entry: &str) -> Result<Option<(Due, Vec<String>)>, Problem> {
+    /// When the record of an entry goes, and the names of what goes before it or without it. `None` if
+    /// there is nothing.
+    async fn entry(
+        &self,
+        entry: &str,
+        age: Duration,
+    ) -> Result<Option<(Due, Vec<String>)>, Problem> {
         let (name, written) = journal::parse_entry(entry);
-        let Some(bytes) = host::get(name, host::STORE_TIMEOUT).await? else {
-            return Ok(None);
+        let bytes = host::get(name, host::STORE_TIMEOUT).await?;
+        let record = match bytes.as_deref().map(Record::decode) {
+            Some(None) => return Ok(Some((Due::Unclear, Vec::new()))),
+            Some(record) => record,
+            None => None,
         };
-        let Some(record) = Record::decode(&bytes) else {
+        // It doesn't lead to the letter, which may be the only copy of an event.
+        if let (None | Some(Record::Unknown(_)), Some(letter)) = (&record, written)
+            && host::exists(&DeadLetter::name(letter)).await?
+        {
             return Ok(Some((Due::Unclear, Vec::new())));
-        };
-        let (due, own) = match &record {
-            Record::Delivered(record) => (self.due(&record.delivered_at), record.dead_letter),
-            Record::Unknown(record) => (self.due(&record.first_attempt_at), None),
-            Record::DeadLettered(record) => {
-                let letter = record.dead_letter;
-                let due = match &record.discarded_at {
-                    _ if host::exists(&DeadLetter::name(letter))? => Due::Later,
-                    Some(at) => self.due(at),
-                    None => Due::Now,
-                };
-                (due, Some(letter))
+        }
+        let (since, own) = match &record {
+            None => return Ok(None),
+            Some(Record::Delivered(record)) => (Some(&record.delivered_at), record.dead_letter),
+            Some(Record::Unknown(record)) => (Some(&record.first_attempt_at), None),
+            Some(Record::DeadLettered(record)) => {
+                (record.discarded_at.as_ref(), Some(record.dead_letter))
             }
         };
+        let due = match since.map(|since| journal::age(since, self.now)) {
+            // Written anew since: a later page names it. Or nobody has decided on it.
+            Some(Some(own)) if own < age => Due::Later,
+            None => Due::Later,
+            Some(Some(_)) => Due::Now,
+            Some(None) => Due::Unclear,
+        };
+        let mut names = Vec::new();
         // A letter that was written while the event was delivered, or kept as another letter.
-        let other = match &record {
-            Record::Delivered(_) | Record::DeadLettered(_) => written.filter(|_| written != own),
-            Record::Unknown(_) => None,
-        };
-        let mut names: Vec<_> = other.map(DeadLetter::name).into_iter().collect();
-        if matches!(due, Due::Now) {
-            names.extend(own.map(DeadLetter::name));
-            if own.or(other).is_some() {
-                names.extend([dead_letter::opened(name), dead_letter::closed(name)]);
-            }
-            // Last, for a store that does one after the other: it leads to the others.
-            names.push(name.to_owned());
+        names.extend(written.filter(|_| written != own).map(DeadLetter::name));
+        if matches!(due, Due::Now)
+            && let Some(letter) = own.or(written)
+        {
+            names.push(DeadLetter::name(letter));
+            names.extend([dead_letter::opened(name), dead_letter::closed(name)]);
         }
         Ok(Some((due, names)))
     }
 
-    /// When something from then goes.
-    fn due(&self, at: &str) -> Due {
-        match journal::age(at, self.now) {
-            Some(age) if age >= self.retention => Due::Now,
-            Some(_) => Due::Later,
-            None => Due::Unclear,
-        }
+    /// Has the journal name these again, at its end.
+    async fn append(&self, entries: Vec<String>) -> Result<(), Problem> {
+        let page = Page {
+            written_at: rfc3339(self.now),
+            entries,
+        };
+        append(&page.encode()).await
     }
+}
+
+/// What is left of a page.
+#[derive(Default)]
+struct Rest {
+    /// What has not been done.
+    here: Vec<String>,
+    /// What the journal has to name again.
+    again: Vec<String>,
 }
 
 /// Adds a page to the end of the journal.

@@ -280,8 +280,9 @@ async fn keep(
     // The same may have come before, or another delivery of it may have got further just now.
     match delivery::read(&name, time).await? {
         Some(Record::DeadLettered(record)) => {
-            letters::opened(&name);
-            return Ok(Success::DeadLettered(record.dead_letter));
+            if let Some(known) = letters::known(&name, &record).await? {
+                return Ok(known);
+            }
         }
         Some(Record::Delivered(record)) => return Ok(Success::Duplicate(record)),
         Some(Record::Unknown(_)) | None => {}

@@ -554,7 +554,7 @@ async fn a_store_that_fails_an_operator_changes_nothing() {
     let discard = (
         "DELETE",
         "/dead-letters/1",
-        &[(Op::Get, 1), (Op::Get, 2), (Op::Delete, 1)][..],
+        &[(Op::Get, 1), (Op::Get, 2), (Op::Set, 1)][..],
     );
     let resend = (
         "POST",
@@ -613,6 +613,24 @@ async fn a_discarded_letter_is_gone_and_its_event_stays_acknowledged() {
     let record = ask(&world, "GET", "/notifications/dev/evt_1").await.json();
     assert_eq!(record["state"], "dead-lettered");
     assert!(record["discardedAt"].is_string(), "{record}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_whose_letter_is_not_there_acknowledges_nothing() {
+    let world = world();
+    for body in [wrapped(event("evt_1").as_bytes()), wrapped(b"nonsense")] {
+        world.svix.set_body_limit(10);
+        let kept = world.post(&body).await.json();
+        // As a crash leaves it where a store has no transactions.
+        let name = format!("dead-letter/{}", kept["deadLetter"]);
+        world.remove(&name).await;
+        let again = world.post(&body).await.json();
+        assert_eq!(again["status"], "dead-lettered");
+        assert_ne!(again["deadLetter"], kept["deadLetter"]);
+        let letter = format!("/dead-letters/{}", again["deadLetter"]);
+        assert_eq!(ask(&world, "GET", &letter).await.status, 200);
+        assert_eq!(world.post(&body).await.json(), again);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -267,24 +267,105 @@ async fn letters_that_were_written_at_the_same_time_are_never_seen_and_go() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_letter_that_may_be_the_only_copy_of_an_event_stays() {
+/// Lets the only letter's record be as a delivery leaves it that ends late.
+async fn overtake(world: &World) {
     let unknown = r#"{"version":1,"state":"unknown","project":"dev","eventId":"evt_1","eventType":"user.created","firstAttemptAt":"2026-10-01T00:00:00Z"}"#;
-    let world = world();
-    world.svix.script([Fault::status(422)]);
-    world.post(&wrapped(event("evt_1").as_bytes())).await;
-    settle().await;
-    // As a delivery leaves it that ends late.
     let name = world.records().await.remove(0);
     world.put(&name, unknown.as_bytes()).await;
-    world.clock.advance(DUE);
-    assert_eq!(purge(&world).await, 1);
-    let replayed = ask(&world, "POST", "/dead-letters/1/replay").await;
-    assert_eq!(replayed.json()["status"], "delivered");
-    settle().await;
-    world.clock.advance(DUE);
-    purge(&world).await;
-    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_may_be_the_only_copy_of_an_event_stays_until_it_was_decided_on() {
+    for (method, path) in [
+        ("POST", "/dead-letters/1/replay"),
+        ("DELETE", "/dead-letters/1"),
+        ("POST", "/notifications"),
+    ] {
+        let world = world();
+        let body = wrapped(event("evt_1").as_bytes());
+        world.svix.script([Fault::status(422)]);
+        world.post(&body).await;
+        overtake(&world).await;
+        settle().await;
+        for _ in 0..3 {
+            world.clock.advance(DUE);
+            assert_eq!(purge(&world).await, 0);
+            let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+            assert_eq!(letter["eventId"], "evt_1");
+        }
+        if path == "/notifications" {
+            world.post(&body).await;
+        } else {
+            assert_eq!(ask(&world, method, path).await.status, 200);
+        }
+        let delivered = world.svix.messages().len();
+        settle().await;
+        for _ in 0..3 {
+            world.clock.advance(DUE);
+            purge(&world).await;
+        }
+        assert_eq!(left(&world).await, [""; 0], "{path}");
+        assert_eq!(world.svix.messages().len(), delivered);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_whose_letter_was_discarded_stays_acknowledged_whatever_its_record_was() {
+    for gone in [true, false] {
+        let world = world();
+        let body = wrapped(event("evt_1").as_bytes());
+        world.svix.script([Fault::status(422)]);
+        world.post(&body).await;
+        overtake(&world).await;
+        if gone {
+            let name = world.records().await.remove(0);
+            world.remove(&name).await;
+        }
+        assert_eq!(ask(&world, "DELETE", "/dead-letters/1").await.status, 200);
+        assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+        assert_eq!(world.svix.messages().len(), 0);
+        settle().await;
+        world.clock.advance(DUE);
+        purge(&world).await;
+        assert_eq!(left(&world).await, [""; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_of_another_node_never_comes_into_sight_however_late_the_purge_is() {
+    for replay in [false, true] {
+        let world = world();
+        let other = world.node(&operated());
+        world.svix.always(Fault::status(422));
+        let body = wrapped(event("evt_1").as_bytes());
+        world.faults.delay(Op::Increment, Duration::from_millis(50));
+        tokio::join!(world.post(&body), other.post(&body));
+        world.faults.clear();
+        settle().await;
+        let pages = ["journal/1", "journal/2"].map(|name| world.stored(name));
+        let pages: Vec<_> = join_all(pages).await.into_iter().flatten().collect();
+        assert_eq!(pages.len(), 2, "a page and a letter of each");
+
+        let list = ask(&world, "GET", "/dead-letters").await.json();
+        let letter = format!("/dead-letters/{}", list["deadLetters"][0]["number"]);
+        world.svix.always(Fault::None);
+        world.clock.advance(Duration::from_mins(30));
+        if replay {
+            ask(&world, "POST", &format!("{letter}/replay")).await;
+        } else {
+            ask(&world, "DELETE", &letter).await;
+        }
+        let delivered = world.svix.messages().len();
+        settle().await;
+        world.clock.advance(DUE);
+        purge(&world).await;
+        let list = ask(&world, "GET", "/dead-letters").await.json();
+        assert_eq!(list["deadLetters"], json!([]));
+        let all = ask(&world, "POST", "/dead-letters/replay").await;
+        assert_eq!(all.json()["resolved"], 0);
+        assert_eq!(world.svix.messages().len(), delivered);
+        assert_eq!(left(&world).await, [""; 0]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -404,6 +485,78 @@ async fn a_slice_ends_in_time_within_a_page_too_and_gets_on_whatever_the_store_d
 }
 
 #[tokio::test(start_paused = true)]
+async fn letters_that_wait_hold_up_neither_a_slice_nor_an_event() {
+    let world = world();
+    fill(&world, 64, 64).await;
+    let unknown = r#"{"version":1,"state":"unknown","project":"dev","eventId":"e","eventType":"t","firstAttemptAt":"2026-10-01T00:00:00Z"}"#;
+    let mut page = "1 2026-10-01T00:00:00Z".to_owned();
+    for number in 0..64 {
+        world
+            .put(&format!("record/old{number}"), unknown.as_bytes())
+            .await;
+        world.put(&format!("dead-letter/{number}"), b"{}").await;
+        page = format!("{page}\nrecord/old{number} {number}");
+    }
+    world.put("journal/1", page.as_bytes()).await;
+    let delay = Duration::from_millis(200);
+    world.faults.delay(Op::Exists, delay);
+    let events = join_all((0..20).map(async |number| {
+        let id = format!("evt_{number}");
+        world.timed(post(&world, &id)).await.1
+    }));
+    let (report, events) = tokio::join!(world.timed(slice(&world)), events);
+    assert_eq!(report.0["kept"], 64);
+    assert!(report.1 < delay * 2, "{:?}", report.1);
+    assert!(events.iter().all(|took| *took < delay), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_to_be_named_again_is_never_in_the_way() {
+    let world = world();
+    fill(&world, 300, 300).await;
+    for number in 0..64 {
+        let later = br#"{"version":2}"#;
+        world.put(&format!("record/old{number}"), later).await;
+    }
+    world.faults.delay(Op::Get, Duration::from_millis(1_050));
+    for _ in 0..300 / 64 {
+        slice(&world).await;
+    }
+    world.faults.clear();
+    purge(&world).await;
+    assert_eq!(world.records().await.len(), 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_now_and_then_delays_the_purge_and_no_more() {
+    let world = world();
+    fill(&world, 1_000, 1_000).await;
+    let mut slices = 0;
+    loop {
+        world.faults.clear();
+        for _ in 0..40 {
+            world.faults.fail_nth(Op::Get, 50);
+        }
+        let reply = ask(&world, "POST", "/maintenance/purge").await;
+        slices += 1;
+        if reply.status == 200 && reply.json()["done"] == true {
+            break;
+        }
+        assert!(slices < 30, "{}", world.records().await.len());
+    }
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_deletes_few_at_once_is_told_one_by_one() {
+    let world = world();
+    fill(&world, 100, 100).await;
+    world.faults.fail_always(Op::DeleteMany);
+    assert_eq!(purge(&world).await, 100);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_comes_while_its_record_goes_is_no_second_message() {
     let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
     let other = world.node(&operated());
@@ -473,10 +626,33 @@ async fn a_crash_in_the_middle_is_made_up_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_letter_outlives_its_record_if_it_crashes_in_between() {
+    let world = world();
+    world.svix.script([Fault::status(422)]);
+    world.post(&wrapped(event("evt_1").as_bytes())).await;
+    ask(&world, "POST", "/dead-letters/1/replay").await;
+    settle().await;
+    world.clock.advance(DUE);
+    world.faults.hang_nth(Op::DeleteMany, 2);
+    let crash = async {
+        world.faults.called(Op::DeleteMany, 2).await;
+        world.crash().await;
+    };
+    let request = world.request_or_die("POST", "/maintenance/purge", &[TOKEN], b"");
+    tokio::join!(request, crash);
+    let list = ask(&world, "GET", "/dead-letters").await.json();
+    assert_eq!(list["deadLetters"], json!([]));
+    purge(&world).await;
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_fails_in_the_middle_is_said_and_the_next_slice_goes_on() {
-    for op in [Op::Get, Op::DeleteMany, Op::Delete] {
+    for op in [Op::Get, Op::Delete] {
         let world = world();
         fill(&world, 1_000, 50).await;
+        // One by one.
+        world.faults.fail_next(Op::DeleteMany, 10);
         world.faults.fail_nth(op, 1);
         world.faults.journal().fail_nth(op, 3);
         let mut failures = 0;
@@ -528,13 +704,28 @@ async fn a_page_of_a_later_version_waits_for_it_at_the_end() {
     let page = b"2 2026-10-01T00:00:00Z\nrecord/old0";
     world.put("journal/1", page).await;
     assert_eq!(purge(&world).await, 1);
-    assert_eq!(left(&world).await, ["journal/3", "record/old0"]);
-    assert_eq!(world.stored("journal/3").await.expect("a page"), page);
+    let expected = ["journal/3", "journal/4", "record/old0"];
+    assert_eq!(left(&world).await, expected);
+    assert_eq!(world.stored("journal/4").await.expect("a page"), page);
     assert_eq!(
         slice(&world).await,
-        json!({"purged": 0, "kept": 0, "page": 3, "pages": 3, "done": true})
+        json!({"purged": 0, "kept": 0, "page": 2, "pages": 4, "done": true})
     );
-    assert_eq!(left(&world).await, ["journal/4", "record/old0"]);
+    world.clock.advance(DUE);
+    purge(&world).await;
+    let expected = ["journal/5", "journal/6", "record/old0"];
+    assert_eq!(left(&world).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_pages_are_of_a_later_version_the_purge_ends() {
+    let world = world();
+    fill(&world, 300, 1).await;
+    for number in 1..=300 {
+        world.put(&format!("journal/{number}"), b"2").await;
+    }
+    assert_eq!(slice(&world).await["done"], false);
+    assert_eq!(slice(&world).await["done"], true);
 }
 
 #[tokio::test(start_paused = true)]
@@ -586,20 +777,22 @@ async fn a_clock_that_was_ahead_holds_nothing_up_and_leaves_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_page_that_comes_late_is_not_passed_by() {
-    let world = world();
-    fill(&world, 3, 1).await;
-    let late = world.stored("journal/3").await.expect("a page");
-    let other = world.node(&operated());
-    for gone in ["journal/1", "journal/3"] {
-        world.remove(gone).await;
+    for delay in [0, 1_100] {
+        let world = world();
+        fill(&world, 3, 1).await;
+        let late = world.stored("journal/3").await.expect("a page");
+        for gone in ["journal/1", "journal/3"] {
+            world.remove(gone).await;
+        }
+        let delay = Duration::from_millis(delay);
+        world.faults.journal().delay(Op::Get, delay);
+        assert_eq!(purge(&world).await, 1);
+        let report = slice(&world).await;
+        assert_eq!((&report["page"], &report["pages"]), (&json!(2), &json!(3)));
+        world.put("journal/3", &late).await;
+        assert_eq!(purge(&world).await, 1);
+        assert_eq!(left(&world).await, ["record/old0"]);
     }
-    let report = slice(&world).await;
-    let found = ["purged", "page", "pages"].map(|field| report[field].clone());
-    assert_eq!(found, [1, 2, 3].map(|number| json!(number)));
-    assert_eq!(report["done"], true);
-    world.put("journal/3", &late).await;
-    assert_eq!(purge(&other).await, 1);
-    assert_eq!(left(&world).await, ["record/old0"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -491,8 +491,27 @@ async fn a_letter_that_could_not_be_deleted_is_counted_out_once() {
         failed.assert_retryable_problem(503, "store-failing");
         assert_eq!(unresolved(&world).await, left, "{op:?}");
     }
-    assert_eq!(ask(&world, "DELETE", "/dead-letters/1").await.status, 200);
+    let path = "/dead-letters/1";
+    let hidden = world.request("GET", path, &[ADMIN], "").await;
+    hidden.assert_final_problem(404, "no-dead-letter");
+    assert!(world.stored("dead-letter/1").await.is_some());
+    ask(&world, "DELETE", path).await;
+    assert!(world.stored("dead-letter/1").await.is_none());
     assert_eq!(unresolved(&world).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_discarded_letter_is_never_counted_again() {
+    let world = world();
+    world.svix.always(Fault::status(422));
+    let sent = wrapped(event("evt_1").as_bytes());
+    // The reply is there; that it is counted is not written down.
+    world.faults.fail_nth(Op::Increment, 2);
+    world.post(&sent).await;
+    assert_eq!(unresolved(&world).await, 0);
+    ask(&world, "DELETE", "/dead-letters/1").await;
+    assert_eq!(world.post(&sent).await.json()["status"], "dead-lettered");
+    assert_eq!(unresolved(&world).await, 0);
 }
 
 #[tokio::test(start_paused = true)]
