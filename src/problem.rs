@@ -165,7 +165,9 @@ impl Problem {
         match self {
             Self::NoRoute(NoRoute::NotFound) => "no such path".to_owned(),
             Self::NoRoute(NoRoute::MethodNotAllowed(allow)) => format!("allowed: {allow}"),
-            Self::NoRecord => "not delivered, or not yet".to_owned(),
+            Self::NoRecord => {
+                "it never came, is to come again, or was cut off: then Svix may have it".to_owned()
+            }
             Self::NoDeadLetter => "never written, or discarded".to_owned(),
             Self::Unauthorized => "send authorization: Bearer and the admin_token".to_owned(),
             // The same whatever is wrong: which check failed is nothing to learn by trying.

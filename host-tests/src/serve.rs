@@ -155,6 +155,9 @@ pub async fn run(mut options: Options) -> Result<()> {
     }
     options.check_required(&manifest)?;
     let who_may_post = who_may_post(&options, &manifest);
+    let operated = options
+        .given("admin_token")
+        .is_some_and(|token| !token.is_empty());
     let mut host = Host::builder(&program, &manifest)
         .environment()
         .key_value(key_value)
@@ -179,6 +182,9 @@ pub async fn run(mut options: Options) -> Result<()> {
     say(&format!("  records: {records}"));
     if let Some(who) = who_may_post {
         say(&format!("  notifications: {who}"));
+    }
+    if operated {
+        say(&format!("  console: http://{address}/console"));
     }
     // Like Spin, it begins without its store, too.
     tokio::spawn(async move {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::TcpListener;
 use std::process::Command;
 
 use serde_json::Value;
@@ -27,7 +28,11 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 async fn the_quick_tour_ends_as_it_says() {
     let readme = readme();
     let tour = between(&readme, "## Quick tour", "\n## ");
-    let code = between(tour, "```sh\n", "```");
+    let code: Vec<_> = tour.split("```sh\n").skip(1).collect();
+    let code = code
+        .iter()
+        .map(|rest| rest.split("```").next().expect("code"));
+    let code: String = code.collect();
     let (addresses, steps) = code.split_once('\n').expect("several lines");
     assert!(addresses.starts_with("RELAY="), "{addresses}");
 
@@ -35,10 +40,22 @@ async fn the_quick_tour_ends_as_it_says() {
     let (url, directory) = (url_of(&svix).await, TempDir::new().expect("a directory"));
     let variables = ["admin_token=admin", "svix_timeout_ms=300"];
     let relay = Serve::at(&url, directory.path(), &variables);
-    let script = format!("RELAY=http://{} SVIX={url}\n{steps}", relay.address());
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let other = free.local_addr().expect("an address").to_string();
+    drop(free);
+    let script = format!("RELAY=http://{} SVIX={url}\n{steps}", relay.address())
+        .replace("127.0.0.1:3001", &other)
+        .replace("testsk_fake.eu", TOKEN)
+        .replace("target/debug/serve", env!("CARGO_BIN_EXE_serve"))
+        .replace(
+            "target/tour",
+            &format!("{}/tour", directory.path().display()),
+        );
     let run = move || {
-        Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &script])
+        // What waits in it would wait for ever if the relay didn't start.
+        Command::new("timeout")
+            .current_dir(root())
+            .args(["60", "bash", "-euo", "pipefail", "-c", &script])
             .output()
     };
     let output = tokio::task::spawn_blocking(run)
@@ -65,7 +82,8 @@ async fn the_quick_tour_ends_as_it_says() {
         printed.contains(r#"{"resolved":1,"failed":1,"#),
         "{printed}"
     );
-    assert_eq!(svix.messages().len(), 3);
+    assert!(printed.ends_with("\n1\n"), "{printed}");
+    assert_eq!(svix.messages().len(), 4);
 }
 
 #[test]
