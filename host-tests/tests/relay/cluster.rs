@@ -359,7 +359,7 @@ async fn a_node_begins_without_redis_and_says_so_but_not_its_password() {
     let svix = svix();
     let url = format!("redis://:hush@{}/2", redis.address());
     let mut node = node(&url, &url_of(&svix).await);
-    let lines: String = (0..3).map(|_| node.line()).collect();
+    let lines: String = (0..4).map(|_| node.line()).collect();
     let place = format!("Redis at {}, database 2", redis.address());
     assert!(lines.contains(&format!("records: {place}")), "{lines}");
     assert!(
