@@ -206,7 +206,13 @@ async fn read(number: u64) -> Result<Option<DeadLetter>, Problem> {
     };
     match record {
         Some(Record::DeadLettered(record)) if record.discarded_at.is_some() => return Ok(None),
-        Some(Record::Delivered(record)) => letter.resolved = Some(record),
+        Some(Record::Delivered(record)) => {
+            if record.dead_letter.is_none() {
+                // Delivered by somebody who knew of no letter, and so counted none out.
+                closed(&letter.record);
+            }
+            letter.resolved = Some(record);
+        }
         Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => {}
     }
     Ok(Some(letter))

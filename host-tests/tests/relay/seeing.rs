@@ -501,6 +501,23 @@ async fn a_letter_that_could_not_be_deleted_is_counted_out_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_letter_that_somebody_resolved_who_knew_of_none_is_counted_out_when_it_is_seen() {
+    let world = world();
+    world.svix.script([Fault::status(422)]);
+    let sent = wrapped(event("evt_1").as_bytes());
+    world.post(&sent).await;
+    let record = world.records().await.remove(0);
+    world.remove(&record).await;
+    assert_eq!(world.post(&sent).await.json()["status"], "delivered");
+    assert_eq!(unresolved(&world).await, 1);
+    let list = ask(&world, "GET", "/dead-letters").await.json();
+    assert!(list["deadLetters"][0]["resolved"].is_object(), "{list}");
+    assert_eq!(unresolved(&world).await, 0);
+    ask(&world, "GET", "/dead-letters").await;
+    assert_eq!(unresolved(&world).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_discarded_letter_is_never_counted_again() {
     let world = world();
     world.svix.always(Fault::status(422));
