@@ -39,9 +39,9 @@ if command -v kubectl >/dev/null; then
   kubectl kustomize deploy/spinkube >"$rendered"
 else
   skip 'how kustomize renders: there is no kubectl'
-  for file in executor spinapp autoscaler ingress network-policy purge; do
+  sed -n 's/^  - \(.*\.yaml\)$/\1/p' deploy/spinkube/kustomization.yaml | while read -r file; do
     printf -- '---\n'
-    cat "deploy/spinkube/$file.yaml"
+    cat "deploy/spinkube/$file"
   done >"$rendered"
 fi
 

@@ -33,7 +33,7 @@ pub mod key_value;
 pub mod manifest;
 pub mod outbound;
 pub mod output;
-mod ports;
+pub mod ports;
 pub mod proxy;
 pub mod redis_server;
 pub mod serve;

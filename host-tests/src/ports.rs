@@ -9,7 +9,7 @@ const PORTS: std::ops::Range<u16> = 10_000..30_000;
 
 /// An address of this machine at which nobody listens. It depends on no seed: two that run with the
 /// same one at the same time would take each other's.
-pub(crate) fn free() -> io::Result<SocketAddr> {
+pub fn free() -> io::Result<SocketAddr> {
     for _ in 0..100 {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, fastrand::u16(PORTS)));
         if TcpListener::bind(address).is_ok() {

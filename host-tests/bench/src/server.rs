@@ -1,12 +1,13 @@
 //! A server under load: a process of its own, and what the operating system tells of it.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use host_tests::ports;
 use tokio::net::TcpStream;
 use tokio::time;
 
@@ -36,7 +37,7 @@ pub struct Usage {
 impl Server {
     /// Starts `command` with `--listen ADDRESS`, in a directory of its own.
     pub async fn start(mut command: Command, directory: &Path) -> Result<Self> {
-        let address = free_address()?;
+        let address = ports::free()?;
         // Not on the disk whose fsyncs are counted.
         let memory = Path::new("/dev/shm");
         let counters = if memory.is_dir() { memory } else { directory };
@@ -137,10 +138,4 @@ pub fn beside(name: &str) -> Result<PathBuf> {
         path.display()
     );
     Ok(path)
-}
-
-fn free_address() -> Result<SocketAddr> {
-    // Free at this moment, and not given out again so soon.
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?)
 }

@@ -232,12 +232,14 @@ async fn what_it_prints_to_try_first_works() {
     command
         .env("SPIN_VARIABLE_SVIX_TOKEN", "")
         .env("SPIN_VARIABLE_SVIX_URL", "")
-        .args(["--fake-svix", "127.0.0.1:0"]);
+        .args(["--fake-svix", "127.0.0.1:0"])
+        .args(["--variable", "admin_token=hush"]);
     let mut serve = Serve::start(command);
-    let mut curls = Vec::new();
+    let (mut curls, mut lines) = (Vec::new(), String::new());
     while curls.len() < 2 {
-        let mut line = String::new();
-        assert_ne!(serve.lines.read_line(&mut line).expect("UTF-8"), 0);
+        let line = serve.line();
+        assert_ne!(line, "", "{lines}");
+        lines.push_str(&line);
         curls.extend(line.trim().strip_prefix("curl ").map(str::to_owned));
     }
     let url = |curl: &str| {
@@ -257,6 +259,11 @@ async fn what_it_prints_to_try_first_works() {
     let sample = std::fs::read_to_string(file.trim_end_matches('\'')).expect("a sample");
     assert_eq!(status_of(serve.post(&sample).await), "delivered");
     assert_eq!(status_of(serve.post(&sample).await), "duplicate");
+
+    let console = format!("console: http://{}/console\n", serve.address);
+    assert!(lines.contains(&console), "{lines}");
+    assert!(!lines.contains("hush"), "{lines}");
+    assert_eq!(get(&serve.address, "/console").await.status, 200);
 
     let (fake, path) = url(&curls[1]).expect("a path");
     let messages = get(&fake, &path).await.json();

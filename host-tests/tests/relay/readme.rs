@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::TcpListener;
 use std::process::Command;
 
 use serde_json::Value;
@@ -10,6 +9,7 @@ use tempfile::TempDir;
 
 use host_tests::clock::Clock;
 use host_tests::fake_svix::FakeSvix;
+use host_tests::ports;
 
 use crate::process::{Serve, url_of};
 use crate::support::{TOKEN, root};
@@ -40,9 +40,7 @@ async fn the_quick_tour_ends_as_it_says() {
     let (url, directory) = (url_of(&svix).await, TempDir::new().expect("a directory"));
     let variables = ["admin_token=admin", "svix_timeout_ms=300"];
     let relay = Serve::at(&url, directory.path(), &variables);
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let other = free.local_addr().expect("an address").to_string();
-    drop(free);
+    let other = ports::free().expect("a port").to_string();
     let script = format!("RELAY=http://{} SVIX={url}\n{steps}", relay.address())
         .replace("127.0.0.1:3001", &other)
         .replace("testsk_fake.eu", TOKEN)
