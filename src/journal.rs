@@ -22,7 +22,7 @@ pub const PAGE: usize = 1_000;
 /// How the pages that this relay writes begin: with their version.
 const VERSION: &str = "1 ";
 
-/// A page. The store holds it as lines: version and time, then the names.
+/// A page. The store holds it as lines: version and time, then the entries.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
     /// When it was written, in RFC 3339, UTC.

@@ -9,8 +9,8 @@
 //! time. So it goes after every letter that was written for its event, and none comes back into sight.
 //!
 //! An event whose record is gone may come again: it is older than half a day then, so Svix is asked
-//! for it before it is posted. That does not hold for an event without a `time` of its own that is
-//! published anew; nor may such a one come in the moment between reading its record and deleting it.
+//! for it before it is posted. An event without a `time` of its own that is published anew, though, is
+//! taken for a new one. The same goes for one that is delivered between reading and deleting its record.
 
 use std::time::{Duration, SystemTime};
 

@@ -2,8 +2,8 @@
 //!
 //! Neither Spin nor wasmtime sets TCP_NODELAY: a head that is written before its body waits for the
 //! peer's delayed acknowledgement, some 40 ms. So a body's write is always pending before its head
-//! is handed over, and `content-length` is set: both then leave in one segment; of a request nearly always,
-//! as the host's connection may be faster than what fetches the body from here.
+//! is handed over, and `content-length` is set: both then leave in one segment. A request's may not, if the
+//! host's connection asks for the body before the host has fetched it from here.
 
 use std::borrow::Cow;
 use std::future::poll_fn;
