@@ -39,7 +39,7 @@ bench: build
 fuzz:
 	@RUSTUP_AUTO_INSTALL=0 scripts/fuzz.sh
 
-# Whether src/openapi.json is valid, and whether a relay keeps to it that is fuzzed with it for
+# Whether src/api/openapi.json is valid, and whether a relay keeps to it that is fuzzed with it for
 # CONTRACT_SECONDS. Needs python3 and curl.
 contract: build
 	scripts/contract.sh

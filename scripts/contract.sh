@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Holds a real `serve` against its own contract, src/openapi.json: whether that is valid OpenAPI, and
+# Holds a real `serve` against its own contract, src/api/openapi.json: whether that is valid OpenAPI, and
 # for CONTRACT_SECONDS (180) whether any request that can be made from it or against it is answered
 # with a 500, too late, or with what it doesn't allow.
 #
@@ -30,7 +30,7 @@ if [[ $(cat "$work/installed" 2>/dev/null) != "${packages[*]}" ]]; then
   echo "${packages[*]}" >"$work/installed"
 fi
 
-"$tools/openapi-spec-validator" src/openapi.json
+"$tools/openapi-spec-validator" src/api/openapi.json
 
 # No variable of this environment, no proxy: all that is said stays on this machine.
 for name in $(compgen -e SPIN_VARIABLE_); do unset "$name"; done

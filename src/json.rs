@@ -7,12 +7,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Why a text could not be read as an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unreadable {
+pub enum Error {
     /// Not JSON at all: where and why, without any of the text.
     NotJson(String),
     /// JSON, but not an object.
@@ -27,7 +28,7 @@ pub enum Unreadable {
 pub fn pick<'a, const N: usize>(
     json: &'a str,
     names: [&'static str; N],
-) -> Result<[Option<&'a RawValue>; N], Unreadable> {
+) -> Result<[Option<&'a RawValue>; N], Error> {
     let mut found = [None; N];
     pick_into(json, &names, &mut found)?;
     Ok(found)
@@ -37,7 +38,7 @@ pub fn pick<'a, const N: usize>(
 pub fn pick_all<'a, const N: usize>(
     json: &'a str,
     names: [&'static str; N],
-) -> Result<Option<[Option<&'a RawValue>; N]>, Unreadable> {
+) -> Result<Option<[Option<&'a RawValue>; N]>, Error> {
     let mut found = [None; N];
     let others = pick_into(json, &names, &mut found)?;
     Ok((!others).then_some(found))
@@ -48,7 +49,7 @@ fn pick_into<'a>(
     json: &'a str,
     names: &[&'static str],
     found: &mut [Option<&'a RawValue>],
-) -> Result<bool, Unreadable> {
+) -> Result<bool, Error> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     deserializer
         .deserialize_map(Fields { names, found })
@@ -66,7 +67,6 @@ pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Whether a raw value is an object.
 pub fn is_object(raw: &RawValue) -> bool {
     raw.get().starts_with('{')
 }
@@ -101,17 +101,22 @@ pub fn is_deeper_than(json: &str, limit: usize) -> bool {
     false
 }
 
-fn unreadable(error: &serde_json::Error, json: &str) -> Unreadable {
+/// A value made of strings and numbers, which always has a JSON form.
+pub fn encode(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+fn unreadable(error: &serde_json::Error, json: &str) -> Error {
     let first = json.trim_start().chars().next();
     if error.is_data() && first != Some('{') {
-        Unreadable::NotAnObject
+        Error::NotAnObject
     } else {
         let problem = if error.is_eof() {
             "ends too early"
         } else {
             "syntax error"
         };
-        Unreadable::NotJson(format!(
+        Error::NotJson(format!(
             "{problem} at line {} column {}",
             error.line(),
             error.column()
@@ -241,13 +246,13 @@ mod tests {
     fn tells_broken_json_from_json_of_another_kind() {
         for json in ["", "{", "{\"a\":}", "{} x", "nope", "{\"a\":1,}"] {
             assert!(
-                matches!(pick(json, ["id"]), Err(Unreadable::NotJson(_))),
+                matches!(pick(json, ["id"]), Err(Error::NotJson(_))),
                 "{json}"
             );
         }
         for json in ["[]", " \"text\"", "12", "null", "true"] {
             let unreadable = pick(json, ["id"]).expect_err(json);
-            assert_eq!(unreadable, Unreadable::NotAnObject, "{json}");
+            assert_eq!(unreadable, Error::NotAnObject, "{json}");
         }
     }
 

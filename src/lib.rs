@@ -4,87 +4,79 @@
 //!
 //! ```text
 //! POST /notifications
-//!   route         which request asks for what
-//!   config        every variable, checked                            (host: variables)
-//!   auth          who may post?       (with oidc and keys: of Pub/Sub, host: outbound HTTP)
-//!   notification  direct, wrapped or unwrapped: where is the event?
-//!   event         id, type, project; the rest stays bytes
-//!   record        delivered before? then answer "duplicate"          (host: key-value get)
-//!   gate          is Svix to be left alone just now?                 (host: key-value get)
-//!   svix          the message; what each reply means                 (host: outbound HTTP)
-//!   retry         how long to wait, when to give up
-//!   record        "delivered", before anyone hears of it             (host: key-value set,
-//!                                                                   or with others: set-many)
-//!   dead_letter   or kept, if it can never be delivered              (host: key-value set-many)
-//!   reply         200, or what `problem` says
-//!   log           one line
-//!   metrics       counted; written down later by `tally`            (host: key-value get, set)
-//!   journal       and noted, so that `purge` finds it one day       (host: key-value set)
-//!   event_type    and Svix is told of a type that is new            (host: key-value get)
+//!   relay        route the request, answer it, leave one line
+//!   intake       who posts? which event?                (auth, event; host: variables, body)
+//!   delivery     is there a record? then answer         (records; host: key-value get)
+//!                wait at the gate, post or look up      (svix;    host: outbound HTTP)
+//!                write the record                       (records; host: key-value set)
+//!   letters      keep what can never be delivered       (         host: key-value set-many)
+//!   api          200, or what the table of failures says
+//!   watch        one line, one count                    (         host: standard output)
 //! ```
 //!
-//! Few modules do things, in the order in which they happen: [`relay`] takes a request to its reply,
-//! [`delivery`] an event to Svix, [`letters`] is what operators do with dead letters, [`customer`]
-//! what they do for a customer, [`status`] what they see of the whole, [`purge`] forgets what is old.
-//! Behind them work [`tally`], which writes down what was counted and what was written,
-//! [`event_type`], which tells Svix what types there are, and [`keys`], which fetches Google's. They
-//! reach Svix through [`client`], and the host through [`host`] and [`wire`]. Everything else decides,
-//! in plain functions that are tested natively. [`problem`] holds the one table of failures.
+//! To read it in ten minutes: [`relay`] from `handle` down, [`intake`], [`delivery`] and its
+//! `attempts`, then the decisions that it leans on: [`svix::message`], [`svix::retry`], [`svix::gate`].
 //!
-//! To read one event's way in ten minutes: [`relay`] from `handle` down, [`delivery::deliver`], then
-//! the three decisions that it leans on, [`svix::classify_create`], [`retry`] and [`gate`].
+//! # The folders
 //!
-//! What is in the key-value store:
+//! Imports run downwards only. `scripts/layers.sh` checks this.
+//!
+//! | folder | what it is for |
+//! | --- | --- |
+//! | [`relay`], [`probes`], [`lookup`] | one request; is the relay well?; what became of an event? |
+//! | [`operator`] | what operators ask for: dead letters, customers, status, purge, console |
+//! | [`intake`] | `POST /notifications` |
+//! | [`delivery`] | one event to Svix |
+//! | [`watch`] | what is seen: log and metrics |
+//! | [`api`] | what can be asked and answered; the only place that knows HTTP statuses |
+//! | [`letters`] | dead letters |
+//! | [`auth`] | who may ask |
+//! | [`records`] | what is remembered of events |
+//! | [`svix`] | what is said to Svix, what its answers mean, how it is spared |
+//! | [`config`], [`event`] | the variables; the event and how it came |
+//! | [`host`] | what the host gives: store, HTTP, clocks |
+//!
+//! # What the key-value store holds
 //!
 //! | name | value | goes |
 //! | --- | --- | --- |
-//! | `record/{SHA-256}` | what is known of an event ([`record`]) | by [`purge`] |
-//! | `journal`, `journal/{n}`, `journal/purged` | which records were written when ([`journal`]) | by [`purge`] |
-//! | `dead-letters`, `dead-letter/{n}`, `dead-letters/…` | events that can't be delivered ([`dead_letter`]) | discarded, or with their record |
-//! | `gate` | whether Svix is left alone ([`mod@gate`]) | stays |
-//! | `metrics/{n}` | 16 pages of counters ([`metrics`]) | stay |
-//! | `event-type/{type}` | what Svix has been told ([`event_type`]) | stay |
-//! | `keys` | Google's keys ([`keys`]) | stays |
-//! | `readyz` | nothing: whether it can be written | stays |
+//! | `record/{SHA-256}` | what is known of an event ([`records`]) | by the purge |
+//! | `journal`, `journal/{n}`, `journal/purged` | which records were written when ([`records::journal`]) | by the purge |
+//! | `dead-letters`, `dead-letter/{n}`, `dead-letters/…` | events that can't be delivered ([`letters`]) | discarded, or with their record |
+//! | `gate` | whether Svix is asked just now ([`mod@svix::gate`]) | stays |
+//! | `metrics/{n}` | 16 pages of counters ([`watch::metrics`]) | stay |
+//! | `event-type/{type}` | what Svix knows of a type ([`intake`]) | stay |
+//! | `keys` | Google's keys ([`auth::keys`]) | stays |
+//! | `readyz` | nothing: whether the store can be written | stays |
+//!
+//! # What an instance remembers
+//!
+//! Every memory of an instance is a cache: another request of the instance may use it, and the next
+//! instance begins without it. The configuration and the open store ([`config::load`], [`host::store`]),
+//! the gate ([`delivery::turnstile`]), known event types ([`intake`]), Google's keys and verified tokens
+//! ([`auth`]), the group that commits together ([`records::commit`]), and what the store is still to be
+//! told: names for the journal ([`records::journal`]) and counts ([`watch::counters`]).
 
-pub mod auth;
-pub mod check;
-pub mod client;
-pub mod commit;
-pub mod config;
-pub mod console;
-pub mod customer;
-pub mod dead_letter;
-pub mod delivery;
-pub mod event;
-pub mod event_type;
-pub mod gate;
-pub mod host;
-pub mod journal;
-pub mod json;
-pub mod keys;
-pub mod letters;
-pub mod log;
-pub mod metrics;
-pub mod notification;
-pub mod oidc;
-pub mod openapi;
-pub mod openmetrics;
-pub mod operator;
-pub mod problem;
-pub mod purge;
-pub mod record;
-pub mod relay;
-pub mod reply;
-pub mod retry;
-pub mod route;
-pub mod status;
-pub mod svix;
-pub mod tally;
-pub mod trace;
-pub mod violation;
-pub mod wake;
-pub mod wire;
+mod api;
+mod auth;
+mod config;
+mod delivery;
+mod event;
+mod host;
+mod intake;
+mod json;
+mod letters;
+mod lookup;
+mod operator;
+mod probes;
+mod records;
+mod relay;
+mod svix;
+mod time;
+mod violation;
+mod watch;
+
+pub use relay::handle;
 
 /// The component's export. Only for WebAssembly: natively its symbol's name doesn't link.
 #[cfg(target_family = "wasm")]
@@ -96,7 +88,7 @@ mod component {
 
     impl Guest for Component {
         async fn handle(request: Request) -> Result<Response, ErrorCode> {
-            Ok(crate::relay::handle(request).await)
+            Ok(crate::handle(request).await)
         }
     }
 

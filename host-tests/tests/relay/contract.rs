@@ -1,4 +1,4 @@
-//! The contract, `src/openapi.json`: served as it is, valid, and true. Every exchange that any test
+//! The contract, `src/api/openapi.json`: served as it is, valid, and true. Every exchange that any test
 //! here has with the relay in a [`World`] is held against it; what the document doesn't know of a
 //! reply, a status, a header, a field, fails the test.
 
@@ -36,7 +36,7 @@ struct Contract {
 
 impl Contract {
     fn load() -> Self {
-        let text = include_str!("../../../src/openapi.json");
+        let text = include_str!("../../../src/api/openapi.json");
         let document: Value = serde_json::from_str(text).expect("JSON");
         let mut compiler = Compiler::new();
         compiler.enable_format_assertions();

@@ -136,7 +136,7 @@ fn problems<'a>(part: &'a Value, found: &mut BTreeSet<&'a str>) {
 
 #[test]
 fn every_problem_and_every_route_is_named() {
-    let contract = fs::read(root().join("src/openapi.json")).expect("the contract");
+    let contract = fs::read(root().join("src/api/openapi.json")).expect("the contract");
     let contract: Value = serde_json::from_slice(&contract).expect("JSON");
     let readme = readme();
     let mut found = BTreeSet::new();

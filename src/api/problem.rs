@@ -1,0 +1,438 @@
+//! Everything that can go wrong with a request, and what is particular to one occurrence.
+//!
+//! A problem is answered with `application/problem+json` (RFC 9457). [`super::table`] says with which
+//! status, and whether the sender should come back; nothing else decides that.
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::route::NoRoute;
+use super::table::{self, Retry, Row};
+use crate::auth::Denial;
+use crate::config::load::Unusable;
+use crate::event::notification::{MAX_DEPTH, Rejection};
+use crate::host;
+use crate::svix::gate::Reason;
+use crate::svix::{self, Cause, Misconfiguration, Refusal, retry};
+use crate::violation::Violation;
+
+/// The prefix of every `type`.
+const TYPE: &str = "urn:svix-relay:problem:";
+
+/// When to come back, in seconds: if the trouble passes by itself, and if an operator has to act.
+const SOON: u64 = 5;
+const LATER: u64 = 60;
+/// The longest wait that is asked of a sender, whatever Svix says, in seconds.
+const LONGEST: u64 = 3_600;
+
+/// Why a request was not fulfilled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// Nothing is found at this path, or not with this method.
+    NoRoute(NoRoute),
+    /// No record exists of the event that was asked for.
+    NoRecord,
+    /// No dead letter has this number.
+    NoDeadLetter,
+    /// The sender or the operator is not let in.
+    Denied(Denial),
+    /// The query of a request breaks a rule.
+    InvalidQuery(Violation),
+    /// What an operator asks for breaks a rule.
+    InvalidRequest(Vec<Violation>),
+    /// Svix has no application for the project that an operator asks about.
+    NoApplication,
+    /// The body is not declared as JSON.
+    UnsupportedMediaType,
+    /// The event is larger than so many bytes.
+    BodyTooLarge(usize),
+    /// The sender took longer for the body than a whole notification may take.
+    SlowBody,
+    /// The sender broke off before the end of its body.
+    IncompleteBody,
+    /// The notification holds no valid event.
+    Rejected(Rejection),
+    /// Svix has not done what it was asked for.
+    Svix(svix::Error),
+    /// Svix reports the event's id as taken, but not by this event.
+    EventIdTaken,
+    /// There is no valid configuration.
+    Unconfigured(Unusable),
+    /// The key-value store failed or didn't answer.
+    StoreFailing(host::Error),
+}
+
+impl From<host::Error> for Problem {
+    fn from(error: host::Error) -> Self {
+        Self::StoreFailing(error)
+    }
+}
+
+impl From<svix::Error> for Problem {
+    fn from(error: svix::Error) -> Self {
+        Self::Svix(error)
+    }
+}
+
+impl From<Denial> for Problem {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+impl From<Unusable> for Problem {
+    fn from(unusable: Unusable) -> Self {
+        Self::Unconfigured(unusable)
+    }
+}
+
+impl Problem {
+    /// How the problem is answered.
+    pub fn row(&self) -> &'static Row {
+        match self {
+            Self::NoRoute(NoRoute::NotFound) | Self::Denied(Denial::NoOperators) => {
+                &table::NOT_FOUND
+            }
+            Self::NoRoute(NoRoute::MethodNotAllowed(_)) => &table::METHOD_NOT_ALLOWED,
+            Self::NoRecord => &table::NO_RECORD,
+            Self::NoDeadLetter => &table::NO_DEAD_LETTER,
+            Self::Denied(Denial::Operator) => &table::UNAUTHORIZED,
+            Self::Denied(Denial::Sender(_)) => &table::UNAUTHENTICATED,
+            Self::Denied(Denial::KeysUnavailable(_)) => &table::KEYS_UNAVAILABLE,
+            Self::InvalidQuery(_) => &table::INVALID_QUERY,
+            Self::InvalidRequest(_) => &table::INVALID_REQUEST,
+            Self::NoApplication => &table::NO_APPLICATION,
+            Self::UnsupportedMediaType => &table::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyTooLarge(_) => &table::BODY_TOO_LARGE,
+            Self::SlowBody => &table::SLOW_BODY,
+            Self::IncompleteBody => &table::INCOMPLETE_BODY,
+            Self::Rejected(rejection) => match rejection {
+                Rejection::NotUtf8 => &table::NOT_UTF8,
+                Rejection::NotJson(_) => &table::NOT_JSON,
+                Rejection::NotBase64 => &table::NOT_BASE64,
+                Rejection::TooDeep => &table::TOO_DEEP,
+                Rejection::Invalid(_) => &table::INVALID_EVENT,
+            },
+            Self::EventIdTaken => &table::EVENT_ID_TAKEN,
+            Self::Svix(svix::Error::Refused(_)) => &table::REFUSED_BY_SVIX,
+            Self::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
+                Cause::RateLimited | Cause::Gate(Reason::RateLimited) => &table::RATE_LIMITED,
+                _ => &table::SVIX_UNAVAILABLE,
+            },
+            Self::Svix(svix::Error::Misconfigured(what)) => match what {
+                Misconfiguration::TokenRefused => &table::TOKEN_REFUSED,
+                Misconfiguration::ApplicationMissing => &table::APPLICATION_MISSING,
+                Misconfiguration::OutboundDenied => &table::OUTBOUND_DENIED,
+                Misconfiguration::UnexpectedStatus(_) => &table::UNEXPECTED_STATUS,
+            },
+            Self::Unconfigured(Unusable::Invalid(_)) => &table::INVALID_CONFIGURATION,
+            Self::Unconfigured(Unusable::Unreadable(_)) => &table::UNREADABLE_CONFIGURATION,
+            Self::StoreFailing(_) => &table::STORE_FAILING,
+        }
+    }
+
+    /// After how many seconds to come back. `None` if the same request can never succeed.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self.row().retry {
+            Retry::Never => None,
+            Retry::Soon => Some(SOON),
+            Retry::Later => Some(LATER),
+            Retry::Asked => {
+                let Self::Svix(svix::Error::Unavailable { retry_after, .. }) = self else {
+                    return Some(SOON);
+                };
+                let asked = retry_after.map(retry::whole_seconds);
+                // Not 0: a sender that hears of a failure should not be back at once.
+                Some(asked.map_or(SOON, |seconds| seconds.clamp(1, LONGEST)))
+            }
+        }
+    }
+
+    /// Whether the same request can never succeed.
+    pub fn is_final(&self) -> bool {
+        self.row().retry == Retry::Never
+    }
+
+    /// What is particular to this occurrence, for people. Holds neither payload nor secret.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::NoRoute(NoRoute::NotFound) | Self::Denied(Denial::NoOperators) => {
+                "no such path".to_owned()
+            }
+            Self::NoRoute(NoRoute::MethodNotAllowed(allow)) => format!("allowed: {allow}"),
+            Self::NoRecord => "the event never came, is to come again, or was cut off by a crash: \
+                               then Svix may have it"
+                .to_owned(),
+            Self::NoDeadLetter => "never written, or discarded".to_owned(),
+            Self::Denied(Denial::Operator) => {
+                "send authorization: Bearer and the admin_token".to_owned()
+            }
+            // The same for every flaw: a stranger must not learn by trying.
+            Self::Denied(Denial::Sender(_)) => {
+                "send authorization: Bearer and a token that ingest_auth accepts".to_owned()
+            }
+            Self::InvalidQuery(violation) => listed(std::slice::from_ref(violation)),
+            Self::NoApplication => {
+                "create it in Svix with the project as its uid, or set create_applications"
+                    .to_owned()
+            }
+            Self::UnsupportedMediaType => {
+                "send application/json or application/cloudevents+json, in UTF-8".to_owned()
+            }
+            Self::BodyTooLarge(limit) => format!("at most {limit} bytes are taken"),
+            Self::SlowBody => "a notification must end within retry_budget_ms".to_owned(),
+            Self::IncompleteBody => "the connection ended before the body did".to_owned(),
+            Self::Rejected(rejection) => match rejection {
+                Rejection::NotUtf8 => "the event's bytes are not UTF-8".to_owned(),
+                Rejection::NotJson(reason) => reason.clone(),
+                Rejection::NotBase64 => "message.data is not standard base64".to_owned(),
+                Rejection::TooDeep => format!("an event may have at most {MAX_DEPTH} levels"),
+                Rejection::Invalid(violations) => listed(violations),
+            },
+            Self::EventIdTaken => {
+                "Svix answers 409, yet the project's application has no such message".to_owned()
+            }
+            Self::Svix(svix::Error::Refused(refusal)) => match &refusal.detail {
+                Some(detail) => format!("Svix answered {}: {detail}", refusal.status),
+                None => format!("Svix answered {}", refusal.status),
+            },
+            Self::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
+                Cause::RateLimited => "Svix answered 429".to_owned(),
+                Cause::Gate(_) => "the gate is closed: Svix is not asked for a while".to_owned(),
+                Cause::Status(status) => format!("Svix answered {status}"),
+                Cause::UnreadableAnswer => "the answer of Svix can not be read".to_owned(),
+                Cause::OutOfTime => "no time was left for an attempt".to_owned(),
+                Cause::Timeout => "no answer of Svix in time".to_owned(),
+                Cause::Connection(_) => "the connection to Svix broke".to_owned(),
+                Cause::Unreachable(_) => "Svix can not be reached".to_owned(),
+            },
+            Self::Svix(svix::Error::Misconfigured(what)) => match what {
+                Misconfiguration::TokenRefused => {
+                    "check svix_token, and that svix_url is of the same region".to_owned()
+                }
+                Misconfiguration::ApplicationMissing => {
+                    "create the application, or set create_applications".to_owned()
+                }
+                Misconfiguration::OutboundDenied => {
+                    "add the origin of Svix to allowed_outbound_hosts".to_owned()
+                }
+                Misconfiguration::UnexpectedStatus(status) => {
+                    format!("check svix_url: it answered {status}")
+                }
+            },
+            Self::InvalidRequest(violations)
+            | Self::Unconfigured(Unusable::Invalid(violations)) => listed(violations),
+            Self::Unconfigured(Unusable::Unreadable(error)) => {
+                format!("the host gives no value of {}", error.what)
+            }
+            Self::StoreFailing(error) | Self::Denied(Denial::KeysUnavailable(error)) => {
+                format!("failed to {}", error.what)
+            }
+        }
+    }
+
+    /// What the log says of this occurrence. The log may repeat the host's words. It never repeats
+    /// Svix's, which may hold some of the payload.
+    pub fn logged(&self) -> String {
+        match self {
+            Self::Unconfigured(Unusable::Unreadable(error))
+            | Self::StoreFailing(error)
+            | Self::Denied(Denial::KeysUnavailable(error)) => {
+                format!("{}: {}", self.detail(), error.reason)
+            }
+            Self::Denied(Denial::Sender(flaw)) => flaw.logged().to_owned(),
+            Self::Svix(svix::Error::Unavailable {
+                cause: Cause::Connection(reason) | Cause::Unreachable(reason),
+                ..
+            }) => format!("{}: {reason}", self.detail()),
+            Self::Svix(svix::Error::Refused(refusal)) => {
+                let code = refusal.code.as_deref().unwrap_or("no code");
+                format!("Svix answered {}, {code}", refusal.status)
+            }
+            _ => self.detail(),
+        }
+    }
+
+    /// The body of the answer: a problem document.
+    pub fn document(&self) -> Box<RawValue> {
+        let row = self.row();
+        let (errors, svix) = match self {
+            Self::Rejected(Rejection::Invalid(violations))
+            | Self::InvalidRequest(violations)
+            | Self::Unconfigured(Unusable::Invalid(violations)) => (violations.as_slice(), None),
+            Self::InvalidQuery(violation) => (std::slice::from_ref(violation), None),
+            Self::Svix(svix::Error::Refused(refusal)) => (&[][..], Some(refusal)),
+            _ => (&[][..], None),
+        };
+        let document = Document {
+            r#type: format!("{TYPE}{}", row.name),
+            title: row.title,
+            status: row.status,
+            detail: self.detail(),
+            retryable: !self.is_final(),
+            errors,
+            svix,
+        };
+        // The document is made of strings and numbers, so this can't fail.
+        to_raw_value(&document).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    retryable: bool,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [Violation],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    svix: Option<&'a Refusal>,
+}
+
+fn listed(violations: &[Violation]) -> String {
+    let violations = violations.iter();
+    let texts = violations.map(|Violation { field, reason }| format!("{field} {reason}"));
+    texts.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::Severity;
+    use super::*;
+    use crate::auth::Flaw;
+    use serde_json::json;
+    use std::time::Duration;
+
+    fn document(problem: &Problem) -> serde_json::Value {
+        serde_json::from_str(problem.document().get()).expect("JSON")
+    }
+
+    fn unavailable(cause: Cause, retry_after: Option<Duration>) -> Problem {
+        Problem::Svix(svix::Error::Unavailable { cause, retry_after })
+    }
+
+    #[test]
+    fn is_a_problem_document_with_every_violation() {
+        let problem = Problem::Rejected(Rejection::Invalid(vec![
+            Violation::new("id", "is required"),
+            Violation::new("type", "must be a string"),
+        ]));
+        assert_eq!(
+            document(&problem),
+            json!({
+                "type": "urn:svix-relay:problem:invalid-event",
+                "title": "The event is invalid",
+                "status": 422,
+                "detail": "id is required; type must be a string",
+                "retryable": false,
+                "errors": [
+                    {"field": "id", "reason": "is required"},
+                    {"field": "type", "reason": "must be a string"},
+                ],
+            })
+        );
+    }
+
+    #[test]
+    fn passes_on_the_reason_of_svix() {
+        let problem = Problem::Svix(svix::Error::Refused(Refusal {
+            status: 413,
+            code: Some("payload_too_large".to_owned()),
+            detail: Some("too large".to_owned()),
+        }));
+        let document = document(&problem);
+        assert_eq!(document["status"], 422);
+        assert_eq!(document["detail"], "Svix answered 413: too large");
+        assert_eq!(problem.logged(), "Svix answered 413, payload_too_large");
+        assert_eq!(
+            document["svix"],
+            json!({"status": 413, "code": "payload_too_large", "detail": "too large"})
+        );
+    }
+
+    #[test]
+    fn passes_on_the_wait_that_svix_asks_for_within_bounds() {
+        for (asked, expected) in [
+            (None, 5),
+            (Some(Duration::ZERO), 1),
+            (Some(Duration::from_millis(1_001)), 2),
+            (Some(Duration::from_secs(u64::MAX)), 3_600),
+        ] {
+            for cause in [Cause::RateLimited, Cause::Status(503)] {
+                let answer = unavailable(cause, asked).retry_after();
+                assert_eq!(answer, Some(expected), "{asked:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_rate_limit_is_a_429() {
+        assert_eq!(unavailable(Cause::RateLimited, None).row().status, 429);
+        for cause in [
+            Cause::Status(500),
+            Cause::UnreadableAnswer,
+            Cause::OutOfTime,
+            Cause::Timeout,
+        ] {
+            assert_eq!(unavailable(cause, None).row().status, 503);
+        }
+    }
+
+    #[test]
+    fn what_an_operator_must_mend_is_an_error_and_loses_no_event() {
+        for problem in [
+            Problem::Svix(svix::Error::Misconfigured(Misconfiguration::TokenRefused)),
+            Problem::Svix(svix::Error::Misconfigured(
+                Misconfiguration::ApplicationMissing,
+            )),
+            Problem::Svix(svix::Error::Misconfigured(Misconfiguration::OutboundDenied)),
+            Problem::Svix(svix::Error::Misconfigured(
+                Misconfiguration::UnexpectedStatus(302),
+            )),
+            Problem::Unconfigured(Unusable::Invalid(vec![Violation::new(
+                "svix_token",
+                "is required",
+            )])),
+            Problem::Unconfigured(Unusable::Unreadable(host::Error {
+                what: "svix_token",
+                reason: "vault sealed".to_owned(),
+            })),
+            Problem::StoreFailing(host::Error {
+                what: "write the record",
+                reason: "disk full".to_owned(),
+            }),
+            Problem::Denied(Denial::KeysUnavailable(host::Error {
+                what: "fetch the keys",
+                reason: "answered 500".to_owned(),
+            })),
+        ] {
+            let row = problem.row();
+            assert_eq!((row.status, row.severity), (503, Severity::Error));
+            assert!(problem.retry_after().is_some());
+            assert_eq!(document(&problem)["retryable"], true);
+        }
+    }
+
+    #[test]
+    fn which_check_failed_stays_inside() {
+        let problem = Problem::Denied(Denial::Sender(Flaw::Audience));
+        assert_eq!(problem.logged(), "aud is not pubsub_audience");
+        let other = Problem::Denied(Denial::Sender(Flaw::Signature));
+        assert_eq!(document(&problem), document(&other));
+    }
+
+    #[test]
+    fn the_words_of_the_host_stay_inside() {
+        let problem = Problem::StoreFailing(host::Error {
+            what: "read the record",
+            reason: "redis://user:password@store refused".to_owned(),
+        });
+        assert_eq!(document(&problem)["detail"], "failed to read the record");
+        assert_eq!(
+            problem.logged(),
+            "failed to read the record: redis://user:password@store refused"
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! What the relay answers: status, headers and body, ready to be sent.
+
+use serde::Serialize;
+
+use super::problem::Problem;
+use super::route::NoRoute;
+use crate::auth::Denial;
+use crate::json;
+use crate::records::Delivered;
+
+/// How a request was fulfilled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Success {
+    /// Svix has the event's message: stored now, or found there.
+    Delivered {
+        /// What is now recorded of the event.
+        record: Delivered,
+        /// How often Svix was sent the message just now.
+        attempts: u32,
+    },
+    /// The event was delivered before; Svix was not called.
+    Duplicate(Delivered),
+    /// The event can never be delivered, and is kept as the dead letter with this number.
+    DeadLettered(u64),
+    /// What was asked for, as JSON.
+    Document {
+        /// What it is.
+        name: &'static str,
+        /// The JSON.
+        json: Vec<u8>,
+    },
+    /// What was asked for, as text of another type.
+    Text {
+        /// What it is.
+        name: &'static str,
+        /// Its media type.
+        content_type: &'static str,
+        /// The headers that no other reply has.
+        headers: Vec<(&'static str, String)>,
+        /// The text.
+        text: String,
+    },
+    /// The relay is alive, or ready: JSON for probes.
+    Health(Vec<u8>),
+}
+
+impl Success {
+    /// Whether it is what monitoring asks for every few seconds.
+    pub fn is_routine(&self) -> bool {
+        match self {
+            Self::Health(_) => true,
+            Self::Document { name, .. } | Self::Text { name, .. } => {
+                matches!(*name, "metrics" | "status")
+            }
+            Self::Delivered { .. } | Self::Duplicate(_) | Self::DeadLettered(_) => false,
+        }
+    }
+
+    /// A stable name: the reply's `status`, and the log's `outcome`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Delivered { .. } => "delivered",
+            Self::Duplicate(_) => "duplicate",
+            Self::DeadLettered(_) => "dead-lettered",
+            Self::Document { name, .. } | Self::Text { name, .. } => name,
+            Self::Health(_) => "probed",
+        }
+    }
+
+    /// What was asked for, as JSON.
+    pub fn document(name: &'static str, value: &impl Serialize) -> Self {
+        Self::Document {
+            name,
+            json: json::encode(value),
+        }
+    }
+}
+
+/// A reply, ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// Everything but `content-length`.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body: JSON, or what `content-type` says.
+    pub body: Vec<u8>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Receipt<'a> {
+    status: &'static str,
+    project: &'a str,
+    event_id: &'a str,
+    event_type: &'a str,
+    svix_message_id: &'a str,
+    attempts: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Kept {
+    status: &'static str,
+    dead_letter: u64,
+}
+
+impl From<&Success> for Reply {
+    fn from(success: &Success) -> Self {
+        let status = success.name();
+        let receipt = |record: &Delivered, attempts| {
+            json::encode(&Receipt {
+                status,
+                project: &record.project,
+                event_id: &record.event_id,
+                event_type: &record.event_type,
+                svix_message_id: &record.svix_message_id,
+                attempts,
+            })
+        };
+        let body = match success {
+            Success::Delivered { record, attempts } => receipt(record, *attempts),
+            Success::Duplicate(record) => receipt(record, 0),
+            Success::DeadLettered(dead_letter) => json::encode(&Kept {
+                status,
+                dead_letter: *dead_letter,
+            }),
+            Success::Document { json, .. } | Success::Health(json) => json.clone(),
+            Success::Text { text, .. } => text.clone().into_bytes(),
+        };
+        let headers = match success {
+            Success::Text {
+                content_type,
+                headers: own,
+                ..
+            } => [headers(content_type), own.clone()].concat(),
+            _ => headers("application/json"),
+        };
+        Self {
+            status: 200,
+            headers,
+            body,
+        }
+    }
+}
+
+impl From<&Problem> for Reply {
+    fn from(problem: &Problem) -> Self {
+        let mut headers = headers("application/problem+json");
+        if let Some(seconds) = problem.retry_after() {
+            headers.push(("retry-after", seconds.to_string()));
+        }
+        match problem {
+            Problem::NoRoute(NoRoute::MethodNotAllowed(allow)) => {
+                headers.push(("allow", (*allow).to_owned()));
+            }
+            Problem::Denied(Denial::Operator | Denial::Sender(_)) => {
+                headers.push(("www-authenticate", "Bearer".to_owned()));
+            }
+            _ => {}
+        }
+        Self {
+            status: problem.row().status,
+            headers,
+            body: Box::<str>::from(problem.document())
+                .into_string()
+                .into_bytes(),
+        }
+    }
+}
+
+fn headers(content_type: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("content-type", content_type.to_owned()),
+        ("cache-control", "no-store".to_owned()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::records::Record;
+    use crate::svix::{self, Cause};
+    use std::time::{Duration, SystemTime};
+
+    fn record() -> Delivered {
+        let event = Event {
+            id: "evt \"1\"".into(),
+            event_type: "user.created".into(),
+            project: "dev".into(),
+            time: None,
+            json: "{}",
+        };
+        Record::delivered(&event, "msg_1".to_owned(), 2, SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_receipt_names_event_and_message() {
+        let delivered = Success::Delivered {
+            record: record(),
+            attempts: 2,
+        };
+        let text = |success| String::from_utf8(Reply::from(success).body).expect("text");
+        assert_eq!(
+            text(&delivered),
+            r#"{"status":"delivered","project":"dev","eventId":"evt \"1\"","eventType":"user.created","svixMessageId":"msg_1","attempts":2}"#
+        );
+        assert_eq!(
+            text(&Success::Duplicate(record())),
+            r#"{"status":"duplicate","project":"dev","eventId":"evt \"1\"","eventType":"user.created","svixMessageId":"msg_1","attempts":0}"#
+        );
+    }
+
+    #[test]
+    fn a_problem_carries_its_headers() {
+        let headers = |problem: Problem| Reply::from(&problem).headers;
+        assert!(
+            headers(Problem::NoRoute(NoRoute::MethodNotAllowed("POST")))
+                .contains(&("allow", "POST".to_owned()))
+        );
+        let limited = headers(Problem::Svix(svix::Error::Unavailable {
+            cause: Cause::RateLimited,
+            retry_after: Some(Duration::from_secs(30)),
+        }));
+        assert!(
+            headers(Problem::Denied(Denial::Operator))
+                .contains(&("www-authenticate", "Bearer".to_owned()))
+        );
+        assert!(limited.contains(&("retry-after", "30".to_owned())));
+        assert!(limited.contains(&("content-type", "application/problem+json".to_owned())));
+    }
+}

@@ -1,0 +1,349 @@
+//! Which request asks for what.
+
+use percent_encoding::percent_decode_str;
+
+use crate::violation::Violation;
+
+/// What the relay can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `POST /notifications`: deliver an event.
+    Notify,
+    /// `GET /notifications/{project}/{eventId}`: what is known of an event.
+    Lookup {
+        /// The customer.
+        project: String,
+        /// The platform's identifier of the event.
+        event_id: String,
+    },
+    /// Only for operators.
+    Operator(Operation),
+    /// `GET /healthz`: is the relay alive?
+    Health,
+    /// `GET /readyz`: could it deliver?
+    Ready,
+    /// `GET /console` and what belongs to it: the operator's page.
+    Console(Part),
+    /// `GET /openapi.json`: what the relay can be asked for.
+    OpenApi,
+}
+
+/// What the console is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Page,
+    Style,
+    Script,
+}
+
+/// What operators ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `POST /maintenance/purge`: forget old records.
+    Purge,
+    /// `GET /metrics`: every counter, for a monitoring system.
+    Metrics,
+    /// `GET /status`: what the console shows.
+    Status,
+    /// `POST /projects/{project}/portal`: a link to the customer's portal in Svix.
+    Portal(String),
+    /// `POST /projects/{project}/test-event`: send the customer a sample.
+    TestEvent(String),
+    /// `GET /dead-letters`: the dead letters, in the order in which they came.
+    List(Query),
+    /// `GET /dead-letters/{n}`: one of them, with its body.
+    Show(u64),
+    /// `DELETE /dead-letters/{n}`: forget it.
+    Discard(u64),
+    /// `POST /dead-letters/{n}/replay`: try to deliver it.
+    Replay(u64),
+    /// `POST /dead-letters/replay`: try to deliver all that are unresolved.
+    ReplayAll(Query),
+    /// None: the path exists for the methods of this `Allow` header. Only operators may know that.
+    None(&'static str),
+}
+
+/// The query of a request, not yet looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query(String);
+
+/// Which dead letters are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Only those with a higher number.
+    pub after: u64,
+    /// At most so many.
+    pub limit: usize,
+    /// Only those of this project.
+    pub project: Option<String>,
+    /// Only those with this reason.
+    pub reason: Option<String>,
+}
+
+impl Query {
+    /// Reads `after`, `limit`, `project` and `reason`.
+    pub fn selection(&self) -> Result<Selection, Violation> {
+        let mut selection = Selection {
+            after: 0,
+            limit: 50,
+            project: None,
+            reason: None,
+        };
+        for pair in self.0.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let number = || value.parse::<u64>().ok();
+            let text = || percent_decode_str(value).decode_utf8_lossy().into_owned();
+            match name {
+                "after" => {
+                    selection.after = number()
+                        .ok_or_else(|| Violation::new("after", "must be a whole number"))?;
+                }
+                "limit" => {
+                    selection.limit = number()
+                        .and_then(|limit| usize::try_from(limit).ok())
+                        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+                        .ok_or_else(|| {
+                            let reason = format!("must be a whole number from 1 to {MAX_LIMIT}");
+                            Violation::new("limit", reason)
+                        })?;
+                }
+                "project" => selection.project = Some(text()),
+                "reason" => selection.reason = Some(text()),
+                _ => {
+                    let known = "may hold only after, limit, project and reason";
+                    return Err(Violation::new("query", known));
+                }
+            }
+        }
+        Ok(selection)
+    }
+}
+
+/// Why a request asks for nothing the relay has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// No such path.
+    NotFound,
+    /// The path exists, for other methods: the value of the `Allow` header.
+    MethodNotAllowed(&'static str),
+}
+
+/// The most dead letters that one request is about.
+const MAX_LIMIT: usize = 100;
+
+const POST: &str = "POST";
+const GET: &str = "GET, HEAD";
+const GET_DELETE: &str = "GET, HEAD, DELETE";
+
+impl Route {
+    /// The route of a request with `method` and `path_with_query`.
+    ///
+    /// The segments of a path may be percent-encoded.
+    pub fn of(method: &str, path_with_query: &str) -> Result<Self, NoRoute> {
+        let (path, query) = path_with_query
+            .split_once('?')
+            .unwrap_or((path_with_query, ""));
+        let query = Query(query.to_owned());
+        let segments: Vec<_> = path.split('/').skip(1).collect();
+        let (allow, route) = match segments[..] {
+            ["notifications"] => (POST, Self::Notify),
+            ["notifications", project, event_id] => {
+                let (project, event_id) = decode(project)
+                    .zip(decode(event_id))
+                    .ok_or(NoRoute::NotFound)?;
+                (GET, Self::Lookup { project, event_id })
+            }
+            ["dead-letters"] => (GET, Self::Operator(Operation::List(query))),
+            ["dead-letters", "replay"] => (POST, Self::Operator(Operation::ReplayAll(query))),
+            ["dead-letters", number] => {
+                let number = parse(number)?;
+                let operation = match method {
+                    "DELETE" => Operation::Discard(number),
+                    _ => Operation::Show(number),
+                };
+                (GET_DELETE, Self::Operator(operation))
+            }
+            ["dead-letters", number, "replay"] => {
+                let operation = Operation::Replay(parse(number)?);
+                (POST, Self::Operator(operation))
+            }
+            ["maintenance", "purge"] => (POST, Self::Operator(Operation::Purge)),
+            ["metrics"] => (GET, Self::Operator(Operation::Metrics)),
+            ["status"] => (GET, Self::Operator(Operation::Status)),
+            ["projects", project, what @ ("portal" | "test-event")] => {
+                let project = decode(project).ok_or(NoRoute::NotFound)?;
+                let operation = match what {
+                    "portal" => Operation::Portal(project),
+                    _ => Operation::TestEvent(project),
+                };
+                (POST, Self::Operator(operation))
+            }
+            ["healthz"] => (GET, Self::Health),
+            ["readyz"] => (GET, Self::Ready),
+            ["console"] => (GET, Self::Console(Part::Page)),
+            ["console", "page.css"] => (GET, Self::Console(Part::Style)),
+            ["console", "page.js"] => (GET, Self::Console(Part::Script)),
+            ["openapi.json"] => (GET, Self::OpenApi),
+            _ => return Err(NoRoute::NotFound),
+        };
+        match route {
+            route if allow.split(", ").any(|allowed| allowed == method) => Ok(route),
+            Self::Operator(_) => Ok(Self::Operator(Operation::None(allow))),
+            _ => Err(NoRoute::MethodNotAllowed(allow)),
+        }
+    }
+}
+
+fn parse(number: &str) -> Result<u64, NoRoute> {
+    number.parse().map_err(|_| NoRoute::NotFound)
+}
+
+fn decode(segment: &str) -> Option<String> {
+    let text = percent_decode_str(segment).decode_utf8().ok()?;
+    (!text.is_empty()).then(|| text.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use percent_encoding::NON_ALPHANUMERIC;
+    use proptest::prelude::*;
+
+    #[test]
+    fn finds_every_route() {
+        assert_eq!(Route::of("POST", "/notifications"), Ok(Route::Notify));
+        assert_eq!(Route::of("POST", "/notifications?a=b"), Ok(Route::Notify));
+        assert_eq!(Route::of("GET", "/healthz"), Ok(Route::Health));
+        assert_eq!(Route::of("HEAD", "/readyz"), Ok(Route::Ready));
+        for (path, part) in [
+            ("/console", Part::Page),
+            ("/console/page.css", Part::Style),
+            ("/console/page.js", Part::Script),
+        ] {
+            assert_eq!(Route::of("GET", path), Ok(Route::Console(part)));
+        }
+        assert_eq!(Route::of("GET", "/openapi.json"), Ok(Route::OpenApi));
+        assert_eq!(
+            Route::of("GET", "/notifications/dev/evt%2F1%20%C3%A4"),
+            Ok(Route::Lookup {
+                project: "dev".to_owned(),
+                event_id: "evt/1 ä".to_owned(),
+            })
+        );
+    }
+
+    #[test]
+    fn finds_the_routes_of_operators() {
+        for (method, path, operation) in [
+            ("GET", "/dead-letters/7", Operation::Show(7)),
+            ("DELETE", "/dead-letters/7", Operation::Discard(7)),
+            ("POST", "/dead-letters/7/replay", Operation::Replay(7)),
+            ("POST", "/dead-letters/7", Operation::None(GET_DELETE)),
+            ("GET", "/dead-letters/7/replay", Operation::None(POST)),
+            ("DELETE", "/dead-letters", Operation::None(GET)),
+            ("POST", "/maintenance/purge", Operation::Purge),
+            ("GET", "/maintenance/purge", Operation::None(POST)),
+            ("GET", "/metrics", Operation::Metrics),
+            ("HEAD", "/status", Operation::Status),
+            (
+                "POST",
+                "/projects/dev/portal",
+                Operation::Portal("dev".to_owned()),
+            ),
+            (
+                "POST",
+                "/projects/d%65v/test-event",
+                Operation::TestEvent("dev".to_owned()),
+            ),
+            ("GET", "/projects/dev/portal", Operation::None(POST)),
+        ] {
+            let route = Route::Operator(operation);
+            assert_eq!(Route::of(method, path), Ok(route), "{method} {path}");
+        }
+        let all = "/dead-letters?after=7&limit=2&project=d%65v&reason=not-json";
+        let Ok(Route::Operator(Operation::List(query))) = Route::of("GET", all) else {
+            panic!("a list");
+        };
+        assert_eq!(
+            query.selection(),
+            Ok(Selection {
+                after: 7,
+                limit: 2,
+                project: Some("dev".to_owned()),
+                reason: Some("not-json".to_owned()),
+            })
+        );
+        let all = Route::of("POST", "/dead-letters/replay");
+        let Ok(Route::Operator(Operation::ReplayAll(query))) = all else {
+            panic!("a replay");
+        };
+        assert_eq!(query.selection().map(|selection| selection.limit), Ok(50));
+    }
+
+    #[test]
+    fn refuses_a_query_that_makes_no_sense() {
+        for (query, field) in [
+            ("after=x", "after"),
+            ("after=-1", "after"),
+            ("limit=0", "limit"),
+            ("limit=101", "limit"),
+            ("limit", "limit"),
+            ("projct=dev", "query"),
+        ] {
+            let violation = Query(query.to_owned()).selection().expect_err(query);
+            assert_eq!(violation.field, field);
+        }
+    }
+
+    #[test]
+    fn names_the_allowed_methods() {
+        for (method, path, allow) in [
+            ("GET", "/notifications", POST),
+            ("HEAD", "/notifications", POST),
+            ("POST", "/notifications/dev/evt_1", GET),
+            ("post", "/notifications", POST),
+            ("DELETE", "/healthz", GET),
+        ] {
+            assert_eq!(
+                Route::of(method, path),
+                Err(NoRoute::MethodNotAllowed(allow)),
+                "{method} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn knows_no_other_path() {
+        for path in [
+            "",
+            "/",
+            "notifications",
+            "/notifications/",
+            "/notifications//evt_1",
+            "/notifications/dev",
+            "/notifications/dev/evt_1/",
+            "/notifications/dev/%FF",
+            "/Healthz",
+            "/dead-letters/",
+            "/dead-letters/x",
+            "/dead-letters/-1",
+            "/dead-letters/7/undo",
+            "/projects/dev",
+            "/projects//portal",
+            "/projects/dev/else",
+        ] {
+            assert_eq!(Route::of("POST", path), Err(NoRoute::NotFound), "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_event_id_can_be_asked_for(id in "\\PC+") {
+            let encoded = percent_encoding::percent_encode(id.as_bytes(), NON_ALPHANUMERIC);
+            prop_assert_eq!(
+                Route::of("GET", &format!("/notifications/dev/{encoded}")),
+                Ok(Route::Lookup { project: "dev".to_owned(), event_id: id })
+            );
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The table of failures: how each problem is answered. Data only.
+//!
+//! `openapi.json` names the same problems, and a test holds the two against each other.
+
+use serde::Serialize;
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The HTTP status code.
+    pub status: u16,
+    pub severity: Severity,
+    pub retry: Retry,
+    /// The last part of the problem's `type`, and the log's `outcome`. Names never change.
+    pub name: &'static str,
+    pub title: &'static str,
+}
+
+/// How serious a problem is to those who run the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Severity {
+    /// All is as it should be.
+    Info,
+    /// The sender's or Svix's fault, or passing.
+    Warning,
+    /// An operator has to act.
+    Error,
+}
+
+/// When the sender should come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The same request can never succeed.
+    Never,
+    /// In seconds: the trouble passes by itself.
+    Soon,
+    /// In a minute: an operator has to act first.
+    Later,
+    /// When Svix says so, or soon.
+    Asked,
+}
+
+macro_rules! table {
+    ($($row:ident: $status:literal $severity:ident $retry:ident $name:literal $title:literal;)*) => {
+        $(pub const $row: Row = Row {
+            status: $status,
+            severity: Severity::$severity,
+            retry: Retry::$retry,
+            name: $name,
+            title: $title,
+        };)*
+
+        #[cfg(test)]
+        pub const ROWS: &[Row] = &[$($row),*];
+    };
+}
+
+table! {
+    NOT_FOUND:                404 Warning Never "not-found"                "Nothing is here";
+    METHOD_NOT_ALLOWED:       405 Warning Never "method-not-allowed"       "Not with this method";
+    NO_RECORD:                404 Info    Never "no-record"                "No record of this event";
+    NO_DEAD_LETTER:           404 Info    Never "no-dead-letter"           "No such dead letter";
+    UNAUTHORIZED:             401 Warning Never "unauthorized"             "The operator's token is needed";
+    UNAUTHENTICATED:          401 Warning Never "unauthenticated"          "The sender is not known";
+    KEYS_UNAVAILABLE:         503 Error   Soon  "keys-unavailable"         "The keys of the senders can not be fetched";
+    INVALID_QUERY:            400 Warning Never "invalid-query"            "The query is invalid";
+    INVALID_REQUEST:          422 Warning Never "invalid-request"          "The request is invalid";
+    NO_APPLICATION:           404 Info    Never "no-application"           "No application of this project";
+    UNSUPPORTED_MEDIA_TYPE:   415 Warning Never "unsupported-media-type"   "The body must be JSON";
+    BODY_TOO_LARGE:           413 Warning Never "body-too-large"           "The body is too large";
+    SLOW_BODY:                408 Warning Soon  "slow-body"                "The body came too slowly";
+    INCOMPLETE_BODY:          400 Warning Soon  "incomplete-body"          "The body ended too early";
+    NOT_UTF8:                 400 Warning Never "not-utf8"                 "The event is not UTF-8";
+    NOT_JSON:                 400 Warning Never "not-json"                 "Not JSON";
+    NOT_BASE64:               400 Warning Never "not-base64"               "The message's data is not base64";
+    TOO_DEEP:                 422 Warning Never "too-deep"                 "The event is nested too deeply";
+    INVALID_EVENT:            422 Warning Never "invalid-event"            "The event is invalid";
+    REFUSED_BY_SVIX:          422 Warning Never "refused-by-svix"          "Svix refuses the event";
+    EVENT_ID_TAKEN:           422 Warning Never "event-id-taken"           "The event's id is taken in Svix";
+    RATE_LIMITED:             429 Warning Asked "rate-limited"             "Svix limits the rate";
+    SVIX_UNAVAILABLE:         503 Warning Asked "svix-unavailable"         "Svix is not available";
+    TOKEN_REFUSED:            503 Error   Later "token-refused"            "Svix refuses the token";
+    APPLICATION_MISSING:      503 Error   Later "application-missing"      "Svix has no such application";
+    OUTBOUND_DENIED:          503 Error   Later "outbound-denied"          "The host lets no request out to Svix";
+    UNEXPECTED_STATUS:        503 Error   Later "unexpected-status"        "Svix never gives this answer";
+    INVALID_CONFIGURATION:    503 Error   Later "invalid-configuration"    "The configuration is invalid";
+    UNREADABLE_CONFIGURATION: 503 Error   Soon  "unreadable-configuration" "The configuration can not be read";
+    STORE_FAILING:            503 Error   Soon  "store-failing"            "The key-value store is failing";
+}

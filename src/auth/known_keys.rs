@@ -1,0 +1,344 @@
+//! Google's keys as far as they are known, and when to fetch them. [`super::keys`] does the fetching.
+//!
+//! Keys are fetched when they have expired, or when a token names an unknown one, but not more than
+//! once a minute. If that fails, expired keys are used for one more day: Google announces its keys
+//! days ahead and withdraws them as slowly, while an outage is over in hours.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::token::{self, Key};
+use crate::json;
+
+/// The version of the states that this relay writes.
+const VERSION: u64 = 1;
+
+/// How long after an attempt to fetch the keys another one is made, in seconds: with usable keys, and
+/// without, when every notification waits for them.
+const PAUSE: u64 = 60;
+const PAUSE_WITHOUT: u64 = 5;
+
+/// For how long keys are fresh, in seconds: if their server doesn't say, at least, and at most.
+const LIFETIME: u64 = 3_600;
+const SHORTEST: u64 = 60;
+const LONGEST: u64 = 24 * 3_600;
+
+/// For how long expired keys are used while no newer ones can be fetched, in seconds.
+const GRACE: u64 = 24 * 3_600;
+
+/// How far apart the clocks of nodes may be, in seconds.
+const SKEW: u64 = 5;
+
+/// What is known, as the store holds it: a JWK set with more fields. Times are in seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Known {
+    version: u64,
+    /// Where the keys are from.
+    url: String,
+    fetched_at: u64,
+    expires_at: u64,
+    /// When an instance last tried to fetch the keys.
+    attempted_at: u64,
+    /// Why that attempt failed, if it did.
+    pub failure: Option<String>,
+    keys: Vec<Key>,
+}
+
+/// A change that operators hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// There are other keys now: how many.
+    Fetched(usize),
+    /// The keys can't be fetched. `usable`: whether those that are known are still used.
+    Failing { reason: String, usable: bool },
+}
+
+/// What to do for a token.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Verify the token with this key.
+    Use(Key),
+    /// No key has this name.
+    Unknown,
+    /// Fetch the keys. Until they have come, this key may be used.
+    Fetch(Option<Key>),
+    /// The key is unknown, and the keys could not be fetched just now.
+    Unavailable,
+}
+
+impl Known {
+    pub const fn nothing() -> Self {
+        Self {
+            version: VERSION,
+            url: String::new(),
+            fetched_at: 0,
+            expires_at: 0,
+            attempted_at: 0,
+            failure: None,
+            keys: Vec::new(),
+        }
+    }
+
+    pub fn step(&self, kid: &str, now: u64) -> Step {
+        let usable = self.is_usable(now);
+        let mut keys = self.keys.iter().filter(|_| usable);
+        let key = keys.find(|key| key.kid == kid).cloned();
+        let pause = if usable { PAUSE } else { PAUSE_WITHOUT };
+        // The distance counts in both directions, since the clock may have been set back.
+        let rested = now.abs_diff(self.attempted_at) >= pause;
+        match key {
+            Some(key) if now < self.expires_at => Step::Use(key),
+            key if rested => Step::Fetch(key),
+            Some(key) => Step::Use(key),
+            None if usable && self.failure.is_none() => Step::Unknown,
+            None => Step::Unavailable,
+        }
+    }
+
+    /// Takes over what the store holds of the keys at `url`, as far as it is newer. Unreadable bytes
+    /// and times in the future are treated as absent.
+    pub fn learn(&mut self, stored: Option<Vec<u8>>, url: &str, now: u64) {
+        let stored = stored.and_then(|bytes| Self::decode(&bytes));
+        let Some(stored) = stored.filter(|stored| {
+            let latest = stored.fetched_at.max(stored.attempted_at);
+            stored.version == VERSION
+                && stored.url == url
+                && latest <= now + SKEW
+                && stored.expires_at <= stored.fetched_at.saturating_add(LONGEST)
+        }) else {
+            return;
+        };
+        if stored.attempted_at > self.attempted_at {
+            self.attempted_at = stored.attempted_at;
+            self.failure = stored.failure;
+        }
+        if stored.fetched_at > self.fetched_at {
+            self.fetched_at = stored.fetched_at;
+            self.expires_at = stored.expires_at;
+            self.keys = stored.keys;
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let text = str::from_utf8(bytes).ok()?;
+        let names = [
+            "version",
+            "url",
+            "fetchedAt",
+            "expiresAt",
+            "attemptedAt",
+            "failure",
+        ];
+        let [version, url, fetched_at, expires_at, attempted_at, failure] =
+            json::pick(text, names).ok()?;
+        let number = |raw: Option<&RawValue>| raw?.get().parse().ok();
+        Some(Self {
+            version: number(version)?,
+            url: json::string(url?)?.into_owned(),
+            fetched_at: number(fetched_at)?,
+            expires_at: number(expires_at)?,
+            attempted_at: number(attempted_at)?,
+            failure: failure.and_then(json::string).map(Cow::into_owned),
+            // Before the first success the set is empty.
+            keys: token::keys(text).unwrap_or_default(),
+        })
+    }
+
+    /// The state with which an instance announces its attempt, for the store. `None` without usable keys.
+    pub fn ahead(&self, url: &str, now: u64) -> Option<Vec<u8>> {
+        let ahead = Self {
+            attempted_at: now,
+            ..self.clone()
+        };
+        self.is_usable(now).then(|| ahead.encode(url))
+    }
+
+    /// Notes how an attempt ended: with keys that stay fresh for so many seconds, or without keys and
+    /// why. Returns the news, if there is any.
+    pub fn note(&mut self, result: Result<(Vec<Key>, u64), String>, now: u64) -> Option<News> {
+        self.attempted_at = now;
+        match result {
+            Ok((keys, lifetime)) => {
+                let failed = self.failure.take().is_some();
+                let news = failed || keys != self.keys;
+                self.fetched_at = now;
+                self.expires_at = now + lifetime;
+                self.keys = keys;
+                news.then_some(News::Fetched(self.keys.len()))
+            }
+            Err(reason) => {
+                let news = self.failure.replace(reason.clone()).is_none();
+                let usable = self.is_usable(now);
+                news.then_some(News::Failing { reason, usable })
+            }
+        }
+    }
+
+    fn is_usable(&self, now: u64) -> bool {
+        !self.keys.is_empty() && now < self.expires_at.saturating_add(GRACE)
+    }
+
+    pub fn encode(&self, url: &str) -> Vec<u8> {
+        let state = Self {
+            version: VERSION,
+            url: url.to_owned(),
+            ..self.clone()
+        };
+        json::encode(&state)
+    }
+}
+
+/// For how long a reply with these headers is fresh (RFC 9111), within bounds.
+pub fn lifetime(cache_control: Option<&str>, age: Option<&str>) -> u64 {
+    let seconds = |text: &str| text.trim().trim_matches('"').parse::<u64>().ok();
+    let mut directives = cache_control.unwrap_or_default().split(',');
+    let max_age = directives.find_map(|directive| {
+        let (name, value) = directive.split_once('=')?;
+        let max_age = name.trim().eq_ignore_ascii_case("max-age");
+        max_age.then(|| seconds(value)).flatten()
+    });
+    let age = age.and_then(seconds).unwrap_or_default();
+    let rest = max_age.map_or(LIFETIME, |max_age| max_age.saturating_sub(age));
+    rest.clamp(SHORTEST, LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const URL: &str = "https://keys.example/certs";
+    const START: u64 = 1_800_000_000;
+
+    fn key(kid: &str) -> Key {
+        // 2048 bits: a test verifies nothing with it.
+        let n = format!("{}w", "_".repeat(341));
+        let jwks = json!({"keys": [{"kty": "RSA", "kid": kid, "n": n, "e": "AQAB"}]});
+        token::keys(&jwks.to_string()).expect("a key").remove(0)
+    }
+
+    fn known(kids: &[&str]) -> Known {
+        let mut known = Known::nothing();
+        let keys = kids.iter().map(|kid| key(kid)).collect();
+        known.note(Ok((keys, 600)), START);
+        known
+    }
+
+    #[test]
+    fn uses_fresh_keys() {
+        let known = known(&["a", "b"]);
+        assert_eq!(known.step("b", START + 599), Step::Use(key("b")));
+        assert_eq!(known.step("b", START + 600), Step::Fetch(Some(key("b"))));
+    }
+
+    #[test]
+    fn asks_for_an_unknown_key_once_a_minute() {
+        let known = known(&["a"]);
+        assert_eq!(known.step("x", START + 59), Step::Unknown);
+        assert_eq!(known.step("x", START + 60), Step::Fetch(None));
+        // The clock was set back.
+        assert_eq!(known.step("x", START - 61), Step::Fetch(None));
+    }
+
+    #[test]
+    fn uses_old_keys_for_a_day_if_there_are_no_new_ones() {
+        let mut known = known(&["a"]);
+        let expired = START + 600;
+        let told = known.note(Err("down".to_owned()), expired);
+        assert_eq!(
+            told,
+            Some(News::Failing {
+                reason: "down".to_owned(),
+                usable: true
+            })
+        );
+        assert_eq!(known.step("a", expired + 59), Step::Use(key("a")));
+        assert_eq!(known.step("a", expired + 60), Step::Fetch(Some(key("a"))));
+        assert_eq!(known.note(Err("still down".to_owned()), expired + 60), None);
+        let last = expired + GRACE;
+        assert_eq!(known.step("a", last - 1), Step::Fetch(Some(key("a"))));
+        assert_eq!(known.step("a", last), Step::Fetch(None));
+        assert_eq!(known.note(Err("down".to_owned()), last), None);
+        assert_eq!(known.step("a", last + 4), Step::Unavailable);
+        assert_eq!(known.step("a", last + 5), Step::Fetch(None));
+        assert!(known.note(Ok((vec![key("a")], 600)), last + 5).is_some());
+        assert_eq!(known.note(Ok((vec![key("a")], 600)), last + 700), None);
+        assert!(
+            known
+                .note(Ok((vec![key("b")], 600)), last + 1_400)
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn having_none_for_the_first_time_is_an_error() {
+        let mut known = Known::nothing();
+        assert_eq!(known.step("a", START), Step::Fetch(None));
+        let told = known.note(Err("down".to_owned()), START);
+        assert_eq!(
+            told,
+            Some(News::Failing {
+                reason: "down".to_owned(),
+                usable: false
+            })
+        );
+        assert_eq!(known.step("a", START), Step::Unavailable);
+    }
+
+    #[test]
+    fn learns_what_is_newer() {
+        let stored = known(&["a"]).encode(URL);
+        let learned = |mut known: Known, url: &str, now| {
+            known.learn(Some(stored.clone()), url, now);
+            known
+        };
+        let new = learned(Known::nothing(), URL, START);
+        assert_eq!(new.step("a", START), Step::Use(key("a")));
+        for (url, now) in [
+            ("https://other.example/certs", START),
+            (URL, START - SKEW - 1),
+        ] {
+            assert_eq!(learned(Known::nothing(), url, now), Known::nothing());
+        }
+        let mut newer = known(&["b"]);
+        newer.note(Ok((vec![key("c")], 600)), START + 10);
+        assert_eq!(learned(newer.clone(), URL, START + 20), newer);
+        let mut broken = Known::nothing();
+        for bytes in [&b""[..], b"{}", b"\xff", br#"{"version":1}"#] {
+            broken.learn(Some(bytes.to_vec()), URL, START);
+            assert_eq!(broken, Known::nothing());
+        }
+    }
+
+    #[test]
+    fn another_s_attempt_counts_and_its_keys_do_if_newer() {
+        let mut own = known(&["new"]);
+        let mut other = known(&["old"]);
+        other.fetched_at -= 100;
+        other.note(Err("down".to_owned()), START + 30);
+        own.learn(Some(other.encode(URL)), URL, START + 40);
+        assert_eq!(own.step("x", START + 89), Step::Unavailable);
+        assert_eq!(own.step("x", START + 90), Step::Fetch(None));
+        assert_eq!(own.step("new", START + 70), Step::Use(key("new")));
+    }
+
+    #[test]
+    fn reads_how_long_a_reply_is_fresh() {
+        for (cache_control, age, expected) in [
+            (Some("public, max-age=21600, must-revalidate"), None, 21_600),
+            (Some("Max-Age = \"600\""), None, 600),
+            (Some("max-age=600"), Some("100"), 500),
+            (Some("max-age=600"), Some("x"), 600),
+            (Some("max-age=600"), Some("700"), SHORTEST),
+            (Some("s-maxage=5"), None, LIFETIME),
+            (Some("max-age=-1"), None, LIFETIME),
+            (Some("max-age=99999999999"), None, LONGEST),
+            (None, None, LIFETIME),
+        ] {
+            assert_eq!(lifetime(cache_control, age), expected, "{cache_control:?}");
+        }
+    }
+}

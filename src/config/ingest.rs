@@ -1,0 +1,97 @@
+//! Who may post notifications.
+
+use super::check::Check;
+use super::secret::Secret;
+use crate::host::origin::{Address, Origin};
+
+/// `ingest_auth`, with the variables that its value requires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ingest {
+    /// `none`: every sender that reaches the relay.
+    Anyone,
+    /// `token`: a sender that shows one of `ingest_token`.
+    Token(Vec<Secret>),
+    /// `pubsub`: Pub/Sub, by Google's OIDC tokens.
+    Pubsub(Pubsub),
+}
+
+/// What Google's tokens must say, and where Google's keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pubsub {
+    /// The audience of the push subscription.
+    pub audience: String,
+    /// The email address of the account that pushes.
+    pub service_account: String,
+    /// The address of the keys that sign the tokens.
+    pub jwks: Address,
+}
+
+impl Ingest {
+    /// The value of `ingest_auth`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Anyone => "none",
+            Self::Token(_) => "token",
+            Self::Pubsub(_) => "pubsub",
+        }
+    }
+
+    /// `ingest_auth` decides which of the other variables are required. All that are set must be
+    /// valid.
+    pub fn read(check: &mut Check<'_>) -> Option<Self> {
+        let auth = check.value("ingest_auth", |value| match value {
+            "none" | "token" | "pubsub" => Ok(value.to_owned()),
+            _ => Err("must be 'none', 'token' or 'pubsub'".to_owned()),
+        });
+        let tokens = check.secret("ingest_token", |value| match value {
+            "" => Ok(Vec::new()),
+            value => value
+                .split(',')
+                .map(|token| Secret::parse(token.trim()))
+                .collect(),
+        });
+        let audience = check.value("pubsub_audience", plain);
+        let service_account = check.value("pubsub_service_account", plain);
+        let jwks = check.value("pubsub_jwks_url", |url| {
+            Address::parse(url).ok_or_else(|| {
+                "must be a URL such as 'https://www.googleapis.com/oauth2/v3/certs'".to_owned()
+            })
+        });
+        let jwks_origin = check.value("pubsub_jwks_origin", |url| {
+            Origin::parse(url).ok_or_else(|| {
+                "must be an origin such as 'https://www.googleapis.com', without a path".to_owned()
+            })
+        });
+        if let (Some(jwks), Some(origin)) = (&jwks, jwks_origin)
+            && jwks.origin != origin
+        {
+            let reason = "must be the origin of pubsub_jwks_url";
+            check.refuse::<()>("pubsub_jwks_origin", reason);
+        }
+        let (tokens, audience, service_account) = (tokens?, audience?, service_account?);
+        let required = "is required by this ingest_auth";
+        match auth?.as_str() {
+            "token" if tokens.is_empty() => check.refuse("ingest_token", required),
+            "token" => Some(Self::Token(tokens)),
+            "pubsub" if audience.is_empty() => check.refuse("pubsub_audience", required),
+            "pubsub" if service_account.is_empty() => {
+                check.refuse("pubsub_service_account", required)
+            }
+            "pubsub" => Some(Self::Pubsub(Pubsub {
+                audience,
+                service_account,
+                jwks: jwks?,
+            })),
+            _ => Some(Self::Anyone),
+        }
+    }
+}
+
+/// A text that is compared with what comes from outside.
+fn plain(value: &str) -> Result<String, String> {
+    if value.trim() == value && !value.contains(char::is_control) {
+        Ok(value.to_owned())
+    } else {
+        Err("must not begin or end with a space, or hold control characters".to_owned())
+    }
+}

@@ -1,0 +1,335 @@
+//! The configuration: every variable of `spin.toml`, checked, with its bounds.
+//!
+//! An invalid value is reported by name and never replaced by a default: a relay that guesses its
+//! configuration would deliver to the wrong place. Each variable is named once, where it is read.
+
+pub mod check;
+mod ingest;
+pub mod load;
+mod retry;
+mod secret;
+mod svix;
+
+use std::time::Duration;
+
+use self::check::{Check, Values};
+pub use self::ingest::{Ingest, Pubsub};
+pub use self::retry::Retry;
+pub use self::secret::Secret;
+pub use self::svix::Svix;
+use crate::violation::Violation;
+
+/// The largest event that can be allowed: Svix itself takes no more than 2 MB, and an instance may
+/// hold several copies of sixteen events at once.
+const MAX_EVENT: u64 = 2 * 1024 * 1024;
+
+/// A valid configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub svix: Svix,
+    pub retry: Retry,
+    pub ingest: Ingest,
+    /// The largest event that is relayed, without what a push wraps around it.
+    pub max_body_bytes: usize,
+    /// Whether the relay keeps events that can never be delivered, or leaves them to Pub/Sub.
+    pub keep_dead_letters: bool,
+    /// Opens the operator's routes. Without a token these routes don't exist.
+    pub admin_token: Option<Secret>,
+    /// How long a record is kept at least.
+    pub record_retention: Duration,
+}
+
+impl Config {
+    /// Checks the values of all variables. Fails with every violation there is.
+    pub fn from_values(values: &Values) -> Result<Self, Vec<Violation>> {
+        let mut check = Check::of(values);
+        match Self::read(&mut check) {
+            Some(config) if check.violations.is_empty() => Ok(config),
+            _ => Err(check.violations),
+        }
+    }
+
+    /// What operators may see of the values of all variables.
+    pub fn shown(values: &Values) -> Values {
+        let mut check = Check::of(values);
+        Self::read(&mut check);
+        check.shown
+    }
+
+    /// The name of every variable.
+    pub fn names() -> Vec<&'static str> {
+        Self::shown(&Values::new()).into_keys().collect()
+    }
+
+    /// Asks for every variable, whatever the others are.
+    fn read(check: &mut Check<'_>) -> Option<Self> {
+        let svix = Svix::read(check);
+        let retry = Retry::read(check);
+        let ingest = Ingest::read(check);
+        let max_body_bytes = check.number("max_body_bytes", 1..=MAX_EVENT);
+        let keep_dead_letters = check.choice("dead_letters", ["store", "reject"]);
+        let admin_token = check.secret("admin_token", |value| match value {
+            "" => Ok(None),
+            value => Secret::parse(value).map(Some),
+        });
+        let record_retention = check.days("record_retention_days", 1..=3_650);
+        let pubsub_retention = check.days("pubsub_retention_days", 1..=31);
+        if record_retention.is_some() && record_retention < pubsub_retention {
+            let reason = "must not be less than pubsub_retention_days";
+            check.refuse::<()>("record_retention_days", reason);
+        }
+        Some(Self {
+            svix: svix?,
+            retry: retry?,
+            ingest: ingest?,
+            max_body_bytes: usize::try_from(max_body_bytes?).ok()?,
+            keep_dead_letters: keep_dead_letters?,
+            admin_token: admin_token?,
+            record_retention: record_retention?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::origin::Origin;
+
+    fn with(changes: &[(&'static str, Option<&str>)]) -> Result<Config, Vec<Violation>> {
+        let mut values = Values::from(
+            [
+                ("svix_token", "testsk_abc.eu"),
+                ("svix_url", ""),
+                ("svix_timeout_ms", "3000"),
+                ("retry_max_attempts", "4"),
+                ("retry_budget_ms", "8000"),
+                ("retry_base_delay_ms", "100"),
+                ("retry_max_delay_ms", "2000"),
+                ("max_body_bytes", "1048576"),
+                ("create_applications", "true"),
+                ("dead_letters", "store"),
+                ("admin_token", ""),
+                ("register_event_types", "true"),
+                ("record_retention_days", "30"),
+                ("pubsub_retention_days", "7"),
+                ("ingest_auth", "none"),
+                ("ingest_token", ""),
+                ("pubsub_audience", ""),
+                ("pubsub_service_account", ""),
+                (
+                    "pubsub_jwks_url",
+                    "https://www.googleapis.com/oauth2/v3/certs",
+                ),
+                ("pubsub_jwks_origin", "https://www.googleapis.com"),
+            ]
+            .map(|(name, value)| (name, value.to_owned())),
+        );
+        for (name, value) in changes {
+            match value {
+                Some(value) => values.insert(name, (*value).to_owned()),
+                None => values.remove(name),
+            };
+        }
+        assert!(values.keys().all(|name| Config::names().contains(name)));
+        Config::from_values(&values)
+    }
+
+    fn refused(name: &'static str, value: &str) -> Vec<Violation> {
+        let violations = with(&[(name, Some(value))]).expect_err(value);
+        assert!(
+            violations.iter().all(|violation| violation.field == name),
+            "{violations:?}"
+        );
+        violations
+    }
+
+    #[test]
+    fn reads_the_defaults() {
+        let config = with(&[]).expect("valid");
+        assert_eq!(config.svix.timeout, Duration::from_secs(3));
+        assert_eq!(config.retry.max_attempts, 4);
+        assert_eq!(config.retry.budget, Duration::from_secs(8));
+        assert_eq!(config.max_body_bytes, 1_048_576);
+        assert!(config.svix.create_applications);
+        assert!(config.keep_dead_letters);
+        assert_eq!(config.admin_token, None);
+        assert!(config.svix.register_event_types);
+        assert_eq!(config.record_retention, Duration::from_hours(30 * 24));
+        assert_eq!(config.ingest, Ingest::Anyone);
+    }
+
+    #[test]
+    fn ingest_tokens_can_be_rotated() {
+        let config = with(&[
+            ("ingest_auth", Some("token")),
+            ("ingest_token", Some("old, new")),
+        ]);
+        let Ok(Ingest::Token(tokens)) = config.map(|config| config.ingest) else {
+            panic!("tokens");
+        };
+        assert!(tokens[0].is("old") && tokens[1].is("new") && tokens.len() == 2);
+        refused("ingest_token", "old,,new");
+        refused("ingest_token", "two words");
+    }
+
+    #[test]
+    fn pubsub_needs_its_audience_its_account_and_the_keys() {
+        let pubsub = |changes: &[(&'static str, Option<&str>)]| {
+            let all = [
+                ("ingest_auth", Some("pubsub")),
+                (
+                    "pubsub_audience",
+                    Some("https://relay.example/notifications"),
+                ),
+                (
+                    "pubsub_service_account",
+                    Some("push@p.iam.gserviceaccount.com"),
+                ),
+            ];
+            with(&[&all[..], changes].concat())
+        };
+        let Ok(Ingest::Pubsub(keys)) = pubsub(&[]).map(|config| config.ingest) else {
+            panic!("valid");
+        };
+        assert_eq!(keys.jwks.origin.authority, "www.googleapis.com");
+        assert_eq!(
+            keys.jwks.to_string(),
+            "https://www.googleapis.com/oauth2/v3/certs"
+        );
+        for (name, value) in [
+            ("pubsub_audience", ""),
+            ("pubsub_service_account", ""),
+            ("pubsub_audience", " spaced "),
+            ("pubsub_jwks_url", ""),
+            ("pubsub_jwks_url", "https://www.googleapis.com"),
+            ("pubsub_jwks_url", "https://a@www.googleapis.com/certs"),
+            ("pubsub_jwks_url", "https://www.googleapis.com/with space"),
+            ("pubsub_jwks_origin", "https://elsewhere.example"),
+        ] {
+            let violations = pubsub(&[(name, Some(value))]).expect_err(value);
+            let last = violations.last().map(|violation| violation.field);
+            let field = if value.contains("elsewhere") {
+                "pubsub_jwks_origin"
+            } else {
+                name
+            };
+            assert_eq!(last, Some(field), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn records_outlive_what_pubsub_may_send_again() {
+        let kept_for = |records, pubsub| {
+            with(&[
+                ("record_retention_days", Some(records)),
+                ("pubsub_retention_days", Some(pubsub)),
+            ])
+        };
+        let violations = kept_for("30", "31").expect_err("shorter");
+        assert_eq!(violations[0].field, "record_retention_days");
+        assert!(kept_for("31", "31").is_ok());
+        assert!(kept_for("1", "1").is_ok());
+        refused("record_retention_days", "6");
+        refused("record_retention_days", "0");
+        refused("pubsub_retention_days", "32");
+    }
+
+    #[test]
+    fn derives_the_origin_from_the_region_of_the_token() {
+        let authority = |token: &str| {
+            let config = with(&[("svix_token", Some(token))]).expect("valid");
+            assert!(config.svix.origin.https);
+            config.svix.origin.authority
+        };
+        for region in ["us", "eu", "in", "ca", "au"] {
+            assert_eq!(
+                authority(&format!("testsk_a.b.{region}")),
+                format!("api.{region}.svix.com")
+            );
+        }
+        assert_eq!(authority("testsk_abc.xx"), "api.svix.com");
+        assert_eq!(authority("eu"), "api.eu.svix.com");
+        assert_eq!(authority("without-a-region"), "api.svix.com");
+    }
+
+    #[test]
+    fn takes_an_origin_and_nothing_more() {
+        let origin = |url| with(&[("svix_url", Some(url))]).map(|config| config.svix.origin);
+        let local = Origin {
+            https: false,
+            authority: "127.0.0.1:9071".to_owned(),
+        };
+        assert!(origin("http://[::1]:9071").is_ok());
+        assert!(origin("http://[::1]").is_ok());
+        assert_eq!(origin("http://127.0.0.1:9071"), Ok(local.clone()));
+        assert_eq!(origin("http://127.0.0.1:9071/"), Ok(local));
+        for url in [
+            "api.svix.com",
+            "/",
+            "ftp://api.svix.com",
+            "https://api.svix.com/api/v1",
+            "https://api.svix.com/?a=b",
+            "https://api.svix.com?a",
+            "https://api.svix.com/#a",
+            "https://user:pass@api.svix.com",
+            "https://",
+            "HTTPS://api.svix.com",
+            "http://127.0.0.1:",
+            "http://127.0.0.1:0",
+            "http://127.0.0.1:99999",
+            "http://127.0.0.1:1..65535",
+            "http://*",
+            "http://*:*",
+            " https://api.svix.com",
+        ] {
+            assert_eq!(refused("svix_url", url).len(), 1, "{url}");
+        }
+    }
+
+    #[test]
+    fn refuses_numbers_out_of_range_or_no_numbers() {
+        for (name, values) in [
+            ("svix_timeout_ms", ["+5", "60001", "3s"]),
+            ("retry_max_attempts", ["0", "21", "-1"]),
+            ("retry_budget_ms", ["999", "600001", "1.5"]),
+            ("max_body_bytes", ["0", "2097153", ""]),
+        ] {
+            for value in values {
+                assert_eq!(refused(name, value).len(), 1, "{name}={value}");
+            }
+        }
+        refused("create_applications", "yes");
+        refused("register_event_types", "1");
+        refused("ingest_auth", "basic");
+        refused("dead_letters", "");
+        refused("admin_token", "two words");
+        refused("retry_max_delay_ms", "99");
+    }
+
+    #[test]
+    fn names_every_invalid_variable_and_never_its_value() {
+        let violations = with(&[
+            ("svix_token", Some("secret with spaces\n")),
+            ("svix_timeout_ms", Some("hush")),
+            ("create_applications", None),
+        ])
+        .expect_err("three are invalid");
+        let fields: Vec<_> = violations.iter().map(|violation| violation.field).collect();
+        assert_eq!(
+            fields,
+            ["svix_token", "svix_timeout_ms", "create_applications"]
+        );
+        let shown = format!("{violations:?}");
+        assert!(
+            !shown.contains("secret") && !shown.contains("hush"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn never_shows_the_token() {
+        let shown = format!("{:?}", with(&[]).expect("valid"));
+        assert!(!shown.contains("testsk_abc"), "{shown}");
+        assert!(shown.contains("[redacted]"));
+    }
+}

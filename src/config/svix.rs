@@ -1,0 +1,59 @@
+//! Where Svix is, and how it is talked to.
+
+use std::time::Duration;
+
+use super::check::Check;
+use super::secret::Secret;
+use crate::host::origin::Origin;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Svix {
+    pub token: Secret,
+    /// `svix_url`, or the origin of the region that the token names.
+    pub origin: Origin,
+    /// The longest that one request to Svix may take.
+    pub timeout: Duration,
+    /// Whether Svix creates a project's application with its first event.
+    pub create_applications: bool,
+    /// Whether the relay makes event types known to Svix.
+    pub register_event_types: bool,
+}
+
+impl Svix {
+    pub fn read(check: &mut Check<'_>) -> Option<Self> {
+        let token = check.secret("svix_token", Secret::parse);
+        let region = token.as_ref().map_or("", |token| region(token.expose()));
+        let origin = check.value("svix_url", |url| match url {
+            "" => Ok(origin_of_region(region)),
+            url => Origin::parse(url).ok_or_else(|| {
+                "must be an origin such as 'https://api.eu.svix.com', without a path".to_owned()
+            }),
+        });
+        let timeout = check.milliseconds("svix_timeout_ms", 1..=60_000);
+        let create_applications = check.choice("create_applications", ["true", "false"]);
+        let register_event_types = check.choice("register_event_types", ["true", "false"]);
+        Some(Self {
+            token: token?,
+            origin: origin?,
+            timeout: timeout?,
+            create_applications: create_applications?,
+            register_event_types: register_event_types?,
+        })
+    }
+}
+
+/// The region that a token names: its last segment.
+fn region(token: &str) -> &str {
+    token.rsplit('.').next().unwrap_or_default()
+}
+
+fn origin_of_region(region: &str) -> Origin {
+    let authority = match region {
+        "us" | "eu" | "in" | "ca" | "au" => format!("api.{region}.svix.com"),
+        _ => "api.svix.com".to_owned(),
+    };
+    Origin {
+        https: true,
+        authority,
+    }
+}

@@ -1,0 +1,162 @@
+//! Posts and lookups for one event, until Svix has its message or the budget is spent.
+
+use std::time::SystemTime;
+
+use super::job::Job;
+use super::next::{Absent, Known, Step};
+use super::turnstile::Turnstile;
+use crate::api::problem::Problem;
+use crate::host::clock::{self, Stopwatch};
+use crate::host::http::header;
+use crate::svix::client::{self, Request};
+use crate::svix::message::{self, Asked, Verdict};
+use crate::svix::retry::Retries;
+use crate::svix::{self, Answer, Cause};
+use crate::watch::counters;
+
+/// What was said to Svix, and what it left behind.
+pub struct Attempts<'a> {
+    job: Job<'a>,
+    /// The `Idempotency-Key`.
+    key: &'a str,
+    event_id: &'a str,
+    request_id: String,
+    random: fastrand::Rng,
+    known: Known,
+    /// How often the event was posted.
+    pub count: u32,
+    /// Whether an attempt, here or before, ended without telling whether the message is stored.
+    may_be_stored: bool,
+}
+
+impl<'a> Attempts<'a> {
+    /// `sent_since`: the earliest time at which the event may have been sent, if that is known.
+    /// `may_be_stored`: whether an earlier request's attempt may still go on in Svix.
+    pub fn new(
+        job: Job<'a>,
+        key: &'a str,
+        event_id: &'a str,
+        sent_since: Option<SystemTime>,
+        may_be_stored: bool,
+        mut random: fastrand::Rng,
+    ) -> Self {
+        Self {
+            job,
+            key,
+            event_id,
+            request_id: client::request_id(random.u64(..)),
+            random,
+            known: Known::SentSince(sent_since),
+            count: 0,
+            may_be_stored,
+        }
+    }
+
+    /// Whether Svix may or may not have the message.
+    pub fn left_unknown(&self) -> bool {
+        self.may_be_stored || self.known.is_conflict()
+    }
+
+    /// Tries until Svix has the message, and returns the message's id.
+    pub async fn run(&mut self) -> Result<String, Problem> {
+        let mut turnstile = Turnstile::new(self.job, self.key, self.random.fork());
+        let retry = &self.job.config.retry;
+        let mut retries = Retries::new(retry.clone(), self.random.u64(..));
+        loop {
+            let probe = turnstile.wait().await?;
+            let now = clock::now();
+            let step = self.known.step(now);
+            let result = match step {
+                Step::Post => self.post().await,
+                Step::LookUp => self.look_up().await,
+            };
+            turnstile.tell(&result, probe).await;
+            let (cause, retry_after) = match result {
+                Ok(Verdict::Stored(message_id)) => return Ok(message_id),
+                Ok(Verdict::Conflict) => {
+                    self.known.conflict();
+                    continue;
+                }
+                Ok(Verdict::Absent) => {
+                    match self.known.absent(now) {
+                        Absent::Post => {}
+                        Absent::PostAfterRace => {
+                            let wait = retry.base_delay.mul_f64(self.random.f64());
+                            clock::sleep(wait).await;
+                        }
+                        // The conflicting message may come from an earlier attempt at this event,
+                        // which Svix has not finished yet.
+                        Absent::IdTaken if self.may_be_stored => {
+                            return Err(svix::Error::from(Cause::Status(409)).into());
+                        }
+                        Absent::IdTaken => return Err(Problem::EventIdTaken),
+                    }
+                    continue;
+                }
+                Err(svix::Error::Unavailable { cause, retry_after }) => (cause, retry_after),
+                Err(error) => return Err(error.into()),
+            };
+            self.may_be_stored |= step == Step::Post && cause.leaves_unknown();
+            match retries.next_wait(self.job.remaining(), retry_after) {
+                Some(wait) => clock::sleep(wait).await,
+                None => return Err(svix::Error::Unavailable { cause, retry_after }.into()),
+            }
+        }
+    }
+
+    async fn post(&mut self) -> Result<Verdict, svix::Error> {
+        let mut headers = vec![self.trace(), header("idempotency-key", self.key)];
+        if self.count > 0 {
+            headers.push(header("svix-retry-count", &self.count.to_string()));
+        }
+        self.count += 1;
+        let Job { config, event, .. } = self.job;
+        let answer = self
+            .send(Request {
+                path: &message::create_path(&event.project),
+                headers,
+                body: Some(message::body(event, config.svix.create_applications)),
+                id: &self.request_id,
+            })
+            .await;
+        let result = answer.and_then(|answer| message::classify_create(&answer, &self.asked()));
+        let name = match &result {
+            Ok(verdict) => verdict.name(),
+            Err(error) => error.name(),
+        };
+        counters::count(|counts| counts.attempt(name));
+        result
+    }
+
+    async fn look_up(&self) -> Result<Verdict, svix::Error> {
+        let answer = self
+            .send(Request {
+                path: &message::lookup_path(&self.job.event.project, self.event_id),
+                headers: vec![self.trace()],
+                body: None,
+                id: &self.request_id,
+            })
+            .await?;
+        message::classify_lookup(&answer, &self.asked())
+    }
+
+    async fn send(&self, request: Request<'_>) -> Result<Answer, svix::Error> {
+        let stopwatch = Stopwatch::start();
+        let result = client::send(&self.job.config.svix, request, self.job.remaining()).await;
+        counters::count(|counts| counts.asked_svix(stopwatch.elapsed()));
+        result
+    }
+
+    fn trace(&self) -> (String, Vec<u8>) {
+        header("traceparent", self.job.traceparent)
+    }
+
+    fn asked(&self) -> Asked<'a> {
+        let config = &self.job.config.svix;
+        Asked {
+            event_id: self.event_id,
+            create_application: config.create_applications,
+            token: config.token.expose(),
+        }
+    }
+}

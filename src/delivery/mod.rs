@@ -1,0 +1,173 @@
+//! The delivery of one event: read its record, ask Svix, write the record.
+//!
+//! The order is the guarantee. The record is written after Svix has the message and before the sender
+//! hears of it. A crash at any point therefore leaves either nothing, or a message without a record.
+//! The sender sends again in both cases. The idempotency key keeps Svix from storing a second message;
+//! once the key has expired, the relay looks the event up before it posts.
+
+mod attempts;
+mod job;
+mod next;
+pub mod turnstile;
+
+use std::time::Duration;
+
+use self::attempts::Attempts;
+pub use self::job::Job;
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::event;
+use crate::host::{self, clock, store as kv};
+use crate::letters::ledger;
+use crate::records::{Record, commit, store};
+use crate::svix::{gate, message};
+
+/// For how long an attempt without an answer may still go on in Svix.
+const SETTLED: Duration = Duration::from_mins(1);
+
+/// How a delivery ended, and what it found on its way.
+pub struct Delivery {
+    pub result: Result<Success, Problem>,
+    /// How often the event was posted to Svix.
+    pub attempts: u32,
+    /// Whether Svix may or may not have the message. The next delivery looks it up first.
+    pub left_unknown: bool,
+    /// The message in Svix, if it is known.
+    pub message_id: Option<String>,
+}
+
+impl From<Result<Success, Problem>> for Delivery {
+    fn from(result: Result<Success, Problem>) -> Self {
+        let message_id = match &result {
+            Ok(Success::Delivered { record, .. } | Success::Duplicate(record)) => {
+                Some(record.svix_message_id.clone())
+            }
+            _ => None,
+        };
+        Self {
+            result,
+            attempts: 0,
+            left_unknown: false,
+            message_id,
+        }
+    }
+}
+
+/// Delivers an event, unless its record says that this is done.
+pub async fn deliver(job: Job<'_>) -> Delivery {
+    let key = event::key(&job.event.project, &job.event.id);
+    let name = Record::name(&key);
+    let (stored, gate) = kv::get_both(&name, gate::NAME).await;
+    let stored = match stored {
+        Ok(stored) => stored,
+        Err(error) => return Err(error.into()).into(),
+    };
+    // If the gate can't be read, the instance goes by what it knows of it.
+    if let Ok(gate) = gate {
+        turnstile::learn(gate.as_deref());
+    }
+    let known = stored.as_deref().and_then(Record::decode);
+    match acknowledged(&job, &name, known.as_ref()).await {
+        Ok(None) => {}
+        Ok(Some(success)) => return Ok(success).into(),
+        Err(error) => return Err(error.into()).into(),
+    }
+
+    let _writer = commit::may_write();
+    let event_id = message::event_id(&job.event.id);
+    // If there is a record, even an unreadable one, Svix may know more than the event's age says.
+    let sent_since = job.published.filter(|_| stored.is_none());
+    let may_be_stored = matches!(&known, Some(Record::Unknown(record))
+        if record.age(clock::now()) < SETTLED);
+    let random = host::random();
+    let mut attempts = Attempts::new(job, &key, &event_id, sent_since, may_be_stored, random);
+    match attempts.run().await {
+        Ok(message_id) => {
+            let result = write_delivered(
+                &job,
+                name,
+                known.as_ref(),
+                message_id.clone(),
+                attempts.count,
+            );
+            Delivery {
+                result: result.await,
+                attempts: attempts.count,
+                left_unknown: false,
+                message_id: Some(message_id),
+            }
+        }
+        Err(problem) => {
+            let mut delivery = Delivery {
+                attempts: attempts.count,
+                left_unknown: attempts.left_unknown(),
+                ..Err(problem).into()
+            };
+            if delivery.left_unknown && known.is_none() {
+                write_unknown(&job, name, &mut delivery).await;
+            }
+            delivery
+        }
+    }
+}
+
+/// The answer to an event whose record needs no delivery.
+async fn acknowledged(
+    job: &Job<'_>,
+    name: &str,
+    known: Option<&Record>,
+) -> Result<Option<Success>, host::Error> {
+    match known {
+        Some(Record::Delivered(record)) => {
+            if record.dead_letter.is_some() {
+                ledger::closed(name);
+            }
+            Ok(Some(Success::Duplicate(record.clone())))
+        }
+        Some(Record::DeadLettered(record)) if job.accept_dead_letter => {
+            let number = ledger::acknowledged(name, record).await?;
+            Ok(number.map(Success::DeadLettered))
+        }
+        Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => Ok(None),
+    }
+}
+
+async fn write_delivered(
+    job: &Job<'_>,
+    name: String,
+    known: Option<&Record>,
+    message_id: String,
+    attempts: u32,
+) -> Result<Success, Problem> {
+    let mut record = Record::delivered(job.event, message_id, attempts, clock::now());
+    if let Some(Record::DeadLettered(letter)) = known {
+        record.dead_letter = Some(letter.dead_letter);
+    }
+    let bytes = Record::Delivered(record.clone()).encode();
+    commit::write((name.clone(), bytes), job.time_to_store()).await?;
+    if record.dead_letter.is_some() {
+        ledger::closed(&name);
+    }
+    Ok(Success::Delivered { record, attempts })
+}
+
+/// Notes that Svix may have the message, unless a concurrent delivery has got further.
+async fn write_unknown(job: &Job<'_>, name: String, delivery: &mut Delivery) {
+    match store::read(&name, job.time_to_store() / 2).await {
+        Ok(Some(Record::Delivered(record))) => {
+            *delivery = Delivery {
+                attempts: delivery.attempts,
+                ..Ok(Success::Duplicate(record)).into()
+            };
+        }
+        Ok(Some(Record::Unknown(_) | Record::DeadLettered(_))) => {}
+        Ok(None) => {
+            let record = Record::unknown(job.event, job.stopwatch.started());
+            let written = commit::write((name, record.encode()), job.time_to_store());
+            if let Err(error) = written.await {
+                delivery.result = Err(error.into());
+            }
+        }
+        Err(error) => delivery.result = Err(error.into()),
+    }
+}

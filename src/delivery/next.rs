@@ -1,0 +1,111 @@
+//! Post the event, or look it up first? Decides from what is known of its message, and sends nothing.
+
+use std::time::SystemTime;
+
+use crate::svix::message::may_have_forgotten;
+
+/// What to ask Svix next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Post,
+    LookUp,
+}
+
+/// What is known of the event's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The event was sent at this time at the earliest. `None` stands for an unknown time.
+    SentSince(Option<SystemTime>),
+    /// Svix answered 409: the message may be stored.
+    Conflict,
+    /// Svix answered 409, and a lookup at this time found nothing: two first messages of the project
+    /// may have raced to create its application.
+    Raced(SystemTime),
+    /// Svix answered 409 once more.
+    ConflictAgain,
+}
+
+/// What a lookup that found nothing means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// Post the event.
+    Post,
+    /// Post it once more, after a moment, in which the race is settled.
+    PostAfterRace,
+    /// The event's id belongs to another message.
+    IdTaken,
+}
+
+impl Known {
+    /// Decided before every attempt: the process may have been suspended past the 12 hours for which
+    /// Svix knows the idempotency key.
+    pub fn step(self, now: SystemTime) -> Step {
+        let forgotten = match self {
+            Self::SentSince(since) => may_have_forgotten(since, now),
+            Self::Raced(since) => may_have_forgotten(Some(since), now),
+            Self::Conflict | Self::ConflictAgain => true,
+        };
+        if forgotten { Step::LookUp } else { Step::Post }
+    }
+
+    /// A post was answered with 409.
+    pub fn conflict(&mut self) {
+        *self = match self {
+            Self::SentSince(_) | Self::Conflict => Self::Conflict,
+            Self::Raced(_) | Self::ConflictAgain => Self::ConflictAgain,
+        };
+    }
+
+    /// A lookup at `now` found nothing.
+    pub fn absent(&mut self, now: SystemTime) -> Absent {
+        let (known, next) = match self {
+            Self::SentSince(_) => (Self::SentSince(Some(now)), Absent::Post),
+            Self::Conflict | Self::Raced(_) => (Self::Raced(now), Absent::PostAfterRace),
+            Self::ConflictAgain => (Self::Raced(now), Absent::IdTaken),
+        };
+        *self = known;
+        next
+    }
+
+    /// Whether Svix has reported a conflict that no lookup has explained.
+    pub fn is_conflict(self) -> bool {
+        matches!(self, Self::Conflict | Self::ConflictAgain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn hours(hours: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_hours(hours)
+    }
+
+    #[test]
+    fn a_new_event_is_posted_and_an_old_one_is_looked_up_first() {
+        assert_eq!(Known::SentSince(Some(hours(1))).step(hours(2)), Step::Post);
+        let mut old = Known::SentSince(Some(hours(1)));
+        assert_eq!(old.step(hours(13)), Step::LookUp);
+        assert_eq!(old.absent(hours(13)), Absent::Post);
+        assert_eq!(old.step(hours(13)), Step::Post);
+        assert_eq!(old.step(hours(25)), Step::LookUp, "the process was frozen");
+        assert_eq!(Known::SentSince(None).step(hours(1)), Step::LookUp);
+    }
+
+    #[test]
+    fn a_conflict_is_looked_up_and_an_absent_message_is_posted_once_more() {
+        let mut known = Known::SentSince(Some(hours(1)));
+        known.conflict();
+        assert!(known.is_conflict());
+        assert_eq!(known.step(hours(1)), Step::LookUp);
+        assert_eq!(known.absent(hours(1)), Absent::PostAfterRace);
+        assert!(!known.is_conflict());
+        assert_eq!(known.step(hours(1)), Step::Post);
+        known.conflict();
+        assert_eq!(known.step(hours(1)), Step::LookUp);
+        assert!(known.is_conflict());
+        assert_eq!(known.absent(hours(1)), Absent::IdTaken);
+        assert!(!known.is_conflict(), "the lookup has explained it");
+    }
+}

@@ -1,0 +1,151 @@
+//! The gate as this instance knows it: wait at it, tell it how an attempt went, share its state.
+//!
+//! [`crate::svix::gate`] decides. This file waits, and reads and writes the store.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::job::Job;
+use crate::host::{self, clock, store};
+use crate::svix::gate::{self, Closing, Gate, Pass, Standing};
+use crate::svix::message::Verdict;
+use crate::svix::retry::MIN_ATTEMPT;
+use crate::svix::{self, Cause, Misconfiguration};
+use crate::watch;
+use crate::watch::change::Change;
+
+/// The longest that a notification waits for the gate to open. Pub/Sub waits out what is longer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Waiting notifications come back to the gate within this time, each at a random moment: the first
+/// becomes the probe, and the others shall have heard of it.
+const SPREAD: Duration = Duration::from_millis(250);
+
+/// How long, and how often, a notification waits for a probe to come back.
+const PROBE_TIME: Duration = Duration::from_millis(150);
+const PROBE_TURNS: u32 = 2;
+
+static GATE: Mutex<Gate> = Mutex::new(Gate::open());
+
+/// The gate as this instance knows it. The lock is never held while waiting.
+fn gate() -> MutexGuard<'static, Gate> {
+    GATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes over what the store holds of the gate, if it is newer.
+pub fn learn(stored: Option<&[u8]>) {
+    gate().learn(stored, clock::now());
+}
+
+/// How the gate is closed, as this instance knows it. `None` if it is open.
+pub fn closed() -> Option<Closing> {
+    gate().closed(clock::now())
+}
+
+/// The gate as the store knows it.
+pub async fn standing() -> Result<Standing, host::Error> {
+    let stored = store::get(gate::NAME, store::TIMEOUT).await?;
+    learn(stored.as_deref());
+    Ok(gate().standing(clock::now()))
+}
+
+/// One event at the gate.
+pub struct Turnstile<'a> {
+    job: Job<'a>,
+    /// The event's key, by which the gate tells whether failures are all of one event.
+    key: &'a str,
+    random: fastrand::Rng,
+}
+
+impl<'a> Turnstile<'a> {
+    pub fn new(job: Job<'a>, key: &'a str, random: fastrand::Rng) -> Self {
+        Self { job, key, random }
+    }
+
+    /// Waits until the event may be sent, for as long as waiting makes sense. Returns whether the event
+    /// is the gate's probe.
+    pub async fn wait(&mut self) -> Result<bool, svix::Error> {
+        let entered = self.job.stopwatch.elapsed();
+        let mut turns = 0;
+        loop {
+            self.job.check_time()?;
+            let pass = gate().pass(clock::now());
+            let closing = match pass {
+                Pass::Open => return Ok(false),
+                Pass::Probe => {
+                    let lease = self.job.config.svix.timeout.min(self.job.remaining());
+                    let state = gate().probing(lease, clock::now());
+                    self.share(&state).await;
+                    self.job.check_time()?;
+                    return Ok(true);
+                }
+                Pass::Closed(closing) => closing,
+            };
+            let (rest, patient) = if closing.probing {
+                turns += 1;
+                (closing.rest.min(PROBE_TIME), turns <= PROBE_TURNS)
+            } else {
+                let waited = self.job.stopwatch.elapsed().saturating_sub(entered);
+                (closing.rest, waited + closing.rest <= PATIENCE)
+            };
+            let wait = rest + SPREAD.mul_f64(self.random.f64());
+            if !patient || wait + MIN_ATTEMPT > self.job.remaining() {
+                return Err(svix::Error::Unavailable {
+                    cause: Cause::Gate(closing.reason),
+                    retry_after: Some(gate::spread(closing.rest, self.random.f64())),
+                });
+            }
+            clock::sleep(wait).await;
+            self.learn().await;
+        }
+    }
+
+    /// Tells the gate how an attempt or a lookup went, and shares its state if that changed.
+    pub async fn tell(&mut self, result: &Result<Verdict, svix::Error>, probe: bool) {
+        let failure = match result {
+            // The request never left the host, which says nothing of Svix.
+            Err(svix::Error::Misconfigured(Misconfiguration::OutboundDenied)) => return,
+            Err(svix::Error::Unavailable { cause, retry_after }) => {
+                cause.gate_reason().map(|reason| (reason, *retry_after))
+            }
+            _ => None,
+        };
+        if failure.is_some() {
+            // Other instances may have failed since. Together the failures make a run.
+            self.learn().await;
+        }
+        let jitter = self.random.f64();
+        let now = clock::now();
+        let (state, news) = {
+            let mut gate = gate();
+            let before = gate.closed(now);
+            let state = match failure {
+                None => gate.succeeded(probe, now),
+                Some((reason, asked)) => gate.failed(self.key, probe, reason, asked, jitter, now),
+            };
+            let Some(state) = state else { return };
+            (state, Change::of_gate(before, gate.closed(now)))
+        };
+        if let Some(news) = news {
+            watch::change(news);
+        }
+        self.share(&state).await;
+    }
+
+    /// A failure is ignored: the instance then goes by what it knows.
+    async fn learn(&self) {
+        if let Ok(stored) = store::get(gate::NAME, self.time()).await {
+            learn(stored.as_deref());
+        }
+    }
+
+    /// A failure is ignored: other instances then find out for themselves.
+    async fn share(&self, state: &[u8]) {
+        let _ = store::set(gate::NAME, state, self.time()).await;
+    }
+
+    /// The time that the gate may take: half of what is left stays for the record.
+    fn time(&self) -> Duration {
+        store::TIMEOUT.min(self.job.time_to_store() / 2)
+    }
+}

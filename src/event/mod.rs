@@ -1,0 +1,249 @@
+//! An event as the platform published it: the few fields the relay looks at, and the rules that
+//! Svix sets for them.
+//!
+//! Only what the relay or Svix needs is required. The rest of the event, known or not, is the
+//! customer's business and passes through untouched.
+
+pub mod notification;
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use crate::json;
+use crate::time;
+use crate::violation::Violation;
+
+/// The longest identifier that Svix accepts, in characters.
+pub const MAX_IDENTIFIER: usize = 256;
+
+/// How much of an identifier is shown, in bytes.
+const MAX_SHOWN: usize = 300;
+
+/// A valid event, borrowed from the bytes it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// The platform's identifier of the event; any non-empty string.
+    pub id: Cow<'a, str>,
+    /// What happened, for example `user.created`; a valid Svix event type.
+    pub event_type: Cow<'a, str>,
+    /// The customer; a valid uid of a Svix application.
+    pub project: Cow<'a, str>,
+    /// When it happened, if the event says so in RFC 3339.
+    pub time: Option<SystemTime>,
+    /// The whole event, exactly as it came in.
+    pub json: &'a str,
+}
+
+impl<'a> Event<'a> {
+    /// The names of the fields that [`Event::from_fields`] takes, in its order.
+    pub const FIELDS: [&'static str; 4] = ["id", "type", "project", "time"];
+
+    /// Checks the fields of an event whose whole text is `json`.
+    ///
+    /// Fails with every violation there is.
+    pub fn from_fields(
+        json: &'a str,
+        [id, event_type, project, time]: [Option<&'a RawValue>; 4],
+    ) -> Result<Self, Vec<Violation>> {
+        let mut violations = Vec::new();
+        let id = required("id", id, &mut violations, |_| Ok(()));
+        let event_type = required("type", event_type, &mut violations, identifier);
+        let project = required("project", project, &mut violations, application_uid);
+        let time = time.and_then(json::string);
+        match (id, event_type, project) {
+            (Some(id), Some(event_type), Some(project)) => Ok(Self {
+                id,
+                event_type,
+                project,
+                time: time.as_deref().and_then(time::parse_rfc3339),
+                json,
+            }),
+            _ => Err(violations),
+        }
+    }
+}
+
+/// Identifies an event by project and id alone, as 64 hexadecimal digits: the `Idempotency-Key`, and
+/// the name of its record.
+pub fn key(project: &str, id: &str) -> String {
+    // No project holds a zero byte, so no two pairs run together.
+    sha256_hex(&[project.as_bytes(), b"\0", id.as_bytes()])
+}
+
+pub fn sha256_hex(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    let mut hex = String::with_capacity(64);
+    for byte in hash.finalize() {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+fn required<'a>(
+    field: &'static str,
+    raw: Option<&'a RawValue>,
+    violations: &mut Vec<Violation>,
+    rule: impl FnOnce(&str) -> Result<(), String>,
+) -> Option<Cow<'a, str>> {
+    let checked = match raw {
+        None => Err("is required".to_owned()),
+        Some(raw) => match json::string(raw) {
+            None => Err("must be a string".to_owned()),
+            Some(text) if text.is_empty() => Err("must not be empty".to_owned()),
+            Some(text) => rule(&text).map(|()| text),
+        },
+    };
+    checked
+        .map_err(|reason| violations.push(Violation::new(field, reason)))
+        .ok()
+}
+
+/// Svix's rule for every identifier: `^[a-zA-Z0-9\-_.]+$`, at most 256 characters.
+pub fn identifier(text: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if !text.bytes().all(plain) {
+        Err("may hold only letters, digits, '-', '_' and '.'".to_owned())
+    } else if text.len() > MAX_IDENTIFIER {
+        Err(format!("must be at most {MAX_IDENTIFIER} characters long"))
+    } else {
+        Ok(())
+    }
+}
+
+/// A uid that Svix takes for an application and that is safe as one segment of a path.
+pub fn application_uid(text: &str) -> Result<(), String> {
+    identifier(text)?;
+    if text.starts_with("app_") {
+        Err("must not start with 'app_'".to_owned())
+    } else if is_dot_segment(text) {
+        Err("must not be '.' or '..'".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether a path segment would be taken for "here" or "up" on its way.
+pub fn is_dot_segment(text: &str) -> bool {
+    matches!(text, "." | "..")
+}
+
+/// The beginning of an identifier: what comes from outside may be of any length, a line of the log
+/// may not.
+pub fn shortened(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_SHOWN)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_depends_on_project_and_id_alone() {
+        assert_eq!(
+            key("dev", "evt_1"),
+            "193e465eef8b7ffec290ebb03ed5391f528a1474ee89d4089e611e77e4ee7e50"
+        );
+        assert_ne!(key("dev", "evt_1"), key("dev", "evt_2"));
+        assert_ne!(key("dev", "evt_1"), key("gigs", "evt_1"));
+        assert_ne!(key("a", "bc"), key("ab", "c"));
+    }
+
+    fn parse(json: &str) -> Result<Event<'_>, Vec<Violation>> {
+        Event::from_fields(json, json::pick(json, Event::FIELDS).expect("an object"))
+    }
+
+    fn refused(json: &str) -> Vec<(&'static str, String)> {
+        parse(json)
+            .expect_err(json)
+            .into_iter()
+            .map(|violation| (violation.field, violation.reason))
+            .collect()
+    }
+
+    #[test]
+    fn needs_no_more_than_id_type_and_project() {
+        let json = r#"{"id":"evt_1","type":"user.created","project":"dev"}"#;
+        let event = parse(json).expect("valid");
+        assert_eq!(event.id, "evt_1");
+        assert_eq!(event.event_type, "user.created");
+        assert_eq!(event.project, "dev");
+        assert_eq!(event.time, None);
+        assert_eq!(event.json, json);
+    }
+
+    #[test]
+    fn reads_the_time_where_there_is_one() {
+        let time = |time| {
+            let json = format!(r#"{{"id":"e","type":"t","project":"dev","time":{time}}}"#);
+            parse(&json).expect("valid").time
+        };
+        assert_eq!(
+            time(r#""1970-01-01T00:00:00Z""#),
+            Some(SystemTime::UNIX_EPOCH)
+        );
+        for nonsense in [r#""noon""#, "12", "null"] {
+            assert_eq!(time(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn reports_every_violation_at_once() {
+        assert_eq!(
+            refused(r#"{"id":"","type":7}"#),
+            [
+                ("id", "must not be empty".to_owned()),
+                ("type", "must be a string".to_owned()),
+                ("project", "is required".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn holds_type_and_project_to_the_rules_of_svix() {
+        let charset = "may hold only letters, digits, '-', '_' and '.'".to_owned();
+        assert_eq!(
+            refused(r#"{"id":"e","type":"user created","project":"dév"}"#),
+            [("type", charset.clone()), ("project", charset)]
+        );
+        let long = "x".repeat(257);
+        assert_eq!(
+            refused(&format!(
+                r#"{{"id":"e","type":"{long}","project":"app_1"}}"#
+            )),
+            [
+                ("type", "must be at most 256 characters long".to_owned()),
+                ("project", "must not start with 'app_'".to_owned()),
+            ]
+        );
+        let longest = "x".repeat(256);
+        parse(&format!(
+            r#"{{"id":"e","type":"{longest}","project":"{longest}"}}"#
+        ))
+        .expect("256 characters are allowed");
+    }
+
+    #[test]
+    fn refuses_a_project_that_would_climb_the_path() {
+        for project in [".", ".."] {
+            assert_eq!(
+                refused(&format!(r#"{{"id":"e","type":"t","project":"{project}"}}"#)),
+                [("project", "must not be '.' or '..'".to_owned())]
+            );
+        }
+        parse(r#"{"id":"e","type":"t","project":"..."}"#).expect("three dots are a name");
+    }
+
+    #[test]
+    fn takes_any_text_as_id() {
+        for id in ["msg_1", "with space", "ü/..?#", "\\u0000", "\\\"quoted\\\""] {
+            parse(&format!(r#"{{"id":"{id}","type":"t","project":"dev"}}"#)).expect(id);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Work that an instance does in the background, for everything that gathered in a moment.
+
+use std::cell::Cell;
+use std::thread::LocalKey;
+use std::time::Duration;
+
+use spin_sdk::wasip3;
+
+use super::{clock, random};
+
+/// How long things gather before they are written down, at least. An instance that takes no more
+/// requests lives on for as long, so a longer wait would mean more instances.
+const GATHERING: Duration = Duration::from_secs(1);
+
+/// After how many failures in a row the work ends. It begins again when there is more to do.
+const MAX_FAILURES: u32 = 3;
+
+/// What a round of the work has left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    Something,
+    /// The store failed, and everything is still to be written.
+    All,
+}
+
+/// Begins the work that `at_work` stands for, unless it has begun: `write` is called every one to
+/// two seconds until it leaves nothing.
+pub fn begin<W: AsyncFn() -> Left + 'static>(at_work: &'static LocalKey<Cell<bool>>, write: W) {
+    if at_work.replace(true) {
+        return;
+    }
+    wasip3::spawn(async move {
+        let _end = End(at_work);
+        let mut random = random();
+        let mut failures = 0;
+        while failures < MAX_FAILURES {
+            clock::sleep(spread(GATHERING, &mut random)).await;
+            match write().await {
+                Left::Nothing => break,
+                Left::Something => failures = 0,
+                Left::All => failures += 1,
+            }
+        }
+    });
+}
+
+/// Lets the work begin anew when dropped, also if the task is cancelled.
+struct End(&'static LocalKey<Cell<bool>>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+/// Up to twice `wait`, so that instances that began together don't write together.
+pub fn spread(wait: Duration, random: &mut fastrand::Rng) -> Duration {
+    wait.mul_f64(1.0 + random.f64())
+}

@@ -1,0 +1,41 @@
+//! What the relay has from its host: the key-value store, HTTP, clocks, randomness and standard
+//! output.
+//!
+//! This folder imports nothing of the relay. Its failures rise as [`Error`]; what one means for a
+//! sender is decided in [`crate::api::problem`].
+
+pub mod clock;
+pub mod http;
+pub mod later;
+pub mod origin;
+pub mod store;
+pub mod wake;
+
+use std::cell::RefCell;
+use std::io::Write as _;
+
+use spin_sdk::wasip3::random::random;
+
+/// A failure of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What failed, as a verb and its object, such as `read the record`.
+    pub what: &'static str,
+    /// The host's own words. They may hold secrets of a provider, so only the log repeats them.
+    pub reason: String,
+}
+
+/// A source of random numbers for waits, traces and names that need not be secret. The host seeds
+/// it once for all of an instance.
+pub fn random() -> fastrand::Rng {
+    thread_local! {
+        static SOURCE: RefCell<fastrand::Rng> =
+            RefCell::new(fastrand::Rng::with_seed(random::get_random_u64()));
+    }
+    SOURCE.with_borrow_mut(fastrand::Rng::fork)
+}
+
+/// Writes a line of the log. A failure is ignored: no request may fail because of its log line.
+pub fn print(line: &str) {
+    let _ = std::io::stdout().write_all(line.as_bytes());
+}

@@ -1,0 +1,129 @@
+//! The key-value store.
+//!
+//! The store is opened once per instance. Every operation ends within a time, except for those of
+//! `wasi:keyvalue`, which are synchronous: they hold up the whole instance.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use futures::future::join;
+use spin_sdk::experimental::wasi::keyvalue::{atomics, batch, store as bucket};
+use spin_sdk::key_value::{self, Store};
+
+use super::Error;
+use super::clock::{self, Stopwatch};
+
+/// The longest that one operation may take unless the caller says otherwise.
+///
+/// A record is written after the retries may have spent their whole budget, and the answer must
+/// still come before Pub/Sub's default deadline of 10 s: 8 s of default budget and this are below it.
+pub const TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// How long a write may take for a request with this `budget`. It may exceed the budget, since a
+/// message that Svix has must not be sent again only because the store is slow.
+pub fn time_left(stopwatch: Stopwatch, budget: Duration) -> Duration {
+    stopwatch.remaining(budget + TIMEOUT)
+}
+
+static STORE: OnceLock<Store> = OnceLock::new();
+
+/// Reads two values at once.
+pub async fn get_both(
+    one: &str,
+    other: &str,
+) -> (
+    Result<Option<Vec<u8>>, Error>,
+    Result<Option<Vec<u8>>, Error>,
+) {
+    let [one, other] = [one, other].map(|name| get(name, TIMEOUT));
+    join(one, other).await
+}
+
+/// Reads a value within `time`.
+pub async fn get(name: &str, time: Duration) -> Result<Option<Vec<u8>>, Error> {
+    let operation = async { store().await?.get(name).await };
+    store_operation("read the record", time, operation).await
+}
+
+/// Writes a value within `time`. It is durable, as far as the store keeps that promise, when this
+/// returns; after a failure it may or may not be there.
+pub async fn set(name: &str, bytes: &[u8], time: Duration) -> Result<(), Error> {
+    let operation = async { store().await?.set(name, bytes).await };
+    store_operation("write the record", time, operation).await
+}
+
+/// Deletes a value; `what` for.
+pub async fn delete(what: &'static str, name: &str) -> Result<(), Error> {
+    let operation = async { store().await?.delete(name).await };
+    store_operation(what, TIMEOUT, operation).await
+}
+
+/// Writes several values at once, all or none where the store has transactions; `what` for.
+///
+/// Only `wasi:keyvalue` can do this. Its functions are synchronous: they hold up the whole instance,
+/// and no time limits them.
+pub fn set_many(what: &'static str, values: &[(String, Vec<u8>)]) -> Result<(), Error> {
+    bucket()
+        .and_then(|bucket| batch::set_many(&bucket, values))
+        .map_err(|error| bucket_failing(what, &error))
+}
+
+/// Deletes several values at once; see [`set_many`]. Where a store doesn't take so many, DynamoDB no more
+/// than 25, each by itself.
+pub async fn delete_many(what: &'static str, names: &[String]) -> Result<(), Error> {
+    let deleted = bucket().and_then(|bucket| batch::delete_many(&bucket, names));
+    if deleted.is_err() {
+        for name in names {
+            delete(what, name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is a value, however large.
+pub async fn exists(name: &str) -> Result<bool, Error> {
+    let operation = async { store().await?.exists(name).await };
+    store_operation("look for the dead letter", TIMEOUT, operation).await
+}
+
+/// Adds to a counter, and returns its new value, or 0 if it is negative; adding 0 reads it. Atomic.
+///
+/// See [`set_many`] about its use.
+pub fn increment(name: &str, by: i64) -> Result<u64, Error> {
+    bucket()
+        .and_then(|bucket| atomics::increment(&bucket, name, by))
+        .map(|sum| u64::try_from(sum).unwrap_or_default())
+        .map_err(|error| bucket_failing("count", &error))
+}
+
+fn bucket() -> Result<bucket::Bucket, bucket::Error> {
+    bucket::open("default")
+}
+
+fn bucket_failing(what: &'static str, error: &bucket::Error) -> Error {
+    Error {
+        what,
+        reason: format!("{error:?}"),
+    }
+}
+
+async fn store() -> Result<&'static Store, key_value::Error> {
+    if let Some(store) = STORE.get() {
+        return Ok(store);
+    }
+    let store = Store::open_default().await?;
+    Ok(STORE.get_or_init(|| store))
+}
+
+async fn store_operation<T>(
+    what: &'static str,
+    time: Duration,
+    operation: impl Future<Output = Result<T, key_value::Error>>,
+) -> Result<T, Error> {
+    let reason = match clock::timeout(time, operation).await {
+        Some(Ok(value)) => return Ok(value),
+        Some(Err(error)) => error.to_string(),
+        None => format!("no answer within {time:?}"),
+    };
+    Err(Error { what, reason })
+}

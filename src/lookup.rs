@@ -1,0 +1,33 @@
+//! `GET /notifications/{project}/{eventId}`: what is known of an event.
+
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::auth;
+use crate::config::load;
+use crate::event;
+use crate::host::http::Headers;
+use crate::host::store;
+use crate::records::Record;
+use crate::watch::entry::Entry;
+
+/// The record of an event, as the store holds it.
+pub async fn look_up(
+    project: &str,
+    event_id: &str,
+    headers: &Headers,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let authorization = headers.get("authorization");
+    auth::reader(load::config().await?, authorization.as_deref())?;
+    entry.event(project, event_id);
+    // An invalid project never has a record; do not build a key from it.
+    event::identifier(project).map_err(|_| Problem::NoRecord)?;
+    let name = Record::name(&event::key(project, event_id));
+    let bytes = store::get(&name, store::TIMEOUT).await?;
+    let bytes = bytes.ok_or(Problem::NoRecord)?;
+    Record::decode(&bytes).ok_or(Problem::NoRecord)?;
+    Ok(Success::Document {
+        name: "found",
+        json: bytes,
+    })
+}

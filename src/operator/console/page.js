@@ -1,0 +1,382 @@
+// Whatever is shown may come from outside: it is put into text nodes, and nowhere else.
+const $ = id => document.getElementById(id);
+const on = (id, type, act) => $(id).addEventListener(type, event => {
+  if (type === 'submit') event.preventDefault();
+  act(event);
+});
+const el = (tag, ...children) => {
+  const [name, ...classes] = tag.split('.');
+  const node = document.createElement(name);
+  node.className = classes.join(' ');
+  node.append(...children);
+  return node;
+};
+const say = (where, text, kind = '') => {
+  $(where).className = `said ${kind}`;
+  $(where).textContent = text;
+};
+const number = n => typeof n === 'number' ? n.toLocaleString('en') : '–';
+const sum = counts => counts.reduce((a, b) => a + b, 0);
+const mono = text => el('span.mono', text);
+const utc = text => Object.assign(el('time', text.replace('T', ' ').replace(/(\.\d+)?Z$/, '')), { dateTime: text, title: text });
+const facts = (...pairs) => el('dl.facts', ...pairs
+  .filter(([, value]) => value !== undefined)
+  .map(([name, value, show = value => value, ...more]) => el('div', el('dt', name), el('dd', show(value), ...more))));
+
+let token = '';
+let svixUrl; // Known once the status is.
+let written; // How many dead letters there have been, likewise.
+
+// Asks the relay; a failure says in words why there is no answer.
+async function ask(method, path, seconds = 30) {
+  let reply, text, body;
+  try {
+    const signal = AbortSignal.timeout(seconds * 1000);
+    reply = await fetch(path, { method, signal, redirect: 'error', headers: { authorization: `Bearer ${token}` } });
+    text = await reply.text();
+  } catch (error) {
+    throw Error(error.name === 'TimeoutError' ? `The relay did not answer within ${seconds} s.` : 'The relay can not be reached.');
+  }
+  try { body = JSON.parse(text); } catch { /* not the relay's */ }
+  if (reply.ok && body) return body;
+  const wait = reply.headers.get('retry-after');
+  const what = body?.title ? `${body.title}: ${body.detail}.` : `The answer is none of the relay (status ${reply.status}).`;
+  const failure = Error(wait ? `${what} Try again in ${wait} s.` : what);
+  failure.status = reply.status;
+  if (failure.status === 401) shut(failure.message);
+  throw failure;
+}
+
+const query = parameters => '?' + Object.entries(parameters)
+  .filter(([, value]) => value !== '')
+  .map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
+
+// Signing in and out
+
+on('entry', 'submit', async () => {
+  token = $('token').value.trim();
+  say('refused', '', 'bad');
+  try {
+    if (!/^[!-~]+$/.test(token)) throw Error('A token holds only visible ASCII characters.');
+    await ask('GET', 'dead-letters?limit=1');
+  } catch (failure) {
+    $('token').select();
+    return say('refused', failure.message, 'bad');
+  }
+  $('token').value = '';
+  $('entry').hidden = true;
+  $('inside').hidden = $('leave').hidden = false;
+  $('status-title').focus();
+  refresh();
+  load();
+});
+
+// The token is refused all of a sudden.
+function shut(reason) {
+  if ($('inside').hidden) return;
+  token = '';
+  for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
+  $('inside').hidden = $('leave').hidden = true;
+  $('entry').hidden = false;
+  say('refused', reason, 'bad');
+  $('token').focus();
+}
+
+on('leave', 'click', () => location.reload());
+// The way back must not lead to a page that still knows the token.
+addEventListener('pageshow', event => event.persisted && location.reload());
+
+// Status
+
+let turn = 0;
+async function refresh() {
+  if (!token || document.hidden) return;
+  const mine = ++turn;
+  const [ready, status] = await Promise.allSettled([ask('GET', 'readyz', 9), ask('GET', 'status', 9)]);
+  if (mine !== turn || !token) return;
+  const missing = 'not available';
+  const { version = '', time, configuration, deadLetters, lastHour, gate = ready.value?.gate } = status.value ?? {};
+  svixUrl = configuration?.svix_url;
+  written = deadLetters?.written;
+  $('version').textContent = version;
+  $('time').replaceChildren(...time ? [utc(time), ' UTC'] : []);
+
+  const sums = {};
+  for (const { outcomes } of lastHour ?? [])
+    for (const [name, count] of Object.entries(outcomes)) sums[name] = (sums[name] ?? 0) + count;
+  const tile = (name, value, note, kind = 'plain') => el('div', el('dt', name), el('dd', el(`b.${kind}`, value), el('small', note)));
+  $('tiles').replaceChildren(
+    ready.value ? tile('Health', 'Ready', 'configuration and store are fine', 'good') : tile('Health', 'Not ready', ready.reason.message, 'bad'),
+    !gate ? tile('Gate', '–', missing)
+      : gate.state === 'open' ? tile('Gate', 'Open', 'events go to Svix', 'good')
+      : tile('Gate', 'Closed', `${gate.reason}, for ${Math.ceil(gate.seconds)} s`, 'warn'),
+    tile('Unresolved dead letters', number(deadLetters?.unresolved), deadLetters ? `of ${number(written)} so far` : missing, deadLetters?.unresolved ? 'warn' : 'plain'),
+    lastHour ? tile('Delivered in the last hour', number(sums.delivered ?? 0), `of ${number(sum(Object.values(sums)))} answers`) : tile('Delivered in the last hour', '–', missing));
+  const outcomes = Object.entries(sums).sort((a, b) => b[1] - a[1]).map(([name, count]) => [el('td', el(`i.${name}`), name), el('td.number', number(count))]);
+  if (!outcomes.length) outcomes.push([el('td.soft', lastHour ? 'nothing came' : missing), el('td')]);
+  $('outcomes').replaceChildren(...outcomes.map(cells => el('tr', ...cells)));
+  draw(lastHour ?? [], Date.parse(time));
+  $('configuration').replaceChildren(configuration
+    ? facts(...Object.entries(configuration).map(([name, value]) => [name, value, value => value ? mono(value) : el('span.soft', 'empty')]))
+    : el('p.soft', status.reason.status === 404 ? missing : status.reason.message));
+}
+
+// A bar for each minute; from the ground up what is good, then what is not.
+function draw(minutes, now) {
+  const svg = (tag, attributes, ...children) => {
+    const node = document.createElementNS('http://www.w3.org/2000/svg', tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    node.append(...children);
+    return node;
+  };
+  const ORDER = ['delivered', 'duplicate', 'dead-lettered'];
+  const rank = ([name]) => (ORDER.indexOf(name) + 4) % 4;
+  const minute = time => Math.floor(time / 60000);
+  const peak = Math.max(0, ...minutes.map(({ outcomes }) => sum(Object.values(outcomes))));
+  $('peak').textContent = `Answers by minute${peak ? `, at most ${number(peak)}` : ''}`;
+  $('bars').replaceChildren(...minutes.map(({ minute: begin, outcomes }) => {
+    const x = 590 - 10 * (minute(now) - minute(Date.parse(begin)));
+    const parts = Object.entries(outcomes).sort((a, b) => rank(a) - rank(b));
+    let y = 100;
+    return svg('g', {},
+      svg('title', {}, `${begin.slice(11, 16)} UTC: ${parts.map(([name, count]) => `${count} ${name}`).join(', ')}`),
+      svg('rect', { class: 'whole', x, width: 10, height: 100 }),
+      ...parts.map(([name, count]) => {
+        const height = 98 * count / peak;
+        return svg('rect', { class: name, x: x + 1, y: y -= height, width: 8, height });
+      }));
+  }));
+}
+
+setInterval(refresh, 10000);
+document.addEventListener('visibilitychange', refresh);
+
+// Looking up
+
+function dashboard() {
+  const link = Object.assign(el('a', 'Svix’s dashboard'), { href: 'https://dashboard.svix.com/', target: '_blank', rel: 'noreferrer noopener' });
+  // An empty svix_url stands for the region of the token.
+  return svixUrl === '' || /^https:\/\/([^/]+\.)?svix\.com$/.test(svixUrl) ? [' ', link] : [];
+}
+
+const record = of => facts(
+  ['State', of.state, state => el(state === 'delivered' ? 'span.good' : 'span.warn', state)],
+  ['Project', of.project], ['Event', of.eventId, mono], ['Type', of.eventType],
+  ['Svix message', of.svixMessageId, mono, ...dashboard()], ['Attempts', of.attempts, number],
+  ['Delivered (UTC)', of.deliveredAt, utc], ['First attempt (UTC)', of.firstAttemptAt, utc],
+  ['Dead letter', of.deadLetter, opener]);
+
+on('find', 'submit', async () => {
+  const path = ['notifications', $('project').value.trim(), $('event').value].map(encodeURIComponent).join('/');
+  const found = await ask('GET', path).then(record, failure => el(failure.status === 404 ? 'p.said' : 'p.said.bad', failure.message));
+  $('found').replaceChildren(found);
+});
+
+// The list of dead letters
+
+const COLUMNS = ['Number', 'Since (UTC)', 'Project', 'Event', 'Reason', 'State'];
+const REASONS = ['invalid-event', 'too-deep', 'not-json', 'not-base64', 'not-utf8', 'body-too-large', 'refused-by-svix', 'event-id-taken'];
+$('letters').tHead.rows[0].append(...COLUMNS.map(name => Object.assign(el('th', name), { scope: 'col' })));
+$('reasons').append(...REASONS.map(name => el('option', name)));
+
+let letters = [], next = null, listing = 0, filter = {};
+
+async function load(more = false) {
+  const mine = ++listing;
+  let [all, after] = more ? [[...letters], next] : [[], 0];
+  const enough = all.length + 50;
+  try {
+    do {
+      const page = await ask('GET', 'dead-letters' + query({ after, limit: 50, ...filter }));
+      if (mine !== listing) return;
+      all.push(...page.deadLetters.filter(letter => !letter.resolved || !$('unresolved').checked));
+      after = page.next;
+    } while (after !== null && all.length < enough);
+  } catch (failure) {
+    return say('said', failure.message, 'bad');
+  }
+  [letters, next] = [all, after];
+  $('letters').tBodies[0].replaceChildren(...letters.map(row));
+  $('letters').hidden = !letters.length;
+  $('more').hidden = next === null;
+  $('shown').textContent = letters.length ? `${number(letters.length)} shown, oldest first`
+    : $('unresolved').checked ? 'No unresolved dead letters.' : 'No dead letters.';
+}
+
+function opener(n) {
+  const button = el('button.link', `#${n}`);
+  button.ariaLabel = `Dead letter ${n}`;
+  button.onclick = () => show(n);
+  return button;
+}
+
+function row(letter) {
+  const cells = [
+    [opener(letter.number)], [utc(letter.deadLetteredAt)], [letter.project ?? '–'],
+    [letter.eventType ?? '–', el('small.mono', letter.eventId ?? '')], [letter.reason, el('small', letter.problem.detail)],
+    letter.resolved ? [el('span.good', 'resolved'), el('small.mono', letter.resolved.svixMessageId)] : [el('span.warn', 'unresolved')]];
+  return el('tr', ...cells.map((cell, column) => {
+    const td = el('td', el('div', ...cell));
+    td.dataset.label = COLUMNS[column];
+    return td;
+  }));
+}
+
+function choose() {
+  filter = { project: $('of-project').value.trim(), reason: $('of-reason').value.trim() };
+  say('said', '');
+}
+on('filter', 'submit', () => { choose(); load(); });
+on('unresolved', 'change', () => load());
+on('more', 'click', () => load(true));
+
+// One dead letter
+
+let shown;
+
+async function show(n) {
+  let letter;
+  try {
+    letter = await ask('GET', `dead-letters/${n}`);
+  } catch (failure) {
+    return say('said', failure.message, 'bad');
+  }
+  shown = n;
+  $('letter-title').textContent = `Dead letter ${n}`;
+  $('problem').textContent = `${letter.problem.title}: ${letter.problem.detail}.`;
+  const origin = facts(
+    ['Reason', letter.reason], ['Since (UTC)', letter.deadLetteredAt, utc], ['Project', letter.project], ['Event', letter.eventId, mono],
+    ['Type', letter.eventType], ['Source', letter.source], ['Pub/Sub message', letter.pubsubMessageId, mono],
+    ['Published (UTC)', letter.publishTime, utc], ['Pub/Sub’s attempts', letter.deliveryAttempt, number]);
+  const outcome = letter.resolved ? [el('h3', 'Resolved'), record({ ...letter.resolved, state: 'delivered', deadLetter: undefined })] : [];
+  $('letter-body').replaceChildren(origin, ...outcome, ...payload(letter));
+  $('replay').hidden = !!letter.resolved;
+  if ($('letter').open) return;
+  say('letter-said', '');
+  $('letter').showModal();
+  $('letter-title').focus();
+}
+
+// The event, and the notification that it came in.
+function payload({ body, bodyBase64 = '', source }) {
+  if (body === undefined) return [el('h3', 'Notification, which is not UTF-8, in base64'), block(bodyBase64)];
+  let event;
+  if (source === 'wrapped') try {
+    const bytes = Uint8Array.from(atob(JSON.parse(body).message.data), byte => byte.charCodeAt(0));
+    event = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch { /* the notification has to do */ }
+  const whole = block(indent(body));
+  if (event === undefined) return [el('h3', 'Notification'), whole];
+  return [el('h3', 'Event'), block(indent(event)), el('details', el('summary', 'Notification as it came'), whole)];
+}
+
+function block(text) {
+  const longest = 300000;
+  const rest = text.length - longest;
+  const pre = el('pre', rest > 0 ? `${text.slice(0, longest)}\n… and ${number(rest)} more characters` : text);
+  pre.tabIndex = 0;
+  return pre;
+}
+
+// JSON on many lines. Every token stays as it is: 10.0 is not 10, and big numbers don't fit into a double.
+function indent(text) {
+  try { JSON.parse(text); } catch { return text; }
+  let out = '', depth = 0, opened = false;
+  const line = () => '\n' + '  '.repeat(Math.min(depth, 40));
+  for (const [token] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{},:]|[^\s"[\]{},:]+/g)) {
+    const closes = token === '}' || token === ']';
+    if (closes) depth--;
+    // Nothing comes between the brackets of {} and [].
+    if (closes !== opened) out += line();
+    opened = token === '{' || token === '[';
+    if (opened) depth++;
+    out += token === ':' ? ': ' : token;
+    if (token === ',') out += line();
+  }
+  return out;
+}
+
+function sure(title, text, verb, kind) {
+  $('question-title').textContent = title;
+  $('question-text').textContent = text;
+  $('yes').textContent = verb;
+  $('yes').className = kind;
+  $('question').returnValue = '';
+  $('question').showModal();
+  $(kind === 'bad' ? 'no' : 'yes').focus();
+  // The event comes a moment after the closing: it may be that of the question before.
+  return new Promise(done => { $('question').onclose = () => $('question').open || done($('question').returnValue === 'yes'); });
+}
+for (const answer of ['yes', 'no']) on(answer, 'click', () => $('question').close(answer));
+
+async function act(doing, method, path, done) {
+  $('replay').disabled = $('discard').disabled = true;
+  say('letter-said', `${doing}…`);
+  try {
+    await done(await ask(method, path, 120));
+  } catch (failure) {
+    say('letter-said', `${doing} failed. ${failure.message}`, 'bad');
+  }
+  $('replay').disabled = $('discard').disabled = false;
+  if (token) await Promise.all([load(), refresh()]);
+}
+
+on('replay', 'click', async () => {
+  const n = shown;
+  if (!await sure(`Replay dead letter ${n}?`, 'It is delivered as if it had just come in, and the customer gets its webhook.', 'Replay', 'main')) return;
+  await act('Replaying', 'POST', `dead-letters/${n}/replay`, async ({ status, svixMessageId }) => {
+    for (const where of ['said', 'letter-said']) say(where, `Dead letter ${n} is resolved: ${status}, as ${svixMessageId}.`, 'good');
+    await show(n);
+  });
+});
+
+on('discard', 'click', async () => {
+  const n = shown;
+  if (!await sure(`Discard dead letter ${n}?`, 'Its payload is deleted for good. The event stays acknowledged: it does not come again.', 'Discard', 'bad')) return;
+  await act('Discarding', 'DELETE', `dead-letters/${n}`, () => {
+    say('said', `Dead letter ${n} is discarded.`);
+    $('letter').close();
+  });
+});
+
+on('close', 'click', () => $('letter').close());
+// What had opened it may have been drawn anew; otherwise the browser has given it the focus already.
+on('letter', 'close', () => {
+  if (document.activeElement !== document.body && !$('letter').contains(document.activeElement)) return;
+  (document.querySelector(`[aria-label="Dead letter ${shown}"]`) ?? $('letters-title')).focus();
+});
+
+// All dead letters
+
+let cancelled;
+on('cancel', 'click', () => { cancelled = true; });
+
+on('replay-all', 'click', async () => {
+  choose();
+  const which = (filter.project && ` of the project ${filter.project}`) + (filter.reason && ` with the reason ${filter.reason}`);
+  if (!await sure('Replay all dead letters?', `Each one${which} that is unresolved is delivered as if it had just come in.`, 'Replay all', 'main')) return;
+  let after = 0, resolved = 0, failed = 0;
+  const sums = () => `${number(resolved)} resolved, ${number(failed)} can not be delivered still`;
+  cancelled = false;
+  $('run').hidden = false;
+  $('replay-all').disabled = true;
+  try {
+    while (after !== null) {
+      if (written) Object.assign($('progress'), { max: written, value: after });
+      $('count').textContent = sums();
+      if (cancelled) throw Error('Cancelled.');
+      const part = await ask('POST', 'dead-letters/replay' + query({ after, limit: 20, ...filter }), 600);
+      resolved += part.resolved;
+      failed += part.failed;
+      if (part.stopped) throw Error(`Stopped before number ${part.next + 1}: ${part.stopped}.`);
+      if (part.next !== null && part.next <= after) throw Error('Stopped: the relay gets no further.');
+      after = part.next;
+    }
+    say('said', `Done: ${sums()}.`, failed ? 'warn' : 'good');
+  } catch (failure) {
+    say('said', `${failure.message} ${sums()}.`, cancelled ? '' : 'bad');
+  }
+  $('run').hidden = true;
+  $('replay-all').disabled = false;
+  if (token) await Promise.all([load(), refresh()]);
+});

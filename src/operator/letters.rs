@@ -1,0 +1,257 @@
+//! What operators do with dead letters: list, show, replay, discard.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::api::route::{Query, Selection};
+use crate::config::Config;
+use crate::event::notification::Notification;
+use crate::host::clock::{self, Stopwatch};
+use crate::host::{self, store};
+use crate::intake;
+use crate::letters::ledger::{self, closed};
+use crate::letters::{self, DeadLetter};
+use crate::records::{DeadLettered, Delivered, Record, journal};
+use crate::svix::{self, Cause};
+use crate::time::rfc3339;
+use crate::watch;
+use crate::watch::entry::Entry;
+
+/// How many numbers one request looks at. Gaps and letters that are filtered out cost a read, too.
+const MAX_READS: usize = 1_000;
+
+/// Lists the letters of a selection.
+pub async fn list(
+    config: &Config,
+    query: &Query,
+    stopwatch: Stopwatch,
+) -> Result<Success, Problem> {
+    let selection = query.selection().map_err(Problem::InvalidQuery)?;
+    let mut letters = Letters::of(config, &selection, stopwatch)?;
+    let mut dead_letters = Vec::new();
+    while dead_letters.len() < selection.limit
+        && let Some(letter) = letters.next().await?
+    {
+        dead_letters.push(letter.summary());
+    }
+    let page = Page {
+        dead_letters,
+        next: letters.rest(),
+    };
+    Ok(Success::document("dead-letters", &page))
+}
+
+/// Shows a letter, with its body.
+pub async fn show(number: u64) -> Result<Success, Problem> {
+    let letter = ledger::read(number).await?.ok_or(Problem::NoDeadLetter)?;
+    Ok(Success::document("dead-letter", &letter))
+}
+
+/// Deletes a letter. Its record goes on acknowledging the event.
+pub async fn discard(number: u64, entry: &mut Entry) -> Result<Success, Problem> {
+    entry.dead_letter(number);
+    let (letter, record) = ledger::stored(number).await?.ok_or(Problem::NoDeadLetter)?;
+    let name = &letter.record;
+    if !matches!(record, Some(Record::Delivered(_))) {
+        // The record goes on acknowledging the event, and is purged one day.
+        let record = Record::DeadLettered(DeadLettered {
+            dead_letter: number,
+            discarded_at: Some(rfc3339(clock::now())),
+        });
+        journal::note(name, None);
+        store::set(name, &record.encode(), store::TIMEOUT).await?;
+    }
+    closed(name);
+    store::delete("delete the dead letter", &DeadLetter::name(number)).await?;
+    let discarded = Discarded { discarded: number };
+    Ok(Success::document("discarded", &discarded))
+}
+
+/// Delivers the event of a letter, as if it had just come in.
+pub async fn replay(
+    config: &Config,
+    number: u64,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let letter = ledger::read(number).await?.ok_or(Problem::NoDeadLetter)?;
+    entry.dead_letter(number);
+    send(config, &letter, stopwatch, entry).await
+}
+
+#[derive(Serialize)]
+struct Discarded {
+    discarded: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    dead_letters: Vec<DeadLetter>,
+    /// The `after` of the next request. `None` at the end.
+    next: Option<u64>,
+}
+
+/// Walks through the letters, for as long as one request may take.
+struct Letters<'a> {
+    selection: &'a Selection,
+    stopwatch: Stopwatch,
+    budget: Duration,
+    at: u64,
+    last: u64,
+    reads: usize,
+}
+
+impl<'a> Letters<'a> {
+    fn of(
+        config: &Config,
+        selection: &'a Selection,
+        stopwatch: Stopwatch,
+    ) -> Result<Self, host::Error> {
+        Ok(Self {
+            selection,
+            stopwatch,
+            budget: config.retry.budget,
+            at: selection.after,
+            last: store::increment(letters::COUNTER, 0)?,
+            reads: 0,
+        })
+    }
+
+    /// The next letter of the selection. `None` at the end of the letters, of the time, or of the reads
+    /// that one request may make.
+    async fn next(&mut self) -> Result<Option<DeadLetter>, host::Error> {
+        let wanted = |wanted: &Option<String>, is: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| Some(wanted) == is)
+        };
+        while self.at < self.last
+            && self.reads < MAX_READS
+            && !self.stopwatch.remaining(self.budget).is_zero()
+        {
+            let letter = ledger::read(self.at + 1).await?;
+            self.at += 1;
+            self.reads += 1;
+            if let Some(letter) = letter
+                && wanted(&self.selection.project, letter.project.as_deref())
+                && wanted(&self.selection.reason, Some(&letter.reason))
+            {
+                return Ok(Some(letter));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The number of the last letter looked at, if there are more after it.
+    fn rest(&self) -> Option<u64> {
+        (self.at < self.last).then_some(self.at)
+    }
+}
+
+/// Sends a letter's notification through the whole normal path.
+async fn send(
+    config: &Config,
+    letter: &DeadLetter,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    if let Some(record) = &letter.resolved {
+        closed(&letter.record);
+        return Ok(Success::Duplicate(record.clone()));
+    }
+    let body = letter.body();
+    let notification = Notification::read(&body, letter.headers());
+    entry.arrival(&notification.arrival);
+    let success = intake::deliver(config, &notification, false, stopwatch, entry).await?;
+    if let Success::Delivered { record, .. } | Success::Duplicate(record) = &success
+        && record.dead_letter != Some(letter.number)
+    {
+        // The letter held no valid event when it came, so its record is not the event's. Resolve it, too.
+        let resolved = Record::Delivered(Delivered {
+            dead_letter: Some(letter.number),
+            ..record.clone()
+        });
+        journal::note(&letter.record, None);
+        store::set(&letter.record, &resolved.encode(), store::TIMEOUT).await?;
+        closed(&letter.record);
+    }
+    Ok(success)
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Replayed {
+    /// How many letters were resolved now.
+    resolved: u64,
+    /// How many still can't be delivered.
+    failed: u64,
+    /// The `after` of the next request. `None` at the end.
+    next: Option<u64>,
+    /// Why the replay stopped before the end.
+    stopped: Option<&'static str>,
+}
+
+/// Replays all unresolved letters of a selection.
+pub async fn replay_all(
+    config: &Config,
+    query: &Query,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let selection = query.selection().map_err(Problem::InvalidQuery)?;
+    let mut letters = Letters::of(config, &selection, stopwatch)?;
+    let mut replayed = Replayed::default();
+    let mut tried = 0;
+    while tried < selection.limit {
+        let letter = match letters.next().await {
+            Ok(Some(letter)) if letter.resolved.is_some() => continue,
+            Ok(Some(letter)) => letter,
+            Ok(None) => break,
+            Err(error) => {
+                // Report what was done all the same.
+                replayed.stopped = Some(Problem::from(error).row().name);
+                break;
+            }
+        };
+        tried += 1;
+        // Each letter has a budget and a line of its own.
+        let (stopwatch, mut entry) = (Stopwatch::start(), Entry::default());
+        entry.dead_letter(letter.number);
+        let result = send(config, &letter, stopwatch, &mut entry).await;
+        entry.result(&result);
+        watch::request(entry, stopwatch);
+        match result {
+            Ok(_) => replayed.resolved += 1,
+            Err(problem) => match why_replay_stops(&problem) {
+                None => replayed.failed += 1,
+                Some(reason) => {
+                    replayed.stopped = Some(reason);
+                    // This letter is still to be tried.
+                    letters.at = letter.number - 1;
+                    break;
+                }
+            },
+        }
+    }
+    replayed.next = letters.rest();
+    let Replayed {
+        resolved, failed, ..
+    } = replayed;
+    entry.say(format!("replayed: {resolved} resolved, {failed} failed"));
+    Ok(Success::document("replayed", &replayed))
+}
+
+/// Why no other letter would fare better, if that is so. An event that Svix fails for may be at fault
+/// itself. If Svix is down, the gate closes and stops the replay.
+fn why_replay_stops(problem: &Problem) -> Option<&'static str> {
+    match problem {
+        Problem::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
+            Cause::Gate(_) => Some("gate"),
+            Cause::RateLimited => Some(problem.row().name),
+            _ => None,
+        },
+        problem if problem.is_final() => None,
+        problem => Some(problem.row().name),
+    }
+}

@@ -1,0 +1,48 @@
+//! What operators ask for, once they have shown their token.
+
+pub mod console;
+mod customer;
+mod letters;
+mod purge;
+mod status;
+
+use spin_sdk::wasip3::http::types::Request;
+
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::api::route::{NoRoute, Operation};
+use crate::auth;
+use crate::config::load;
+use crate::host::clock::Stopwatch;
+use crate::host::http::Headers;
+use crate::watch::entry::Entry;
+
+pub async fn fulfil(
+    operation: Operation,
+    request: Request,
+    headers: &Headers,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let config = load::config().await?;
+    auth::operator(config, headers.get("authorization").as_deref())?;
+    match operation {
+        Operation::List(query) => letters::list(config, &query, stopwatch).await,
+        Operation::Show(number) => letters::show(number).await,
+        Operation::Discard(number) => letters::discard(number, entry).await,
+        Operation::Replay(number) => letters::replay(config, number, stopwatch, entry).await,
+        Operation::ReplayAll(query) => letters::replay_all(config, &query, stopwatch, entry).await,
+        Operation::None(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
+        Operation::Purge => purge::purge(config, stopwatch, entry).await,
+        Operation::Metrics => status::metrics().await,
+        Operation::Status => status::status(config).await,
+        Operation::Portal(project) => {
+            let body = customer::read_body(config, request, headers, stopwatch).await?;
+            customer::portal(config, &project, &body, stopwatch, entry).await
+        }
+        Operation::TestEvent(project) => {
+            let body = customer::read_body(config, request, headers, stopwatch).await?;
+            customer::test_event(config, &project, &body, stopwatch, entry).await
+        }
+    }
+}

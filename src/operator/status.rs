@@ -1,0 +1,111 @@
+//! What operators see of the relay as a whole: numbers for a monitoring system, and one document for
+//! people.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::config::check::Values;
+use crate::config::{Config, load};
+use crate::delivery::turnstile;
+use crate::host::{self, clock, store};
+use crate::letters::{self, ledger};
+use crate::svix::gate::Standing;
+use crate::time::rfc3339;
+use crate::watch::counters;
+use crate::watch::metrics::{Counts, Numbers};
+use crate::watch::openmetrics::{CONTENT_TYPE, Snapshot};
+
+pub async fn metrics() -> Result<Success, Problem> {
+    let snapshot = snapshot().await?;
+    Ok(Success::Text {
+        name: "metrics",
+        content_type: CONTENT_TYPE,
+        headers: Vec::new(),
+        text: snapshot.text(),
+    })
+}
+
+pub async fn status(config: &Config) -> Result<Success, Problem> {
+    let snapshot = snapshot().await?;
+    let mut configuration = load::shown().await?;
+    // Show the origin in use, also where it follows from the token.
+    configuration.insert("svix_url", config.svix.origin.to_string());
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION"),
+        time: rfc3339(clock::now()),
+        gate: snapshot.gate,
+        configuration,
+        dead_letters: DeadLetters {
+            written: snapshot.dead_letters,
+            unresolved: snapshot.unresolved,
+        },
+        last_hour: last_hour(&snapshot.counts),
+    };
+    Ok(Success::document("status", &status))
+}
+
+async fn snapshot() -> Result<Snapshot, host::Error> {
+    Ok(Snapshot {
+        counts: counters::total().await?,
+        gate: turnstile::standing().await?,
+        dead_letters: store::increment(letters::COUNTER, 0)?,
+        unresolved: ledger::unresolved()?,
+    })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    version: &'static str,
+    time: String,
+    gate: Standing,
+    configuration: Values,
+    dead_letters: DeadLetters,
+    last_hour: Vec<Minute>,
+}
+
+#[derive(Serialize)]
+struct DeadLetters {
+    written: u64,
+    unresolved: u64,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Minute {
+    minute: String,
+    outcomes: Numbers,
+}
+
+/// The outcomes of each minute, oldest first.
+fn last_hour(counts: &Counts) -> Vec<Minute> {
+    let minutes = counts.minutes().into_iter();
+    let minutes = minutes.map(|(minute, outcomes)| Minute {
+        minute: rfc3339(UNIX_EPOCH + Duration::from_mins(minute)),
+        outcomes,
+    });
+    minutes.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_hour_begins_with_its_oldest_minute() {
+        let mut counts = Counts::default();
+        for minute in [29_924_051, 29_924_050] {
+            let now = UNIX_EPOCH + Duration::from_secs(60 * minute + 59);
+            counts.notification(None, "delivered", Duration::ZERO, now);
+        }
+        let outcomes = Numbers::from([("delivered".to_owned(), 1)]);
+        let minute = |minute: &str| Minute {
+            minute: minute.to_owned(),
+            outcomes: outcomes.clone(),
+        };
+        let expected = ["2026-11-23T14:10:00Z", "2026-11-23T14:11:00Z"].map(minute);
+        assert_eq!(last_hour(&counts), expected);
+    }
+}

@@ -1,0 +1,60 @@
+//! `GET /healthz` and `GET /readyz`: is the relay alive, and could it deliver?
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::config::load;
+use crate::delivery::turnstile;
+use crate::host::store;
+use crate::json;
+use crate::svix::gate::Standing;
+use crate::watch;
+use crate::watch::change::Change;
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Readiness {
+    status: &'static str,
+    ingest_auth: &'static str,
+    gate: Standing,
+}
+
+/// The relay is alive. Touches nothing.
+pub fn health() -> Success {
+    Success::Health(json::encode(&Health { status: "alive" }))
+}
+
+/// Whether the configuration is valid and the store can be read and written. A change is logged.
+pub async fn ready() -> Result<Success, Problem> {
+    /// The last answer of this instance.
+    static READY: AtomicBool = AtomicBool::new(true);
+    let readiness = readiness().await;
+    let ready = readiness.is_ok();
+    if READY.swap(ready, Ordering::Relaxed) != ready {
+        watch::change(match &readiness {
+            Ok(_) => Change::ready(),
+            Err(problem) => Change::not_ready(problem),
+        });
+    }
+    Ok(Success::Health(json::encode(&readiness?)))
+}
+
+async fn readiness() -> Result<Readiness, Problem> {
+    let config = load::config().await?;
+    let gate = turnstile::standing().await?;
+    // Write as well: a store that can only be read would let no event through.
+    store::set("readyz", b"", store::TIMEOUT).await?;
+    Ok(Readiness {
+        status: "ready",
+        ingest_auth: config.ingest.name(),
+        gate,
+    })
+}

@@ -1,0 +1,141 @@
+//! Group commit: the records that requests of one instance write at the same time become one
+//! transaction of the store, and each request goes on once that is durable.
+//!
+//! The first request to write leads. It lets every other request that has something to do have a
+//! turn, and those that come to write meanwhile follow. So no request waits for company, and a lone
+//! record is written as if there were no groups. A group (`set-many`) is one transaction on SQLite and
+//! Redis. The call is synchronous and holds up the whole instance, which costs little where most of
+//! the instance waits for the same disk.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::future::{join, join_all};
+use spin_sdk::wasip3::wit_bindgen::yield_async;
+
+use super::journal;
+use crate::host::clock::Stopwatch;
+use crate::host::wake::{self, Wake};
+use crate::host::{self, store};
+
+type Outcome = Result<(), host::Error>;
+
+thread_local! {
+    /// How many requests may come to write.
+    static WRITERS: Cell<usize> = const { Cell::new(0) };
+    /// The requests that follow the leader, while there is one.
+    static FOLLOWERS: RefCell<Option<Vec<Follower>>> = const { RefCell::new(None) };
+}
+
+/// A request that may come to write, for as long as this lives.
+#[derive(Debug)]
+pub struct Writer(());
+
+/// Announces a request that may write a record.
+pub fn may_write() -> Writer {
+    WRITERS.set(WRITERS.get() + 1);
+    Writer(())
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        WRITERS.set(WRITERS.get() - 1);
+    }
+}
+
+/// A record's name and bytes.
+type Record = (String, Vec<u8>);
+
+/// A request whose record the leader writes.
+struct Follower {
+    record: Record,
+    waiting: Waiting,
+}
+
+/// A follower's end of the group: its time, and the outcome that it is woken for.
+struct Waiting {
+    time: Duration,
+    outcome: Rc<Cell<Option<Outcome>>>,
+    _wake: Wake,
+}
+
+/// Writes a record, within `time` if it is alone. The record is durable when this returns.
+pub async fn write(record: Record, time: Duration) -> Outcome {
+    // Journal the record before writing it: the store may keep the record and still report a failure.
+    journal::note(&record.0, None);
+    if WRITERS.get() <= 1 {
+        return alone(&record, time).await;
+    }
+    if FOLLOWERS.with_borrow(Option::is_some) {
+        return follow(record, time).await;
+    }
+    FOLLOWERS.set(Some(Vec::new()));
+    let gathering = Gathering;
+    yield_async().await;
+    let followers = FOLLOWERS.take().unwrap_or_default();
+    drop(gathering);
+    lead(record, time, followers).await
+}
+
+async fn follow(record: Record, time: Duration) -> Outcome {
+    let (wake, sleep) = wake::pair();
+    let outcome = Rc::new(Cell::new(None));
+    let waiting = Waiting {
+        time,
+        outcome: outcome.clone(),
+        _wake: wake,
+    };
+    let follower = Follower { record, waiting };
+    FOLLOWERS.with_borrow_mut(|followers| followers.get_or_insert_default().push(follower));
+    sleep.until_woken().await;
+    outcome.take().unwrap_or_else(|| {
+        Err(host::Error {
+            what: "write the record",
+            reason: "the request that wrote for others was cancelled".to_owned(),
+        })
+    })
+}
+
+/// Held while the leader collects followers. Dropping it, even on cancellation, closes the group.
+struct Gathering;
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        FOLLOWERS.take();
+    }
+}
+
+async fn lead(record: Record, time: Duration, followers: Vec<Follower>) -> Outcome {
+    if followers.is_empty() {
+        return alone(&record, time).await;
+    }
+    let mut records = vec![record];
+    let mut others = Vec::with_capacity(followers.len());
+    for follower in followers {
+        records.push(follower.record);
+        others.push(follower.waiting);
+    }
+    let stopwatch = Stopwatch::start();
+    if store::set_many("write the records", &records).is_ok() {
+        for other in others {
+            other.outcome.set(Some(Ok(())));
+        }
+        return Ok(());
+    }
+    // One record of the group may be at fault, so each is written by itself. All at once: no request
+    // waits for another.
+    let own = alone(&records[0], stopwatch.remaining(time));
+    let rest = records[1..]
+        .iter()
+        .zip(others)
+        .map(async |(record, other)| {
+            let outcome = alone(record, stopwatch.remaining(other.time)).await;
+            other.outcome.set(Some(outcome));
+        });
+    join(own, join_all(rest)).await.0
+}
+
+async fn alone((name, bytes): &Record, time: Duration) -> Outcome {
+    store::set(name, bytes, time).await
+}

@@ -1,0 +1,281 @@
+//! The record of an event: what the key-value store holds so that no event is sent twice, and none
+//! is sent again blindly.
+//!
+//! A record is JSON, so that a person who looks into the store can read it. It begins with a version,
+//! so that a later relay can tell what an earlier one wrote.
+
+pub mod commit;
+pub mod journal;
+pub mod store;
+
+use std::time::{Duration, SystemTime};
+
+use crate::event::Event;
+use crate::json;
+use crate::time::{parse_rfc3339, rfc3339};
+use serde::{Deserialize, Serialize};
+
+/// The version of the records that this relay writes.
+const VERSION: u32 = 1;
+
+/// What is known of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Record {
+    /// Svix has stored it.
+    Delivered(Delivered),
+    /// An attempt ended without an answer: Svix may have stored it.
+    Unknown(Unknown),
+    /// It can't be delivered, and is kept as a dead letter.
+    DeadLettered(DeadLettered),
+}
+
+/// A delivered event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Delivered {
+    /// The customer.
+    pub project: String,
+    /// The platform's identifier of the event.
+    pub event_id: String,
+    /// What happened.
+    pub event_type: String,
+    /// Svix's identifier of the message.
+    pub svix_message_id: String,
+    /// How many attempts the delivery took.
+    pub attempts: u32,
+    /// When the delivery was known, in RFC 3339, UTC.
+    pub delivered_at: String,
+    /// The number of the dead letter that the event was before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<u64>,
+}
+
+/// An event of which only Svix knows whether it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unknown {
+    /// The customer.
+    pub project: String,
+    /// The platform's identifier of the event.
+    pub event_id: String,
+    /// What happened.
+    pub event_type: String,
+    /// When the first notification that ended so came in, in RFC 3339, UTC.
+    pub first_attempt_at: String,
+}
+
+/// An event among the dead letters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLettered {
+    /// The number of the dead letter.
+    pub dead_letter: u64,
+    /// When the letter was discarded, in RFC 3339, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discarded_at: Option<String>,
+}
+
+impl Unknown {
+    /// How long ago the first attempt was, at `now`. An unreadable time counts as infinitely old.
+    pub fn age(&self, now: SystemTime) -> Duration {
+        parse_rfc3339(&self.first_attempt_at).map_or(Duration::MAX, |first| {
+            now.duration_since(first).unwrap_or_default()
+        })
+    }
+}
+
+/// A record as it is written.
+#[derive(Serialize)]
+struct Versioned<'a> {
+    version: u32,
+    #[serde(flatten)]
+    record: &'a Record,
+}
+
+/// A record as it is read: the fields of all states. Reading a tagged enum would build a tree first.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored {
+    version: u32,
+    state: String,
+    project: Option<String>,
+    event_id: Option<String>,
+    event_type: Option<String>,
+    svix_message_id: Option<String>,
+    attempts: Option<u32>,
+    delivered_at: Option<String>,
+    first_attempt_at: Option<String>,
+    dead_letter: Option<u64>,
+    discarded_at: Option<String>,
+}
+
+impl Record {
+    /// The name of an event's record in the store, from [`crate::event::key`].
+    pub fn name(key: &str) -> String {
+        format!("record/{key}")
+    }
+
+    /// The record of `event`, known to be delivered at `now`.
+    pub fn delivered(
+        event: &Event<'_>,
+        svix_message_id: String,
+        attempts: u32,
+        now: SystemTime,
+    ) -> Delivered {
+        Delivered {
+            project: event.project.clone().into_owned(),
+            event_id: event.id.clone().into_owned(),
+            event_type: event.event_type.clone().into_owned(),
+            svix_message_id,
+            attempts,
+            delivered_at: rfc3339(now),
+            dead_letter: None,
+        }
+    }
+
+    /// The record of `event`, of which nothing is known after attempts that began after `since`.
+    pub fn unknown(event: &Event<'_>, since: SystemTime) -> Self {
+        Self::Unknown(Unknown {
+            project: event.project.clone().into_owned(),
+            event_id: event.id.clone().into_owned(),
+            event_type: event.event_type.clone().into_owned(),
+            first_attempt_at: rfc3339(since),
+        })
+    }
+
+    /// The record as the store holds it.
+    pub fn encode(&self) -> Vec<u8> {
+        let stored = Versioned {
+            version: VERSION,
+            record: self,
+        };
+        json::encode(&stored)
+    }
+
+    /// Reads what the store holds; `None` for anything that this version has not written.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let stored: Stored = serde_json::from_slice(bytes).ok()?;
+        if stored.version != VERSION {
+            return None;
+        }
+        match stored.state.as_str() {
+            "delivered" => Some(Self::Delivered(Delivered {
+                project: stored.project?,
+                event_id: stored.event_id?,
+                event_type: stored.event_type?,
+                svix_message_id: stored.svix_message_id.filter(|id| !id.is_empty())?,
+                attempts: stored.attempts?,
+                delivered_at: stored.delivered_at?,
+                dead_letter: stored.dead_letter,
+            })),
+            "unknown" => Some(Self::Unknown(Unknown {
+                project: stored.project?,
+                event_id: stored.event_id?,
+                event_type: stored.event_type?,
+                first_attempt_at: stored.first_attempt_at?,
+            })),
+            "dead-lettered" => Some(Self::DeadLettered(DeadLettered {
+                dead_letter: stored.dead_letter?,
+                discarded_at: stored.discarded_at,
+            })),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::UNIX_EPOCH;
+
+    fn event() -> Event<'static> {
+        Event {
+            id: "evt_1".into(),
+            event_type: "user.created".into(),
+            project: "dev".into(),
+            time: None,
+            json: "{}",
+        }
+    }
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(1_795_443_162_123)
+    }
+
+    /// Stored bytes outlive the relay that wrote them: these texts must never need to change.
+    fn stored() -> [(Record, &'static str); 4] {
+        [
+            (
+                Record::Delivered(Record::delivered(&event(), "msg_1".to_owned(), 2, now())),
+                r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","attempts":2,"deliveredAt":"2026-11-23T14:12:42.123Z"}"#,
+            ),
+            (
+                Record::unknown(&event(), now()),
+                r#"{"version":1,"state":"unknown","project":"dev","eventId":"evt_1","eventType":"user.created","firstAttemptAt":"2026-11-23T14:12:42.123Z"}"#,
+            ),
+            (
+                Record::DeadLettered(DeadLettered {
+                    dead_letter: 7,
+                    discarded_at: None,
+                }),
+                r#"{"version":1,"state":"dead-lettered","deadLetter":7}"#,
+            ),
+            (
+                Record::DeadLettered(DeadLettered {
+                    dead_letter: 7,
+                    discarded_at: Some(rfc3339(now())),
+                }),
+                r#"{"version":1,"state":"dead-lettered","deadLetter":7,"discardedAt":"2026-11-23T14:12:42.123Z"}"#,
+            ),
+        ]
+    }
+
+    #[test]
+    fn is_stored_as_it_always_was() {
+        for (record, text) in stored() {
+            assert_eq!(String::from_utf8(record.encode()).expect("text"), text);
+            assert_eq!(Record::decode(text.as_bytes()), Some(record));
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_not_taken_for_one() {
+        for (_, text) in stored() {
+            let newer = text.replace(r#""version":1"#, r#""version":2"#);
+            let other = text.replace(r#""state":""#, r#""state":"un"#);
+            let nameless = text.replace("msg_1", "");
+            let cut = &text[..text.len() - 1];
+            for bytes in ["", "{}", "null", "delivered", &newer, &other, cut] {
+                assert_eq!(Record::decode(bytes.as_bytes()), None, "{bytes}");
+            }
+            if nameless != text {
+                assert_eq!(Record::decode(nameless.as_bytes()), None);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_record_is_read_back(
+            project in "\\PC*", id in "\\PC*", message in "\\PC+", attempts: u32,
+            millis in 0u64..4_000_000_000_000, dead_letter: u64,
+        ) {
+            let event = Event { id: id.into(), project: project.into(), ..event() };
+            let now = UNIX_EPOCH + Duration::from_millis(millis);
+            for record in [
+                Record::Delivered(Record::delivered(&event, message, attempts, now)),
+                Record::unknown(&event, now),
+                Record::DeadLettered(DeadLettered { dead_letter, discarded_at: None }),
+            ] {
+                prop_assert_eq!(Record::decode(&record.encode()), Some(record));
+            }
+        }
+
+        #[test]
+        fn decoding_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Record::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! One exchange with Svix: how long it may take, and what it is if there is no answer.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use spin_sdk::wasip3::http::types::ErrorCode;
+
+use super::{Answer, Cause, Error, Misconfiguration};
+use crate::config::Svix;
+use crate::host::clock;
+use crate::host::http::{self, Call, header};
+
+/// Svix's answers are small, since the payload is left out of them.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// A request to Svix.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The path with its query.
+    pub path: &'a str,
+    /// The headers that not every request has.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// A POST with this JSON, or a GET.
+    pub body: Option<Vec<u8>>,
+    /// The same for all attempts at one thing.
+    pub id: &'a str,
+}
+
+/// Sends a request and waits for its answer, for as long as one may take and `remaining` lasts.
+///
+/// Fails with what every request has in common: no answer, or a status that means the same for all.
+pub async fn send(
+    config: &Svix,
+    request: Request<'_>,
+    remaining: Duration,
+) -> Result<Answer, Error> {
+    let token = config.token.expose();
+    let mut headers = request.headers;
+    headers.extend([
+        header("authorization", &format!("Bearer {token}")),
+        header("accept", "application/json"),
+        header("user-agent", http::USER_AGENT),
+        header("svix-req-id", request.id),
+    ]);
+    if request.body.is_some() {
+        headers.push(header("content-type", "application/json"));
+    }
+    let call = Call {
+        origin: &config.origin,
+        path: request.path,
+        headers,
+        body: request.body,
+    };
+    let time = config.timeout.min(remaining);
+    let cause = match clock::timeout(time, http::fetch(call, MAX_ANSWER)).await {
+        Some(Ok(answer)) => {
+            let answer = Answer {
+                status: answer.status,
+                retry_after: answer.headers.get("retry-after").map(Cow::into_owned),
+                body: answer.body,
+            };
+            return answer.checked(clock::now());
+        }
+        Some(Err(ErrorCode::HttpRequestDenied)) => {
+            return Err(Error::Misconfigured(Misconfiguration::OutboundDenied));
+        }
+        Some(Err(
+            error @ (ErrorCode::ConnectionRefused
+            | ErrorCode::DestinationNotFound
+            | ErrorCode::DnsError(_)
+            | ErrorCode::DnsTimeout),
+        )) => Cause::Unreachable(error.to_string()),
+        Some(Err(error)) => Cause::Connection(error.to_string()),
+        None => Cause::Timeout,
+    };
+    Err(cause.into())
+}
+
+/// An id for the attempts at one thing, from a random number.
+pub fn request_id(random: u64) -> String {
+    format!("{random:016x}")
+}

@@ -1,0 +1,76 @@
+//! Event types: Svix shows customers, and lets them choose among, only the types that it knows.
+
+use super::{Answer, Error};
+
+/// The path of the request that creates an event type.
+pub const CREATE_PATH: &str = "/api/v1/event-type/";
+
+/// The path of the request that asks for an event type.
+pub fn lookup_path(event_type: &str) -> String {
+    format!("{CREATE_PATH}{event_type}/")
+}
+
+/// The body of the request that creates an event type. Customers see the description. An operator
+/// who knows a better one may write it in Svix, where the relay never changes it.
+pub fn body(event_type: &str) -> Vec<u8> {
+    format!(r#"{{"name":"{event_type}","description":"{event_type}"}}"#).into_bytes()
+}
+
+/// Whether Svix knows the event type. An archived type is known, too: an operator who archived it
+/// doesn't want to see it again.
+pub fn classify_lookup(answer: &Answer, token: &str) -> Result<bool, Error> {
+    match answer.status {
+        200 => Ok(true),
+        404 => Ok(false),
+        _ => Err(answer.error(token)),
+    }
+}
+
+/// Whether Svix now has what it was to create: an event type or an application. A conflict means
+/// that another instance has just created it.
+pub fn classify_create(answer: &Answer, token: &str) -> Result<(), Error> {
+    match answer.status {
+        200 | 201 | 409 => Ok(()),
+        _ => Err(answer.error(token)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{TOKEN, answer};
+    use super::super::{Misconfiguration, Refusal};
+    use super::*;
+
+    #[test]
+    fn asks_what_the_api_wants() {
+        let path = "/api/v1/event-type/user.created/";
+        assert_eq!(lookup_path("user.created"), path);
+        let text = br#"{"name":"user.created","description":"user.created"}"#;
+        assert_eq!(body("user.created"), text);
+    }
+
+    #[test]
+    fn a_missing_type_is_told_from_a_failure() {
+        let look_up = |status| classify_lookup(&answer(status, "{}"), TOKEN);
+        assert_eq!(look_up(200), Ok(true));
+        assert_eq!(look_up(404), Ok(false));
+        let unexpected = Error::Misconfigured(Misconfiguration::UnexpectedStatus(302));
+        assert_eq!(look_up(302), Err(unexpected));
+    }
+
+    #[test]
+    fn a_type_that_is_there_already_needs_no_creating() {
+        for status in [200, 201, 409] {
+            assert_eq!(classify_create(&answer(status, ""), TOKEN), Ok(()));
+        }
+        let refused = classify_create(&answer(422, r#"{"detail":"no testsk_secret"}"#), TOKEN);
+        let refusal = Refusal {
+            status: 422,
+            code: None,
+            detail: Some("no [redacted]".to_owned()),
+        };
+        assert_eq!(refused, Err(Error::Refused(refusal)));
+        let unexpected = Error::Misconfigured(Misconfiguration::UnexpectedStatus(404));
+        assert_eq!(classify_create(&answer(404, ""), TOKEN), Err(unexpected));
+    }
+}

@@ -1,0 +1,347 @@
+//! Messages: one event is sent as one message, and looked up by its id.
+//!
+//! The same event always makes the same request, to the byte and to the URI, since Svix's
+//! idempotency covers nothing less.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use super::{Answer, Cause, Error, Misconfiguration};
+use crate::event::{self, Event};
+use crate::json;
+
+/// Starts every eventId that is not the event's own id. An id that starts so itself is mapped, too,
+/// which keeps the mapping free of collisions.
+const MAPPED_PREFIX: &str = "sha256.";
+
+/// For how long Svix knows an `Idempotency-Key`.
+const KEY_LIFETIME: Duration = Duration::from_hours(12);
+
+/// The eventId under which Svix stores an event: the event's own id where Svix accepts it, otherwise
+/// a stable stand-in made of its SHA-256.
+pub fn event_id(id: &str) -> Cow<'_, str> {
+    let acceptable = !id.is_empty()
+        && event::identifier(id).is_ok()
+        && !id.starts_with("msg_")
+        && !id.starts_with(MAPPED_PREFIX)
+        && !event::is_dot_segment(id);
+    if acceptable {
+        Cow::Borrowed(id)
+    } else {
+        Cow::Owned(format!(
+            "{MAPPED_PREFIX}{}",
+            event::sha256_hex(&[id.as_bytes()])
+        ))
+    }
+}
+
+/// Whether Svix may have forgotten the key of an attempt that was made at or after `since`: then the
+/// event must be looked up before it is posted. `None` stands for an unknown time.
+pub fn may_have_forgotten(since: Option<SystemTime>, now: SystemTime) -> bool {
+    let Some(since) = since else {
+        return true;
+    };
+    // A time in the future comes from another clock: the event is new.
+    now.duration_since(since).unwrap_or_default() >= KEY_LIFETIME
+}
+
+/// The path, with query, of the request that creates a message.
+pub fn create_path(project: &str) -> String {
+    format!("/api/v1/app/{project}/msg/?with_content=false")
+}
+
+/// The path, with query, of the request that asks for the message of an event.
+pub fn lookup_path(project: &str, event_id: &str) -> String {
+    format!("/api/v1/app/{project}/msg/{event_id}/?with_content=false")
+}
+
+/// The body of the request that creates the message of an event. The payload is the event itself,
+/// byte for byte.
+///
+/// With `create_application`, Svix creates the project's application if there is none.
+pub fn body(event: &Event<'_>, create_application: bool) -> Vec<u8> {
+    // Type, eventId and project are plain identifiers by now: nothing in them needs escaping.
+    let mut body = String::with_capacity(event.json.len() + 1_024);
+    let _ = write!(
+        body,
+        r#"{{"eventType":"{}","eventId":"{}","#,
+        event.event_type,
+        event_id(&event.id)
+    );
+    if create_application {
+        let project = &event.project;
+        let _ = write!(
+            body,
+            r#""application":{{"uid":"{project}","name":"{project}"}},"#
+        );
+    }
+    body.push_str(r#""payload":"#);
+    body.push_str(event.json);
+    body.push('}');
+    body.into_bytes()
+}
+
+/// What was asked of Svix, as far as its answer can only be understood with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The eventId that was sent.
+    pub event_id: &'a str,
+    /// Whether Svix may create the project's application.
+    pub create_application: bool,
+    /// The token, which must not be passed on should the answer repeat it.
+    pub token: &'a str,
+}
+
+/// What an answer says of the event's message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Svix holds the message, under this id.
+    Stored(String),
+    /// A conflict (409): the event may be stored already, or not. Only a lookup can tell.
+    Conflict,
+    /// A lookup found no message: the event is not stored in this application.
+    Absent,
+}
+
+impl Verdict {
+    /// Its name in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Stored(_) => "stored",
+            Self::Conflict => "conflict",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// What the answer to a request that creates a message means.
+pub fn classify_create(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Error> {
+    match answer.status {
+        200..=299 => stored(answer, asked),
+        409 => Ok(Verdict::Conflict),
+        404 if !asked.create_application => {
+            Err(Error::Misconfigured(Misconfiguration::ApplicationMissing))
+        }
+        _ => Err(answer.error(asked.token)),
+    }
+}
+
+/// What the answer to a request that asks for an event's message means.
+pub fn classify_lookup(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Error> {
+    match answer.status {
+        200 => stored(answer, asked),
+        404 => Ok(Verdict::Absent),
+        status => Err(Error::Misconfigured(Misconfiguration::UnexpectedStatus(
+            status,
+        ))),
+    }
+}
+
+/// The id of the message in an answer, only if it is one of Svix's, and of the event that was asked
+/// about. Another server's friendly answer must not be taken for a delivery.
+fn stored(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Error> {
+    let id = || {
+        let [id, event_id] = answer.fields(["id", "eventId"])?;
+        let id = json::string(id?)?;
+        let ours = event_id.is_none_or(|raw| json::string(raw).as_deref() == Some(asked.event_id));
+        let of_svix = id.starts_with("msg_") && event::identifier(&id).is_ok();
+        (ours && of_svix).then(|| id.into_owned())
+    };
+    id().map(Verdict::Stored)
+        .ok_or_else(|| Cause::UnreadableAnswer.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{NOW, TOKEN, answer};
+    use super::*;
+    use proptest::prelude::*;
+
+    const ASKED: Asked<'_> = Asked {
+        event_id: "evt_1",
+        create_application: false,
+        token: TOKEN,
+    };
+
+    fn create(status: u16, body: &str) -> Result<Verdict, Error> {
+        classify_create(&answer(status, body), &ASKED)
+    }
+
+    fn look_up(status: u16, body: &str) -> Result<Verdict, Error> {
+        classify_lookup(&answer(status, body), &ASKED)
+    }
+
+    #[test]
+    fn an_acceptable_id_is_the_event_id() {
+        let longest = "x".repeat(256);
+        for id in [
+            "evt_0SNlurA049MEWV5gNTcQ5A07h3Ol",
+            "a",
+            "A-Z_0.9",
+            "...",
+            &longest,
+        ] {
+            assert_eq!(event_id(id), id);
+        }
+    }
+
+    #[test]
+    fn an_id_that_svix_refuses_is_mapped() {
+        let too_long = "x".repeat(257);
+        for id in [
+            "",
+            "msg_1",
+            "with space",
+            "\u{fc}",
+            "a/b",
+            ".",
+            "..",
+            "sha256.a",
+            &too_long,
+        ] {
+            let mapped = event_id(id);
+            assert_ne!(mapped, id);
+            assert!(event::identifier(&mapped).is_ok(), "{mapped}");
+        }
+        // Pinned: a change would make every mapped event new to Svix.
+        assert_eq!(
+            event_id("msg_1"),
+            "sha256.116b88f173007be5e05df2a87105f0950bef284d0ceca39951e9bae80706ac45"
+        );
+    }
+
+    #[test]
+    fn an_event_is_looked_up_first_once_svix_may_have_forgotten_its_key() {
+        let hours = |hours| NOW + Duration::from_hours(hours);
+        assert!(!may_have_forgotten(Some(hours(1)), hours(12)));
+        assert!(may_have_forgotten(Some(hours(1)), hours(13)));
+        assert!(
+            !may_have_forgotten(Some(hours(99)), hours(13)),
+            "clocks differ"
+        );
+        assert!(may_have_forgotten(None, hours(13)));
+    }
+
+    #[test]
+    fn the_message_holds_the_event_byte_for_byte() {
+        let json = r#"{ "id":"evt_1", "type":"user.created","project":"dev","data":{"n":10.0} }"#;
+        let event = Event {
+            id: "evt_1".into(),
+            event_type: "user.created".into(),
+            project: "dev".into(),
+            time: None,
+            json,
+        };
+        for (create_application, application) in [
+            (true, r#""application":{"uid":"dev","name":"dev"},"#),
+            (false, ""),
+        ] {
+            assert_eq!(
+                String::from_utf8(body(&event, create_application)).expect("text"),
+                format!(
+                    r#"{{"eventType":"user.created","eventId":"evt_1",{application}"payload":{json}}}"#
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_success_that_names_the_message_is_stored() {
+        for status in [200, 201, 202] {
+            assert_eq!(
+                create(status, r#"{"id":"msg_1","eventId":"evt_1"}"#),
+                Ok(Verdict::Stored("msg_1".to_owned()))
+            );
+        }
+    }
+
+    #[test]
+    fn a_success_that_can_not_be_read_is_tried_again() {
+        for body in [
+            "",
+            "<html>",
+            "{}",
+            r#"{"id":7}"#,
+            r#"{"id":""}"#,
+            r#"{"id":"msg_a b"}"#,
+            r#"{"id":"another server's"}"#,
+            r#"{"id":"msg_1","eventId":"evt_2"}"#,
+            r#"{"id":"msg_1","eventId":null}"#,
+        ] {
+            assert_eq!(create(202, body), Err(Cause::UnreadableAnswer.into()));
+            assert_eq!(look_up(200, body), Err(Cause::UnreadableAnswer.into()));
+        }
+        let cut = Answer {
+            body: None,
+            ..answer(202, "")
+        };
+        let unreadable = Err(Cause::UnreadableAnswer.into());
+        assert_eq!(classify_create(&cut, &ASKED), unreadable);
+    }
+
+    #[test]
+    fn a_missing_application_is_the_configurations_fault_unless_svix_may_create_it() {
+        use Misconfiguration::{ApplicationMissing, UnexpectedStatus};
+        assert_eq!(
+            create(404, ""),
+            Err(Error::Misconfigured(ApplicationMissing))
+        );
+        let creating = Asked {
+            create_application: true,
+            ..ASKED
+        };
+        assert_eq!(
+            classify_create(&answer(404, ""), &creating),
+            Err(Error::Misconfigured(UnexpectedStatus(404)))
+        );
+    }
+
+    #[test]
+    fn only_a_lookup_tells_stored_from_absent() {
+        assert_eq!(create(409, ""), Ok(Verdict::Conflict));
+        let stored = Ok(Verdict::Stored("msg_1".to_owned()));
+        assert_eq!(look_up(200, r#"{"id":"msg_1"}"#), stored);
+        assert_eq!(look_up(404, ""), Ok(Verdict::Absent));
+        let unexpected = Error::Misconfigured(Misconfiguration::UnexpectedStatus(422));
+        assert_eq!(look_up(422, ""), Err(unexpected));
+    }
+
+    proptest! {
+        #[test]
+        fn every_id_maps_to_one_that_svix_accepts(id in "\\PC*") {
+            let mapped = event_id(&id);
+            prop_assert!(!mapped.is_empty());
+            prop_assert!(event::identifier(&mapped).is_ok());
+            prop_assert!(!mapped.starts_with("msg_"));
+            prop_assert!(!event::is_dot_segment(&mapped));
+            prop_assert_eq!(&mapped, &event_id(&id), "stable");
+        }
+
+        #[test]
+        fn different_ids_never_meet(a in "(msg_|sha256[.])?[a-c ./]{0,4}", b in "(msg_|sha256[.])?[a-c ./]{0,4}") {
+            prop_assert_eq!(a == b, event_id(&a) == event_id(&b));
+        }
+
+        #[test]
+        fn a_mapped_id_is_not_its_own_preimage(id in "\\PC{0,20}") {
+            let mapped = event_id(&id);
+            if mapped != id.as_str() {
+                prop_assert_ne!(event_id(&mapped), mapped.as_ref());
+            }
+        }
+
+        #[test]
+        fn classifying_never_panics(
+            status in 100u16..=999,
+            retry_after in proptest::option::of(".{0,20}"),
+            body in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
+        ) {
+            let answer = Answer { status, retry_after, body };
+            if let Ok(answer) = answer.checked(NOW) {
+                let _ = classify_create(&answer, &ASKED);
+                let _ = classify_lookup(&answer, &ASKED);
+            }
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! What is said to Svix, what its answers mean, and how it is spared.
+//!
+//! One file for each thing that is asked: [`message`], [`event_type`], [`portal`]. Each builds the
+//! request and reads the answer; only [`client`] sends. This file holds what is true of every request.
+
+pub mod client;
+pub mod event_type;
+pub mod gate;
+pub mod message;
+pub mod portal;
+pub mod retry;
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use serde_json::value::{RawValue, Value};
+
+use self::gate::Reason;
+use crate::json;
+
+/// How much of a refusal's own words is passed on, in bytes.
+const MAX_DETAIL: usize = 1_000;
+
+/// An answer of Svix, read in full.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// The `Retry-After` header, as it came.
+    pub retry_after: Option<String>,
+    /// The body, or `None` if it could not be read to its end or was too large.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Why Svix has not done what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Another try may succeed.
+    Unavailable {
+        cause: Cause,
+        /// How long Svix asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Svix will never do it.
+    Refused(Refusal),
+    /// Nothing of the kind can be done until an operator acts.
+    Misconfigured(Misconfiguration),
+}
+
+/// What may pass by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Svix limits the rate (429).
+    RateLimited,
+    /// Svix failed, with this status.
+    Status(u16),
+    /// Svix accepted, but its answer is cut off or not what its API promises.
+    UnreadableAnswer,
+    /// No answer came within the time that an attempt may take.
+    Timeout,
+    /// The connection failed, in the host's words.
+    Connection(String),
+    /// The request never got as far as Svix, in the host's words.
+    Unreachable(String),
+    /// The gate is closed, so Svix was not asked.
+    Gate(Reason),
+    /// Too little of the budget was left to ask Svix.
+    OutOfTime,
+}
+
+/// A refusal for good, in Svix's own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// Svix's status: 400, 413 or 422.
+    pub status: u16,
+    /// Svix's `code`, if it gave one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Svix's `detail`, shortened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What only an operator can mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misconfiguration {
+    /// Svix refuses the token (401, 403).
+    TokenRefused,
+    /// Svix has no application for the project (404) and the relay may not create one.
+    ApplicationMissing,
+    /// The host doesn't let the relay reach Svix.
+    OutboundDenied,
+    /// An answer that Svix's API never gives: `svix_url` most likely leads to another server.
+    UnexpectedStatus(u16),
+}
+
+impl Cause {
+    /// Whether Svix may have stored the message all the same.
+    pub fn leaves_unknown(&self) -> bool {
+        match self {
+            Self::Status(_) | Self::UnreadableAnswer | Self::Timeout | Self::Connection(_) => true,
+            Self::RateLimited | Self::Unreachable(_) | Self::Gate(_) | Self::OutOfTime => false,
+        }
+    }
+
+    /// Why the gate should close, or `None` if the cause says nothing about Svix.
+    pub fn gate_reason(&self) -> Option<Reason> {
+        match self {
+            Self::RateLimited => Some(Reason::RateLimited),
+            Self::Status(_)
+            | Self::UnreadableAnswer
+            | Self::Timeout
+            | Self::Connection(_)
+            | Self::Unreachable(_) => Some(Reason::SvixUnavailable),
+            Self::Gate(_) | Self::OutOfTime => None,
+        }
+    }
+}
+
+impl Error {
+    /// Its name in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "retry",
+            Self::Refused(_) => "refused",
+            Self::Misconfigured(_) => "misconfigured",
+        }
+    }
+}
+
+impl From<Cause> for Error {
+    fn from(cause: Cause) -> Self {
+        Self::Unavailable {
+            cause,
+            retry_after: None,
+        }
+    }
+}
+
+impl Answer {
+    /// The answer, unless its status means the same for every request.
+    pub fn checked(self, now: SystemTime) -> Result<Self, Error> {
+        let cause = match self.status {
+            401 | 403 => return Err(Error::Misconfigured(Misconfiguration::TokenRefused)),
+            429 => Cause::RateLimited,
+            408 | 425 | 500..=599 => Cause::Status(self.status),
+            _ => return Ok(self),
+        };
+        let retry_after = self.retry_after.as_deref();
+        Err(Error::Unavailable {
+            cause,
+            retry_after: retry_after.and_then(|value| retry::parse_retry_after(value, now)),
+        })
+    }
+
+    fn fields<const N: usize>(&self, names: [&'static str; N]) -> Option<[Option<&RawValue>; N]> {
+        let text = str::from_utf8(self.body.as_deref()?).ok()?;
+        json::pick(text, names).ok()
+    }
+
+    /// The error of a status that the request gives no meaning of its own. `token` is left out of
+    /// Svix's words, should Svix repeat it.
+    fn error(&self, token: &str) -> Error {
+        match self.status {
+            400 | 413 | 422 => Error::Refused(self.refusal(token)),
+            status => Error::Misconfigured(Misconfiguration::UnexpectedStatus(status)),
+        }
+    }
+
+    fn refusal(&self, token: &str) -> Refusal {
+        let [code, detail] = self.fields(["code", "detail"]).unwrap_or_default();
+        let shown = |raw: &RawValue| {
+            // A list is parsed and written again, since the token could hide behind escapes.
+            let rewritten = || {
+                let value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
+                value.to_string()
+            };
+            let text = json::string(raw).map_or_else(rewritten, Cow::into_owned);
+            let text = text.replace(token, "[redacted]");
+            text[..text.floor_char_boundary(MAX_DETAIL)].to_owned()
+        };
+        Refusal {
+            status: self.status,
+            code: code.map(shown),
+            detail: detail.map(shown),
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    pub const TOKEN: &str = "testsk_secret";
+    pub const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    pub fn answer(status: u16, body: &str) -> Answer {
+        Answer {
+            status,
+            retry_after: None,
+            body: Some(body.as_bytes().to_vec()),
+        }
+    }
+
+    fn refused(status: u16, body: &str) -> Refusal {
+        match answer(status, body).error(TOKEN) {
+            Error::Refused(refusal) => refusal,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_a_request_that_reached_svix_leaves_its_outcome_unknown() {
+        for (cause, unknown) in [
+            (Cause::Status(500), true),
+            (Cause::UnreadableAnswer, true),
+            (Cause::Timeout, true),
+            (Cause::Connection("reset".to_owned()), true),
+            (Cause::Unreachable("refused".to_owned()), false),
+            (Cause::RateLimited, false),
+            (Cause::Gate(Reason::RateLimited), false),
+        ] {
+            assert_eq!(cause.leaves_unknown(), unknown, "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn failures_of_svix_are_retryable_and_may_name_a_wait() {
+        for (status, cause) in [(429, Cause::RateLimited)].into_iter().chain(
+            [408, 425, 500, 502, 503, 504, 599].map(|status| (status, Cause::Status(status))),
+        ) {
+            for wait in [None, Some(7)] {
+                let failed = Answer {
+                    retry_after: wait.map(|seconds: u64| seconds.to_string()),
+                    ..answer(status, "")
+                };
+                let expected = Error::Unavailable {
+                    cause: cause.clone(),
+                    retry_after: wait.map(Duration::from_secs),
+                };
+                assert_eq!(failed.checked(NOW).expect_err("failed"), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_token_is_the_configurations_fault() {
+        for status in [401, 403] {
+            let error = answer(status, "").checked(NOW).expect_err("refused");
+            assert_eq!(error, Error::Misconfigured(Misconfiguration::TokenRefused));
+        }
+        for status in [301, 404, 405] {
+            let error = Error::Misconfigured(Misconfiguration::UnexpectedStatus(status));
+            assert_eq!(answer(status, "").error(TOKEN), error);
+        }
+    }
+
+    #[test]
+    fn a_refusal_carries_the_reason_of_svix() {
+        let body = r#"{"code":"validation_error","detail":"Payload must be an object."}"#;
+        let expected = Refusal {
+            status: 422,
+            code: Some("validation_error".to_owned()),
+            detail: Some("Payload must be an object.".to_owned()),
+        };
+        assert_eq!(refused(422, body), expected);
+        let list = r#"[{"loc":["body"],"msg":"no","type":"t"}]"#;
+        let listed = refused(400, &format!(r#"{{"detail":{list}}}"#));
+        assert_eq!(listed.detail.as_deref(), Some(list));
+        assert_eq!(refused(413, "not json").detail, None);
+    }
+
+    #[test]
+    fn a_refusal_never_repeats_the_token_and_is_short() {
+        let long = "\u{e4}".repeat(2_000);
+        let refusal = refused(
+            400,
+            &format!(r#"{{"detail":"Bearer testsk_secret {long}"}}"#),
+        );
+        let detail = refusal.detail.expect("there");
+        assert!(detail.starts_with("Bearer [redacted] "), "{detail}");
+        assert!(detail.len() <= MAX_DETAIL);
+
+        let escaped = refused(400, r#"{"detail":[{"input":"\u0074estsk_secret"}]}"#);
+        let expected = r#"[{"input":"[redacted]"}]"#;
+        assert_eq!(escaped.detail.as_deref(), Some(expected));
+    }
+}

@@ -1,0 +1,169 @@
+//! A change that concerns more than one request: one line of the log.
+
+use serde::Serialize;
+
+use super::line::line;
+use crate::api::problem::Problem;
+use crate::api::table::Severity;
+use crate::auth::known_keys::News;
+use crate::event::shortened;
+use crate::svix::gate::Closing;
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    severity: Severity,
+    time: String,
+    message: String,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_type: Option<String>,
+}
+
+impl Change {
+    /// `outcome` is the change's name, which never changes.
+    fn new(severity: Severity, outcome: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            severity,
+            time: String::new(),
+            message: message.into(),
+            outcome,
+            reason: None,
+            seconds: None,
+            event_type: None,
+        }
+    }
+
+    /// The gate has closed, or closed anew, or opened. `None` if it stays as it was.
+    pub fn of_gate(before: Option<Closing>, after: Option<Closing>) -> Option<Self> {
+        if let Some(closing) = after {
+            let (reason, rest) = (closing.reason.name(), closing.rest);
+            let message = format!("Svix is not asked for {rest:?}: {reason}");
+            return Some(Self {
+                reason: Some(reason),
+                seconds: Some(rest.as_secs_f64()),
+                ..Self::new(Severity::Warning, "gate-closed", message)
+            });
+        }
+        let opened = || Self::new(Severity::Info, "gate-opened", "Svix takes events again");
+        before.map(|_| opened())
+    }
+
+    pub fn ready() -> Self {
+        Self::new(Severity::Info, "ready", "ready again")
+    }
+
+    pub fn not_ready(problem: &Problem) -> Self {
+        let row = problem.row();
+        Self {
+            reason: Some(row.name),
+            ..Self::new(row.severity, "not-ready", problem.logged())
+        }
+    }
+
+    /// Svix could not be told of an event type.
+    pub fn unregistered(event_type: &str, problem: &Problem) -> Self {
+        let message = format!("event type not registered: {}", problem.logged());
+        Self {
+            reason: Some(problem.row().name),
+            event_type: Some(shortened(event_type)),
+            ..Self::new(Severity::Warning, "event-type-unregistered", message)
+        }
+    }
+
+    /// Google's keys are others now, or can't be fetched.
+    pub fn of_keys(news: News) -> Self {
+        match news {
+            News::Fetched(keys) => {
+                let message = format!("keys fetched: {keys}");
+                Self::new(Severity::Info, "keys-fetched", message)
+            }
+            News::Failing { reason, usable } => {
+                let severity = if usable {
+                    Severity::Warning
+                } else {
+                    Severity::Error
+                };
+                let message = format!("keys can't be fetched: {reason}");
+                Self::new(severity, "keys-failing", message)
+            }
+        }
+    }
+
+    /// The line; `time` in RFC 3339.
+    pub fn line(mut self, time: String) -> String {
+        self.time = time;
+        line(&self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host;
+    use crate::svix::gate::Reason;
+    use crate::svix::{self, Misconfiguration};
+    use std::time::Duration;
+
+    #[test]
+    fn a_change_says_what_has_changed_and_why() {
+        let line = |change: Change| change.line("2026-11-23T14:12:42Z".to_owned());
+        let closing = Closing {
+            reason: Reason::RateLimited,
+            rest: Duration::from_millis(2_500),
+            probing: false,
+        };
+        let of_gate = |before, after| line(Change::of_gate(before, after).expect("a change"));
+        assert_eq!(Change::of_gate(None, None), None);
+        assert_eq!(
+            of_gate(None, Some(closing)),
+            concat!(
+                r#"{"severity":"WARNING","time":"2026-11-23T14:12:42Z","#,
+                r#""message":"Svix is not asked for 2.5s: rate-limited","#,
+                r#""outcome":"gate-closed","reason":"rate-limited","seconds":2.5}"#,
+                "\n"
+            )
+        );
+        assert_eq!(
+            of_gate(Some(closing), None),
+            concat!(
+                r#"{"severity":"INFO","time":"2026-11-23T14:12:42Z","#,
+                r#""message":"Svix takes events again","outcome":"gate-opened"}"#,
+                "\n"
+            )
+        );
+        let problem = Problem::StoreFailing(host::Error {
+            what: "read the record",
+            reason: "gone".to_owned(),
+        });
+        assert_eq!(
+            line(Change::not_ready(&problem)),
+            concat!(
+                r#"{"severity":"ERROR","time":"2026-11-23T14:12:42Z","#,
+                r#""message":"failed to read the record: gone","#,
+                r#""outcome":"not-ready","reason":"store-failing"}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_type_that_was_not_registered_has_a_line_of_its_own() {
+        let problem = Problem::Svix(svix::Error::Misconfigured(Misconfiguration::TokenRefused));
+        assert_eq!(
+            Change::unregistered("user.created", &problem).line("2026-11-23T14:12:42Z".to_owned()),
+            concat!(
+                r#"{"severity":"WARNING","time":"2026-11-23T14:12:42Z","#,
+                r#""message":"event type not registered: check svix_token, "#,
+                r#"and that svix_url is of the same region","#,
+                r#""outcome":"event-type-unregistered","reason":"token-refused","#,
+                r#""eventType":"user.created"}"#,
+                "\n"
+            )
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! What this instance has counted, and how it reaches the metrics in the store.
+//!
+//! The counts are written in the background, after the answers, so no event waits for them. Counts
+//! that are not written yet are lost if the instance dies.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use super::metrics::{Counts, PAGES, Page};
+use crate::host::later::{self, Left, spread};
+use crate::host::{self, clock, store};
+
+/// After what time an addition is looked for, at least. Longer than another instance takes from
+/// reading a page to replacing it.
+const SETTLING: Duration = Duration::from_millis(500);
+
+/// How often an addition is written before more is gathered.
+const WRITES: u32 = 3;
+
+thread_local! {
+    /// What was counted since the last addition.
+    static COUNTED: RefCell<Counts> = RefCell::new(Counts::default());
+    /// An addition that the store may or may not hold.
+    static PENDING: RefCell<Option<Addition>> = const { RefCell::new(None) };
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+}
+
+pub fn count(what: impl FnOnce(&mut Counts)) {
+    COUNTED.with_borrow_mut(what);
+    later::begin(&AT_WORK, add_counts);
+}
+
+/// What all instances have written. What this instance has not written yet is left out: a counter
+/// that falls when the next scrape meets another instance would look as if it had begun anew.
+pub async fn total() -> Result<Counts, host::Error> {
+    let mut total = Counts::default();
+    for number in 0..PAGES {
+        let bytes = store::get(&Page::name(number), store::TIMEOUT).await?;
+        total.merge(&Page::decode(bytes.as_deref()).counts);
+    }
+    total.forget_before(clock::now());
+    Ok(total)
+}
+
+async fn add_counts() -> Left {
+    let pending = PENDING.take();
+    if pending.is_none() && COUNTED.with_borrow(Counts::is_empty) {
+        return Left::Nothing;
+    }
+    let mut random = host::random();
+    let addition = pending.unwrap_or_else(|| Addition {
+        counts: COUNTED.take(),
+        page: Page::name(random.usize(..PAGES)),
+        nonce: random.u64(..),
+    });
+    if !addition.write(&mut random).await {
+        PENDING.set(Some(addition));
+        return Left::All;
+    }
+    if COUNTED.with_borrow(Counts::is_empty) {
+        Left::Nothing
+    } else {
+        Left::Something
+    }
+}
+
+/// Counts on their way to a page.
+struct Addition {
+    counts: Counts,
+    page: String,
+    nonce: u64,
+}
+
+impl Addition {
+    /// Adds the counts to their page. Whether they are there for certain.
+    async fn write(&self, random: &mut fastrand::Rng) -> bool {
+        for _ in 0..WRITES {
+            let Ok(bytes) = store::get(&self.page, store::TIMEOUT).await else {
+                return false;
+            };
+            let mut page = Page::decode(bytes.as_deref());
+            if page.holds(self.nonce) {
+                return true;
+            }
+            page.add(self.nonce, &self.counts, clock::now());
+            // Ignore the result. Whether the write arrived is read back from the page.
+            let _ = store::set(&self.page, &page.encode(), store::TIMEOUT).await;
+            clock::sleep(spread(SETTLING, random)).await;
+        }
+        false
+    }
+}

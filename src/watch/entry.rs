@@ -1,0 +1,239 @@
+//! What is known of a request, filled in while it is handled: one line of the log, in the field names
+//! that log collectors know. Never a payload, never a secret.
+
+use serde::Serialize;
+
+use super::line::line;
+use super::trace::Trace;
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::api::table::Severity;
+use crate::event::notification::{Arrival, Hints, Source};
+use crate::event::shortened;
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    severity: Option<Severity>,
+    time: String,
+    message: String,
+    outcome: &'static str,
+    status: u16,
+    duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    svix_message_id: Option<String>,
+    /// How often Svix was sent the message for this request.
+    pub attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pubsub_message_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery_attempt: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letter: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<String>,
+    #[serde(skip)]
+    pub trace: Option<Trace>,
+    /// Whether Svix may or may not have the message. The next delivery looks it up first.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub left_unknown: bool,
+    /// Whether the request is a notification, which the metrics count.
+    #[serde(skip)]
+    pub notification: bool,
+    /// Whether the notification holds a valid event.
+    #[serde(skip)]
+    valid: bool,
+}
+
+impl Entry {
+    pub fn of_notification(trace: Trace) -> Self {
+        Self {
+            notification: true,
+            trace: Some(trace),
+            ..Self::default()
+        }
+    }
+
+    pub fn outcome(&self) -> &'static str {
+        self.outcome
+    }
+
+    pub fn is_notification(&self) -> bool {
+        self.notification
+    }
+
+    /// The project of a valid event. What a sender writes there otherwise can be anything.
+    pub fn counted_project(&self) -> Option<&str> {
+        self.project.as_deref().filter(|_| self.valid)
+    }
+
+    pub fn arrival(&mut self, arrival: &Arrival) {
+        self.source = Some(arrival.source);
+        self.pubsub_message_id = arrival.message_id.as_deref().map(shortened);
+        self.delivery_attempt = arrival.attempt;
+    }
+
+    /// What could be read of an event that may not be valid.
+    pub fn hints(&mut self, hints: Hints) {
+        self.project = hints.project;
+        self.event_id = hints.id;
+        self.event_type = hints.event_type;
+    }
+
+    /// Project and id of a valid event.
+    pub fn event(&mut self, project: &str, id: &str) {
+        self.valid = true;
+        self.project(project);
+        self.event_id = Some(shortened(id));
+    }
+
+    pub fn project(&mut self, project: &str) {
+        self.project = Some(shortened(project));
+    }
+
+    pub fn event_type(&mut self, event_type: &str) {
+        self.event_type = Some(shortened(event_type));
+    }
+
+    pub fn svix_message_id(&mut self, id: &str) {
+        self.svix_message_id = Some(shortened(id));
+    }
+
+    pub fn dead_letter(&mut self, number: u64) {
+        self.dead_letter = Some(number);
+    }
+
+    /// Says more than the outcome does.
+    pub fn say(&mut self, message: String) {
+        self.message = message;
+    }
+
+    /// Why an event became a dead letter.
+    pub fn reason(&mut self, problem: &Problem) {
+        self.reason = Some(problem.row().name);
+        self.message = problem.logged();
+    }
+
+    pub fn result(&mut self, result: &Result<Success, Problem>) {
+        match result {
+            Ok(success) => self.success(success),
+            Err(problem) => self.problem(problem),
+        }
+    }
+
+    fn success(&mut self, success: &Success) {
+        self.severity = Some(Severity::Info);
+        self.outcome = success.name();
+        self.status = 200;
+        if self.message.is_empty() {
+            self.outcome.clone_into(&mut self.message);
+        }
+        if let Success::DeadLettered(number) = success {
+            self.severity = Some(Severity::Warning);
+            self.dead_letter = Some(*number);
+        }
+    }
+
+    fn problem(&mut self, problem: &Problem) {
+        let row = problem.row();
+        self.severity = Some(row.severity);
+        self.outcome = row.name;
+        self.message = format!("{}: {}", row.title, problem.logged());
+        self.status = row.status;
+    }
+
+    /// The line; `time` in RFC 3339.
+    pub fn line(mut self, time: String, duration_ms: u64) -> String {
+        self.time = time;
+        self.duration_ms = duration_ms;
+        (self.trace_id, self.span_id) = self.trace.take().map(Trace::into_ids).unzip();
+        line(&self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host;
+
+    fn line(fill: impl FnOnce(&mut Entry)) -> String {
+        let mut entry = Entry::default();
+        fill(&mut entry);
+        entry.line("2026-11-23T14:12:42Z".to_owned(), 7)
+    }
+
+    #[test]
+    fn holds_what_is_known_and_nothing_else() {
+        let line = line(|entry| {
+            entry.arrival(&Arrival {
+                source: Source::Wrapped,
+                message_id: Some("136969346945".to_owned()),
+                attempt: Some(5),
+                publish_time: None,
+            });
+            entry.event("dev", "evt_1");
+            entry.event_type("user.created");
+            entry.attempts = 1;
+            entry.svix_message_id("msg_1");
+            entry.success(&Success::document("delivered", &()));
+        });
+        assert_eq!(
+            line,
+            concat!(
+                r#"{"severity":"INFO","time":"2026-11-23T14:12:42Z","message":"delivered","#,
+                r#""outcome":"delivered","status":200,"durationMs":7,"project":"dev","#,
+                r#""eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","#,
+                r#""attempts":1,"source":"wrapped","pubsubMessageId":"136969346945","#,
+                r#""deliveryAttempt":5}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn only_the_project_of_a_valid_event_is_counted() {
+        let mut entry = Entry::default();
+        entry.hints(Hints {
+            project: Some("anything".to_owned()),
+            ..Hints::default()
+        });
+        assert_eq!(entry.counted_project(), None);
+        entry.event("dev", "evt_1");
+        assert_eq!(entry.counted_project(), Some("dev"));
+    }
+
+    #[test]
+    fn nothing_from_outside_can_break_or_flood_the_line() {
+        let id = format!("a\n\u{2028}\u{9b}31m\u{7f}\"{}", "ä".repeat(10_000));
+        let line = line(|entry| {
+            entry.event("dev", &id);
+            entry.problem(&Problem::StoreFailing(host::Error {
+                what: "read the record",
+                reason: "two\nlines".to_owned(),
+            }));
+        });
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        assert!(line.len() < 1_000);
+        let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert!(!line.trim_end().contains(char::is_control), "{line}");
+        assert!(
+            value["eventId"]
+                .as_str()
+                .is_some_and(|id| id.starts_with("a\n\u{2028}\u{9b}"))
+        );
+        assert_eq!(value["outcome"], "store-failing");
+        assert_eq!(value["severity"], "ERROR");
+    }
+}

@@ -1,0 +1,161 @@
+//! What is counted, as text that monitoring systems read (OpenMetrics 1.0).
+
+use std::fmt::{self, Write as _};
+
+use super::metrics::{BOUNDS, Counts, LEFT_UNKNOWN};
+use crate::svix::gate::{Reason, Standing};
+
+/// The media type of the text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Every number at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What all instances have counted.
+    pub counts: Counts,
+    /// The gate.
+    pub gate: Standing,
+    /// How many dead letters were written.
+    pub dead_letters: u64,
+    /// How many of them are neither resolved nor discarded.
+    pub unresolved: u64,
+}
+
+impl Snapshot {
+    /// The text.
+    pub fn text(&self) -> String {
+        let mut text = Text(String::with_capacity(4_096));
+        // Writing to a String can't fail.
+        let _ = text.write(self);
+        text.0
+    }
+}
+
+struct Text(String);
+
+impl Text {
+    fn write(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        self.family("notifications", "counter", "What became of notifications")?;
+        for (series, number) in snapshot.counts.under("notifications/") {
+            let (outcome, project) = series.split_once('/').unwrap_or((series, ""));
+            let labels = [("outcome", outcome), ("project", project)];
+            self.sample("notifications_total", &labels, &number)?;
+        }
+        self.family("attempts", "counter", "What became of attempts at Svix")?;
+        for (result, number) in snapshot.counts.under("attempts/") {
+            self.sample("attempts_total", &[("result", result)], &number)?;
+        }
+        let help = "Notifications that left open whether Svix has the message";
+        self.family("outcomes_unknown", "counter", help)?;
+        let unknown = snapshot.counts.get(LEFT_UNKNOWN);
+        self.sample("outcomes_unknown_total", &[], &unknown)?;
+        self.histogram("svix", &snapshot.counts, "How long Svix took to answer")?;
+        let help = "How long the relay took to answer notifications";
+        self.histogram("request", &snapshot.counts, help)?;
+        self.family(
+            "gate_closed",
+            "gauge",
+            "Whether Svix is left alone, and why",
+        )?;
+        for reason in [Reason::RateLimited, Reason::SvixUnavailable] {
+            let closed =
+                matches!(snapshot.gate, Standing::Closed { reason: why, .. } if why == reason);
+            let labels = [("reason", reason.name())];
+            self.sample("gate_closed", &labels, &u8::from(closed))?;
+        }
+        self.family("dead_letters", "counter", "Dead letters written")?;
+        self.sample("dead_letters_total", &[], &snapshot.dead_letters)?;
+        let help = "Dead letters neither resolved nor discarded";
+        self.family("dead_letters_unresolved", "gauge", help)?;
+        self.sample("dead_letters_unresolved", &[], &snapshot.unresolved)?;
+        self.0.write_str("# EOF\n")
+    }
+
+    fn histogram(&mut self, what: &str, counts: &Counts, help: &str) -> fmt::Result {
+        let name = format!("{what}_duration_seconds");
+        self.family(&name, "histogram", help)?;
+        let mut up_to = 0;
+        for (_, bound) in BOUNDS {
+            up_to += counts.get(&format!("{what}/{bound}"));
+            self.sample(&format!("{name}_bucket"), &[("le", bound)], &up_to)?;
+        }
+        let micros = counts.get(&format!("{what}/sum"));
+        let sum = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        self.sample(&format!("{name}_sum"), &[], &sum)?;
+        self.sample(&format!("{name}_count"), &[], &up_to)
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str) -> fmt::Result {
+        writeln!(self.0, "# TYPE svix_relay_{name} {kind}")?;
+        writeln!(self.0, "# HELP svix_relay_{name} {help}.")
+    }
+
+    /// The values of labels are identifiers: nothing in them needs escaping.
+    fn sample(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        value: &dyn fmt::Display,
+    ) -> fmt::Result {
+        write!(self.0, "svix_relay_{name}")?;
+        for (index, (label, is)) in labels.iter().enumerate() {
+            let before = if index == 0 { '{' } else { ',' };
+            write!(self.0, "{before}{label}=\"{is}\"")?;
+        }
+        let after = if labels.is_empty() { "" } else { "}" };
+        writeln!(self.0, "{after} {value}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn is_the_text_that_monitoring_systems_read() {
+        let mut counts = Counts::default();
+        let took = Duration::from_millis(7);
+        counts.notification(Some("dev"), "delivered", took, UNIX_EPOCH);
+        counts.notification(None, "not-json", took, UNIX_EPOCH);
+        counts.attempt("stored");
+        counts.asked_svix(Duration::from_mins(1));
+        let snapshot = Snapshot {
+            counts,
+            gate: Standing::Closed {
+                reason: Reason::RateLimited,
+                seconds: 1.5,
+            },
+            dead_letters: 7,
+            unresolved: 3,
+        };
+        let text = snapshot.text();
+        let expected = "\
+# TYPE svix_relay_notifications counter
+# HELP svix_relay_notifications What became of notifications.
+svix_relay_notifications_total{outcome=\"delivered\",project=\"dev\"} 1
+svix_relay_notifications_total{outcome=\"not-json\",project=\"\"} 1
+# TYPE svix_relay_attempts counter
+# HELP svix_relay_attempts What became of attempts at Svix.
+svix_relay_attempts_total{result=\"stored\"} 1
+";
+        assert_eq!(text[..expected.len()], *expected);
+        for line in [
+            "svix_relay_svix_duration_seconds_bucket{le=\"10.0\"} 0",
+            "svix_relay_svix_duration_seconds_bucket{le=\"+Inf\"} 1",
+            "svix_relay_svix_duration_seconds_sum 60.000000",
+            "svix_relay_request_duration_seconds_bucket{le=\"0.005\"} 0",
+            "svix_relay_request_duration_seconds_bucket{le=\"0.01\"} 2",
+            "svix_relay_request_duration_seconds_bucket{le=\"+Inf\"} 2",
+            "svix_relay_request_duration_seconds_count 2",
+            "svix_relay_gate_closed{reason=\"rate-limited\"} 1",
+            "svix_relay_gate_closed{reason=\"svix-unavailable\"} 0",
+            "svix_relay_outcomes_unknown_total 0",
+            "svix_relay_dead_letters_total 7",
+            "svix_relay_dead_letters_unresolved 3",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} in\n{text}");
+        }
+        assert!(text.ends_with("\n# EOF\n"), "{text}");
+    }
+}
