@@ -7,24 +7,24 @@ CARGO := RUSTUP_AUTO_INSTALL=0 cargo
 
 .PHONY: run test soak soak-cluster bench fuzz contract build check clean target
 
-# Serves the relay; against a fake Svix, unless the environment holds a token of the real one. Beside
-# the fake, the operator's routes are open to the token "admin".
-ADMIN := $(if $(SPIN_VARIABLE_ADMIN_TOKEN),,--variable admin_token=admin)
+# Serves the relay beside a fake Svix, on which the operator's token is "admin"; or with the real Svix,
+# if SPIN_VARIABLE_SVIX_TOKEN is set.
 run: build
-	@exec target/debug/serve --listen $(LISTEN) \
-		$(if $(SPIN_VARIABLE_SVIX_TOKEN),,--fake-svix $(FAKE) $(ADMIN))
+	@LISTEN=$(LISTEN) FAKE=$(FAKE) exec scripts/run.sh
 
-# Every test of every crate. The tests run the real component, so it is built first. Those of several
-# nodes need redis-server, and are left out, loudly, where there is none.
+# Every test. The tests run the real component, so it is built first. Tests of several nodes need
+# redis-server. Without it they are left out, and say so.
 test: build
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace $(patsubst %,--exclude %,bench floor fsyncs)
 
 # A publisher like Pub/Sub, a Svix with every fault, and a relay that is killed all the time.
 soak: build
+	$(CARGO) build $(HARNESS) --package soak
 	target/debug/soak
 
 # The same with three nodes that share a real Redis, which is killed and cut off. Needs redis-server.
 soak-cluster: build
+	$(CARGO) build $(HARNESS) --package soak
 	target/debug/soak --nodes 3
 
 # How fast the relay is, beside what it can be compared with: a table here, and bench.json and
@@ -32,7 +32,7 @@ soak-cluster: build
 BENCH :=
 bench: build
 	$(CARGO) build --package floor --target wasm32-wasip2 --release
-	$(CARGO) build --package fsyncs
+	$(CARGO) build $(HARNESS) --package bench --package fsyncs
 	target/debug/bench $(BENCH)
 
 # Looks for bytes that break what reads them, FUZZ_SECONDS for each target. Needs a nightly toolchain.
@@ -44,14 +44,16 @@ fuzz:
 contract: build
 	scripts/contract.sh
 
-# The component, and the host that serves it. One selection of packages everywhere: another one
-# would resolve other features and compile the engine a second time.
+# The component, the host that serves it, and the fake Svix. Any selection of packages compiles the
+# engine below the host with the same features, and so only once: scripts/features.sh checks that.
+HARNESS := --package host --package fake-svix
 build: target
 	$(CARGO) build --package svix-relay --target wasm32-wasip2 --release
-	$(CARGO) build --workspace --bins
+	$(CARGO) build $(HARNESS)
 
 check: target
 	$(CARGO) fmt --all --check
+	scripts/features.sh
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --package svix-relay --package floor --target wasm32-wasip2 --release \
 		-- --deny warnings

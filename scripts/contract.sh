@@ -21,7 +21,9 @@ die() {
 for tool in python3 curl; do
   command -v "$tool" >/dev/null || die "$tool is missing"
 done
-[[ -x target/debug/serve ]] || die "serve is missing: 'make build' builds it"
+for program in serve fake-svix; do
+  [[ -x target/debug/$program ]] || die "$program is missing: 'make build' builds it"
+done
 
 readonly packages=(schemathesis==4.32.5 openapi-spec-validator==0.9.0)
 if [[ $(cat "$work/installed" 2>/dev/null) != "${packages[*]}" ]]; then
@@ -36,25 +38,31 @@ fi
 for name in $(compgen -e SPIN_VARIABLE_); do unset "$name"; done
 export NO_PROXY='*'
 export ADMIN_TOKEN=hush INGEST_TOKEN=psst
-: >"$work/serve.err"
-target/debug/serve --listen 127.0.0.1:0 --fake-svix 127.0.0.1:0 \
-  --variable "admin_token=$ADMIN_TOKEN" \
-  --variable ingest_auth=token --variable "ingest_token=$INGEST_TOKEN" \
-  >"$work/serve.log" 2>"$work/serve.err" &
-readonly serve=$!
-trap '{ kill -KILL "$serve"; wait "$serve"; } 2>/dev/null || true' EXIT
+started=()
+trap '{ kill -KILL "${started[@]}"; wait; } 2>/dev/null || true' EXIT
 
-address=
-for _ in {1..300}; do
-  address=$(sed -n 's/.*listening on \(http:[^ ]*\).*/\1/p' "$work/serve.err")
-  [[ -n $address ]] && break
-  kill -0 "$serve" 2>/dev/null || die "serve did not start:" "$(cat "$work/serve.err")"
-  sleep 0.1
-done
-[[ -n $address ]] || die "serve did not start in time"
+# Starts a program on a free port: start NAME OPTION...; its address is in $address then.
+start() {
+  local name=$1
+  : >"$work/$name.err"
+  "target/debug/$name" --listen 127.0.0.1:0 "${@:2}" >"$work/$name.log" 2>"$work/$name.err" &
+  started+=($!)
+  for _ in {1..300}; do
+    address=$(sed -n 's/.*listening on \(http:[^ ;]*\).*/\1/p' "$work/$name.err")
+    [[ -z $address ]] || return 0
+    kill -0 $! 2>/dev/null || die "$name did not start:" "$(cat "$work/$name.err")"
+    sleep 0.1
+  done
+  die "$name did not start in time"
+}
+start fake-svix
+readonly fake=$address
+start serve --key-value memory --variable "svix_url=$fake" --variable svix_token=testsk_fake.eu \
+  --variable "admin_token=$ADMIN_TOKEN" \
+  --variable ingest_auth=token --variable "ingest_token=$INGEST_TOKEN"
+readonly serve=${started[1]}
 
 # Something for operators to look at: events that Svix refuses just now, and what is no event.
-fake=$(sed -n 's/.*fake Svix: \(http:[^ ]*\).*/\1/p' "$work/serve.err")
 post() {
   curl --silent --show-error --fail --output "$work/reply.json" \
     --header 'content-type: application/json' --header "authorization: Bearer $INGEST_TOKEN" \

@@ -9,10 +9,13 @@
 )]
 
 mod contender;
+mod figures;
 mod load;
+mod median;
 mod purge;
 mod report;
 mod server;
+mod setting;
 mod special;
 mod svix;
 
@@ -90,7 +93,7 @@ async fn main() -> Result<()> {
     // What follows may fail.
     report.write(&options.out)?;
     if !options.load_only {
-        let setting = special::Setting {
+        let setting = setting::Setting {
             svix: &svix,
             svix_address,
             directory: directory.path(),

@@ -5,15 +5,15 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
-use host_tests::clock::rfc3339;
+use clock::rfc3339;
 use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::load::Connections;
-use crate::report::median;
+use crate::median::median;
 use crate::server::Server;
-use crate::special::{Setting, insert_records, relay};
+use crate::setting::{Setting, insert_records};
 
 /// How many records are due, and how many are not.
 const DUE: usize = 500_000;
@@ -107,7 +107,7 @@ impl Figures {
 }
 
 async fn start(setting: &Setting<'_>, path: &Path) -> Result<Server> {
-    let mut command = relay(setting, &format!("sqlite:{}", path.display()))?;
+    let mut command = setting.relay(&format!("sqlite:{}", path.display()))?;
     command.args(["--variable", &format!("admin_token={TOKEN}")]);
     Server::start(command, setting.directory).await
 }

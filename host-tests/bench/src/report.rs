@@ -9,9 +9,10 @@ use anyhow::Result;
 use plotters::prelude::*;
 use serde::Serialize;
 
+use crate::figures::Special;
 use crate::load::Load;
+use crate::median::median;
 use crate::server::Usage;
-use crate::special::Special;
 
 /// The whole of it.
 #[derive(Debug, Default, Serialize)]
@@ -95,12 +96,6 @@ impl Cell {
             self.peak_memory_bytes,
         ] = medians;
     }
-}
-
-/// The one in the middle.
-pub fn median(figures: &mut [f64]) -> f64 {
-    figures.sort_unstable_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
 impl Report {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use host_tests::ports;
+use rig::ports;
 use tokio::net::TcpStream;
 use tokio::time;
 

@@ -1,31 +1,11 @@
 //! Tests of the real component, in the real host, against the fake Svix: over in-memory pipes and
-//! in simulated time, except for `process`, `cluster` and `soak`, which start `serve` as its users do.
+//! in simulated time, except for `host::process`, `host::cluster` and `host::soak`, which start
+//! processes as users do.
 
-mod answers;
-mod auth;
-mod beside;
-mod cluster;
-mod commit;
-mod console;
-mod contract;
-mod customers;
-mod dead_letters;
-mod event_types;
-mod forgotten;
-mod forms;
-mod gate;
-mod google;
+mod exactly_once;
 mod host;
-mod injection;
-mod matrix;
-mod model;
-mod once;
-mod process;
-mod purge;
-mod readme;
-mod retries;
-mod seeing;
-mod soak;
+mod ingest;
+mod operate;
+mod serve;
 mod support;
-mod traces;
-mod versions;
+mod svix;

@@ -27,16 +27,16 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpListener;
 
-use host_tests::clock::Clock;
-use host_tests::component::Program;
-use host_tests::fake_svix::{FakeSvix, StoredMessage};
-use host_tests::key_value::{Faults, KeyValue};
-use host_tests::manifest::Manifest;
-use host_tests::outbound::Connector;
-use host_tests::server::Host;
-use host_tests::worker::Reuse;
+use clock::Clock;
+use fake_svix::{FakeSvix, StoredMessage};
+use host::Connector;
+use host::Host;
+use host::Manifest;
+use host::Program;
+use host::Reuse;
+use host::{Faults, KeyValue};
 
-use crate::contract;
+use crate::operate::contract;
 
 /// When every test begins: 2026-11-23T14:12:42Z.
 const START: Duration = Duration::from_secs(1_795_443_162);
@@ -346,7 +346,7 @@ impl World {
     #[track_caller]
     pub fn assert_untouched(&self) {
         assert_eq!(self.svix.requests().len(), 0);
-        assert_eq!(self.faults.count(host_tests::key_value::Op::Set), 0);
+        assert_eq!(self.faults.count(host::Op::Set), 0);
     }
 
     /// The names of all records.
@@ -536,13 +536,32 @@ pub fn program() -> &'static (Program, Manifest) {
 
 /// Builds the component, so that no test can run on a stale one.
 pub fn build_component() {
+    let target = ["--target", "wasm32-wasip2", "--release"];
+    // Where spin.toml looks for it, whatever the environment says.
+    build(&["svix-relay"], &target, &root().join("target"));
+}
+
+/// `serve` or `fake-svix`, built as `make run` builds them, so that no test can run on a stale one.
+pub fn binary(name: &str) -> PathBuf {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
+        let target = target.expect("cargo's target directory");
+        build(&["host", "fake-svix"], &[], target);
+        target.join("debug")
+    });
+    directory.join(name)
+}
+
+fn build(packages: &[&str], options: &[&str], target_directory: &Path) {
+    let packages = packages.iter().flat_map(|name| ["--package", name]);
     let built = Command::new(env!("CARGO"))
         .current_dir(root())
-        .args(["build", "--package", "svix-relay", "--release", "--quiet"])
-        .args(["--target", "wasm32-wasip2"])
-        // Where spin.toml looks for it, whatever the environment says.
-        .env("CARGO_TARGET_DIR", root().join("target"))
+        .args(["build", "--quiet"])
+        .args(packages)
+        .args(options)
+        .env("CARGO_TARGET_DIR", target_directory)
         .status()
         .expect("cargo");
-    assert!(built.success(), "the component doesn't build");
+    assert!(built.success(), "the build fails");
 }

@@ -1,0 +1,62 @@
+//! What every measurement beside the load needs.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+use rusqlite::{Transaction, params};
+
+use crate::contender::serve;
+use crate::svix::Svix;
+
+/// The component, as spin.toml names it.
+pub const WASM: &str = "target/wasm32-wasip2/release/svix_relay.wasm";
+
+/// A Svix and a place for files.
+#[derive(Debug)]
+pub struct Setting<'a> {
+    /// Svix.
+    pub svix: &'a Svix,
+    /// Where it listens.
+    pub svix_address: SocketAddr,
+    /// For files.
+    pub directory: &'a Path,
+}
+
+impl Setting<'_> {
+    /// The relay with its records in `store`.
+    pub fn relay(&self, store: &str) -> Result<Command> {
+        let mut command = serve("spin.toml", self.svix_address)?;
+        command.args(["--key-value", store]);
+        Ok(command)
+    }
+}
+
+/// The folder of spin.toml.
+pub fn root() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "..", ".."].iter().collect()
+}
+
+/// Puts records of the form and size of the relay's into a store, written at `at`; their names.
+pub fn insert_records(
+    transaction: &Transaction<'_>,
+    numbers: Range<u64>,
+    at: &str,
+) -> Result<Vec<String>> {
+    let sql = "INSERT INTO spin_key_value (store, key, value) VALUES ('default', ?1, ?2)";
+    let mut insert = transaction.prepare(sql)?;
+    let mut names = Vec::new();
+    for number in numbers {
+        // Spread evenly, as digests are.
+        let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let name = format!("record/{spread:016x}{number:048x}");
+        let value = format!(
+            r#"{{"version":1,"state":"delivered","project":"dev","eventId":"evt_{number:026}","eventType":"user.created","svixMessageId":"msg_{number:027}","attempts":1,"deliveredAt":"{at}"}}"#
+        );
+        insert.execute(params![name, value.into_bytes()])?;
+        names.push(name);
+    }
+    Ok(names)
+}

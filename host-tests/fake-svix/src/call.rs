@@ -1,0 +1,242 @@
+//! A request, understood: everything that can be checked without looking at what is stored, then
+//! its execution on the store. No faults, no connections.
+//!
+//! The order is that of a server: the token, the Idempotency-Key, the query, the size, the body,
+//! the path, the application, the eventId.
+
+use std::time::SystemTime;
+
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::application::{CreateApplication, OpenPortal};
+use crate::event_type::{self, CreateEventType};
+use crate::idempotency::KeptReplies;
+use crate::message::{MessageOut, NewApplication, NewMessage, check_app_uid};
+use crate::refusal::{Refusal, Violation};
+use crate::reply::{self, Reply};
+use crate::request::ReceivedRequest;
+use crate::route::Route;
+use crate::store::Store;
+
+/// What to do for a request.
+#[derive(Debug)]
+pub(crate) enum Call<'a> {
+    /// It is refused whatever is stored.
+    Refused(Refusal),
+    Health,
+    CreateMessage(CreateMessage<'a>),
+    GetMessage {
+        app: &'a str,
+        id: &'a str,
+        with_content: bool,
+    },
+    ListMessages {
+        app: &'a str,
+        with_content: bool,
+    },
+    CreateApplication(CreateApplication),
+    OpenPortal(OpenPortal<'a>),
+    CreateEventType(CreateEventType),
+    GetEventType {
+        name: &'a str,
+    },
+    ListEventTypes,
+}
+
+/// A post of a message.
+#[derive(Debug)]
+pub(crate) struct CreateMessage<'a> {
+    app: &'a str,
+    key: Option<&'a str>,
+    fingerprint: Option<String>,
+    /// An invalid message still gets the reply kept under its key.
+    message: Result<(NewMessage, bool), Refusal>,
+}
+
+impl<'a> Call<'a> {
+    /// Understands a request. `too_large`: its body was above the limit and has not been kept.
+    pub fn read(
+        route: &Route<'a>,
+        request: &'a ReceivedRequest,
+        too_large: bool,
+        authorization: &str,
+    ) -> Self {
+        let is_authentic = request.header("authorization") == Some(authorization);
+        let call = match *route {
+            Route::Health => Ok(Self::Health),
+            Route::Unknown => Err(Refusal::NoRoute),
+            Route::WrongMethod(allowed) => Err(Refusal::WrongMethod(allowed)),
+            _ if !is_authentic => Err(Refusal::Unauthenticated),
+            Route::CreateMessage { app } => {
+                CreateMessage::read(app, request, too_large, authorization).map(Self::CreateMessage)
+            }
+            Route::GetMessage { app, id } => {
+                with_content(request).map(|with_content| Self::GetMessage {
+                    app,
+                    id,
+                    with_content,
+                })
+            }
+            Route::ListMessages { app } => {
+                with_content(request).map(|with_content| Self::ListMessages { app, with_content })
+            }
+            Route::CreateApplication => {
+                CreateApplication::read(request, too_large).map(Self::CreateApplication)
+            }
+            Route::OpenPortal { app } => {
+                OpenPortal::read(app, request, too_large).map(Self::OpenPortal)
+            }
+            Route::CreateEventType => {
+                CreateEventType::read(request, too_large).map(Self::CreateEventType)
+            }
+            Route::GetEventType { name } => Ok(Self::GetEventType { name }),
+            Route::ListEventTypes => Ok(Self::ListEventTypes),
+        };
+        call.unwrap_or_else(Self::Refused)
+    }
+
+    /// Does it. `keep_reply`: whether a success is kept under the Idempotency-Key.
+    pub fn execute(&self, store: &mut Store, now: SystemTime, keep_reply: bool) -> Reply {
+        match self {
+            Self::Refused(refusal) => refusal.reply(),
+            Self::Health => reply::empty(StatusCode::NO_CONTENT),
+            Self::CreateMessage(create) => create.execute(store, now, keep_reply),
+            Self::GetMessage {
+                app,
+                id,
+                with_content,
+            } => match store.find(app, id) {
+                Some(message) => {
+                    reply::json(StatusCode::OK, &MessageOut::new(message, *with_content))
+                }
+                None if store.has_application(app) => Refusal::EntityNotFound.reply(),
+                None => Refusal::ApplicationNotFound.reply(),
+            },
+            Self::ListMessages { app, with_content } => list(store, app, *with_content),
+            Self::CreateApplication(create) => create.execute(store, now),
+            Self::OpenPortal(open) => open.execute(store),
+            Self::CreateEventType(create) => create.execute(store, now),
+            Self::GetEventType { name } => event_type::get(store, name),
+            Self::ListEventTypes => event_type::list(store),
+        }
+    }
+}
+
+impl<'a> CreateMessage<'a> {
+    fn read(
+        app: &'a str,
+        request: &'a ReceivedRequest,
+        too_large: bool,
+        authorization: &str,
+    ) -> Result<Self, Refusal> {
+        let key = request.header("idempotency-key");
+        if key.is_some_and(|key| key.starts_with("auto_")) {
+            return Err(Refusal::KeyReserved);
+        }
+        Ok(Self {
+            app,
+            key,
+            fingerprint: key.map(|key| KeptReplies::fingerprint(authorization, key, &request.path)),
+            message: read_message(app, request, too_large),
+        })
+    }
+
+    fn execute(&self, store: &mut Store, now: SystemTime, keep_reply: bool) -> Reply {
+        if let Some(fingerprint) = &self.fingerprint
+            && let Some(kept) = store.replies.get(fingerprint, now)
+        {
+            return kept.clone();
+        }
+        let (message, with_content) = match &self.message {
+            Ok(valid) => valid,
+            Err(refusal) => return refusal.reply(),
+        };
+        if !store.has_application(self.app) {
+            match check_new_application(self.app, message.application.as_ref()) {
+                Ok(()) => store.create_application(self.app),
+                Err(refusal) => return refusal.reply(),
+            }
+        }
+        let event_id = message.event_id.as_deref();
+        if event_id.is_some_and(|id| store.is_taken(self.app, id, now)) {
+            return Refusal::Conflict.reply();
+        }
+        let stored = store.insert(self.app, message, self.key, now);
+        let reply = reply::json(
+            StatusCode::ACCEPTED,
+            &MessageOut::new(stored, *with_content),
+        );
+        if let Some(fingerprint) = &self.fingerprint
+            && keep_reply
+        {
+            store.replies.keep(fingerprint, reply.clone(), now);
+        }
+        reply
+    }
+}
+
+fn read_message(
+    app: &str,
+    request: &ReceivedRequest,
+    too_large: bool,
+) -> Result<(NewMessage, bool), Refusal> {
+    let with_content = with_content(request)?;
+    if too_large {
+        return Err(Refusal::TooLarge);
+    }
+    let message = NewMessage::parse(&request.body).map_err(Refusal::Invalid)?;
+    match check_app_uid(&["path", "app_id_or_uid"], app) {
+        Some(violation) => Err(Refusal::Invalid(vec![violation])),
+        None => Ok((message, with_content)),
+    }
+}
+
+/// Whether the application `app`, which does not exist, may be created from what a post says.
+fn check_new_application(app: &str, new: Option<&NewApplication>) -> Result<(), Refusal> {
+    let (msg, kind) = match new.map(|application| application.uid.as_deref()) {
+        None => return Err(Refusal::ApplicationNotFound),
+        Some(Some(uid)) if uid == app => return Ok(()),
+        Some(Some(_)) => (
+            "Application UID in the path and body must match",
+            "application_uid_mismatch",
+        ),
+        Some(None) => ("Application UID not set in body", "application_uid_missing"),
+    };
+    Err(Refusal::Invalid(vec![Violation {
+        loc: vec!["body", "application", "uid"],
+        msg: msg.to_owned(),
+        kind,
+    }]))
+}
+
+/// All of an application's messages on one page, newest first.
+fn list(store: &Store, app: &str, with_content: bool) -> Reply {
+    #[derive(Serialize)]
+    struct Page<'a> {
+        data: Vec<MessageOut<'a>>,
+        iterator: Option<&'a str>,
+        done: bool,
+    }
+    if !store.has_application(app) {
+        return Refusal::ApplicationNotFound.reply();
+    }
+    let of_app = store.messages().rev().filter(|message| message.app == app);
+    let page = Page {
+        data: of_app
+            .map(|message| MessageOut::new(message, with_content))
+            .collect(),
+        iterator: None,
+        done: true,
+    };
+    reply::json(StatusCode::OK, &page)
+}
+
+/// The query parameter `with_content`, which is true if it is not given.
+fn with_content(request: &ReceivedRequest) -> Result<bool, Refusal> {
+    match request.query("with_content") {
+        None | Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(_) => Err(Refusal::QueryInvalid),
+    }
+}

@@ -1,0 +1,73 @@
+//! Event types: what customers can choose among. A message of a type that isn't here is stored all
+//! the same.
+
+use std::time::SystemTime;
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::message::check_id;
+use crate::refusal::{Refusal, Violation};
+use crate::reply::{self, Reply};
+use crate::request::ReceivedRequest;
+use crate::store::{EventType, Store};
+
+/// A request to create an event type.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CreateEventType {
+    name: String,
+    description: String,
+}
+
+impl CreateEventType {
+    pub fn read(request: &ReceivedRequest, too_large: bool) -> Result<Self, Refusal> {
+        let event_type: Self = request.json(too_large)?;
+        let mut violations = Vec::new();
+        violations.extend(check_id(&["body", "name"], &event_type.name, None));
+        if event_type.description.contains(char::is_control) {
+            violations.push(Violation::value(
+                &["body", "description"],
+                "Control characters not allowed",
+            ));
+        }
+        if violations.is_empty() {
+            Ok(event_type)
+        } else {
+            Err(Refusal::Invalid(violations))
+        }
+    }
+
+    /// One that is archived comes back, with the new description.
+    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
+        let existing = store.event_types.get(&self.name);
+        if existing.is_some_and(|existing| !existing.archived) {
+            return Refusal::EventTypeExists.reply();
+        }
+        let event_type = EventType {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            archived: false,
+            created_at: existing.map_or(now, |existing| existing.created_at),
+        };
+        let reply = reply::json(StatusCode::CREATED, &event_type);
+        store.event_types.insert(self.name.clone(), event_type);
+        reply
+    }
+}
+
+/// One event type, archived or not.
+pub(crate) fn get(store: &Store, name: &str) -> Reply {
+    match store.event_types.get(name) {
+        Some(event_type) => reply::json(StatusCode::OK, event_type),
+        None => Refusal::EntityNotFound.reply(),
+    }
+}
+
+/// All that are not archived, on one page.
+pub(crate) fn list(store: &Store) -> Reply {
+    let all = store.event_types.values();
+    let data: Vec<_> = all.filter(|event_type| !event_type.archived).collect();
+    let page = json!({ "data": data, "iterator": null, "done": true });
+    reply::json(StatusCode::OK, &page)
+}

@@ -1,0 +1,113 @@
+//! The fake itself: what its clones share, and a request's way through it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use clock::Clock;
+use tokio::sync::watch;
+
+use crate::call::Call;
+use crate::fault::Fault;
+use crate::outcome::{Context, Outcome};
+use crate::request::ReceivedRequest;
+use crate::route::Route;
+use crate::script::Scripts;
+use crate::store::Store;
+
+/// The body limit of Svix's open-source server.
+const BODY_LIMIT: usize = 2_000_000;
+
+/// The fake Svix. Clones are the same Svix.
+#[derive(Clone, Debug)]
+pub struct FakeSvix {
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    authorization: String,
+    clock: Clock,
+    pub body_limit: AtomicUsize,
+    pub down: watch::Sender<bool>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub store: Store,
+    pub scripts: Scripts,
+    pub latency: Duration,
+    pub keeps_requests: bool,
+    pub requests: Vec<ReceivedRequest>,
+}
+
+impl FakeSvix {
+    /// A Svix without applications that accepts this token.
+    #[must_use]
+    pub fn new(token: &str, clock: Clock) -> Self {
+        let state = State {
+            store: Store::new(clock.now()),
+            scripts: Scripts::default(),
+            latency: Duration::ZERO,
+            keeps_requests: true,
+            requests: Vec::new(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                authorization: format!("Bearer {token}"),
+                clock,
+                body_limit: AtomicUsize::new(BODY_LIMIT),
+                down: watch::Sender::new(false),
+                state: Mutex::new(state),
+            }),
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // No operation on the state leaves it half done, so a panic elsewhere does not matter.
+        let state = self.shared.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    pub(crate) fn body_limit(&self) -> usize {
+        self.shared.body_limit.load(Ordering::Relaxed)
+    }
+
+    /// Ends as soon as this Svix is down.
+    pub(crate) async fn is_down(&self) {
+        let mut down = self.shared.down.subscribe();
+        // It fails only without a sender, and `self` has one.
+        let _ = down.wait_for(|down| *down).await;
+    }
+
+    /// Takes a request to the API: records it, lets it take effect, decides what follows.
+    pub(crate) fn receive(&self, request: ReceivedRequest, too_large: bool) -> Outcome {
+        let route = Route::of(&request.method, &request.path);
+        let call = Call::read(&route, &request, too_large, &self.shared.authorization);
+        let context = Context {
+            now: request.at,
+            authorization: request.header("authorization"),
+            posted_to: match route {
+                Route::CreateMessage { app } => Some(app),
+                _ => None,
+            },
+        };
+
+        let mut state = self.state();
+        let fault = match route.target() {
+            Some(target) => state.scripts.of(target).next(&request.method),
+            None => Fault::None,
+        };
+        let mut outcome = Outcome::of(&fault, &call, &mut state.store, context);
+        outcome.after += state.latency;
+        if state.keeps_requests {
+            state.requests.push(request);
+        }
+        outcome
+    }
+}

@@ -1,0 +1,48 @@
+//! `fake-svix`: the fake Svix as a process, to try the relay out. See `fake-svix --help`.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use clock::Clock;
+use fake_svix::FakeSvix;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A Svix that keeps messages in memory, fails on demand and delivers nothing.
+#[derive(Debug, Parser)]
+#[command(name = "fake-svix")]
+struct Options {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9071")]
+    listen: SocketAddr,
+
+    /// The token that it accepts
+    #[arg(long, value_name = "TOKEN", default_value = "testsk_fake.eu")]
+    token: String,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let options = Options::parse();
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .with_context(|| format!("can't listen on {} (--listen)", options.listen))?;
+    let address = listener.local_addr()?;
+    // If stderr is closed, the line is lost, and the fake serves all the same.
+    drop(writeln!(
+        io::stderr(),
+        "fake-svix: listening on http://{address}; its messages are lost when it ends"
+    ));
+    tokio::select! {
+        () = FakeSvix::new(&options.token, Clock::system()).listen(listener) => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! What each fault makes of a request: which effect it has, and what the client gets to see.
+//! It decides only; `connection` carries it out.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+
+use crate::call::Call;
+use crate::fault::Fault;
+use crate::refusal::{Refusal, Violation};
+use crate::reply::{self, Reply};
+use crate::store::Store;
+
+/// What happens on the connection, and after how long.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub after: Duration,
+    pub then: Then,
+}
+
+/// What happens on the connection.
+#[derive(Debug)]
+pub(crate) enum Then {
+    /// This reply.
+    Reply(Reply),
+    /// This reply, its body in pieces over the given time.
+    Trickle(Reply, Duration),
+    /// Nothing, until the client gives up.
+    Hang,
+    /// The end of the connection.
+    Cut(Cut),
+}
+
+/// How a connection ends before its time.
+#[derive(Clone, Debug)]
+pub(crate) enum Cut {
+    /// Reset, as far as the transport can.
+    Reset,
+    /// Closed after these bytes were written to it, which need not be HTTP.
+    CloseAfter(Bytes),
+}
+
+/// What the client sent and a fault may need.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    pub now: SystemTime,
+    pub authorization: Option<&'a str>,
+    /// The application, if it is a post.
+    pub posted_to: Option<&'a str>,
+}
+
+impl Outcome {
+    /// A reply, at once.
+    pub fn reply(reply: Reply) -> Self {
+        Self {
+            after: Duration::ZERO,
+            then: Then::Reply(reply),
+        }
+    }
+
+    /// Lets a call that meets `fault` take effect, if it does at all, and says what follows.
+    pub fn of(fault: &Fault, call: &Call<'_>, store: &mut Store, context: Context<'_>) -> Self {
+        let mut execute = || call.execute(store, context.now, true);
+        let mut after = Duration::ZERO;
+        let then = match fault {
+            Fault::None => Then::Reply(execute()),
+            Fault::Status {
+                status,
+                retry_after,
+                stored,
+            } => {
+                if *stored {
+                    call.execute(store, context.now, false);
+                }
+                let mut reply = scripted(sendable(*status));
+                let retry_after = retry_after.as_ref();
+                if let Some(value) = retry_after.and_then(|wait| wait.header(context.now)) {
+                    reply.headers_mut().insert(RETRY_AFTER, value);
+                }
+                Then::Reply(reply)
+            }
+            Fault::Delay { millis } => {
+                after = Duration::from_millis(*millis);
+                Then::Reply(execute())
+            }
+            Fault::HangBeforeStoring => Then::Hang,
+            Fault::HangAfterStoring => {
+                execute();
+                Then::Hang
+            }
+            Fault::ResetBeforeStoring => Then::Cut(Cut::Reset),
+            Fault::ResetAfterStoring => {
+                execute();
+                Then::Cut(Cut::Reset)
+            }
+            Fault::TruncatedReply => Then::Cut(Cut::CloseAfter(truncated(&execute()))),
+            Fault::MalformedReply => {
+                let body = Bytes::from_static(b"<html>{\"id\": \"msg_");
+                Then::Reply(execute().map(|_| body))
+            }
+            Fault::GarbageBytes => {
+                execute();
+                let garbage = b"\x16\x03\x01\x02\0\x01garbage, not HTTP\r\n\r\n";
+                Then::Cut(Cut::CloseAfter(Bytes::from_static(garbage)))
+            }
+            Fault::RaceToCreateApplication => match context.posted_to {
+                Some(app) => {
+                    store.create_application(app);
+                    Then::Reply(Refusal::Conflict.reply())
+                }
+                None => Then::Reply(execute()),
+            },
+            Fault::OversizedReply { bytes } => {
+                Then::Reply(execute().map(|body| padded(&body, *bytes)))
+            }
+            Fault::SlowBody { millis } => Then::Trickle(execute(), Duration::from_millis(*millis)),
+            Fault::EchoCredentials => {
+                let header = context.authorization.unwrap_or_default();
+                let detail = format!("Unexpected header: Authorization: {header}");
+                let status = StatusCode::BAD_REQUEST;
+                Then::Reply(reply::error(status, "generic_error", &detail))
+            }
+        };
+        Self { after, then }
+    }
+}
+
+/// The error that a scripted status stands for, in the form Svix gives to that status.
+fn scripted(status: StatusCode) -> Reply {
+    match status {
+        StatusCode::UNAUTHORIZED => Refusal::Unauthenticated.reply(),
+        StatusCode::NOT_FOUND => Refusal::ApplicationNotFound.reply(),
+        StatusCode::CONFLICT => Refusal::Conflict.reply(),
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge.reply(),
+        StatusCode::UNPROCESSABLE_ENTITY => {
+            Refusal::Invalid(vec![Violation::value(&["body"], "Scripted.")]).reply()
+        }
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            reply::error(status, "server_error", "Internal Server Error")
+        }
+        _ => {
+            let detail = status.canonical_reason().unwrap_or("Scripted");
+            let code = detail.to_lowercase().replace([' ', '-', '\''], "_");
+            reply::error(status, &code, detail)
+        }
+    }
+}
+
+/// A status that a final reply can have.
+fn sendable(status: u16) -> StatusCode {
+    StatusCode::from_u16(status)
+        .ok()
+        .filter(|status| !status.is_informational())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// The head of a reply with its whole length, and half of its body.
+fn truncated(reply: &Reply) -> Bytes {
+    let body = reply.body();
+    let head = format!(
+        "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        reply.status(),
+        body.len()
+    );
+    let mut bytes = BytesMut::from(head.as_bytes());
+    bytes.extend_from_slice(&body[..body.len() / 2]);
+    bytes.freeze()
+}
+
+/// The padding goes before the JSON: a client that cuts it off at some length has nothing.
+fn padded(body: &Bytes, length: usize) -> Bytes {
+    let mut bytes = vec![b' '; length.saturating_sub(body.len())];
+    bytes.extend_from_slice(body);
+    bytes.into()
+}

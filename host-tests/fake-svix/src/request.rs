@@ -1,0 +1,73 @@
+//! A request as the fake received it, kept for tests to look at. It judges nothing.
+
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
+
+use crate::refusal::{Refusal, Violation};
+
+/// A request to the API, whether it was answered or met a fault.
+#[derive(Clone, Debug)]
+pub struct ReceivedRequest {
+    /// The method.
+    pub method: Method,
+    /// The path with its query, as it was on the wire.
+    pub path: String,
+    /// All headers, credentials included.
+    pub headers: HeaderMap,
+    /// The body; empty if it was above the body limit.
+    pub body: Bytes,
+    /// When it had been read completely, by the fake's clock.
+    pub at: SystemTime,
+}
+
+impl ReceivedRequest {
+    /// A header as text: `None` if it is missing or not text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A parameter of the query, as it stands there.
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+        let (_, query) = self.path.split_once('?')?;
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find_map(|(known, value)| (known == name).then_some(value))
+    }
+
+    /// The body as JSON, unless it was `too_large` to be kept.
+    pub(crate) fn json<T: DeserializeOwned>(&self, too_large: bool) -> Result<T, Refusal> {
+        if too_large {
+            return Err(Refusal::TooLarge);
+        }
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Refusal::Invalid(vec![Violation {
+                loc: vec!["body"],
+                msg: error.to_string(),
+                kind: "value_error.jsondecode",
+            }])
+        })
+    }
+}
+
+/// Reads a request's body; `None` if it is longer than `limit`.
+///
+/// The rest of a body that is too long is read and thrown away: closing the connection on a client
+/// that still writes could reset it before the client sees the 413.
+pub(crate) async fn read_body(mut body: Incoming, limit: usize) -> hyper::Result<Option<Bytes>> {
+    let mut kept = Some(BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        kept = kept.filter(|kept| kept.len() + data.len() <= limit);
+        if let Some(kept) = &mut kept {
+            kept.extend_from_slice(&data);
+        }
+    }
+    Ok(kept.map(BytesMut::freeze))
+}

@@ -1,0 +1,156 @@
+//! Which request goes where. Only method and path are looked at.
+
+use http::Method;
+
+use crate::script::Target;
+
+/// What a request asks for, by its method and path.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Route<'a> {
+    Health,
+    CreateMessage {
+        app: &'a str,
+    },
+    ListMessages {
+        app: &'a str,
+    },
+    GetMessage {
+        app: &'a str,
+        id: &'a str,
+    },
+    CreateApplication,
+    OpenPortal {
+        app: &'a str,
+    },
+    CreateEventType,
+    ListEventTypes,
+    GetEventType {
+        name: &'a str,
+    },
+    /// The path exists, with these methods only.
+    WrongMethod(&'static str),
+    Unknown,
+}
+
+impl<'a> Route<'a> {
+    /// The real routes end in a slash; without it they work here as well.
+    pub fn of(method: &Method, path: &'a str) -> Self {
+        let path = path.split('?').next().unwrap_or(path);
+        let Some(path) = path.strip_prefix("/api/v1/") else {
+            return Self::Unknown;
+        };
+        let mut segments = path.strip_suffix('/').unwrap_or(path).split('/');
+        let segments: [Option<&str>; 5] = std::array::from_fn(|_| segments.next());
+        match (segments, method.as_str()) {
+            ([Some("health"), None, ..], "GET") => Self::Health,
+            ([Some("app"), Some(app), Some("msg"), None, _], "POST") => Self::CreateMessage { app },
+            ([Some("app"), Some(app), Some("msg"), None, _], "GET") => Self::ListMessages { app },
+            ([Some("app"), Some(app), Some("msg"), Some(id), None], "GET") => {
+                Self::GetMessage { app, id }
+            }
+            ([Some("app"), None, ..], "POST") => Self::CreateApplication,
+            ([Some("auth"), Some("app-portal-access"), Some(app), None, _], "POST") => {
+                Self::OpenPortal { app }
+            }
+            ([Some("event-type"), None, ..], "POST") => Self::CreateEventType,
+            ([Some("event-type"), None, ..], "GET") => Self::ListEventTypes,
+            ([Some("event-type"), Some(name), None, ..], "GET") => Self::GetEventType { name },
+            ([Some("app"), Some(_), Some("msg"), None, _] | [Some("event-type"), None, ..], _) => {
+                Self::WrongMethod("GET, POST")
+            }
+            (
+                [Some("app"), None, ..]
+                | [Some("auth"), Some("app-portal-access"), Some(_), None, _],
+                _,
+            ) => Self::WrongMethod("POST"),
+            (
+                [Some("health"), None, ..]
+                | [Some("app"), Some(_), Some("msg"), Some(_), None]
+                | [Some("event-type"), Some(_), None, ..],
+                _,
+            ) => Self::WrongMethod("GET"),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// What a scripted fault has to be aimed at to meet it.
+    pub fn target(&self) -> Option<Target> {
+        match self {
+            Self::CreateMessage { .. } | Self::GetMessage { .. } => Some(Target::Messages),
+            Self::CreateApplication => Some(Target::Applications),
+            Self::OpenPortal { .. } => Some(Target::Portals),
+            Self::CreateEventType | Self::GetEventType { .. } => Some(Target::EventTypes),
+            Self::Health
+            | Self::ListMessages { .. }
+            | Self::ListEventTypes
+            | Self::WrongMethod(_)
+            | Self::Unknown => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_route_with_and_without_a_slash_at_the_end() {
+        let get = |path| Route::of(&Method::GET, path);
+        let (app, id) = ("dev", "evt_1");
+        for end in ["", "/", "/?with_content=false", "?with_content=false"] {
+            let path = format!("/api/v1/app/dev/msg/evt_1{end}");
+            assert_eq!(
+                Route::of(&Method::GET, &path),
+                Route::GetMessage { app, id }
+            );
+            let path = format!("/api/v1/app/dev/msg{end}");
+            assert_eq!(
+                Route::of(&Method::POST, &path),
+                Route::CreateMessage { app }
+            );
+            assert_eq!(Route::of(&Method::GET, &path), Route::ListMessages { app });
+        }
+        assert_eq!(get("/api/v1/health/"), Route::Health);
+    }
+
+    #[test]
+    fn finds_what_is_there_for_customers() {
+        let (get, post) = (&Method::GET, &Method::POST);
+        let (app, name) = ("dev", "a.b");
+        for end in ["", "/", "/?get_if_exists=true"] {
+            let path = format!("/api/v1/app{end}");
+            assert_eq!(Route::of(post, &path), Route::CreateApplication);
+            assert_eq!(Route::of(get, &path), Route::WrongMethod("POST"));
+            let path = format!("/api/v1/auth/app-portal-access/dev{end}");
+            assert_eq!(Route::of(post, &path), Route::OpenPortal { app });
+            let path = format!("/api/v1/event-type{end}");
+            assert_eq!(Route::of(post, &path), Route::CreateEventType);
+            assert_eq!(Route::of(get, &path), Route::ListEventTypes);
+            let path = format!("/api/v1/event-type/a.b{end}");
+            assert_eq!(Route::of(get, &path), Route::GetEventType { name });
+            assert_eq!(Route::of(post, &path), Route::WrongMethod("GET"));
+        }
+    }
+
+    #[test]
+    fn does_not_take_any_other_path_or_method() {
+        let delete = |path| Route::of(&Method::DELETE, path);
+        assert_eq!(
+            delete("/api/v1/app/dev/msg/"),
+            Route::WrongMethod("GET, POST")
+        );
+        assert_eq!(
+            delete("/api/v1/app/dev/msg/evt_1/"),
+            Route::WrongMethod("GET")
+        );
+        for path in [
+            "/",
+            "/api/v1/",
+            "/api/v2/health/",
+            "/api/v1/app/dev/msg/1/2/",
+            "/api/v1/app/dev",
+        ] {
+            assert_eq!(Route::of(&Method::GET, path), Route::Unknown, "{path}");
+        }
+    }
+}

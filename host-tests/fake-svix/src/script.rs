@@ -1,0 +1,124 @@
+//! The queues of faults to come. They hand them out; they don't know what faults do.
+
+use std::collections::{HashMap, VecDeque};
+
+use http::Method;
+
+use crate::fault::Fault;
+
+/// What a fault is aimed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Creating and getting messages.
+    Messages,
+    /// Creating applications.
+    Applications,
+    /// Links to portals.
+    Portals,
+    /// Creating and getting event types.
+    EventTypes,
+}
+
+/// A script for each target: none disturbs another.
+#[derive(Debug, Default)]
+pub(crate) struct Scripts(HashMap<Target, Script>);
+
+impl Scripts {
+    pub fn of(&mut self, target: Target) -> &mut Script {
+        self.0.entry(target).or_default()
+    }
+
+    /// How many faults wait in all queues.
+    pub fn len(&self) -> usize {
+        self.0.values().map(|script| script.queue.len()).sum()
+    }
+}
+
+/// Faults in the order in which requests meet them.
+#[derive(Debug)]
+pub(crate) struct Script {
+    queue: VecDeque<Entry>,
+    always: Entry,
+}
+
+/// A fault, and the method of the requests that can meet it (`None`: any).
+#[derive(Debug)]
+struct Entry {
+    method: Option<Method>,
+    fault: Fault,
+}
+
+impl Entry {
+    fn is_for(&self, method: &Method) -> bool {
+        self.method.as_ref().is_none_or(|only| only == method)
+    }
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        let (method, fault) = (None, Fault::None);
+        Self {
+            queue: VecDeque::new(),
+            always: Entry { method, fault },
+        }
+    }
+}
+
+impl Script {
+    /// Appends faults.
+    pub fn push(&mut self, method: Option<&Method>, faults: impl IntoIterator<Item = Fault>) {
+        self.queue.extend(faults.into_iter().map(|fault| Entry {
+            method: method.cloned(),
+            fault,
+        }));
+    }
+
+    /// Sets what happens when no queued fault applies.
+    pub fn always(&mut self, method: Option<Method>, fault: Fault) {
+        self.always = Entry { method, fault };
+    }
+
+    /// Takes the fault for the next request with `method`.
+    pub fn next(&mut self, method: &Method) -> Fault {
+        let found = self.queue.iter().position(|entry| entry.is_for(method));
+        match found.and_then(|at| self.queue.remove(at)) {
+            Some(entry) => entry.fault,
+            None if self.always.is_for(method) => self.always.fault.clone(),
+            None => Fault::None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hands_out_each_fault_once_then_the_permanent_one() {
+        let mut script = Script::default();
+        script.push(None, [Fault::status(500), Fault::None]);
+        script.always(None, Fault::TruncatedReply);
+
+        let met: Vec<Fault> = (0..4).map(|_| script.next(&Method::POST)).collect();
+        let [first, second, rest @ ..] = &met[..] else {
+            panic!("four faults");
+        };
+        assert_eq!((first, second), (&Fault::status(500), &Fault::None));
+        assert_eq!(rest, [Fault::TruncatedReply, Fault::TruncatedReply]);
+    }
+
+    #[test]
+    fn keeps_a_methods_faults_for_that_method() {
+        let mut script = Script::default();
+        script.push(Some(&Method::GET), [Fault::status(503)]);
+        script.push(None, [Fault::status(500)]);
+
+        assert_eq!(script.next(&Method::POST), Fault::status(500));
+        assert_eq!(script.next(&Method::POST), Fault::None);
+        assert_eq!(script.next(&Method::GET), Fault::status(503));
+
+        script.always(Some(Method::GET), Fault::GarbageBytes);
+        assert_eq!(script.next(&Method::POST), Fault::None);
+        assert_eq!(script.next(&Method::GET), Fault::GarbageBytes);
+    }
+}

@@ -1,0 +1,162 @@
+//! What Svix holds: event types, applications, their messages and the kept replies. It enforces the rules that
+//! depend on what is stored already; it knows neither HTTP nor faults.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::idempotency::KeptReplies;
+use crate::message::{NewMessage, StoredMessage, as_rfc3339};
+
+const EVENT_ID_UNIQUE_FOR: Duration = Duration::from_hours(24);
+
+/// Within what an eventId is unique. Svix's documentation says either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventIdScope {
+    /// Within its application.
+    #[default]
+    Application,
+    /// Within all applications together.
+    Environment,
+}
+
+/// An event type that Svix knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventType {
+    /// The name, as events have it.
+    pub name: String,
+    /// What customers read about it.
+    pub description: String,
+    /// Whether it is hidden from customers.
+    pub archived: bool,
+    /// When it was created.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub created_at: SystemTime,
+}
+
+/// Svix's database.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub replies: KeptReplies,
+    pub event_id_scope: EventIdScope,
+    /// By name.
+    pub event_types: BTreeMap<String, EventType>,
+    links: u64,
+    created: SystemTime,
+    stored: u64,
+    messages: BTreeMap<u64, StoredMessage>,
+    /// By uid: the newest message of each eventId.
+    applications: BTreeMap<String, HashMap<String, u64>>,
+    /// The newest message of each eventId in any application.
+    newest: HashMap<String, u64>,
+}
+
+impl Store {
+    pub fn new(now: SystemTime) -> Self {
+        Self {
+            replies: KeptReplies::default(),
+            event_id_scope: EventIdScope::default(),
+            event_types: BTreeMap::new(),
+            links: 0,
+            created: now,
+            stored: 0,
+            messages: BTreeMap::new(),
+            applications: BTreeMap::new(),
+            newest: HashMap::new(),
+        }
+    }
+
+    pub fn has_application(&self, uid: &str) -> bool {
+        self.applications.contains_key(uid)
+    }
+
+    /// Creates an application; no change if it exists.
+    pub fn create_application(&mut self, uid: &str) {
+        if !self.has_application(uid) {
+            self.applications.insert(uid.to_owned(), HashMap::new());
+        }
+    }
+
+    /// Deletes an application and its messages; the kept replies survive.
+    pub fn delete_application(&mut self, uid: &str) {
+        self.applications.remove(uid);
+        self.messages.retain(|_, message| message.app != uid);
+    }
+
+    pub fn applications(&self) -> Vec<String> {
+        self.applications.keys().cloned().collect()
+    }
+
+    /// A number for a link to a portal; never the same twice.
+    pub fn new_link(&mut self) -> u64 {
+        self.links += 1;
+        self.links
+    }
+
+    /// Whether this eventId was used less than a day ago, so that a post with it is a conflict.
+    pub fn is_taken(&self, app: &str, event_id: &str, now: SystemTime) -> bool {
+        let newest = match self.event_id_scope {
+            EventIdScope::Application => self.applications.get(app),
+            EventIdScope::Environment => Some(&self.newest),
+        };
+        newest
+            .and_then(|newest| self.messages.get(newest.get(event_id)?))
+            .is_some_and(|message| now < message.timestamp + EVENT_ID_UNIQUE_FOR)
+    }
+
+    /// Stores a message, creating its application if need be.
+    pub fn insert(
+        &mut self,
+        app: &str,
+        message: &NewMessage,
+        idempotency_key: Option<&str>,
+        now: SystemTime,
+    ) -> &StoredMessage {
+        self.stored += 1;
+        let number = self.stored;
+        if let Some(event_id) = &message.event_id {
+            let application = self.applications.entry(app.to_owned()).or_default();
+            application.insert(event_id.clone(), number);
+            self.newest.insert(event_id.clone(), number);
+        } else {
+            self.create_application(app);
+        }
+        let id = self.message_id(number);
+        self.messages.entry(number).or_insert(StoredMessage {
+            app: app.to_owned(),
+            id,
+            event_id: message.event_id.clone(),
+            event_type: message.event_type.clone(),
+            payload: message.payload.clone(),
+            timestamp: now,
+            idempotency_key: idempotency_key.map(str::to_owned),
+        })
+    }
+
+    /// Finds a message of this application by Svix's id or by its eventId, then the newest one.
+    pub fn find(&self, app: &str, id: &str) -> Option<&StoredMessage> {
+        let by_event_id = self.applications.get(app)?;
+        let number = match id.strip_prefix("msg_") {
+            Some(digits) => digits.get(11..)?.parse().ok()?,
+            None => *by_event_id.get(id)?,
+        };
+        self.messages.get(&number).filter(|message| {
+            message.app == app && (message.id == id || message.event_id.as_deref() == Some(id))
+        })
+    }
+
+    /// All messages, oldest first.
+    pub fn messages(&self) -> impl DoubleEndedIterator<Item = &StoredMessage> {
+        self.messages.values()
+    }
+
+    /// 27 characters as in Svix, beginning with a time as in Svix: the ids of two fakes that run
+    /// one after the other differ.
+    fn message_id(&self, number: u64) -> String {
+        let created = self.created.duration_since(SystemTime::UNIX_EPOCH);
+        let seconds = created.map_or(0, |since| since.as_secs());
+        format!("msg_{seconds:011}{number:016}")
+    }
+}

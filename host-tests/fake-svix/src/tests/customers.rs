@@ -1,0 +1,156 @@
+//! What Svix has for customers beside messages: applications, portals, event types.
+
+use std::collections::BTreeSet;
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Answer, Client, fake, request};
+use crate::{FakeSvix, Fault, Target};
+
+async fn post(fake: &FakeSvix, path: &str, body: &Value) -> Answer {
+    let request = request(Method::POST, path, &body.to_string());
+    let mut client = Client::connect(fake).await;
+    client.send(request).await.expect("an answer")
+}
+
+async fn get(fake: &FakeSvix, path: &str) -> Answer {
+    let mut client = Client::connect(fake).await;
+    let request = request(Method::GET, path, "");
+    client.send(request).await.expect("an answer")
+}
+
+const PORTAL: &str = "/api/v1/auth/app-portal-access/dev/";
+const TYPES: &str = "/api/v1/event-type/";
+
+#[tokio::test(start_paused = true)]
+async fn an_application_is_created_once() {
+    let (fake, _) = fake();
+    let body = json!({ "uid": "dev", "name": "Dev" });
+    let created = post(&fake, "/api/v1/app/?get_if_exists=true", &body).await;
+    assert_eq!(created.status, StatusCode::CREATED);
+    assert_eq!(created.json()["uid"], "dev");
+    let there = post(&fake, "/api/v1/app/?get_if_exists=true", &body).await;
+    assert_eq!(there.status, StatusCode::OK);
+    let refused = post(&fake, "/api/v1/app/", &body).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert_eq!(fake.applications(), ["dev"]);
+    for bad in [
+        json!({ "uid": "dev" }),
+        json!({ "uid": "dev", "name": "" }),
+        json!({ "uid": "app_1", "name": "a" }),
+        json!({ "uid": "a b", "name": "a" }),
+        json!([]),
+    ] {
+        let answer = post(&fake, "/api/v1/app/", &bad).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_portal_needs_an_application_and_a_valid_expiry() {
+    let (fake, _) = fake();
+    let missing = post(&fake, PORTAL, &json!({ "expiry": 3600 })).await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    assert_eq!(missing.json()["code"], "not_found");
+
+    fake.create_application("dev");
+    let mut links = BTreeSet::new();
+    for body in [
+        json!({}),
+        json!({ "expiry": 3600 }),
+        json!({ "expiry": 604_800 }),
+    ] {
+        let answer = post(&fake, PORTAL, &body).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let link = answer.json();
+        assert!(link["token"].as_str().expect("text").starts_with("appsk_"));
+        let url = link["url"].as_str().expect("text").to_owned();
+        assert!(url.starts_with("https://app.svix.com/login#key="), "{url}");
+        assert!(links.insert(url), "every link is a new one");
+    }
+    for expiry in [json!(3_599), json!(604_801), json!("3600"), json!(-1)] {
+        let answer = post(&fake, PORTAL, &json!({ "expiry": expiry })).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{expiry}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_type_is_created_once_and_brought_back_from_the_archive() {
+    let (fake, _) = fake();
+    let path = format!("{TYPES}a.b/");
+    assert_eq!(get(&fake, &path).await.status, StatusCode::NOT_FOUND);
+    let body = json!({ "name": "a.b", "description": "one" });
+    assert_eq!(post(&fake, TYPES, &body).await.status, StatusCode::CREATED);
+    let again = post(&fake, TYPES, &body).await;
+    assert_eq!(again.status, StatusCode::CONFLICT);
+    assert_eq!(again.json()["code"], "event_type_exists");
+    assert_eq!(get(&fake, &path).await.json()["description"], "one");
+
+    let mut archived = fake.event_types().remove(0);
+    archived.archived = true;
+    fake.put_event_type(archived);
+    assert_eq!(get(&fake, TYPES).await.json()["data"], json!([]));
+    assert_eq!(get(&fake, &path).await.json()["archived"], true);
+    let body = json!({ "name": "a.b", "description": "two" });
+    assert_eq!(post(&fake, TYPES, &body).await.status, StatusCode::CREATED);
+    let listed = get(&fake, TYPES).await.json();
+    assert_eq!(listed["data"][0]["description"], "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_type_has_a_name_and_a_description() {
+    let (fake, _) = fake();
+    let long = "x".repeat(257);
+    for bad in [
+        json!({ "name": "a" }),
+        json!({ "description": "a" }),
+        json!({ "name": "", "description": "a" }),
+        json!({ "name": "a b", "description": "a" }),
+        json!({ "name": long, "description": "a" }),
+        json!({ "name": "a", "description": "a\nb" }),
+    ] {
+        let answer = post(&fake, TYPES, &bad).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+    assert_eq!(fake.event_types(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_of_it_needs_the_token() {
+    let (fake, _) = fake();
+    for (method, path) in [
+        (Method::POST, "/api/v1/app/"),
+        (Method::POST, PORTAL),
+        (Method::POST, TYPES),
+        (Method::GET, TYPES),
+        (Method::GET, "/api/v1/event-type/a.b/"),
+    ] {
+        let mut request = request(method, path, "{}");
+        request.headers_mut().remove("authorization");
+        let answer = Client::connect(&fake).await.send(request).await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_meet_only_what_they_are_aimed_at() {
+    let (fake, _) = fake();
+    fake.create_application("dev");
+    let all = [Target::Applications, Target::Portals, Target::EventTypes];
+    for (target, path) in all.into_iter().zip(["/api/v1/app/", PORTAL, TYPES]) {
+        fake.clear_faults();
+        fake.always_at(target, Fault::status(500));
+        fake.script_at(target, [Fault::status(502)]);
+        assert_eq!(fake.queued_faults(), 1);
+        let mut client = Client::connect(&fake).await;
+        let message = super::message("evt_1");
+        assert!(client.post(&message).await.expect("an answer").status != 500);
+        assert_eq!(post(&fake, path, &json!({})).await.status, 502);
+        for other in ["/api/v1/app/", PORTAL, TYPES] {
+            let met = post(&fake, other, &json!({})).await.status == 500;
+            assert_eq!(met, other == path, "{other}");
+        }
+    }
+}

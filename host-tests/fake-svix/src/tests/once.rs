@@ -1,0 +1,156 @@
+//! Idempotency-Keys and eventIds: what keeps a message from being stored twice, and for how long.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::{Client, HOUR, fake, message, post};
+use crate::{EventIdScope, Fault};
+
+#[tokio::test(start_paused = true)]
+async fn replays_the_reply_under_a_key_for_12_hours() -> anyhow::Result<()> {
+    let (fake, clock) = fake();
+    let mut client = Client::connect(&fake).await;
+    let first = client.post_with_key(&message("evt_1"), "key").await?;
+
+    clock.advance(11 * HOUR + Duration::from_secs(3599));
+    // The body has no part in it.
+    let second = client.post_with_key(&json!("other"), "key").await?;
+    assert_eq!((second.status, second.body), (first.status, first.body));
+
+    clock.advance(Duration::from_secs(1));
+    let third = client.post_with_key(&message("evt_1"), "key").await?;
+    assert_eq!(third.status, StatusCode::CONFLICT);
+    assert_eq!(fake.messages().len(), 1);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_bound_to_the_full_uri() -> anyhow::Result<()> {
+    let (fake, _) = fake();
+    let mut client = Client::connect(&fake).await;
+    let mut body = message("evt_1");
+    body["eventId"] = json!(null);
+    let mut ids = Vec::new();
+    for query in ["?with_content=false", "?with_content=true", ""] {
+        let mut request = post("dev", &body.to_string(), Some("key"));
+        *request.uri_mut() = format!("/api/v1/app/dev/msg/{query}").parse()?;
+        ids.push(client.send(request).await?.id());
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 3);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_successful_replies_are_replayed() -> anyhow::Result<()> {
+    let (fake, _) = fake();
+    let mut client = Client::connect(&fake).await;
+    let answer = client.post_with_key(&json!({}), "key").await?;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let answer = client.post_with_key(&message("evt_1"), "key").await?;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn refuses_reserved_keys() -> anyhow::Result<()> {
+    let (fake, _) = fake();
+    let mut client = Client::connect(&fake).await;
+    let answer = client.post_with_key(&message("evt_1"), "auto_1").await?;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(fake.messages(), []);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrent_posts_with_one_key_get_one_id_even_while_the_first_is_delayed()
+-> anyhow::Result<()> {
+    let (fake, _) = fake();
+    fake.script([Fault::Delay { millis: 5000 }]);
+    let posts: Vec<_> = (0..16)
+        .map(|_| {
+            let fake = fake.clone();
+            tokio::spawn(async move {
+                let mut client = Client::connect(&fake).await;
+                client.post_with_key(&message("evt_1"), "key").await
+            })
+        })
+        .collect();
+
+    let mut ids = Vec::new();
+    for post in posts {
+        let answer = post.await??;
+        assert_eq!(answer.status, StatusCode::ACCEPTED);
+        ids.push(answer.id());
+    }
+    ids.dedup();
+    assert_eq!((ids.len(), fake.messages().len()), (1, 1));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrent_posts_without_a_key_get_one_202_and_else_409() -> anyhow::Result<()> {
+    let (fake, _) = fake();
+    let posts: Vec<_> = (0..16)
+        .map(|_| {
+            let fake = fake.clone();
+            tokio::spawn(async move { Client::connect(&fake).await.post(&message("evt_1")).await })
+        })
+        .collect();
+
+    let mut accepted = 0;
+    for post in posts {
+        let answer = post.await??;
+        if answer.status == StatusCode::ACCEPTED {
+            accepted += 1;
+        } else {
+            let conflict = json!({ "code": "conflict", "detail": "A conflict has occurred" });
+            assert_eq!(
+                (answer.status, answer.json()),
+                (StatusCode::CONFLICT, conflict)
+            );
+        }
+    }
+    assert_eq!((accepted, fake.messages().len()), (1, 1));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_day_an_event_id_can_be_used_again() -> anyhow::Result<()> {
+    let (fake, clock) = fake();
+    let mut client = Client::connect(&fake).await;
+    let first = client.post(&message("evt_1")).await?.id();
+
+    clock.advance(23 * HOUR + Duration::from_secs(3599));
+    let answer = client.post(&message("evt_1")).await?;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+
+    clock.advance(Duration::from_secs(1));
+    let second = client.post(&message("evt_1")).await?.id();
+    assert_ne!(first, second);
+    assert_eq!(fake.messages_for("dev").len(), 2);
+    assert_eq!(client.get("evt_1").await?.id(), second);
+    assert_eq!(client.get(&first).await?.id(), first);
+
+    let answer = client.post(&message("evt_1")).await?;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_ids_are_unique_per_application_or_per_environment() -> anyhow::Result<()> {
+    let (fake, _) = fake();
+    fake.store_message("other", "evt_1", "a", "{}");
+    fake.store_message("other", "evt_2", "a", "{}");
+    let mut client = Client::connect(&fake).await;
+    let answer = client.post(&message("evt_1")).await?;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+
+    fake.set_event_id_scope(EventIdScope::Environment);
+    let answer = client.post(&message("evt_2")).await?;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    assert_eq!(client.get("evt_2").await?.status, StatusCode::NOT_FOUND);
+    Ok(())
+}

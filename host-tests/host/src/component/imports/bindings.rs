@@ -1,0 +1,23 @@
+//! What `bindgen!` makes of `wit/`: the imports of the component beyond WASI itself. They are
+//! implemented in `imports`.
+
+mod generated {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "relay",
+        imports: {
+            "wasi:keyvalue/store.[drop]bucket": trappable,
+            "wasi:keyvalue/atomics.[drop]cas": trappable,
+            "wasi:keyvalue": async | trappable,
+            default: trappable,
+        },
+        with: {
+            "spin:key-value/key-value.store": crate::component::imports::stores::OpenStore,
+            "wasi:keyvalue/store.bucket": crate::component::imports::stores::OpenStore,
+            "wasi:keyvalue/atomics.cas": crate::component::imports::stores::Cas,
+        },
+    });
+}
+
+pub(super) use generated::spin;
+pub(super) use generated::wasi;

@@ -1,0 +1,120 @@
+//! `spin:key-value@3.0.0`. Its calls are concurrent: one that waits holds up nobody else in the
+//! instance.
+
+use wasmtime::component::{Accessor, FutureReader, HasSelf, Resource, StreamReader};
+
+use super::bindings::spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore};
+use super::stores::{OpenStore, Refusal};
+use crate::component::instance::Guest;
+use crate::store::{Error as StoreError, Op, Write};
+
+type Answer<T> = wasmtime::Result<Result<T, Error>>;
+
+impl Host for Guest {}
+
+impl HostStore for Guest {
+    fn drop(&mut self, store: Resource<OpenStore>) -> wasmtime::Result<()> {
+        self.close(store)
+    }
+}
+
+impl<T: Send + 'static> HostStoreWithStore<T> for HasSelf<Guest> {
+    async fn open(accessor: &Accessor<T, Self>, label: String) -> Answer<Resource<OpenStore>> {
+        let store = match accessor.with(|mut access| access.get().openable(&label)) {
+            Ok(store) => store,
+            Err(refusal) => return Ok(Err(refusal.into())),
+        };
+        if let Err(error) = store.stores.open().await {
+            return Ok(Err(error.into()));
+        }
+        let opened = accessor.with(|mut access| access.get().keep_open(store))?;
+        Ok(opened.map_err(Error::from))
+    }
+
+    async fn get(
+        accessor: &Accessor<T, Self>,
+        store: Resource<OpenStore>,
+        key: String,
+    ) -> Answer<Option<Vec<u8>>> {
+        let OpenStore { stores, label } = opened(accessor, &store)?;
+        Ok(stores.get(&label, &key).await.map_err(Error::from))
+    }
+
+    async fn set(
+        accessor: &Accessor<T, Self>,
+        store: Resource<OpenStore>,
+        key: String,
+        value: Vec<u8>,
+    ) -> Answer<()> {
+        write(accessor, &store, Op::Set, Write::Set(vec![(key, value)])).await
+    }
+
+    async fn delete(
+        accessor: &Accessor<T, Self>,
+        store: Resource<OpenStore>,
+        key: String,
+    ) -> Answer<()> {
+        write(accessor, &store, Op::Delete, Write::Delete(vec![key])).await
+    }
+
+    async fn exists(
+        accessor: &Accessor<T, Self>,
+        store: Resource<OpenStore>,
+        key: String,
+    ) -> Answer<bool> {
+        let OpenStore { stores, label } = opened(accessor, &store)?;
+        Ok(stores.exists(&label, &key).await.map_err(Error::from))
+    }
+
+    async fn get_keys(
+        accessor: &Accessor<T, Self>,
+        store: Resource<OpenStore>,
+    ) -> wasmtime::Result<(StreamReader<String>, FutureReader<Result<(), Error>>)> {
+        let OpenStore { stores, label } = opened(accessor, &store)?;
+        let (keys, result) = match stores.keys(&label).await {
+            Ok(keys) => (keys, Ok(())),
+            Err(error) => (Vec::new(), Err(error.into())),
+        };
+        accessor.with(|mut access| {
+            let keys = StreamReader::new(&mut access, keys)?;
+            let result = FutureReader::new(&mut access, async { wasmtime::error::Ok(result) })?;
+            Ok((keys, result))
+        })
+    }
+}
+
+fn opened<T>(
+    accessor: &Accessor<T, HasSelf<Guest>>,
+    store: &Resource<OpenStore>,
+) -> wasmtime::Result<OpenStore> {
+    accessor.with(|mut access| Ok(access.get().table.get(store)?.clone()))
+}
+
+async fn write<T>(
+    accessor: &Accessor<T, HasSelf<Guest>>,
+    store: &Resource<OpenStore>,
+    op: Op,
+    write: Write,
+) -> Answer<()> {
+    let OpenStore { stores, label } = opened(accessor, store)?;
+    Ok(stores
+        .write(op, &label, write)
+        .await
+        .map(drop)
+        .map_err(Error::from))
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Other(error.0)
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TableFull => Self::StoreTableFull,
+            Refusal::AccessDenied => Self::AccessDenied,
+        }
+    }
+}

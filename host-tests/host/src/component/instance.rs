@@ -1,0 +1,117 @@
+//! What one instance of the component has of its own: its WASI context, its open stores, and its
+//! life. Nothing in here is shared between instances, except what `Environment` lends them.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use clock::Clock;
+use tokio::time::Instant;
+use wasmtime_wasi::clocks::{HostMonotonicClock, HostWallClock};
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::random::SplitMix;
+use crate::life::Lifeline;
+use crate::manifest::Variables;
+use crate::outbound::{Client, Outbound};
+use crate::output::Output;
+use crate::store::{Faults, FaultyStore, KeyValue};
+
+/// What a host lends to all of its instances.
+pub(crate) struct Environment {
+    pub variables: Arc<Variables>,
+    pub labels: Arc<[Arc<str>]>,
+    pub key_value: KeyValue,
+    pub faults: Faults,
+    pub client: Client,
+    pub output: Output,
+    pub clock: Clock,
+    /// When the guests' monotonic clock was zero.
+    pub started: Instant,
+    pub seed: Option<u64>,
+}
+
+/// The data in an instance's `Store`.
+pub struct Guest {
+    pub(crate) table: ResourceTable,
+    pub(crate) variables: Arc<Variables>,
+    pub(crate) labels: Arc<[Arc<str>]>,
+    pub(crate) stores: Arc<FaultyStore>,
+    pub(crate) open_stores: usize,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    outbound: Outbound,
+}
+
+impl Environment {
+    /// The data for the instance with this number.
+    pub(crate) fn guest(&self, number: u64, life: Lifeline) -> Guest {
+        let mut wasi = WasiCtxBuilder::new();
+        self.output.attach(&mut wasi);
+        wasi.wall_clock(WallClock(self.clock.clone()));
+        wasi.monotonic_clock(MonotonicClock(self.started));
+        if let Some(seed) = self.seed {
+            // Drawn once more: instances would have the same numbers, one step apart.
+            let seed = SplitMix(seed ^ number.wrapping_mul(SplitMix::GAMMA)).next();
+            let mut random = SplitMix(seed);
+            wasi.secure_random(random.stream());
+            wasi.insecure_random(random.stream());
+            wasi.insecure_random_seed(u128::from(random.next()) << 64 | u128::from(random.next()));
+        }
+        let stores = FaultyStore::new(self.key_value.clone(), self.faults.clone(), life.clone());
+        Guest {
+            table: ResourceTable::new(),
+            variables: self.variables.clone(),
+            labels: self.labels.clone(),
+            stores: Arc::new(stores),
+            open_stores: 0,
+            wasi: wasi.build(),
+            http: WasiHttpCtx::new(),
+            outbound: Outbound::new(self.client.clone(), life),
+        }
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.outbound,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
+    }
+}
+
+struct WallClock(Clock);
+
+impl HostWallClock for WallClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.0.now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+/// Follows tokio's time, which tests can pause.
+struct MonotonicClock(Instant);
+
+impl HostMonotonicClock for MonotonicClock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}

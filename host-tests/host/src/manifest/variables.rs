@@ -1,0 +1,287 @@
+//! The values of the component's variables: where they come from, in which order, and the
+//! templates between the application and the component. Values are never printed: any of them
+//! may be a secret.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::Manifest;
+
+/// All variables of one application and its component.
+///
+/// A required variable without a value is no error before the component reads it, as in Spin.
+#[derive(Clone)]
+pub struct Variables {
+    component_id: String,
+    application: BTreeMap<String, Option<String>>,
+    component: BTreeMap<String, Template>,
+}
+
+/// Why there is no value; the texts are those which Spin gives the guest.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Unresolved {
+    /// No variable can have this name.
+    InvalidName(String),
+    /// The component has no variable of this name.
+    Undefined(String),
+    /// The variable is required, and nothing provides it.
+    Missing(String),
+}
+
+impl Variables {
+    /// Collects the values: those `given` on the command line come first, then those of the
+    /// `environment`, then the manifest's defaults.
+    pub fn new(
+        manifest: &Manifest,
+        given: &BTreeMap<String, String>,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self> {
+        for name in given.keys() {
+            if !manifest.variables.contains_key(name) {
+                bail!("--variable {name}: the manifest's [variables] has no such name");
+            }
+        }
+        let mut application = BTreeMap::new();
+        for (name, declaration) in &manifest.variables {
+            check_name(name).map_err(|reason| anyhow::anyhow!("variables.{name}: {reason}"))?;
+            let value = given.get(name).cloned().or_else(|| environment(name));
+            let value = value.or_else(|| declaration.default.clone());
+            application.insert(name.clone(), value);
+        }
+        let id = &manifest.component.id;
+        let mut component = BTreeMap::new();
+        for (name, template) in &manifest.component.variables {
+            let key = format!("component.{id}.variables.{name}");
+            check_name(name).map_err(|reason| anyhow::anyhow!("{key}: {reason}"))?;
+            let template = Template::parse(template).context(key.clone())?;
+            for variable in template.variables() {
+                ensure!(
+                    application.contains_key(variable),
+                    "{key}: unknown variable {variable:?}"
+                );
+            }
+            component.insert(name.clone(), template);
+        }
+        Ok(Self {
+            component_id: id.clone(),
+            application,
+            component,
+        })
+    }
+
+    /// What the component reads under `name`.
+    pub fn get(&self, name: &str) -> Result<String, Unresolved> {
+        check_name(name)
+            .map_err(|reason| Unresolved::InvalidName(format!("{name:?}: {reason}")))?;
+        let template = self.component.get(name).ok_or_else(|| {
+            Unresolved::Undefined(format!("no variable for {:?}.{name:?}", self.component_id))
+        })?;
+        self.fill(template)
+    }
+
+    /// Renders a template of the manifest, `allowed_outbound_hosts` for one.
+    pub fn render(&self, template: &str) -> Result<String> {
+        let rendered = self.fill(&Template::parse(template)?);
+        rendered.map_err(|unresolved| anyhow::anyhow!("{unresolved}"))
+    }
+
+    fn fill(&self, template: &Template) -> Result<String, Unresolved> {
+        let mut text = String::new();
+        for part in &template.0 {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Variable(name) => text.push_str(self.value(name)?),
+            }
+        }
+        Ok(text)
+    }
+
+    fn value(&self, name: &str) -> Result<&str, Unresolved> {
+        match self.application.get(name) {
+            Some(Some(value)) => Ok(value),
+            Some(None) => Err(Unresolved::Missing(format!(
+                "no provider resolved required variable {name:?}"
+            ))),
+            None => Err(Unresolved::InvalidName(name.to_owned())),
+        }
+    }
+}
+
+/// The value of `name` in this process's environment, where Spin looks for it.
+#[must_use]
+pub fn from_environment(name: &str) -> Option<String> {
+    let value = env::var_os(format!("SPIN_VARIABLE_{}", name.to_uppercase()))?;
+    // What isn't UTF-8 must not count as not given: so it is there, and invalid.
+    Some(value.to_string_lossy().into_owned())
+}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.application.keys()).finish()
+    }
+}
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::InvalidName(text) | Self::Undefined(text) | Self::Missing(text)) = self;
+        f.write_str(text)
+    }
+}
+
+/// Text with `{{ name }}` in it.
+#[derive(Clone)]
+struct Template(Vec<Part>);
+
+#[derive(Clone)]
+enum Part {
+    Literal(String),
+    Variable(String),
+}
+
+impl Template {
+    fn parse(mut text: &str) -> Result<Self> {
+        let mut parts = Vec::new();
+        while let Some((literal, rest)) = text.split_once("{{") {
+            let (name, rest) = rest
+                .split_once("}}")
+                .context("unmatched '{{' in template")?;
+            parts.push(Part::Literal(literal.to_owned()));
+            parts.push(Part::Variable(name.trim().to_owned()));
+            text = rest;
+        }
+        parts.push(Part::Literal(text.to_owned()));
+        Ok(Self(parts))
+    }
+
+    fn variables(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Variable(name) => Some(name.as_str()),
+            Part::Literal(_) => None,
+        })
+    }
+}
+
+/// Spin's rule: lower snake case, beginning with a letter, without double or trailing underscores.
+fn check_name(name: &str) -> Result<(), &'static str> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.is_empty() {
+        Err("must not be empty")
+    } else if !name.chars().all(allowed) {
+        Err("may contain only lower-case letters, numbers, and underscores")
+    } else if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        Err("must start with a lower-case letter")
+    } else if name.ends_with('_') || name.contains("__") {
+        Err("must not end with an underscore nor have two in a row")
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const MANIFEST: &str = r#"
+        spin_manifest_version = 2
+        application = { name = "relay" }
+        trigger = { http = [{ route = "/...", component = "relay" }] }
+        [variables]
+        token = { required = true, secret = true }
+        region = { default = "eu" }
+        [component.relay]
+        source = "relay.wasm"
+        [component.relay.variables]
+        bearer = "Bearer {{ token }}"
+        url = "https://api.{{region}}.example.com/{{ region }}"
+    "#;
+
+    fn manifest() -> Manifest {
+        Manifest::parse(MANIFEST, Path::new("")).unwrap()
+    }
+
+    fn variables(given: &[(&str, &str)], environment: &[(&str, &str)]) -> Variables {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let environment: BTreeMap<_, _> = environment.iter().map(owned).collect();
+        let given = given.iter().map(owned).collect();
+        Variables::new(&manifest(), &given, |name| environment.get(name).cloned()).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_comes_before_the_environment_before_the_default() {
+        let url = |variables: Variables| variables.get("url").unwrap();
+        let environment = ("region", "us");
+        assert_eq!(url(variables(&[], &[])), "https://api.eu.example.com/eu");
+        assert_eq!(
+            url(variables(&[], &[environment])),
+            "https://api.us.example.com/us"
+        );
+        let both = variables(&[("region", "in")], &[environment]);
+        assert_eq!(url(both), "https://api.in.example.com/in");
+    }
+
+    #[test]
+    fn a_required_variable_is_missed_only_when_it_is_read() {
+        let missing =
+            Unresolved::Missing("no provider resolved required variable \"token\"".to_owned());
+        assert_eq!(variables(&[], &[]).get("bearer"), Err(missing));
+        assert_eq!(
+            variables(&[("token", "t")], &[]).get("bearer").unwrap(),
+            "Bearer t"
+        );
+    }
+
+    #[test]
+    fn the_component_sees_only_its_own_names() {
+        let variables = variables(&[("token", "t")], &[]);
+        for name in ["token", "region", "nothing"] {
+            assert!(
+                matches!(variables.get(name), Err(Unresolved::Undefined(_))),
+                "{name}"
+            );
+        }
+        for name in ["", "Url", "1a", "_a", "a_", "a__b", "a-b"] {
+            assert!(
+                matches!(variables.get(name), Err(Unresolved::InvalidName(_))),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_are_never_shown() {
+        let shown = format!("{:?}", variables(&[("token", "hunter2")], &[]));
+        assert!(
+            shown.contains("token") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn wrong_names_and_templates_stop_the_start() {
+        let given = BTreeMap::from([("regoin".to_owned(), "hunter2".to_owned())]);
+        let error = Variables::new(&manifest(), &given, |_| None)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("regoin") && !error.contains("hunter2"));
+        for (from, to, expected) in [
+            (
+                "{{ token }}",
+                "{{ tokn }}",
+                "component.relay.variables.bearer: unknown variable",
+            ),
+            ("{{ token }}", "{{ token ", "unmatched '{{'"),
+            ("region = {", "Region = {", "variables.Region"),
+        ] {
+            let text = MANIFEST.replace(from, to);
+            let manifest = Manifest::parse(&text, Path::new("")).unwrap();
+            let error = Variables::new(&manifest, &BTreeMap::new(), |_| None).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

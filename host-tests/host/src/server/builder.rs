@@ -1,0 +1,189 @@
+//! Everything about a host that can be chosen. The defaults suit tests: a store in memory,
+//! captured output, nothing from the environment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clock::Clock;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use wasmtime_wasi_http::handler::ProxyHandler;
+
+use super::{ENTRANCES, Host, Inner};
+use crate::component::{Environment, Instances, Program, Reuse};
+use crate::manifest::{AllowedHosts, Manifest, Variables, from_environment};
+use crate::outbound::{Client, Connector};
+use crate::output::Output;
+use crate::store::{Faults, KeyValue};
+
+/// The only store that Spin has without a runtime configuration.
+const DEFAULT_STORE: &str = "default";
+
+/// How many requests are with the component at once; others wait.
+pub(super) const MAX_REQUESTS: usize = 10_000;
+
+/// How long requests may take to end after a shutdown has begun.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Builds a [`Host`].
+#[must_use]
+pub struct HostBuilder<'a> {
+    program: &'a Program,
+    manifest: &'a Manifest,
+    variables: BTreeMap<String, String>,
+    environment: fn(&str) -> Option<String>,
+    key_value: KeyValue,
+    faults: Faults,
+    connector: Option<Connector>,
+    output: Output,
+    clock: Clock,
+    seed: Option<u64>,
+    reuse: Reuse,
+    max_requests: usize,
+    entrances: usize,
+    drain_timeout: Duration,
+    tcp_delay: bool,
+}
+
+impl<'a> HostBuilder<'a> {
+    pub(super) fn new(program: &'a Program, manifest: &'a Manifest) -> Self {
+        Self {
+            program,
+            manifest,
+            variables: BTreeMap::new(),
+            environment: |_| None,
+            key_value: KeyValue::memory(),
+            faults: Faults::default(),
+            connector: None,
+            output: Output::captured(),
+            clock: Clock::system(),
+            seed: None,
+            reuse: Reuse::default(),
+            max_requests: MAX_REQUESTS,
+            entrances: ENTRANCES,
+            drain_timeout: DRAIN_TIMEOUT,
+            tcp_delay: false,
+        }
+    }
+
+    /// Gives a variable of the application a value.
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// Reads `SPIN_VARIABLE_<NAME>` from the environment where no value is given.
+    pub fn environment(mut self) -> Self {
+        self.environment = from_environment;
+        self
+    }
+
+    /// The store behind the label `default`.
+    pub fn key_value(mut self, key_value: KeyValue) -> Self {
+        self.key_value = key_value;
+        self
+    }
+
+    /// The faults between the component and its store.
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// Where requests of the component go; by default to the network.
+    pub fn connector(mut self, connector: Connector) -> Self {
+        self.connector = Some(connector);
+        self
+    }
+
+    /// Where output of the component goes.
+    pub fn output(mut self, output: Output) -> Self {
+        self.output = output;
+        self
+    }
+
+    /// The component's time of day.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Makes the component's random numbers the same in every run.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// How instances are used again.
+    pub fn reuse(mut self, reuse: Reuse) -> Self {
+        self.reuse = reuse;
+        self
+    }
+
+    /// How many requests are with the component at once.
+    pub fn max_requests(mut self, max_requests: usize) -> Self {
+        self.max_requests = max_requests;
+        self
+    }
+
+    /// How many requests may be on their way into an instance at once; 0: no limit, as in Spin.
+    pub fn entrances(mut self, entrances: usize) -> Self {
+        self.entrances = entrances;
+        self
+    }
+
+    /// How long requests may take to end after a shutdown has begun.
+    pub fn drain_timeout(mut self, drain_timeout: Duration) -> Self {
+        self.drain_timeout = drain_timeout;
+        self
+    }
+
+    /// Whether TCP may hold back small segments, in and out.
+    pub fn tcp_delay(mut self, tcp_delay: bool) -> Self {
+        self.tcp_delay = tcp_delay;
+        self
+    }
+
+    /// The host. It needs a tokio runtime around it.
+    pub fn build(self) -> Result<Host> {
+        let component = &self.manifest.component;
+        let id = &component.id;
+        for label in &component.key_value_stores {
+            ensure!(
+                label == DEFAULT_STORE,
+                "unknown key_value_stores label {label:?} for component {id:?}"
+            );
+        }
+        let variables = Variables::new(self.manifest, &self.variables, self.environment)?;
+        let allowed = AllowedHosts::new(&component.allowed_outbound_hosts, &variables)?;
+        let connector = self
+            .connector
+            .unwrap_or_else(|| Connector::network(self.tcp_delay));
+        let labels = component
+            .key_value_stores
+            .iter()
+            .map(|label| label.as_str().into());
+        let environment = Environment {
+            variables: Arc::new(variables),
+            labels: labels.collect(),
+            key_value: self.key_value,
+            faults: self.faults,
+            client: Client::new(connector, allowed, self.output.clone()),
+            output: self.output,
+            clock: self.clock,
+            started: Instant::now(),
+            seed: self.seed,
+        };
+        let instances = Instances::new(self.program.clone(), environment, self.reuse);
+        Ok(Host(Arc::new(Inner {
+            handler: ProxyHandler::new(instances),
+            route: self.manifest.route.clone(),
+            requests: Semaphore::new(self.max_requests),
+            entrances: (self.entrances > 0).then(|| Arc::new(Semaphore::new(self.entrances))),
+            drain_timeout: self.drain_timeout,
+            tcp_delay: self.tcp_delay,
+        })))
+    }
+}

@@ -1,0 +1,151 @@
+//! The store as a guest sees it: with faults, if a test has asked for some, and only for as long
+//! as the guest's instance lives.
+
+use super::{Faults, KeyValue, Op, Result, Write};
+use crate::life::Lifeline;
+
+/// The stores of one instance: nothing of it reaches the store once the instance has died.
+#[derive(Clone, Debug)]
+pub struct FaultyStore {
+    store: KeyValue,
+    faults: Faults,
+    life: Lifeline,
+}
+
+impl FaultyStore {
+    /// `store` with `faults`, for as long as `life` lasts.
+    #[must_use]
+    pub fn new(store: KeyValue, faults: Faults, life: Lifeline) -> Self {
+        Self {
+            store,
+            faults,
+            life,
+        }
+    }
+
+    /// Opens a store, see [`KeyValue::open`].
+    pub async fn open(&self) -> Result<()> {
+        let open = async {
+            self.store.open().await;
+            Ok(())
+        };
+        self.run(Op::Open, open).await
+    }
+
+    /// See [`KeyValue::get`].
+    pub async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        let faults = self.faults.of(key);
+        let get = self.life.guard(self.store.get(store, key));
+        faults.around(Op::Get, get).await
+    }
+
+    /// See [`KeyValue::get_many`].
+    pub async fn get_many(
+        &self,
+        store: &str,
+        keys: &[String],
+    ) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+        self.run(Op::GetMany, self.store.get_many(store, keys))
+            .await
+    }
+
+    /// See [`KeyValue::exists`].
+    pub async fn exists(&self, store: &str, key: &str) -> Result<bool> {
+        self.run(Op::Exists, self.store.exists(store, key)).await
+    }
+
+    /// See [`KeyValue::keys`].
+    pub async fn keys(&self, store: &str) -> Result<Vec<String>> {
+        self.run(Op::Keys, self.store.keys(store)).await
+    }
+
+    /// See [`KeyValue::write`]; `op` says which call of the guest this is.
+    pub async fn write(&self, op: Op, store: &str, write: Write) -> Result<i64> {
+        let faults = match &write {
+            Write::Set(pairs) => pairs.first().map(|(key, _)| self.faults.of(key)),
+            Write::Increment { key, .. } => Some(self.faults.of(key)),
+            Write::Delete(_) | Write::Swap { .. } => None,
+        };
+        let write = self.life.guard(self.store.write(store, write));
+        faults
+            .as_ref()
+            .unwrap_or(&self.faults)
+            .around(op, write)
+            .await
+    }
+
+    async fn run<T: Default>(&self, op: Op, call: impl Future<Output = Result<T>>) -> Result<T> {
+        self.faults.around(op, self.life.guard(call)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn faulty() -> (KeyValue, Faults, FaultyStore) {
+        let (store, faults) = (KeyValue::memory(), Faults::default());
+        let guests = FaultyStore::new(store.clone(), faults.clone(), Lifeline::endless());
+        (store, faults, guests)
+    }
+
+    async fn set(guests: &FaultyStore, key: &str) -> Result<i64> {
+        let pair = (key.to_owned(), b"value".to_vec());
+        guests.write(Op::Set, "a", Write::Set(vec![pair])).await
+    }
+
+    #[tokio::test]
+    async fn fails_as_often_as_told() {
+        let (store, faults, guests) = faulty();
+        faults.fail_next(Op::Set, 2);
+        set(&guests, "k").await.unwrap_err();
+        set(&guests, "k").await.unwrap_err();
+        assert!(!store.exists("a", "k").await.unwrap());
+        set(&guests, "k").await.unwrap();
+        assert_eq!(faults.count(Op::Set), 3);
+        faults.fail_always(Op::Get);
+        guests.get("a", "k").await.unwrap_err();
+        guests.get("a", "k").await.unwrap_err();
+        faults.clear();
+        assert!(guests.get("a", "k").await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn forgets_or_denies_a_write() {
+        let (store, faults, guests) = faulty();
+        faults.lose_next_set();
+        set(&guests, "lost").await.unwrap();
+        assert!(!store.exists("a", "lost").await.unwrap());
+        faults.write_then_fail_next_set();
+        set(&guests, "denied").await.unwrap_err();
+        assert!(store.exists("a", "denied").await.unwrap());
+        faults.write_then_hang_next_set();
+        assert!(Box::pin(set(&guests, "hung")).now_or_never().is_none());
+        assert!(store.exists("a", "hung").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_test_can_wait_for_a_call() {
+        let (_store, faults, guests) = faulty();
+        faults.hang_next(Op::Set);
+        let mut called = Box::pin(faults.called(Op::Set, 1));
+        assert!((&mut called).now_or_never().is_none());
+        let mut hanging = Box::pin(set(&guests, "k"));
+        assert!((&mut hanging).now_or_never().is_none());
+        called.await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_slow_without_anyone_waiting() {
+        let (_store, faults, guests) = faulty();
+        let start = Instant::now();
+        faults.delay(Op::Exists, Duration::from_secs(5));
+        assert!(!guests.exists("a", "k").await.unwrap());
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,158 @@
+//! What differs from the other stores, as Spin's Redis store does, and what becomes of it while
+//! Redis is away. In real time, with as little of it as shows the point.
+
+use tokio::time::Instant;
+
+use super::super::KeyValue;
+use super::*;
+use rig::Proxy;
+use rig::RedisServer;
+
+fn increment(key: &str, delta: i64) -> Write {
+    let key = key.to_owned();
+    Write::Increment { key, delta }
+}
+
+fn swap(expected: Option<&str>, value: &str) -> Write {
+    Write::Swap {
+        key: "k".to_owned(),
+        expected: expected.map(|text| text.as_bytes().to_vec()),
+        value: value.as_bytes().to_vec(),
+    }
+}
+
+/// How long something took.
+async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let start = Instant::now();
+    let output = work.await;
+    (output, start.elapsed())
+}
+
+#[tokio::test]
+async fn labels_are_one_and_keys_are_as_they_are() {
+    let Some(server) = RedisServer::for_test().await.unwrap() else {
+        return;
+    };
+    let store = KeyValue::redis(&server.url()).unwrap();
+    store.set("a", "k", b"1").await.unwrap();
+    assert_eq!(store.get("b", "k").await.unwrap().unwrap(), b"1");
+    assert_eq!(store.keys("c").await.unwrap(), ["k"]);
+}
+
+#[tokio::test]
+async fn databases_are_apart() {
+    let Some(server) = RedisServer::for_test().await.unwrap() else {
+        return;
+    };
+    let [one, other] = [1, 2].map(|n| KeyValue::redis(&format!("{}/{n}", server.url())).unwrap());
+    one.set("a", "k", b"1").await.unwrap();
+    assert!(one.exists("a", "k").await.unwrap());
+    assert!(!other.exists("a", "k").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_counter_is_text() {
+    let Some(server) = RedisServer::for_test().await.unwrap() else {
+        return;
+    };
+    let store = Redis::at(&server.url()).unwrap();
+    assert_eq!(store.write(increment("n", 0)).await.unwrap(), 0);
+    assert_eq!(store.write(increment("n", -12)).await.unwrap(), -12);
+    assert_eq!(store.get("n").await.unwrap().unwrap(), b"-12");
+    let text = vec![("n".to_owned(), b"text".to_vec())];
+    store.write(Write::Set(text)).await.unwrap();
+    let error = store.write(increment("n", 1)).await.unwrap_err();
+    assert!(error.0.contains("not an integer"), "{error}");
+    assert_eq!(store.get("n").await.unwrap().unwrap(), b"text");
+}
+
+#[tokio::test]
+async fn reading_many_always_fails() {
+    let Some(server) = RedisServer::for_test().await.unwrap() else {
+        return;
+    };
+    let store = KeyValue::redis(&server.url()).unwrap();
+    store.set("a", "k", b"1").await.unwrap();
+    let error = store.get_many("a", &["k".to_owned()]).await.unwrap_err();
+    assert!(error.0.contains("wrong number of arguments"), "{error}");
+}
+
+#[tokio::test]
+async fn a_swap_says_that_it_failed_even_if_it_has_written() {
+    let Some(server) = RedisServer::for_test().await.unwrap() else {
+        return;
+    };
+    let store = Redis::at(&server.url()).unwrap();
+    for (expected, value, found) in [
+        (None, "1", "1"),
+        (Some("0"), "2", "1"),
+        (Some("1"), "3", "3"),
+    ] {
+        assert_eq!(store.write(swap(expected, value)).await.unwrap(), 0);
+        let value = store.get("k").await.unwrap().unwrap();
+        assert_eq!(value, found.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_done_before_the_store_is_used() {
+    let address = rig::ports::free().unwrap();
+    let store = Redis::at(&format!("redis://{address}")).unwrap();
+    let (result, took) = timed(store.get("k")).await;
+    result.unwrap_err();
+    assert!(took < CONNECT_TIMEOUT * 2, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_an_error_in_which_it_does_not_appear() {
+    let Some(server) = RedisServer::for_test().await.unwrap() else {
+        return;
+    };
+    let store = Redis::at(&format!("redis://:hush@{}", server.address())).unwrap();
+    let error = store.get("k").await.unwrap_err();
+    assert!(!error.0.contains("hush"), "{error}");
+}
+
+#[tokio::test]
+async fn a_redis_that_is_killed_fails_at_once_and_is_found_again_with_all_it_had() {
+    let Some(mut server) = RedisServer::for_test().await.unwrap() else {
+        return;
+    };
+    let store = KeyValue::redis(&server.url()).unwrap();
+    store.set("a", "k", b"1").await.unwrap();
+    server.kill().unwrap();
+    for _ in 0..3 {
+        let (result, took) = timed(store.get("a", "k")).await;
+        result.unwrap_err();
+        assert!(took < CONNECT_TIMEOUT * 2, "{took:?}");
+    }
+    server.restart().await.unwrap();
+    // The first may still be answered by the last attempt.
+    drop(store.get("a", "k").await);
+    assert_eq!(store.get("a", "k").await.unwrap().unwrap(), b"1");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_holds_nobody_up_for_long_and_is_replaced() {
+    let Some(server) = RedisServer::for_test().await.unwrap() else {
+        return;
+    };
+    let proxy = Proxy::start(server.address()).await.unwrap();
+    let store = KeyValue::redis(&format!("redis://{}", proxy.address())).unwrap();
+    store.set("a", "k", b"1").await.unwrap();
+    proxy.cut();
+    let many = || async {
+        let (result, took) = timed(store.get("a", "k")).await;
+        result.unwrap_err();
+        took
+    };
+    let took = futures::future::join_all((0..20).map(|_| many())).await;
+    let slack = Duration::from_millis(700);
+    assert!(took.iter().all(|took| *took < RESPONSE_TIMEOUT + slack));
+    // They wait for one attempt, not each for one of its own.
+    let took = futures::future::join_all((0..20).map(|_| many())).await;
+    assert!(took.iter().all(|took| *took < CONNECT_TIMEOUT + slack));
+    proxy.heal();
+    drop(store.get("a", "k").await);
+    assert_eq!(store.get("a", "k").await.unwrap().unwrap(), b"1");
+}

@@ -1,0 +1,261 @@
+//! The writing side of `sqlite`. Every commit waits for the disk, so all writes that are waiting
+//! share one (a *group commit*), and each is answered after it. The first goes
+//! at once, and what comes meanwhile goes together. After a commit that was crowded, the next one
+//! lets some more come for a moment; otherwise nobody waits for company.
+
+use std::iter;
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use tokio::sync::oneshot;
+use tokio::task;
+
+use super::{GET, closing, is_busy, lock};
+use crate::store::{Error, Result, Write, increment};
+
+pub(super) const SET: &str = "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
+    ON CONFLICT (store, key) DO UPDATE SET value = ?3";
+const SWAP: &str = "UPDATE spin_key_value SET value = ?3
+    WHERE store = ?1 AND key = ?2 AND value = ?4";
+const DELETE: &str = "DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2";
+
+/// How long a commit lets others come, where there are many.
+const GATHERING: Duration = Duration::from_millis(2);
+
+/// The only one that writes; a clone is the same.
+#[derive(Clone)]
+pub(super) struct Writer(Arc<Shared>);
+
+struct Shared {
+    connection: Mutex<Connection>,
+    queue: Mutex<Queue>,
+    commits: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Job>,
+    /// Whether a `Drain` is at work, which will also see what is put into `waiting` now.
+    draining: bool,
+}
+
+struct Job {
+    store: String,
+    write: Write,
+    answer: oneshot::Sender<Result<i64>>,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self(Arc::new(Shared {
+            connection: Mutex::new(connection),
+            queue: Mutex::default(),
+            commits: AtomicU64::new(0),
+        }))
+    }
+
+    pub(super) fn commits(&self) -> u64 {
+        self.0.commits.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn write(&self, store: &str, write: Write) -> Result<i64> {
+        let (answer, answered) = oneshot::channel();
+        let must_start = {
+            let mut queue = lock(&self.0.queue);
+            queue.waiting.push(Job {
+                store: store.to_owned(),
+                write,
+                answer,
+            });
+            !mem::replace(&mut queue.draining, true)
+        };
+        if must_start {
+            // One of tokio's own blocking threads rather than a thread of ours: while one is at
+            // work, paused time stands still, so that in tests no timeout overtakes the disk.
+            let drain = Drain::new(self.0.clone());
+            task::spawn_blocking(move || drain.run());
+        }
+        answered.await.unwrap_or_else(|_| Err(closing()))
+    }
+}
+
+/// One run of the writer, until nothing is waiting any more.
+struct Drain {
+    shared: Arc<Shared>,
+    done: bool,
+}
+
+impl Drain {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            done: false,
+        }
+    }
+
+    fn run(mut self) {
+        while let Some(jobs) = self.next() {
+            let is_crowded = jobs.len() > 1;
+            self.commit(jobs);
+            if is_crowded {
+                thread::sleep(GATHERING);
+            }
+        }
+    }
+
+    /// All that is waiting. Where that is nothing, this run has ended within the same lock, so
+    /// that the next write knows to start another one.
+    fn next(&mut self) -> Option<Vec<Job>> {
+        let mut queue = lock(&self.shared.queue);
+        let jobs = mem::take(&mut queue.waiting);
+        self.done = jobs.is_empty();
+        queue.draining = !self.done;
+        (!self.done).then_some(jobs)
+    }
+
+    fn commit(&self, jobs: Vec<Job>) {
+        let mut connection = lock(&self.shared.connection);
+        match self.transaction(&mut connection, &jobs) {
+            Ok(results) => answer(jobs, results.into_iter().map(Ok)),
+            // Nobody can write now: asking again for each would only take longer.
+            Err(Failure::Busy(error)) => answer(jobs, iter::repeat(Err(error))),
+            Err(Failure::Other(error)) if jobs.len() == 1 => answer(jobs, [Err(error)]),
+            // One of them may be at fault; the others must not suffer for it.
+            Err(Failure::Other(_)) => {
+                for job in jobs {
+                    let job = [job];
+                    let result = self.transaction(&mut connection, &job);
+                    answer(job, [result.map(|results| results[0]).map_err(Error::from)]);
+                }
+            }
+        }
+    }
+
+    /// Makes all changes, or none.
+    fn transaction(
+        &self,
+        connection: &mut Connection,
+        jobs: &[Job],
+    ) -> std::result::Result<Vec<i64>, Failure> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut results = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            results.push(apply(&transaction, &job.store, &job.write)?);
+        }
+        transaction.commit()?;
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(results)
+    }
+}
+
+impl Drop for Drain {
+    /// The end of a runtime may drop it before it ran: then nobody waits for an answer, and the
+    /// next write starts another one.
+    fn drop(&mut self) {
+        if !self.done {
+            *lock(&self.shared.queue) = Queue::default();
+        }
+    }
+}
+
+fn answer(jobs: impl IntoIterator<Item = Job>, results: impl IntoIterator<Item = Result<i64>>) {
+    for (job, result) in jobs.into_iter().zip(results) {
+        // A guest that was dropped meanwhile doesn't wait any more.
+        drop(job.answer.send(result));
+    }
+}
+
+fn apply(connection: &Connection, store: &str, write: &Write) -> std::result::Result<i64, Failure> {
+    match write {
+        Write::Set(pairs) => {
+            let mut set = connection.prepare_cached(SET)?;
+            for (key, value) in pairs {
+                set.execute(params![store, key, value])?;
+            }
+            Ok(0)
+        }
+        Write::Delete(keys) => {
+            let mut delete = connection.prepare_cached(DELETE)?;
+            for key in keys {
+                delete.execute([store, key])?;
+            }
+            Ok(0)
+        }
+        Write::Increment { key, delta } => {
+            let mut get = connection.prepare_cached(GET)?;
+            let counter = get.query_row([store, key], |row| row.get::<_, Vec<u8>>(0));
+            let sum = increment(counter.optional()?.as_deref(), *delta)?;
+            let mut set = connection.prepare_cached(SET)?;
+            set.execute(params![store, key, sum.to_le_bytes()])?;
+            Ok(sum)
+        }
+        Write::Swap {
+            key,
+            expected,
+            value,
+        } => {
+            let changed = if let Some(expected) = expected {
+                let mut swap = connection.prepare_cached(SWAP)?;
+                swap.execute(params![store, key, value, expected])?
+            } else {
+                let mut set = connection.prepare_cached(SET)?;
+                set.execute(params![store, key, value])?
+            };
+            Ok(i64::from(changed > 0))
+        }
+    }
+}
+
+/// Why a transaction was not committed.
+enum Failure {
+    /// Another process has locked the file.
+    Busy(Error),
+    Other(Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        if is_busy(&error) {
+            Self::Busy(error.into())
+        } else {
+            Self::Other(error.into())
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let (Failure::Busy(error) | Failure::Other(error)) = failure;
+        error
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use std::sync::MutexGuard;
+
+    use super::{Connection, Drain, Writer, lock};
+
+    impl Writer {
+        /// The writer's connection; while it is held, writes wait.
+        pub(in super::super) fn connection(&self) -> MutexGuard<'_, Connection> {
+            lock(&self.0.connection)
+        }
+
+        /// As if a runtime had ended after a write had started a run.
+        pub(in super::super) fn lose_a_run(&self) {
+            lock(&self.0.queue).draining = true;
+            drop(Drain::new(self.0.clone()));
+        }
+    }
+}

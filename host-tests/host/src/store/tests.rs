@@ -1,0 +1,187 @@
+//! What holds for every store.
+
+use futures::future::join_all;
+
+use super::*;
+use rig::RedisServer;
+
+/// All kinds, so that each test below holds for any.
+struct Stores {
+    directory: tempfile::TempDir,
+    redis: Option<RedisServer>,
+}
+
+impl Stores {
+    async fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            redis: RedisServer::for_test().await.unwrap(),
+        }
+    }
+
+    /// Those of one process, which keep labels apart and count in bytes.
+    fn local(&self) -> [KeyValue; 2] {
+        let file = self.directory.path().join("new/store.db");
+        [KeyValue::memory(), KeyValue::sqlite(file).unwrap()]
+    }
+
+    fn all(&self) -> Vec<KeyValue> {
+        let redis = self.redis.iter();
+        let redis = redis.map(|server| KeyValue::redis(&server.url()).unwrap());
+        self.local().into_iter().chain(redis).collect()
+    }
+}
+
+fn pair(key: &str, value: &str) -> (String, Vec<u8>) {
+    (key.to_owned(), value.as_bytes().to_vec())
+}
+
+#[tokio::test]
+async fn what_is_set_is_there_until_it_is_deleted() {
+    let stores = Stores::new().await;
+    for store in stores.all() {
+        assert_eq!(store.get("a", "k").await.unwrap(), None);
+        store.set("a", "k", b"1").await.unwrap();
+        store.set("a", "k", b"2").await.unwrap();
+        assert_eq!(store.get("a", "k").await.unwrap().unwrap(), b"2");
+        assert!(store.exists("a", "k").await.unwrap());
+        assert_eq!(store.keys("a").await.unwrap(), ["k"]);
+        store.delete("a", "k").await.unwrap();
+        store.delete("a", "k").await.unwrap();
+        assert!(!store.exists("a", "k").await.unwrap());
+        assert_eq!(store.keys("a").await.unwrap(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn any_bytes_come_back_as_they_were() {
+    let stores = Stores::new().await;
+    let bytes: Vec<_> = (0..=255).cycle().take(3 << 20).collect();
+    for store in stores.all() {
+        store.set("a", "b\r\n\0ä", &bytes).await.unwrap();
+        store.set("a", "empty", b"").await.unwrap();
+        let found = store.get("a", "b\r\n\0ä").await.unwrap().unwrap();
+        assert!(found == bytes);
+        assert_eq!(store.get("a", "empty").await.unwrap().unwrap(), b"");
+    }
+}
+
+#[tokio::test]
+async fn labels_are_apart() {
+    for store in Stores::new().await.local() {
+        store.set("a", "k", b"1").await.unwrap();
+        assert!(!store.exists("b", "k").await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn many_are_written_and_deleted_together() {
+    let stores = Stores::new().await;
+    for store in stores.all() {
+        let pairs = vec![pair("k1", "1"), pair("k2", "2")];
+        store.write("a", Write::Set(pairs)).await.unwrap();
+        assert_eq!(store.get("a", "k1").await.unwrap().unwrap(), b"1");
+        assert_eq!(store.get("a", "k2").await.unwrap().unwrap(), b"2");
+        let keys = ["k2", "none", "k1"].map(str::to_owned);
+        store
+            .write("a", Write::Delete(keys.to_vec()))
+            .await
+            .unwrap();
+        assert_eq!(store.keys("a").await.unwrap(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn many_are_read_together() {
+    for store in Stores::new().await.local() {
+        let pairs = vec![pair("k1", "1"), pair("k2", "2")];
+        store.write("a", Write::Set(pairs)).await.unwrap();
+        let keys = ["k2", "none", "k1"].map(str::to_owned);
+        let found = store.get_many("a", &keys).await.unwrap();
+        let expected = [pair("k2", "2"), pair("k1", "1")];
+        assert_eq!(found, expected.map(|(key, value)| (key, Some(value))));
+    }
+}
+
+#[tokio::test]
+async fn counters_are_eight_bytes_little_endian() {
+    for store in Stores::new().await.local() {
+        let add = async |delta| {
+            let key = "n".to_owned();
+            store.write("a", Write::Increment { key, delta }).await
+        };
+        assert_eq!(add(3).await.unwrap(), 3);
+        assert_eq!(add(-4).await.unwrap(), -1);
+        assert_eq!(
+            store.get("a", "n").await.unwrap().unwrap(),
+            (-1_i64).to_le_bytes()
+        );
+        store.set("a", "n", b"text").await.unwrap();
+        add(1).await.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn a_swap_overwrites_what_was_absent_when_it_began() {
+    for store in Stores::new().await.local() {
+        let swap = async |expected: Option<&str>, value: &str| {
+            let key = "k".to_owned();
+            let expected = expected.map(|text| text.as_bytes().to_vec());
+            let value = value.as_bytes().to_vec();
+            store
+                .write(
+                    "a",
+                    Write::Swap {
+                        key,
+                        expected,
+                        value,
+                    },
+                )
+                .await
+                .unwrap()
+        };
+        assert_eq!(swap(None, "first").await, 1);
+        assert_eq!(swap(None, "second").await, 1, "as Spin's SQLite store does");
+        assert_eq!(swap(Some("first"), "third").await, 0);
+        assert_eq!(swap(Some("second"), "third").await, 1);
+        assert_eq!(store.get("a", "k").await.unwrap().unwrap(), b"third");
+    }
+}
+
+#[tokio::test]
+async fn many_add_to_one_counter_and_none_is_lost() {
+    let stores = Stores::new().await;
+    for store in stores.all() {
+        let add = || async {
+            let key = "n".to_owned();
+            let increment = Write::Increment { key, delta: 2 };
+            store.write("a", increment).await.unwrap()
+        };
+        let mut sums = join_all((0..50).map(|_| add())).await;
+        sums.sort_unstable();
+        assert!(sums.into_iter().eq((2..=100).step_by(2)));
+    }
+}
+
+#[test]
+fn a_location_is_sqlite_redis_or_memory() {
+    assert_eq!("memory".parse::<Location>().unwrap(), Location::Memory);
+    let sqlite = Location::Sqlite("/a/b.db".into());
+    assert_eq!("sqlite:/a/b.db".parse::<Location>().unwrap(), sqlite);
+    let redis: Location = "redis://:hush@localhost:1/2".parse().unwrap();
+    assert!(!format!("{redis:?}").contains("hush"));
+    let opened = redis.open().unwrap();
+    assert_eq!(opened.to_string(), "Redis at localhost:1, database 2");
+    assert!(!format!("{opened:?}").contains("hush"));
+    for wrong in ["", "sqlite", "sqlite:", "rediss://h", "redis:h", "memory:x"] {
+        wrong.parse::<Location>().unwrap_err();
+    }
+    for wrong in [
+        "redis://:hush@",
+        "redis://:hush@h:port",
+        "redis://:hush@h/x",
+    ] {
+        let error = wrong.parse::<Location>().unwrap().open().unwrap_err();
+        assert!(!format!("{error:?}").contains("hush"), "{error:?}");
+    }
+}

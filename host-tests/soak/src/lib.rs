@@ -1,0 +1,174 @@
+//! The soak: a publisher that behaves like Pub/Sub push, the real `serve` process with its
+//! database, which is killed and started again, and the fake Svix, which goes through every fault
+//! it has. In the end each event must be in Svix exactly once. Everything happens in real time.
+//! With `--nodes` there are several relays, which share a real Redis that fails as well.
+//!
+//! - `plan` draws the `phase`s; `storm` carries them out, on the fake Svix and on each `process`;
+//!   `relays` starts them, `outage` is what befalls the Redis that they share.
+//! - `publisher` delivers `message`s, each with an `event` and a `history`, to the `endpoint`: what
+//!   is due by its `agenda`, as far as `window` and `backoff` let it, and according to each `outcome`.
+//! - `comparison` and `report` judge, and `at_risk` knows where to look first; `progress` shows how
+//!   far it is.
+
+mod options;
+mod plan;
+mod progress;
+mod publisher;
+mod storm;
+mod verdict;
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use fastrand::Rng;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{self, Instant};
+
+use clock::{Clock, rfc3339};
+use fake_svix::FakeSvix;
+
+pub use self::options::Options;
+use self::options::TOKEN;
+use self::progress::Progress;
+use self::publisher::Publisher;
+use self::publisher::endpoint::Endpoint;
+use self::publisher::event::Event;
+use self::publisher::message::{Duplicate, Message};
+use self::storm::Storm;
+use self::storm::outage::{self, Outages};
+use self::storm::process::Process;
+use self::storm::relays::{self, Redis};
+pub use self::verdict::Report;
+use self::verdict::at_risk;
+use self::verdict::comparison::Comparison;
+
+/// Runs a soak. An error is why it could not go on; whether it went well is in the report.
+pub async fn run(options: Options) -> Result<Report> {
+    let start = Instant::now();
+    let directory = tempfile::Builder::new().prefix("soak-").tempdir()?;
+    let mut report = match soak(options, directory.path(), start).await {
+        Ok(report) => report,
+        Err(error) => {
+            let kept = directory.keep();
+            return Err(error.context(format!("the soak broke off; see {}", kept.display())));
+        }
+    };
+    report.elapsed = start.elapsed();
+    if !report.is_clean() {
+        report.evidence = Some(directory.keep());
+    }
+    Ok(report)
+}
+
+async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Report> {
+    let deadline = start + Duration::from_secs(options.deadline);
+    let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
+    let mut random = Rng::with_seed(seed);
+    let progress = Progress::new(options.events, options.quiet);
+    progress.say(&format!("soak: --seed {seed}"));
+    let messages = messages(&options, &mut random.fork());
+    let phases = if options.calm {
+        plan::calm(options.events)
+    } else {
+        plan::phases(options.events, options.kills, &mut random.fork())
+    };
+
+    let clock = Clock::system();
+    let svix = FakeSvix::new(TOKEN, clock.clone());
+    // Tens of thousands of requests are nothing to look at.
+    svix.keep_requests(false);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let svix_address = listener.local_addr()?;
+    let mut listening = JoinSet::new();
+    listening.spawn(svix.clone().listen(listener));
+    let redis = match options.nodes {
+        Some(nodes) => Some(Redis::start(nodes).await?),
+        None => None,
+    };
+    let relays = relays::start(&options, directory, svix_address, redis.as_ref()).await?;
+
+    let endpoint = Endpoint::new(relays.iter().map(Process::address));
+    let nodes = relays.len();
+    let mut storm = Storm::new(svix.clone(), relays, random.fork(), progress.clone());
+    let (width, fork) = (options.concurrency, random.fork());
+    let mut publisher = Publisher::new(messages, endpoint.clone(), width, fork, progress.clone());
+    let started = publisher.start();
+    let mut outages = redis.map(|Redis { server, ways }| {
+        Outages::new(server, ways, endpoint, started, progress.clone())
+    });
+    let count = if options.calm { 0 } else { options.outages };
+    let outages_to_come = outage::plan(count, plan::is_long(options.events), &mut random.fork());
+    let began = clock.now();
+    let mut redeliveries = None;
+    let mut took = None;
+    let work = async {
+        let (orders, to_obey) = mpsc::unbounded_channel();
+        let delivered = async {
+            publisher.run(to_obey).await;
+            took = Some(started.elapsed());
+            Ok(())
+        };
+        let befallen = async {
+            match &mut outages {
+                Some(outages) => outages.run(&outages_to_come).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(storm.run(&phases, orders), delivered, befallen)?;
+        redeliveries = Some(progress.redeliveries());
+        let kills = storm.kills().iter().map(|at| *at - started);
+        let losses = outages.iter().flat_map(Outages::been);
+        let losses = losses.map(|away| away.from);
+        let sample = at_risk::sample(publisher.messages(), kills.chain(losses), &mut random);
+        publisher.deliver_again(sample).await;
+        // What it still had begun must not come after the comparison.
+        storm.calm_down().await
+    };
+    let in_time = tokio::select! {
+        ended = time::timeout_at(deadline, work) => ended.ok().transpose(),
+        never = progress.show() => match never {},
+    };
+    progress.clear();
+    let in_time = in_time?.is_some();
+
+    let stored = svix.messages();
+    let messages = publisher.messages();
+    let events: Vec<_> = messages
+        .iter()
+        .map(|message| message.event.clone())
+        .collect();
+    let kills: Vec<_> = storm.kills().iter().map(|at| *at - started).collect();
+    let been = outages.as_ref().map_or(&[][..], Outages::been);
+    let unmet = (!options.calm).then(|| storm.unmet());
+    Ok(Report {
+        messages: stored.len(),
+        nodes,
+        late: outages.as_ref().map_or(0, Outages::late),
+        survivors: at_risk::survivors(messages, &stored, began, &kills),
+        kills: kills.len(),
+        terminations: storm.terminations(),
+        peak: publisher.peak(),
+        acknowledged_within: took,
+        redeliveries: redeliveries.unwrap_or_else(|| progress.redeliveries()),
+        unmet: unmet.unwrap_or_default(),
+        timed_out: !in_time,
+        ..Report::judge(messages, Comparison::of(&events, &stored), been)
+    })
+}
+
+fn messages(options: &Options, random: &mut Rng) -> Vec<Message> {
+    let time = rfc3339(SystemTime::now());
+    let message = |number: usize| {
+        let event = Event::random(number, &time, random);
+        let kinds = [Duplicate::AtOnce, Duplicate::Later, Duplicate::AfterRestart];
+        let twice = random.u8(..100) < options.duplicates;
+        let duplicate = random.choice(kinds).filter(|_| twice);
+        // Ids of Pub/Sub are long numbers.
+        Message::new(13_696_934_600_000 + number as u64, event, &time, duplicate)
+    };
+    (0..options.events).map(message).collect()
+}

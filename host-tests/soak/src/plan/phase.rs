@@ -1,0 +1,162 @@
+//! One stretch of the soak: what the fake Svix does to requests meanwhile, what is published, and
+//! when the relay is ended. Data only; `storm` carries it out.
+
+use std::fmt;
+use std::time::Duration;
+
+use fake_svix::{Fault, RetryAfter};
+
+/// A stretch of time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Phase {
+    /// What Svix does.
+    pub weather: Weather,
+    /// To which share of the requests, from 0 to 1.
+    pub share: f64,
+    /// How long, at least. One that must be met waits for the first request that meets it.
+    pub duration: Duration,
+    /// How many events are published, evenly over `publishing`.
+    pub events: usize,
+    /// Over how much of the time.
+    pub publishing: Duration,
+    /// When the relay is ended and started again, since the beginning of the phase, in order.
+    pub ends: Vec<(Duration, End)>,
+}
+
+/// What Svix does for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Weather {
+    /// What it should.
+    Calm,
+    /// It resets every connection.
+    Down,
+    /// One of these, at random.
+    Faults(Vec<Fault>),
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// SIGKILL, at any moment.
+    Killed,
+    /// SIGKILL, while much has reached Svix and little of that is recorded.
+    KilledInFlight,
+    /// SIGTERM.
+    Terminated,
+}
+
+/// The names of all faults there are.
+pub const KINDS: [&str; 14] = [
+    "calm",
+    "status",
+    "delay",
+    "hang before storing",
+    "hang after storing",
+    "reset before storing",
+    "reset after storing",
+    "truncated reply",
+    "malformed reply",
+    "garbage bytes",
+    "race to create application",
+    "oversized reply",
+    "slow body",
+    "echo credentials",
+];
+
+/// The name of a fault. A new one must go into [`KINDS`] and into [`faults`].
+#[must_use]
+pub fn kind(fault: &Fault) -> &'static str {
+    KINDS[match fault {
+        Fault::None => 0,
+        Fault::Status { .. } => 1,
+        Fault::Delay { .. } => 2,
+        Fault::HangBeforeStoring => 3,
+        Fault::HangAfterStoring => 4,
+        Fault::ResetBeforeStoring => 5,
+        Fault::ResetAfterStoring => 6,
+        Fault::TruncatedReply => 7,
+        Fault::MalformedReply => 8,
+        Fault::GarbageBytes => 9,
+        Fault::RaceToCreateApplication => 10,
+        Fault::OversizedReply { .. } => 11,
+        Fault::SlowBody { .. } => 12,
+        Fault::EchoCredentials => 13,
+    }]
+}
+
+/// Everything that goes wrong, each in a phase of its own.
+#[must_use]
+pub fn faults() -> Vec<Fault> {
+    let stored = |status| Fault::Status {
+        status,
+        retry_after: None,
+        stored: true,
+    };
+    let raw = RetryAfter::Raw("soon".to_owned());
+    let mut faults = vec![
+        Fault::Delay { millis: 100 },
+        // Longer than the relay waits.
+        Fault::Delay { millis: 600 },
+        Fault::HangBeforeStoring,
+        Fault::HangAfterStoring,
+        Fault::ResetBeforeStoring,
+        Fault::ResetAfterStoring,
+        Fault::TruncatedReply,
+        Fault::MalformedReply,
+        Fault::GarbageBytes,
+        Fault::RaceToCreateApplication,
+        Fault::OversizedReply { bytes: 300_000 },
+        Fault::SlowBody { millis: 100 },
+        Fault::SlowBody { millis: 700 },
+        Fault::EchoCredentials,
+        Fault::retry_after(429, RetryAfter::Seconds(1)),
+        Fault::retry_after(429, RetryAfter::Date(1)),
+        Fault::retry_after(503, RetryAfter::Seconds(1)),
+        Fault::retry_after(503, raw),
+        stored(409),
+        stored(429),
+        stored(500),
+        stored(504),
+    ];
+    let plain = [400, 401, 404, 408, 409, 413, 422, 429, 500, 502, 503];
+    faults.extend(plain.map(Fault::status));
+    faults
+}
+
+/// Whether requests wait for a timeout, so that a large share of them would stop everything.
+#[must_use]
+pub fn is_slow(fault: &Fault) -> bool {
+    match fault {
+        Fault::HangBeforeStoring | Fault::HangAfterStoring => true,
+        Fault::Delay { millis } | Fault::SlowBody { millis } => *millis > 500,
+        _ => false,
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = (self.share * 100.0).round();
+        match &self.weather {
+            Weather::Calm => f.write_str("calm"),
+            Weather::Down => f.write_str("down"),
+            Weather::Faults(faults) => match &faults[..] {
+                [Fault::Status { status, .. }] => write!(f, "status {status}, {share} %"),
+                [fault] => write!(f, "{}, {share} %", kind(fault)),
+                _ => write!(f, "everything at once, {share} %"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_fault_has_a_phase() {
+        let kinds: HashSet<_> = faults().iter().map(kind).chain([KINDS[0]]).collect();
+        assert_eq!(kinds, KINDS.into_iter().collect());
+    }
+}

@@ -1,0 +1,226 @@
+//! Carries the plan out: makes Svix fail, ends the relays in turn and starts them again, and tells the
+//! publisher when to publish, so that there is traffic in every phase.
+
+pub mod outage;
+pub mod process;
+pub mod relays;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::mem;
+use std::time::Duration;
+
+use anyhow::Result;
+use fastrand::Rng;
+use http::Method;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::{self, Instant};
+
+use self::process::Process;
+use crate::plan::phase::{End, KINDS, Phase, Weather, kind};
+use crate::progress::Progress;
+use crate::publisher::Order;
+use fake_svix::{FakeSvix, Fault};
+
+/// How often it looks around.
+const TICK: Duration = Duration::from_millis(10);
+
+/// More faults than requests can meet within a tick.
+const QUEUED: usize = 256;
+
+/// How long a phase waits for a request that meets it: longer than the publisher or the relay
+/// ever hold requests back.
+const PATIENCE: Duration = Duration::from_secs(35);
+
+/// How late Svix answers before a kill that is to hit requests in flight.
+const LATENCY: Duration = Duration::from_millis(100);
+
+/// What goes wrong.
+#[derive(Debug)]
+pub struct Storm {
+    svix: FakeSvix,
+    relays: Vec<Process>,
+    /// Which of them ends next.
+    turn: usize,
+    progress: Progress,
+    random: Rng,
+    /// The faults in Svix's queue, as far as they have not been seen to be met.
+    queued: VecDeque<&'static str>,
+    met: BTreeSet<&'static str>,
+    kills: Vec<Instant>,
+    terminations: usize,
+}
+
+impl Storm {
+    /// A storm over this Svix and these relays.
+    #[must_use]
+    pub fn new(svix: FakeSvix, relays: Vec<Process>, random: Rng, progress: Progress) -> Self {
+        Self {
+            svix,
+            relays,
+            turn: 0,
+            progress,
+            random,
+            queued: VecDeque::new(),
+            met: BTreeSet::new(),
+            kills: Vec::new(),
+            terminations: 0,
+        }
+    }
+
+    /// Goes through the phases. In the end the relays run and Svix works.
+    pub async fn run(&mut self, phases: &[Phase], orders: UnboundedSender<Order>) -> Result<()> {
+        for phase in phases {
+            self.progress.phase(phase.to_string());
+            self.svix.set_down(phase.weather == Weather::Down);
+            self.weather(phase, &orders).await?;
+            self.count_met();
+            self.queued.clear();
+            self.svix.clear_faults();
+        }
+        self.svix.set_down(false);
+        self.progress.phase("the last acknowledgements".to_owned());
+        for relay in &mut self.relays {
+            relay.is_up().await?;
+        }
+        Ok(())
+    }
+
+    /// Goes through one phase.
+    async fn weather(&mut self, phase: &Phase, orders: &UnboundedSender<Order>) -> Result<()> {
+        // Nobody obeys only if the publisher has been dropped, with which the soak ends.
+        let order = |order| {
+            let _ = orders.send(order);
+        };
+        let start = Instant::now();
+        let mut published = 0;
+        let mut ends = phase.ends.iter().peekable();
+        let mut is_met = phase.weather == Weather::Down || phase.events == 0;
+        loop {
+            let elapsed = start.elapsed();
+            let due = due(phase, elapsed);
+            if due > published {
+                order(Order::Publish(due - published));
+                published = due;
+            }
+            is_met |= self.queue_faults(phase);
+            let is_soon = |(at, end): &&(Duration, End)| {
+                *end == End::KilledInFlight && *at <= elapsed + LATENCY
+            };
+            if ends.peek().is_some_and(is_soon) {
+                self.svix.set_latency(LATENCY);
+            }
+            if let Some((_, end)) = ends.next_if(|(at, _)| *at <= elapsed) {
+                self.end_relay(*end).await?;
+                order(Order::Restarted);
+            }
+            for relay in &mut self.relays {
+                relay.check()?;
+            }
+            let is_over = elapsed >= phase.duration && published == phase.events;
+            let patience = phase.duration + PATIENCE;
+            if is_over && ends.peek().is_none() && (is_met || elapsed > patience) {
+                return Ok(());
+            }
+            time::sleep(TICK).await;
+        }
+    }
+
+    /// Ends the relays gently, with whatever they had still begun.
+    pub async fn calm_down(&mut self) -> Result<()> {
+        for relay in &mut self.relays {
+            relay.terminate().await?;
+        }
+        Ok(())
+    }
+
+    /// When a relay was killed.
+    #[must_use]
+    pub fn kills(&self) -> &[Instant] {
+        &self.kills
+    }
+
+    /// How often one was ended gently.
+    #[must_use]
+    pub fn terminations(&self) -> usize {
+        self.terminations
+    }
+
+    /// The faults that no request has met.
+    #[must_use]
+    pub fn unmet(&self) -> Vec<&'static str> {
+        let unmet = KINDS.into_iter().filter(|kind| !self.met.contains(kind));
+        unmet.collect()
+    }
+
+    async fn end_relay(&mut self, end: End) -> Result<()> {
+        let turn = (self.turn + 1) % self.relays.len();
+        let relay = &mut self.relays[mem::replace(&mut self.turn, turn)];
+        match end {
+            End::Killed | End::KilledInFlight => {
+                relay.kill().await?;
+                self.svix.set_latency(Duration::ZERO);
+                self.kills.push(Instant::now());
+                self.progress.killed();
+            }
+            End::Terminated => {
+                relay.terminate().await?;
+                self.terminations += 1;
+            }
+        }
+        relay.restart()
+    }
+
+    /// Keeps Svix's queue of faults full; true if the phase has been met. A calm one is met, too:
+    /// the relay has to find out that Svix is back, or the next phases would find it waiting.
+    fn queue_faults(&mut self, phase: &Phase) -> bool {
+        let faults = match &phase.weather {
+            Weather::Down => return false,
+            Weather::Calm => &[Fault::None][..],
+            Weather::Faults(faults) => faults,
+        };
+        let met = self.count_met();
+        let mut more = Vec::new();
+        while self.queued.len() < QUEUED {
+            // The first request meets one in any case: in a short soak there may be few others.
+            let is_bad = self.queued.is_empty() || self.random.f64() < phase.share;
+            let fault = match self.random.choice(faults) {
+                Some(fault) if is_bad => fault.clone(),
+                _ => Fault::None,
+            };
+            self.queued.push_back(kind(&fault));
+            more.push(fault);
+        }
+        // A lookup would use the race up.
+        if faults == [Fault::RaceToCreateApplication] {
+            self.svix.script_for(&Method::POST, more);
+        } else {
+            self.svix.script(more);
+        }
+        met.iter()
+            .any(|kind| *kind != KINDS[0] || phase.weather == Weather::Calm)
+    }
+
+    /// Notes which of the queued faults have been met.
+    fn count_met(&mut self) -> Vec<&'static str> {
+        let met = self.queued.len().saturating_sub(self.svix.queued_faults());
+        let met: Vec<_> = self.queued.drain(..met).collect();
+        self.met.extend(&met);
+        met
+    }
+}
+
+/// How many of a phase's events are published by now.
+fn due(phase: &Phase, elapsed: Duration) -> usize {
+    if elapsed >= phase.publishing {
+        return phase.events;
+    }
+    let share = elapsed.as_secs_f64() / phase.publishing.as_secs_f64();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "a share of a number of events"
+    )]
+    let due = (phase.events as f64 * share) as usize;
+    due
+}

@@ -1,0 +1,81 @@
+//! The relays of a soak: one with a database of its own, or several that share a Redis.
+
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::process::{Process, Settings};
+use crate::options::{Options, TOKEN};
+use rig::{Proxy, RedisServer};
+
+/// What several relays share.
+#[derive(Debug)]
+pub struct Redis {
+    /// It.
+    pub server: RedisServer,
+    /// Each relay's way to it.
+    pub ways: Vec<Proxy>,
+}
+
+impl Redis {
+    /// Starts one which is empty, for so many relays.
+    pub async fn start(relays: u8) -> Result<Self> {
+        let server = RedisServer::start().await?;
+        let mut ways = Vec::new();
+        for _ in 0..relays {
+            ways.push(Proxy::start(server.address()).await?);
+        }
+        Ok(Self { server, ways })
+    }
+
+    /// Where a relay finds it: in calm weather without a detour.
+    fn address(&self, relay: u8, is_calm: bool) -> SocketAddr {
+        if is_calm {
+            self.server.address()
+        } else {
+            self.ways[usize::from(relay)].address()
+        }
+    }
+}
+
+/// Starts as many as the options say, and waits for them.
+pub async fn start(
+    options: &Options,
+    directory: &Path,
+    svix: SocketAddr,
+    redis: Option<&Redis>,
+) -> Result<Vec<Process>> {
+    let start = |relay| {
+        let directory = directory.join(format!("relay-{relay}"));
+        fs::create_dir(&directory)?;
+        let key_value = match redis {
+            Some(redis) => format!("redis://{}", redis.address(relay, options.calm)),
+            None => format!("sqlite:{}", directory.join("records.db").display()),
+        };
+        let settings = Settings {
+            serve: options.serve.clone().map_or_else(beside, Ok)?,
+            from: options.from.clone(),
+            directory,
+            key_value,
+            svix,
+            token: TOKEN,
+        };
+        Process::start(settings)
+    };
+    let mut relays: Vec<_> = (0..options.nodes.unwrap_or(1))
+        .map(start)
+        .collect::<Result<_>>()?;
+    for relay in &mut relays {
+        relay.is_up().await?;
+    }
+    Ok(relays)
+}
+
+/// The binary `serve` in the directory of this one.
+fn beside() -> Result<PathBuf> {
+    let this = env::current_exe().context("can't find serve: use --serve")?;
+    Ok(this.with_file_name("serve"))
+}

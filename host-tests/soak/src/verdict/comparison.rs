@@ -1,0 +1,136 @@
+//! What was published against what Svix holds in the end: the judgement itself, on plain data.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use crate::publisher::event::Event;
+use fake_svix::StoredMessage;
+
+/// How the messages differ from the events; events by their place in the list.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// No message.
+    pub missing: Vec<usize>,
+    /// More than one message, and how many.
+    pub repeated: Vec<(usize, usize)>,
+    /// A message with another payload than what was published, if by one byte, or another eventId.
+    pub altered: Vec<usize>,
+    /// Messages of no event, or in another application than its project's.
+    pub unknown: Vec<String>,
+}
+
+impl Comparison {
+    /// Compares.
+    #[must_use]
+    pub fn of(events: &[Event], messages: &[StoredMessage]) -> Self {
+        let name = |event: &Event| (event.project.to_owned(), event.id.clone());
+        let places: HashMap<_, usize> = events.iter().map(name).zip(0..).collect();
+        let mut counts = vec![0; events.len()];
+        let mut comparison = Self::default();
+        for message in messages {
+            let event_id = message.event_id.as_deref();
+            // What a message is of, its payload knows best: an eventId may be wrong.
+            let ids = [original_id(&message.payload), event_id.map(str::to_owned)];
+            let mut ids = ids.into_iter().flatten();
+            let Some(place) = ids.find_map(|id| places.get(&(message.app.clone(), id)).copied())
+            else {
+                let (id, app) = (event_id.unwrap_or("no eventId"), &message.app);
+                let unknown = format!("{} ({id} in {app})", message.id);
+                comparison.unknown.push(unknown);
+                continue;
+            };
+            counts[place] += 1;
+            let event = &events[place];
+            let exact = message.payload.as_bytes() == event.text && event_id == Some(&event.id);
+            if !exact && !comparison.altered.contains(&place) {
+                comparison.altered.push(place);
+            }
+        }
+        for (place, count) in counts.into_iter().enumerate() {
+            match count {
+                0 => comparison.missing.push(place),
+                1 => {}
+                more => comparison.repeated.push((place, more)),
+            }
+        }
+        comparison
+    }
+}
+
+/// The id of the event that a payload is.
+fn original_id(payload: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Payload {
+        id: String,
+    }
+    let payload: Payload = serde_json::from_str(payload).ok()?;
+    Some(payload.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn event(id: &str, text: &str) -> Event {
+        Event {
+            id: id.to_owned(),
+            project: "dev",
+            text: text.to_owned().into(),
+        }
+    }
+
+    fn message(app: &str, event_id: &str, payload: &str) -> StoredMessage {
+        StoredMessage {
+            app: app.to_owned(),
+            id: "msg_1".to_owned(),
+            event_id: Some(event_id.to_owned()),
+            event_type: "user.created".to_owned(),
+            payload: payload.to_owned(),
+            timestamp: SystemTime::UNIX_EPOCH,
+            idempotency_key: None,
+        }
+    }
+
+    #[test]
+    fn one_message_for_each_event_is_all_there_may_be() {
+        let events = [event("a", "{}"), event("b", "{ }")];
+        let messages = [message("dev", "b", "{ }"), message("dev", "a", "{}")];
+        assert_eq!(Comparison::of(&events, &messages), Comparison::default());
+    }
+
+    #[test]
+    fn finds_what_is_missing_repeated_altered_and_unknown() {
+        let events = ["a", "b", "c", "d"].map(|id| event(id, r#"{"n":10.0}"#));
+        let exact = r#"{"n":10.0}"#;
+        let messages = [
+            message("dev", "a", exact),
+            message("dev", "a", exact),
+            message("dev", "b", r#"{"n":10}"#),
+            message("gigs", "c", exact),
+            message("dev", "d", exact),
+            message("dev", "e", exact),
+        ];
+        let expected = Comparison {
+            missing: vec![2],
+            repeated: vec![(0, 2)],
+            altered: vec![1],
+            unknown: vec!["msg_1 (c in gigs)".into(), "msg_1 (e in dev)".into()],
+        };
+        assert_eq!(Comparison::of(&events, &messages), expected);
+    }
+
+    #[test]
+    fn another_event_id_does_not_hide_a_repetition() {
+        let text = r#"{"id":"a"}"#;
+        let messages = [message("dev", "a", text), message("dev", "other", text)];
+        let expected = Comparison {
+            repeated: vec![(0, 2)],
+            altered: vec![0],
+            ..Comparison::default()
+        };
+        assert_eq!(Comparison::of(&[event("a", text)], &messages), expected);
+    }
+}

@@ -1,0 +1,149 @@
+//! What a message's deliveries say about the relay.
+
+use std::time::Duration;
+
+use crate::publisher::history::{History, Step};
+use crate::publisher::outcome::{Outcome, Said};
+use crate::storm::outage::Away;
+
+/// What the relay remembered of a message that it had acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remembered {
+    /// All it must: whenever the message came again, it said so.
+    Kept,
+    /// A delivery that failed at the same time has overtaken the acknowledgement, so that the
+    /// relay didn't know any more; but it asked Svix before it sent anything. Without an atomic
+    /// comparison the store can't rule that out, and nothing is sent twice by it.
+    Overtaken,
+    /// Nothing, because Redis has lost its last second, in which the acknowledgement was. That it
+    /// remains one message is due to Svix's memory.
+    GoneWithRedis,
+    /// Nothing: it was ready to send the event again. There may still be only one message, but by
+    /// Svix's memory alone.
+    Lost,
+}
+
+/// How long the relay may take for an answer, with the budget that the soak gives it, a write to the
+/// store after that, and a machine that has other things to do.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Whether a delivery that came while Redis was away was answered with anything but a prompt 503.
+pub fn is_unfit(history: &History, outages: &[Away]) -> bool {
+    let is_unfit = |step: &Step| {
+        let away = outages
+            .iter()
+            .find(|away| (away.from..away.until).contains(&step.sent));
+        away.is_some_and(|away| {
+            let is_503 = matches!(step.outcome, Outcome::Answered { status: 503, .. });
+            let is_answered = matches!(step.outcome, Outcome::Answered { .. });
+            step.took > ANSWER || is_answered && !is_503 && step.ended() < away.until
+        })
+    };
+    history.steps().iter().any(is_unfit)
+}
+
+impl Remembered {
+    /// How well the relay knew that it had acknowledged the message, whenever it got it again.
+    #[must_use]
+    pub fn of(history: &History, outages: &[Away]) -> Self {
+        let mut remembered = Self::Kept;
+        let acks = |step: &&Step| step.outcome.is_ack();
+        for again in history.steps().iter().filter(acks) {
+            let before = |step: &&Step| step.ended() < again.sent;
+            let earlier = history.steps().iter().filter(acks).filter(before);
+            let Some(last) = earlier.max_by_key(|step| step.ended()) else {
+                continue;
+            };
+            if again.outcome.says(Said::Duplicate) {
+                continue;
+            }
+            let is_gone = |away: &Away| (away.lost_from..=away.until).contains(&last.ended());
+            if outages.iter().any(is_gone) {
+                remembered = Self::GoneWithRedis;
+                continue;
+            }
+            let fails = |step: &Step| !step.outcome.is_ack() && step.overlaps(last);
+            if !(again.outcome.says(Said::Found) && history.steps().iter().any(fails)) {
+                return Self::Lost;
+            }
+            remembered = Self::Overtaken;
+        }
+        remembered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publisher::history::testing::after;
+
+    #[test]
+    fn what_was_acknowledged_must_be_known_in_every_later_delivery() {
+        let first = (0, 10, 200, "delivered");
+        for (later, expected) in [
+            ((11, 1, 200, "duplicate"), Remembered::Kept),
+            ((11, 1, 503, ""), Remembered::Kept),
+            ((11, 1, 200, "delivered"), Remembered::Lost),
+            ((11, 1, 200, "found"), Remembered::Lost),
+            ((11, 1, 200, "dead-lettered"), Remembered::Lost),
+            // At the same time, both may find that they deliver it.
+            ((9, 3, 200, "delivered"), Remembered::Kept),
+        ] {
+            assert_eq!(
+                Remembered::of(&after(&[first, later]), &[]),
+                expected,
+                "{later:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_failure_at_the_same_time_excuses_asking_svix_once() {
+        let both = [(0, 10, 200, "delivered"), (1, 15, 503, "")];
+        let memory = |later: &[_]| Remembered::of(&after(&[&both, later].concat()), &[]);
+        let found = (30, 1, 200, "found");
+        assert_eq!(memory(&[found]), Remembered::Overtaken);
+        assert_eq!(
+            memory(&[found, (40, 1, 200, "duplicate")]),
+            Remembered::Overtaken
+        );
+        assert_eq!(memory(&[found, (40, 1, 200, "found")]), Remembered::Lost);
+        assert_eq!(memory(&[(30, 1, 200, "delivered")]), Remembered::Lost);
+    }
+
+    fn away(lost_from: u64, from: u64, until: u64) -> Away {
+        let [lost_from, from, until] = [lost_from, from, until].map(Duration::from_millis);
+        Away {
+            lost_from,
+            from,
+            until,
+        }
+    }
+
+    #[test]
+    fn a_redis_that_lost_its_last_second_excuses_what_was_acknowledged_in_it() {
+        let again = (30, 1, 200, "delivered");
+        let memory = |took| {
+            Remembered::of(
+                &after(&[(0, took, 200, "delivered"), again]),
+                &[away(10, 20, 25)],
+            )
+        };
+        assert_eq!(memory(9), Remembered::Lost);
+        assert_eq!(memory(10), Remembered::GoneWithRedis);
+        assert_eq!(memory(25), Remembered::GoneWithRedis);
+        assert_eq!(memory(26), Remembered::Lost);
+    }
+
+    #[test]
+    fn only_a_prompt_503_is_fit_while_redis_is_away() {
+        let is_unfit = |step| is_unfit(&after(&[step]), &[away(10, 20, 9_000)]);
+        assert!(!is_unfit((20, 5, 503, "")));
+        assert!(is_unfit((20, 5, 200, "duplicate")));
+        assert!(is_unfit((20, 5, 429, "")));
+        assert!(is_unfit((20, 5_001, 503, "")));
+        // Before, and where its answer came after.
+        assert!(!is_unfit((19, 5, 200, "duplicate")));
+        assert!(!is_unfit((8_000, 1_100, 200, "duplicate")));
+    }
+}

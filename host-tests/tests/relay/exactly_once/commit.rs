@@ -1,0 +1,145 @@
+//! What an event costs the store, and group commit: records of concurrent requests in one transaction.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use fake_svix::Fault;
+use host::Op;
+
+use crate::support::{Reply, World, event};
+
+const EVENTS: usize = 12;
+
+/// When Svix answers, in milliseconds.
+const ANSWER: u64 = 1_000;
+
+/// Posts events so that all are in one instance, and Svix answers all of them at one moment. The
+/// replies, and when they came.
+async fn post_all(world: &World) -> Vec<(Reply, Duration)> {
+    let start = Instant::now();
+    let mut posts = Vec::new();
+    // An instance takes one more only once those that it has are waiting.
+    for (number, wait) in (0..EVENTS).zip((0..).step_by(10)) {
+        let millis = ANSWER - wait;
+        world.svix.script([Fault::Delay { millis }]);
+        posts.push(async move {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            let reply = world.post(&event(&format!("evt_{number}"))).await;
+            (reply, start.elapsed())
+        });
+    }
+    join_all(posts).await
+}
+
+async fn assert_all_delivered(world: &World, replies: Vec<(Reply, Duration)>) {
+    for (reply, _) in replies {
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    }
+    assert_eq!(world.svix.messages().len(), EVENTS);
+    assert_eq!(world.records().await.len(), EVENTS);
+    for number in 0..EVENTS {
+        let again = world.post(&event(&format!("evt_{number}"))).await;
+        assert_eq!(again.json()["status"], "duplicate");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_one_moment_are_one_transaction() {
+    let world = World::new();
+    let replies = post_all(&world).await;
+    let writes = world.faults.count(Op::Set) + world.faults.count(Op::SetMany);
+    assert!(writes <= 4, "{writes} writes for {EVENTS} records");
+    assert_all_delivered(&world, replies).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_fails_fails_nobody_who_can_write_alone() {
+    let world = World::new();
+    world.faults.fail_always(Op::SetMany);
+    let replies = post_all(&world).await;
+    assert_eq!(world.faults.count(Op::Set), EVENTS);
+    assert_all_delivered(&world, replies).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_answered_before_the_transaction_is_durable() {
+    let world = World::new();
+    let slow = Duration::from_secs(1);
+    for op in [Op::Set, Op::SetMany] {
+        world.faults.delay(op, slow);
+    }
+    let replies = post_all(&world).await;
+    assert!(world.faults.count(Op::SetMany) > 0);
+    for (_, at) in &replies {
+        assert!(*at >= Duration::from_millis(ANSWER) + slow, "{at:?}");
+    }
+    assert_all_delivered(&world, replies).await;
+}
+
+/// How often the store was asked for each of its operations.
+fn calls(world: &World) -> [usize; 11] {
+    [
+        Op::Open,
+        Op::Get,
+        Op::Set,
+        Op::Delete,
+        Op::Exists,
+        Op::Keys,
+        Op::Increment,
+        Op::GetMany,
+        Op::SetMany,
+        Op::DeleteMany,
+        Op::Swap,
+    ]
+    .map(|op| world.faults.count(op))
+}
+
+async fn post_five(world: &World) {
+    for number in 0..5 {
+        world.post(&event(&format!("evt_{number}"))).await;
+        // Long enough for what follows an event, and not for the instance to go.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_event_costs_two_reads_and_a_write_and_a_duplicate_two_reads() {
+    let world = World::new();
+    post_five(&world).await;
+    // The record's and the gate's; the store is opened once by an instance.
+    assert_eq!(calls(&world), [1, 10, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
+    post_five(&world).await;
+    assert_eq!(calls(&world), [1, 20, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let metrics = || [Op::Get, Op::Set].map(|op| world.faults.metrics().count(op));
+    let journal = || [Op::Increment, Op::Set].map(|op| world.faults.journal().count(op));
+    assert_eq!(
+        (metrics(), journal()),
+        ([0, 0], [0, 0]),
+        "not on an event's way"
+    );
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(metrics(), [2, 1], "once for all of them, and a look at it");
+    assert_eq!(journal(), [1, 1], "once for all of them");
+    // The journal's counter opens the store by its other interface.
+    assert_eq!(calls(&world), [2, 20, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(world.svix.requests().len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_type_costs_an_instance_one_read_and_the_store_one_write_in_all() {
+    let world = World::with(&[("register_event_types", "true")]);
+    post_five(&world).await;
+    assert_eq!(calls(&world), [1, 11, 6, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(world.svix.requests().len(), 5 + 2);
+    post_five(&world).await;
+    assert_eq!(calls(&world), [1, 21, 6, 0, 0, 0, 0, 0, 0, 0, 0]);
+
+    world.crash().await;
+    world.post(&event("evt_5")).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    world.post(&event("evt_6")).await;
+    assert_eq!(calls(&world), [2, 26, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(world.svix.requests().len(), 7 + 2);
+}

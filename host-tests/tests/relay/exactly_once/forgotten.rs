@@ -1,0 +1,205 @@
+//! Events so old, or left so long, that Svix no longer recognises them by itself.
+
+use std::time::Duration;
+
+use fake_svix::Fault;
+use host::Op;
+
+use crate::support::{World, event, wrapped};
+
+/// The sample events are from the moment at which every test begins.
+const DAYS: Duration = Duration::from_hours(5 * 24);
+
+fn methods(world: &World) -> Vec<String> {
+    let requests = world.svix.requests().into_iter();
+    requests.map(|request| request.method.to_string()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_posted_at_once_for_twelve_hours_and_looked_up_first_after() {
+    let world = World::new();
+    world
+        .clock
+        .advance(Duration::from_hours(12) - Duration::from_secs(1));
+    world.post(&event("evt_1")).await;
+    world.clock.advance(Duration::from_secs(1));
+    world.post(&event("evt_2")).await;
+    assert_eq!(methods(&world), ["POST", "GET", "POST"]);
+    assert_eq!(world.svix.messages().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_days_ago_is_no_second_message() {
+    let world = World::new();
+    world.svix.script([Fault::HangAfterStoring]);
+    let event = event("evt_1");
+    world
+        .post_and_crash_when(&event, |world| world.svix.messages().len() == 1)
+        .await;
+    assert!(
+        world.records().await.is_empty(),
+        "nothing but its age speaks for it"
+    );
+
+    world.clock.advance(DAYS);
+    let reply = world.post(&event).await;
+    assert_eq!(reply.json()["status"], "delivered");
+    assert_eq!(reply.json()["attempts"], 0);
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_is_the_one_of_the_earlier_of_event_and_publication() {
+    let world = World::new();
+    let young = event("evt_1").replace("2026-11-23T14:12:42Z", "2026-11-23T14:12:41Z");
+    let old = |id| event(id).replace("2026-11-23T14:12:42Z", "2026-11-20T00:00:00+05:30");
+    world.post(&young).await;
+    world.post(&old("evt_2")).await;
+    let published_long_ago = wrapped(event("evt_3").as_bytes())
+        .replace("2026-11-23T14:12:42.123Z", "2026-11-20T00:00:00Z");
+    world.post(&published_long_ago).await;
+    world.post(&wrapped(event("evt_4").as_bytes())).await;
+    assert_eq!(
+        methods(&world),
+        ["POST", "GET", "POST", "GET", "POST", "POST"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_unknown_age_is_looked_up_first() {
+    let world = World::new();
+    world
+        .post(r#"{"id":"evt_1","type":"t","project":"dev"}"#)
+        .await;
+    world
+        .post(r#"{"id":"evt_2","type":"t","project":"dev","time":"noon"}"#)
+        .await;
+    assert_eq!(methods(&world), ["GET", "POST", "GET", "POST"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_outcome_is_remembered_and_settled_days_later() {
+    for (number, fault) in [
+        Fault::status(500),
+        Fault::HangAfterStoring,
+        Fault::ResetAfterStoring,
+        Fault::TruncatedReply,
+        Fault::MalformedReply,
+        Fault::GarbageBytes,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let world = World::new();
+        let id = format!("evt_{number}");
+        // It says that it is from a time to come: only the record can tell that it isn't new.
+        let event = event(&id).replace("2026-11-23", "2027-11-23");
+        world.svix.always(fault.clone());
+        let began = "2026-11-23T14:12:42Z";
+        world
+            .post(&event)
+            .await
+            .assert_retryable_problem(503, "svix-unavailable");
+        let record = world.get(&format!("/notifications/dev/{id}")).await.json();
+        assert_eq!(record["state"], "unknown", "{fault:?}");
+        assert_eq!(record["project"], "dev");
+        let first = record["firstAttemptAt"].clone();
+        assert_eq!(first, began, "before the attempts, not after them");
+
+        // Failing again later doesn't make it younger.
+        world.clock.advance(Duration::from_hours(1));
+        world
+            .post(&event)
+            .await
+            .assert_retryable_problem(503, "svix-unavailable");
+        let record = world.get(&format!("/notifications/dev/{id}")).await.json();
+        assert_eq!(record["firstAttemptAt"], first);
+
+        world.svix.clear_faults();
+        world.clock.advance(DAYS);
+        let reply = world.post(&event).await;
+        assert_eq!(reply.json()["status"], "delivered", "{fault:?}");
+        world.only_message();
+        assert_eq!(world.post(&event).await.json()["status"], "duplicate");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_surely_did_not_reach_svix_leaves_no_record() {
+    let world = World::new();
+    world.svix.always(Fault::status(429));
+    world
+        .post(&event("evt_1"))
+        .await
+        .assert_retryable_problem(429, "rate-limited");
+    world.svix.always(Fault::status(401));
+    world.clock.advance(Duration::from_mins(1));
+    world
+        .post(&event("evt_2"))
+        .await
+        .assert_retryable_problem(503, "token-refused");
+    assert!(world.records().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_outcome_that_can_not_be_recorded_is_the_senders_to_repeat() {
+    let world = World::new();
+    world.svix.always(Fault::ResetAfterStoring);
+    world.faults.fail_always(Op::Set);
+    world
+        .post(&event("evt_1"))
+        .await
+        .assert_retryable_problem(503, "store-failing");
+    world.faults.clear();
+    world.svix.clear_faults();
+    assert_eq!(
+        world.post(&event("evt_1")).await.json()["status"],
+        "delivered"
+    );
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_no_clock_shows_is_no_trouble() {
+    let world = World::new();
+    for (number, time) in [
+        "1969-12-31T23:59:59Z",
+        "0000-01-01T00:00:00Z",
+        "9999-12-31T23:59:59-23:59",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let event = event(&format!("evt_{number}")).replace("2026-11-23T14:12:42Z", time);
+        let reply = world.post(&wrapped(event.as_bytes())).await;
+        assert_eq!(
+            reply.json()["status"],
+            "delivered",
+            "{time}: {}",
+            reply.text()
+        );
+    }
+    assert_eq!(world.stderr(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_frozen_for_a_day_asks_before_it_sends_again() {
+    // A new event, and an old one that Svix didn't know before.
+    for (age, expected) in [(0, &["POST", "GET"][..]), (13, &["GET", "POST", "GET"])] {
+        let world = World::new();
+        // Stored at once, but the answer comes when the relay no longer waits for it.
+        let late = Fault::Delay { millis: 3_100 };
+        world.svix.script_for(&http::Method::POST, [late]);
+        let event = event("evt_1");
+        world.clock.advance(Duration::from_hours(age));
+        let post = world.post(&event);
+        let freeze = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            world.clock.advance(Duration::from_hours(24));
+        };
+        let (reply, ()) = tokio::join!(post, freeze);
+        assert_eq!(reply.json()["status"], "delivered");
+        assert_eq!(methods(&world), expected);
+        world.only_message();
+    }
+}

@@ -1,0 +1,307 @@
+//! Every call of the relay to its store × what can go wrong with it: what the sender is told, what
+//! Svix holds and what the store knows. A store that fails delays an event, and no more.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use fake_svix::Fault as SvixFault;
+use host::Op;
+
+use super::{
+    DEAD_LETTERED, DELIVERED, Form, ID, KEPT, NO_RECORD, RECORDED, STORE_FAILING, Seen, State,
+    UNAVAILABLE, UNKNOWN, View, assert_justified, finish, letters, told, world,
+};
+use crate::support::{World, event, wrapped};
+
+/// When Pub/Sub gives up waiting, by default.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What a sender is told that gave up waiting.
+const NOTHING: View = "nothing";
+
+/// A call of the relay to its store.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Call {
+    Open,
+    GetRecord,
+    GetGate,
+    /// Have others failed, too?
+    GetGateFailed,
+    /// After a wait at the gate.
+    GetGateAgain,
+    /// One more failure in a row.
+    SetRun,
+    /// And then a success.
+    SetRunOver,
+    /// Svix limits the rate.
+    SetGateClosed,
+    SetGateProbing,
+    SetGateOpen,
+    SetDelivered,
+    /// Has another delivery got further?
+    GetBeforeUnknown,
+    SetUnknown,
+    /// Before the event is kept as a dead letter.
+    GetBeforeKeeping,
+    /// The other interface to the store, for what follows.
+    OpenBucket,
+    Increment,
+    SetMany,
+    /// Has this event without an id been here before?
+    GetRejected,
+    IncrementForRejected,
+    SetManyForRejected,
+}
+
+/// What can go wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    Fails,
+    Hangs,
+    /// A second; more is as good as hanging.
+    IsSlow,
+    Loses,
+    WritesAndFails,
+    WritesAndHangs,
+}
+
+const CALLS: [Call; 20] = [
+    Call::Open,
+    Call::GetRecord,
+    Call::GetGate,
+    Call::GetGateFailed,
+    Call::GetGateAgain,
+    Call::SetRun,
+    Call::SetRunOver,
+    Call::SetGateClosed,
+    Call::SetGateProbing,
+    Call::SetGateOpen,
+    Call::SetDelivered,
+    Call::GetBeforeUnknown,
+    Call::SetUnknown,
+    Call::GetBeforeKeeping,
+    Call::OpenBucket,
+    Call::Increment,
+    Call::SetMany,
+    Call::GetRejected,
+    Call::IncrementForRejected,
+    Call::SetManyForRejected,
+];
+
+const FAULTS: [Fault; 6] = [
+    Fault::Fails,
+    Fault::Hangs,
+    Fault::IsSlow,
+    Fault::Loses,
+    Fault::WritesAndFails,
+    Fault::WritesAndHangs,
+];
+
+/// The table: what the sender is told, how many messages Svix holds, what the store knows.
+/// `None`: there is no such fault of this call.
+#[rustfmt::skip] // One line per outcome.
+#[expect(clippy::match_same_arms, reason = "a table: each line has a reason of its own")]
+fn outcome(call: Call, fault: Fault) -> Option<(View, usize, State)> {
+    use Call::{
+        GetBeforeKeeping, GetBeforeUnknown, GetGate, GetGateAgain, GetGateFailed, GetRecord, GetRejected, Increment, IncrementForRejected, Open,
+        OpenBucket, SetDelivered, SetRun, SetRunOver, SetGateClosed, SetGateOpen, SetGateProbing, SetMany,
+        SetManyForRejected, SetUnknown,
+    };
+    use Fault::{Fails, Hangs, IsSlow, Loses, WritesAndFails, WritesAndHangs};
+    Some(match (call, fault) {
+        (
+            Open | GetRecord | GetGate | GetGateFailed | GetGateAgain | GetBeforeUnknown | GetBeforeKeeping
+            | GetRejected,
+            Loses | WritesAndFails | WritesAndHangs,
+        ) => return None,
+        // The host knows these of `set` and `set-many` only.
+        (
+            OpenBucket | Increment | IncrementForRejected,
+            Loses | WritesAndFails | WritesAndHangs,
+        ) => return None,
+
+        // Nothing is sent without knowing what is known.
+        (Open | GetRecord | GetBeforeKeeping | GetRejected, Fails | Hangs)
+                                                        => (STORE_FAILING, 0, NO_RECORD),
+        (Open | GetRecord, IsSlow)                      => (DELIVERED, 1, RECORDED),
+        // Without its store, the gate is the instance's own.
+        (GetGate | GetGateFailed | GetGateAgain | SetRun | SetRunOver | SetGateClosed | SetGateProbing | SetGateOpen, _)
+                                                        => (DELIVERED, 1, RECORDED),
+        // Nothing is acknowledged before it is written.
+        (SetDelivered, Fails | Hangs)                   => (STORE_FAILING, 1, NO_RECORD),
+        (SetDelivered, WritesAndFails | WritesAndHangs) => (STORE_FAILING, 1, RECORDED),
+        (SetDelivered, IsSlow)                          => (DELIVERED, 1, RECORDED),
+        // Svix has it.
+        (SetDelivered, Loses)                           => (DELIVERED, 1, NO_RECORD),
+        (GetBeforeUnknown | SetUnknown, Fails | Hangs)  => (STORE_FAILING, 1, NO_RECORD),
+        (SetUnknown, WritesAndFails | WritesAndHangs)   => (STORE_FAILING, 1, UNKNOWN),
+        (GetBeforeUnknown | SetUnknown, IsSlow)         => (UNAVAILABLE, 1, UNKNOWN),
+        (SetUnknown, Loses)                             => (UNAVAILABLE, 1, NO_RECORD),
+
+        (OpenBucket | Increment | IncrementForRejected | SetMany | SetManyForRejected, Fails)
+                                                        => (STORE_FAILING, 0, NO_RECORD),
+        // These calls are synchronous: the instance hangs with them.
+        (OpenBucket | Increment | IncrementForRejected | SetMany | SetManyForRejected, Hangs)
+                                                        => (NOTHING, 0, NO_RECORD),
+        (
+            GetBeforeKeeping | GetRejected | OpenBucket | Increment | IncrementForRejected | SetMany
+            | SetManyForRejected,
+            IsSlow,
+        )                                               => (DEAD_LETTERED, 0, KEPT),
+        // What a store says that it has written is all that there is of a dead letter.
+        (SetMany | SetManyForRejected, Loses)           => (DEAD_LETTERED, 0, NO_RECORD),
+        (SetMany | SetManyForRejected, WritesAndFails)  => (STORE_FAILING, 0, KEPT),
+        (SetMany | SetManyForRejected, WritesAndHangs)  => (NOTHING, 0, KEPT),
+    })
+}
+
+impl Call {
+    /// The operation, and the how manieth of its kind it is in a delivery.
+    fn op(self) -> (Op, usize) {
+        match self {
+            Self::Open => (Op::Open, 1),
+            Self::GetRecord | Self::GetRejected => (Op::Get, 1),
+            Self::GetGate => (Op::Get, 2),
+            Self::GetGateFailed | Self::GetBeforeKeeping => (Op::Get, 3),
+            Self::GetGateAgain => (Op::Get, 4),
+            // After four attempts, each of which looks at the gate.
+            Self::GetBeforeUnknown => (Op::Get, 7),
+            Self::SetGateClosed | Self::SetRun | Self::SetDelivered => (Op::Set, 1),
+            Self::SetGateProbing | Self::SetRunOver => (Op::Set, 2),
+            // After the three failures of one event that count.
+            Self::SetUnknown => (Op::Set, 4),
+            Self::SetGateOpen => (Op::Set, 3),
+            Self::OpenBucket => (Op::Open, 2),
+            Self::Increment | Self::IncrementForRejected => (Op::Increment, 1),
+            Self::SetMany | Self::SetManyForRejected => (Op::SetMany, 1),
+        }
+    }
+
+    /// Whether the delivery is one of something that is no event.
+    fn is_of_rejected(self) -> bool {
+        matches!(
+            self,
+            Self::GetRejected | Self::IncrementForRejected | Self::SetManyForRejected
+        )
+    }
+
+    /// Makes Svix behave so that the call comes about.
+    fn prepare(self, world: &World) {
+        // Time for the faults to be put between two calls.
+        world.svix.set_latency(Duration::from_millis(20));
+        match self {
+            Self::SetRun | Self::SetRunOver => world.svix.script([SvixFault::status(500)]),
+            Self::GetGateFailed
+            | Self::GetGateAgain
+            | Self::SetGateClosed
+            | Self::SetGateProbing
+            | Self::SetGateOpen => {
+                world.svix.script([SvixFault::status(429)]);
+            }
+            Self::GetBeforeUnknown | Self::SetUnknown => {
+                world.svix.always(SvixFault::ResetAfterStoring);
+            }
+            Self::GetBeforeKeeping | Self::OpenBucket | Self::Increment | Self::SetMany => {
+                world.svix.script([SvixFault::status(422)]);
+            }
+            Self::Open
+            | Self::GetRecord
+            | Self::GetGate
+            | Self::SetDelivered
+            | Self::GetRejected
+            | Self::IncrementForRejected
+            | Self::SetManyForRejected => {}
+        }
+    }
+
+    /// Puts the fault in the way of the call, just before it comes.
+    async fn meets(self, fault: Fault, world: &World) {
+        let (op, nth) = self.op();
+        match fault {
+            Fault::Fails => return world.faults.fail_nth(op, nth),
+            Fault::Hangs => return world.faults.hang_nth(op, nth),
+            // It comes together with the one before it.
+            _ if self == Self::GetGate => {}
+            _ => world.faults.called(op, nth - 1).await,
+        }
+        match fault {
+            Fault::Fails | Fault::Hangs => {}
+            Fault::IsSlow => world.faults.delay(op, Duration::from_secs(1)),
+            Fault::Loses => world.faults.lose_next_set(),
+            Fault::WritesAndFails => world.faults.write_then_fail_next_set(),
+            Fault::WritesAndHangs => world.faults.write_then_hang_next_set(),
+        }
+    }
+}
+
+/// Delivers, and puts the fault in its way; what the sender is told before it gives up.
+async fn deliver(call: Call, fault: Fault, world: &World) -> String {
+    let body = if call.is_of_rejected() {
+        wrapped(b"nonsense")
+    } else {
+        wrapped(event(ID).as_bytes())
+    };
+    let delivery = async {
+        let reply = timeout(DEADLINE, world.post(&body)).await.ok();
+        reply.as_ref().map_or(NOTHING.to_owned(), told)
+    };
+    let met = timeout(DEADLINE, call.meets(fault, world));
+    let (met, told) = tokio::join!(biased; met, delivery);
+    let (op, nth) = call.op();
+    let came = met.is_ok() && world.faults.count(op) >= nth;
+    assert!(came, "{call:?} never came");
+    told
+}
+
+/// Something that is no event is one dead letter in the end, and nothing else.
+async fn finish_rejected(world: &World, cell: (Call, Fault)) {
+    world.faults.clear();
+    for _ in 0..2 {
+        let again = told(&world.post(&wrapped(b"nonsense")).await);
+        assert_eq!(again, DEAD_LETTERED, "{cell:?}");
+        assert_eq!(letters(world).await.len(), 1, "{cell:?}");
+    }
+    assert_eq!(world.svix.requests().len(), 0, "{cell:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_to_the_store_meets_every_fault() {
+    let mut cells = 0;
+    for call in CALLS {
+        for fault in FAULTS {
+            let cell = (call, fault);
+            let Some((view, held, state)) = outcome(call, fault) else {
+                continue;
+            };
+            cells += 1;
+            let world = world();
+            call.prepare(&world);
+            let told = deliver(call, fault, &world).await;
+            if told == NOTHING {
+                // Whoever runs the relay must see to that.
+                world.crash().await;
+            }
+            world.faults.clear();
+            let mut seen = Seen::of(&world, vec![told]).await;
+            if call.is_of_rejected() && world.records().await.len() == 1 {
+                seen.state = KEPT.to_owned();
+            }
+            let expected = Seen {
+                told: vec![view.to_owned()],
+                held,
+                state: state.to_owned(),
+            };
+            assert_eq!(seen, expected, "{cell:?}");
+            if (view, fault) != (DEAD_LETTERED, Fault::Loses) {
+                assert_justified(&seen, &world, cell).await;
+            }
+            if call.is_of_rejected() {
+                finish_rejected(&world, cell).await;
+            } else {
+                finish(&world, Form::Wrapped, cell).await;
+            }
+        }
+    }
+    assert_eq!(cells, 87);
+}

@@ -1,0 +1,244 @@
+//! Every fault of Svix × which attempts meet it × what kind of duplicate the event is × how it
+//! comes: what the senders are told, what Svix holds and what the store knows.
+
+use std::time::Duration;
+
+use futures::future::join;
+
+use fake_svix::Fault;
+
+use super::table::{Row, rows};
+use super::{
+    DEAD_LETTERED, DELIVERED, DUPLICATE, Form, ID, KEPT, LIMITED, NO_RECORD, RECORDED, Seen, State,
+    UNAVAILABLE, UNKNOWN, View, assert_justified, finish, told, world,
+};
+use crate::support::{World, event};
+
+/// Which attempts meet the fault.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum When {
+    First,
+    /// The one after an attempt that failed.
+    Second,
+    /// The one after an attempt that failed, but not for Svix.
+    SecondAfterStoring,
+    All,
+}
+
+impl When {
+    const EACH: [Self; 4] = [
+        Self::First,
+        Self::Second,
+        Self::SecondAfterStoring,
+        Self::All,
+    ];
+
+    /// Prepares the fault for so many senders at once.
+    fn prepare(self, world: &World, fault: &Fault, senders: usize) {
+        let before = match self {
+            Self::First => None,
+            Self::Second => Some(Fault::status(500)),
+            Self::SecondAfterStoring => Some(Fault::ResetAfterStoring),
+            Self::All => return world.svix.always(fault.clone()),
+        };
+        world.svix.script(before.into_iter().cycle().take(senders));
+        world.svix.script([fault.clone()]);
+    }
+
+    /// What of "once" and "always" applies.
+    fn of(self, (once, always): (View, View)) -> View {
+        if self == Self::All { always } else { once }
+    }
+}
+
+/// One cell of the matrix.
+#[derive(Debug)]
+struct Cell {
+    row: Row,
+    when: When,
+    form: Form,
+}
+
+fn cells() -> impl Iterator<Item = Cell> {
+    rows().into_iter().flat_map(|row| {
+        When::EACH.into_iter().flat_map(move |when| {
+            let row = row.clone();
+            [Form::Direct, Form::Wrapped, Form::Unwrapped].map(move |form| Cell {
+                row: row.clone(),
+                when,
+                form,
+            })
+        })
+    })
+}
+
+impl Cell {
+    async fn deliver(&self, world: &World) -> String {
+        let event = event(ID);
+        let (reply, took) = world.timed(self.form.deliver(world, &event)).await;
+        // The default budget.
+        assert!(
+            took <= Duration::from_millis(8_100),
+            "{self:?} took {took:?}"
+        );
+        told(&reply)
+    }
+
+    /// What a sender is told whose post meets the fault.
+    fn view(&self) -> View {
+        let view = self.when.of(self.row.post);
+        let is_final = view.starts_with("422");
+        if is_final && self.form != Form::Direct {
+            DEAD_LETTERED
+        } else {
+            view
+        }
+    }
+
+    /// What the store knows then.
+    fn state(&self) -> State {
+        match (self.view(), self.when) {
+            (DELIVERED, _) => RECORDED,
+            (DEAD_LETTERED, _) => KEPT,
+            // The attempt before ended without an answer.
+            (_, When::Second | When::SecondAfterStoring) => UNKNOWN,
+            _ => self.row.leaves,
+        }
+    }
+
+    fn held(&self) -> usize {
+        let stored = self.row.stores || self.when == When::SecondAfterStoring;
+        usize::from(stored || self.view() == DELIVERED)
+    }
+
+    async fn assert(&self, world: &World, told: &[String], expected: &Seen) {
+        let seen = Seen::of(world, told.to_vec()).await;
+        assert_eq!(&seen, expected, "{self:?}");
+        assert_justified(&seen, world, self).await;
+        finish(world, self.form, self).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_event_meets_every_fault() {
+    for cell in cells() {
+        let world = world();
+        cell.when.prepare(&world, &cell.row.fault, 1);
+        let told = cell.deliver(&world).await;
+        let expected = Seen {
+            told: vec![cell.view().to_owned()],
+            held: cell.held(),
+            state: cell.state().to_owned(),
+        };
+        cell.assert(&world, &[told], &expected).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_deliveries_of_one_event_at_once_meet_every_fault() {
+    for cell in cells() {
+        let world = world();
+        cell.when.prepare(&world, &cell.row.fault, 2);
+        // Both are on their way before either hears of anything.
+        world.svix.set_latency(Duration::from_millis(50));
+        let (one, other) = join(cell.deliver(&world), cell.deliver(&world)).await;
+        let seen = Seen::of(&world, vec![one, other]).await;
+
+        // One of the two meets the fault.
+        let mut others = vec![cell.when.of((DELIVERED, cell.view()))];
+        if cell.row.post.1 == LIMITED {
+            // Or the limit of the other one.
+            others.push(LIMITED);
+        }
+        let expected: Vec<_> = others
+            .into_iter()
+            .map(|other| {
+                let mut told = [cell.view().to_owned(), other.to_owned()];
+                told.sort_unstable();
+                told
+            })
+            .collect();
+        assert!(
+            expected.iter().any(|told| told[..] == seen.told),
+            "{cell:?}: {seen:?} instead of {expected:?}"
+        );
+        let delivered = seen.told.iter().any(|told| told == DELIVERED);
+        assert_eq!(
+            seen.held,
+            usize::from(delivered).max(cell.held()),
+            "{cell:?}: {seen:?}"
+        );
+        let state = if delivered { RECORDED } else { cell.state() };
+        assert_eq!(seen.state, state, "{cell:?}: {seen:?}");
+        assert_justified(&seen, &world, &cell).await;
+        finish(&world, cell.form, &cell).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_with_a_record_meets_no_fault() {
+    for cell in cells() {
+        let world = world();
+        assert_eq!(cell.deliver(&world).await, DELIVERED);
+        world.clock.advance(Duration::from_hours(49));
+        cell.when.prepare(&world, &cell.row.fault, 1);
+        let told = cell.deliver(&world).await;
+        assert_eq!(world.svix.requests().len(), 1, "{cell:?}");
+        let expected = Seen {
+            told: vec![DUPLICATE.to_owned()],
+            held: 1,
+            state: RECORDED.to_owned(),
+        };
+        cell.assert(&world, &[told], &expected).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_whose_record_is_lost_meets_every_fault() {
+    for cell in cells() {
+        let world = world();
+        world.faults.lose_next_set();
+        assert_eq!(cell.deliver(&world).await, DELIVERED);
+        // Svix has forgotten key and eventId, unless it must make up for a lookup that lies.
+        let lies = cell.row.fault == Fault::status(404);
+        let hours = if lies { 13 } else { 49 };
+        world.clock.advance(Duration::from_hours(hours));
+        cell.when.prepare(&world, &cell.row.fault, 1);
+        let told = cell.deliver(&world).await;
+        let view = cell.when.of(cell.row.lookup);
+        let expected = Seen {
+            told: vec![view.to_owned()],
+            held: 1,
+            state: if view == DELIVERED {
+                RECORDED
+            } else {
+                NO_RECORD
+            }
+            .to_owned(),
+        };
+        cell.assert(&world, &[told], &expected).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_fails_late_hides_no_dead_letter() {
+    let world = world();
+    let cell = Cell {
+        row: rows().remove(0),
+        when: When::All,
+        form: Form::Wrapped,
+    };
+    // The slow one hears nothing of Svix; the one that overtakes it is refused.
+    world.svix.always(Fault::HangBeforeStoring);
+    let overtaking = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.svix.script([Fault::status(422)]);
+        cell.deliver(&world).await
+    };
+    let (slow, quick) = join(cell.deliver(&world), overtaking).await;
+    assert_eq!((&*slow, &*quick), (UNAVAILABLE, DEAD_LETTERED));
+    let seen = Seen::of(&world, vec![slow, quick]).await;
+    assert_eq!(seen.state, KEPT);
+    assert_justified(&seen, &world, &cell).await;
+    finish(&world, cell.form, &cell).await;
+}

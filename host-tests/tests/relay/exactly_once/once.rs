@@ -1,0 +1,178 @@
+//! One event, one message: duplicates at once, crashes between any two steps, records that are
+//! lost or broken, and Svix's own memory running out.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use fake_svix::Fault;
+use host::Op;
+
+use crate::support::{Setup, World, event};
+
+/// The name of the record of the event `evt_1`: `printf 'dev\0evt_1' | sha256sum`.
+const RECORD: &str = "record/193e465eef8b7ffec290ebb03ed5391f528a1474ee89d4089e611e77e4ee7e50";
+
+#[tokio::test(start_paused = true)]
+async fn sixteen_at_once_are_one_message() {
+    let world = World::new();
+    world.svix.set_latency(Duration::from_millis(50));
+    let event = event("evt_1");
+    let replies = join_all((0..16).map(|_| world.post(&event))).await;
+    let id = world.only_message().id;
+    for reply in replies {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.json()["svixMessageId"], id.as_str());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sixteen_at_once_over_many_instances_are_one_message() {
+    let mut setup = Setup::new();
+    setup.reuse.max_concurrent = 1;
+    let world = World::build(&setup);
+    world.svix.set_latency(Duration::from_millis(50));
+    let event = event("evt_1");
+    let replies = join_all((0..16).map(|_| world.post(&event))).await;
+    assert!(replies.iter().all(|reply| reply.status == 200));
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_the_answer_of_svix_and_the_record_is_one_message() {
+    let world = World::new();
+    // The process dies while the record's write is on its way.
+    world.faults.hang_next(Op::Set);
+    let event = event("evt_1");
+    let cut = world
+        .post_and_crash_when(&event, |world| world.faults.count(Op::Set) == 1)
+        .await;
+    assert_ne!(cut, Some(200));
+    let id = world.only_message().id;
+    assert_eq!(world.records().await.len(), 0);
+
+    let reply = world.post(&event).await;
+    assert_eq!(reply.json()["status"], "delivered");
+    assert_eq!(reply.json()["svixMessageId"], id.as_str());
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_while_svix_answers_is_one_message() {
+    let world = World::new();
+    world.svix.script([Fault::HangAfterStoring]);
+    let event = event("evt_1");
+    world
+        .post_and_crash_when(&event, |world| world.svix.messages().len() == 1)
+        .await;
+    assert_eq!(world.records().await.len(), 0);
+
+    assert_eq!(world.post(&event).await.json()["status"], "delivered");
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_after_the_record_is_a_duplicate() {
+    let world = World::new();
+    let event = event("evt_1");
+    world.post(&event).await;
+    world.crash().await;
+    assert_eq!(world.records().await, [RECORD]);
+    assert_eq!(world.post(&event).await.json()["status"], "duplicate");
+    assert_eq!(world.svix.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_record_is_made_good_by_svix() {
+    let world = World::new();
+    world.faults.lose_next_set();
+    let event = event("evt_1");
+    assert_eq!(world.post(&event).await.json()["status"], "delivered");
+    let id = world.only_message().id;
+
+    // Svix has forgotten the key, but not yet the eventId: 409, and the lookup confirms.
+    world.clock.advance(Duration::from_hours(13));
+    let reply = world.post(&event).await;
+    assert_eq!(reply.json()["status"], "delivered");
+    assert_eq!(reply.json()["svixMessageId"], id.as_str());
+    world.only_message();
+    assert_eq!(world.post(&event).await.json()["status"], "duplicate");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_without_a_message_is_posted_again() {
+    let world = World::new();
+    world.svix.script([Fault::RaceToCreateApplication]);
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.json()["status"], "delivered");
+    assert_eq!(reply.json()["attempts"], 2);
+    let methods: Vec<_> = world
+        .svix
+        .requests()
+        .into_iter()
+        .map(|request| request.method)
+        .collect();
+    assert_eq!(methods, ["POST", "GET", "POST"]);
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_is_no_proof_while_the_lookup_fails() {
+    let world = World::new();
+    let event = event("evt_1");
+    world.svix.create_application("dev");
+    world.svix.store_message("dev", "evt_1", "t", "{}");
+    world
+        .svix
+        .always_for(&http::Method::GET, Fault::status(500));
+    world
+        .post(&event)
+        .await
+        .assert_retryable_problem(503, "svix-unavailable");
+    let record = world.get("/notifications/dev/evt_1").await.json();
+    assert_eq!(record["state"], "unknown");
+
+    world.svix.clear_faults();
+    assert_eq!(world.post(&event).await.json()["status"], "delivered");
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_are_no_record_are_settled_by_asking_svix() {
+    let world = World::new();
+    let event = event("evt_1");
+    world.post(&event).await;
+    world.put(RECORD, b"\x00garbage").await;
+    world.clock.advance(Duration::from_hours(48));
+
+    let reply = world.post(&event).await;
+    assert_eq!(reply.json()["status"], "delivered");
+    assert_eq!(reply.json()["attempts"], 0, "found, not sent");
+    world.only_message();
+    assert_eq!(world.post(&event).await.json()["status"], "duplicate");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_are_no_record_do_not_stop_an_event() {
+    let world = World::new();
+    let event = event("evt_1");
+    world.svix.script([Fault::status(422)]);
+    world.post(&event).await;
+    world.put(RECORD, b"{}").await;
+    assert_eq!(world.post(&event).await.json()["status"], "delivered");
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_fails_does_not_undo_one_that_got_through() {
+    let world = World::new();
+    let event = event("evt_1");
+    // The first is answered late enough for the second to begin, and to end after it.
+    world.svix.script([Fault::Delay { millis: 100 }]);
+    world.svix.always(Fault::ResetBeforeStoring);
+    let (through, failed) = tokio::join!(world.post(&event), world.post(&event));
+    assert_eq!(through.json()["status"], "delivered");
+    assert_eq!(failed.json()["status"], "duplicate", "{}", failed.text());
+    assert_eq!(world.post(&event).await.json()["status"], "duplicate");
+    world.only_message();
+}

@@ -1,0 +1,138 @@
+//! Retries within one request: how often, how long, and with what.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use fake_svix::{Fault, RetryAfter};
+
+use crate::support::{World, event};
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_is_the_same_but_for_its_count() {
+    let world = World::new();
+    world
+        .svix
+        .script([Fault::status(500), Fault::ResetAfterStoring]);
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.json()["attempts"], 3);
+
+    let requests = world.svix.requests();
+    let same = |name| {
+        let values: BTreeSet<_> = requests
+            .iter()
+            .map(|request| request.header(name))
+            .collect();
+        values.len() == 1 && !values.contains(&None)
+    };
+    assert!(same("idempotency-key") && same("svix-req-id") && same("authorization"));
+    let bodies: BTreeSet<_> = requests.iter().map(|request| &request.body).collect();
+    let paths: BTreeSet<_> = requests.iter().map(|request| &request.path).collect();
+    assert_eq!((bodies.len(), paths.len()), (1, 1));
+    let counts: Vec<_> = requests
+        .iter()
+        .map(|request| request.header("svix-retry-count"))
+        .collect();
+    assert_eq!(counts, [None, Some("1"), Some("2")]);
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_are_jittered_and_bounded() {
+    let world = World::new();
+    let mut waits = BTreeSet::new();
+    for number in 0..20 {
+        world.svix.script([Fault::status(500)]);
+        let (reply, took) = world
+            .timed(world.post(&event(&format!("evt_{number}"))))
+            .await;
+        assert_eq!(reply.status, 200);
+        assert!(took <= Duration::from_millis(101), "{took:?}");
+        waits.insert(took);
+    }
+    assert!(waits.len() > 5, "they hardly differ: {waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_bounded() {
+    let world = World::with(&[("retry_max_attempts", "2")]);
+    world.svix.always(Fault::status(500));
+    world
+        .post(&event("evt_1"))
+        .await
+        .assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(world.svix.requests().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_bounds_the_whole_request() {
+    let world = World::new();
+    world.svix.always(Fault::HangBeforeStoring);
+    let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    // Two attempts of 3 s, then one with what is left of 8 s.
+    assert_eq!(world.svix.requests().len(), 3);
+    assert!(
+        (Duration::from_millis(7_900)..=Duration::from_millis(8_001)).contains(&took),
+        "{took:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_obeyed_when_it_fits_into_the_budget() {
+    let world = World::new();
+    for (retry_after, at_least) in [
+        (RetryAfter::Seconds(3), 3_000),
+        (RetryAfter::Date(3), 2_000),
+    ] {
+        for status in [429, 503] {
+            world
+                .svix
+                .script([Fault::retry_after(status, retry_after.clone())]);
+            let id = format!("evt_{at_least}_{status}");
+            let (reply, took) = world.timed(world.post(&event(&id))).await;
+            assert_eq!(reply.json()["attempts"], 2);
+            let expected = Duration::from_millis(at_least)..=Duration::from_millis(3_001);
+            assert!(expected.contains(&took), "{took:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_that_does_not_fit_is_the_senders_to_wait() {
+    for status in [429, 503] {
+        let world = World::new();
+        world
+            .svix
+            .script([Fault::retry_after(status, RetryAfter::Seconds(8))]);
+        let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
+        assert_eq!(reply.status, status);
+        assert_eq!(reply.header("retry-after"), Some("8"));
+        assert!(took < Duration::from_millis(10), "{took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_makes_no_final_failure_retryable() {
+    let world = World::new();
+    world
+        .svix
+        .script([Fault::retry_after(422, RetryAfter::Seconds(1))]);
+    world
+        .post(&event("evt_1"))
+        .await
+        .assert_final_problem(422, "refused-by-svix");
+    assert_eq!(world.svix.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reply_of_svix_is_cut_off_after_its_time() {
+    let world = World::new();
+    world.svix.script([Fault::Delay { millis: 60_000 }]);
+    let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
+    assert_eq!(reply.json()["attempts"], 2);
+    assert!(
+        (Duration::from_secs(3)..=Duration::from_millis(3_101)).contains(&took),
+        "{took:?}"
+    );
+    world.only_message();
+}

@@ -1,0 +1,177 @@
+//! What other versions of the relay have left in the store: all earlier ones are understood, and of
+//! a later one, after a roll-back, nothing is lost and no event becomes a second message.
+
+use std::time::Duration;
+
+use fake_svix::Fault;
+use serde_json::{Value, json};
+
+use crate::support::{World, event, wrapped};
+
+const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
+
+/// The record of `evt_1` of `dev`.
+const RECORD: &str = "record/193e465eef8b7ffec290ebb03ed5391f528a1474ee89d4089e611e77e4ee7e50";
+
+/// The bytes of each state that each version has written. Never to be changed, only added to.
+const DELIVERED: [&str; 2] = [
+    r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","attempts":2,"deliveredAt":"2026-11-23T14:12:42.123Z"}"#,
+    r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","attempts":1,"deliveredAt":"2026-11-23T14:12:42.123Z","deadLetter":7}"#,
+];
+const UNKNOWN: [&str; 1] = [
+    r#"{"version":1,"state":"unknown","project":"dev","eventId":"evt_1","eventType":"user.created","firstAttemptAt":"2026-11-23T14:12:42.123Z"}"#,
+];
+const DEAD_LETTERED: [&str; 2] = [
+    r#"{"version":1,"state":"dead-lettered","deadLetter":7}"#,
+    r#"{"version":1,"state":"dead-lettered","deadLetter":7,"discardedAt":"2026-11-23T14:12:42.123Z"}"#,
+];
+const LETTERS: [&str; 1] = [
+    r#"{"version":1,"number":7,"deadLetteredAt":"2026-11-23T14:12:42Z","record":"RECORD","project":"dev","eventId":"evt_1","eventType":"user.created","source":"wrapped","pubsubMessageId":"8","publishTime":"2026-11-23T14:12:42.123Z","deliveryAttempt":5,"reason":"refused-by-svix","problem":{"type":"urn:svix-relay:problem:refused-by-svix","title":"Svix refuses the event","status":422,"detail":"no","retryable":false},"body":"BODY"}"#,
+];
+
+/// As a version to come would write it: nobody knows yet what else it says.
+fn later(text: &str) -> String {
+    let text = text.replace(r#""version":1"#, r#""version":2"#);
+    format!(
+        r#"{},"later":{{"field":[1,"2"]}}}}"#,
+        &text[..text.len() - 1]
+    )
+}
+
+fn letter(text: &str, event: &str) -> String {
+    let body = json!(wrapped(event.as_bytes())).to_string();
+    text.replace("RECORD", RECORD).replace("\"BODY\"", &body)
+}
+
+fn world() -> World {
+    World::with(&[("admin_token", "hush")])
+}
+
+/// The seventh letter with its record, as a relay would have kept it.
+async fn keep(world: &World, letter: &str, record: &str) {
+    world.put(RECORD, record.as_bytes()).await;
+    world.put("dead-letter/7", letter.as_bytes()).await;
+    world.put("dead-letters", &7_i64.to_le_bytes()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_record_has_the_name_that_it_always_had() {
+    let world = world();
+    world.post(&event("evt_1")).await;
+    assert_eq!(world.records().await, [RECORD]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_any_earlier_version_delivered_is_a_duplicate() {
+    for record in DELIVERED {
+        let world = world();
+        world.put(RECORD, record.as_bytes()).await;
+        let reply = world.post(&event("evt_1")).await.json();
+        assert_eq!(reply["status"], "duplicate", "{record}");
+        assert_eq!(reply["svixMessageId"], "msg_1");
+        let path = "/notifications/dev/evt_1";
+        let found = world.request("GET", path, &[TOKEN], "").await;
+        assert_eq!(found.text(), record);
+        assert_eq!(world.svix.requests().len(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_any_earlier_version_left_unknown_is_looked_up() {
+    for record in UNKNOWN {
+        for stored in [true, false] {
+            let world = world();
+            if stored {
+                world.svix.script([Fault::HangAfterStoring]);
+                let stored = |world: &World| world.svix.messages().len() == 1;
+                world.post_and_crash_when(&event("evt_1"), stored).await;
+            }
+            world.put(RECORD, record.as_bytes()).await;
+            let reply = world.post(&event("evt_1")).await.json();
+            assert_eq!(reply["status"], "delivered", "{record}");
+            assert_eq!(reply["attempts"], u32::from(!stored), "{record}");
+            world.only_message();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_of_any_earlier_version_is_shown_and_replayed() {
+    let sent = event("evt_1");
+    for (text, record) in LETTERS.into_iter().zip(DEAD_LETTERED) {
+        let world = world();
+        keep(&world, &letter(text, &sent), record).await;
+        let again = world.post(&wrapped(sent.as_bytes())).await;
+        assert_eq!(
+            again.json(),
+            json!({"status": "dead-lettered", "deadLetter": 7})
+        );
+        let shown = world.request("GET", "/dead-letters/7", &[TOKEN], "").await;
+        let stored: Value = serde_json::from_str(&letter(text, &sent)).expect("JSON");
+        assert_eq!(shown.json(), stored);
+        let path = "/dead-letters/7/replay";
+        let replayed = world.request("POST", path, &[TOKEN], "").await;
+        assert_eq!(replayed.json()["status"], "delivered");
+        assert_eq!(world.only_message().event_id.as_deref(), Some("evt_1"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_later_version_knows_of_an_event_makes_no_second_message() {
+    let all = [&DELIVERED[..], &UNKNOWN, &DEAD_LETTERED].concat();
+    for record in all {
+        for days in [0, 5, 40] {
+            let world = world();
+            world.svix.script([Fault::HangAfterStoring]);
+            let stored = |world: &World| world.svix.messages().len() == 1;
+            world.post_and_crash_when(&event("evt_1"), stored).await;
+            world.put(RECORD, later(record).as_bytes()).await;
+            world.clock.advance(Duration::from_hours(24 * days));
+            let reply = world.post(&event("evt_1")).await.json();
+            assert_eq!(reply["status"], "delivered", "{record}");
+            assert_eq!(reply["attempts"], 0, "{record}");
+            world.only_message();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_of_a_later_version_is_kept_for_it() {
+    let sent = event("evt_1");
+    for (text, record) in LETTERS.into_iter().zip(DEAD_LETTERED) {
+        let world = world();
+        let kept = later(&letter(text, &sent));
+        keep(&world, &kept, &later(record)).await;
+        world.svix.set_body_limit(10);
+        let again = world.post(&wrapped(sent.as_bytes())).await;
+        assert_eq!(
+            again.json(),
+            json!({"status": "dead-lettered", "deadLetter": 8})
+        );
+        let shown = world.request("GET", "/dead-letters/7", &[TOKEN], "").await;
+        shown.assert_final_problem(404, "no-dead-letter");
+        let discarded = world
+            .request("DELETE", "/dead-letters/7", &[TOKEN], "")
+            .await;
+        discarded.assert_final_problem(404, "no-dead-letter");
+        assert_eq!(world.stored("dead-letter/7").await, Some(kept.into_bytes()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_else_a_later_version_has_written_stops_no_event() {
+    let world = world();
+    let gate = r#"{"version":1,"changed":1795443162000,"closed":{"reason":"rate-limited","millis":60000,"times":1,"probing":false,"failedProbe":null},"run":{"failures":0,"event":"","ofEvent":0}}"#;
+    world.put("gate", gate.as_bytes()).await;
+    assert_eq!(world.post(&event("evt_1")).await.status, 429, "it is valid");
+    for name in ["gate", "journal/1", "metrics/0", "event-type/user.created"] {
+        world.put(name, later(gate).as_bytes()).await;
+    }
+    let world = world.node(&{
+        let mut setup = crate::support::Setup::new();
+        setup.variables.insert("register_event_types", "true");
+        setup
+    });
+    assert_eq!(world.post(&event("evt_1")).await.status, 200);
+    world.only_message();
+}

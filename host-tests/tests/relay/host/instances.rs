@@ -1,0 +1,222 @@
+//! The host around the component: the life of its instances, their death, and the end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::time;
+
+use host::Manifest;
+use host::Program;
+use host::Reuse;
+use host::{Cut, Host, HostBuilder};
+use host::{Faults, Op};
+
+use crate::support::{TOKEN, manifest, program};
+
+fn builder() -> HostBuilder<'static> {
+    let (program, manifest) = program();
+    builder_for(program, manifest)
+}
+
+fn builder_for<'a>(program: &'a Program, manifest: &'a Manifest) -> HostBuilder<'a> {
+    Host::builder(program, manifest)
+        .variable("svix_token", TOKEN)
+        .variable("svix_url", "http://svix.test")
+}
+
+/// Answered by the component without any of its imports.
+fn alive() -> Request<Full<Bytes>> {
+    get("/healthz")
+}
+
+/// Needs the store.
+fn record() -> Request<Full<Bytes>> {
+    get("/notifications/dev/evt_1")
+}
+
+fn get(path: &str) -> Request<Full<Bytes>> {
+    Request::get(path).body(Full::default()).expect("valid")
+}
+
+/// A host whose next request waits for its store forever.
+fn hanging() -> (Host, Faults) {
+    let faults = Faults::default();
+    faults.hang_next(Op::Get);
+    (
+        builder().faults(faults.clone()).build().expect("a host"),
+        faults,
+    )
+}
+
+async fn client(
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> SendRequest<Full<Bytes>> {
+    let (client, connection) = handshake(TokioIo::new(io)).await.expect("a connection");
+    tokio::spawn(connection);
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_serves_128_requests() {
+    let host = builder().build().expect("a host");
+    for _ in 0..128 {
+        assert_eq!(host.handle(alive()).await.expect("a reply").status(), 200);
+    }
+    assert_eq!(host.instances_created(), 1);
+    host.handle(alive()).await.expect("a reply");
+    assert_eq!(host.instances_created(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_is_dropped_when_it_is_idle() {
+    let host = builder().build().expect("a host");
+    host.handle(alive()).await.expect("a reply");
+    time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(host.instances_living(), 1);
+    time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(host.instances_living(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_requests_than_instances_wait_for_their_turn() {
+    let reuse = Reuse {
+        max_concurrent: 1,
+        ..Reuse::default()
+    };
+    let host = builder()
+        .reuse(reuse)
+        .max_requests(8)
+        .build()
+        .expect("a host");
+    let requests = (0..100).map(|_| host.handle(alive()));
+    let replies = join_all(requests).await;
+    assert!(replies.iter().flatten().all(|reply| reply.status() == 200));
+    assert_eq!(replies.len(), 100);
+    assert!(host.instances_created() <= 8, "{host:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_shares_the_instances_there_are() {
+    let faults = Faults::default();
+    faults.delay(Op::Get, Duration::from_millis(100));
+    let host = builder().faults(faults).build().expect("a host");
+    let replies = join_all((0..256).map(|_| host.handle(record()))).await;
+    assert_eq!(replies.iter().flatten().count(), 256);
+    // With 16 at once in each, 16 would do.
+    assert!(host.instances_created() <= 20, "{host:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_is_served_by_as_many_instances_as_there_can_be() {
+    let faults = Faults::default();
+    faults.delay(Op::Get, Duration::from_secs(1));
+    // Its own program: it takes all the slots for instances.
+    let manifest = manifest();
+    let program = Program::load(&manifest).expect("a component");
+    let reuse = Reuse {
+        max_concurrent: 3,
+        ..Reuse::default()
+    };
+    let host = builder_for(&program, &manifest)
+        .reuse(reuse)
+        .faults(faults)
+        .build()
+        .expect("a host");
+    let requests = (0..3000).map(|_| host.handle(record()));
+    let replies = join_all(requests).await;
+    let statuses = replies.iter().flatten().map(Response::status);
+    assert_eq!(statuses.filter(|status| *status == 404).count(), 3000);
+    assert_eq!(host.output().stderr_lines(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_cuts_its_requests_and_nothing_else() {
+    let (host, faults) = hanging();
+    let cut = tokio::spawn({
+        let host = host.clone();
+        async move { host.handle(record()).await }
+    });
+    faults.called(Op::Get, 1).await;
+    host.drop_instances().await;
+    assert_eq!(cut.await.expect("works").expect_err("fails"), Cut);
+    assert_eq!(host.instances_living(), 0);
+    assert_eq!(host.handle(record()).await.expect("a reply").status(), 404);
+    assert_eq!(host.output().stderr_lines(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_closes_the_connection() {
+    let (host, faults) = hanging();
+    let (near, far) = duplex(4096);
+    tokio::spawn({
+        let host = host.clone();
+        async move { host.serve_connection(far).await }
+    });
+    let mut client = client(near).await;
+    let reply = client.send_request(alive()).await.expect("works");
+    assert_eq!(reply.status(), 200);
+    assert!(reply.headers().contains_key("content-length"));
+    let die = async {
+        faults.called(Op::Get, 1).await;
+        host.drop_instances().await;
+    };
+    let (reply, ()) = tokio::join!(client.send_request(record()), die);
+    assert!(reply.expect_err("fails").is_incomplete_message());
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_requests_but_not_forever() {
+    let (host, faults) = hanging();
+    faults.clear();
+    faults.delay(Op::Get, Duration::from_millis(50));
+    assert_eq!(shut_down_during(&host, &faults).await, (true, Some(404)));
+
+    let faults = Faults::default();
+    faults.hang_next(Op::Get);
+    let host = builder()
+        .faults(faults.clone())
+        .drain_timeout(Duration::from_millis(50))
+        .build()
+        .expect("works");
+    assert!(!shut_down_during(&host, &faults).await.0);
+}
+
+/// Whether all requests ended, and the status of the one that was in flight.
+async fn shut_down_during(host: &Host, faults: &Faults) -> (bool, Option<u16>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("works");
+    let address = listener.local_addr().expect("works");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn({
+        let host = host.clone();
+        async move { host.listen(listener, async { drop(stopped.await) }).await }
+    });
+    let mut client = client(TcpStream::connect(address).await.expect("works")).await;
+    client.send_request(alive()).await.expect("works");
+    let in_flight = tokio::spawn(client.send_request(record()));
+    faults.called(Op::Get, 1).await;
+    stop.send(()).expect("works");
+    let all_ended = serving.await.expect("works");
+    assert!(TcpStream::connect(address).await.is_err());
+    host.drop_instances().await;
+    let status = in_flight.await.expect("works").ok();
+    (all_ended, status.map(|reply| reply.status().as_u16()))
+}
+
+#[tokio::test]
+async fn a_label_that_spin_does_not_know_stops_the_start() {
+    let (program, manifest) = program();
+    let mut manifest = manifest.clone();
+    manifest.component.key_value_stores.push("other".to_owned());
+    let error = Host::builder(program, &manifest)
+        .build()
+        .expect_err("no such label");
+    assert!(error.to_string().contains("\"other\""), "{error}");
+}

@@ -1,0 +1,186 @@
+//! The process `serve` as its users start it: arguments, environment, signals, sockets and files.
+//! In real time, and with as little of it as shows the point.
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use fake_svix::Fault;
+use rig::ports;
+
+use crate::serve::{
+    Serve, bare_command, command, event, status_of, svix, url_of, without_variables,
+};
+use crate::support::{self, TOKEN, root};
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+#[tokio::test]
+async fn records_outlive_the_process() {
+    let (svix, directory) = (svix(), directory());
+    let serve = Serve::with(&svix, directory.path()).await;
+    assert_eq!(status_of(serve.post(&event("evt_1")).await), "delivered");
+    serve.signal("TERM");
+    assert_eq!(serve.wait().code(), Some(0));
+
+    let serve = Serve::with(&svix, directory.path()).await;
+    assert_eq!(status_of(serve.post(&event("evt_1")).await), "duplicate");
+    assert_eq!(svix.messages().len(), 1);
+}
+
+#[tokio::test]
+async fn a_process_killed_before_the_record_leaves_one_message() {
+    let (svix, directory) = (svix(), directory());
+    svix.script([Fault::HangAfterStoring]);
+    let serve = Serve::with(&svix, directory.path()).await;
+    let event = event("evt_1");
+    let killed = async {
+        while svix.messages().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        serve.signal("KILL");
+    };
+    let (reply, ()) = tokio::join!(serve.post(&event), killed);
+    assert!(reply.is_none());
+    assert_eq!(serve.wait().code(), None);
+
+    let serve = Serve::with(&svix, directory.path()).await;
+    assert_eq!(status_of(serve.post(&event).await), "delivered");
+    assert_eq!(svix.messages().len(), 1);
+}
+
+#[tokio::test]
+async fn ctrl_c_lets_requests_in_flight_end_and_takes_no_more() {
+    let (svix, directory) = (svix(), directory());
+    svix.script([Fault::Delay { millis: 500 }]);
+    let serve = Serve::with(&svix, directory.path()).await;
+    let event = event("evt_1");
+    let interrupted = async {
+        while svix.requests().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        serve.signal("INT");
+        while TcpStream::connect(serve.address()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let (reply, ()) = tokio::join!(serve.post(&event), interrupted);
+    assert_eq!(status_of(reply), "delivered");
+    assert_eq!(serve.wait().code(), Some(0));
+}
+
+/// `make run` on free ports, its processes built before.
+fn run() -> (Command, [String; 2]) {
+    support::build_component();
+    support::binary("serve");
+    let [listen, fake] = [(); 2].map(|()| ports::free().expect("a port").to_string());
+    let mut command = without_variables(Command::new("scripts/run.sh"));
+    command.env("LISTEN", &listen).env("FAKE", &fake);
+    (command, [listen, fake])
+}
+
+#[tokio::test]
+async fn make_run_prints_commands_that_work() {
+    let (mut command, [listen, fake]) = run();
+    // Set, but to nothing: not given.
+    command
+        .env("SPIN_VARIABLE_SVIX_TOKEN", "")
+        .env("SPIN_VARIABLE_ADMIN_TOKEN", "hush");
+    let mut run = Serve::start(command);
+    let (mut curls, mut lines) = (Vec::new(), String::new());
+    while !lines.contains("The token of the console") {
+        let line = run.line();
+        assert_ne!(line, "", "{lines}");
+        curls.extend(line.trim().starts_with("curl ").then(|| line.clone()));
+        lines.push_str(&line);
+    }
+    let console = format!("console: http://{listen}/console\n");
+    assert!(lines.contains(&console), "{lines}");
+    assert!(!lines.contains("hush"), "{lines}");
+
+    let curl = |number: usize| {
+        let output = Command::new("sh").args(["-c", &curls[number]]).output();
+        String::from_utf8(output.expect("a shell").stdout).expect("UTF-8")
+    };
+    assert!(curl(0).contains(r#""status":"delivered""#), "{lines}");
+    assert!(curl(0).contains(r#""status":"duplicate""#), "{lines}");
+    let messages: Value = serde_json::from_str(&curl(1)).expect("JSON");
+    assert_eq!(messages.as_array().expect("a list").len(), 1);
+    assert_eq!(messages[0]["eventType"], "user.created");
+
+    run.signal("INT");
+    assert_eq!(run.wait().code(), Some(0));
+    for address in [listen, fake] {
+        assert!(TcpStream::connect(&address).await.is_err(), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn make_run_fails_and_leaves_nothing_running_if_one_of_the_two_can_not_start() {
+    for taken in [0, 1] {
+        let (mut command, addresses) = run();
+        let _taken = TcpListener::bind(&addresses[taken]).expect("a free port");
+        let output = command.output().expect("run.sh starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&addresses[taken]), "{said}");
+        let other = &addresses[1 - taken];
+        assert!(TcpStream::connect(other).await.is_err(), "{other}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_does_not_fail_because_its_line_can_not_be_written() {
+    let (svix, directory) = (svix(), directory());
+    let url = format!("svix_url={}", url_of(&svix).await);
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("/dev/full");
+    let mut command = command(directory.path());
+    command
+        .env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN)
+        .args(["--variable", &url])
+        .stdout(full);
+    let serve = Serve::start(command);
+    assert_eq!(status_of(serve.post(&event("evt_1")).await), "delivered");
+    assert_eq!(status_of(serve.post(&event("evt_1")).await), "duplicate");
+}
+
+#[test]
+fn a_start_that_fails_says_why() {
+    support::build_component();
+    let directory = directory();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let unbuilt = directory.path().join("spin.toml");
+    let manifest = std::fs::read_to_string(root().join("spin.toml")).expect("spin.toml");
+    std::fs::write(&unbuilt, manifest).expect("a manifest");
+    for (arguments, expected) in [
+        (["--listen", &address], address.as_str()),
+        (["--from", unbuilt.to_str().expect("UTF-8")], "make build"),
+        (["--from", "nowhere.toml"], "nowhere.toml"),
+        (["--variable", "no_such_variable=1"], "no_such_variable"),
+        (["--variable", "svix_url=hush-a-secret"], "{{ svix_url }}"),
+        // Nothing but the required variable is missing.
+        (["--listen", "127.0.0.1:0"], "SPIN_VARIABLE_SVIX_TOKEN"),
+    ] {
+        let mut command = bare_command();
+        if expected != "SPIN_VARIABLE_SVIX_TOKEN" {
+            command.env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN);
+        }
+        command.args(["--key-value", "memory"]);
+        let output = command.args(arguments).output().expect("serve starts");
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(expected), "{said}");
+        assert!(!said.contains("hush-a-secret"), "{said}");
+        assert_eq!(said.trim().lines().count(), 1, "one clear message: {said}");
+    }
+}

@@ -1,0 +1,42 @@
+//! Short soaks: the same as `make soak` and `make soak-cluster`, in seconds. In real time, like
+//! `process`.
+
+use clap::Parser as _;
+
+use rig::RedisServer;
+use soak::{Options, Report};
+
+use crate::support;
+
+async fn soak(options: &[&str]) -> Report {
+    support::build_component();
+    let few = ["soak", "--events=1000", "--kills=3", "--quiet", "--seed=1"];
+    let mut options = Options::parse_from([&few, options].concat());
+    options.deadline = 110;
+    options.from = support::root().join("spin.toml");
+    options.serve = Some(support::binary("serve"));
+    let report = soak::run(options).await.expect("a soak");
+
+    let told = report.details().join("\n");
+    assert!(report.is_clean(), "{report}\n{told}");
+    assert_eq!((report.events, report.messages), (1_000, 1_000), "{told}");
+    assert_eq!((report.lost, report.duplicated), (0, 0), "{told}");
+    assert!(report.kills >= 3 && report.terminations > 0, "{report}");
+    assert!(report.redeliveries >= 200, "{report}");
+    report
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_soak_loses_nothing_and_repeats_nothing() {
+    soak(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_does_a_short_one_of_three_nodes_whose_redis_fails() {
+    // Says so where it can't.
+    if RedisServer::for_test().await.expect("Redis").is_none() {
+        return;
+    }
+    let report = soak(&["--nodes=3", "--outages=4"]).await;
+    assert_eq!((report.nodes, report.outages), (3, 4), "{report}");
+}

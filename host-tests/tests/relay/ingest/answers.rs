@@ -1,0 +1,498 @@
+//! Each row of the table of answers, as the sender sees it, with what Svix and the store hold.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use fake_svix::{EventIdScope, Fault, RetryAfter};
+use host::Op;
+
+use crate::support::{Setup, World, event, wrapped};
+
+#[tokio::test(start_paused = true)]
+async fn a_new_event_is_delivered() {
+    let world = World::new();
+    let event = event("evt_1");
+    let reply = world.post(&event).await;
+
+    let message = world.only_message();
+    assert_eq!(reply.status, 200);
+    assert_eq!(
+        reply.json(),
+        json!({
+            "status": "delivered", "project": "dev", "eventId": "evt_1",
+            "eventType": "user.created", "svixMessageId": message.id, "attempts": 1,
+        })
+    );
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert_eq!(
+        reply.header("content-length"),
+        Some(reply.body.len().to_string().as_str())
+    );
+    assert_eq!(message.app, "dev");
+    assert_eq!(message.event_id.as_deref(), Some("evt_1"));
+    assert_eq!(message.event_type, "user.created");
+    assert_eq!(message.payload, event);
+}
+
+#[tokio::test(start_paused = true)]
+async fn svix_is_asked_as_its_api_wants_it() {
+    let world = World::new();
+    world.post(&event("evt_1")).await;
+
+    let [request] = &world.svix.requests()[..] else {
+        panic!("one request");
+    };
+    assert_eq!(request.method, "POST");
+    assert_eq!(request.path, "/api/v1/app/dev/msg/?with_content=false");
+    assert_eq!(request.header("authorization"), Some("Bearer testsk_fake"));
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert_eq!(
+        request.header("content-length"),
+        Some(request.body.len().to_string().as_str())
+    );
+    assert_eq!(
+        request.header("idempotency-key"),
+        // printf 'dev\0evt_1' | sha256sum
+        Some("193e465eef8b7ffec290ebb03ed5391f528a1474ee89d4089e611e77e4ee7e50")
+    );
+    assert!(request.header("svix-req-id").is_some());
+    assert_eq!(request.header("svix-retry-count"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivered_event_is_a_duplicate_without_calling_svix() {
+    let world = World::new();
+    world.post(&event("evt_1")).await;
+    let reply = world.post(&event("evt_1")).await;
+
+    assert_eq!(reply.status, 200);
+    assert_eq!(
+        reply.json(),
+        json!({
+            "status": "duplicate", "project": "dev", "eventId": "evt_1",
+            "eventType": "user.created", "svixMessageId": world.only_message().id, "attempts": 0,
+        })
+    );
+    assert_eq!(world.svix.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_json_is_a_400() {
+    let world = World::with(&[("dead_letters", "reject")]);
+    for (body, name) in [
+        (&b"{\"id\":"[..], "not-json"),
+        (b"", "not-json"),
+        (b"{\"id\":\"\xff\"}", "not-utf8"),
+        (br#"{"message":{"data":"%%%"}}"#, "not-base64"),
+        (br#"{"message":{"data":"/w=="}}"#, "not-utf8"),
+    ] {
+        let reply = world.post_bytes(body).await;
+        reply.assert_final_problem(400, name);
+    }
+    world.assert_untouched();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_event_is_a_422_that_lists_every_violation() {
+    let world = World::new();
+    let reply = world.post(r#"{"id":"","type":"user created"}"#).await;
+
+    reply.assert_final_problem(422, "invalid-event");
+    assert_eq!(
+        reply.json()["errors"],
+        json!([
+            {"field": "id", "reason": "must not be empty"},
+            {"field": "type", "reason": "may hold only letters, digits, '-', '_' and '.'"},
+            {"field": "project", "reason": "is required"},
+        ])
+    );
+    let reply = world.post("[]").await;
+    reply.assert_final_problem(422, "invalid-event");
+    world.assert_untouched();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_over_the_limit_is_a_413() {
+    let world = World::with(&[("max_body_bytes", "1000")]);
+    let fits = world.post(&event_of_size(1_000)).await;
+    assert_eq!(fits.status, 200);
+
+    let announced = world.post(&event_of_size(1_001)).await;
+    announced.assert_final_problem(413, "body-too-large");
+    let endless = world.post_chunked(&event_of_size(100_000)).await;
+    endless.assert_final_problem(413, "body-too-large");
+    assert_eq!(world.svix.requests().len(), 1);
+}
+
+fn event_of_size(size: usize) -> String {
+    let frame =
+        r#"{"id":"evt_1","type":"t","project":"dev","time":"2026-11-23T14:12:42Z","data":""}"#;
+    frame.replace(
+        r#""data":"""#,
+        &format!(r#""data":"{}""#, "x".repeat(size - frame.len())),
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_fits_in_any_form_if_it_fits_at_all() {
+    let world = World::with(&[("max_body_bytes", "10000")]);
+    let wrapped = |size| wrapped(event_of_size(size).as_bytes());
+    assert_eq!(world.post(&wrapped(10_000)).await.status, 200);
+
+    let world = World::with(&[("max_body_bytes", "10000")]);
+    let reply = world.post(&wrapped(10_001)).await;
+    assert_eq!(reply.json()["status"], "dead-lettered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_too_slowly_is_a_408() {
+    let world = World::new();
+    let (reply, took) = world.timed(world.post_slowly(&event("evt_1"), 9)).await;
+    reply
+        .expect("a reply")
+        .assert_retryable_problem(408, "slow-body");
+    assert!(took <= Duration::from_millis(8_001), "{took:?}");
+    world.assert_untouched();
+
+    let reply = world.post_slowly(&event("evt_1"), 7).await;
+    assert_eq!(reply.expect("a reply").json()["status"], "delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_is_begun_without_time_for_it() {
+    let world = World::with(&[("retry_budget_ms", "7050")]);
+    let reply = world.post_slowly(&event("evt_1"), 7).await;
+    reply
+        .expect("a reply")
+        .assert_retryable_problem(503, "svix-unavailable");
+    world.assert_untouched();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_off_is_not_taken_for_a_whole_one() {
+    let world = World::new();
+    // Valid JSON as far as it goes: only the missing end of the body tells.
+    world.post_cut_off(&event("evt_1")).await;
+    world.assert_untouched();
+    let log = world.stdout().concat();
+    assert!(log.contains(r#""outcome":"incomplete-body""#), "{log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_media_type_is_a_415() {
+    let world = World::new();
+    for content_type in [
+        "text/plain",
+        "application/xml",
+        "application/cloudevents-batch+json",
+    ] {
+        let reply = world
+            .request(
+                "POST",
+                "/notifications",
+                &[("content-type", content_type)],
+                &event("evt_1"),
+            )
+            .await;
+        reply.assert_final_problem(415, "unsupported-media-type");
+    }
+    world.assert_untouched();
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_method_is_a_405_that_names_the_right_one() {
+    let world = World::new();
+    for (method, path, allow) in [
+        ("GET", "/notifications", "POST"),
+        ("PUT", "/notifications", "POST"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("DELETE", "/notifications/dev/evt_1", "GET, HEAD"),
+        ("PROPFIND", "/readyz", "GET, HEAD"),
+    ] {
+        let reply = world.request(method, path, &[], "").await;
+        reply.assert_final_problem(405, "method-not-allowed");
+        assert_eq!(reply.header("allow"), Some(allow), "{method} {path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_path_is_a_404() {
+    let world = World::new();
+    for path in [
+        "/",
+        "/notifications/",
+        "/notification",
+        "/notifications/dev",
+    ] {
+        let reply = world.request("POST", path, &[], &event("evt_1")).await;
+        reply.assert_final_problem(404, "not-found");
+    }
+    world.assert_untouched();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_svix_refuses_is_a_422_with_the_reason_of_svix() {
+    let world = World::new();
+    for (status, id) in [(400, "evt_1"), (413, "evt_2"), (422, "evt_3")] {
+        world.svix.script([Fault::status(status)]);
+        let reply = world.post(&event(id)).await;
+        reply.assert_final_problem(422, "refused-by-svix");
+        assert_eq!(reply.json()["svix"]["status"], status);
+    }
+    assert_eq!(world.svix.requests().len(), 3, "none is tried again");
+    assert_eq!(world.svix.messages().len(), 0);
+    assert_eq!(world.records().await.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_too_large_for_svix_is_a_422_with_the_reason_of_svix() {
+    let world = World::new();
+    world.svix.set_body_limit(500);
+    let reply = world.post(&event_of_size(1_000)).await;
+    reply.assert_final_problem(422, "refused-by-svix");
+    assert_eq!(reply.json()["svix"]["code"], "payload_too_large");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_svix_holds_elsewhere_is_a_422() {
+    let world = World::new();
+    world.svix.set_event_id_scope(EventIdScope::Environment);
+    world.svix.create_application("another");
+    world.svix.store_message("another", "evt_1", "t", "{}");
+
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_final_problem(422, "event-id-taken");
+    assert_eq!(world.svix.messages_for("dev").len(), 0);
+    assert_eq!(world.records().await.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_an_attempt_of_its_own_may_hold_is_no_422() {
+    let world = World::new();
+    world.svix.set_event_id_scope(EventIdScope::Environment);
+    world.svix.create_application("another");
+    world.svix.store_message("another", "evt_1", "t", "{}");
+    world.svix.script([Fault::HangBeforeStoring]);
+
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    let record = world.get("/notifications/dev/evt_1").await.json();
+    assert_eq!(record["state"], "unknown");
+
+    // The next delivery knows of it.
+    world.clock.advance(Duration::from_secs(20));
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    // By now it has ended, whatever it was.
+    world.clock.advance(Duration::from_mins(1));
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_final_problem(422, "event-id-taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_slow_svix_and_the_store_are_there_is_an_answer_before_pubsub_gives_up() {
+    for millis in [500, 1_000, 1_400] {
+        for fault in [Fault::HangAfterStoring, Fault::Delay { millis: 2_900 }] {
+            let world = World::new();
+            for op in [Op::Open, Op::Get, Op::Set] {
+                world.faults.delay(op, Duration::from_millis(millis));
+            }
+            world.svix.always(fault.clone());
+            let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
+            assert!(matches!(reply.status, 200 | 503), "{}", reply.text());
+            let longest = Duration::from_millis(9_550);
+            assert!(took < longest, "{fault:?}, {millis} ms: {took:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_is_a_429_with_the_wait_of_svix() {
+    let world = World::new();
+    for (retry_after, expected) in [
+        (RetryAfter::Seconds(30), 30),
+        (RetryAfter::Date(40), 40),
+        (RetryAfter::Seconds(1_000_000), 3_600),
+    ] {
+        world.svix.script([Fault::retry_after(429, retry_after)]);
+        let reply = world.post(&event("evt_1")).await;
+        // A date has whole seconds only: it may be up to one second short.
+        let wait = reply.assert_retryable_problem(429, "rate-limited");
+        assert!(
+            (expected - 1..=expected).contains(&wait),
+            "{wait} for {expected}"
+        );
+        world.clock.advance(Duration::from_hours(1));
+    }
+    assert_eq!(
+        world.svix.requests().len(),
+        3,
+        "none waits longer than its budget"
+    );
+    assert_eq!(
+        world.post(&event("evt_1")).await.json()["status"],
+        "delivered"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_without_a_wait_is_a_429_all_the_same() {
+    let world = World::new();
+    world.svix.always(Fault::status(429));
+    let reply = world.post(&event("evt_1")).await;
+    let wait = reply.assert_retryable_problem(429, "rate-limited");
+    assert!((1..=5).contains(&wait), "{wait}");
+    assert!(world.svix.requests().len() <= 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn svix_being_down_is_a_503() {
+    let world = World::new();
+    world.svix.set_down(true);
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+
+    world.svix.set_down(false);
+    assert_eq!(
+        world.post(&event("evt_1")).await.json()["status"],
+        "delivered"
+    );
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_is_a_503_and_loses_nothing() {
+    let world = World::with(&[("svix_token", "wrong")]);
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.assert_retryable_problem(503, "token-refused"), 60);
+    assert_eq!(world.svix.requests().len(), 1, "it is not tried again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_application_is_a_503() {
+    let world = World::with(&[("create_applications", "false")]);
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(
+        reply.assert_retryable_problem(503, "application-missing"),
+        60
+    );
+
+    world.svix.create_application("dev");
+    assert_eq!(
+        world.post(&event("evt_1")).await.json()["status"],
+        "delivered"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_of_svix_is_a_503() {
+    let world = World::new();
+    for status in [302, 405, 410] {
+        world.svix.script([Fault::status(status)]);
+        let reply = world.post(&event("evt_1")).await;
+        reply.assert_retryable_problem(503, "unexpected-status");
+    }
+    // The application is created with the event, so it can't be that which is missing.
+    world.svix.script([Fault::status(404)]);
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "unexpected-status");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_not_allowed_is_a_503() {
+    let mut setup = Setup::new();
+    setup
+        .variables
+        .insert("svix_url", "https://api.example.com");
+    setup.manifest = setup.manifest.replace(r#", "{{ svix_url }}""#, "");
+    let world = World::build(&setup);
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "outbound-denied");
+    assert_eq!(world.svix.requests().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_configuration_is_named_in_every_refusal() {
+    let world = World::with(&[("svix_timeout_ms", "soon"), ("svix_token", "")]);
+    for reply in [
+        world.post(&event("evt_1")).await,
+        world.post("not even json").await,
+        world.get("/readyz").await,
+    ] {
+        reply.assert_retryable_problem(503, "invalid-configuration");
+        assert_eq!(
+            reply.json()["errors"],
+            json!([
+                {"field": "svix_token", "reason": "is required"},
+                {"field": "svix_timeout_ms", "reason": "must be a whole number from 1 to 60000"},
+            ])
+        );
+    }
+    assert_eq!(world.get("/healthz").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_variable_that_the_host_can_not_give_is_a_503_that_names_it() {
+    let mut setup = Setup::new();
+    setup.variables.remove("svix_token");
+    let world = World::build(&setup);
+    for reply in [
+        world.post(&event("evt_1")).await,
+        world.get("/readyz").await,
+    ] {
+        reply.assert_retryable_problem(503, "unreadable-configuration");
+        assert_eq!(
+            reply.json()["detail"],
+            "the host gives no value of svix_token"
+        );
+    }
+    world.assert_untouched();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_before_the_send_is_a_503_and_nothing_is_sent() {
+    let world = World::new();
+    for op in [Op::Open, Op::Get] {
+        world.faults.fail_next(op, 1);
+        let reply = world.post(&event("evt_1")).await;
+        reply.assert_retryable_problem(503, "store-failing");
+    }
+    world.faults.hang_next(Op::Get);
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "store-failing");
+    world.assert_untouched();
+
+    assert_eq!(
+        world.post(&event("evt_1")).await.json()["status"],
+        "delivered"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_after_the_send_is_a_503_and_still_one_message() {
+    let world = World::new();
+    world.faults.fail_next(Op::Set, 1);
+    let failed = world.post(&event("evt_1")).await;
+    world.faults.delay(Op::Set, Duration::from_secs(9));
+    let slow = world.post(&event("evt_0")).await;
+    assert_eq!(
+        slow.status, 200,
+        "what is left of the budget is the store's"
+    );
+    world.faults.clear();
+    world.faults.hang_next(Op::Set);
+    let hung = world.post(&event("evt_1")).await;
+    world.faults.write_then_fail_next_set();
+    let unsure = world.post(&event("evt_1")).await;
+    for reply in [failed, hung, unsure] {
+        reply.assert_retryable_problem(503, "store-failing");
+        assert!(!reply.text().contains("injected"), "{}", reply.text());
+    }
+    assert_eq!(
+        world.post(&event("evt_1")).await.json()["status"],
+        "duplicate"
+    );
+    world.message("evt_1");
+}

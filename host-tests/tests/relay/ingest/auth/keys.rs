@@ -1,0 +1,383 @@
+//! Google's keys: fetched once for all, kept, refreshed, rotated, and out of reach.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use host::Op;
+
+use super::google::{Answers, Google, Key, claims, key};
+use super::{bearer, last_log, post};
+use crate::support::{World, event};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// A token of `key`, good now.
+fn token(world: &World, key: &Key) -> String {
+    key.token(&claims(world))
+}
+
+async fn let_in(world: &World, key: &Key) -> u16 {
+    bearer(world, &token(world, key)).await.status
+}
+
+async fn stored(world: &World) -> Value {
+    let bytes = world.stored("keys").await.expect("keys");
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+/// How many lines have this outcome.
+fn told(world: &World, outcome: &str) -> usize {
+    let lines = world.stdout();
+    let outcome = format!(r#""outcome":"{outcome}""#);
+    lines.iter().filter(|line| line.contains(&outcome)).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_fetched_once_for_all_who_wait() {
+    let google = Google::new(&[key(0)]);
+    google.answer(Answers::Late(1));
+    let world = google.world();
+    let authorization = format!("Bearer {}", token(&world, key(0)));
+    let posts = (0..12).map(async |number: u64| {
+        tokio::time::sleep(Duration::from_millis(10 * number)).await;
+        post(&world, &authorization, &event(&format!("evt_{number}"))).await
+    });
+    let (replies, took) = world.timed(join_all(posts)).await;
+    for reply in replies {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    assert_eq!(google.requests(), 1);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(told(&world, "keys-fetched"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_instances_have_the_keys_from_the_store() {
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    assert_eq!(let_in(&world, key(0)).await, 200);
+    let state = stored(&world).await;
+    assert_eq!(state["version"], 1);
+    assert_eq!(
+        state["expiresAt"],
+        state["fetchedAt"].as_u64().expect("a time") + 21_600
+    );
+    assert_eq!(state["keys"][0]["kid"], "one");
+    world.crash().await;
+    google.answer(Answers::Down);
+    assert_eq!(let_in(&world, key(0)).await, 200);
+    assert_eq!((google.requests(), told(&world, "keys-fetched")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_fresh_for_as_long_as_google_says() {
+    for (cache_control, seconds) in [
+        (Some("public, max-age=21600, must-revalidate"), 21_600),
+        (Some("MAX-AGE=600"), 600),
+        (Some("no-store, max-age=0"), 60),
+        (Some("max-age=99999999"), 86_400),
+        (Some("max-age=soon"), 3_600),
+        (None, 3_600),
+    ] {
+        let google = Google::new(&[key(0)]);
+        google.cache_control(cache_control);
+        let world = google.world();
+        assert_eq!(let_in(&world, key(0)).await, 200);
+        world.clock.advance(Duration::from_secs(seconds - 1));
+        assert_eq!(let_in(&world, key(0)).await, 200);
+        assert_eq!(google.requests(), 1, "{cache_control:?}");
+        world.clock.advance(Duration::from_secs(1));
+        assert_eq!(let_in(&world, key(0)).await, 200);
+        assert_eq!(google.requests(), 2, "{cache_control:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_is_known_at_once_and_an_old_one_forgotten() {
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    let old = token(&world, key(0));
+    assert_eq!(bearer(&world, &old).await.status, 200);
+    google.rotate(&[key(1)]);
+    world.clock.advance(Duration::from_mins(2));
+    assert_eq!(let_in(&world, key(1)).await, 200);
+    assert_eq!(google.requests(), 2);
+    assert_eq!(told(&world, "keys-fetched"), 2);
+    // Verified before, not expired, and no longer signed by a key of Google's.
+    let reply = bearer(&world, &old).await;
+    assert_eq!(reply.status, 401);
+    assert_eq!(
+        last_log(&world)["message"],
+        "The sender is not known: kid names no known key"
+    );
+    assert_eq!(google.requests(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_with_the_name_of_another_does_not_inherit_its_tokens() {
+    let google = Google::new(&[key(0)]);
+    google.cache_control(Some("max-age=60"));
+    let world = google.world();
+    let old = token(&world, key(0));
+    assert_eq!(bearer(&world, &old).await.status, 200);
+    let mut other = key(1).jwk();
+    other["kid"] = json!("one");
+    google.answer(Answers::Text(json!({"keys": [other]}).to_string()));
+    world.clock.advance(Duration::from_mins(2));
+    // Who finds the keys run out has them fetched, and doesn't wait for it.
+    assert_eq!(bearer(&world, &old).await.status, 200);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(bearer(&world, &old).await.status, 401);
+    assert!(
+        last_log(&world)["message"]
+            .as_str()
+            .expect("text")
+            .ends_with("wrong signature")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_keys_are_asked_for_once_a_minute_by_all_instances_together() {
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    assert_eq!(let_in(&world, key(0)).await, 200);
+    for _ in 0..5 {
+        for _ in 0..3 {
+            let reply = bearer(&world, &token(&world, key(2))).await;
+            assert_eq!(reply.status, 401);
+        }
+        world.crash().await;
+    }
+    assert_eq!(google.requests(), 1);
+    world.clock.advance(Duration::from_mins(1));
+    let replies = (0..12).map(async |_: u8| let_in(&world, key(2)).await);
+    assert_eq!(join_all(replies).await, [401; 12]);
+    world.crash().await;
+    assert_eq!(let_in(&world, key(2)).await, 401);
+    assert_eq!(google.requests(), 2);
+    assert_eq!(told(&world, "keys-fetched"), 1);
+    assert_eq!(world.svix.messages().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_keys_are_good_for_a_day_while_google_can_not_be_reached() {
+    let huge = json!({"keys": [key(1).jwk()], "x": "x".repeat(70_000)}).to_string();
+    for answers in [
+        Answers::Down,
+        Answers::Status(500),
+        Answers::Status(302),
+        Answers::Status(404),
+        Answers::Text("garbage".to_owned()),
+        Answers::Text(r#"{"keys":[]}"#.to_owned()),
+        Answers::Text(huge),
+        Answers::Late(60),
+    ] {
+        let google = Google::new(&[key(0)]);
+        let world = google.world();
+        assert_eq!(let_in(&world, key(0)).await, 200);
+        google.answer(answers.clone());
+        world.clock.advance(6 * HOUR);
+        for _ in 0..3 {
+            assert_eq!(let_in(&world, key(0)).await, 200, "{answers:?}");
+        }
+        assert_eq!(google.requests(), 2, "{answers:?}");
+        for _ in 0..3 {
+            world.clock.advance(Duration::from_mins(1));
+            world.crash().await;
+            assert_eq!(let_in(&world, key(0)).await, 200, "{answers:?}");
+        }
+        assert_eq!(
+            (google.requests(), told(&world, "keys-failing")),
+            (5, 1),
+            "{answers:?}"
+        );
+
+        // It may be a new one, for all that is known.
+        let reply = bearer(&world, &token(&world, key(2))).await;
+        reply.assert_retryable_problem(503, "keys-unavailable");
+
+        world.clock.advance(24 * HOUR);
+        let reply = bearer(&world, &token(&world, key(0))).await;
+        assert_eq!(reply.assert_retryable_problem(503, "keys-unavailable"), 5);
+        google.answer(Answers::Keys);
+        world.clock.advance(Duration::from_secs(5));
+        assert_eq!(let_in(&world, key(0)).await, 200, "{answers:?}");
+        assert_eq!(
+            (told(&world, "keys-failing"), told(&world, "keys-fetched")),
+            (1, 2)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_keys_nobody_is_known_and_everybody_may_come_again() {
+    let google = Google::new(&[key(0)]);
+    google.answer(Answers::Late(30));
+    let world = google.world();
+    let token = token(&world, key(0));
+    let posts = (0..12).map(async |number: u64| {
+        tokio::time::sleep(Duration::from_millis(10 * number)).await;
+        bearer(&world, &token).await
+    });
+    let (replies, took) = world.timed(join_all(posts)).await;
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    for reply in replies {
+        assert_eq!(reply.assert_retryable_problem(503, "keys-unavailable"), 5);
+        assert!(!reply.text().contains("keys.test"), "{}", reply.text());
+    }
+    assert_eq!(google.requests(), 1);
+    let log = last_log(&world);
+    assert_eq!(log["severity"], "ERROR");
+    assert!(
+        log["message"]
+            .as_str()
+            .expect("text")
+            .ends_with("failed to fetch the keys: no answer in time")
+    );
+    assert_eq!(told(&world, "keys-failing"), 1);
+    assert_eq!(world.svix.requests().len(), 0);
+
+    google.answer(Answers::Keys);
+    world.clock.advance(Duration::from_secs(5));
+    assert_eq!(bearer(&world, &token).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_reach_google_is_told_what_to_allow() {
+    let google = Google::new(&[key(0)]);
+    let mut setup = google.setup();
+    setup.manifest = setup
+        .manifest
+        .replace(r#", "{{ pubsub_jwks_origin }}""#, "");
+    let world = World::build(&setup);
+    let reply = bearer(&world, &token(&world, key(0))).await;
+    reply.assert_retryable_problem(503, "keys-unavailable");
+    assert!(
+        last_log(&world)["message"]
+            .as_str()
+            .expect("text")
+            .contains("HttpRequestDenied")
+    );
+    assert_eq!(google.requests(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_who_leaves_does_not_leave_others_waiting() {
+    let google = Google::new(&[key(0)]);
+    google.answer(Answers::Late(2));
+    let world = google.world();
+    let token = token(&world, key(0));
+    let impatient = tokio::time::timeout(Duration::from_millis(500), bearer(&world, &token));
+    let patient = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        bearer(&world, &token).await
+    };
+    let ((gone, reply), took) = world
+        .timed(Box::pin(async { tokio::join!(impatient, patient) }))
+        .await;
+    assert!(gone.is_err());
+    assert_eq!(reply.status, 200);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    // The keys come although nobody is there any more who asked first.
+    assert_eq!(google.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_rsa_keys_that_sign_are_keys() {
+    let small = Key::new("small", 1_024);
+    let changed = |name: &str, value: Value| {
+        let mut jwk = key(1).jwk();
+        jwk["kid"] = json!(name);
+        jwk[name] = value;
+        jwk
+    };
+    let jwks = [
+        json!({"kty": "EC", "crv": "P-256", "kid": "ec", "x": "AA", "y": "AA"}),
+        json!({"kty": "oct", "kid": "oct", "k": "AAAA"}),
+        small.jwk(),
+        changed("use", json!("enc")),
+        changed("alg", json!("RS512")),
+        changed("n", json!("!")),
+        changed("e", json!("AQ")),
+        changed("kty", json!(7)),
+        json!("no key"),
+        key(0).jwk(),
+    ];
+    let google = Google::new(&[]);
+    google.answer(Answers::Text(json!({"keys": jwks}).to_string()));
+    let world = google.world();
+    assert_eq!(let_in(&world, key(0)).await, 200);
+    assert_eq!(
+        stored(&world).await["keys"].as_array().expect("keys").len(),
+        1
+    );
+    for kid in ["use", "alg", "n", "e", "kty", "small", "ec", "oct"] {
+        let header = json!({"alg": "RS256", "kid": kid});
+        let signer = if kid == "small" { &small } else { key(1) };
+        let reply = bearer(&world, &signer.token_with(&header, &claims(&world))).await;
+        assert_eq!(reply.status, 401, "{kid}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_sixteen_keys_are_kept() {
+    let many: Vec<_> = (0..40)
+        .map(|number| {
+            let mut jwk = key(1).jwk();
+            jwk["kid"] = json!(format!("key-{number}"));
+            jwk
+        })
+        .collect();
+    let google = Google::new(&[]);
+    google.answer(Answers::Text(json!({"keys": many}).to_string()));
+    let world = google.world();
+    let header = json!({"alg": "RS256", "kid": "key-15"});
+    let token = key(1).token_with(&header, &claims(&world));
+    assert_eq!(bearer(&world, &token).await.status, 200);
+    assert_eq!(
+        stored(&world).await["keys"].as_array().expect("keys").len(),
+        16
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_store_is_not_needed_to_know_a_sender() {
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    // The first of each is for the keys.
+    world.faults.fail_next(Op::Get, 1);
+    world.faults.fail_next(Op::Set, 1);
+    assert_eq!(let_in(&world, key(0)).await, 200);
+    world.crash().await;
+    world.put("keys", b"nonsense").await;
+    assert_eq!(let_in(&world, key(0)).await, 200);
+    assert_eq!(google.requests(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_from_another_address_or_from_the_future_are_not_believed() {
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    assert_eq!(let_in(&world, key(0)).await, 200);
+    let good = stored(&world).await;
+    let later = good["fetchedAt"].as_u64().expect("a time") + 3_600;
+    for (name, value) in [
+        ("url", json!("https://evil.example/certs")),
+        ("fetchedAt", json!(later)),
+        ("attemptedAt", json!(later)),
+        ("expiresAt", json!(later + 30 * 86_400)),
+        ("version", json!(2)),
+    ] {
+        let mut state = good.clone();
+        state[name] = value;
+        state["keys"] = json!([key(2).jwk()]);
+        world.crash().await;
+        world.put("keys", state.to_string().as_bytes()).await;
+        assert_eq!(let_in(&world, key(2)).await, 401, "{name}");
+    }
+    world.crash().await;
+    let reply = bearer(&world, &token(&world, key(0))).await;
+    assert_eq!(reply.status, 200);
+}

@@ -1,0 +1,219 @@
+//! Who may post: every way to be refused, what the sender and the log see of it, and that nothing
+//! else comes of it; and Google's keys, as they change and can't be had.
+
+mod google;
+mod keys;
+mod tokens;
+
+use http::HeaderName;
+use serde_json::Value;
+
+use host::Op;
+
+use crate::support::{Reply, World, event, wrapped};
+
+/// The same, whatever is wrong with a sender.
+const REFUSAL: &str = r#"{"type":"urn:svix-relay:problem:unauthenticated","title":"The sender is not known","status":401,"detail":"send authorization: Bearer and a token that ingest_auth accepts","retryable":false}"#;
+
+/// Posts an event with this `Authorization`.
+async fn post(world: &World, authorization: &str, event: &str) -> Reply {
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", authorization),
+    ];
+    world
+        .request("POST", "/notifications", &headers, event)
+        .await
+}
+
+async fn bearer(world: &World, token: &str) -> Reply {
+    post(world, &format!("Bearer {token}"), &event("evt_1")).await
+}
+
+fn last_log(world: &World) -> Value {
+    let lines = world.stdout();
+    serde_json::from_str(lines.last().expect("a line")).expect("JSON")
+}
+
+/// Refused for this reason, which only the log says, and nothing has come of it.
+#[track_caller]
+fn assert_refused(world: &World, reply: &Reply, reason: &str) {
+    assert_eq!(
+        (reply.status, reply.text()),
+        (401, REFUSAL.to_owned()),
+        "{reason}"
+    );
+    assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert_eq!(reply.header("retry-after"), None);
+    let log = last_log(world);
+    assert_eq!(log["message"], format!("The sender is not known: {reason}"));
+    assert_eq!(log["severity"], "WARNING");
+    assert_eq!(log["outcome"], "unauthenticated");
+    assert_eq!(world.svix.requests().len(), 0, "{reason}");
+}
+
+/// Nothing is in the store but Google's keys.
+async fn assert_nothing_stored(world: &World) {
+    let mut names = world.names().await;
+    names.retain(|name| name != "keys");
+    assert_eq!(names, [""; 0]);
+}
+
+fn with_tokens() -> World {
+    World::with(&[
+        ("ingest_auth", "token"),
+        ("ingest_token", "old-token,new-token"),
+    ])
+}
+
+#[tokio::test(start_paused = true)]
+async fn anyone_may_post_where_nobody_is_asked() {
+    let world = World::new();
+    assert_eq!(world.get("/readyz").await.json()["ingestAuth"], "none");
+    assert_eq!(world.post(&event("evt_1")).await.status, 200);
+    assert_eq!(
+        post(&world, "Basic eDp5", &event("evt_2")).await.status,
+        200
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_of_the_tokens_lets_in() {
+    let world = with_tokens();
+    assert_eq!(world.get("/readyz").await.json()["ingestAuth"], "token");
+    for (number, token) in ["Bearer old-token", "bearer new-token"].iter().enumerate() {
+        let event = event(&format!("evt_{number}"));
+        assert_eq!(post(&world, token, &event).await.status, 200, "{token}");
+    }
+    let log = world.stdout().concat();
+    assert!(!log.contains("-token"), "{log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_but_a_token_lets_in() {
+    let world = with_tokens();
+    let missing = world.post(&event("evt_1")).await;
+    assert_refused(&world, &missing, "no authorization");
+    let long = format!("Bearer {}", "x".repeat(9_000));
+    for (authorization, reason) in [
+        ("Bearer old-token,new-token", "not an ingest_token"),
+        ("Bearer old-toke", "not an ingest_token"),
+        ("Bearer old-tokens", "not an ingest_token"),
+        ("Bearer OLD-TOKEN", "not an ingest_token"),
+        ("Bearer  old-token", "not an ingest_token"),
+        ("Bearer testsk_fake", "not an ingest_token"),
+        ("Bearer", "authorization is not Bearer"),
+        ("Basic old-token", "authorization is not Bearer"),
+        ("old-token", "authorization is not Bearer"),
+        ("", "authorization is not Bearer"),
+        (&long, "authorization too long"),
+    ] {
+        let reply = post(&world, authorization, &event("evt_1")).await;
+        assert_refused(&world, &reply, reason);
+    }
+    assert_eq!(world.faults.count(Op::Set), 0);
+    assert_nothing_stored(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_post_is_told_so_before_the_body_is_there() {
+    let world = with_tokens();
+    let (reply, took) = world.timed(world.post_slowly(&event("evt_1"), 6)).await;
+    assert_refused(&world, &reply.expect("a reply"), "no authorization");
+    assert!(took.as_secs() < 1, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stranger_sends_becomes_no_dead_letter() {
+    let world = with_tokens();
+    for body in [wrapped(b"nonsense"), "nonsense".to_owned()] {
+        let reply = world.post(&body).await;
+        assert_refused(&world, &reply, "no authorization");
+    }
+    assert_nothing_stored(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_shown_to_the_operator_or_where_anyone_may_post() {
+    let path = "/notifications/dev/evt_1";
+    let token = [("ingest_auth", "token"), ("ingest_token", "t")];
+    let admin = [("admin_token", "hush")];
+    for (variables, without, with) in [
+        (&[][..], 404, 404),
+        (&admin, 401, 404),
+        (&token, 404, 404),
+        (&[token[0], token[1], admin[0]], 401, 404),
+    ] {
+        let world = World::with(variables);
+        let reply = world.get(path).await;
+        assert_eq!(reply.status, without, "{variables:?}");
+        let header = [("authorization", "Bearer hush")];
+        assert_eq!(world.request("GET", path, &header, "").await.status, with);
+        let header = [("authorization", "Bearer t")];
+        let expected = if without == 401 { 401 } else { 404 };
+        assert_eq!(
+            world.request("GET", path, &header, "").await.status,
+            expected
+        );
+    }
+
+    let closed = World::with(&token);
+    assert_eq!(bearer(&closed, "t").await.status, 200);
+    closed
+        .get(path)
+        .await
+        .assert_final_problem(404, "not-found");
+    let open = World::with(&admin);
+    assert_eq!(open.post(&event("evt_1")).await.status, 200);
+    open.get(path)
+        .await
+        .assert_final_problem(401, "unauthorized");
+    let header = [("authorization", "Bearer hush")];
+    let record = open.request("GET", path, &header, "").await.json();
+    assert_eq!(record["state"], "delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_other_site_may_read_an_answer() {
+    let world = World::new();
+    let headers = [
+        ("origin", "https://evil.example"),
+        ("access-control-request-method", "POST"),
+        ("content-type", "application/json"),
+    ];
+    let preflight = world
+        .request("OPTIONS", "/notifications", &headers, "")
+        .await;
+    preflight.assert_final_problem(405, "method-not-allowed");
+    let post = world
+        .request("POST", "/notifications", &headers, &event("evt_1"))
+        .await;
+    for reply in [preflight, post] {
+        let mut names = reply.headers.keys().map(HeaderName::as_str);
+        assert!(
+            !names.any(|name| name.starts_with("access-control-")),
+            "{reply:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_may_be_as_deep_as_svix_takes_it() {
+    let nested = |levels: usize| {
+        let (open, close) = ("[".repeat(levels - 1), "]".repeat(levels - 1));
+        format!(r#"{{"id":"evt_1","type":"t","project":"dev","data":{open}{close},"s":"[[{{\"["}}"#)
+    };
+    let world = World::new();
+    for levels in [101, 100_000] {
+        let reply = world.post(&nested(levels)).await;
+        reply.assert_final_problem(422, "too-deep");
+        let reply = world.post(&wrapped(nested(levels).as_bytes())).await;
+        assert_eq!(reply.json()["status"], "dead-lettered");
+    }
+    assert_eq!(world.svix.requests().len(), 0);
+    let deepest = nested(100);
+    assert_eq!(world.post(&deepest).await.json()["status"], "delivered");
+    assert_eq!(world.only_message().payload, deepest);
+    assert_eq!(world.records().await.len(), 3);
+}

@@ -1,0 +1,231 @@
+//! Google's tokens: each thing that can be wrong with one, once.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::google::{Google, claims, key, unsigned};
+use super::{assert_nothing_stored, assert_refused, bearer, post};
+use crate::support::{World, event, wrapped};
+
+/// The claims with one of them changed, or left out.
+fn but(world: &World, name: &str, value: Value) -> Value {
+    let mut claims = claims(world);
+    let fields = claims.as_object_mut().expect("an object");
+    match value {
+        Value::Null => drop(fields.remove(name)),
+        value => drop(fields.insert(name.to_owned(), value)),
+    }
+    claims
+}
+
+fn seconds(world: &World, name: &str, later: i64) -> Value {
+    json!(claims(world)[name].as_i64().expect("a time") + later)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_google_for_this_relay_lets_in() {
+    let google = Google::new(&[key(0), key(1)]);
+    let world = google.world();
+    assert_eq!(world.get("/readyz").await.json()["ingestAuth"], "pubsub");
+    for (number, claims) in [
+        claims(&world),
+        but(&world, "iss", json!("accounts.google.com")),
+        but(&world, "iat", seconds(&world, "iat", 29)),
+        but(&world, "exp", seconds(&world, "iat", -29)),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let authorization = format!("Bearer {}", key(number % 2).token(claims));
+        let push = wrapped(event(&format!("evt_{number}")).as_bytes());
+        let reply = post(&world, &authorization, &push).await;
+        assert_eq!(reply.json()["status"], "delivered", "{claims}");
+        let log = world.stdout().concat();
+        assert!(!log.contains(&authorization[7..40]), "{log}");
+    }
+    assert_eq!(google.requests(), 1);
+    assert_eq!(google.last_request(), "GET /oauth2/v3/certs?alt=json");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_says_anything_else_does_not() {
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    let account = "email is not pubsub_service_account";
+    let verified = "email_verified is not true";
+    for (name, value, reason) in [
+        ("iss", json!(null), "iss is not Google"),
+        (
+            "iss",
+            json!("https://accounts.google.com.evil.example"),
+            "iss is not Google",
+        ),
+        (
+            "iss",
+            json!(["https://accounts.google.com"]),
+            "iss is not Google",
+        ),
+        ("aud", json!(null), "aud is not pubsub_audience"),
+        (
+            "aud",
+            json!("https://other.example/notifications"),
+            "aud is not pubsub_audience",
+        ),
+        (
+            "aud",
+            json!("https://relay.example/notifications/"),
+            "aud is not pubsub_audience",
+        ),
+        ("exp", json!(null), "exp is over"),
+        ("exp", json!("tomorrow"), "exp is over"),
+        ("exp", json!(-1), "exp is over"),
+        ("exp", seconds(&world, "iat", -31), "exp is over"),
+        ("iat", json!(null), "iat is in the future"),
+        ("iat", seconds(&world, "iat", 40), "iat is in the future"),
+        ("email", json!(null), account),
+        ("email", json!("other@p.iam.gserviceaccount.com"), account),
+        ("email", json!("PUSH@p.iam.gserviceaccount.com"), account),
+        ("email_verified", json!(null), verified),
+        ("email_verified", json!(false), verified),
+        ("email_verified", json!("true"), verified),
+    ] {
+        let token = key(0).token(&but(&world, name, value));
+        assert_refused(&world, &bearer(&world, &token).await, reason);
+    }
+    assert_nothing_stored(&world).await;
+    assert_eq!(google.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_algorithm_but_rs256_is_one() {
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    let claims = claims(&world);
+    let header = |alg: Value| json!({"alg": alg, "kid": "one", "typ": "JWT"});
+    for alg in [
+        "none", "None", "", "HS256", "RS512", "PS256", "ES256", "rs256",
+    ] {
+        let token = key(0).token_with(&header(json!(alg)), &claims);
+        assert_refused(&world, &bearer(&world, &token).await, "alg is not RS256");
+    }
+    for header in [
+        json!({"kid": "one"}),
+        header(json!(["RS256"])),
+        header(json!(null)),
+    ] {
+        let token = key(0).token_with(&header, &claims);
+        assert_refused(&world, &bearer(&world, &token).await, "alg is not RS256");
+    }
+    let unsigned_token = format!("{}.", unsigned(&header(json!("none")), &claims));
+    let reply = bearer(&world, &unsigned_token).await;
+    assert_refused(&world, &reply, "alg is not RS256");
+    // Before a key has been looked for.
+    assert_eq!(google.requests(), 0);
+
+    // The public key taken for a secret, and the header that invites to do so.
+    for secret in [key(0).modulus(), key(0).jwk().to_string().into_bytes()] {
+        let signed = unsigned(&header(json!("HS256")), &claims);
+        let token = format!("{signed}.{}", BASE64.encode(hmac(&secret, &signed)));
+        assert_refused(&world, &bearer(&world, &token).await, "alg is not RS256");
+        let signed = unsigned(&header(json!("RS256")), &claims);
+        let token = format!("{signed}.{}", BASE64.encode(hmac(&secret, &signed)));
+        assert_refused(&world, &bearer(&world, &token).await, "wrong signature");
+    }
+    let critical = json!({"alg": "RS256", "kid": "one", "crit": ["b64"], "b64": false});
+    let reply = bearer(&world, &key(0).token_with(&critical, &claims)).await;
+    assert_refused(&world, &reply, "not a JWT of Google's form");
+    assert_nothing_stored(&world).await;
+}
+
+/// HMAC-SHA256 (RFC 2104).
+fn hmac(secret: &[u8], message: &str) -> Vec<u8> {
+    let mut block = [0; 64];
+    if secret.len() > block.len() {
+        block[..32].copy_from_slice(&Sha256::digest(secret));
+    } else {
+        block[..secret.len()].copy_from_slice(secret);
+    }
+    let inner = Sha256::new()
+        .chain_update(block.map(|byte| byte ^ 0x36))
+        .chain_update(message)
+        .finalize();
+    let outer = Sha256::new().chain_update(block.map(|byte| byte ^ 0x5c));
+    outer.chain_update(inner).finalize().to_vec()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_else_can_sign_and_nothing_signed_can_be_changed() {
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    let claims = claims(&world);
+    let good = key(0).token(&claims);
+    let (signed, signature) = good.rsplit_once('.').expect("a signature");
+    let (header, _) = signed.split_once('.').expect("a header");
+    let other = BASE64.encode(but(&world, "sub", json!("me")).to_string());
+    let foreign = json!({"alg": "RS256", "kid": "one"});
+    // A whole number of bytes.
+    let half = &signature[..168];
+    for token in [
+        format!("{header}.{other}.{signature}"),
+        key(1).token_with(&foreign, &claims),
+        format!("{signed}."),
+        format!("{good}.{signature}"),
+        format!("{signed}.{half}"),
+        format!("{signed}.{half}{signature}"),
+        format!("{signed}.{}", BASE64.encode([0; 256])),
+        format!("{signed}.{}", BASE64.encode([255; 256])),
+    ] {
+        assert_refused(&world, &bearer(&world, &token).await, "wrong signature");
+    }
+    for token in [
+        ".",
+        "..",
+        "...",
+        "x.y.z",
+        header,
+        signed,
+        &format!("{good}="),
+        &format!(" {good}"),
+        &BASE64.encode("[]"),
+        &format!("{}.{}.{}", BASE64.encode("[]"), other, signature),
+        &format!("{}.{}.{}", BASE64.encode(b"\xff\xfe"), other, signature),
+        &format!(
+            "{}.{}.{}",
+            BASE64.encode(r#"{"alg":"RS256"}"#),
+            other,
+            signature
+        ),
+    ] {
+        let reply = bearer(&world, token).await;
+        let log = world.stdout().pop().expect("a line");
+        let reason = if log.contains("alg is not") {
+            "alg is not RS256"
+        } else {
+            "not a JWT of Google's form"
+        };
+        assert_refused(&world, &reply, reason);
+    }
+    assert_nothing_stored(&world).await;
+    assert_eq!(bearer(&world, &good).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_good_is_not_when_it_is_over() {
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    let token = key(0).token(&claims(&world));
+    for _ in 0..3 {
+        assert_eq!(bearer(&world, &token).await.status, 200);
+    }
+    world
+        .clock
+        .advance(std::time::Duration::from_secs(3_600 + 29));
+    assert_eq!(bearer(&world, &token).await.status, 200);
+    world.clock.advance(std::time::Duration::from_secs(2));
+    let reply = bearer(&world, &token).await;
+    assert_eq!(reply.status, 401);
+    let log = world.stdout().pop().expect("a line");
+    assert!(log.contains("exp is over"), "{log}");
+}

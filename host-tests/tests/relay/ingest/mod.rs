@@ -1,0 +1,7 @@
+//! Events come in: in which forms, from whom, and what is answered.
+
+mod answers;
+mod auth;
+mod forms;
+mod injection;
+mod traces;

@@ -1,0 +1,105 @@
+//! The trace of a notification: from its sender through the log to Svix.
+
+use serde_json::Value;
+
+use fake_svix::{Fault, ReceivedRequest};
+
+use crate::support::{World, event, wrapped};
+
+const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+async fn post(world: &World, body: &str, traceparent: &str) {
+    let headers = [
+        ("content-type", "application/json"),
+        ("traceparent", traceparent),
+    ];
+    let reply = world
+        .request("POST", "/notifications", &headers, body)
+        .await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+/// The `traceparent` of each request that Svix got.
+fn sent(world: &World) -> Vec<String> {
+    let requests = world.svix.requests().into_iter();
+    let header =
+        |name| move |request: ReceivedRequest| request.header(name).expect(name).to_owned();
+    requests.map(header("traceparent")).collect()
+}
+
+/// The `traceparent` that each line of the log amounts to.
+fn logged(world: &World) -> Vec<String> {
+    let lines = world.stdout().into_iter();
+    let ids = |line: String| {
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        let id = |name: &str| line[name].as_str().expect(name).to_owned();
+        format!("00-{}-{}-01", id("traceId"), id("spanId"))
+    };
+    lines.map(ids).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_senders_trace_reaches_log_and_svix_with_a_span_of_the_relay() {
+    let world = World::new();
+    world.svix.script([Fault::status(500), Fault::status(409)]);
+    post(&world, &event("evt_1"), GIVEN).await;
+    let sent = sent(&world);
+    assert!(sent.len() >= 3, "attempts and a lookup: {sent:?}");
+    assert_eq!(&sent[0][..36], &GIVEN[..36], "the same trace");
+    assert_ne!(&sent[0][36..52], &GIVEN[36..52], "another span");
+    assert!(sent.iter().all(|it| *it == sent[0]), "one span: {sent:?}");
+    assert_eq!(logged(&world), sent[..1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_valid_one_a_trace_begins_here() {
+    let world = World::new();
+    world.post(&event("evt_1")).await;
+    for (id, nonsense) in [("evt_2", "nonsense"), ("evt_3", &GIVEN.to_uppercase())] {
+        post(&world, &event(id), nonsense).await;
+    }
+    let (mut sent, logged) = (sent(&world), logged(&world));
+    assert_eq!(sent, logged);
+    for traceparent in &sent {
+        let lengths: Vec<_> = traceparent.split('-').map(str::len).collect();
+        assert_eq!(lengths, [2, 32, 16, 2], "{traceparent}");
+        assert!(!traceparent.contains("4bf92f3577b34da6"), "{traceparent}");
+    }
+    sent.dedup_by(|one, other| one[..36] == other[..36]);
+    assert_eq!(sent.len(), 3, "three traces");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_answered_without_svix_is_traced_in_the_log() {
+    let world = World::new();
+    post(&world, &event("evt_1"), GIVEN).await;
+    post(&world, &event("evt_1"), GIVEN).await;
+    let headers = [("traceparent", GIVEN)];
+    world
+        .request("POST", "/notifications", &headers, "nonsense")
+        .await;
+    let logged = logged(&world);
+    assert_eq!(logged.len(), 3);
+    assert!(
+        logged.iter().all(|it| it[..36] == GIVEN[..36]),
+        "{logged:?}"
+    );
+    assert_ne!(logged[0], logged[1], "each request has a span of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_has_a_trace_of_its_own() {
+    let world = World::with(&[("admin_token", "hush")]);
+    world.svix.script([Fault::status(422)]);
+    post(&world, &wrapped(event("evt_1").as_bytes()), GIVEN).await;
+    let admin = [("authorization", "Bearer hush")];
+    let replay = world.request("POST", "/dead-letters/1/replay", &admin, "");
+    assert_eq!(replay.await.status, 200);
+    let sent = sent(&world);
+    let [first, replayed @ ..] = &sent[..] else {
+        panic!("Svix was not asked")
+    };
+    assert!(!replayed.is_empty() && replayed.iter().all(|it| *it == replayed[0]));
+    assert_ne!(first[..36], replayed[0][..36]);
+    assert_eq!(logged(&world), [first.clone(), replayed[0].clone()]);
+}

@@ -1,0 +1,180 @@
+//! What the relay answers beside notifications, and what it logs.
+
+use serde_json::{Value, json};
+
+use fake_svix::Fault;
+use host::Op;
+
+use crate::support::{World, event};
+
+#[tokio::test(start_paused = true)]
+async fn the_record_of_an_event_can_be_looked_up() {
+    let world = World::new();
+    let missing = world.get("/notifications/dev/evt%201").await;
+    missing.assert_final_problem(404, "no-record");
+
+    world.post(&event("evt 1")).await;
+    let reply = world.get("/notifications/dev/evt%201").await;
+    assert_eq!(reply.status, 200);
+    let record = reply.json();
+    assert_eq!(record["state"], "delivered");
+    assert_eq!(record["project"], "dev");
+    assert_eq!(record["eventId"], "evt 1");
+    assert_eq!(record["eventType"], "user.created");
+    assert_eq!(record["svixMessageId"], world.only_message().id);
+    assert_eq!(record["attempts"], 1);
+    assert_eq!(record["deliveredAt"], "2026-11-23T14:12:42Z");
+    assert_eq!(world.get("/notifications/gigs/evt%201").await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_on_a_failing_store_is_a_503() {
+    let world = World::new();
+    world.faults.fail_next(Op::Get, 1);
+    let reply = world.get("/notifications/dev/evt_1").await;
+    reply.assert_retryable_problem(503, "store-failing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn healthz_is_alive_whatever_else_fails() {
+    let world = World::with(&[("svix_token", "")]);
+    world.faults.fail_always(Op::Open);
+    world.faults.fail_always(Op::Get);
+    let reply = world.get("/healthz").await;
+    assert_eq!(
+        (reply.status, reply.json()),
+        (200, json!({"status": "alive"}))
+    );
+    assert_eq!(
+        world.faults.count(Op::Get) + world.faults.count(Op::Open),
+        0
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn readyz_says_whether_events_could_be_delivered() {
+    let world = World::new();
+    let reply = world.get("/readyz").await;
+    assert_eq!(
+        (reply.status, reply.json()),
+        (
+            200,
+            json!({"status": "ready", "ingestAuth": "none", "gate": {"state": "open"}})
+        )
+    );
+
+    world.faults.fail_next(Op::Get, 1);
+    world
+        .get("/readyz")
+        .await
+        .assert_retryable_problem(503, "store-failing");
+    world.faults.fail_next(Op::Set, 1);
+    world
+        .get("/readyz")
+        .await
+        .assert_retryable_problem(503, "store-failing");
+    world.faults.hang_next(Op::Get);
+    world
+        .get("/readyz")
+        .await
+        .assert_retryable_problem(503, "store-failing");
+    assert_eq!(world.get("/readyz").await.status, 200);
+    assert_eq!(world.svix.requests().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn head_is_answered_like_get() {
+    let world = World::new();
+    for path in ["/healthz", "/readyz"] {
+        let reply = world.request("HEAD", path, &[], "").await;
+        assert_eq!(reply.status, 200);
+        assert!(reply.body.is_empty());
+    }
+}
+
+fn logged(world: &World) -> Vec<Value> {
+    let lines = world.stdout();
+    lines
+        .iter()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_request_leaves_one_line() {
+    let world = World::new();
+    let wrapped = r#"{"message":{"data":"eyJpZCI6ImV2dF8xIiwidHlwZSI6InQiLCJwcm9qZWN0IjoiZGV2In0=","messageId":"7"},"deliveryAttempt":3}"#;
+    world.post(wrapped).await;
+    world.post(wrapped).await;
+    world.post("nonsense").await;
+    world.get("/notifications/dev/evt_1").await;
+    world.get("/healthz").await;
+    world.get("/readyz").await;
+    world.request("GET", "/nowhere", &[], "").await;
+    world.svix.always(Fault::status(500));
+    world.post(&event("evt_2")).await;
+
+    let lines = logged(&world);
+    let outcomes: Vec<_> = lines
+        .iter()
+        .map(|line| line["outcome"].as_str().expect("an outcome"))
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            "delivered",
+            "duplicate",
+            "not-json",
+            "found",
+            "not-found",
+            "svix-unavailable"
+        ]
+    );
+    let delivered = &lines[0];
+    let expected = json!({
+        "severity": "INFO", "time": "2026-11-23T14:12:42Z", "message": "delivered",
+        "outcome": "delivered", "status": 200, "durationMs": 0, "attempts": 1,
+        "project": "dev", "eventId": "evt_1", "eventType": "t",
+        "svixMessageId": world.message("evt_1").id,
+        "source": "wrapped", "pubsubMessageId": "7", "deliveryAttempt": 3,
+        "traceId": delivered["traceId"], "spanId": delivered["spanId"],
+    });
+    assert_eq!(*delivered, expected);
+    let failed = &lines[5];
+    assert_eq!(failed["severity"], "WARNING");
+    assert_eq!(failed["attempts"], 4);
+    assert_eq!(failed["eventId"], "evt_2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_token_nor_payload_is_ever_told() {
+    let world = World::new();
+    let mut told = String::new();
+    for (number, fault) in [
+        Fault::None,
+        Fault::EchoCredentials,
+        Fault::status(401),
+        Fault::status(422),
+        Fault::ResetBeforeStoring,
+        Fault::GarbageBytes,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.svix.always(fault);
+        let sent = event(&format!("evt_{number}"));
+        assert!(sent.contains("grace@example.com"), "something to look for");
+        told += &world.post(&sent).await.text();
+        told += &world.post(&sent[..sent.len() - 1]).await.text();
+        told += &world
+            .get(&format!("/notifications/dev/evt_{number}"))
+            .await
+            .text();
+    }
+    told += &world.stdout().join("\n");
+    told += &world.stderr().join("\n");
+    for secret in ["testsk_fake", "grace@example.com"] {
+        assert!(!told.contains(secret), "{secret} in {told}");
+    }
+    assert!(told.contains("refused-by-svix"), "the fault was met");
+}

@@ -1,0 +1,617 @@
+//! The operator's console, in a real browser and by keyboard alone. In real time, since the browser
+//! has a clock of its own.
+
+mod browser;
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use fake_svix::Fault;
+use host::Op;
+
+use crate::support::{World, event, root, wrapped};
+use browser::{Browser, ENTER};
+
+const POISON: &str = r#"<script>window.pwned=1</script><img src=x onerror=\"window.pwned=1\">"#;
+
+fn world() -> World {
+    World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")])
+}
+
+/// A browser in front of the console of a world.
+async fn visit(world: &World) -> Option<Browser> {
+    let browser = Browser::start().await?;
+    browser
+        .open(&format!("http://{}/console", world.listen().await))
+        .await;
+    browser.until("document.activeElement.id === 'token'").await;
+    Some(browser)
+}
+
+/// The same, signed in.
+async fn enter(world: &World) -> Option<Browser> {
+    let browser = visit(world).await?;
+    browser.keys("hush").await;
+    browser.keys(ENTER).await;
+    browser.until_text("#shown", " ").await;
+    Some(browser)
+}
+
+/// Lets the page run this function body instead of its `fetch`, which is `real`.
+async fn instead_of_fetch(browser: &Browser, body: &str) {
+    let script = format!(
+        "void (real => globalThis.fetch = async (path, options) => {{ {body} }})(globalThis.fetch)"
+    );
+    browser.value(&script).await;
+}
+
+/// Lets the page hear this of `/status`, now.
+async fn answer_status(browser: &Browser, status: &Value) {
+    let body = format!("return path === 'status' ? Response.json({status}) : real(path, options);");
+    instead_of_fetch(browser, &body).await;
+    look_again(browser).await;
+}
+
+/// What a page does that was hidden for a while.
+async fn look_again(browser: &Browser) {
+    browser
+        .value("document.dispatchEvent(new Event('visibilitychange'))")
+        .await;
+}
+
+/// An event with `name` in it that Svix refuses.
+async fn poison(world: &World, id: &str, name: &str) {
+    let event = event(id).replacen("Grace Example", name, 1);
+    world.svix.script([Fault::status(422)]);
+    let reply = world.post(&wrapped(event.as_bytes())).await;
+    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+}
+
+/// Says yes to what is asked, once it is.
+async fn confirm(browser: &Browser) {
+    browser
+        .until("document.querySelector('#question').open")
+        .await;
+    browser.press("#yes").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_browser_may_run_nothing_but_the_page_itself() {
+    let world = world();
+    let reply = world.get("/console").await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(
+        reply.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(reply.header("referrer-policy"), Some("no-referrer"));
+    let policy = reply.header("content-security-policy").expect("a policy");
+    for directive in [
+        "default-src 'none';",
+        "connect-src 'self';",
+        "style-src 'sha256-",
+        "script-src 'sha256-",
+        "base-uri 'none';",
+        "form-action 'none';",
+        "frame-ancestors 'none';",
+    ] {
+        assert!(policy.contains(directive), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert!(reply.text().starts_with("<!doctype html>"));
+    let reply = world.request("HEAD", "/console", &[], "").await;
+    assert_eq!((reply.status, reply.body.len()), (200, 0));
+    let reply = world.request("POST", "/console", &[], "").await;
+    reply.assert_final_problem(405, "method-not-allowed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_token_there_is_no_console() {
+    let reply = World::new().get("/console").await;
+    reply.assert_final_problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn only_the_token_opens_it_and_no_secret_is_shown() {
+    let world = world();
+    let Some(browser) = visit(&world).await else {
+        return;
+    };
+    world.post(&event("evt_1")).await;
+    browser.keys("guess").await;
+    browser.keys(ENTER).await;
+    browser
+        .until_text("#refused", "The operator's token is needed")
+        .await;
+    assert_eq!(browser.text("#inside").await, "");
+
+    // What was refused is selected: typing replaces it.
+    browser.keys("hush").await;
+    browser.keys(ENTER).await;
+    browser.until_text("#tiles", "Ready").await;
+    assert!(browser.text("#tiles").await.contains("Open"));
+    browser.press("summary").await;
+    browser.until_text("#configuration", "[redacted]").await;
+    let shown = browser.text("#configuration").await;
+    assert!(shown.contains("http://svix.test"), "{shown}");
+    assert!(
+        !shown.contains("hush") && !shown.contains("testsk"),
+        "{shown}"
+    );
+    browser
+        .until("document.querySelector('#bars .delivered')")
+        .await;
+    assert!(browser.text("#outcomes").await.contains("delivered\t1"));
+
+    browser.press("#leave").await;
+    browser.until("document.activeElement.id === 'token'").await;
+    assert_eq!(browser.text("#inside").await, "");
+    assert_eq!(
+        browser
+            .value("document.querySelector('#token').value")
+            .await,
+        ""
+    );
+    assert_eq!(browser.complaints().await, [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_later_ends_the_session() {
+    let world = world();
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    instead_of_fetch(&browser, "return new Response('{}', {status: 401});").await;
+    browser.press("#filter button").await;
+    browser.until_text("#refused", "401").await;
+    assert_eq!(browser.text("#inside").await, "");
+}
+
+#[tokio::test]
+async fn an_event_is_looked_up_by_project_and_id() {
+    let world = world();
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    world.post(&event("evt/1 <b>ä</b>")).await;
+    browser.fill("#project", "dev").await;
+    browser.fill("#event", "evt/1 <b>ä</b>").await;
+    browser.keys(ENTER).await;
+    browser.until_text("#found", &world.only_message().id).await;
+    let found = browser.text("#found").await;
+    for told in ["delivered", "evt/1 <b>ä</b>", "user.created", "Attempts\n1"] {
+        assert!(found.contains(told), "{found}");
+    }
+    assert!(
+        !found.contains("dashboard"),
+        "this is not Svix's own: {found}"
+    );
+
+    browser.keys("2").await;
+    browser.keys(ENTER).await;
+    browser
+        .until_text("#found", "No record of this event")
+        .await;
+    world.faults.fail_next(Op::Get, 1);
+    browser.keys(ENTER).await;
+    browser
+        .until_text("#found", "The key-value store is failing")
+        .await;
+    assert!(browser.text("#found").await.contains("Try again in 5 s."));
+    assert_eq!(browser.complaints().await, [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
+    let world = world();
+    poison(&world, &format!("evt_{POISON}"), POISON).await;
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    let listed = browser.text("#letters").await;
+    let seen = POISON.replace('\\', "");
+    for told in [
+        "refused-by-svix",
+        "Svix answered 422",
+        "unresolved",
+        seen.as_str(),
+    ] {
+        assert!(listed.contains(told), "{listed}");
+    }
+
+    browser.press("#letters button").await;
+    browser.until_text("#letter", "Dead letter 1").await;
+    let payload = browser.text("#letter pre").await;
+    assert!(
+        payload.contains(&format!("\n    \"fullName\": \"{POISON}\",\n")),
+        "{payload}"
+    );
+    assert!(payload.contains("\n    \"metadata\": {},\n"), "{payload}");
+    let made = browser
+        .value("document.querySelectorAll('script, img').length")
+        .await;
+    assert_eq!(made, 1, "nothing but the page's own script");
+
+    world.svix.always_for(&Method::POST, Fault::status(422));
+    browser.press("#replay").await;
+    browser
+        .until_text("#question", "Replay dead letter 1?")
+        .await;
+    confirm(&browser).await;
+    browser
+        .until_text("#letter-said", "Replaying failed. Svix refuses the event")
+        .await;
+    assert_eq!(world.svix.messages().len(), 0);
+
+    world.svix.clear_faults();
+    browser
+        .until("!document.querySelector('#replay').disabled")
+        .await;
+    browser.press("#replay").await;
+    browser
+        .until_text("#question", "Replay dead letter 1?")
+        .await;
+    confirm(&browser).await;
+    browser
+        .until_text("#letter-said", "resolved: delivered")
+        .await;
+    let id = world.only_message().id;
+    browser.until_text("#letter-body", &id).await;
+    browser
+        .until_text("#shown", "No unresolved dead letters.")
+        .await;
+    browser.press("#close").await;
+    browser
+        .until("document.activeElement.id === 'letters-title'")
+        .await;
+    browser.tab_to("#unresolved").await;
+    browser.keys(" ").await;
+    browser.until_text("#letters", &id).await;
+    assert!(browser.text("#letters").await.contains("resolved"));
+    assert_eq!(browser.value("typeof window.pwned").await, "undefined");
+    assert_eq!(browser.complaints().await, [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn a_payload_keeps_each_of_its_tokens() {
+    let world = world();
+    let odd = r#"{"id":7,"a":[10.0,12345678901234567890,1E2],"b":{},"c":[],"d":"\u003c\"{,:","e":[[null]]}"#;
+    for body in [
+        wrapped(odd.as_bytes()),
+        wrapped(b"no { JSON"),
+        r#"{"message":{"data":"%"}}"#.to_owned(),
+    ] {
+        assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+    }
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    let indented = r#"{
+  "id": 7,
+  "a": [
+    10.0,
+    12345678901234567890,
+    1E2
+  ],
+  "b": {},
+  "c": [],
+  "d": "\u003c\"{,:",
+  "e": [
+    [
+      null
+    ]
+  ]
+}"#;
+    let not_base64 = "{\n  \"message\": {\n    \"data\": \"%\"\n  }\n}";
+    for (number, expected) in [(1, indented), (2, "no { JSON"), (3, not_base64)] {
+        browser
+            .press(&format!("[aria-label='Dead letter {number}']"))
+            .await;
+        browser
+            .until_text("#letter-title", &format!("Dead letter {number}"))
+            .await;
+        assert_eq!(browser.text("#letter pre").await, expected);
+        browser.press("#close").await;
+        // The page gives the focus back a moment after the letter is closed.
+        browser
+            .until(&format!(
+                "document.activeElement.ariaLabel === 'Dead letter {number}'"
+            ))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_letter_is_discarded_only_once_that_is_confirmed() {
+    let world = world();
+    poison(&world, "evt_1", "Grace").await;
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    browser.press("#letters button").await;
+    browser.press("#discard").await;
+    browser
+        .until_text("#question", "Discard dead letter 1?")
+        .await;
+    // What can't be undone is not where Enter is.
+    browser.until("document.activeElement.id === 'no'").await;
+    browser.keys(ENTER).await;
+    browser
+        .until("!document.querySelector('#question').open")
+        .await;
+    let letter = || {
+        world.request(
+            "GET",
+            "/dead-letters/1",
+            &[("authorization", "Bearer hush")],
+            "",
+        )
+    };
+    assert_eq!(letter().await.status, 200);
+
+    browser.press("#discard").await;
+    confirm(&browser).await;
+    browser
+        .until_text("#said", "Dead letter 1 is discarded.")
+        .await;
+    browser
+        .until_text("#shown", "No unresolved dead letters.")
+        .await;
+    letter().await.assert_final_problem(404, "no-dead-letter");
+    browser
+        .until("!document.querySelector('#letter').open")
+        .await;
+}
+
+#[tokio::test]
+async fn all_letters_of_a_filter_are_replayed() {
+    let world = world();
+    for number in 1..=25 {
+        poison(&world, &format!("evt_{number}"), "Grace").await;
+    }
+    world.post(&wrapped(b"nonsense")).await;
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    browser.until_text("#shown", "26 shown").await;
+    browser.fill("#of-reason", "not-json").await;
+    browser.keys(ENTER).await;
+    browser.until_text("#shown", "1 shown").await;
+    browser.fill("#of-reason", &"\u{e003}".repeat(8)).await;
+    browser.fill("#of-project", "dev").await;
+    browser.press("#replay-all").await;
+    browser
+        .until_text("#question", "Each one of the project dev")
+        .await;
+    confirm(&browser).await;
+    browser
+        .until_text("#said", "Done: 25 resolved, 0 can not be delivered still.")
+        .await;
+    assert_eq!(world.svix.messages().len(), 25);
+    browser
+        .until_text("#shown", "No unresolved dead letters.")
+        .await;
+
+    browser.fill("#of-project", &"\u{e003}".repeat(3)).await;
+    browser.press("#replay-all").await;
+    confirm(&browser).await;
+    browser
+        .until_text("#said", "Done: 0 resolved, 1 can not be delivered still.")
+        .await;
+    browser.until_text("#shown", "1 shown").await;
+    assert_eq!(browser.complaints().await, [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn the_replay_of_all_can_be_cancelled() {
+    let world = world();
+    for number in 1..=25 {
+        poison(&world, &format!("evt_{number}"), "Grace").await;
+    }
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    // The answer to the first batch waits until the button was pressed.
+    instead_of_fetch(
+        &browser,
+        "if (path === 'status') return Response.json({deadLetters: {written: 25}});
+         const reply = await real(path, options);
+         if (path.includes('replay')) await new Promise(go => { globalThis.go = go; });
+         return reply;",
+    )
+    .await;
+    look_again(&browser).await;
+    browser.until_text("#tiles", "of 25 so far").await;
+    browser.press("#replay-all").await;
+    confirm(&browser).await;
+    browser.until("globalThis.go").await;
+    browser.until_text("#count", "0 resolved").await;
+    assert_eq!(browser.value("progress.max").await, 25);
+    browser.press("#cancel").await;
+    browser.value("go()").await;
+    browser
+        .until_text(
+            "#said",
+            "Cancelled. 20 resolved, 0 can not be delivered still.",
+        )
+        .await;
+    assert_eq!(world.svix.messages().len(), 20);
+    browser.until_text("#shown", "5 shown").await;
+}
+
+#[tokio::test]
+async fn shows_what_the_status_says() {
+    let world = world();
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    world.post(&event("evt_1")).await;
+    let status = json!({
+        "version": "1.2.3",
+        "time": "2026-11-23T14:12:42Z",
+        "gate": {"state": "closed", "reason": "rate-limited", "seconds": 3.2},
+        "configuration": {"svix_token": "[redacted]", "svix_url": "https://api.eu.svix.com", "ingest_token": ""},
+        "deadLetters": {"written": 1200, "unresolved": 3},
+        "lastHour": [
+            {"minute": "2026-11-23T13:13:00Z", "outcomes": {"svix-unavailable": 3, "delivered": 1}},
+            {"minute": "2026-11-23T14:12:00Z", "outcomes": {"delivered": 7}},
+        ],
+    });
+    answer_status(&browser, &status).await;
+    browser.until_text("#version", "1.2.3").await;
+    let tiles = browser.text("#tiles").await;
+    for told in [
+        "Closed\nrate-limited, for 4 s",
+        "3\nof 1,200 so far",
+        "8\nof 11 answers",
+    ] {
+        assert!(tiles.contains(told), "{tiles}");
+    }
+    assert_eq!(
+        browser.text("#outcomes").await,
+        "delivered\t8\nsvix-unavailable\t3"
+    );
+    let bars = "[...document.querySelectorAll('#bars rect:not(.whole)')]
+        .map(bar => `${bar.getAttribute('class')} ${bar.getAttribute('x')}`).join()";
+    assert_eq!(
+        browser.value(bars).await,
+        "delivered 1,svix-unavailable 1,delivered 591"
+    );
+    browser.press("summary").await;
+    assert_eq!(
+        browser.text("#configuration").await,
+        "ingest_token\nempty\nsvix_token\n[redacted]\nsvix_url\nhttps://api.eu.svix.com"
+    );
+
+    // Only where Svix itself is used is its dashboard of any help.
+    let link = "document.querySelector('#found a')";
+    browser.fill("#project", "dev").await;
+    browser.fill("#event", "evt_1").await;
+    browser.keys(ENTER).await;
+    browser.until(link).await;
+    assert_eq!(
+        browser.value(&format!("{link}.href")).await,
+        "https://dashboard.svix.com/"
+    );
+    assert_eq!(
+        browser.value(&format!("{link}.rel")).await,
+        "noreferrer noopener"
+    );
+    let other = json!({"version": "4", "configuration": {"svix_url": "https://api.svix.com.test"}});
+    answer_status(&browser, &other).await;
+    browser.until_text("#version", "4").await;
+    browser.press("#find button").await;
+    browser.until(&format!("!{link}")).await;
+    browser.until_text("#found", "delivered").await;
+    assert_eq!(browser.complaints().await, [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn a_closed_gate_stops_the_replay_of_all() {
+    let world = world();
+    poison(&world, "evt_1", "Grace").await;
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    world.svix.always(Fault::status(429));
+    browser.press("#replay-all").await;
+    confirm(&browser).await;
+    browser
+        .until_text("#said", "Stopped before number 1: rate-limited")
+        .await;
+    browser.until_text("#shown", "1 shown").await;
+    browser.until_text("#tiles", "Closed").await;
+}
+
+#[tokio::test]
+async fn fits_a_phone_in_light_and_in_dark() {
+    let world = world();
+    poison(&world, &"long".repeat(60), &"wide".repeat(60)).await;
+    let Some(browser) = visit(&world).await else {
+        return;
+    };
+    let mut grounds = Vec::new();
+    for scheme in ["light", "dark"] {
+        browser.look(390, 844, scheme).await;
+        let ground = "getComputedStyle(document.documentElement).backgroundColor";
+        grounds.push(browser.value(ground).await);
+    }
+    assert_ne!(grounds[0], grounds[1]);
+
+    let overflow = "document.documentElement.scrollWidth - innerWidth";
+    assert_eq!(browser.value(overflow).await, 0);
+    browser.keys("hush").await;
+    browser.keys(ENTER).await;
+    browser.until_text("#shown", "1 shown").await;
+    browser.until_text("#tiles", "Ready").await;
+    browser.press("summary").await;
+    browser.fill("#project", "dev").await;
+    browser.fill("#event", &"long".repeat(60)).await;
+    browser.keys(ENTER).await;
+    browser.until_text("#found", "dead-lettered").await;
+    assert_eq!(browser.value(overflow).await, 0);
+    browser.press("#found button").await;
+    browser.until_text("#letter pre", "wide").await;
+    let overflow = "document.querySelector('#letter').scrollWidth - document.querySelector('#letter').clientWidth";
+    assert_eq!(browser.value(overflow).await, 0);
+}
+
+#[tokio::test]
+#[ignore = "takes the screenshot in the README: with --ignored"]
+async fn is_shown_in_the_readme() {
+    let world = world();
+    for minute in 0..60 {
+        world.clock.advance(Duration::from_mins(1));
+        for number in 0..8 + 5 * minute % 17 + minute / 4 {
+            world.post(&event(&format!("evt_{minute}_{number}"))).await;
+        }
+        if minute % 9 == 4 {
+            world.post(&event(&format!("evt_{minute}_0"))).await;
+        }
+        if (31..35).contains(&minute) {
+            world.svix.always(Fault::status(503));
+            for number in 0..8 {
+                world
+                    .post(&event(&format!("evt_{minute}_late_{number}")))
+                    .await;
+            }
+            world.svix.clear_faults();
+        }
+        match minute {
+            20 => poison(&world, "evt_0SNlurA049MEWV5gNTcQ5A07h3Ol", "Grace Example").await,
+            33 => {
+                world.post(&wrapped(b"nonsense")).await;
+            }
+            41 => {
+                world
+                    .post(&wrapped(br#"{"id":"evt_0SNlv","project":"acme"}"#))
+                    .await;
+            }
+            _ => {}
+        }
+    }
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    browser.look(1200, 1080, "light").await;
+    browser
+        .open(&format!("http://{}/console", world.listen().await))
+        .await;
+    browser.until("document.activeElement.id === 'token'").await;
+    browser.keys("hush").await;
+    browser.keys(ENTER).await;
+    browser.until_text("#shown", "3 shown").await;
+    // What is counted takes a while to be seen.
+    let delivered = world.svix.messages().len();
+    browser
+        .until(&format!(
+            "tiles.innerText.replace(',', '').includes('\\n{delivered}\\n')"
+        ))
+        .await;
+    let image = browser.screenshot().await;
+    std::fs::write(root().join("host-tests/samples/console.png"), image).expect("a file");
+}

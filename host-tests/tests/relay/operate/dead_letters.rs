@@ -1,0 +1,645 @@
+//! Events that can never be delivered: kept once, acknowledged, and in the operator's hands.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use fake_svix::Fault;
+use host::Op;
+
+use crate::support::{Reply, UNWRAPPED, World, event, wrapped};
+
+const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
+
+type Headers = &'static [(&'static str, &'static str)];
+
+fn world() -> World {
+    World::with(&[("admin_token", "hush")])
+}
+
+async fn ask(world: &World, method: &str, path: &str) -> Reply {
+    world.request(method, path, &[TOKEN], "").await
+}
+
+/// The numbers and reasons of all dead letters, and whether they are resolved.
+async fn letters(world: &World) -> Vec<(u64, String, bool)> {
+    let reply = ask(world, "GET", "/dead-letters?limit=100").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let page = reply.json();
+    assert_eq!(page["next"], Value::Null);
+    let letters = page["deadLetters"].as_array().expect("a list").iter();
+    letters
+        .map(|letter| {
+            let number = letter["number"].as_u64().expect("a number");
+            let reason = letter["reason"].as_str().expect("a reason").to_owned();
+            (number, reason, letter.get("resolved").is_some())
+        })
+        .collect()
+}
+
+/// Lets Svix refuse an event that Pub/Sub has delivered.
+async fn refuse(world: &World, id: &str) {
+    world.svix.script([Fault::status(422)]);
+    let reply = world.post(&wrapped(event(id).as_bytes())).await;
+    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_pubsub_can_never_deliver_is_kept_and_acknowledged() {
+    let world = world();
+    let poison: [(Vec<u8>, Headers, &str); 7] = [
+        (wrapped(b"nonsense").into(), &[], "not-json"),
+        (wrapped(b"\xff").into(), &[], "not-utf8"),
+        (br#"{"message":{"data":"%"}}"#.into(), &[], "not-base64"),
+        (wrapped(br#"{"id":"evt_1"}"#).into(), &[], "invalid-event"),
+        (
+            br#"{"message":{"attributes":{"k":"v"}}}"#.into(),
+            &[],
+            "invalid-event",
+        ),
+        (b"nonsense too".into(), &UNWRAPPED, "not-json"),
+        (b"\xff\xfe".into(), &UNWRAPPED, "not-utf8"),
+    ];
+    for (number, (body, headers, reason)) in poison.iter().enumerate() {
+        let number = number as u64 + 1;
+        let reply = world
+            .request_bytes("POST", "/notifications", headers, body)
+            .await;
+        assert_eq!(reply.status, 200);
+        assert_eq!(
+            reply.json(),
+            json!({"status": "dead-lettered", "deadLetter": number})
+        );
+
+        let letter = ask(&world, "GET", &format!("/dead-letters/{number}"))
+            .await
+            .json();
+        assert_eq!(letter["reason"], *reason);
+        assert_eq!(
+            letter["problem"]["type"],
+            format!("urn:svix-relay:problem:{reason}")
+        );
+        assert_eq!(letter["deadLetteredAt"], "2026-11-23T14:12:42Z");
+        match str::from_utf8(body) {
+            Ok(text) => assert_eq!(letter["body"], text),
+            Err(_) => assert_eq!(letter["bodyBase64"], "//4="),
+        }
+    }
+    assert_eq!(world.svix.requests().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_for_the_relay_but_not_for_pubsub_is_kept_too() {
+    let large = event("evt_1").replace(
+        r#""id""#,
+        &format!(r#""x":"{}","id""#, "x".repeat(5_000_000)),
+    );
+    let world = world();
+    let bodies: [(String, Headers); 2] = [
+        (wrapped(large.as_bytes()), &[]),
+        (large.clone(), &UNWRAPPED),
+    ];
+    for (body, headers) in &bodies {
+        let reply = world.request("POST", "/notifications", headers, body).await;
+        assert_eq!(reply.json()["status"], "dead-lettered");
+    }
+    let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+    assert_eq!(letter["reason"], "body-too-large");
+    assert!(letter["body"] == bodies[0].0, "as it came");
+    assert_eq!(letters(&world).await.len(), 1, "both are one event");
+
+    let reply = world.post(&large).await;
+    reply.assert_final_problem(413, "body-too-large");
+    let rejecting = World::with(&[("dead_letters", "reject")]);
+    for (body, headers) in &bodies {
+        let reply = rejecting
+            .request("POST", "/notifications", headers, body)
+            .await;
+        reply.assert_final_problem(413, "body-too-large");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_says_where_it_came_from_and_what_svix_said() {
+    let world = world();
+    world.svix.set_body_limit(500);
+    let body = wrapped(event("evt_1").as_bytes());
+    assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+
+    let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+    assert_eq!(letter["project"], "dev");
+    assert_eq!(letter["eventId"], "evt_1");
+    assert_eq!(letter["eventType"], "user.created");
+    assert_eq!(letter["source"], "wrapped");
+    assert_eq!(letter["pubsubMessageId"], "136969346945");
+    assert_eq!(letter["publishTime"], "2026-11-23T14:12:42.123Z");
+    assert_eq!(letter["deliveryAttempt"], 5);
+    assert_eq!(letter["problem"]["svix"]["code"], "payload_too_large");
+    assert_eq!(letter["body"], body);
+    let path = "/notifications/dev/evt_1";
+    let record = world.request("GET", path, &[TOKEN], "").await.json();
+    assert_eq!(
+        (&record["state"], &record["deadLetter"]),
+        (&json!("dead-lettered"), &json!(1))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_again_is_acknowledged_without_a_second_letter() {
+    let world = world();
+    refuse(&world, "evt_1").await;
+    let invalid = wrapped(b"nonsense");
+    world.post(&invalid).await;
+    for _ in 0..3 {
+        let again = world.post(&wrapped(event("evt_1").as_bytes())).await;
+        assert_eq!(
+            again.json(),
+            json!({"status": "dead-lettered", "deadLetter": 1})
+        );
+        let later = invalid.replace(r#""deliveryAttempt":5"#, r#""deliveryAttempt":6"#);
+        assert_ne!(later, invalid);
+        let again = world.post(&later).await;
+        assert_eq!(
+            again.json(),
+            json!({"status": "dead-lettered", "deadLetter": 2})
+        );
+    }
+    assert_eq!(letters(&world).await.len(), 2);
+    assert_eq!(world.svix.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sixteen_at_once_are_one_letter() {
+    let world = world();
+    world.svix.always(Fault::status(422));
+    for body in [wrapped(event("evt_1").as_bytes()), wrapped(b"nonsense")] {
+        let replies = join_all((0..16).map(|_| world.post(&body))).await;
+        assert!(replies.iter().all(|reply| reply.status == 200));
+    }
+    assert_eq!(letters(&world).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_stays_in_sight_whatever_becomes_of_its_record() {
+    let world = world();
+    refuse(&world, "evt_1").await;
+    let name = world.records().await.remove(0);
+    let unknown = br#"{"version":1,"state":"unknown","project":"dev","eventId":"evt_1","eventType":"user.created","firstAttemptAt":"2026-11-23T14:12:42.123Z"}"#;
+    for record in [&unknown[..], b"garbage"] {
+        world.put(&name, record).await;
+        let expected = (1, "refused-by-svix".to_owned(), false);
+        assert_eq!(letters(&world).await, [expected]);
+    }
+    let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+    assert_eq!(reply.json()["status"], "delivered");
+    assert_eq!(
+        letters(&world).await,
+        [(1, "refused-by-svix".to_owned(), true)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_ends_late_and_unknown_hides_no_letter() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    let body = wrapped(event("evt_1").as_bytes());
+    world.faults.delay(Op::Set, Duration::from_millis(500));
+    world
+        .svix
+        .script([Fault::HangBeforeStoring, Fault::status(422)]);
+    let late = world.post(&body);
+    let refused = async {
+        let written = world.faults.called(Op::Set, 1);
+        let patience = Duration::from_secs(9);
+        tokio::time::timeout(patience, written)
+            .await
+            .expect("a record");
+        let reply = world.post(&body).await;
+        assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+    };
+    let (late, ()) = tokio::join!(late, refused);
+    late.assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(
+        letters(&world).await,
+        [(1, "refused-by-svix".to_owned(), false)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn posted_directly_it_is_refused_and_nothing_is_kept() {
+    let world = world();
+    world
+        .post("nonsense")
+        .await
+        .assert_final_problem(400, "not-json");
+    world.svix.script([Fault::status(422)]);
+    world
+        .post(&event("evt_1"))
+        .await
+        .assert_final_problem(422, "refused-by-svix");
+    assert!(letters(&world).await.is_empty());
+    assert!(world.records().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_request_pubsub_is_refused_too() {
+    let world = World::with(&[("admin_token", "hush"), ("dead_letters", "reject")]);
+    world
+        .post(&wrapped(b"nonsense"))
+        .await
+        .assert_final_problem(400, "not-json");
+    world.svix.script([Fault::status(422)]);
+    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    reply.assert_final_problem(422, "refused-by-svix");
+    assert!(letters(&world).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_passes_is_no_dead_letter() {
+    let world = world();
+    for fault in [Fault::status(401), Fault::status(500), Fault::status(429)] {
+        world.svix.always(fault);
+        let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+        assert!(matches!(reply.status, 429 | 503));
+    }
+    assert!(letters(&world).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_can_not_be_kept_is_not_acknowledged() {
+    for op in [Op::Increment, Op::SetMany] {
+        let world = world();
+        world.faults.fail_next(op, 1);
+        let reply = world.post(&wrapped(b"nonsense")).await;
+        reply.assert_retryable_problem(503, "store-failing");
+        assert!(letters(&world).await.is_empty());
+
+        let reply = world.post(&wrapped(b"nonsense")).await;
+        assert_eq!(reply.json()["status"], "dead-lettered");
+        assert_eq!(letters(&world).await.len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_token_there_are_no_such_routes() {
+    let world = World::new();
+    for (method, path) in [
+        ("GET", "/dead-letters"),
+        ("GET", "/dead-letters/1"),
+        ("DELETE", "/dead-letters/1"),
+        ("POST", "/dead-letters/1/replay"),
+        ("POST", "/dead-letters/replay"),
+        ("PUT", "/dead-letters/1"),
+    ] {
+        let reply = ask(&world, method, path).await;
+        reply.assert_final_problem(404, "not-found");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_token_opens_nothing() {
+    let world = world();
+    for headers in [
+        &[][..],
+        &[("authorization", "hush")],
+        &[("authorization", "Bearer hus")],
+        &[("authorization", "Bearer hushh")],
+        &[("authorization", "Basic hush")],
+    ] {
+        let reply = world.request("GET", "/dead-letters", headers, "").await;
+        reply.assert_final_problem(401, "unauthorized");
+        assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+    }
+    let reply = world.request("PUT", "/dead-letters", &[], "").await;
+    reply.assert_final_problem(401, "unauthorized");
+    ask(&world, "PUT", "/dead-letters")
+        .await
+        .assert_final_problem(405, "method-not-allowed");
+    let headers = [("authorization", "bearer hush")];
+    let reply = world.request("GET", "/dead-letters", &headers, "").await;
+    assert_eq!(reply.status, 200, "the scheme's case means nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_reads_only_what_it_shows() {
+    let world = world();
+    for number in 0..7 {
+        refuse(&world, &format!("evt_{number}")).await;
+    }
+    let before = world.faults.count(Op::Get);
+    let page = ask(&world, "GET", "/dead-letters?after=2&limit=3")
+        .await
+        .json();
+    let numbers: Vec<_> = page["deadLetters"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|letter| letter["number"].as_u64().expect("a number"))
+        .collect();
+    assert_eq!(numbers, [3, 4, 5]);
+    assert_eq!(page["next"], 5);
+    // Each letter and its record.
+    assert_eq!(world.faults.count(Op::Get) - before, 6);
+    assert_eq!(world.faults.count(Op::Keys), 0);
+    assert!(
+        page["deadLetters"][0].get("body").is_none(),
+        "bodies are shown one by one"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_can_be_of_one_project_or_one_reason() {
+    let world = world();
+    refuse(&world, "evt_1").await;
+    world.svix.script([Fault::status(422)]);
+    let other = event("evt_2").replace("\"dev\"", "\"gigs\"");
+    world.post(&wrapped(other.as_bytes())).await;
+    world.post(&wrapped(b"nonsense")).await;
+    for (query, expected) in [
+        ("project=gigs", &[2][..]),
+        ("reason=not-json", &[3]),
+        ("reason=refused-by-svix", &[1, 2]),
+        ("project=dev&reason=not-json", &[]),
+    ] {
+        let page = ask(&world, "GET", &format!("/dead-letters?{query}"))
+            .await
+            .json();
+        let letters = page["deadLetters"].as_array().expect("a list").iter();
+        let numbers: Vec<_> = letters.map(|letter| letter["number"].clone()).collect();
+        assert_eq!(numbers, expected, "{query}");
+    }
+    let reply = ask(&world, "GET", "/dead-letters?limit=0").await;
+    reply.assert_final_problem(400, "invalid-query");
+    assert_eq!(reply.json()["errors"][0]["field"], "limit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_delivers_and_resolves() {
+    let world = world();
+    refuse(&world, "evt_1").await;
+    let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    let message = world.only_message();
+    assert_eq!(message.payload, event("evt_1"));
+    assert_eq!(
+        letters(&world).await,
+        [(1, "refused-by-svix".to_owned(), true)]
+    );
+    let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+    assert_eq!(letter["resolved"]["svixMessageId"], message.id);
+
+    let again = ask(&world, "POST", "/dead-letters/1/replay").await;
+    assert_eq!(again.json()["status"], "duplicate");
+    let redelivered = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    assert_eq!(redelivered.json()["status"], "duplicate");
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn replays_and_redeliveries_at_once_are_one_message() {
+    let world = world();
+    refuse(&world, "evt_1").await;
+    world.clock.advance(Duration::from_hours(100));
+    world.svix.set_latency(Duration::from_millis(50));
+    let body = wrapped(event("evt_1").as_bytes());
+    let replays = join_all((0..4).map(|_| ask(&world, "POST", "/dead-letters/1/replay")));
+    let redeliveries = join_all((0..4).map(|_| world.post(&body)));
+    let (replays, redeliveries) = tokio::join!(replays, redeliveries);
+    assert!(
+        replays
+            .iter()
+            .chain(&redeliveries)
+            .all(|reply| reply.status == 200)
+    );
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_fails_changes_nothing() {
+    let world = world();
+    refuse(&world, "evt_1").await;
+    world
+        .svix
+        .script_for(&http::Method::POST, [Fault::status(422)]);
+    let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+    reply.assert_final_problem(422, "refused-by-svix");
+    world.svix.set_down(true);
+    let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(
+        letters(&world).await,
+        [(1, "refused-by-svix".to_owned(), false)]
+    );
+    let redelivered = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    assert_eq!(redelivered.json()["status"], "dead-lettered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_are_replayed_with_a_count_of_what_became_of_them() {
+    let world = world();
+    for number in 0..5 {
+        refuse(&world, &format!("evt_{number}")).await;
+    }
+    world.post(&wrapped(b"nonsense")).await;
+    ask(&world, "POST", "/dead-letters/2/replay").await;
+
+    let reply = ask(&world, "POST", "/dead-letters/replay?limit=2").await;
+    assert_eq!(
+        reply.json(),
+        json!({"resolved": 2, "failed": 0, "next": 3, "stopped": null})
+    );
+    let reply = ask(&world, "POST", "/dead-letters/replay?after=3").await;
+    assert_eq!(
+        reply.json(),
+        json!({"resolved": 2, "failed": 1, "next": null, "stopped": null})
+    );
+    assert_eq!(world.svix.messages().len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_of_all_stops_at_a_closed_gate() {
+    let world = world();
+    for number in 0..3 {
+        refuse(&world, &format!("evt_{number}")).await;
+    }
+    // The first replay meets a rate limit, which closes the gate for the others.
+    world.svix.script([Fault::None, Fault::None]);
+    world
+        .svix
+        .always(Fault::retry_after(429, fake_svix::RetryAfter::Seconds(60)));
+    let reply = ask(&world, "POST", "/dead-letters/replay").await;
+    assert_eq!(
+        reply.json(),
+        json!({"resolved": 1, "failed": 0, "next": 1, "stopped": "rate-limited"})
+    );
+    let reply = ask(&world, "POST", "/dead-letters/replay?after=1").await;
+    assert_eq!(
+        reply.json(),
+        json!({"resolved": 0, "failed": 0, "next": 1, "stopped": "gate"})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_of_all_tells_what_it_did_before_the_store_failed() {
+    let world = world();
+    for number in 0..3 {
+        refuse(&world, &format!("evt_{number}")).await;
+    }
+    // Two for the first letter and its record, two for its replay; then the second letter.
+    world.faults.fail_nth(Op::Get, 5);
+    let reply = ask(&world, "POST", "/dead-letters/replay").await;
+    assert_eq!(
+        reply.json(),
+        json!({"resolved": 1, "failed": 0, "next": 1, "stopped": "store-failing"})
+    );
+    let reply = ask(&world, "POST", "/dead-letters/replay?after=1").await;
+    assert_eq!(
+        reply.json(),
+        json!({"resolved": 2, "failed": 0, "next": null, "stopped": null})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_svix_fails_for_does_not_stop_a_replay_of_all() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    for number in 0..3 {
+        refuse(&world, &format!("evt_{number}")).await;
+    }
+    world.svix.script([Fault::status(500)]);
+    let reply = ask(&world, "POST", "/dead-letters/replay").await;
+    assert_eq!(
+        reply.json(),
+        json!({"resolved": 2, "failed": 1, "next": null, "stopped": null})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_takes_too_long_says_where_to_go_on() {
+    let world = world();
+    for number in 0..5 {
+        refuse(&world, &format!("evt_{number}")).await;
+    }
+    world.faults.delay(Op::Get, Duration::from_millis(1_400));
+    let (reply, took) = world.timed(ask(&world, "GET", "/dead-letters")).await;
+    let page = reply.json();
+    assert_eq!(page["deadLetters"].as_array().map(Vec::len), Some(3));
+    assert_eq!(page["next"], 3);
+    assert!(took < Duration::from_secs(11), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_identifiers_make_no_large_list() {
+    let world = world();
+    let large =
+        r#"{"id":"evt_1","type":"t","project":""#.to_owned() + &"x".repeat(500_000) + r#""}"#;
+    for number in 0..50 {
+        let event = large.replace("evt_1", &format!("evt_{number}"));
+        let reply = world.post(&wrapped(event.as_bytes())).await;
+        assert_eq!(reply.json()["status"], "dead-lettered");
+    }
+    let reply = ask(&world, "GET", "/dead-letters").await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.body.len() < 100_000, "{} bytes", reply.body.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_an_operator_changes_nothing() {
+    let show = ("GET", "/dead-letters/1", &[(Op::Get, 1), (Op::Get, 2)][..]);
+    let list = (
+        "GET",
+        "/dead-letters",
+        &[(Op::Increment, 1), (Op::Get, 1), (Op::Get, 2)][..],
+    );
+    let discard = (
+        "DELETE",
+        "/dead-letters/1",
+        &[(Op::Get, 1), (Op::Get, 2), (Op::Set, 1)][..],
+    );
+    let resend = (
+        "POST",
+        "/dead-letters/1/replay",
+        &[(Op::Get, 1), (Op::Get, 2), (Op::Get, 3), (Op::Set, 1)][..],
+    );
+    for (method, path, calls) in [show, list, discard, resend] {
+        for (op, nth) in calls {
+            let world = world();
+            refuse(&world, "evt_1").await;
+            for hangs in [false, true] {
+                if hangs {
+                    // A call that is synchronous would hold up its instance.
+                    if *op == Op::Increment {
+                        continue;
+                    }
+                    world.faults.hang_nth(*op, *nth);
+                } else {
+                    world.faults.fail_nth(*op, *nth);
+                }
+                let reply = ask(&world, method, path).await;
+                reply.assert_retryable_problem(503, "store-failing");
+            }
+            let expected = (1, "refused-by-svix".to_owned(), false);
+            assert_eq!(
+                letters(&world).await,
+                [expected],
+                "{method} {path} {op:?} {nth}"
+            );
+            let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+            assert_eq!(reply.json()["status"], "delivered");
+            world.only_message();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_discarded_letter_is_gone_and_its_event_stays_acknowledged() {
+    let world = world();
+    refuse(&world, "evt_1").await;
+    let reply = ask(&world, "DELETE", "/dead-letters/1").await;
+    assert_eq!(reply.json(), json!({"discarded": 1}));
+    assert!(letters(&world).await.is_empty());
+    for (method, path) in [
+        ("GET", "/dead-letters/1"),
+        ("DELETE", "/dead-letters/1"),
+        ("POST", "/dead-letters/1/replay"),
+        ("GET", "/dead-letters/99"),
+    ] {
+        ask(&world, method, path)
+            .await
+            .assert_final_problem(404, "no-dead-letter");
+    }
+    let redelivered = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    assert_eq!(redelivered.json()["status"], "dead-lettered");
+    let record = ask(&world, "GET", "/notifications/dev/evt_1").await.json();
+    assert_eq!(record["state"], "dead-lettered");
+    assert!(record["discardedAt"].is_string(), "{record}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_whose_letter_is_not_there_acknowledges_nothing() {
+    let world = world();
+    for body in [wrapped(event("evt_1").as_bytes()), wrapped(b"nonsense")] {
+        world.svix.set_body_limit(10);
+        let kept = world.post(&body).await.json();
+        // As a crash leaves it where a store has no transactions.
+        let name = format!("dead-letter/{}", kept["deadLetter"]);
+        world.remove(&name).await;
+        let again = world.post(&body).await.json();
+        assert_eq!(again["status"], "dead-lettered");
+        assert_ne!(again["deadLetter"], kept["deadLetter"]);
+        let letter = format!("/dead-letters/{}", again["deadLetter"]);
+        assert_eq!(ask(&world, "GET", &letter).await.status, 200);
+        assert_eq!(world.post(&body).await.json(), again);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_corrected_event_posted_directly_resolves_its_letter() {
+    let world = world();
+    refuse(&world, "evt_1").await;
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.json()["status"], "delivered");
+    assert_eq!(
+        letters(&world).await,
+        [(1, "refused-by-svix".to_owned(), true)]
+    );
+}

@@ -1,0 +1,883 @@
+//! Records that are old go, a slice at a time; whatever may still be needed stays.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use fake_svix::Fault;
+use host::Op;
+use host::Reuse;
+
+use crate::support::{Reply, Setup, World, event, wrapped};
+
+const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
+const DAY: Duration = Duration::from_hours(24);
+const DUE: Duration = Duration::from_hours(30 * 24 + 1);
+
+fn world() -> World {
+    World::with(&[("admin_token", "hush")])
+}
+
+/// Another node that can be told to purge.
+fn operated() -> Setup {
+    let mut setup = Setup::new();
+    setup.variables.insert("admin_token", "hush");
+    setup
+}
+
+async fn ask(world: &World, method: &str, path: &str) -> Reply {
+    world.request(method, path, &[TOKEN], "").await
+}
+
+async fn slice(world: &World) -> Value {
+    let reply = ask(world, "POST", "/maintenance/purge").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+/// Purges until nothing more is due; how many went.
+async fn purge(world: &World) -> u64 {
+    let mut purged = 0;
+    loop {
+        let report = slice(world).await;
+        purged += report["purged"].as_u64().expect("a number");
+        if report["done"] == true {
+            return purged;
+        }
+    }
+}
+
+/// Long enough for the journal to be written.
+async fn settle() {
+    tokio::time::sleep(Duration::from_secs(10)).await;
+}
+
+async fn post(world: &World, id: &str) {
+    let reply = world.post(&event(id)).await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+}
+
+/// What the store holds besides what doesn't grow with time.
+async fn left(world: &World) -> Vec<String> {
+    let mut names = world.names().await;
+    let stays = [
+        "gate",
+        "journal",
+        "journal/purged",
+        "readyz",
+        "dead-letters",
+    ];
+    names.retain(|name| !stays.contains(&&name[..]) && !name.starts_with("metrics/"));
+    names.retain(|name| name != "dead-letters/unresolved");
+    names
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_goes_when_it_is_due_and_not_before() {
+    let world = world();
+    post(&world, "evt_1").await;
+    settle().await;
+    world.clock.advance(DAY);
+    post(&world, "evt_2").await;
+    settle().await;
+
+    // Posting and settling have taken some seconds.
+    world
+        .clock
+        .advance(DAY * 28 + Duration::from_mins(23 * 60 + 59));
+    assert_eq!(purge(&world).await, 0);
+    assert_eq!(world.records().await.len(), 2);
+    world.clock.advance(Duration::from_mins(1));
+    assert_eq!(
+        slice(&world).await,
+        json!({"purged": 1, "kept": 0, "page": 1, "pages": 2, "done": true})
+    );
+    assert_eq!(world.records().await.len(), 1);
+    world.clock.advance(DAY);
+    assert_eq!(purge(&world).await, 1);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_comes_after_its_record_is_gone_is_no_second_message() {
+    let world = world();
+    post(&world, "evt_1").await;
+    settle().await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 1);
+
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.json()["status"], "delivered");
+    assert_eq!(reply.json()["attempts"], 0, "found in Svix");
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_records_are_kept_can_be_said() {
+    let world = World::with(&[
+        ("admin_token", "hush"),
+        ("record_retention_days", "60"),
+        ("pubsub_retention_days", "31"),
+    ]);
+    post(&world, "evt_1").await;
+    settle().await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 0);
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_may_not_go_while_pubsub_may_send_their_events_again() {
+    let world = World::with(&[("admin_token", "hush"), ("pubsub_retention_days", "31")]);
+    for reply in [
+        world.get("/readyz").await,
+        ask(&world, "POST", "/maintenance/purge").await,
+    ] {
+        reply.assert_retryable_problem(503, "invalid-configuration");
+        assert_eq!(
+            reply.json()["errors"],
+            json!([{"field": "record_retention_days", "reason": "must not be less than pubsub_retention_days"}])
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_counts_from_when_it_was_written_last() {
+    let world = world();
+    world.svix.script(vec![Fault::HangAfterStoring; 4]);
+    assert_eq!(world.post(&event("evt_1")).await.status, 503);
+    settle().await;
+    world.clock.advance(DAY * 6);
+    post(&world, "evt_1").await;
+    settle().await;
+
+    world.clock.advance(DAY * 25);
+    let report = slice(&world).await;
+    assert_eq!((&report["purged"], &report["kept"]), (&json!(0), &json!(1)));
+    assert_eq!(
+        world.post(&event("evt_1")).await.json()["status"],
+        "duplicate"
+    );
+    world.clock.advance(DAY * 6);
+    assert_eq!(purge(&world).await, 1);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_which_nothing_is_known_goes_too() {
+    let world = world();
+    world.svix.script(vec![Fault::HangAfterStoring; 4]);
+    assert_eq!(world.post(&event("evt_1")).await.status, 503);
+    settle().await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 1);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_stays_until_it_was_resolved_or_discarded_for_as_long() {
+    let world = world();
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        world.svix.script([Fault::status(422)]);
+        world.post(&wrapped(event(id).as_bytes())).await;
+    }
+    let nonsense = wrapped(b"nonsense");
+    world.post(&nonsense).await;
+    post(&world, "evt_4").await;
+    settle().await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 1, "the delivered one");
+
+    let replayed = ask(&world, "POST", "/dead-letters/1/replay").await;
+    assert_eq!(replayed.json()["status"], "delivered");
+    assert_eq!(ask(&world, "DELETE", "/dead-letters/2").await.status, 200);
+    assert_eq!(ask(&world, "DELETE", "/dead-letters/4").await.status, 200);
+    settle().await;
+    assert_eq!(purge(&world).await, 0, "resolved only now");
+    assert_eq!(ask(&world, "GET", "/dead-letters/1").await.status, 200);
+
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 3);
+    assert_eq!(ask(&world, "GET", "/dead-letters/1").await.status, 404);
+    let letter = ask(&world, "GET", "/dead-letters/3").await.json();
+    assert_eq!(letter["eventId"], "evt_3");
+    let left = left(&world).await;
+    assert_eq!(left.len(), 3, "letter, record, counter: {left:?}");
+    let metrics = ask(&world, "GET", "/metrics").await;
+    let unresolved = "svix_relay_dead_letters_unresolved 1\n";
+    assert!(metrics.text().contains(unresolved), "{}", metrics.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_discarded_letter_acknowledges_its_event_for_as_long() {
+    let world = world();
+    let body = wrapped(event("evt_1").as_bytes());
+    world.svix.script(vec![Fault::status(500); 4]);
+    assert_eq!(world.post(&body).await.status, 503);
+    settle().await;
+    world.clock.advance(DAY * 29);
+    world.svix.set_body_limit(10);
+    assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+    assert_eq!(ask(&world, "DELETE", "/dead-letters/1").await.status, 200);
+    settle().await;
+
+    world.clock.advance(DAY * 29);
+    assert_eq!(purge(&world).await, 0, "of which the first page is due");
+    assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+    world.clock.advance(DAY * 2);
+    purge(&world).await;
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+/// Replays or discards the only letter that is seen.
+async fn decide(world: &World, replay: bool) {
+    let list = ask(world, "GET", "/dead-letters").await.json();
+    let letters = list["deadLetters"].as_array().expect("a list");
+    assert_eq!(letters.len(), 1);
+    let path = format!("/dead-letters/{}", letters[0]["number"]);
+    let decided = if replay {
+        ask(world, "POST", &format!("{path}/replay")).await
+    } else {
+        ask(world, "DELETE", &path).await
+    };
+    assert_eq!(decided.status, 200);
+    settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn letters_that_were_written_at_the_same_time_are_never_seen_and_go() {
+    for replay in [true, false] {
+        let world = world();
+        world.svix.always(Fault::status(422));
+        let body = wrapped(event("evt_1").as_bytes());
+        world.faults.delay(Op::Get, Duration::from_millis(100));
+        join_all((0..16).map(|_| world.post(&body))).await;
+        world.faults.clear();
+        settle().await;
+        world.svix.always(Fault::None);
+        let written = world.names().await;
+        let written = written
+            .iter()
+            .filter(|name| name.starts_with("dead-letter/"));
+        assert!(written.count() > 1);
+        decide(&world, replay).await;
+
+        world.clock.advance(DUE);
+        purge(&world).await;
+        assert_eq!(left(&world).await, [""; 0], "replay: {replay}");
+        let list = ask(&world, "GET", "/dead-letters").await.json();
+        assert_eq!(list["deadLetters"], json!([]));
+        let metrics = ask(&world, "GET", "/metrics").await;
+        let unresolved = "svix_relay_dead_letters_unresolved 0\n";
+        assert!(metrics.text().contains(unresolved), "{}", metrics.text());
+    }
+}
+
+/// Lets the only letter's record be as a delivery leaves it that ends late.
+async fn overtake(world: &World) {
+    let unknown = r#"{"version":1,"state":"unknown","project":"dev","eventId":"evt_1","eventType":"user.created","firstAttemptAt":"2026-10-01T00:00:00Z"}"#;
+    let name = world.records().await.remove(0);
+    world.put(&name, unknown.as_bytes()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_may_be_the_only_copy_of_an_event_stays_until_it_was_decided_on() {
+    for (method, path) in [
+        ("POST", "/dead-letters/1/replay"),
+        ("DELETE", "/dead-letters/1"),
+        ("POST", "/notifications"),
+    ] {
+        let world = world();
+        let body = wrapped(event("evt_1").as_bytes());
+        world.svix.script([Fault::status(422)]);
+        world.post(&body).await;
+        overtake(&world).await;
+        settle().await;
+        for _ in 0..3 {
+            world.clock.advance(DUE);
+            assert_eq!(purge(&world).await, 0);
+            let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+            assert_eq!(letter["eventId"], "evt_1");
+        }
+        if path == "/notifications" {
+            world.post(&body).await;
+        } else {
+            assert_eq!(ask(&world, method, path).await.status, 200);
+        }
+        let delivered = world.svix.messages().len();
+        settle().await;
+        for _ in 0..3 {
+            world.clock.advance(DUE);
+            purge(&world).await;
+        }
+        assert_eq!(left(&world).await, [""; 0], "{path}");
+        assert_eq!(world.svix.messages().len(), delivered);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_whose_letter_was_discarded_stays_acknowledged_whatever_its_record_was() {
+    for gone in [true, false] {
+        let world = world();
+        let body = wrapped(event("evt_1").as_bytes());
+        world.svix.script([Fault::status(422)]);
+        world.post(&body).await;
+        overtake(&world).await;
+        if gone {
+            let name = world.records().await.remove(0);
+            world.remove(&name).await;
+        }
+        assert_eq!(ask(&world, "DELETE", "/dead-letters/1").await.status, 200);
+        assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+        assert_eq!(world.svix.messages().len(), 0);
+        settle().await;
+        world.clock.advance(DUE);
+        purge(&world).await;
+        assert_eq!(left(&world).await, [""; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_of_another_node_never_comes_into_sight_however_late_the_purge_is() {
+    for replay in [false, true] {
+        let world = world();
+        let other = world.node(&operated());
+        world.svix.always(Fault::status(422));
+        let body = wrapped(event("evt_1").as_bytes());
+        world.faults.delay(Op::Increment, Duration::from_millis(50));
+        tokio::join!(world.post(&body), other.post(&body));
+        world.faults.clear();
+        settle().await;
+        let pages = ["journal/1", "journal/2"].map(|name| world.stored(name));
+        let pages: Vec<_> = join_all(pages).await.into_iter().flatten().collect();
+        assert_eq!(pages.len(), 2, "a page and a letter of each");
+
+        world.svix.always(Fault::None);
+        world.clock.advance(Duration::from_mins(30));
+        decide(&world, replay).await;
+        let delivered = world.svix.messages().len();
+        world.clock.advance(DUE);
+        purge(&world).await;
+        let list = ask(&world, "GET", "/dead-letters").await.json();
+        assert_eq!(list["deadLetters"], json!([]));
+        let all = ask(&world, "POST", "/dead-letters/replay").await;
+        assert_eq!(all.json()["resolved"], 0);
+        assert_eq!(world.svix.messages().len(), delivered);
+        assert_eq!(left(&world).await, [""; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_became_a_dead_letter_later_stays_with_its_letter() {
+    let world = world();
+    let body = wrapped(event("evt_1").as_bytes());
+    world.svix.script(vec![Fault::status(500); 4]);
+    assert_eq!(world.post(&body).await.status, 503);
+    settle().await;
+    assert_eq!(
+        world.records().await.len(),
+        1,
+        "unknown, and in the journal"
+    );
+    world.svix.set_body_limit(10);
+    let kept = json!({"status": "dead-lettered", "deadLetter": 1});
+    assert_eq!(world.post(&body).await.json(), kept);
+    settle().await;
+
+    world.clock.advance(DUE);
+    let report = slice(&world).await;
+    assert_eq!((&report["purged"], &report["kept"]), (&json!(0), &json!(2)));
+    let letter = ask(&world, "GET", "/dead-letters/1").await;
+    assert_eq!(letter.json()["eventId"], "evt_1");
+    assert_eq!(world.post(&body).await.json(), kept, "the same letter");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_was_never_an_event_goes_with_the_one_that_resolved_it() {
+    // Too large for the relay that kept it, and not for the one that replays it.
+    let small = World::with(&[("admin_token", "hush"), ("max_body_bytes", "100")]);
+    small.post(&wrapped(event("evt_1").as_bytes())).await;
+    let world = small.node(&operated());
+    let replayed = ask(&world, "POST", "/dead-letters/1/replay").await;
+    assert_eq!(
+        replayed.json()["status"],
+        "delivered",
+        "{}",
+        replayed.text()
+    );
+    settle().await;
+    world.clock.advance(DUE);
+    purge(&world).await;
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+/// Lets so many records be written so long ago, on pages of so many.
+async fn fill(world: &World, records: usize, page: usize) {
+    for number in 0..records.div_ceil(page) {
+        let mut text = "1 2026-10-01T00:00:00Z".to_owned();
+        for record in (number * page..records).take(page) {
+            let name = format!("record/old{record}");
+            let value = r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt","eventType":"t","svixMessageId":"msg_1","attempts":1,"deliveredAt":"2026-10-01T00:00:00Z"}"#;
+            world.put(&name, value.as_bytes()).await;
+            text = format!("{text}\n{name}");
+        }
+        world
+            .put(&format!("journal/{}", number + 1), text.as_bytes())
+            .await;
+    }
+    let pages = i64::try_from(records.div_ceil(page)).expect("a few");
+    world.put("journal", &pages.to_le_bytes()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slice_is_bounded_and_the_next_goes_on() {
+    let world = world();
+    fill(&world, 500, 1).await;
+    let slices = [
+        slice(&world).await,
+        slice(&world).await,
+        slice(&world).await,
+    ];
+    assert_eq!(
+        slices,
+        [(200, 200, false), (200, 400, false), (100, 500, true)].map(|(purged, page, done)| {
+            json!({"purged": purged, "kept": 0, "page": page, "pages": 500, "done": done})
+        })
+    );
+    assert_eq!(left(&world).await, [""; 0]);
+    assert_eq!(slice(&world).await["done"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slice_ends_in_time_however_slow_the_store_is() {
+    let world = world();
+    fill(&world, 500, 1).await;
+    world.faults.delay(Op::Get, Duration::from_millis(100));
+    let (report, took) = world.timed(slice(&world)).await;
+    assert_eq!(report["done"], false);
+    assert!(took < Duration::from_millis(1_200), "{took:?}");
+    world.faults.clear();
+    purge(&world).await;
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slice_ends_in_time_within_a_page_too_and_gets_on_whatever_the_store_does() {
+    for (delay, slices) in [(300, 1_000 / 128 + 1), (1_400, 1_000 / 64 + 1)] {
+        let world = world();
+        fill(&world, 1_000, 1_000).await;
+        let delay = Duration::from_millis(delay);
+        for faults in [&world.faults, &world.faults.journal()] {
+            faults.delay(Op::Get, delay);
+        }
+        for _ in 0..slices {
+            let (report, took) = world.timed(slice(&world)).await;
+            assert!(took < Duration::from_secs(1) + delay * 3, "{took:?}");
+            assert_ne!(report["purged"], 0);
+        }
+        for faults in [&world.faults, &world.faults.journal()] {
+            faults.clear();
+        }
+        assert_eq!(purge(&world).await, 0);
+        assert_eq!(left(&world).await, [""; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn letters_that_wait_hold_up_neither_a_slice_nor_an_event() {
+    let world = world();
+    fill(&world, 64, 64).await;
+    let unknown = r#"{"version":1,"state":"unknown","project":"dev","eventId":"e","eventType":"t","firstAttemptAt":"2026-10-01T00:00:00Z"}"#;
+    let mut page = "1 2026-10-01T00:00:00Z".to_owned();
+    for number in 0..64 {
+        world
+            .put(&format!("record/old{number}"), unknown.as_bytes())
+            .await;
+        world.put(&format!("dead-letter/{number}"), b"{}").await;
+        page = format!("{page}\nrecord/old{number} {number}");
+    }
+    world.put("journal/1", page.as_bytes()).await;
+    let delay = Duration::from_millis(200);
+    world.faults.delay(Op::Exists, delay);
+    let events = join_all((0..20).map(async |number| {
+        let id = format!("evt_{number}");
+        world.timed(post(&world, &id)).await.1
+    }));
+    let (report, events) = tokio::join!(world.timed(slice(&world)), events);
+    assert_eq!(report.0["kept"], 64);
+    assert!(report.1 < delay * 2, "{:?}", report.1);
+    assert!(events.iter().all(|took| *took < delay), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_to_be_named_again_is_never_in_the_way() {
+    let world = world();
+    fill(&world, 300, 300).await;
+    for number in 0..64 {
+        let later = br#"{"version":2}"#;
+        world.put(&format!("record/old{number}"), later).await;
+    }
+    world.faults.delay(Op::Get, Duration::from_millis(1_050));
+    for _ in 0..300 / 64 {
+        slice(&world).await;
+    }
+    world.faults.clear();
+    purge(&world).await;
+    assert_eq!(world.records().await.len(), 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_now_and_then_delays_the_purge_and_no_more() {
+    let world = world();
+    fill(&world, 1_000, 1_000).await;
+    let mut slices = 0;
+    loop {
+        world.faults.clear();
+        for _ in 0..40 {
+            world.faults.fail_nth(Op::Get, 50);
+        }
+        let reply = ask(&world, "POST", "/maintenance/purge").await;
+        slices += 1;
+        if reply.status == 200 && reply.json()["done"] == true {
+            break;
+        }
+        assert!(slices < 30, "{}", world.records().await.len());
+    }
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_deletes_few_at_once_is_told_one_by_one() {
+    let world = world();
+    fill(&world, 100, 100).await;
+    world.faults.fail_always(Op::DeleteMany);
+    assert_eq!(purge(&world).await, 100);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_comes_while_its_record_goes_is_no_second_message() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    let other = world.node(&operated());
+    world.svix.script([Fault::HangAfterStoring]);
+    assert_eq!(world.post(&event("evt_1")).await.status, 503);
+    settle().await;
+    world.clock.advance(DUE);
+    world.faults.delay(Op::DeleteMany, Duration::from_secs(1));
+    let meanwhile = async {
+        world.faults.called(Op::DeleteMany, 1).await;
+        post(&other, "evt_1").await;
+        assert_eq!(world.records().await.len(), 1);
+    };
+    let (purged, ()) = tokio::join!(purge(&world), meanwhile);
+    assert_eq!(purged, 1);
+    assert_eq!(world.records().await.len(), 0);
+    let again = world.post(&event("evt_1")).await.json();
+    assert_eq!(
+        (&again["status"], &again["attempts"]),
+        (&json!("delivered"), &json!(0))
+    );
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_flow_meanwhile_and_nothing_that_lives_disappears() {
+    const EVENTS: usize = 300;
+    let world = world();
+    fill(&world, 20_000, 100).await;
+    let events = join_all((0..EVENTS).map(async |number| {
+        tokio::time::sleep(Duration::from_millis(number as u64)).await;
+        post(&world, &format!("evt_{number}")).await;
+    }));
+    let purged = async {
+        // While they come.
+        world.faults.delay(Op::Get, Duration::from_millis(5));
+        purge(&world).await
+    };
+    let (purged, _) = futures::future::join(purged, events).await;
+    assert_eq!(purged, 20_000);
+    assert_eq!(world.records().await.len(), EVENTS);
+    for number in 0..EVENTS {
+        let again = world.post(&event(&format!("evt_{number}"))).await;
+        assert_eq!(again.json()["status"], "duplicate");
+    }
+    assert_eq!(world.svix.messages().len(), EVENTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_in_the_middle_is_made_up_for() {
+    for (op, nth) in [(Op::Get, 7), (Op::DeleteMany, 1), (Op::DeleteMany, 5)] {
+        let world = world();
+        fill(&world, 1_000, 50).await;
+        world.faults.hang_nth(op, nth);
+        let path = "/maintenance/purge";
+        let crash = async {
+            world.faults.called(op, nth).await;
+            world.crash().await;
+        };
+        let request = world.request_or_die("POST", path, &[TOKEN], b"");
+        let (reply, ()) = tokio::join!(request, crash);
+        assert!(reply.is_none(), "{op:?} {nth}");
+        assert!(!world.records().await.is_empty());
+        purge(&world).await;
+        assert_eq!(left(&world).await, [""; 0], "{op:?} {nth}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_letter_outlives_its_record_if_it_crashes_in_between() {
+    let world = world();
+    world.svix.script([Fault::status(422)]);
+    world.post(&wrapped(event("evt_1").as_bytes())).await;
+    ask(&world, "POST", "/dead-letters/1/replay").await;
+    settle().await;
+    world.clock.advance(DUE);
+    world.faults.hang_nth(Op::DeleteMany, 2);
+    let crash = async {
+        world.faults.called(Op::DeleteMany, 2).await;
+        world.crash().await;
+    };
+    let request = world.request_or_die("POST", "/maintenance/purge", &[TOKEN], b"");
+    tokio::join!(request, crash);
+    let list = ask(&world, "GET", "/dead-letters").await.json();
+    assert_eq!(list["deadLetters"], json!([]));
+    purge(&world).await;
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_in_the_middle_is_said_and_the_next_slice_goes_on() {
+    for op in [Op::Get, Op::Delete] {
+        let world = world();
+        fill(&world, 1_000, 50).await;
+        // One by one.
+        world.faults.fail_next(Op::DeleteMany, 10);
+        world.faults.fail_nth(op, 1);
+        world.faults.journal().fail_nth(op, 3);
+        let mut failures = 0;
+        loop {
+            let reply = ask(&world, "POST", "/maintenance/purge").await;
+            if reply.status == 200 {
+                break;
+            }
+            reply.assert_retryable_problem(503, "store-failing");
+            failures += 1;
+        }
+        assert!(failures > 0, "{op:?}");
+        purge(&world).await;
+        assert_eq!(left(&world).await, [""; 0], "{op:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_purges_at_once_do_no_harm() {
+    let world = world();
+    fill(&world, 2_000, 20).await;
+    post(&world, "evt_1").await;
+    tokio::join!(purge(&world), purge(&world));
+    assert_eq!(world.records().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_touches_nothing_but_what_is_due() {
+    let world = world();
+    for number in 0..50 {
+        post(&world, &format!("evt_{number}")).await;
+    }
+    settle().await;
+    let before = world.faults.count(Op::Get);
+    assert_eq!(purge(&world).await, 0);
+    assert_eq!(world.faults.count(Op::Get), before, "no record is read");
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 50);
+    assert_eq!(world.faults.count(Op::DeleteMany), 1);
+    for op in [Op::Keys, Op::GetMany, Op::Swap] {
+        assert_eq!(world.faults.count(op), 0, "{op:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_a_later_version_waits_for_it_at_the_end() {
+    let world = world();
+    fill(&world, 2, 1).await;
+    let page = b"2 2026-10-01T00:00:00Z\nrecord/old0";
+    world.put("journal/1", page).await;
+    assert_eq!(purge(&world).await, 1);
+    let expected = ["journal/3", "journal/4", "record/old0"];
+    assert_eq!(left(&world).await, expected);
+    assert_eq!(world.stored("journal/4").await.expect("a page"), page);
+    assert_eq!(
+        slice(&world).await,
+        json!({"purged": 0, "kept": 0, "page": 2, "pages": 4, "done": true})
+    );
+    world.clock.advance(DUE);
+    purge(&world).await;
+    let expected = ["journal/5", "journal/6", "record/old0"];
+    assert_eq!(left(&world).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_pages_are_of_a_later_version_the_purge_ends() {
+    let world = world();
+    fill(&world, 300, 1).await;
+    for number in 1..=300 {
+        world.put(&format!("journal/{number}"), b"2").await;
+    }
+    assert_eq!(slice(&world).await["done"], false);
+    assert_eq!(slice(&world).await["done"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_a_later_version_waits_for_it() {
+    let world = world();
+    fill(&world, 3, 3).await;
+    let record = world.stored("record/old1").await.expect("a record");
+    let text = String::from_utf8(record.clone()).expect("text");
+    let later = text.replace(r#""version":1"#, r#""version":2"#);
+    world.put("record/old1", later.as_bytes()).await;
+    assert_eq!(
+        slice(&world).await,
+        json!({"purged": 2, "kept": 1, "page": 1, "pages": 1, "done": true})
+    );
+    // As the later version reads it.
+    world.put("record/old1", &record).await;
+    assert_eq!(purge(&world).await, 0);
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 1);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_holds_nothing_up_and_leaves_nothing() {
+    for time in ["2999-10-01T00:00:00Z", "nonsense"] {
+        let world = world();
+        fill(&world, 3, 1).await;
+        let page = format!("1 {time}\nrecord/old0");
+        world.put("journal/1", page.as_bytes()).await;
+        let record = world.stored("record/old1").await.expect("a record");
+        let text = String::from_utf8(record.clone()).expect("text");
+        let ahead = text.replace("2026-10-01T00:00:00Z", time);
+        world.put("record/old1", ahead.as_bytes()).await;
+
+        assert_eq!(
+            slice(&world).await,
+            json!({"purged": 1, "kept": 2, "page": 3, "pages": 3, "done": true})
+        );
+        assert_eq!(purge(&world).await, 0);
+        world.clock.advance(DUE);
+        assert_eq!(purge(&world).await, 1);
+        // Some day even that time is over.
+        world.put("record/old1", &record).await;
+        world.clock.advance(DUE);
+        assert_eq!(purge(&world).await, 1);
+        assert_eq!(left(&world).await, [""; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_comes_late_is_not_passed_by() {
+    for delay in [0, 1_100] {
+        let world = world();
+        fill(&world, 3, 1).await;
+        let late = world.stored("journal/3").await.expect("a page");
+        for gone in ["journal/1", "journal/3"] {
+            world.remove(gone).await;
+        }
+        let delay = Duration::from_millis(delay);
+        world.faults.journal().delay(Op::Get, delay);
+        assert_eq!(purge(&world).await, 1);
+        let report = slice(&world).await;
+        assert_eq!((&report["page"], &report["pages"]), (&json!(2), &json!(3)));
+        world.put("journal/3", &late).await;
+        assert_eq!(purge(&world).await, 1);
+        assert_eq!(left(&world).await, ["record/old0"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_pages_are_missing_the_next_is_found() {
+    let world = world();
+    fill(&world, 1, 1).await;
+    let page = world.stored("journal/1").await.expect("a page");
+    world.remove("journal/1").await;
+    world.put("journal/1000", &page).await;
+    world.put("journal", &1_000_i64.to_le_bytes()).await;
+    assert_eq!(purge(&world).await, 1);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_record_of_many_instances_is_in_the_journal() {
+    let mut setup = operated();
+    setup.reuse = Reuse {
+        max_requests: 1,
+        ..Reuse::default()
+    };
+    let world = World::build(&setup);
+    let other = world.node(&setup);
+    join_all((0..40).map(async |number| {
+        let world = if number % 2 == 0 { &world } else { &other };
+        post(world, &format!("evt_{number}")).await;
+    }))
+    .await;
+    settle().await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 40);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_cannot_be_written_delays_no_event_and_is_written_later() {
+    let world = world();
+    let journal = world.faults.journal();
+    for op in [Op::Increment, Op::Set] {
+        journal.fail_always(op);
+        for number in 0..3 {
+            let ((), took) = world.timed(post(&world, &format!("{op:?}_{number}"))).await;
+            assert!(took < Duration::from_millis(10), "{took:?}");
+            tokio::time::sleep(Duration::from_millis(900)).await;
+        }
+        journal.clear();
+    }
+    settle().await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 6);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_whose_answer_is_lost_is_written_again_in_its_place() {
+    let world = world();
+    world.faults.journal().write_then_fail_next_set();
+    post(&world, "evt_1").await;
+    settle().await;
+    world.clock.advance(DUE);
+    let report = slice(&world).await;
+    assert_eq!(
+        (&report["purged"], &report["pages"]),
+        (&json!(1), &json!(1))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_operators_may_purge() {
+    let world = World::new();
+    let reply = world.request("POST", "/maintenance/purge", &[], "").await;
+    reply.assert_final_problem(404, "not-found");
+    let world = self::world();
+    let reply = world.request("POST", "/maintenance/purge", &[], "").await;
+    reply.assert_final_problem(401, "unauthorized");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_leaves_a_line() {
+    let world = world();
+    fill(&world, 2, 1).await;
+    purge(&world).await;
+    let lines = world.stdout();
+    let line: Value = serde_json::from_str(lines.last().expect("a line")).expect("JSON");
+    assert_eq!(line["outcome"], "purged");
+    assert_eq!(line["message"], "purged: 2 records, 0 kept");
+}

@@ -1,0 +1,687 @@
+//! What operators see: metrics, status, and a line in the log for each change.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use fake_svix::{Fault, RetryAfter};
+use host::Op;
+
+use crate::support::{Reply, Setup, TOKEN, World, event, root, wrapped};
+
+const ADMIN: (&str, &str) = ("authorization", "Bearer hush");
+
+/// Each request has an instance of its own if `max_requests` is 1.
+fn setup(max_requests: usize) -> Setup {
+    let mut setup = Setup::new();
+    setup.variables.insert("admin_token", "hush");
+    setup.reuse.max_requests = max_requests;
+    setup
+}
+
+fn world() -> World {
+    World::build(&setup(128))
+}
+
+async fn ask(world: &World, method: &str, path: &str) -> Reply {
+    let reply = world.request(method, path, &[ADMIN], "").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply
+}
+
+/// Every sample by its name and labels, as text.
+type Samples = BTreeMap<String, String>;
+
+/// Every sample, once all that was counted is written down.
+async fn metrics(world: &World) -> Samples {
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let text = ask(world, "GET", "/metrics").await.text();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').expect("a value");
+        (name.to_owned(), value.to_owned())
+    };
+    lines.map(sample).collect()
+}
+
+/// How many notifications there were, by their labels.
+fn notifications(samples: &Samples) -> BTreeMap<&str, u64> {
+    let name = "svix_relay_notifications_total";
+    let labelled = samples.iter().filter_map(|(series, number)| {
+        let labels = series.strip_prefix(name)?;
+        Some((labels, number.parse().expect("a number")))
+    });
+    labelled.collect()
+}
+
+/// How many notifications there were in all.
+async fn notified(world: &World) -> u64 {
+    notifications(&metrics(world).await).values().sum()
+}
+
+#[track_caller]
+fn assert_number(samples: &Samples, name: &str, expected: u64) {
+    let number = samples.get(&format!("svix_relay_{name}"));
+    assert_eq!(number, Some(&expected.to_string()), "{name} in {samples:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_all_instances_of_all_nodes_have_counted_adds_up() {
+    let setup = setup(1);
+    let here = World::build(&setup);
+    let there = here.node(&setup);
+    for (number, world) in [&here, &there, &here].into_iter().enumerate() {
+        let sent = event(&format!("evt_{number}"));
+        world.post(&sent).await;
+        world.post(&sent).await;
+    }
+    let gigs = event("evt_1").replace(r#""project": "dev""#, r#""project": "gigs""#);
+    assert_ne!(gigs, event("evt_1"), "another project");
+    there.post(&gigs).await;
+    there.post("nonsense").await;
+    here.post(r#"{"project":"not a project"}"#).await;
+    here.svix.script([Fault::status(422), Fault::status(500)]);
+    here.post(&wrapped(event("evt_8").as_bytes())).await;
+    there.post(&event("evt_9")).await;
+
+    let (one, other) = (metrics(&here).await, metrics(&there).await);
+    assert_eq!(one, other);
+    let expected = [
+        (r#"{outcome="dead-lettered",project="dev"}"#, 1),
+        (r#"{outcome="delivered",project="dev"}"#, 4),
+        (r#"{outcome="delivered",project="gigs"}"#, 1),
+        (r#"{outcome="duplicate",project="dev"}"#, 3),
+        (r#"{outcome="invalid-event",project=""}"#, 1),
+        (r#"{outcome="not-json",project=""}"#, 1),
+    ];
+    assert_eq!(notifications(&one), expected.into());
+    for (name, expected) in [
+        (r#"attempts_total{result="stored"}"#, 5),
+        (r#"attempts_total{result="refused"}"#, 1),
+        (r#"attempts_total{result="retry"}"#, 1),
+        ("svix_duration_seconds_count", 7),
+        (r#"svix_duration_seconds_bucket{le="+Inf"}"#, 7),
+        ("request_duration_seconds_count", 11),
+        ("dead_letters_total", 1),
+        ("dead_letters_unresolved", 1),
+    ] {
+        assert_number(&one, name, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn latencies_are_in_their_buckets() {
+    let world = world();
+    world.svix.script([Fault::Delay { millis: 40 }]);
+    world.post(&event("evt_1")).await;
+    let metrics = metrics(&world).await;
+    for name in ["svix_duration_seconds", "request_duration_seconds"] {
+        for (bound, expected) in [("0.025", 0), ("0.05", 1), ("10.0", 1)] {
+            assert_number(
+                &metrics,
+                &format!(r#"{name}_bucket{{le="{bound}"}}"#),
+                expected,
+            );
+        }
+        let sum = &metrics[&format!("svix_relay_{name}_sum")];
+        assert!(sum.starts_with("0.04"), "{sum}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_dies_loses_only_what_it_has_not_written_down() {
+    let world = world();
+    for number in 0..3 {
+        world.post(&event(&format!("evt_{number}"))).await;
+    }
+    assert_eq!(notified(&world).await, 3);
+    world.post(&event("evt_3")).await;
+    world.crash().await;
+    world.post(&event("evt_4")).await;
+    assert_eq!(notified(&world).await, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_at_the_same_moment_is_not_lost() {
+    const EVENTS: usize = 60;
+    let setup = setup(1);
+    let here = World::build(&setup);
+    let there = here.node(&setup);
+    // Time enough for others to read what is about to be replaced.
+    here.faults
+        .metrics()
+        .delay(Op::Set, Duration::from_millis(300));
+    let posts = (0..EVENTS).map(async |number| {
+        let world = if number % 2 == 0 { &here } else { &there };
+        world.post(&event(&format!("evt_{number}"))).await.status
+    });
+    assert_eq!(join_all(posts).await, [200; EVENTS]);
+    assert_eq!(notified(&here).await, 60);
+    let writes = here.faults.metrics().count(Op::Set);
+    assert!(writes > EVENTS + 5, "{writes}: nothing was lost at first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_answer_is_lost_is_not_counted_twice() {
+    let world = world();
+    world.faults.metrics().write_then_fail_next_set();
+    world.post(&event("evt_1")).await;
+    assert_eq!(notified(&world).await, 1);
+    world.faults.metrics().write_then_hang_next_set();
+    world.post(&event("evt_2")).await;
+    assert_eq!(notified(&world).await, 2);
+    world.faults.metrics().lose_next_set();
+    world.post(&event("evt_3")).await;
+    assert_eq!(notified(&world).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_for_metrics_delays_no_event_and_they_come_later() {
+    let world = world();
+    let faults = world.faults.metrics();
+    for op in [Op::Get, Op::Set] {
+        faults.fail_always(op);
+        for number in 0..3 {
+            let sent = event(&format!("{op:?}_{number}"));
+            let (reply, took) = world.timed(world.post(&sent)).await;
+            assert_eq!(reply.status, 200);
+            assert!(took < Duration::from_millis(10), "{took:?}");
+            tokio::time::sleep(Duration::from_millis(900)).await;
+        }
+        faults.clear();
+    }
+    faults.delay(Op::Set, Duration::from_hours(1));
+    for number in 0..3 {
+        let (reply, took) = world
+            .timed(world.post(&event(&format!("hangs_{number}"))))
+            .await;
+        assert_eq!(reply.status, 200);
+        assert!(took < Duration::from_millis(10), "{took:?}");
+        tokio::time::sleep(Duration::from_millis(900)).await;
+    }
+    faults.clear();
+    assert_eq!(notified(&world).await, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_given_up_is_written_with_what_comes_next() {
+    let world = world();
+    world.faults.metrics().fail_always(Op::Get);
+    world.post(&event("evt_1")).await;
+    // Longer than the task goes on, and not so long that the instance ends.
+    let tried = async {
+        while world.faults.metrics().count(Op::Get) < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tried.await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.faults.clear();
+    world.faults.metrics().clear();
+    world.post(&event("evt_2")).await;
+    assert_eq!(notified(&world).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_takes_requests_while_it_writes_and_is_dropped_after() {
+    let world = world();
+    for number in 0..20 {
+        world.post(&event(&format!("evt_{number}"))).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    // An instance opens the store once, and again for each page of the journal.
+    let instances = || world.faults.count(Op::Open) - world.faults.journal().count(Op::Increment);
+    assert_eq!(instances(), 1, "all in one instance");
+    let writes = world.faults.metrics().count(Op::Set);
+    assert!((3..=8).contains(&writes), "{writes} writes in 10 s");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    world.post(&event("evt_20")).await;
+    assert_eq!(instances(), 2, "dropped when it was idle");
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_pages_are_as_if_they_were_missing() {
+    let world = world();
+    for page in 0..16 {
+        let broken = [&b"broken"[..], br#"{"version":9}"#][page % 2];
+        world.put(&format!("metrics/{page}"), broken).await;
+    }
+    world.post(&event("evt_1")).await;
+    assert_eq!(notified(&world).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_are_open_metrics_text() {
+    let world = world();
+    world.post(&event("evt_1")).await;
+    let metrics = metrics(&world).await;
+    let reply = ask(&world, "GET", "/metrics").await;
+    let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(reply.header("content-type"), Some(expected));
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    let text = reply.text();
+    assert!(text.ends_with("\n# EOF\n"), "{text}");
+    for name in metrics.keys() {
+        let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let declared = |line: &str| {
+            let family = line.split(' ').next().expect("a name");
+            let suffix = name.strip_prefix(family).map(|rest| {
+                let end = rest.find('{').unwrap_or(rest.len());
+                rest[..end].to_owned()
+            });
+            suffix.is_some_and(|it| ["", "_total", "_bucket", "_sum", "_count"].contains(&&*it))
+        };
+        assert_eq!(families.filter(|line| declared(line)).count(), 1, "{name}");
+    }
+    let head = ask(&world, "HEAD", "/metrics").await;
+    assert_eq!(
+        (head.header("content-type"), head.body.len()),
+        (Some(expected), 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_operators_see_metrics_and_status() {
+    let open = World::new();
+    let closed = world();
+    for path in ["/metrics", "/status"] {
+        open.get(path).await.assert_final_problem(404, "not-found");
+        for headers in [&[][..], &[("authorization", "Bearer wrong")]] {
+            let reply = closed.request("GET", path, headers, "").await;
+            reply.assert_final_problem(401, "unauthorized");
+            assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_shows_all_but_secrets() {
+    let mut setup = setup(128);
+    setup.variables.insert("ingest_token", "psst,shh");
+    let world = World::build(&setup);
+    world.post(&event("evt_1")).await;
+    world.post(&event("evt_1")).await;
+    world.post("nonsense").await;
+    world.clock.advance(Duration::from_mins(2));
+    world.post(&wrapped(b"nonsense")).await;
+    world
+        .svix
+        .script([Fault::retry_after(429, RetryAfter::Seconds(90))]);
+    world.post(&event("evt_2")).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+
+    let reply = ask(&world, "GET", "/status").await;
+    let text = reply.text();
+    for secret in [TOKEN, "hush", "psst", "shh"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+    let mut status = reply.json();
+    let seconds = status["gate"]["seconds"].take();
+    assert!(
+        seconds
+            .as_f64()
+            .is_some_and(|it| (70.0..=90.0).contains(&it)),
+        "{seconds}"
+    );
+    let mut configuration = status["configuration"].take();
+    let version = env!("CARGO_PKG_VERSION");
+    let expected = json!({
+        "version": version, "time": status["time"],
+        "gate": {"state": "closed", "reason": "rate-limited", "seconds": null},
+        "configuration": null,
+        "deadLetters": {"written": 1, "unresolved": 1},
+        "lastHour": [
+            {"minute": "2026-11-23T14:12:00Z", "outcomes": {"delivered": 1, "duplicate": 1, "not-json": 1}},
+            {"minute": "2026-11-23T14:14:00Z", "outcomes": {"dead-lettered": 1, "rate-limited": 1}},
+        ],
+    });
+    assert_eq!(status, expected);
+    assert!(
+        status["time"]
+            .as_str()
+            .is_some_and(|time| time.starts_with("2026-11-23T14:14:"))
+    );
+
+    for secret in ["svix_token", "admin_token", "ingest_token"] {
+        assert_eq!(configuration[secret].take(), "[redacted]", "{secret}");
+    }
+    assert_eq!(configuration["svix_url"], "http://svix.test");
+    assert_eq!(configuration["ingest_auth"], "none");
+    let manifest = std::fs::read_to_string(root().join("spin.toml")).expect("spin.toml");
+    let variables = manifest.split_once("[variables]").expect("variables").1;
+    let variables = variables.split_once("\n[").expect("an end").0;
+    let names = variables.lines().filter_map(|line| line.split_once(" = "));
+    let names: Vec<_> = names.map(|(name, _)| name).collect();
+    let shown = configuration.as_object().expect("an object");
+    assert!(names.len() >= 18 && shown.len() == names.len(), "{shown:?}");
+    for name in names {
+        assert!(shown.contains_key(name), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_hour_is_no_longer_than_an_hour() {
+    let world = world();
+    for number in 0..3 {
+        world.post(&event(&format!("evt_{number}"))).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        world.clock.advance(Duration::from_mins(45));
+    }
+    world.clock.advance(Duration::from_mins(14));
+    let status = ask(&world, "GET", "/status").await.json();
+    let minutes = status["lastHour"].as_array().expect("a list");
+    assert_eq!(minutes.len(), 1, "{minutes:?}");
+    assert_eq!(minutes[0]["minute"], "2026-11-23T15:42:00Z");
+    assert_eq!(notified(&world).await, 3, "all are counted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_not_set_is_shown_as_empty() {
+    let status = ask(&world(), "GET", "/status").await.json();
+    assert_eq!(status["configuration"]["ingest_token"], "");
+    assert_eq!(status["gate"], json!({"state": "open"}));
+    assert_eq!(status["lastHour"], json!([]));
+    assert_eq!(
+        status["deadLetters"],
+        json!({"written": 0, "unresolved": 0})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_store_there_are_no_numbers() {
+    let world = world();
+    for path in ["/metrics", "/status"] {
+        world.faults.metrics().fail_next(Op::Get, 1);
+        let reply = world.request("GET", path, &[ADMIN], "").await;
+        reply.assert_retryable_problem(503, "store-failing");
+    }
+}
+
+async fn unresolved(world: &World) -> u64 {
+    let status = ask(world, "GET", "/status").await.json();
+    status["deadLetters"]["unresolved"]
+        .as_u64()
+        .expect("a number")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_is_unresolved_until_it_is_replayed_or_discarded() {
+    let world = world();
+    world.svix.always(Fault::status(422));
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        let sent = wrapped(event(id).as_bytes());
+        world.post(&sent).await;
+        world.post(&sent).await;
+    }
+    world.post(&wrapped(b"nonsense")).await;
+    assert_eq!(unresolved(&world).await, 4);
+    world.svix.always(Fault::None);
+    ask(&world, "POST", "/dead-letters/1/replay").await;
+    assert_eq!(unresolved(&world).await, 3);
+    ask(&world, "POST", "/dead-letters/1/replay").await;
+    ask(&world, "DELETE", "/dead-letters/1").await;
+    assert_eq!(unresolved(&world).await, 3, "once for each letter");
+    world.post(&event("evt_2")).await;
+    assert_eq!(unresolved(&world).await, 2, "delivered directly");
+    ask(&world, "DELETE", "/dead-letters/3").await;
+    ask(&world, "DELETE", "/dead-letters/4").await;
+    assert_eq!(unresolved(&world).await, 0);
+    world.post(&event("evt_3")).await;
+    assert_eq!(unresolved(&world).await, 0, "discarded before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_is_counted_once_however_many_come_at_the_same_time() {
+    let world = world();
+    world.svix.always(Fault::status(422));
+    let sent = wrapped(event("evt_1").as_bytes());
+    join_all((0..16).map(|_| world.post(&sent))).await;
+    assert_eq!(unresolved(&world).await, 1);
+    world.svix.always(Fault::None);
+    let letters = ask(&world, "GET", "/dead-letters").await.json();
+    let number = &letters["deadLetters"][0]["number"];
+    let replay = format!("/dead-letters/{number}/replay");
+    let direct = event("evt_1");
+    let replays = join_all((0..8).map(|_| ask(&world, "POST", &replay)));
+    let posts = join_all((0..8).map(|_| world.post(&direct)));
+    tokio::join!(replays, posts);
+    assert_eq!(unresolved(&world).await, 0);
+    world.svix.always(Fault::status(422));
+    world.post(&wrapped(event("evt_2").as_bytes())).await;
+    assert_eq!(
+        unresolved(&world).await,
+        1,
+        "the number is not below what it shows"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_that_is_lost_is_made_up_for_when_the_event_comes_again() {
+    let world = world();
+    world.svix.always(Fault::status(422));
+    let sent = wrapped(event("evt_1").as_bytes());
+    world.faults.write_then_fail_next_set();
+    assert_eq!(world.post(&sent).await.status, 503);
+    assert_eq!(unresolved(&world).await, 0, "the relay knows of no letter");
+    assert_eq!(world.post(&sent).await.json()["status"], "dead-lettered");
+    assert_eq!(unresolved(&world).await, 1);
+
+    world.svix.always(Fault::None);
+    world.faults.write_then_fail_next_set();
+    assert_eq!(world.post(&event("evt_1")).await.status, 503);
+    assert_eq!(unresolved(&world).await, 1, "nor of its delivery");
+    assert_eq!(world.post(&sent).await.json()["status"], "duplicate");
+    assert_eq!(unresolved(&world).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_could_not_be_deleted_is_counted_out_once() {
+    let world = world();
+    world.svix.always(Fault::status(422));
+    for id in ["evt_1", "evt_2"] {
+        world.post(&wrapped(event(id).as_bytes())).await;
+    }
+    assert_eq!(unresolved(&world).await, 2);
+    for (op, left) in [(Op::Set, 2), (Op::Delete, 1)] {
+        world.faults.fail_next(op, 1);
+        let path = "/dead-letters/1";
+        let failed = world.request("DELETE", path, &[ADMIN], "").await;
+        failed.assert_retryable_problem(503, "store-failing");
+        assert_eq!(unresolved(&world).await, left, "{op:?}");
+    }
+    let path = "/dead-letters/1";
+    let hidden = world.request("GET", path, &[ADMIN], "").await;
+    hidden.assert_final_problem(404, "no-dead-letter");
+    assert!(world.stored("dead-letter/1").await.is_some());
+    ask(&world, "DELETE", path).await;
+    assert!(world.stored("dead-letter/1").await.is_none());
+    assert_eq!(unresolved(&world).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_somebody_resolved_who_knew_of_none_is_counted_out_when_it_is_seen() {
+    let world = world();
+    world.svix.script([Fault::status(422)]);
+    let sent = wrapped(event("evt_1").as_bytes());
+    world.post(&sent).await;
+    let record = world.records().await.remove(0);
+    world.remove(&record).await;
+    assert_eq!(world.post(&sent).await.json()["status"], "delivered");
+    assert_eq!(unresolved(&world).await, 1);
+    let list = ask(&world, "GET", "/dead-letters").await.json();
+    assert!(list["deadLetters"][0]["resolved"].is_object(), "{list}");
+    assert_eq!(unresolved(&world).await, 0);
+    ask(&world, "GET", "/dead-letters").await;
+    assert_eq!(unresolved(&world).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_discarded_letter_is_never_counted_again() {
+    let world = world();
+    world.svix.always(Fault::status(422));
+    let sent = wrapped(event("evt_1").as_bytes());
+    // The reply is there; that it is counted is not written down.
+    world.faults.fail_nth(Op::Increment, 2);
+    world.post(&sent).await;
+    assert_eq!(unresolved(&world).await, 0);
+    ask(&world, "DELETE", "/dead-letters/1").await;
+    assert_eq!(world.post(&sent).await.json()["status"], "dead-lettered");
+    assert_eq!(unresolved(&world).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_event_names_no_project() {
+    let world = world();
+    for number in 0..3 {
+        let junk = format!(r#"{{"id":"e","project":"junk{number}"}}"#);
+        world
+            .post(&junk)
+            .await
+            .assert_final_problem(422, "invalid-event");
+    }
+    let metrics = metrics(&world).await;
+    let series = r#"svix_relay_notifications_total{outcome="invalid-event",project=""}"#;
+    assert_eq!(metrics[series], "3");
+    assert!(
+        metrics.keys().all(|name| !name.contains("junk")),
+        "{metrics:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_nobody_knows_is_counted_and_logged() {
+    let world = world();
+    world.svix.always(Fault::status(500));
+    world.post(&event("evt_1")).await;
+    let lines = world.stdout();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains(r#""leftUnknown":true"#)),
+        "{lines:?}"
+    );
+    world.svix.always(Fault::None);
+    world.clock.advance(Duration::from_mins(2));
+    world.post(&event("evt_2")).await;
+    let metrics = metrics(&world).await;
+    assert_eq!(metrics["svix_relay_outcomes_unknown_total"], "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_monitoring_asks_for_leaves_no_line() {
+    let world = world();
+    for path in ["/healthz", "/readyz", "/metrics", "/status"] {
+        assert_eq!(ask(&world, "GET", path).await.status, 200);
+    }
+    assert_eq!(world.stdout(), Vec::<String>::new());
+    world
+        .get("/metrics")
+        .await
+        .assert_final_problem(401, "unauthorized");
+    assert_eq!(world.stdout().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_from_before_letters_were_counted_does_not_count() {
+    let world = world();
+    world.post(&wrapped(b"nonsense")).await;
+    for key in world.store.keys("default").await.expect("keys") {
+        if key.starts_with("dead-letters/") {
+            world.store.delete("default", &key).await.expect("a delete");
+        }
+    }
+    ask(&world, "DELETE", "/dead-letters/1").await;
+    world.post(&wrapped(b"more nonsense")).await;
+    assert_eq!(unresolved(&world).await, 1);
+}
+
+/// The lines about changes.
+fn changes(world: &World) -> Vec<Value> {
+    let lines = world.stdout().into_iter();
+    let lines = lines.map(|line| serde_json::from_str::<Value>(&line).expect("JSON"));
+    lines.filter(|line| line.get("status").is_none()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_gate_leaves_a_line_each_time_it_closes_and_opens() {
+    let world = world();
+    let elsewhere = world.node(&setup(128));
+    let limit = Fault::retry_after(429, RetryAfter::Seconds(30));
+    world.svix.script([limit]);
+    world.post(&event("evt_1")).await;
+    for node in [&world, &elsewhere] {
+        for number in 2..5 {
+            node.post(&event(&format!("evt_{number}"))).await;
+        }
+    }
+    let closed = &changes(&world)[..];
+    assert_eq!(
+        closed,
+        [json!({
+            "severity": "WARNING", "time": "2026-11-23T14:12:42Z",
+            "message": "Svix is left alone for 30s: rate-limited",
+            "outcome": "gate-closed", "reason": "rate-limited", "seconds": 30.0,
+        })]
+    );
+    let metrics = metrics(&elsewhere).await;
+    assert_number(&metrics, r#"gate_closed{reason="rate-limited"}"#, 1);
+    assert_number(&metrics, r#"gate_closed{reason="svix-unavailable"}"#, 0);
+
+    world.clock.advance(Duration::from_secs(30));
+    world.svix.script([Fault::status(503)]);
+    world.post(&event("evt_5")).await;
+    let lines = changes(&world);
+    assert_eq!(lines.len(), 2, "a probe on its way is no change: {lines:?}");
+    assert_eq!(lines[1]["outcome"], "gate-closed");
+    assert_eq!(lines[1]["reason"], "svix-unavailable");
+    let seconds = lines[1]["seconds"].as_f64().expect("a number");
+    assert!((1.0..=2.0).contains(&seconds), "{seconds}");
+
+    world.clock.advance(Duration::from_secs(2));
+    elsewhere.post(&event("evt_6")).await;
+    world.post(&event("evt_7")).await;
+    assert_eq!(
+        changes(&world).len(),
+        2,
+        "only who makes a change tells of it"
+    );
+    let opened = changes(&elsewhere);
+    assert_eq!(opened.len(), 1, "{opened:?}");
+    assert_eq!(opened[0]["outcome"], "gate-opened");
+    assert_eq!(opened[0]["severity"], "INFO");
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_failures_leave_one_line() {
+    let world = world();
+    world.svix.always(Fault::status(500));
+    for number in 0..4 {
+        world.post(&event(&format!("evt_{number}"))).await;
+    }
+    let closed = changes(&world);
+    let reasons: Vec<_> = closed.iter().map(|line| &line["reason"]).collect();
+    assert!(
+        reasons.iter().all(|reason| *reason == "svix-unavailable"),
+        "{closed:?}"
+    );
+    assert_eq!(closed[0]["outcome"], "gate-closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_leaves_a_line_when_it_changes() {
+    let world = world();
+    world.get("/readyz").await;
+    assert_eq!(changes(&world), [] as [Value; 0]);
+    world.faults.fail_next(Op::Get, 2);
+    for _ in 0..4 {
+        world.get("/readyz").await;
+    }
+    let lines = changes(&world);
+    let outcomes: Vec<_> = lines.iter().map(|line| &line["outcome"]).collect();
+    assert_eq!(outcomes, ["not-ready", "ready"]);
+    assert_eq!(lines[0]["reason"], "store-failing");
+    assert_eq!(lines[0]["severity"], "ERROR");
+    assert_eq!(lines[1]["severity"], "INFO");
+}

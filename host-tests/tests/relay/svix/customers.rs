@@ -1,0 +1,461 @@
+//! What operators do for customers: the link to a portal, and the sample event.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use fake_svix::{Fault, ReceivedRequest, RetryAfter, Target};
+use host::Op;
+
+use crate::support::{Reply, Setup, TOKEN, World, event};
+
+const ADMIN: (&str, &str) = ("authorization", "Bearer hush");
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+const PORTAL: &str = "/projects/dev/portal";
+const TEST_EVENT: &str = "/projects/dev/test-event";
+
+/// Where Svix is asked for a link to the portal of `dev`.
+const SVIX_PORTAL: &str = "/api/v1/auth/app-portal-access/dev/";
+
+fn world() -> World {
+    World::with(&[("admin_token", "hush")])
+}
+
+/// A world in which Svix has the application `dev`.
+fn world_with_customer() -> World {
+    let world = world();
+    world.svix.create_application("dev");
+    world
+}
+
+async fn post(world: &World, path: &str, body: &str) -> Reply {
+    world.request("POST", path, &[ADMIN, JSON], body).await
+}
+
+/// What Svix was asked for, in order: the paths without their queries.
+fn asked(world: &World) -> Vec<String> {
+    let requests = world.svix.requests().into_iter();
+    let path = |request: ReceivedRequest| request.path.split('?').next().map(str::to_owned);
+    requests.filter_map(path).collect()
+}
+
+/// The last line of the log.
+fn line(world: &World) -> Value {
+    let lines = world.stdout();
+    serde_json::from_str(lines.last().expect("a line")).expect("JSON")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_portal_is_opened_by_the_link_that_svix_gives() {
+    let world = world_with_customer();
+    let reply = post(&world, PORTAL, r#"{"expiry":7200}"#).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    let body = reply.json();
+    let url = body["url"].as_str().expect("a link");
+    assert!(url.starts_with("https://app.svix.com/login#key="), "{url}");
+    assert_eq!(body, json!({ "url": url }), "and nothing else");
+
+    let [request] = &world.svix.requests()[..] else {
+        panic!("one request");
+    };
+    assert_eq!(request.method, "POST");
+    assert_eq!(request.path, SVIX_PORTAL);
+    assert_eq!(request.body, r#"{"expiry":7200}"#);
+    assert_eq!(request.header("authorization"), Some("Bearer testsk_fake"));
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert!(request.header("svix-req-id").is_some());
+
+    let another = post(&world, PORTAL, "").await.json();
+    assert_ne!(another["url"], url, "each link is for one use");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_is_nowhere_but_in_its_reply() {
+    let world = world_with_customer();
+    let reply = post(&world, PORTAL, "").await.json();
+    let url = reply["url"].as_str().expect("a link");
+    let key = url.split_once("#key=").expect("a key").1;
+
+    let log = world.stdout().concat() + &world.stderr().concat();
+    assert!(log.contains(r#""outcome":"portal""#), "{log}");
+    assert!(log.contains(r#""project":"dev""#), "{log}");
+    for secret in ["app.svix.com", key, "appsk_", TOKEN, "hush"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
+    assert_eq!(world.faults.count(Op::Set), 0, "and it is not stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_a_body_has_defaults() {
+    let world = world_with_customer();
+    for headers in [
+        &[ADMIN][..],
+        &[ADMIN, JSON],
+        // What curl -d '' sends.
+        &[ADMIN, ("content-type", "application/x-www-form-urlencoded")],
+    ] {
+        let reply = world.request("POST", PORTAL, headers, "").await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let reply = world.request("POST", TEST_EVENT, headers, "").await;
+        assert_eq!(reply.json()["eventType"], "svix-relay.test");
+    }
+    assert_eq!(world.svix.requests()[0].body, r#"{"expiry":3600}"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_is_created_for_a_portal_if_that_is_allowed() {
+    let world = world();
+    let reply = post(&world, PORTAL, "").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(asked(&world), [SVIX_PORTAL, "/api/v1/app/", SVIX_PORTAL]);
+    let create = &world.svix.requests()[1];
+    assert_eq!(create.path, "/api/v1/app/?get_if_exists=true");
+    assert_eq!(create.body, r#"{"uid":"dev","name":"dev"}"#);
+    assert_eq!(world.svix.applications(), ["dev"]);
+
+    // It is the one that events go to.
+    assert_eq!(world.post(&event("evt_1")).await.status, 200);
+    assert_eq!(world.svix.applications(), ["dev"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_application_there_is_no_portal() {
+    let world = World::with(&[("admin_token", "hush"), ("create_applications", "false")]);
+    let reply = post(&world, PORTAL, "").await;
+    reply.assert_final_problem(404, "no-application");
+    assert_eq!(asked(&world), [SVIX_PORTAL]);
+    assert!(world.svix.applications().is_empty());
+
+    world.svix.create_application("dev");
+    assert_eq!(post(&world, PORTAL, "").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_that_goes_again_is_not_created_in_circles() {
+    let world = world();
+    let missing = Fault::status(404);
+    world.svix.always_at(Target::Portals, missing);
+    let reply = post(&world, PORTAL, "").await;
+    reply.assert_final_problem(404, "no-application");
+    assert_eq!(asked(&world).len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_that_somebody_else_creates_at_once_will_do() {
+    let world = world();
+    world.svix.script_at(
+        Target::Applications,
+        [Fault::Status {
+            status: 409,
+            retry_after: None,
+            stored: true,
+        }],
+    );
+    assert_eq!(post(&world, PORTAL, "").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_makes_no_sense_is_told_in_full_and_asked_of_nobody() {
+    let world = world();
+    let expiry = "must be a whole number from 3600 to 604800";
+    let charset = "may hold only letters, digits, '-', '_' and '.'";
+    for (path, body, errors) in [
+        (PORTAL, r#"{"expiry":3599}"#, json!([["expiry", expiry]])),
+        (PORTAL, r#"{"expiry":604801}"#, json!([["expiry", expiry]])),
+        (PORTAL, r#"{"expiry":"7200"}"#, json!([["expiry", expiry]])),
+        (
+            PORTAL,
+            r#"{"exp":7200}"#,
+            json!([["body", "may hold only expiry"]]),
+        ),
+        (PORTAL, "[7200]", json!([["body", "must be a JSON object"]])),
+        (
+            "/projects/app_1/portal",
+            r#"{"expiry":1}"#,
+            json!([
+                ["project", "must not start with 'app_'"],
+                ["expiry", expiry]
+            ]),
+        ),
+        (
+            "/projects/..%2Fdev/portal",
+            "",
+            json!([["project", charset]]),
+        ),
+        (TEST_EVENT, r#"{"type":"a b"}"#, json!([["type", charset]])),
+        (
+            TEST_EVENT,
+            r#"{"type":"a","id":"evt_1"}"#,
+            json!([["body", "may hold only type"]]),
+        ),
+        (
+            "/projects/%2E%2E/test-event",
+            r#"{"type":7}"#,
+            json!([
+                ["project", "must not be '.' or '..'"],
+                ["type", "must be a string"]
+            ]),
+        ),
+    ] {
+        let reply = post(&world, path, body).await;
+        reply.assert_final_problem(422, "invalid-request");
+        let errors = errors.as_array().expect("a list").iter();
+        let errors: Vec<_> = errors
+            .map(|error| json!({"field": error[0], "reason": error[1]}))
+            .collect();
+        assert_eq!(reply.json()["errors"], json!(errors), "{path} {body}");
+    }
+    world.assert_untouched();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_small_json_that_comes_in_time() {
+    let world = world();
+    for path in [PORTAL, TEST_EVENT] {
+        for body in ["{", "expiry=7200", " "] {
+            post(&world, path, body)
+                .await
+                .assert_final_problem(400, "not-json");
+        }
+        world
+            .request_bytes("POST", path, &[ADMIN, JSON], b"{\"type\":\"\xff\"}")
+            .await
+            .assert_final_problem(400, "not-json");
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        world
+            .request("POST", path, &[ADMIN, form], "{}")
+            .await
+            .assert_final_problem(415, "unsupported-media-type");
+        let long = " ".repeat(4_095) + "{}";
+        post(&world, path, &long)
+            .await
+            .assert_final_problem(413, "body-too-large");
+    }
+    world.assert_untouched();
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_an_operator_gets_in() {
+    let world = world_with_customer();
+    let nobody = World::new();
+    for path in [PORTAL, TEST_EVENT] {
+        for headers in [&[JSON][..], &[JSON, ("authorization", "Bearer wrong")]] {
+            let reply = world.request("POST", path, headers, "{}").await;
+            reply.assert_final_problem(401, "unauthorized");
+            assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+        }
+        let reply = world.request("GET", path, &[ADMIN], "").await;
+        reply.assert_final_problem(405, "method-not-allowed");
+        let reply = post(&nobody, path, "{}").await;
+        reply.assert_final_problem(404, "not-found");
+    }
+    world.assert_untouched();
+    nobody.assert_untouched();
+}
+
+/// What Svix can do to a request for a portal, and what the operator is told.
+fn failures() -> Vec<(Fault, u16, &'static str, Option<u64>)> {
+    let unavailable = |fault| (fault, 503, "svix-unavailable", Some(5));
+    vec![
+        (Fault::status(401), 503, "token-refused", Some(60)),
+        (Fault::status(403), 503, "token-refused", Some(60)),
+        (Fault::status(302), 503, "unexpected-status", Some(60)),
+        (Fault::status(405), 503, "unexpected-status", Some(60)),
+        (
+            Fault::retry_after(429, RetryAfter::Seconds(60)),
+            429,
+            "rate-limited",
+            Some(60),
+        ),
+        (Fault::status(429), 429, "rate-limited", Some(5)),
+        (
+            Fault::retry_after(503, RetryAfter::Seconds(30)),
+            503,
+            "svix-unavailable",
+            Some(30),
+        ),
+        unavailable(Fault::status(500)),
+        unavailable(Fault::HangBeforeStoring),
+        unavailable(Fault::ResetAfterStoring),
+        unavailable(Fault::GarbageBytes),
+        (Fault::status(422), 422, "refused-by-svix", None),
+        (Fault::EchoCredentials, 422, "refused-by-svix", None),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_failure_of_svix_has_its_answer_in_time() {
+    for target in [Target::Portals, Target::Applications] {
+        for (fault, status, name, wait) in failures() {
+            let world = world();
+            world.svix.always_at(target, fault.clone());
+            let (reply, took) = world.timed(post(&world, PORTAL, "")).await;
+            match wait {
+                Some(wait) => {
+                    let told = reply.assert_retryable_problem(status, name);
+                    assert_eq!(told, wait, "{fault:?}");
+                }
+                None => reply.assert_final_problem(status, name),
+            }
+            assert!(took <= Duration::from_secs(8), "{fault:?} took {took:?}");
+            assert!(asked(&world).len() <= 5, "{fault:?} is tried too often");
+            assert!(!reply.text().contains(TOKEN), "{fault:?}");
+            assert!(!world.stdout().concat().contains(TOKEN), "{fault:?}");
+            assert_eq!(line(&world)["outcome"], name);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_portal_that_can_not_be_read_is_no_link() {
+    for fault in [
+        Fault::TruncatedReply,
+        Fault::MalformedReply,
+        Fault::OversizedReply { bytes: 100_000 },
+    ] {
+        let world = world_with_customer();
+        world.svix.always_at(Target::Portals, fault);
+        let reply = post(&world, PORTAL, "").await;
+        reply.assert_retryable_problem(503, "svix-unavailable");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hiccup_of_svix_is_bridged() {
+    for fault in [
+        Fault::status(500),
+        Fault::status(429),
+        Fault::HangAfterStoring,
+        Fault::ResetBeforeStoring,
+        Fault::MalformedReply,
+    ] {
+        let world = world();
+        for target in [Target::Portals, Target::Applications] {
+            world.svix.script_at(target, [fault.clone()]);
+        }
+        let reply = post(&world, PORTAL, "").await;
+        assert_eq!(reply.status, 200, "{fault:?}: {}", reply.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_portal_has_nothing_to_do_with_the_gate() {
+    let world = world_with_customer();
+    let limit = || Fault::retry_after(429, RetryAfter::Seconds(60));
+    world.svix.script([limit()]);
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(429, "rate-limited");
+    assert_eq!(post(&world, PORTAL, "").await.status, 200, "it is passed");
+    let waiting = world.post(&event("evt_1")).await;
+    waiting.assert_retryable_problem(429, "rate-limited");
+
+    let world = world_with_customer();
+    for _ in 0..5 {
+        world.svix.script_at(Target::Portals, [limit()]);
+        assert_eq!(post(&world, PORTAL, "").await.status, 429);
+    }
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.json()["status"], "delivered", "it stays open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_lets_nothing_out_opens_no_portal() {
+    let mut setup = Setup::new();
+    setup.variables.extend([
+        ("admin_token", "hush"),
+        ("svix_url", "https://api.example.com"),
+    ]);
+    setup.manifest = setup.manifest.replace(r#", "{{ svix_url }}""#, "");
+    let world = World::build(&setup);
+    let reply = post(&world, PORTAL, "").await;
+    reply.assert_retryable_problem(503, "outbound-denied");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sample_event_arrives_once_and_says_what_it_is() {
+    let world = world();
+    let reply = post(&world, TEST_EVENT, "").await;
+    let message = world.only_message();
+    let id = message.event_id.as_deref().expect("an id");
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(
+        reply.json(),
+        json!({
+            "status": "delivered", "project": "dev", "eventId": id,
+            "eventType": "svix-relay.test", "svixMessageId": message.id, "attempts": 1,
+        })
+    );
+    assert!(id.starts_with("evt_test_"), "{id}");
+    assert_eq!(message.app, "dev");
+    assert_eq!(message.event_type, "svix-relay.test");
+    let payload: Value = serde_json::from_str(&message.payload).expect("JSON");
+    assert_eq!(payload["object"], "event");
+    assert_eq!(payload["id"], id);
+    assert_eq!(payload["type"], "svix-relay.test");
+    assert_eq!(payload["project"], "dev");
+    assert_eq!(payload["source"], "urn:svix-relay:test");
+    assert_eq!(payload["time"], "2026-11-23T14:12:42Z");
+    assert_eq!(payload["data"]["object"], "test");
+    let told = payload["data"]["message"].as_str().expect("a sentence");
+    assert!(told.contains("test"), "{told}");
+    // It has every field that an event of the platform has.
+    let real: Value = serde_json::from_str(&event("evt_1")).expect("JSON");
+    for field in real.as_object().expect("an object").keys() {
+        assert!(payload.get(field).is_some(), "{field}");
+    }
+
+    let line = line(&world);
+    assert_eq!(line["outcome"], "delivered");
+    assert_eq!(line["eventId"], id);
+    assert_eq!(line["eventType"], "svix-relay.test");
+    let record = format!("/notifications/dev/{id}");
+    let record = world.request("GET", &record, &[ADMIN], "").await;
+    assert_eq!(record.json()["state"], "delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sample_may_have_any_type_and_is_a_new_one_each_time() {
+    let world = world();
+    for _ in 0..3 {
+        // Instances have random numbers of their own.
+        world.crash().await;
+        for _ in 0..3 {
+            let reply = post(&world, TEST_EVENT, r#"{"type":"user.created"}"#).await;
+            assert_eq!(reply.json()["status"], "delivered");
+            assert_eq!(reply.json()["eventType"], "user.created");
+        }
+    }
+    assert_eq!(world.svix.messages().len(), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sample_goes_the_way_of_every_event() {
+    let world = world();
+    world.svix.script([Fault::HangAfterStoring]);
+    let reply = post(&world, TEST_EVENT, "").await;
+    assert_eq!(reply.json()["attempts"], 2, "{}", reply.text());
+    world.only_message();
+
+    let limit = Fault::retry_after(429, RetryAfter::Seconds(60));
+    world.svix.script([limit]);
+    let limited = post(&world, TEST_EVENT, "").await;
+    assert_eq!(limited.assert_retryable_problem(429, "rate-limited"), 60);
+    let seen = world.svix.requests().len();
+    let refused = post(&world, TEST_EVENT, "").await;
+    refused.assert_retryable_problem(429, "rate-limited");
+    assert_eq!(world.svix.requests().len(), seen, "the gate is closed");
+
+    world.clock.advance(Duration::from_mins(2));
+    world.svix.script([Fault::status(422)]);
+    let refused = post(&world, TEST_EVENT, "").await;
+    refused.assert_final_problem(422, "refused-by-svix");
+    let letters = world.request("GET", "/dead-letters", &[ADMIN], "").await;
+    assert_eq!(letters.json()["deadLetters"], json!([]), "it is not kept");
+
+    let world = World::with(&[("admin_token", "hush"), ("create_applications", "false")]);
+    let reply = post(&world, TEST_EVENT, "").await;
+    reply.assert_retryable_problem(503, "application-missing");
+}

@@ -1,0 +1,499 @@
+//! Event types register themselves, and nothing that goes wrong with that can be seen by an event.
+
+use std::time::Duration;
+
+use futures::future::join;
+use serde_json::{Value, json};
+
+use fake_svix::{EventType, Fault, RetryAfter, Target};
+use host::Op;
+
+use crate::support::{Setup, TOKEN, World, event, wrapped};
+
+const REGISTER: (&str, &str) = ("register_event_types", "true");
+
+/// The type of the events of these tests, and where Svix and the store have it.
+const TYPE: &str = "user.created";
+const ASK: &str = "GET /api/v1/event-type/user.created/";
+const CREATE: &str = "POST /api/v1/event-type/";
+const STORED: &str = "event-type/user.created";
+
+fn world() -> World {
+    World::with(&[REGISTER, ("admin_token", "hush")])
+}
+
+/// Posts an event, and waits for what follows it for as long as the instance certainly lives.
+async fn deliver(world: &World, id: &str) {
+    let reply = world.post(&event(id)).await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// What Svix was asked about event types, in order.
+fn asked(world: &World) -> Vec<String> {
+    let requests = world.svix.requests().into_iter();
+    requests
+        .filter(|request| request.path.starts_with("/api/v1/event-type/"))
+        .map(|request| format!("{} {}", request.method, request.path))
+        .collect()
+}
+
+/// The names of the types that Svix knows.
+fn known(world: &World) -> Vec<String> {
+    let known = world.svix.event_types().into_iter();
+    known.map(|event_type| event_type.name).collect()
+}
+
+async fn stored(world: &World) -> Option<Value> {
+    let bytes = world.store.get("default", STORED).await.expect("a get");
+    bytes.map(|bytes| serde_json::from_slice(&bytes).expect("JSON"))
+}
+
+/// Whether the store says that Svix knows the type.
+async fn is_remembered(world: &World) -> bool {
+    let stored = stored(world).await.expect("a value");
+    stored.get("postponedUntil").is_none()
+}
+
+/// The lines of the log that belong to no request.
+fn remarks(world: &World) -> Vec<Value> {
+    let lines = world.stdout().into_iter();
+    lines
+        .map(|line| serde_json::from_str::<Value>(&line).expect("JSON"))
+        .filter(|line| line["outcome"] == "event-type-unregistered")
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_type_is_registered_once_over_many_events_and_instances() {
+    let world = world();
+    deliver(&world, "evt_1").await;
+    assert_eq!(asked(&world), [ASK, CREATE]);
+    let [registered] = &world.svix.event_types()[..] else {
+        panic!("one event type");
+    };
+    assert_eq!(registered.name, TYPE);
+    assert_eq!(registered.description, TYPE);
+    let create = world.svix.requests().pop().expect("a request");
+    assert_eq!(
+        create.body,
+        r#"{"name":"user.created","description":"user.created"}"#
+    );
+    assert_eq!(
+        stored(&world).await,
+        Some(json!({"version": 1, "time": "2026-11-23T14:12:42Z"}))
+    );
+
+    for number in 2..12 {
+        deliver(&world, &format!("evt_{number}")).await;
+        if number % 3 == 0 {
+            world.crash().await;
+        }
+    }
+    assert_eq!(asked(&world).len(), 2);
+    assert_eq!(remarks(&world), Vec::<Value>::new());
+    assert_eq!(world.svix.messages().len(), 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_type_is_registered_in_whatever_way_its_first_event_comes() {
+    let world = world();
+    let typed = |id: &str, name: &str| event(id).replace(TYPE, name);
+    world.post(&typed("evt_1", "a.one")).await;
+    world
+        .post(&wrapped(typed("evt_2", "a.two").as_bytes()))
+        .await;
+    world.svix.script([Fault::status(422)]);
+    world
+        .post(&wrapped(typed("evt_3", "a.three").as_bytes()))
+        .await;
+    let admin = ("authorization", "Bearer hush");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(known(&world), ["a.one", "a.two"]);
+
+    for path in ["/dead-letters/1/replay", "/projects/dev/test-event"] {
+        let reply = world.request("POST", path, &[admin], "").await;
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let expected = ["a.one", "a.three", "a.two", "svix-relay.test"];
+    assert_eq!(known(&world), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_at_once_one_registers() {
+    let world = world();
+    // Both are in one instance, and Svix answers both at one moment.
+    world
+        .svix
+        .script([1_000, 990].map(|millis| Fault::Delay { millis }));
+    let (one, other) = (event("evt_1"), event("evt_2"));
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        world.post(&other).await
+    };
+    let (one, other) = join(world.post(&one), second).await;
+    assert_eq!((one.status, other.status), (200, 200));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(asked(&world), [ASK, CREATE]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_instances_at_once_do_no_harm() {
+    let mut setup = Setup::new();
+    setup.variables.extend([REGISTER]);
+    setup.reuse.max_concurrent = 1;
+    let world = World::build(&setup);
+    world.svix.set_latency(Duration::from_millis(50));
+    let events: Vec<_> = (0..8)
+        .map(|number| event(&format!("evt_{number}")))
+        .collect();
+    let replies = events.iter().map(|event| world.post(event));
+    for reply in futures::future::join_all(replies).await {
+        assert_eq!(reply.json()["status"], "delivered");
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(known(&world), [TYPE]);
+    // Those who found it there already are content.
+    assert_eq!(remarks(&world), Vec::<Value>::new());
+    assert!(is_remembered(&world).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_svix_knows_already_stays_as_it_is() {
+    for archived in [false, true] {
+        let world = world();
+        let before = EventType {
+            name: TYPE.to_owned(),
+            description: "Somebody has signed up".to_owned(),
+            archived,
+            created_at: world.clock.now(),
+        };
+        world.svix.put_event_type(before.clone());
+        deliver(&world, "evt_1").await;
+        world.crash().await;
+        deliver(&world, "evt_2").await;
+        assert_eq!(world.svix.event_types(), [before]);
+        assert_eq!(asked(&world), [ASK]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_type_that_somebody_else_registers_meanwhile_will_do() {
+    let world = world();
+    deliver(&world, "evt_1").await;
+    world
+        .store
+        .delete("default", STORED)
+        .await
+        .expect("a delete");
+    world.crash().await;
+    // It was not there just now.
+    world
+        .svix
+        .script_at(Target::EventTypes, [Fault::status(404)]);
+    deliver(&world, "evt_2").await;
+    assert_eq!(asked(&world)[2..], [ASK, CREATE], "which is a 409");
+    assert!(is_remembered(&world).await);
+    assert_eq!(remarks(&world), Vec::<Value>::new());
+}
+
+/// What may go wrong with the registration, and the reason that is logged for it.
+fn failures() -> Vec<(Fault, &'static str)> {
+    vec![
+        (Fault::status(500), "svix-unavailable"),
+        (Fault::status(503), "svix-unavailable"),
+        (Fault::status(401), "token-refused"),
+        (Fault::status(403), "token-refused"),
+        (Fault::status(302), "unexpected-status"),
+        (Fault::status(422), "refused-by-svix"),
+        (Fault::EchoCredentials, "refused-by-svix"),
+        (Fault::status(429), "rate-limited"),
+        (
+            Fault::retry_after(429, RetryAfter::Seconds(3_600)),
+            "rate-limited",
+        ),
+        (Fault::HangBeforeStoring, "svix-unavailable"),
+        (Fault::HangAfterStoring, "svix-unavailable"),
+        (Fault::Delay { millis: 60_000 }, "svix-unavailable"),
+        (Fault::ResetBeforeStoring, "svix-unavailable"),
+        (Fault::ResetAfterStoring, "svix-unavailable"),
+        (Fault::GarbageBytes, "svix-unavailable"),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_failure_changes_the_answer_or_the_time_to_it_or_the_messages() {
+    let undisturbed = World::new();
+    let (_, expected) = undisturbed.timed(undisturbed.post(&event("evt_1"))).await;
+    for (fault, reason) in failures() {
+        // The first request fails, or the second.
+        for before in [0, 1] {
+            let cell = format!("{fault:?} after {before}");
+            let world = world();
+            world
+                .svix
+                .script_at(Target::EventTypes, vec![Fault::None; before]);
+            world.svix.always_at(Target::EventTypes, fault.clone());
+            let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
+            let message = world.only_message();
+            assert_eq!(
+                reply.json(),
+                json!({
+                    "status": "delivered", "project": "dev", "eventId": "evt_1",
+                    "eventType": TYPE, "svixMessageId": message.id, "attempts": 1,
+                }),
+                "{cell}"
+            );
+            assert_eq!(took, expected, "{cell}");
+            let next = world.post(&event("evt_2")).await;
+            assert_eq!(next.json()["status"], "delivered", "the gate is open");
+
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            assert_eq!(asked(&world).len(), before + 1, "{cell}: no second try");
+            assert_eq!(world.svix.messages().len(), 2, "{cell}");
+            let [remark] = &remarks(&world)[..] else {
+                panic!("{cell}: {:?}", remarks(&world));
+            };
+            assert_eq!(remark["severity"], "WARNING", "{cell}");
+            assert_eq!(remark["eventType"], TYPE, "{cell}");
+            assert_eq!(remark["reason"], reason, "{cell}");
+            assert!(!remark.to_string().contains(TOKEN), "{cell}");
+            assert!(!is_remembered(&world).await, "{cell}");
+
+            // And it comes right as soon as Svix does.
+            world.svix.clear_faults();
+            world.clock.advance(Duration::from_hours(1));
+            deliver(&world, "evt_3").await;
+            assert_eq!(known(&world), [TYPE], "{cell}");
+            assert!(is_remembered(&world).await);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_whose_body_is_broken_is_an_answer_all_the_same() {
+    for fault in [
+        Fault::TruncatedReply,
+        Fault::MalformedReply,
+        Fault::OversizedReply { bytes: 100_000 },
+    ] {
+        let world = world();
+        world.svix.always_at(Target::EventTypes, fault.clone());
+        deliver(&world, "evt_1").await;
+        assert_eq!(asked(&world), [ASK, CREATE], "{fault:?}");
+        assert!(is_remembered(&world).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_instances_do_not_ask_again_and_again_what_svix_refuses() {
+    for (fault, minutes, tries) in [
+        // A try in an hour, or in a minute.
+        (Fault::status(403), 119, 2),
+        (Fault::status(500), 9, 10),
+    ] {
+        let world = world();
+        world.svix.always_at(Target::EventTypes, fault);
+        for number in 0..=minutes * 2 {
+            deliver(&world, &format!("evt_{number}")).await;
+            world.crash().await;
+            let half = Duration::from_secs(30) - Duration::from_millis(100);
+            world.clock.advance(half);
+        }
+        assert_eq!(asked(&world).len(), tries);
+        assert_eq!(remarks(&world).len(), tries);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_leaves_it_alone_for_a_minute_even_if_that_can_not_be_written_down() {
+    let world = world();
+    world.svix.always_at(Target::EventTypes, Fault::status(500));
+    // The record is the first.
+    world.faults.fail_nth(Op::Set, 2);
+    for number in 0..10 {
+        deliver(&world, &format!("evt_{number}")).await;
+    }
+    assert_eq!(asked(&world), [ASK]);
+    assert_eq!(stored(&world).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_creating_and_remembering_is_harmless() {
+    let world = world();
+    world
+        .svix
+        .script_at(Target::EventTypes, [Fault::None, Fault::HangAfterStoring]);
+    deliver(&world, "evt_1").await;
+    assert_eq!(known(&world), [TYPE]);
+    world.crash().await;
+    assert_eq!(stored(&world).await, None);
+
+    deliver(&world, "evt_2").await;
+    assert_eq!(asked(&world), [ASK, CREATE, ASK]);
+    assert_eq!(known(&world), [TYPE]);
+    world.crash().await;
+    deliver(&world, "evt_3").await;
+    assert_eq!(asked(&world).len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_registered_for_an_event_that_did_not_get_through_just_now() {
+    let world = world();
+    world.svix.script([Fault::status(422)]);
+    world
+        .post(&event("evt_1"))
+        .await
+        .assert_final_problem(422, "refused-by-svix");
+    world.svix.script([Fault::status(422)]);
+    let kept = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    assert_eq!(kept.json()["status"], "dead-lettered");
+    let invalid = event("evt_2").replace(r#""dev""#, r#""app_1""#);
+    world
+        .post(&invalid)
+        .await
+        .assert_final_problem(422, "invalid-event");
+    world.faults.fail_next(Op::Set, 1);
+    let unwritten = world.post(&event("evt_3")).await;
+    unwritten.assert_retryable_problem(503, "store-failing");
+    world.svix.script(vec![Fault::status(500); 4]);
+    world
+        .post(&event("evt_2"))
+        .await
+        .assert_retryable_problem(503, "svix-unavailable");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(asked(&world), Vec::<String>::new());
+
+    deliver(&world, "evt_4").await;
+    assert_eq!(asked(&world).len(), 2);
+    world
+        .store
+        .delete("default", STORED)
+        .await
+        .expect("a delete");
+    world.crash().await;
+    let again = world.post(&event("evt_4")).await;
+    assert_eq!(again.json()["status"], "duplicate");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(asked(&world).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_while_the_gate_is_closed() {
+    let world = world();
+    // One is delivered late, when another has been told to wait.
+    world.svix.script([
+        Fault::Delay { millis: 500 },
+        Fault::retry_after(429, RetryAfter::Seconds(60)),
+    ]);
+    let (late, limited) = (event("evt_1"), event("evt_2"));
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        world.post(&limited).await
+    };
+    let (late, limited) = join(world.post(&late), second).await;
+    assert_eq!(late.json()["status"], "delivered");
+    limited.assert_retryable_problem(429, "rate-limited");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(asked(&world), Vec::<String>::new());
+
+    world.clock.advance(Duration::from_mins(2));
+    deliver(&world, "evt_2").await;
+    assert_eq!(known(&world), [TYPE]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_costs_no_more_than_another_look() {
+    // What follows the event: the third read, and the second write.
+    let world = world();
+    world.faults.fail_nth(Op::Get, 3);
+    deliver(&world, "evt_1").await;
+    assert_eq!(asked(&world), Vec::<String>::new());
+    world.faults.hang_nth(Op::Get, 3);
+    world.crash().await;
+    deliver(&world, "evt_2").await;
+    world.crash().await;
+    world.faults.fail_nth(Op::Set, 2);
+    deliver(&world, "evt_3").await;
+    assert_eq!(known(&world), [TYPE]);
+    assert_eq!(stored(&world).await, None);
+    world.crash().await;
+    deliver(&world, "evt_4").await;
+    assert_eq!(asked(&world), [ASK, CREATE, ASK]);
+    assert!(is_remembered(&world).await);
+    assert_eq!(world.svix.messages().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_value_of_this_relay_is_as_if_it_were_not_there() {
+    for bytes in [
+        "",
+        "known",
+        r#"{"version":2,"time":"2026-11-23T14:12:42Z"}"#,
+        // No relay postpones anything for so long.
+        r#"{"version":1,"postponedUntil":"2027-11-23T14:12:42Z"}"#,
+    ] {
+        let world = world();
+        world.put(STORED, bytes.as_bytes()).await;
+        deliver(&world, "evt_1").await;
+        assert_eq!(known(&world), [TYPE], "{bytes}");
+        assert!(is_remembered(&world).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_type_is_stored_under_a_name_that_every_store_takes() {
+    let world = world();
+    let long = "x".repeat(256);
+    for id in ["evt_1", "evt_2"] {
+        let reply = world.post(&event(id).replace(TYPE, &long)).await;
+        assert_eq!(reply.json()["status"], "delivered");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.crash().await;
+    }
+    assert_eq!(known(&world), [long]);
+    assert_eq!(asked(&world).len(), 2);
+    let keys = world.store.keys("default").await.expect("keys");
+    assert!(keys.iter().all(|key| key.len() <= 255), "{keys:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_variable_turns_it_off() {
+    let world = World::new();
+    deliver(&world, "evt_1").await;
+    assert_eq!(asked(&world), Vec::<String>::new());
+    assert_eq!(world.faults.count(Op::Get), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_event_of_a_type_is_still_one_message_whatever_happens_to_it() {
+    for fault in [
+        Fault::HangAfterStoring,
+        Fault::ResetAfterStoring,
+        Fault::TruncatedReply,
+        Fault::RaceToCreateApplication,
+        Fault::Status {
+            status: 500,
+            retry_after: None,
+            stored: true,
+        },
+    ] {
+        let world = world();
+        world.svix.script([fault.clone()]);
+        deliver(&world, "evt_1").await;
+        world.only_message();
+        assert_eq!(known(&world), [TYPE], "{fault:?}");
+        let again = world.post(&event("evt_1")).await;
+        assert_eq!(again.json()["status"], "duplicate");
+    }
+    let world = world();
+    world.faults.hang_next(Op::Set);
+    let cut = world
+        .post_and_crash_when(&event("evt_1"), |world| world.faults.count(Op::Set) == 1)
+        .await;
+    assert_ne!(cut, Some(200));
+    deliver(&world, "evt_1").await;
+    world.only_message();
+    assert_eq!(known(&world), [TYPE]);
+}

@@ -1,0 +1,367 @@
+//! The gate: what notifications learn from each other about Svix, within an instance, over
+//! instances, and from the store.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use fake_svix::{Fault, RetryAfter};
+use host::Op;
+
+use crate::support::{Setup, World, event};
+
+/// Closes the gate for so many seconds.
+async fn rate_limit(world: &World, seconds: u64) {
+    let fault = Fault::retry_after(429, RetryAfter::Seconds(seconds));
+    world.svix.script([fault]);
+    let reply = world.post(&event("evt_limited")).await;
+    reply.assert_retryable_problem(429, "rate-limited");
+}
+
+fn events(number: usize) -> Vec<String> {
+    let event = |number| event(&format!("evt_{number}"));
+    (0..number).map(event).collect()
+}
+
+/// A world in which every request has an instance of its own, as on many nodes.
+fn nodes() -> World {
+    let mut setup = Setup::new();
+    setup.reuse.max_requests = 1;
+    World::build(&setup)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_stops_the_others_at_once() {
+    for world in [World::new(), nodes()] {
+        rate_limit(&world, 30).await;
+        let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
+        let wait = reply.assert_retryable_problem(429, "rate-limited");
+        assert!((30..=38).contains(&wait), "{wait}");
+        assert!(took < Duration::from_millis(10), "{took:?}");
+        assert_eq!(
+            world.svix.requests().len(),
+            1,
+            "Svix heard of one event only"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn senders_are_told_to_come_back_at_different_times() {
+    let world = World::new();
+    rate_limit(&world, 100).await;
+    let mut waits = Vec::new();
+    for number in 0..10 {
+        let reply = world.post(&event(&format!("evt_{number}"))).await;
+        waits.push(reply.assert_retryable_problem(429, "rate-limited"));
+    }
+    waits.sort_unstable();
+    assert!(waits[9] - waits[0] > 5, "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_needs_no_svix_passes_a_closed_gate() {
+    let world = World::new();
+    world.post(&event("evt_1")).await;
+    rate_limit(&world, 30).await;
+    assert_eq!(
+        world.post(&event("evt_1")).await.json()["status"],
+        "duplicate"
+    );
+    world
+        .post("{}")
+        .await
+        .assert_final_problem(422, "invalid-event");
+    assert_eq!(world.get("/readyz").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_rest_is_waited_for() {
+    let world = World::new();
+    rate_limit(&world, 10).await;
+    world.clock.advance(Duration::from_millis(9_500));
+    let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
+    assert_eq!(reply.json()["status"], "delivered");
+    let expected = Duration::from_millis(500)..Duration::from_millis(800);
+    assert!(expected.contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_it_opens_a_few_probe_and_then_all_pass() {
+    let world = World::new();
+    rate_limit(&world, 10).await;
+    world.clock.advance(Duration::from_secs(10));
+    world.svix.set_latency(Duration::from_millis(100));
+    let events = events(16);
+    let posts = join_all(events.iter().map(|event| world.post(event)));
+    let early = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        world.svix.requests().len() - 1
+    };
+    let (replies, probes) = tokio::join!(posts, early);
+    assert!((1..=3).contains(&probes), "{probes} probes");
+    let delivered = replies.iter().filter(|reply| reply.status == 200).count();
+    assert!(delivered >= 1);
+    for event in &events {
+        assert_eq!(world.post(event).await.status, 200);
+    }
+    assert_eq!(world.svix.messages().len(), 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_fails_closes_it_for_longer() {
+    let world = World::new();
+    rate_limit(&world, 10).await;
+    world.svix.always(Fault::status(503));
+    let mut waits = Vec::new();
+    for number in 0..7 {
+        let (_, rest) = gate(&world).await.expect("closed");
+        world.clock.advance(Duration::from_secs_f64(rest));
+        world.post(&event(&format!("evt_{number}"))).await;
+        waits.push(gate(&world).await.expect("closed still").1);
+    }
+    // Twice as long each time, up to half a minute, with up to half of it taken off at random.
+    for (wait, longest) in waits.iter().zip([2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]) {
+        assert!((longest / 2.0 - 0.1..=longest).contains(wait), "{waits:?}");
+    }
+    let seen = world.svix.requests().len();
+    assert!(seen <= 1 + 2 * 7, "{seen} requests for 7 probes");
+
+    world.svix.clear_faults();
+    world.clock.advance(Duration::from_secs(30));
+    assert_eq!(world.post(&event("evt_last")).await.status, 200);
+    assert_eq!(gate(&world).await, None);
+}
+
+/// Why the gate is closed and for how many seconds, as `/readyz` tells it.
+async fn gate(world: &World) -> Option<(String, f64)> {
+    let reply = world.get("/readyz").await;
+    assert_eq!(
+        reply.status, 200,
+        "a closed gate is no reason to be taken out of service"
+    );
+    let gate = &reply.json()["gate"];
+    (gate["state"] == "closed").then(|| {
+        let reason = gate["reason"].as_str().expect("a reason").to_owned();
+        (reason, gate["seconds"].as_f64().expect("a number"))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_failures_closes_it() {
+    let world = World::new();
+    world.svix.always(Fault::status(500));
+    world
+        .post(&event("evt_1"))
+        .await
+        .assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(gate(&world).await, None, "it may be the event");
+    world
+        .post(&event("evt_2"))
+        .await
+        .assert_retryable_problem(503, "svix-unavailable");
+    let (reason, _) = gate(&world).await.expect("closed");
+    assert_eq!(reason, "svix-unavailable");
+
+    let before = world.svix.requests().len();
+    for number in 3..20 {
+        let reply = world.post(&event(&format!("evt_{number}"))).await;
+        reply.assert_retryable_problem(503, "svix-unavailable");
+    }
+    let after = world.svix.requests().len();
+    assert!(
+        after - before <= 6,
+        "{} requests for 17 events",
+        after - before
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_failures_closes_it_for_many_nodes_and_over_pauses() {
+    for (world, pause) in [
+        (nodes(), Duration::ZERO),
+        // Spin drops an instance after an idle second.
+        (World::new(), Duration::from_secs(2)),
+    ] {
+        world.svix.always(Fault::status(500));
+        for number in 0..20 {
+            let reply = world.post(&event(&format!("evt_{number}"))).await;
+            reply.assert_retryable_problem(503, "svix-unavailable");
+            tokio::time::sleep(pause).await;
+        }
+        let requests = world.svix.requests().len();
+        // Five close it; then one probe each time it has been closed for longer.
+        assert!(requests <= 20, "{requests} requests for 20 events");
+        assert!(gate(&world).await.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_who_fail_at_once_on_many_nodes_close_it() {
+    let world = nodes();
+    world.svix.always(Fault::status(500));
+    let events = events(40);
+    join_all(events.iter().map(|event| world.post(event))).await;
+    let requests = world.svix.requests().len();
+    assert!(requests <= 60, "{requests} requests for 40 events");
+    assert!(gate(&world).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_probe_hangs_the_others_are_refused_soon() {
+    let world = World::new();
+    rate_limit(&world, 10).await;
+    world.clock.advance(Duration::from_secs(10));
+    world.svix.script([Fault::HangBeforeStoring]);
+    let probe = event("evt_probe");
+    let probe = world.post(&probe);
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        for number in 0..2 {
+            let event = event(&format!("evt_{number}"));
+            let (reply, took) = world.timed(world.post(&event)).await;
+            reply.assert_retryable_problem(429, "rate-limited");
+            assert!(took < Duration::from_millis(900), "{took:?}");
+        }
+    };
+    let (_, ()) = tokio::join!(probe, others);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_have_waited_pass_with_the_probe() {
+    let world = World::new();
+    rate_limit(&world, 10).await;
+    world.clock.advance(Duration::from_millis(9_100));
+    world.svix.set_latency(Duration::from_millis(100));
+    let events = events(16);
+    for reply in join_all(events.iter().map(|event| world.post(event))).await {
+        assert_eq!(reply.json()["status"], "delivered");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_poisonous_event_never_closes_it() {
+    let world = World::new();
+    for _ in 0..20 {
+        world.svix.script([(); 4].map(|()| Fault::status(500)));
+        world
+            .post(&event("evt_1"))
+            .await
+            .assert_retryable_problem(503, "svix-unavailable");
+    }
+    assert_eq!(gate(&world).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_end_reaches_everyone() {
+    let world = nodes();
+    rate_limit(&world, 10).await;
+    world.clock.advance(Duration::from_secs(10));
+    for number in 0..3 {
+        let reply = world.post(&event(&format!("evt_{number}"))).await;
+        assert_eq!(reply.json()["status"], "delivered");
+    }
+    assert_eq!(gate(&world).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_can_not_be_read_or_written_stops_nothing() {
+    let world = World::new();
+    for state in [&b"garbage"[..], b"", br#"{"version":1,"changed":18446744073709551615,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":9,"probing":false,"failedProbe":null},"run":{"failures":0,"event":"","ofEvent":0}}"#] {
+        world.put("gate", state).await;
+        let id = format!("evt_{}", state.len());
+        assert_eq!(world.post(&event(&id)).await.json()["status"], "delivered");
+    }
+    // The record's read is the first of the two.
+    world.faults.fail_nth(Op::Get, 2);
+    assert_eq!(
+        world.post(&event("evt_1")).await.json()["status"],
+        "delivered"
+    );
+
+    world.faults.fail_next(Op::Set, 1);
+    rate_limit(&world, 30).await;
+    let reply = world.post(&event("evt_2")).await;
+    reply.assert_retryable_problem(429, "rate-limited");
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_come_while_a_probe_is_on_its_way_wait_for_it() {
+    let world = World::new();
+    rate_limit(&world, 10).await;
+    world.clock.advance(Duration::from_secs(10));
+    world.svix.set_latency(Duration::from_millis(200));
+    let events = events(16);
+    let posts = join_all(events.iter().map(|event| world.post(event)));
+    let (replies, took) = world.timed(posts).await;
+    for reply in replies {
+        assert_eq!(reply.json()["status"], "delivered");
+    }
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_those_who_wait_on_many_nodes_only_a_few_probe() {
+    let world = nodes();
+    rate_limit(&world, 10).await;
+    world.svix.set_latency(Duration::from_millis(400));
+    world.faults.delay(Op::Set, Duration::from_millis(10));
+    world.clock.advance(Duration::from_millis(9_950));
+    let events = events(32);
+    let posts = join_all(events.iter().map(|event| world.post(event)));
+    let probes = async {
+        tokio::time::sleep(Duration::from_millis(350)).await;
+        world.svix.requests().len() - 1
+    };
+    let (_, probes) = tokio::join!(posts, probes);
+    assert!((1..=5).contains(&probes), "{probes} probes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_always_fails_does_not_keep_it_closed() {
+    let world = World::with(&[("retry_max_attempts", "1")]);
+    rate_limit(&world, 1).await;
+    for _ in 0..5 {
+        world.clock.advance(Duration::from_secs(5));
+        world.svix.script([Fault::status(500)]);
+        world
+            .post(&event("evt_poison"))
+            .await
+            .assert_retryable_problem(503, "svix-unavailable");
+    }
+    let (_, rest) = gate(&world).await.expect("closed");
+    assert!(rest <= 1.0, "{rest}");
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.json()["status"], "delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_without_time_to_ask_says_nothing_of_svix() {
+    let world = World::with(&[("retry_budget_ms", "1000")]);
+    rate_limit(&world, 5).await;
+    world.clock.advance(Duration::from_secs(5));
+    world.faults.delay(Op::Set, Duration::from_secs(1));
+    world
+        .post(&event("evt_1"))
+        .await
+        .assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(world.svix.requests().len(), 1, "only the one before");
+
+    world.faults.clear();
+    world.clock.advance(Duration::from_secs(3));
+    let reply = world.post(&event("evt_2")).await;
+    assert_eq!(reply.json()["status"], "delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_can_not_be_written_leaves_time_for_the_record() {
+    let world = World::with(&[("retry_budget_ms", "3000")]);
+    rate_limit(&world, 5).await;
+    world.clock.advance(Duration::from_secs(5));
+    world.svix.script([Fault::Delay { millis: 2_500 }]);
+    world.faults.delay(Op::Set, Duration::from_millis(300));
+    // The first says that a probe is on its way, the second that the gate is open.
+    world.faults.hang_nth(Op::Set, 2);
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+}
