@@ -621,7 +621,7 @@ async fn the_gate_leaves_a_line_each_time_it_closes_and_opens() {
         closed,
         [json!({
             "severity": "WARNING", "time": "2026-11-23T14:12:42Z",
-            "message": "Svix is left alone for 30s: rate-limited",
+            "message": "Svix is not asked for 30s: rate-limited",
             "outcome": "gate-closed", "reason": "rate-limited", "seconds": 30.0,
         })]
     );
