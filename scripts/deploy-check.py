@@ -115,16 +115,23 @@ def dashboard():
     return [query for kind, query in queries if kind == "loki"]
 
 
+def prose(markdown):
+    return re.sub(r"^ *```.*?^ *```$", "", markdown, flags=re.M | re.S)
+
+
 def anchors(markdown):
-    titles = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", markdown, flags=re.S), flags=re.M)
+    titles = re.findall(r"^#+ (.*)$", prose(markdown), flags=re.M)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def documents():
     logql = []
-    for file in sorted(DEPLOY.glob("*.md")):
+    files = sorted(file for folder in (".", "docs", "deploy") for file in Path(folder).glob("*.md"))
+    links = 0
+    for file in files:
         text = file.read_text()
-        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", prose(text)):
+            links += 1
             path, _, anchor = target.partition("#")
             linked = file.parent / path if path else file
             expect(linked.exists(), f"{file}: {target} is not there")
@@ -138,6 +145,7 @@ def documents():
                 logql.append(code)
             elif language == "yaml":
                 (tools / "scrape.yaml").write_text(code)
+    print(f"{links} links between {len(files)} documents")
     return logql
 
 
@@ -155,14 +163,18 @@ def alerts():
                 expect(url.removeprefix("runbook.md#") in sections, f"{where}: no section {url}")
                 if name == "alerts.loki.yaml":
                     logql.append(rule["expr"])
-    # Whatever the relay can answer to a notification has its place in the alerts.
+    for section in re.findall(r'section += "([\w-]+)"', (DEPLOY / "terraform/alerts.tf").read_text()):
+        expect(section in sections, f"alerts.tf: no section {section}")
+    # Each problem that a notification can end in has its place in the alerts.
     known = (DEPLOY / "alerts.yaml").read_text()
-    table = re.findall(r'=> \(\d{3}, \w+, [^"]*"([a-z0-9-]+)"', Path("src/problem.rs").read_text())
-    elsewhere = {"no-record", "no-dead-letter", "unauthorized", "invalid-query",
-                 "invalid-request", "no-application"}
-    for outcome in set(table) - elsewhere:
+    contract = json.loads(Path("src/api/openapi.json").read_text())
+    answers = json.dumps(contract["paths"]["/notifications"]["post"]["responses"])
+    for shared in re.findall(r"#/components/responses/(\w+)", answers):
+        answers += json.dumps(contract["components"]["responses"][shared])
+    outcomes = set(re.findall(r"urn:svix-relay:problem:([a-z0-9-]+)", answers))
+    expect(len(outcomes) > 20, "the contract has hardly a problem of notifications")
+    for outcome in outcomes:
         expect(re.search(rf"[\"|]{outcome}[\"|]", known), f"alerts.yaml doesn't know {outcome}")
-    expect(len(table) > 20, "the table of src/problem.rs can't be read")
     return logql
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks deploy/ as far as a machine without a cluster, a registry and a Google project can.
+# Checks deploy/ as far as a machine without a cluster, a registry and a Google project can, and the
+# links and shell commands of all documents.
 #
 # Needs python3. Installs its Python packages, and promtool from Debian's prometheus, below target/
 # when they are missing. What else it can use it says when it is not there: kubectl, terraform, npm.
@@ -45,7 +46,7 @@ else
   done >"$rendered"
 fi
 
-# Kubernetes, Terraform's syntax, the dashboard, links; writes down the queries that it found.
+# Kubernetes, Terraform's syntax, the dashboard, the documents; writes down the queries that it found.
 check scripts/deploy-check.py "$rendered" "$tools"
 
 if command -v terraform >/dev/null; then

@@ -90,8 +90,8 @@ resource "google_pubsub_topic" "dead_letter" {
   name = "${var.name}-dead-letter"
 }
 
-# A topic without a subscription keeps nothing. Nobody pulls from this one until somebody looks; the
-# runbook says how its events are sent through the relay again.
+# A topic without a subscription keeps nothing. This subscription waits for an operator; the runbook says
+# how to send its events through the relay again.
 resource "google_pubsub_subscription" "dead_letter" {
   name                       = "${var.name}-dead-letter"
   topic                      = google_pubsub_topic.dead_letter.id

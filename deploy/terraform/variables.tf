@@ -64,7 +64,7 @@ variable "max_delivery_attempts" {
 }
 
 variable "notification_channels" {
-  description = "Who hears of the alerts: names of Cloud Monitoring's notification channels. Without any, nobody does."
+  description = "Names of Cloud Monitoring's notification channels, to which the alerts go. Without any, the alerts go nowhere."
   type        = list(string)
   default     = []
 }

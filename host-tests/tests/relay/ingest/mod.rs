@@ -1,7 +1,7 @@
 //! Events come in: in which forms, from whom, and what is answered.
 
 mod answers;
-mod auth;
+pub mod auth;
 mod forms;
 mod injection;
 mod traces;

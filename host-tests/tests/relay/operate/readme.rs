@@ -1,21 +1,25 @@
-//! What README.md says, held against what is there.
+//! The documents, held against the relay: their tours run, and what they list is what there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use clock::Clock;
-use fake_svix::FakeSvix;
+use fake_svix::{FakeSvix, Fault, RetryAfter, Target};
+use host::Op;
 use rig::ports;
 
+use crate::ingest::auth::google::{Answers, Google, claims, key};
 use crate::serve::{Serve, url_of};
-use crate::support::{self, TOKEN, root};
+use crate::support::{self, TOKEN, World, event, root, wrapped};
 
-fn readme() -> String {
-    fs::read_to_string(root().join("README.md")).expect("README.md")
+fn document(path: &str) -> String {
+    fs::read_to_string(root().join(path)).expect(path)
 }
 
 /// The text between two others.
@@ -24,132 +28,371 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
     rest.split_once(end).expect(end).0
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_quick_tour_ends_as_it_says() {
-    let readme = readme();
-    let tour = between(&readme, "## Quick tour", "\n## ");
-    let code: Vec<_> = tour.split("```sh\n").skip(1).collect();
-    let code = code
-        .iter()
-        .map(|rest| rest.split("```").next().expect("code"));
-    let code: String = code.collect();
-    let (addresses, steps) = code.split_once('\n').expect("several lines");
-    assert!(addresses.starts_with("RELAY="), "{addresses}");
+/// The cells of each row of the table that begins with this head.
+fn table<'a>(text: &'a str, head: &str) -> Vec<Vec<&'a str>> {
+    let (_, rest) = text.split_once(&format!("\n{head}\n")).expect(head);
+    let rows = rest.lines().skip(1);
+    let rows = rows.take_while(|line| line.starts_with("| "));
+    let cells = |row: &'a str| row.trim_matches('|').split(" | ").map(str::trim).collect();
+    rows.map(cells).collect()
+}
 
+/// The words between backquotes.
+fn code(text: &str) -> BTreeSet<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// The shell commands of a document.
+fn shell(text: &str) -> String {
+    let blocks = text.split("```sh\n").skip(1);
+    let blocks = blocks.map(|rest| rest.split("```").next().expect("commands"));
+    blocks.collect()
+}
+
+/// What the comments beside the commands promise, in their order: JSON as the relay prints it, or a
+/// number on a line of its own.
+fn promises(commands: &str) -> Vec<String> {
+    let comments = commands.lines().filter_map(|line| line.split_once("  # "));
+    let promises = comments.flat_map(|(_, comment)| match comment.parse::<u32>() {
+        Ok(number) => vec![format!("\n{number}\n")],
+        Err(_) => {
+            let words = comment.split_whitespace();
+            let json = words.filter(|word| word.starts_with('"'));
+            json.map(|word| word.trim_end_matches(',').to_owned())
+                .collect()
+        }
+    });
+    promises.collect()
+}
+
+/// Runs a tour beside a fake Svix and a relay, and checks its promises; how many there are, and how
+/// many messages Svix has in the end.
+async fn take(commands: String) -> (usize, usize) {
     let svix = FakeSvix::new(TOKEN, Clock::system());
     let (url, directory) = (url_of(&svix).await, TempDir::new().expect("a directory"));
     let variables = ["admin_token=admin", "svix_timeout_ms=300"];
     let relay = Serve::at(&url, directory.path(), &variables);
     let other = ports::free().expect("a port").to_string();
-    let script = format!("RELAY=http://{} SVIX={url}\n{steps}", relay.address())
+    let below = |directory: &Path| format!("{}/tour", directory.display());
+    let script = commands
+        .replace("127.0.0.1:3000", relay.address())
+        .replace("http://127.0.0.1:9071", &url)
         .replace("127.0.0.1:3001", &other)
         .replace("testsk_fake.eu", TOKEN)
         .replace(
             "target/debug/serve",
             &support::binary("serve").display().to_string(),
         )
-        .replace(
-            "target/tour",
-            &format!("{}/tour", directory.path().display()),
-        );
+        .replace("target/tour", &below(directory.path()));
     let run = move || {
-        // What waits in it would wait for ever if the relay didn't start.
+        // Its loops would go on forever if the second relay didn't start.
         Command::new("timeout")
             .current_dir(root())
             .args(["60", "bash", "-euo", "pipefail", "-c", &script])
             .output()
     };
-    let output = tokio::task::spawn_blocking(run)
-        .await
-        .expect("no panic")
-        .expect("bash");
+    let output = tokio::task::spawn_blocking(run).await;
+    let output = output.expect("no panic").expect("bash");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{printed}");
-
-    // What the comments beside the commands promise, in their order.
+    let promises = promises(&commands);
     let mut rest = &printed[..];
-    let promised = steps.lines().filter_map(|line| line.split_once("  # "));
-    let quoted = promised.flat_map(|(_, comment)| comment.split('"').skip(1).step_by(2));
-    let mut found = 0;
-    for word in quoted {
-        let at = rest.find(&format!("\"{word}\"")).unwrap_or_else(|| {
-            panic!("no {word} in {rest}");
-        });
-        rest = &rest[at + word.len()..];
-        found += 1;
+    for promise in &promises {
+        let at = rest.find(promise.as_str());
+        let at = at.unwrap_or_else(|| panic!("no {promise} in {rest}"));
+        rest = &rest[at + promise.trim_end().len()..];
     }
-    assert!(found >= 10, "{found} promises");
-    assert!(
-        printed.contains(r#"{"resolved":1,"failed":1,"#),
-        "{printed}"
+    (promises.len(), svix.messages().len())
+}
+
+#[test]
+fn the_readme_is_a_front_page() {
+    let words = document("README.md").split_whitespace().count();
+    assert!(words <= 900, "{words} words");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readme_s_tour_ends_as_it_says() {
+    let readme = document("README.md");
+    let commands = shell(between(&readme, "## Quick tour", "\n## "));
+    assert_eq!(take(commands).await, (4, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readme_s_first_event_is_answered_as_it_says() {
+    let readme = document("README.md");
+    let first = between(&readme, "## Try it", "\n## ");
+    let curl = shell(first).lines().last().expect("curl").to_owned();
+    assert!(curl.starts_with("curl "), "{curl}");
+    let answer = between(first, "```json\n", "\n").split("msg_…");
+    let promised: Vec<_> = answer.collect();
+    let checked = format!(
+        "test \"$({curl} | sed 's/msg_[^\"]*/…/')\" = '{}'",
+        promised.join("…")
     );
-    assert!(printed.ends_with("\n1\n"), "{printed}");
-    assert_eq!(svix.messages().len(), 4);
+    assert_eq!(take(checked).await, (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_long_tour_ends_as_it_says() {
+    let commands = shell(&document("docs/tour.md"));
+    assert_eq!(take(commands).await, (15, 4));
 }
 
 #[test]
 fn every_variable_is_explained_with_its_default() {
-    let manifest = fs::read_to_string(root().join("spin.toml")).expect("spin.toml");
-    let manifest: toml::Table = manifest.parse().expect("TOML");
-    let defaults: BTreeMap<_, _> = manifest["variables"]
-        .as_table()
-        .expect("variables")
-        .iter()
-        .map(|(name, variable)| {
-            (
-                name.clone(),
-                variable.get("default").map(ToString::to_string),
-            )
-        })
-        .collect();
-    let readme = readme();
-    let table = between(&readme, "## Configuration", "\n## ");
-    let explained: BTreeMap<_, _> = table
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
-        .map(|(name, rest)| (name.to_owned(), rest.split(" | ").collect::<Vec<_>>()))
-        .collect();
+    let manifest: toml::Table = document("spin.toml").parse().expect("TOML");
+    let declared = manifest["variables"].as_table().expect("variables");
+    let text = document("docs/configuration.md");
+    let explained = variables(&text);
     assert_eq!(
-        explained.keys().collect::<BTreeSet<_>>(),
-        defaults.keys().collect::<BTreeSet<_>>()
+        explained.keys().copied().collect::<BTreeSet<_>>(),
+        declared.keys().map(String::as_str).collect::<BTreeSet<_>>()
     );
     for (name, cells) in explained {
-        assert_eq!(
-            cells.len(),
-            3,
-            "{name}: default, meaning, when to change it"
-        );
         let described = ["none", "required", "by the token's region", "Google's"];
         if !described.contains(&cells[0]) {
-            let default = defaults[&name].as_deref().unwrap_or_default();
-            assert_eq!(default.trim_matches('"'), cells[0], "{name}");
+            let default = declared[name].get("default").and_then(toml::Value::as_str);
+            assert_eq!(default.unwrap_or_default(), cells[0], "{name}");
         }
     }
 }
 
-/// The names of all problems in a part of the contract.
-fn problems<'a>(part: &'a Value, found: &mut BTreeSet<&'a str>) {
+/// The cells behind the name of each variable.
+fn variables(text: &str) -> BTreeMap<&str, Vec<&str>> {
+    let rows = table(text, "| variable | default | range | meaning | change it |");
+    let rows = rows.into_iter().map(|cells| {
+        assert_eq!(cells.len(), 5, "{cells:?}");
+        (cells[0].trim_matches('`'), cells[1..].to_vec())
+    });
+    rows.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_variable_is_explained_with_its_range() {
+    let text = document("docs/configuration.md");
+    let explained = variables(&text);
+    // Without an origin the relay wouldn't even start.
+    let names = explained
+        .iter()
+        .filter(|(_, cells)| cells[1] != "an origin");
+    let wrong: Vec<_> = names.map(|(name, _)| (leaked(name), "?")).collect();
+    assert_eq!(wrong.len(), explained.len() - 2);
+    let reply = World::with(&wrong).get("/readyz").await.json();
+    let errors = reply["errors"].as_array().expect("errors");
+    let mut checked = 0;
+    for error in errors {
+        let text = |field: &str| error[field].as_str().expect("text").to_owned();
+        let (name, reason) = (text("field"), text("reason"));
+        let Some(cells) = explained.get(&name[..]) else {
+            panic!("{name} is not explained");
+        };
+        if let Some(range) = reason.strip_prefix("must be a whole number from ") {
+            assert_eq!(cells[1], range, "{name}");
+            checked += 1;
+        } else if reason.starts_with("must be '") {
+            let choices: BTreeSet<_> = reason.split('\'').skip(1).step_by(2).collect();
+            assert_eq!(code(cells[1]), choices, "{name}");
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 12, "{errors:?}");
+}
+
+/// A world borrows the names of its variables for as long as it likes.
+fn leaked(name: &str) -> &'static str {
+    name.to_owned().leak()
+}
+
+/// Below each status, the names of the problems in a part of the contract.
+fn problems<'a>(
+    contract: &'a Value,
+    status: &'a str,
+    part: &'a Value,
+    found: &mut BTreeSet<(&'a str, &'a str)>,
+) {
     match part {
-        Value::String(text) => found.extend(text.strip_prefix("urn:svix-relay:problem:")),
-        Value::Array(parts) => parts.iter().for_each(|part| problems(part, found)),
-        Value::Object(parts) => parts.values().for_each(|part| problems(part, found)),
+        Value::String(text) => {
+            let name = text.strip_prefix("urn:svix-relay:problem:");
+            found.extend(name.map(|name| (status, name)));
+            let shared = text.strip_prefix("#/components/responses/");
+            if let Some(name) = shared {
+                let part = &contract["components"]["responses"][name];
+                problems(contract, status, part, found);
+            }
+        }
+        Value::Array(parts) => {
+            for part in parts {
+                problems(contract, status, part, found);
+            }
+        }
+        Value::Object(parts) => {
+            for (key, part) in parts {
+                let is_status = key.len() == 3 && key.parse::<u16>().is_ok();
+                let status = if is_status { key } else { status };
+                problems(contract, status, part, found);
+            }
+        }
         _ => {}
     }
 }
 
 #[test]
-fn every_problem_and_every_route_is_named() {
-    let contract = fs::read(root().join("src/api/openapi.json")).expect("the contract");
-    let contract: Value = serde_json::from_slice(&contract).expect("JSON");
-    let readme = readme();
-    let mut found = BTreeSet::new();
-    problems(&contract, &mut found);
-    assert!(found.len() >= 30, "{found:?}");
-    for problem in found {
-        assert!(readme.contains(&format!("`{problem}`")), "{problem}");
+fn every_problem_is_explained_with_its_status() {
+    let contract: Value = serde_json::from_str(&document("src/api/openapi.json")).expect("JSON");
+    let mut known = BTreeSet::new();
+    problems(&contract, "", &contract["paths"], &mut known);
+    let shared = &contract["components"]["responses"]["MethodNotAllowed"];
+    problems(&contract, "405", shared, &mut known);
+    assert!(known.len() >= 30, "{known:?}");
+    let text = document("docs/api.md");
+    let rows = table(&text, "| situation | status | problem | come back |");
+    let explained: Vec<_> = rows
+        .iter()
+        .map(|cells| (cells[1], cells[2].trim_matches('`')))
+        .collect();
+    assert_eq!(explained.len(), known.len(), "each has one row");
+    assert_eq!(explained.into_iter().collect::<BTreeSet<_>>(), known);
+}
+
+#[test]
+fn every_route_is_named_with_its_methods() {
+    let contract: Value = serde_json::from_str(&document("src/api/openapi.json")).expect("JSON");
+    let paths = contract["paths"].as_object().expect("paths");
+    let operations = paths.iter().flat_map(|(path, item)| {
+        let methods = item.as_object().expect("an item").keys();
+        let methods = methods.filter(|key| *key != "parameters");
+        methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+    });
+    let text = document("docs/api.md");
+    let rows = table(&text, "| route | for | |");
+    let named = rows.iter().flat_map(|cells| code(cells[0]));
+    assert_eq!(
+        named.map(str::to_owned).collect::<BTreeSet<_>>(),
+        operations.collect::<BTreeSet<_>>()
+    );
+}
+
+/// Everything that can be counted and logged of notifications, on a few events.
+async fn eventful() -> (World, Vec<Map<String, Value>>) {
+    let world = World::with(&[("admin_token", "hush"), ("register_event_types", "true")]);
+    world
+        .svix
+        .script_at(Target::EventTypes, [Fault::status(422)]);
+    let delivered = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    assert_eq!(delivered.json()["status"], "delivered");
+    world.svix.script([Fault::status(422)]);
+    let kept = world.post(&wrapped(event("evt_2").as_bytes())).await;
+    assert_eq!(kept.json()["status"], "dead-lettered");
+    world
+        .svix
+        .script([Fault::RaceToCreateApplication, Fault::None, Fault::None]);
+    assert_eq!(world.post(&event("evt_6")).await.status, 200);
+    world.svix.script([Fault::status(401)]);
+    assert_eq!(world.post(&event("evt_7")).await.status, 503);
+    world.svix.always(Fault::ResetAfterStoring);
+    assert_eq!(world.post(&event("evt_3")).await.status, 503);
+    world.svix.always(Fault::None);
+    let limited = Fault::retry_after(429, RetryAfter::Seconds(30));
+    world.svix.script([limited]);
+    assert_eq!(world.post(&event("evt_4")).await.status, 429);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(world.post(&event("evt_4")).await.status, 200);
+    world.faults.fail_next(Op::Set, 1);
+    for status in [503, 200] {
+        assert_eq!(world.get("/readyz").await.status, status);
     }
-    for path in contract["paths"].as_object().expect("paths").keys() {
-        let path = path.replace("{number}", "{n}");
-        assert!(readme.contains(&path), "{path}");
+
+    let google = Google::new(&[key(0)]);
+    google.answer(Answers::Down);
+    let pubsub = google.world();
+    let token = format!("Bearer {}", key(0).token(&claims(&pubsub)));
+    let headers = [("authorization", &token[..])];
+    for status in [503, 200] {
+        let sent = event("evt_1");
+        let reply = pubsub.request("POST", "/notifications", &headers, &sent);
+        assert_eq!(reply.await.status, status);
+        google.answer(Answers::Keys);
+        pubsub.clock.advance(Duration::from_secs(5));
     }
+
+    let lines = [world.stdout(), pubsub.stdout()].concat();
+    let lines = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let lines = lines.collect();
+    (world, lines)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_field_of_the_log_is_explained() {
+    let (_, lines) = eventful().await;
+    let (requests, changes): (Vec<_>, Vec<_>) = lines
+        .into_iter()
+        .partition(|line| line.contains_key("status"));
+
+    let text = document("docs/metrics-and-log.md");
+    let rows = table(&text, "| field | meaning | Loki | Cloud Logging |");
+    let explained: BTreeSet<_> = rows
+        .iter()
+        .map(|cells| cells[0].trim_matches('`'))
+        .collect();
+    let logged: BTreeSet<_> = requests.iter().flat_map(Map::keys).collect();
+    assert_eq!(
+        logged
+            .into_iter()
+            .map(String::as_str)
+            .collect::<BTreeSet<_>>(),
+        explained
+    );
+
+    let rows = table(&text, "| `outcome` | meaning | more fields |");
+    let explained = rows.iter().flat_map(|cells| {
+        let outcomes = code(cells[0]).into_iter();
+        outcomes.map(|outcome| (outcome, code(cells[2])))
+    });
+    let always = ["severity", "time", "message", "outcome"];
+    let logged = changes.iter().map(|line| {
+        let outcome = line["outcome"].as_str().expect("text");
+        let fields = line.keys().map(String::as_str);
+        (
+            outcome,
+            fields.filter(|field| !always.contains(field)).collect(),
+        )
+    });
+    assert_eq!(
+        logged.collect::<BTreeMap<_, BTreeSet<_>>>(),
+        explained.collect()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_metric_is_explained_with_its_labels() {
+    let (world, _) = eventful().await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let admin = [("authorization", "Bearer hush")];
+    let metrics = world.request("GET", "/metrics", &admin, "").await.text();
+    let text = document("docs/metrics-and-log.md");
+    let rows = table(&text, "| metric | labels | meaning |");
+    let explained: BTreeMap<_, _> = rows
+        .iter()
+        .map(|cells| (cells[0].trim_matches('`'), code(cells[1])))
+        .collect();
+    let mut exposed = BTreeMap::<_, BTreeSet<_>>::new();
+    for line in metrics.lines().filter(|line| !line.starts_with('#')) {
+        let (series, _) = line.rsplit_once(' ').expect("a value");
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let suffixes = ["_bucket", "_sum", "_count"];
+        let family = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix));
+        let words = exposed.entry(family.unwrap_or(name)).or_default();
+        let labels = labels.trim_end_matches('}').split(',');
+        for (label, value) in labels.filter_map(|label| label.split_once('=')) {
+            match label {
+                "le" => {}
+                "outcome" | "project" => words.extend([label]),
+                _ => words.extend([label, value.trim_matches('"')]),
+            }
+        }
+    }
+    assert_eq!(exposed, explained);
 }

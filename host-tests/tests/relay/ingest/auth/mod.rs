@@ -1,7 +1,7 @@
 //! Who may post: every way to be refused, what the sender and the log see of it, and that nothing
 //! else comes of it; and Google's keys, as they change and can't be had.
 
-mod google;
+pub mod google;
 mod keys;
 mod tokens;
 
