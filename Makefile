@@ -53,11 +53,12 @@ build: target
 
 check: target
 	$(CARGO) fmt --all --check
+	scripts/layers.py
 	scripts/features.sh
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --package svix-relay --package floor --target wasm32-wasip2 --release \
 		-- --deny warnings
-	$(CARGO) clippy --manifest-path host-tests/fuzz/Cargo.toml --no-default-features --locked \
+	$(CARGO) clippy --manifest-path host-tests/fuzz/Cargo.toml --no-default-features --features fuzz --locked \
 		--target-dir target/fuzz-check -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --quiet
 	RUSTUP_AUTO_INSTALL=0 scripts/deny.sh

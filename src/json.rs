@@ -1,8 +1,8 @@
 //! Reading a few fields of a JSON object without building a tree of it.
 //!
-//! The relay needs three strings of an event that it must pass on byte for byte, so it never parses
-//! more than it looks at. A duplicate key is not its business: the last one counts, as it does for
-//! Svix. Numbers are never interpreted.
+//! The relay needs three strings of an event that it must pass on byte for byte, so it parses no more
+//! than it looks at. Of a duplicate key the last value counts, as it does for Svix. Numbers are never
+//! interpreted.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 /// Why a text could not be read as an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Not JSON at all: where and why, without any of the text.
+    /// The text is not JSON: where and why, without any of the text.
     NotJson(String),
-    /// JSON, but not an object.
+    /// The text is JSON, but not an object.
     NotAnObject,
 }
 
@@ -34,7 +34,7 @@ pub fn pick<'a, const N: usize>(
     Ok(found)
 }
 
-/// Like [`pick`], where the object may hold no other fields; `None` if it does.
+/// Like [`pick`]. `None` if the object holds other fields.
 pub fn pick_all<'a, const N: usize>(
     json: &'a str,
     names: [&'static str; N],
@@ -44,7 +44,7 @@ pub fn pick_all<'a, const N: usize>(
     Ok((!others).then_some(found))
 }
 
-/// [`pick`], compiled once for any number of fields; whether there are others.
+/// [`pick`], compiled once for any number of fields. Returns whether there are other fields.
 fn pick_into<'a>(
     json: &'a str,
     names: &[&'static str],
@@ -57,12 +57,12 @@ fn pick_into<'a>(
         .map_err(|error| unreadable(&error, json))
 }
 
-/// The string that a raw value is, or `None` if it is something else.
+/// The string in a raw value. `None` if the value is not a string.
 pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     let text = raw.get();
     match serde_json::from_str::<&str>(text) {
         Ok(plain) => Some(Cow::Borrowed(plain)),
-        // With escapes, or not a string.
+        // The string has escapes, or the value is not a string.
         Err(_) => serde_json::from_str::<String>(text).ok().map(Cow::Owned),
     }
 }
@@ -73,7 +73,7 @@ pub fn is_object(raw: &RawValue) -> bool {
 
 /// Whether arrays and objects in `json`, which must be valid, are nested deeper than `limit`.
 pub fn is_deeper_than(json: &str, limit: usize) -> bool {
-    // Few texts hold so many brackets at all, and these are counted in half the time.
+    // Count all brackets first, in half the time: few texts hold so many at all.
     let brackets = json.bytes().filter(|byte| matches!(byte, b'{' | b'['));
     if brackets.count() <= limit {
         return false;
@@ -84,7 +84,7 @@ pub fn is_deeper_than(json: &str, limit: usize) -> bool {
     while let Some(byte) = bytes.next() {
         match byte {
             b'"' => in_string = !in_string,
-            // Only a string holds one, and it may be a quote that doesn't end it.
+            // A backslash stands only in a string, and may escape a quote.
             b'\\' => {
                 bytes.next();
             }

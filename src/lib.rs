@@ -41,8 +41,9 @@
 //! | name | value | goes |
 //! | --- | --- | --- |
 //! | `record/{SHA-256}` | what is known of an event ([`records`]) | by the purge |
-//! | `journal`, `journal/{n}`, `journal/purged` | which records were written when ([`records::journal`]) | by the purge |
-//! | `dead-letters`, `dead-letter/{n}`, `dead-letters/…` | events that can't be delivered ([`letters`]) | discarded, or with their record |
+//! | `journal/day/{day}`, `…/{page}`, `journal/cursor` | which records were written on which day ([`records::journal`]) | by the purge |
+//! | `letter/{record}`, `letter-body/{record}` | events that can't be delivered ([`letters`]) | discarded, or with their record |
+//! | `dead-letters`, `dead-letter/{n}`, `dead-letters/settled` | which letter has which number, and up to which none waits | stay; entries with their letter |
 //! | `gate` | whether Svix is asked just now ([`mod@svix::gate`]) | stays |
 //! | `metrics/{n}` | 16 pages of counters ([`watch::metrics`]) | stay |
 //! | `event-type/{type}` | what Svix knows of a type ([`intake`]) | stay |
@@ -77,6 +78,23 @@ mod violation;
 mod watch;
 
 pub use relay::handle;
+
+/// The parts that only compute, for the fuzz targets.
+#[cfg(feature = "fuzz")]
+pub mod fuzz {
+    pub use crate::api::route::{Operation, Route};
+    pub use crate::event::notification::{Notification, PushHeaders, Source};
+    pub use crate::event::{Event, identifier, key, shortened};
+    pub use crate::letters::DeadLetter;
+    pub use crate::records::Record;
+    pub use crate::svix::gate::{Gate, Pass, Reason};
+    pub use crate::svix::message::{
+        Asked, Verdict, body, classify_create, classify_lookup, create_path, event_id, lookup_path,
+    };
+    pub use crate::svix::retry::{parse_retry_after, whole_seconds};
+    pub use crate::svix::{Answer, Error};
+    pub use crate::time::parse_rfc3339;
+}
 
 /// The component's export. Only for WebAssembly: natively its symbol's name doesn't link.
 #[cfg(target_family = "wasm")]

@@ -1,6 +1,6 @@
 //! `GET /healthz` and `GET /readyz`: is the relay alive, and could it deliver?
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::Cell;
 
 use serde::Serialize;
 
@@ -13,6 +13,11 @@ use crate::json;
 use crate::svix::gate::Standing;
 use crate::watch;
 use crate::watch::change::Change;
+
+thread_local! {
+    /// The last answer of this instance.
+    static READY: Cell<bool> = const { Cell::new(true) };
+}
 
 #[derive(Serialize)]
 struct Health {
@@ -34,11 +39,9 @@ pub fn health() -> Success {
 
 /// Whether the configuration is valid and the store can be read and written. A change is logged.
 pub async fn ready() -> Result<Success, Problem> {
-    /// The last answer of this instance.
-    static READY: AtomicBool = AtomicBool::new(true);
     let readiness = readiness().await;
     let ready = readiness.is_ok();
-    if READY.swap(ready, Ordering::Relaxed) != ready {
+    if READY.replace(ready) != ready {
         watch::change(match &readiness {
             Ok(_) => Change::ready(),
             Err(problem) => Change::not_ready(problem),

@@ -8,6 +8,10 @@ use time::format_description::well_known::Rfc3339;
 /// The last second that RFC 3339 can write.
 const END_OF_9999: u64 = 253_402_300_799;
 
+/// How far apart the clocks of two nodes may be. A time that lies further in the future comes from a
+/// wrong clock, and is treated as absent.
+pub const SKEW: Duration = Duration::from_secs(5);
+
 /// A point in time in UTC, to the millisecond.
 pub fn rfc3339(time: SystemTime) -> String {
     let time = OffsetDateTime::from(time);

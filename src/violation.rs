@@ -1,16 +1,16 @@
 //! A field that breaks a rule, and the rule it breaks.
 //!
-//! Shared by the event's validation and the configuration's: both report everything that is wrong
-//! at once, in the same shape.
+//! The event, the configuration and the operator's requests all report every violation at once, in this
+//! shape.
 
 use serde::Serialize;
 
-/// One field and why it was refused. Never holds the field's value: it may be secret or huge.
+/// One field and why it was refused. The field's value is left out: it may be secret or huge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
     /// The field's name; dotted for a nested one, such as `message.data`.
     pub field: &'static str,
-    /// What the field must be, as a clause that follows its name.
+    /// The rule, as a clause that follows the field's name.
     pub reason: String,
 }
 

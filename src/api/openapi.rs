@@ -1,8 +1,7 @@
-//! The contract: all that the relay can be asked for and can answer, as OpenAPI, for whoever asks
-//! for `/openapi.json`.
+//! The contract, `GET /openapi.json`: all that can be asked of the relay, and all that it can answer.
 //!
 //! `openapi.json` is written by hand and kept true by tests: those below, and all in `host-tests`,
-//! whose every exchange with the relay is held against it. What is to be done
+//! whose every exchange with the relay is held against it. To keep it true, add
 //!
 //! - for a route: its path and operation, with every status it answers with;
 //! - for a problem: its name in the `enum` of each operation that it can end, below its status;

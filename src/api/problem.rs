@@ -38,7 +38,7 @@ pub enum Problem {
     Denied(Denial),
     /// The query of a request breaks a rule.
     InvalidQuery(Violation),
-    /// What an operator asks for breaks a rule.
+    /// The body or the path of an operator's request breaks a rule.
     InvalidRequest(Vec<Violation>),
     /// Svix has no application for the project that an operator asks about.
     NoApplication,
@@ -153,7 +153,7 @@ impl Problem {
         self.row().retry == Retry::Never
     }
 
-    /// What is particular to this occurrence, for people. Holds neither payload nor secret.
+    /// The particulars of this occurrence, for people. Holds neither payload nor secret.
     pub fn detail(&self) -> String {
         match self {
             Self::NoRoute(NoRoute::NotFound) | Self::Denied(Denial::NoOperators) => {
@@ -231,7 +231,7 @@ impl Problem {
         }
     }
 
-    /// What the log says of this occurrence. The log may repeat the host's words. It never repeats
+    /// This occurrence for the log. The log may repeat the host's words. It never repeats
     /// Svix's, which may hold some of the payload.
     pub fn logged(&self) -> String {
         match self {

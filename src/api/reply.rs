@@ -1,4 +1,4 @@
-//! What the relay answers: status, headers and body, ready to be sent.
+//! Replies: status, headers and body, ready to be sent.
 
 use serde::Serialize;
 
@@ -11,33 +11,29 @@ use crate::records::Delivered;
 /// How a request was fulfilled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Success {
-    /// Svix has the event's message: stored now, or found there.
+    /// Svix has the event's message: it was stored now, or found there.
     Delivered {
-        /// What is now recorded of the event.
         record: Delivered,
-        /// How often Svix was sent the message just now.
+        /// How often the event was posted for this request.
         attempts: u32,
     },
     /// The event was delivered before; Svix was not called.
     Duplicate(Delivered),
     /// The event can never be delivered, and is kept as the dead letter with this number.
     DeadLettered(u64),
-    /// What was asked for, as JSON.
+    /// A document of JSON.
     Document {
-        /// What it is.
+        /// The log's `outcome`.
         name: &'static str,
-        /// The JSON.
         json: Vec<u8>,
     },
-    /// What was asked for, as text of another type.
+    /// A text of another media type.
     Text {
-        /// What it is.
+        /// The log's `outcome`.
         name: &'static str,
-        /// Its media type.
         content_type: &'static str,
         /// The headers that no other reply has.
         headers: Vec<(&'static str, String)>,
-        /// The text.
         text: String,
     },
     /// The relay is alive, or ready: JSON for probes.
@@ -45,7 +41,7 @@ pub enum Success {
 }
 
 impl Success {
-    /// Whether it is what monitoring asks for every few seconds.
+    /// Whether monitoring asks for this every few seconds.
     pub fn is_routine(&self) -> bool {
         match self {
             Self::Health(_) => true,
@@ -67,7 +63,6 @@ impl Success {
         }
     }
 
-    /// What was asked for, as JSON.
     pub fn document(name: &'static str, value: &impl Serialize) -> Self {
         Self::Document {
             name,
@@ -79,11 +74,9 @@ impl Success {
 /// A reply, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The status code.
     pub status: u16,
     /// Everything but `content-length`.
     pub headers: Vec<(&'static str, String)>,
-    /// The body: JSON, or what `content-type` says.
     pub body: Vec<u8>,
 }
 

@@ -1,22 +1,20 @@
-//! Which request asks for what.
+//! Routes: which request asks for what.
 
 use percent_encoding::percent_decode_str;
 
 use crate::violation::Violation;
 
-/// What the relay can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
     /// `POST /notifications`: deliver an event.
     Notify,
-    /// `GET /notifications/{project}/{eventId}`: what is known of an event.
+    /// `GET /notifications/{project}/{eventId}`: the record of an event.
     Lookup {
         /// The customer.
         project: String,
         /// The platform's identifier of the event.
         event_id: String,
     },
-    /// Only for operators.
     Operator(Operation),
     /// `GET /healthz`: is the relay alive?
     Health,
@@ -28,7 +26,7 @@ pub enum Route {
     OpenApi,
 }
 
-/// What the console is made of.
+/// The files of the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Page,
@@ -36,7 +34,7 @@ pub enum Part {
     Script,
 }
 
-/// What operators ask for.
+/// A request of an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// `POST /maintenance/purge`: forget old records.
@@ -59,11 +57,11 @@ pub enum Operation {
     Replay(u64),
     /// `POST /dead-letters/replay`: try to deliver all that are unresolved.
     ReplayAll(Query),
-    /// None: the path exists for the methods of this `Allow` header. Only operators may know that.
+    /// The path exists, but only for the methods of this `Allow` header. Only operators may know that.
     None(&'static str),
 }
 
-/// The query of a request, not yet looked at.
+/// The query of a request, not parsed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query(String);
 

@@ -1,17 +1,17 @@
 //! What is looked at before a sender is let in. The log names the flaw; the sender learns nothing of it.
 
-/// What is wrong with the `Authorization` that a sender shows.
+/// A flaw in the `Authorization` that a sender shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
     /// There is no `Authorization`.
     Missing,
-    /// It is too long to be looked at.
+    /// The header is too long to be looked at.
     Length,
-    /// Its scheme is not `Bearer`.
+    /// The scheme is not `Bearer`.
     Scheme,
-    /// Its token is not one of `ingest_token`.
+    /// The token is not one of `ingest_token`.
     Token,
-    /// Its token is not a JWT of Google's form.
+    /// The token is not a JWT of Google's form.
     Form,
     /// `alg` is not RS256.
     Algorithm,
@@ -34,7 +34,6 @@ pub enum Flaw {
 }
 
 impl Flaw {
-    /// What the log says.
     pub fn logged(self) -> &'static str {
         match self {
             Self::Missing => "no authorization",

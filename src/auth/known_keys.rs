@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::token::{self, Key};
 use crate::json;
+use crate::time::SKEW;
 
 /// The version of the states that this relay writes.
 const VERSION: u64 = 1;
@@ -28,10 +29,7 @@ const LONGEST: u64 = 24 * 3_600;
 /// For how long expired keys are used while no newer ones can be fetched, in seconds.
 const GRACE: u64 = 24 * 3_600;
 
-/// How far apart the clocks of nodes may be, in seconds.
-const SKEW: u64 = 5;
-
-/// What is known, as the store holds it: a JWK set with more fields. Times are in seconds since 1970.
+/// The keys as the store holds them: a JWK set with more fields. Times are in seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Known {
@@ -56,7 +54,7 @@ pub enum News {
     Failing { reason: String, usable: bool },
 }
 
-/// What to do for a token.
+/// How to get the key of a token.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// Verify the token with this key.
@@ -106,7 +104,7 @@ impl Known {
             let latest = stored.fetched_at.max(stored.attempted_at);
             stored.version == VERSION
                 && stored.url == url
-                && latest <= now + SKEW
+                && latest <= now + SKEW.as_secs()
                 && stored.expires_at <= stored.fetched_at.saturating_add(LONGEST)
         }) else {
             return;
@@ -299,7 +297,7 @@ mod tests {
         assert_eq!(new.step("a", START), Step::Use(key("a")));
         for (url, now) in [
             ("https://other.example/certs", START),
-            (URL, START - SKEW - 1),
+            (URL, START - SKEW.as_secs() - 1),
         ] {
             assert_eq!(learned(Known::nothing(), url, now), Known::nothing());
         }

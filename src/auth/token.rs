@@ -35,7 +35,6 @@ const MAX_REMEMBERED: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Key {
     kty: &'static str,
-    /// Its name.
     pub kid: String,
     /// The modulus, in base64url.
     n: String,
@@ -84,16 +83,15 @@ pub fn keys(jwks: &str) -> Option<Vec<Key>> {
 /// A token of which nothing is verified yet.
 #[derive(Debug)]
 pub struct Token<'a> {
-    /// The name of the key that is said to have signed it.
+    /// The name of the key with which the token claims to be signed.
     pub kid: String,
-    /// What is signed.
+    /// Header and claims, as they were signed.
     signed: &'a str,
     claims: &'a str,
     signature: &'a str,
 }
 
 impl<'a> Token<'a> {
-    /// Takes a token apart.
     pub fn parse(token: &'a str) -> Result<Self, Flaw> {
         let (signed, signature) = token.rsplit_once('.').ok_or(Flaw::Form)?;
         let (header, claims) = signed.split_once('.').ok_or(Flaw::Form)?;
@@ -243,7 +241,7 @@ mod tests {
             };
             token.verify(&key(), &pubsub(), 0)
         };
-        // It is signed well, by an issuer called Joe.
+        // The signature is good, and the issuer is called Joe.
         assert_eq!(verify(SIGNATURE), Err(Flaw::Issuer));
         assert_eq!(
             verify(&SIGNATURE.replacen('c', "d", 1)),

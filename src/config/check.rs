@@ -11,7 +11,6 @@ use crate::violation::Violation;
 /// The value of each variable that the host knows.
 pub type Values = BTreeMap<&'static str, String>;
 
-/// What has been read so far.
 pub struct Check<'v> {
     values: &'v Values,
     /// Every variable that was asked for, with its value if an operator may see it.

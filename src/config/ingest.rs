@@ -15,7 +15,7 @@ pub enum Ingest {
     Pubsub(Pubsub),
 }
 
-/// What Google's tokens must say, and where Google's keys are.
+/// The claims that Google's tokens must hold, and the address of Google's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pubsub {
     /// The audience of the push subscription.

@@ -27,7 +27,7 @@ pub async fn config() -> Result<&'static Config, Unusable> {
     Ok(CONFIG.get_or_init(|| config))
 }
 
-/// What operators may see of the values of all variables.
+/// The values of all variables, as far as operators may see them.
 pub async fn shown() -> Result<Values, Unusable> {
     Ok(Config::shown(&values().await?))
 }

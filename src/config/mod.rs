@@ -49,7 +49,7 @@ impl Config {
         }
     }
 
-    /// What operators may see of the values of all variables.
+    /// The values of all variables, as far as operators may see them.
     pub fn shown(values: &Values) -> Values {
         let mut check = Check::of(values);
         Self::read(&mut check);

@@ -14,7 +14,7 @@ use crate::svix::retry::Retries;
 use crate::svix::{self, Answer, Cause};
 use crate::watch::counters;
 
-/// What was said to Svix, and what it left behind.
+/// The requests to Svix about one event.
 pub struct Attempts<'a> {
     job: Job<'a>,
     /// The `Idempotency-Key`.

@@ -67,7 +67,7 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
         turnstile::learn(gate.as_deref());
     }
     let known = stored.as_deref().and_then(Record::decode);
-    match acknowledged(&job, &name, known.as_ref()).await {
+    match acknowledged(&job, known.as_ref()).await {
         Ok(None) => {}
         Ok(Some(success)) => return Ok(success).into(),
         Err(error) => return Err(error.into()).into(),
@@ -114,18 +114,12 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
 /// The answer to an event whose record needs no delivery.
 async fn acknowledged(
     job: &Job<'_>,
-    name: &str,
     known: Option<&Record>,
 ) -> Result<Option<Success>, host::Error> {
     match known {
-        Some(Record::Delivered(record)) => {
-            if record.dead_letter.is_some() {
-                ledger::closed(name);
-            }
-            Ok(Some(Success::Duplicate(record.clone())))
-        }
+        Some(Record::Delivered(record)) => Ok(Some(Success::Duplicate(record.clone()))),
         Some(Record::DeadLettered(record)) if job.accept_dead_letter => {
-            let number = ledger::acknowledged(name, record).await?;
+            let number = ledger::acknowledged(record).await?;
             Ok(number.map(Success::DeadLettered))
         }
         Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => Ok(None),
@@ -144,10 +138,7 @@ async fn write_delivered(
         record.dead_letter = Some(letter.dead_letter);
     }
     let bytes = Record::Delivered(record.clone()).encode();
-    commit::write((name.clone(), bytes), job.time_to_store()).await?;
-    if record.dead_letter.is_some() {
-        ledger::closed(&name);
-    }
+    commit::write((name, bytes), job.time_to_store()).await?;
     Ok(Success::Delivered { record, attempts })
 }
 

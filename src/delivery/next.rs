@@ -4,14 +4,13 @@ use std::time::SystemTime;
 
 use crate::svix::message::may_have_forgotten;
 
-/// What to ask Svix next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Post,
     LookUp,
 }
 
-/// What is known of the event's message.
+/// The knowledge of the event's message in Svix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
     /// The event was sent at this time at the earliest. `None` stands for an unknown time.
@@ -25,7 +24,7 @@ pub enum Known {
     ConflictAgain,
 }
 
-/// What a lookup that found nothing means.
+/// The next step after a lookup that found nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
     /// Post the event.

@@ -2,7 +2,7 @@
 //!
 //! [`crate::svix::gate`] decides. This file waits, and reads and writes the store.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::cell::RefCell;
 use std::time::Duration;
 
 use super::job::Job;
@@ -25,28 +25,26 @@ const SPREAD: Duration = Duration::from_millis(250);
 const PROBE_TIME: Duration = Duration::from_millis(150);
 const PROBE_TURNS: u32 = 2;
 
-static GATE: Mutex<Gate> = Mutex::new(Gate::open());
-
-/// The gate as this instance knows it. The lock is never held while waiting.
-fn gate() -> MutexGuard<'static, Gate> {
-    GATE.lock().unwrap_or_else(PoisonError::into_inner)
+thread_local! {
+    /// The gate as this instance knows it.
+    static GATE: RefCell<Gate> = const { RefCell::new(Gate::open()) };
 }
 
 /// Takes over what the store holds of the gate, if it is newer.
 pub fn learn(stored: Option<&[u8]>) {
-    gate().learn(stored, clock::now());
+    GATE.with_borrow_mut(|gate| gate.learn(stored, clock::now()));
 }
 
 /// How the gate is closed, as this instance knows it. `None` if it is open.
 pub fn closed() -> Option<Closing> {
-    gate().closed(clock::now())
+    GATE.with_borrow(|gate| gate.closed(clock::now()))
 }
 
 /// The gate as the store knows it.
 pub async fn standing() -> Result<Standing, host::Error> {
     let stored = store::get(gate::NAME, store::TIMEOUT).await?;
     learn(stored.as_deref());
-    Ok(gate().standing(clock::now()))
+    Ok(GATE.with_borrow(|gate| gate.standing(clock::now())))
 }
 
 /// One event at the gate.
@@ -69,12 +67,11 @@ impl<'a> Turnstile<'a> {
         let mut turns = 0;
         loop {
             self.job.check_time()?;
-            let pass = gate().pass(clock::now());
-            let closing = match pass {
+            let closing = match GATE.with_borrow(|gate| gate.pass(clock::now())) {
                 Pass::Open => return Ok(false),
                 Pass::Probe => {
                     let lease = self.job.config.svix.timeout.min(self.job.remaining());
-                    let state = gate().probing(lease, clock::now());
+                    let state = GATE.with_borrow_mut(|gate| gate.probing(lease, clock::now()));
                     self.share(&state).await;
                     self.job.check_time()?;
                     return Ok(true);
@@ -116,18 +113,17 @@ impl<'a> Turnstile<'a> {
         }
         let jitter = self.random.f64();
         let now = clock::now();
-        let (state, news) = {
-            let mut gate = gate();
+        let (before, state, after) = GATE.with_borrow_mut(|gate| {
             let before = gate.closed(now);
             let state = match failure {
                 None => gate.succeeded(probe, now),
                 Some((reason, asked)) => gate.failed(self.key, probe, reason, asked, jitter, now),
             };
-            let Some(state) = state else { return };
-            (state, Change::of_gate(before, gate.closed(now)))
-        };
-        if let Some(news) = news {
-            watch::change(news);
+            (before, state, gate.closed(now))
+        });
+        let Some(state) = state else { return };
+        if let Some(change) = Change::of_gate(before, after) {
+            watch::change(change);
         }
         self.share(&state).await;
     }

@@ -1,8 +1,8 @@
 //! An event as the platform published it: the few fields the relay looks at, and the rules that
 //! Svix sets for them.
 //!
-//! Only what the relay or Svix needs is required. The rest of the event, known or not, is the
-//! customer's business and passes through untouched.
+//! Only the fields that the relay or Svix needs are required. The rest of the event is the customer's
+//! business and passes through untouched.
 
 pub mod notification;
 
@@ -26,15 +26,15 @@ const MAX_SHOWN: usize = 300;
 /// A valid event, borrowed from the bytes it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// The platform's identifier of the event; any non-empty string.
+    /// The platform's identifier: any non-empty text.
     pub id: Cow<'a, str>,
-    /// What happened, for example `user.created`; a valid Svix event type.
+    /// For example `user.created`; a valid Svix event type.
     pub event_type: Cow<'a, str>,
     /// The customer; a valid uid of a Svix application.
     pub project: Cow<'a, str>,
-    /// When it happened, if the event says so in RFC 3339.
+    /// The event's own time, if it is there and in RFC 3339.
     pub time: Option<SystemTime>,
-    /// The whole event, exactly as it came in.
+    /// The whole event, exactly as it came.
     pub json: &'a str,
 }
 
@@ -117,7 +117,7 @@ pub fn identifier(text: &str) -> Result<(), String> {
     }
 }
 
-/// A uid that Svix takes for an application and that is safe as one segment of a path.
+/// The rule for a project: a uid that Svix takes for an application, and safe as a segment of a path.
 pub fn application_uid(text: &str) -> Result<(), String> {
     identifier(text)?;
     if text.starts_with("app_") {
@@ -129,13 +129,12 @@ pub fn application_uid(text: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a path segment would be taken for "here" or "up" on its way.
+/// Whether a server may read a path segment as "here" or "up".
 pub fn is_dot_segment(text: &str) -> bool {
     matches!(text, "." | "..")
 }
 
-/// The beginning of an identifier: what comes from outside may be of any length, a line of the log
-/// may not.
+/// The beginning of an identifier. A sender's text may have any length; a line of the log may not.
 pub fn shortened(text: &str) -> String {
     text[..text.floor_char_boundary(MAX_SHOWN)].to_owned()
 }

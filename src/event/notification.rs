@@ -18,11 +18,11 @@ use crate::json;
 use crate::time;
 use crate::violation::Violation;
 
-/// The deepest event that is relayed, in arrays and objects within each other: Svix's own parser
-/// takes 127 around the payload and in it, and what customers parse it with may take less.
+/// The deepest event that is relayed, in arrays and objects within each other. Svix's parser takes 127
+/// around the payload and in it; customers' parsers may take less.
 pub const MAX_DEPTH: usize = 100;
 
-/// Standard base64, as Pub/Sub sends it; a missing padding loses nothing.
+/// Standard base64, as Pub/Sub sends it. The padding may be missing.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -32,7 +32,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// The event itself, posted by anyone.
+    /// The event itself, posted directly.
     Direct,
     /// Pub/Sub's default push: JSON around the base64 of the event.
     Wrapped,
@@ -40,16 +40,15 @@ pub enum Source {
     Unwrapped,
 }
 
-/// What is known of the way a notification came.
+/// How a notification came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// The form of the notification.
     pub source: Source,
     /// Pub/Sub's own identifier of the message.
     pub message_id: Option<String>,
-    /// How often Pub/Sub has tried; only there with a dead-letter topic.
+    /// How often Pub/Sub has tried. Only a subscription with a dead-letter topic says so.
     pub attempt: Option<u64>,
-    /// When Pub/Sub was given the message.
+    /// The time at which Pub/Sub was given the message.
     pub publish_time: Option<SystemTime>,
 }
 
@@ -62,18 +61,15 @@ pub struct PushHeaders {
     pub publish_time: Option<String>,
 }
 
-/// What can be read of an event that may not be valid.
+/// The fields that can be read of an event, valid or not, shortened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
-    /// The platform's identifier of the event.
     pub id: Option<String>,
-    /// What happened.
     pub event_type: Option<String>,
-    /// The customer.
     pub project: Option<String>,
 }
 
-/// Why no event can be read from a notification, whenever it comes again.
+/// Why a notification holds no event. The same notification never will.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// The event's bytes are not UTF-8.
@@ -88,21 +84,20 @@ pub enum Rejection {
     Invalid(Vec<Violation>),
 }
 
-/// A notification whose form is known; its event may still turn out invalid.
+/// A notification whose form is known. Its event may still be invalid.
 #[derive(Debug)]
 pub struct Notification<'a> {
-    /// The way it came.
     pub arrival: Arrival,
     content: Content<'a>,
 }
 
 #[derive(Debug)]
 enum Content<'a> {
-    /// The event is the body, and its fields are already found.
+    /// The event is the body. Its fields are found already.
     Body(&'a str, [Option<&'a RawValue>; 4]),
     /// The event was inside a wrapper.
     Unpacked(String),
-    /// No event, and the bytes that make this notification the same as another one.
+    /// Why there is no event, and the bytes that are the same in every delivery.
     Rejected(Rejection, Cow<'a, [u8]>),
 }
 
@@ -128,7 +123,7 @@ impl<'a> Notification<'a> {
         Self { arrival, content }
     }
 
-    /// What is the same whenever the same event, valid or not, comes again.
+    /// The bytes that are the same in every delivery of the event, valid or not.
     fn identity(&self) -> &[u8] {
         match &self.content {
             Content::Body(text, _) => text.as_bytes(),
@@ -145,7 +140,6 @@ impl<'a> Notification<'a> {
         }
     }
 
-    /// What can be read of the event, valid or not, shortened.
     pub fn hints(&self) -> Hints {
         let fields = match &self.content {
             Content::Body(_, fields) => *fields,
@@ -201,7 +195,7 @@ impl<'a> Notification<'a> {
 
 /// Takes the event out of the `message` of a wrapped push.
 fn unpack<'a>(message: &'a str, arrival: &mut Arrival) -> Content<'a> {
-    // Only the message is the same in every arrival: around it, their number changes.
+    // Only the message is the same in every delivery: the wrapper counts the attempts.
     let rejected = |rejection| Content::Rejected(rejection, message.as_bytes().into());
     let bytes = match open_message(message, arrival) {
         Ok(bytes) => bytes,

@@ -1,9 +1,9 @@
 //! HTTP over WASI: reading a request, sending a reply, and one exchange with another server.
 //!
-//! Neither Spin nor wasmtime sets TCP_NODELAY: a head that is written before its body waits for the
-//! peer's delayed acknowledgement, some 40 ms. So a body's write is always pending before its head
-//! is handed over, and `content-length` is set: both then leave in one segment. A request's may not, if the
-//! host's connection asks for the body before the host has fetched it from here.
+//! Neither Spin nor wasmtime sets TCP_NODELAY, so a head that is written before its body waits for the
+//! peer's delayed acknowledgement, some 40 ms. To avoid that, the write of a body is pending before its
+//! head is handed over, and `content-length` is set: both then leave in one segment. A request may still
+//! be split, if the host's connection asks for the body before the host has fetched it from here.
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -19,7 +19,7 @@ use spin_sdk::wasip3::{self, wit_future, wit_stream};
 
 use super::origin::Origin;
 
-/// Who is asking, in every request to another server.
+/// The `User-Agent` of every request to another server.
 pub const USER_AGENT: &str = concat!("svix-relay/", env!("CARGO_PKG_VERSION"));
 
 /// How much is read at once where the length of a body is not announced.
@@ -31,9 +31,9 @@ type Trailing = Result<Option<Trailers>, ErrorCode>;
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// It is larger than allowed.
+    /// The body is larger than allowed.
     TooLarge,
-    /// It broke off.
+    /// The body broke off.
     Incomplete,
 }
 

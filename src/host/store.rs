@@ -27,7 +27,6 @@ pub fn time_left(stopwatch: Stopwatch, budget: Duration) -> Duration {
 
 static STORE: OnceLock<Store> = OnceLock::new();
 
-/// Reads two values at once.
 pub async fn get_both(
     one: &str,
     other: &str,
@@ -39,37 +38,33 @@ pub async fn get_both(
     join(one, other).await
 }
 
-/// Reads a value within `time`.
 pub async fn get(name: &str, time: Duration) -> Result<Option<Vec<u8>>, Error> {
     let operation = async { store().await?.get(name).await };
     store_operation("read the record", time, operation).await
 }
 
-/// Writes a value within `time`. It is durable, as far as the store keeps that promise, when this
-/// returns; after a failure it may or may not be there.
+/// Writes a value within `time`. The value is durable when this returns, as far as the store promises
+/// that. After a failure the value may or may not be there.
 pub async fn set(name: &str, bytes: &[u8], time: Duration) -> Result<(), Error> {
     let operation = async { store().await?.set(name, bytes).await };
     store_operation("write the record", time, operation).await
 }
 
-/// Deletes a value; `what` for.
 pub async fn delete(what: &'static str, name: &str) -> Result<(), Error> {
     let operation = async { store().await?.delete(name).await };
     store_operation(what, TIMEOUT, operation).await
 }
 
-/// Writes several values at once, all or none where the store has transactions; `what` for.
-///
-/// Only `wasi:keyvalue` can do this. Its functions are synchronous: they hold up the whole instance,
-/// and no time limits them.
+/// Writes several values at once: all or none, where the store has transactions. The call is
+/// synchronous, and no time limits it.
 pub fn set_many(what: &'static str, values: &[(String, Vec<u8>)]) -> Result<(), Error> {
     bucket()
         .and_then(|bucket| batch::set_many(&bucket, values))
         .map_err(|error| bucket_failing(what, &error))
 }
 
-/// Deletes several values at once; see [`set_many`]. Where a store doesn't take so many, DynamoDB no more
-/// than 25, each by itself.
+/// Deletes several values at once, like [`set_many`]. If the store refuses that, as DynamoDB does for more
+/// than 25, each value is deleted by itself, in the order given.
 pub async fn delete_many(what: &'static str, names: &[String]) -> Result<(), Error> {
     let deleted = bucket().and_then(|bucket| batch::delete_many(&bucket, names));
     if deleted.is_err() {
@@ -80,15 +75,14 @@ pub async fn delete_many(what: &'static str, names: &[String]) -> Result<(), Err
     Ok(())
 }
 
-/// Whether there is a value, however large.
+/// Whether there is a value, without reading it.
 pub async fn exists(name: &str) -> Result<bool, Error> {
     let operation = async { store().await?.exists(name).await };
-    store_operation("look for the dead letter", TIMEOUT, operation).await
+    store_operation("look for the value", TIMEOUT, operation).await
 }
 
-/// Adds to a counter, and returns its new value, or 0 if it is negative; adding 0 reads it. Atomic.
-///
-/// See [`set_many`] about its use.
+/// Adds to a counter, atomically, and returns its new value, or 0 if that is negative. Adding 0 reads the
+/// counter. The call is synchronous, like [`set_many`].
 pub fn increment(name: &str, by: i64) -> Result<u64, Error> {
     bucket()
         .and_then(|bucket| atomics::increment(&bucket, name, by))

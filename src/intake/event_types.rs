@@ -9,7 +9,7 @@
 //! Svix refuses (a token without the right, say), each type costs one request in `REFUSED`; while Svix
 //! fails, one in `REST`.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -44,14 +44,12 @@ const LONGEST_NAME: usize = 255;
 /// The version of the values that this relay writes.
 const VERSION: u32 = 1;
 
-static TYPES: Mutex<Types> = Mutex::new(Types::none());
-
-/// What this instance knows of event types. The lock is never held while waiting.
-fn types() -> MutexGuard<'static, Types> {
-    TYPES.lock().unwrap_or_else(PoisonError::into_inner)
+thread_local! {
+    /// The event types that this instance knows.
+    static TYPES: RefCell<Types> = const { RefCell::new(Types::none()) };
 }
 
-/// What an instance knows of a type.
+/// The knowledge of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Registration {
     /// Svix knows the type.
@@ -109,7 +107,7 @@ impl Types {
     }
 }
 
-/// What the store holds of a type.
+/// A type as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {
@@ -159,8 +157,9 @@ pub fn make_known(config: &Config, event_type: &str) {
     // A dot segment would climb the path of the request, and is no name for customers to choose.
     let wanted = config.svix.register_event_types
         && !event::is_dot_segment(event_type)
-        && !types().knows(event_type);
-    if wanted && turnstile::closed().is_none() && types().try_begin(event_type, clock::now()) {
+        && !TYPES.with_borrow(|types| types.knows(event_type));
+    let begin = || TYPES.with_borrow_mut(|types| types.try_begin(event_type, clock::now()));
+    if wanted && turnstile::closed().is_none() && begin() {
         let event_type = event_type.to_owned();
         // If the instance ends before the task does, the next event of this type begins it again.
         wasip3::spawn(async move { settle(&event_type).await });
@@ -178,7 +177,7 @@ async fn settle(event_type: &str) {
         return;
     };
     match stored.and_then(|bytes| settled(&bytes, clock::now())) {
-        Some(true) => return types().remember(event_type),
+        Some(true) => return TYPES.with_borrow_mut(|types| types.remember(event_type)),
         Some(false) => return,
         None => {}
     }
@@ -201,7 +200,7 @@ async fn settle(event_type: &str) {
     // If the write fails, Svix is asked again, which does no harm.
     let written = store::set(&name, &json::encode(&stored), store::TIMEOUT).await;
     if result.is_ok() && written.is_ok() {
-        types().remember(event_type);
+        TYPES.with_borrow_mut(|types| types.remember(event_type));
     }
 }
 
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_stays_known() {
+    fn a_known_type_stays_known() {
         let mut types = Types::none();
         assert!(types.try_begin("a", at(0)));
         types.remember("a");
@@ -268,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn remembers_no_more_than_so_many() {
+    fn an_instance_remembers_a_bounded_number_of_types() {
         let mut types = Types::none();
         for number in 0..1_000 {
             types.remember(&number.to_string());
@@ -279,7 +278,7 @@ mod tests {
 
     /// Stored bytes outlive the relay that wrote them: these texts must never need to change.
     #[test]
-    fn is_stored_as_it_always_was() {
+    fn a_type_is_stored_as_it_always_was() {
         let time = || rfc3339(at(0));
         for (postponed_until, text) in [
             (None, r#"{"version":1,"time":"2026-11-23T14:12:42Z"}"#),
@@ -308,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn is_postponed_until_its_time_and_never_for_longer_than_an_hour() {
+    fn a_type_rests_until_its_time_and_never_for_longer_than_an_hour() {
         let lasts = |until, now| lasts(&rfc3339(until), now);
         assert!(lasts(at(10), at(9)));
         assert!(!lasts(at(10), at(10)));
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_an_operator_can_mend_is_left_alone_for_longer() {
+    fn a_failure_that_only_an_operator_can_mend_rests_longer() {
         let limited = Cause::RateLimited.into();
         let refused = svix::Error::Misconfigured(Misconfiguration::TokenRefused);
         assert!(rest_after(&limited) < rest_after(&refused));

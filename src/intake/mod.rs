@@ -128,7 +128,7 @@ async fn store_dead_letter(
     // The event may have come before, or a concurrent delivery may have got further just now.
     match records::store::read(&name, time).await? {
         Some(Record::DeadLettered(record)) => {
-            if let Some(number) = ledger::acknowledged(&name, &record).await? {
+            if let Some(number) = ledger::acknowledged(&record).await? {
                 return Ok(Success::DeadLettered(number));
             }
         }

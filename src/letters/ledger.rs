@@ -1,18 +1,29 @@
-//! Which letters there are: keep one, read one, and how many wait for an operator.
-//!
-//! The number of unresolved letters is a counter of its own, since reading all letters for each scrape
-//! would not be cheap. Two counters beside each letter, which only grow, decide whether it is counted
-//! in or out: the increment that raises `opened` to 1 also raises `unresolved`. Sixteen concurrent
-//! deliveries of one event therefore count as one letter. Only a crash between two increments leaves
-//! the number wrong by one.
+//! Which letters there are: keep one, find one, and how many wait for an operator.
 
-use spin_sdk::wasip3;
+use std::time::{Duration, SystemTime};
 
-use super::{COUNTER, DeadLetter, UNRESOLVED};
+use futures::future::join_all;
+use serde_json::value::RawValue;
+
+use super::{COUNTER, DeadLetter, body_name, head_name, index_name};
 use crate::event::notification::Notification;
 use crate::host::{self, clock, store};
+use crate::records::store::read as read_record;
 use crate::records::{DeadLettered, Record, journal};
-use serde_json::value::RawValue;
+use crate::time::{age, rfc3339};
+
+/// The name of the low-water mark in the store, in decimal: no letter up to this number is unresolved.
+const SETTLED: &str = "dead-letters/settled";
+
+/// How long a letter must be settled before the mark passes it. The mark passes unwritten numbers only
+/// with such a letter above them: another instance may have taken a number just now.
+const REST: Duration = Duration::from_hours(1);
+
+/// How many letters above the mark are looked at.
+pub const MOST: usize = 1_000;
+
+/// How many letters are looked at together.
+const STEP: u64 = 64;
 
 /// Keeps the notification of a record as a dead letter: `problem` is the last part of the problem's
 /// type and the problem document. Returns the letter's number.
@@ -23,20 +34,21 @@ pub fn keep(
     problem: (&str, Box<RawValue>),
 ) -> Result<u64, host::Error> {
     let number = store::increment(COUNTER, 1)?;
-    let letter = DeadLetter::new(number, notification, problem, body, clock::now());
+    let letter = DeadLetter::new(number, record, notification, problem, clock::now());
     let dead_lettered = Record::DeadLettered(DeadLettered {
         dead_letter: number,
         discarded_at: None,
     });
-    // Journal the letter before writing it: `set_many` may store it and still report a failure. If a
-    // concurrent delivery then replaces the record, only the journal still leads to this letter.
-    journal::note(record, Some(number));
+    // Journal the record before writing it: the store may keep it and still report a failure.
+    journal::note(record);
+    // The record comes last, for stores that write one value after the other: it acknowledges the event.
     let values = [
-        (DeadLetter::name(number), letter.encode()),
+        (body_name(record), body.to_vec()),
+        (head_name(record), letter.encode()),
+        (index_name(number), record.as_bytes().to_vec()),
         (record.to_owned(), dead_lettered.encode()),
     ];
     store::set_many("write the dead letter", &values)?;
-    opened(record);
     Ok(number)
 }
 
@@ -44,84 +56,185 @@ pub fn keep(
 ///
 /// `None` if that letter isn't there. Where a store has no transactions, a crash may have left the
 /// record alone, which must not acknowledge an event that nothing holds.
-pub async fn acknowledged(name: &str, record: &DeadLettered) -> Result<Option<u64>, host::Error> {
-    if record.discarded_at.is_none() {
-        if !store::exists(&DeadLetter::name(record.dead_letter)).await? {
-            return Ok(None);
-        }
-        opened(name);
-    }
-    Ok(Some(record.dead_letter))
+pub async fn acknowledged(record: &DeadLettered) -> Result<Option<u64>, host::Error> {
+    let number = record.dead_letter;
+    let known = record.discarded_at.is_some() || find(number).await?.is_some();
+    Ok(known.then_some(number))
 }
 
-/// Counts one unresolved letter for this record. Concurrent deliveries may have written more letters;
-/// they stay hidden and are not counted.
-///
-/// This and [`closed`] run after the reply: the letter is already stored, so counting must neither
-/// delay nor fail it. A lost count is repaired when the event is delivered again.
-fn opened(record: &str) {
-    let record = record.to_owned();
-    wasip3::spawn(async move {
-        if let Ok(1) = store::increment(&super::opened(&record), 1) {
-            let _ = store::increment(UNRESOLVED, 1);
-        }
-    });
-}
-
-/// Counts the letter of a record's event as resolved, once, however often it is resolved or discarded.
-pub fn closed(record: &str) {
-    let record = record.to_owned();
-    wasip3::spawn(async move {
-        let opened = store::increment(&super::opened(&record), 0);
-        if opened.is_ok_and(|times| times > 0)
-            && let Ok(1) = store::increment(&super::closed(&record), 1)
-        {
-            let _ = store::increment(UNRESOLVED, -1);
-        }
-    });
-}
-
-/// How many letters are neither resolved nor discarded.
-pub fn unresolved() -> Result<u64, host::Error> {
-    store::increment(UNRESOLVED, 0)
-}
-
-/// A letter that is neither hidden nor discarded, and what has become of it.
+/// A letter that is not discarded, with what has become of it. `None` if the number leads nowhere.
 pub async fn read(number: u64) -> Result<Option<DeadLetter>, host::Error> {
-    let Some((mut letter, record)) = stored(number).await? else {
+    let Some((mut letter, record)) = with_record(number).await? else {
         return Ok(None);
     };
     match record {
         Some(Record::DeadLettered(record)) if record.discarded_at.is_some() => return Ok(None),
-        Some(Record::Delivered(record)) => {
-            if record.dead_letter.is_none() {
-                // A concurrent delivery wrote this record before it saw the letter, so the letter was
-                // never counted as resolved. Count it now.
-                closed(&letter.record);
-            }
-            letter.resolved = Some(record);
-        }
+        Some(Record::Delivered(record)) => letter.resolved = Some(record),
         Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => {}
     }
     Ok(Some(letter))
 }
 
-/// A letter and the record of its event.
-///
-/// Two concurrent deliveries of one event may have written two letters: the record names the one that
-/// counts, the other is hidden. A record that names no letter doesn't hide any, since a letter may be
-/// the only copy of an event.
-pub async fn stored(number: u64) -> Result<Option<(DeadLetter, Option<Record>)>, host::Error> {
-    let name = DeadLetter::name(number);
-    let bytes = store::get(&name, store::TIMEOUT).await?;
-    let Some(letter) = bytes.as_deref().and_then(DeadLetter::decode) else {
+/// A letter, and the record of its event. `None` if the record names a letter with another number; a
+/// record that names none hides no letter, since a letter may be the only copy of an event.
+async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Record>)>, host::Error> {
+    let Some(letter) = find(number).await? else {
         return Ok(None);
     };
-    let record = crate::records::store::read(&letter.record, store::TIMEOUT).await?;
-    let counts = match &record {
-        Some(Record::DeadLettered(record)) => record.dead_letter == number,
-        Some(Record::Delivered(record)) => record.dead_letter.is_none_or(|it| it == number),
-        Some(Record::Unknown(_)) | None => true,
+    let record = read_record(&letter.record, store::TIMEOUT).await?;
+    let other = matches!(&record, Some(Record::DeadLettered(it)) if it.dead_letter != number);
+    Ok((!other).then_some((letter, record)))
+}
+
+/// The body of a letter.
+pub async fn body(letter: &DeadLetter) -> Result<Vec<u8>, host::Error> {
+    if letter.holds_body() {
+        return Ok(letter.own_body());
+    }
+    let body = store::get(&body_name(&letter.record), store::TIMEOUT).await?;
+    Ok(body.unwrap_or_default())
+}
+
+/// Deletes a letter, also one whose discarding broke off. The record of an undelivered event goes on
+/// acknowledging it. `false` if there is no such letter.
+pub async fn discard(number: u64) -> Result<bool, host::Error> {
+    let Some((letter, record)) = with_record(number).await? else {
+        return Ok(false);
     };
-    Ok(counts.then_some((letter, record)))
+    let name = &letter.record;
+    if !matches!(record, Some(Record::Delivered(_))) {
+        let record = Record::DeadLettered(DeadLettered {
+            dead_letter: number,
+            discarded_at: Some(rfc3339(clock::now())),
+        });
+        journal::note(name);
+        store::set(name, &record.encode(), store::TIMEOUT).await?;
+    }
+    let names = if letter.holds_body() {
+        vec![index_name(number)]
+    } else {
+        // The head comes last: without it the letter can't be found to delete its body.
+        vec![body_name(name), head_name(name)]
+    };
+    store::delete_many("delete the dead letter", &names).await?;
+    Ok(true)
+}
+
+/// The low-water mark: no letter up to this number is unresolved.
+pub async fn mark() -> Result<u64, host::Error> {
+    let mark = store::get(SETTLED, store::TIMEOUT).await?;
+    let mark = mark.and_then(|bytes| str::from_utf8(&bytes).ok()?.parse().ok());
+    Ok(mark.unwrap_or_default())
+}
+
+/// How many letters are neither resolved nor discarded, of the [`MOST`] above the low-water mark.
+///
+/// The mark moves up to the first letter that is unresolved, and index entries that it passes go if
+/// their letter is gone. Two requests at once may set the mark back, which costs the next one reads.
+pub async fn unresolved() -> Result<u64, host::Error> {
+    let (last, mark, now) = (store::increment(COUNTER, 0)?, mark().await?, clock::now());
+    let (mut unresolved, mut settled, mut looked_at) = (0, mark, 0);
+    let mut dangling = Vec::new();
+    let mut next = mark + 1;
+    while next <= last && looked_at < MOST {
+        let numbers = next..=last.min(next + STEP - 1);
+        for state in join_all(numbers.map(|number| state(number, now))).await {
+            let state = state?;
+            match state {
+                State::Unwritten => {}
+                State::Unresolved => unresolved += 1,
+                State::Settled { .. } | State::Dangling { .. } if unresolved > 0 => {}
+                State::Settled { rested } => settled = if rested { next } else { settled },
+                State::Dangling { rested } => {
+                    dangling.push((next, index_name(next)));
+                    settled = if rested { next } else { settled };
+                }
+            }
+            looked_at += usize::from(!matches!(state, State::Unwritten));
+            next += 1;
+        }
+    }
+    if settled > mark {
+        let passed = dangling
+            .into_iter()
+            .filter(|(number, _)| *number <= settled);
+        let names: Vec<_> = passed.map(|(_, name)| name).collect();
+        store::delete_many("delete the index", &names).await?;
+        store::set(SETTLED, settled.to_string().as_bytes(), store::TIMEOUT).await?;
+    }
+    Ok(unresolved)
+}
+
+/// What stands under a number, for the count.
+#[derive(Clone, Copy)]
+enum State {
+    /// The number was taken, and no letter is written under it, or not yet.
+    Unwritten,
+    Unresolved,
+    /// The letter is resolved or discarded. `rested`: for more than [`REST`].
+    Settled {
+        rested: bool,
+    },
+    /// The letter was purged long ago, or was written once more under another number just now.
+    Dangling {
+        rested: bool,
+    },
+}
+
+async fn state(number: u64, now: SystemTime) -> Result<State, host::Error> {
+    let record = match index(number).await? {
+        None => return Ok(State::Unwritten),
+        Some(Entry::Letter(letter)) => letter.record,
+        Some(Entry::Record(record)) => record,
+    };
+    let settled = |since: &str| State::Settled {
+        rested: age(since, now).is_some_and(|age| age >= REST),
+    };
+    Ok(match read_record(&record, store::TIMEOUT).await? {
+        Some(Record::Delivered(record)) => settled(&record.delivered_at),
+        Some(Record::DeadLettered(record)) if record.dead_letter != number => {
+            State::Dangling { rested: false }
+        }
+        Some(Record::DeadLettered(record)) => match &record.discarded_at {
+            Some(discarded_at) => settled(discarded_at),
+            None => State::Unresolved,
+        },
+        Some(Record::Unknown(_)) | None => match find(number).await? {
+            Some(_) => State::Unresolved,
+            None => State::Dangling { rested: true },
+        },
+    })
+}
+
+/// The letter that a number leads to, whatever has become of its event.
+async fn find(number: u64) -> Result<Option<DeadLetter>, host::Error> {
+    let record = match index(number).await? {
+        None => return Ok(None),
+        Some(Entry::Letter(letter)) => return Ok(Some(*letter)),
+        Some(Entry::Record(record)) => record,
+    };
+    let head = store::get(&head_name(&record), store::TIMEOUT).await?;
+    let letter = head.as_deref().and_then(DeadLetter::decode);
+    Ok(letter.filter(|letter| letter.number == number))
+}
+
+/// An entry of the index.
+enum Entry {
+    /// A letter of 0.1.0.
+    Letter(Box<DeadLetter>),
+    /// The name of the letter's record.
+    Record(String),
+}
+
+async fn index(number: u64) -> Result<Option<Entry>, host::Error> {
+    let Some(bytes) = store::get(&index_name(number), store::TIMEOUT).await? else {
+        return Ok(None);
+    };
+    if let Some(letter) = DeadLetter::decode(&bytes).filter(DeadLetter::holds_body) {
+        return Ok(Some(Entry::Letter(Box::new(letter))));
+    }
+    let name = String::from_utf8(bytes).ok();
+    Ok(name
+        .filter(|name| name.starts_with("record/"))
+        .map(Entry::Record))
 }

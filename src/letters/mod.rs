@@ -1,9 +1,11 @@
-//! A dead letter: an event that can never be delivered as it is, kept for a person to decide on.
+//! A dead letter: an event that can never be delivered as it is, kept for an operator to decide on.
 //!
-//! Dead letters form a log, numbered from 1 without a list of them anywhere: a counter says how
-//! many there have been. A letter belongs to the event whose record points at it; one whose record
-//! points at another letter was written at the same time, and counts as not there. Whether a letter is
-//! resolved or discarded is not written into it: its record says so.
+//! A letter is named by its event, so concurrent deliveries of one event write one letter. Its head and
+//! its body are two values, so that a list reads heads only. An index leads from a number to the letter;
+//! the letter holds its own number, and an index entry with another number counts for nothing. Whether a
+//! letter is resolved or discarded is not written into it: the event's record says so.
+//!
+//! Version 0.1.0 wrote the whole letter under its number. Such letters are still read.
 
 pub mod ledger;
 
@@ -16,54 +18,51 @@ use serde_json::value::RawValue;
 
 use crate::event::notification::{Notification, PushHeaders, Source};
 use crate::json;
-use crate::records::{Delivered, Record};
+use crate::records::Delivered;
 use crate::time::rfc3339;
 
-/// The name of the counter in the store.
+/// The name of the counter of letters: the number of the last one.
 pub const COUNTER: &str = "dead-letters";
 
-/// The name of the counter of those that are neither resolved nor discarded.
-pub const UNRESOLVED: &str = "dead-letters/unresolved";
+/// The version of the heads that this relay writes, and that of letters which hold their body.
+const VERSION: u32 = 2;
+const WITH_BODY: u32 = 1;
 
-/// The name of the counter of the letters that were written for the event of a record.
-pub fn opened(record: &str) -> String {
-    format!("dead-letters/opened/{record}")
+/// The name of the index entry with this number: the name of the letter's record, or a letter of 0.1.0.
+pub fn index_name(number: u64) -> String {
+    format!("dead-letter/{number}")
 }
 
-/// The name of the counter of how often the letter of a record's event was resolved or discarded.
-pub fn closed(record: &str) -> String {
-    format!("dead-letters/closed/{record}")
+/// The name of the head of a record's letter.
+pub fn head_name(record: &str) -> String {
+    format!("letter/{record}")
 }
 
-/// The version of the letters that this relay writes.
-const VERSION: u32 = 1;
+/// The name of the body of a record's letter: the notification as it came.
+pub fn body_name(record: &str) -> String {
+    format!("letter-body/{record}")
+}
 
 /// A dead letter as the store holds it and operators see it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
     version: u32,
-    /// Its place in the log.
     pub number: u64,
-    /// When it was put there, in RFC 3339, UTC.
+    /// When the letter was written, in RFC 3339, UTC.
     pub dead_lettered_at: String,
     /// The name of the event's record.
     pub record: String,
-    /// The customer, if the event says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// The platform's identifier of the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
-    /// What happened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
-    /// The form of the notification.
     pub source: Source,
-    /// Pub/Sub's identifier of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pubsub_message_id: Option<String>,
-    /// When Pub/Sub was given the message, in RFC 3339, UTC.
+    /// In RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publish_time: Option<String>,
     /// How often Pub/Sub had tried.
@@ -73,42 +72,33 @@ pub struct DeadLetter {
     pub reason: String,
     /// The whole problem document.
     pub problem: Box<RawValue>,
-    /// What has become of it since; not stored.
+    /// The record of the event once it is delivered. Not stored.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<Delivered>,
-    /// The notification's body, if it is text.
+    /// The notification's body, if it is text. Stored only by 0.1.0.
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
-    /// The notification's body in base64, if it is not.
+    /// The notification's body in base64, if it is not text. Stored only by 0.1.0.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
 }
 
 impl DeadLetter {
-    /// The name of the letter with this number in the store.
-    pub fn name(number: u64) -> String {
-        format!("dead-letter/{number}")
-    }
-
-    /// The letter about a notification that can never be delivered: `reason` is the last part of the
-    /// type of `problem`, a problem document.
+    /// The head of the letter about a notification that can never be delivered: `reason` is the last
+    /// part of the type of `problem`, a problem document.
     pub fn new(
         number: u64,
+        record: &str,
         notification: &Notification<'_>,
         (reason, problem): (&str, Box<RawValue>),
-        body: &[u8],
         now: SystemTime,
     ) -> Self {
         let (arrival, hints) = (&notification.arrival, notification.hints());
-        let (text, base64) = match str::from_utf8(body) {
-            Ok(text) => (Some(text.to_owned()), None),
-            Err(_) => (None, Some(BASE64_STANDARD.encode(body))),
-        };
         Self {
             version: VERSION,
             number,
             dead_lettered_at: rfc3339(now),
-            record: Record::name(&notification.key()),
+            record: record.to_owned(),
             project: hints.project,
             event_id: hints.id,
             event_type: hints.event_type,
@@ -119,24 +109,28 @@ impl DeadLetter {
             reason: reason.to_owned(),
             problem,
             resolved: None,
-            body: text,
-            body_base64: base64,
+            body: None,
+            body_base64: None,
         }
     }
 
-    /// The letter as the store holds it.
     pub fn encode(&self) -> Vec<u8> {
         json::encode(self)
     }
 
-    /// Reads what the store holds.
+    /// Reads what the store holds. `None` for anything that this version doesn't understand.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let letter: Self = serde_json::from_slice(bytes).ok()?;
-        (letter.version == VERSION).then_some(letter)
+        matches!(letter.version, VERSION | WITH_BODY).then_some(letter)
     }
 
-    /// The body of the notification as it came.
-    pub fn body(&self) -> Vec<u8> {
+    /// Whether the letter was written by 0.1.0, under its number.
+    pub fn holds_body(&self) -> bool {
+        self.version == WITH_BODY
+    }
+
+    /// The body that a letter of 0.1.0 holds.
+    pub fn own_body(&self) -> Vec<u8> {
         match (&self.body, &self.body_base64) {
             (Some(text), _) => text.clone().into_bytes(),
             (None, Some(base64)) => BASE64_STANDARD.decode(base64).unwrap_or_default(),
@@ -144,7 +138,7 @@ impl DeadLetter {
         }
     }
 
-    /// The headers of the notification as they came, as far as they matter.
+    /// The headers of the notification that replaying it needs.
     pub fn headers(&self) -> PushHeaders {
         match self.source {
             Source::Unwrapped => PushHeaders {
@@ -155,7 +149,17 @@ impl DeadLetter {
         }
     }
 
-    /// The letter without its body, for lists.
+    /// The letter as operators see it alone: with its body.
+    #[must_use]
+    pub fn with_body(mut self, body: Vec<u8>) -> Self {
+        (self.body, self.body_base64) = match String::from_utf8(body) {
+            Ok(text) => (Some(text), None),
+            Err(error) => (None, Some(BASE64_STANDARD.encode(error.as_bytes()))),
+        };
+        self
+    }
+
+    /// The letter as operators see it in a list: without its body.
     #[must_use]
     pub fn summary(self) -> Self {
         Self {
@@ -171,53 +175,34 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn letter(body: &[u8], headers: PushHeaders) -> DeadLetter {
-        let notification = Notification::read(body, headers);
+    /// A letter as 0.1.0 wrote it.
+    const OLD: &str = r#"{"version":1,"number":7,"deadLetteredAt":"1970-01-01T00:00:00Z","record":"record/r","source":"unwrapped","pubsubMessageId":"8","reason":"not-utf8","problem":{"status":400},"bodyBase64":"/wD+"}"#;
+
+    fn letter(headers: PushHeaders) -> DeadLetter {
+        let notification = Notification::read(b"{}", headers);
         let problem = serde_json::value::to_raw_value(&json!({"status": 400})).expect("JSON");
-        DeadLetter::new(
-            7,
-            &notification,
-            ("not-utf8", problem),
-            body,
-            SystemTime::UNIX_EPOCH,
-        )
+        let reason = ("not-utf8", problem);
+        DeadLetter::new(7, "record/r", &notification, reason, SystemTime::UNIX_EPOCH)
     }
 
+    /// Stored bytes outlive the relay that wrote them: this text must never need to change.
     #[test]
-    fn keeps_all_that_a_person_needs_to_decide() {
+    fn the_head_is_stored_as_it_always_was() {
         let headers = PushHeaders {
             message_id: Some("8".to_owned()),
             publish_time: Some("2026-11-23T14:12:42Z".to_owned()),
         };
-        let letter = letter(b"{}", headers);
-        let stored: serde_json::Value = serde_json::from_slice(&letter.encode()).expect("JSON");
+        let text = r#"{"version":2,"number":7,"deadLetteredAt":"1970-01-01T00:00:00Z","record":"record/r","source":"unwrapped","pubsubMessageId":"8","publishTime":"2026-11-23T14:12:42Z","reason":"not-utf8","problem":{"status":400}}"#;
         assert_eq!(
-            stored,
-            json!({
-                "version": 1, "number": 7, "deadLetteredAt": "1970-01-01T00:00:00Z",
-                "record": letter.record, "source": "unwrapped", "pubsubMessageId": "8",
-                "publishTime": "2026-11-23T14:12:42Z", "reason": "not-utf8",
-                "problem": {"status": 400},
-                "body": "{}",
-            })
+            String::from_utf8(letter(headers).encode()).expect("text"),
+            text
         );
-        assert!(!String::from_utf8_lossy(&letter.summary().encode()).contains("\"body\""));
-    }
-
-    #[test]
-    fn gives_back_the_notification_byte_for_byte() {
-        for body in [&b"text \"quoted\" \n"[..], b"\xff\x00\xfe", b""] {
-            let headers = PushHeaders {
-                message_id: Some("8".to_owned()),
-                publish_time: None,
-            };
-            let stored = letter(body, headers).encode();
-            let read = DeadLetter::decode(&stored).expect("a letter");
-            assert_eq!(read.body(), body);
-            assert_eq!(read.headers().message_id.as_deref(), Some("8"));
-        }
+        let read = DeadLetter::decode(text.as_bytes()).expect("a letter");
+        assert_eq!(String::from_utf8(read.encode()).expect("text"), text);
+        assert!(!read.holds_body());
+        assert_eq!(read.headers().message_id.as_deref(), Some("8"));
         assert!(
-            letter(b"{}", PushHeaders::default())
+            letter(PushHeaders::default())
                 .headers()
                 .message_id
                 .is_none()
@@ -225,12 +210,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_letter_is_not_taken_for_one() {
-        let stored = letter(b"{}", PushHeaders::default()).encode();
-        let newer = String::from_utf8(stored)
-            .expect("text")
-            .replace(r#""version":1"#, r#""version":2"#);
-        for bytes in ["", "{}", "null", &newer] {
+    fn a_letter_of_an_earlier_version_gives_back_its_body() {
+        let letter = DeadLetter::decode(OLD.as_bytes()).expect("a letter");
+        assert!(letter.holds_body());
+        assert_eq!(letter.own_body(), b"\xff\x00\xfe");
+        let text = OLD.replace(r#""bodyBase64":"/wD+""#, r#""body":"text \"quoted\"""#);
+        let letter = DeadLetter::decode(text.as_bytes()).expect("a letter");
+        assert_eq!(letter.own_body(), b"text \"quoted\"");
+    }
+
+    #[test]
+    fn a_body_is_shown_as_text_or_in_base64_and_left_out_of_lists() {
+        let shown = |letter: DeadLetter| -> serde_json::Value {
+            serde_json::from_slice(&letter.encode()).expect("JSON")
+        };
+        let letter = letter(PushHeaders::default());
+        let text = letter.clone().with_body(b"text".to_vec());
+        assert_eq!(shown(text.clone())["body"], "text");
+        assert_eq!(
+            shown(letter.with_body(b"\xff\x00\xfe".to_vec()))["bodyBase64"],
+            "/wD+"
+        );
+        assert!(shown(text.summary()).get("body").is_none());
+    }
+
+    #[test]
+    fn bytes_of_a_later_version_are_not_taken_for_a_letter() {
+        let newer = OLD.replace(r#""version":1"#, r#""version":3"#);
+        for bytes in ["", "{}", "null", "record/r", &newer] {
             assert!(DeadLetter::decode(bytes.as_bytes()).is_none(), "{bytes}");
         }
     }

@@ -87,7 +87,7 @@ struct Portal<'a> {
     url: &'a str,
 }
 
-/// What is said to Svix about a portal, within the budget of one request.
+/// The requests to Svix about one portal, within the budget of one operator's request.
 ///
 /// The gate is neither asked nor told anything: an operator wants to hear of Svix itself, most of all
 /// while Svix is in trouble, and how the App Portal fares says little about messages.

@@ -9,14 +9,12 @@ use crate::api::reply::Success;
 use crate::api::route::{Query, Selection};
 use crate::config::Config;
 use crate::event::notification::Notification;
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock::Stopwatch;
 use crate::host::{self, store};
 use crate::intake;
-use crate::letters::ledger::{self, closed};
-use crate::letters::{self, DeadLetter};
-use crate::records::{DeadLettered, Delivered, Record, journal};
+use crate::letters::{self, DeadLetter, ledger};
+use crate::records::{Delivered, Record, journal};
 use crate::svix::{self, Cause};
-use crate::time::rfc3339;
 use crate::watch;
 use crate::watch::entry::Entry;
 
@@ -47,25 +45,16 @@ pub async fn list(
 /// Shows a letter, with its body.
 pub async fn show(number: u64) -> Result<Success, Problem> {
     let letter = ledger::read(number).await?.ok_or(Problem::NoDeadLetter)?;
-    Ok(Success::document("dead-letter", &letter))
+    let body = ledger::body(&letter).await?;
+    Ok(Success::document("dead-letter", &letter.with_body(body)))
 }
 
 /// Deletes a letter. Its record goes on acknowledging the event.
 pub async fn discard(number: u64, entry: &mut Entry) -> Result<Success, Problem> {
     entry.dead_letter(number);
-    let (letter, record) = ledger::stored(number).await?.ok_or(Problem::NoDeadLetter)?;
-    let name = &letter.record;
-    if !matches!(record, Some(Record::Delivered(_))) {
-        // The record goes on acknowledging the event, and is purged one day.
-        let record = Record::DeadLettered(DeadLettered {
-            dead_letter: number,
-            discarded_at: Some(rfc3339(clock::now())),
-        });
-        journal::note(name, None);
-        store::set(name, &record.encode(), store::TIMEOUT).await?;
+    if !ledger::discard(number).await? {
+        return Err(Problem::NoDeadLetter);
     }
-    closed(name);
-    store::delete("delete the dead letter", &DeadLetter::name(number)).await?;
     let discarded = Discarded { discarded: number };
     Ok(Success::document("discarded", &discarded))
 }
@@ -158,10 +147,9 @@ async fn send(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     if let Some(record) = &letter.resolved {
-        closed(&letter.record);
         return Ok(Success::Duplicate(record.clone()));
     }
-    let body = letter.body();
+    let body = ledger::body(letter).await?;
     let notification = Notification::read(&body, letter.headers());
     entry.arrival(&notification.arrival);
     let success = intake::deliver(config, &notification, false, stopwatch, entry).await?;
@@ -173,9 +161,8 @@ async fn send(
             dead_letter: Some(letter.number),
             ..record.clone()
         });
-        journal::note(&letter.record, None);
+        journal::note(&letter.record);
         store::set(&letter.record, &resolved.encode(), store::TIMEOUT).await?;
-        closed(&letter.record);
     }
     Ok(success)
 }

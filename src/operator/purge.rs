@@ -1,18 +1,17 @@
-//! The purge: forgets records that nobody needs any more, a bounded slice at each request.
+//! The purge: deletes records that no delivery needs any more, a bounded slice at each request.
 //!
-//! It follows the journal from where the last slice ended and stops at the first page that is too
-//! young, so it touches nothing but what is due. What a page names is deleted before the page, and
-//! where it has got to is written last: whatever ends it, the next slice finds the rest. Two at once
-//! do the same work twice; at worst a page stays behind.
+//! It follows the journal, day by day, from where the last slice ended to the last day that is older
+//! than the retention. A page's records are deleted before the page, and the cursor moves last: after a
+//! crash anywhere, the next slice finds the rest. Two slices at once do the same work twice.
 //!
-//! A record goes with the last page that names it, which was written after the record was for the last
-//! time. So it goes after every letter that was written for its event, and none comes back into sight.
+//! A record that was written again since is left for the page that names it then. A letter that no
+//! operator has decided on is never deleted, and neither is one that its record doesn't name.
 //!
-//! An event whose record is gone may come again: it is older than half a day then, so Svix is asked
-//! for it before it is posted. An event without a `time` of its own that is published anew, though, is
-//! taken for a new one. The same goes for one that is delivered between reading and deleting its record.
+//! An event may come again after its record is gone. It is older than half a day then, so it is looked
+//! up in Svix before it is posted. An event without a `time` of its own that is published anew, though,
+//! is taken for a new one. The same goes for one that is delivered while its record is being deleted.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::join_all;
 use serde::Serialize;
@@ -22,70 +21,103 @@ use crate::api::reply::Success;
 use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
-use crate::letters::{self, DeadLetter};
-use crate::records::Record;
-use crate::records::journal::{self, Page};
-use crate::time::{self, rfc3339};
+use crate::letters::{body_name, head_name, index_name, ledger};
+use crate::records::{Record, journal};
+use crate::time::{age, rfc3339};
 use crate::watch::entry::Entry;
 
-/// How long a slice goes on, unless one step takes longer, and how many pages it looks at.
+/// After what time a slice takes up no further page.
 const SLICE: Duration = Duration::from_secs(1);
-const PAGES: u64 = 200;
 
-/// How many records a step reads at once and deletes together: several, since a store may be a
-/// network away, and few, since events want to read theirs and a deletion holds up the instance. Twice
-/// as many purge a third faster and cost events another 10 %.
+/// How many records are read at once and deleted together: several, since a store may be a network
+/// away, and few, since events want to read theirs and a deletion holds up the instance.
 const STEP: usize = 64;
 
-/// What a slice has done.
+/// The name of the cursor in the store: the day and the page that are done, as `{day} {page}`.
+const CURSOR: &str = "journal/cursor";
+
+/// 1 January 2026, in days since 1970: no journal is older.
+const FIRST_DAY: u64 = 20_454;
+
+/// The names of the journal of 0.1.0: its counter, and the number of the last page that is done.
+const OLD_COUNTER: &str = "journal";
+const OLD_CURSOR: &str = "journal/purged";
+
 #[derive(Debug, Serialize)]
 struct Report {
-    /// How many records it has forgotten.
+    /// How many records it has deleted.
     purged: usize,
-    /// How many it has left: written anew since, dead letters that somebody has to decide on, or
-    /// nothing that this version understands.
+    /// How many it has left: written again since, undecided, or of a later version.
     kept: usize,
-    /// The number of the last page that is done with, and of the last there is.
-    page: u64,
-    pages: u64,
+    /// The day that comes next.
+    day: String,
     /// Whether nothing more is due.
     done: bool,
 }
 
-/// Forgets the next records that are due.
+/// Deletes the next records that are due.
 pub async fn purge(
     config: &Config,
     stopwatch: Stopwatch,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
-    let pages = store::increment(journal::COUNTER, 0)?;
-    let start = store::get(journal::PURGED, store::TIMEOUT).await?;
-    let start = start.as_deref().and_then(number).unwrap_or_default();
+    let start = Cursor::read().await?;
     let mut slice = Slice {
         retention: config.record_retention,
         now: clock::now(),
         stopwatch,
-        report: Report {
-            purged: 0,
-            kept: 0,
-            page: start,
-            pages,
-            done: false,
-        },
+        mark: ledger::mark().await?,
+        cursor: start,
+        purged: 0,
+        kept: 0,
     };
-    slice.run(start).await?;
-    let report = slice.report;
-    if report.page > start {
-        let at = report.page.to_string();
-        store::set(journal::PURGED, at.as_bytes(), store::TIMEOUT).await?;
+    let result = slice.run().await;
+    let (cursor, purged, kept) = (slice.cursor, slice.purged, slice.kept);
+    // Move the cursor past the pages that are done, also if the store has failed since.
+    if cursor != start {
+        cursor.write().await?;
     }
-    let Report { purged, kept, .. } = report;
+    let done = result?;
     entry.say(format!("purged: {purged} records, {kept} kept"));
+    let day = rfc3339(UNIX_EPOCH + Duration::from_hours(24 * cursor.day));
+    let report = Report {
+        purged,
+        kept,
+        day: day[..10].to_owned(),
+        done,
+    };
     Ok(Success::document("purged", &report))
 }
 
-fn number(bytes: &[u8]) -> Option<u64> {
-    str::from_utf8(bytes).ok()?.parse().ok()
+/// A place in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cursor {
+    day: u64,
+    /// The last page that is done.
+    page: u64,
+}
+
+impl Cursor {
+    async fn read() -> Result<Self, host::Error> {
+        let stored = store::get(CURSOR, store::TIMEOUT).await?;
+        Ok(stored.as_deref().and_then(Self::parse).unwrap_or(Self {
+            day: FIRST_DAY,
+            page: 0,
+        }))
+    }
+
+    async fn write(self) -> Result<(), host::Error> {
+        let text = format!("{} {}", self.day, self.page);
+        store::set(CURSOR, text.as_bytes(), store::TIMEOUT).await
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (day, page) = str::from_utf8(bytes).ok()?.split_once(' ')?;
+        Some(Self {
+            day: day.parse().ok()?,
+            page: page.parse().ok()?,
+        })
+    }
 }
 
 /// A slice at work.
@@ -93,214 +125,188 @@ struct Slice {
     retention: Duration,
     now: SystemTime,
     stopwatch: Stopwatch,
-    report: Report,
+    /// The low-water mark of the letters, below which index entries may be deleted.
+    mark: u64,
+    cursor: Cursor,
+    purged: usize,
+    kept: usize,
 }
 
-/// What has become of a page.
-enum Progress {
-    /// There is none: its number was taken by an instance that died, or is still to write it.
-    Missing,
-    /// It is too young, and so are those behind it.
-    Young,
-    /// It is done with as far as time allowed.
-    Partly,
-    /// It is done with.
-    Gone,
-}
-
-/// When a record or a page goes.
 enum Due {
-    Now,
+    /// Delete the record, and with it these names.
+    Now(Vec<String>),
     Later,
-    /// This can't tell.
+    /// Name the record again, today: a later version or a clock that was ahead wrote it.
     Unclear,
 }
 
 impl Slice {
-    async fn run(&mut self, start: u64) -> Result<(), host::Error> {
-        for at in start + 1..=self.report.pages {
-            match self.page(at).await? {
-                // Passed only with what follows it: it may still come.
-                Progress::Missing if at == self.report.pages => break,
-                Progress::Missing => {}
-                Progress::Gone => self.report.page = at,
-                Progress::Young => break,
-                Progress::Partly => return Ok(()),
+    /// Whether nothing more is due.
+    async fn run(&mut self) -> Result<bool, host::Error> {
+        if !self.adopt().await? {
+            return Ok(false);
+        }
+        let end = self.now.checked_sub(self.retention).map_or(0, journal::day);
+        while self.cursor.day < end {
+            let counter = journal::counter(self.cursor.day);
+            let known = store::exists(&counter).await?;
+            let pages = if known {
+                store::increment(&counter, 0)?
+            } else {
+                0
+            };
+            while self.cursor.page < pages {
+                self.page(self.cursor.page + 1).await?;
+                self.cursor.page += 1;
+                if self.is_over() {
+                    return Ok(false);
+                }
             }
-            if self.is_over() || at - start >= PAGES {
-                self.report.page = at;
-                self.report.done = at == self.report.pages;
-                return Ok(());
+            if known {
+                store::delete("purge the journal", &counter).await?;
+            }
+            self.cursor = Cursor {
+                day: self.cursor.day + 1,
+                page: 0,
+            };
+            if self.is_over() {
+                return Ok(false);
             }
         }
-        self.report.done = true;
-        Ok(())
+        Ok(true)
+    }
+
+    /// Names on today's pages what the journal of 0.1.0 names. Its pages have numbers instead of days.
+    /// Returns whether that is done.
+    async fn adopt(&mut self) -> Result<bool, host::Error> {
+        if !store::exists(OLD_COUNTER).await? {
+            return Ok(true);
+        }
+        let pages = store::increment(OLD_COUNTER, 0)?;
+        let done = store::get(OLD_CURSOR, store::TIMEOUT).await?;
+        let done = done.and_then(|bytes| str::from_utf8(&bytes).ok()?.parse::<u64>().ok());
+        for page in done.unwrap_or_default() + 1..=pages {
+            let name = format!("journal/{page}");
+            let bytes = store::get(&name, store::TIMEOUT).await?;
+            if let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+                // A name may be followed by the number of a letter.
+                let names = text
+                    .lines()
+                    .skip(1)
+                    .filter_map(|line| line.split(' ').next());
+                let names: Vec<_> = names.map(str::to_owned).collect();
+                for page in names.chunks(journal::PAGE) {
+                    journal::append(page).await?;
+                }
+                store::delete("purge the journal", &name).await?;
+            }
+            store::set(OLD_CURSOR, page.to_string().as_bytes(), store::TIMEOUT).await?;
+            if self.is_over() {
+                return Ok(false);
+            }
+        }
+        let names = [OLD_COUNTER, OLD_CURSOR].map(str::to_owned);
+        store::delete_many("purge the journal", &names).await?;
+        Ok(true)
     }
 
     fn is_over(&self) -> bool {
         self.stopwatch.remaining(SLICE).is_zero()
     }
 
-    /// Forgets what a page names, and the page.
-    async fn page(&mut self, number: u64) -> Result<Progress, host::Error> {
-        let name = Page::name(number);
-        let Some(bytes) = store::get(&name, store::TIMEOUT).await? else {
-            return Ok(Progress::Missing);
+    /// Deletes what is due of a page's records, and the page. A page of a later version stays.
+    async fn page(&mut self, page: u64) -> Result<(), host::Error> {
+        let name = journal::page_name(self.cursor.day, page);
+        let bytes = store::get(&name, store::TIMEOUT).await?;
+        let Some(names) = bytes.as_deref().and_then(journal::decode) else {
+            return Ok(());
         };
-        let Some(mut page) = Page::decode(&bytes) else {
-            // A later version's: where it is, nobody would come past it again. Behind a young page,
-            // or this would come past it all the time.
-            self.append(Vec::new()).await?;
-            append(&bytes).await?;
-            store::delete("purge the journal", &name).await?;
-            return Ok(Progress::Gone);
-        };
-        let mut rest = Rest::default();
-        let mut failure = None;
-        match time::age(&page.written_at, self.now) {
-            Some(age) if age < self.retention => return Ok(Progress::Young),
-            Some(age) => {
-                let mut steps = page.entries.chunks(STEP);
-                for step in steps.by_ref() {
-                    failure = self.step(step, age, &mut rest).await.err();
-                    if failure.is_some() || self.is_over() {
-                        break;
-                    }
-                }
-                rest.here.extend(steps.flatten().cloned());
-            }
-            // From a clock that was ahead.
-            None => rest.again = page.entries,
+        let mut unclear = Vec::new();
+        for step in names.chunks(STEP) {
+            self.step(step, &mut unclear).await?;
         }
-        self.report.kept += rest.again.len();
-        if !rest.again.is_empty() {
-            self.append(rest.again).await?;
+        if !unclear.is_empty() {
+            self.kept += unclear.len();
+            journal::append(&unclear).await?;
         }
-        if rest.here.is_empty() {
-            store::delete("purge the journal", &name).await?;
-            return Ok(Progress::Gone);
-        }
-        page.entries = rest.here;
-        store::set(&name, &page.encode(), store::TIMEOUT).await?;
-        failure.map_or(Ok(Progress::Partly), Err)
+        store::delete("purge the journal", &name).await
     }
 
-    /// Forgets what is due of some entries of a page of this age.
     async fn step(
         &mut self,
-        entries: &[String],
-        age: Duration,
-        rest: &mut Rest,
+        names: &[String],
+        unclear: &mut Vec<String>,
     ) -> Result<(), host::Error> {
         let (mut letters, mut records) = (Vec::new(), Vec::new());
-        let mut outcome = Ok(());
-        let found = join_all(entries.iter().map(|entry| self.entry(entry, age))).await;
-        for (found, entry) in found.into_iter().zip(entries) {
-            let due = match found {
-                Ok(None) => continue,
-                Ok(Some((due, with))) => {
+        let due = join_all(names.iter().map(|name| self.due(name))).await;
+        for (due, name) in due.into_iter().zip(names) {
+            match due? {
+                None => {}
+                // A page may name a record twice.
+                Some(Due::Now(_)) if records.contains(name) => {}
+                Some(Due::Now(with)) => {
                     letters.extend(with);
-                    due
+                    records.push(name.clone());
                 }
-                Err(error) => {
-                    rest.here.push(entry.clone());
-                    outcome = Err(error);
-                    continue;
-                }
-            };
-            match due {
-                Due::Now => {
-                    // A page may name it twice.
-                    let (record, _) = journal::parse_entry(entry);
-                    if !records.iter().any(|it| it == record) {
-                        records.push(record.to_owned());
-                    }
-                }
-                Due::Later => self.report.kept += 1,
-                Due::Unclear => rest.again.push(entry.clone()),
+                Some(Due::Later) => self.kept += 1,
+                Some(Due::Unclear) => unclear.push(name.clone()),
             }
         }
-        // In this order: a letter whose record is gone would be an event that waits for somebody.
-        for names in [&letters, &records] {
-            if !names.is_empty()
-                && let Err(error) = store::delete_many("purge the records", names).await
-            {
-                rest.here.extend_from_slice(entries);
-                return Err(error);
-            }
+        self.purged += records.len();
+        // Letters go first: one whose record is gone would be an event that waits for an operator.
+        letters.append(&mut records);
+        if letters.is_empty() {
+            return Ok(());
         }
-        self.report.purged += records.len();
-        outcome
+        store::delete_many("purge the records", &letters).await
     }
 
-    /// When the record of an entry goes, and the names of what goes before it or without it. `None` if
-    /// there is nothing.
-    async fn entry(
-        &self,
-        entry: &str,
-        age: Duration,
-    ) -> Result<Option<(Due, Vec<String>)>, host::Error> {
-        let (name, written) = journal::parse_entry(entry);
-        let bytes = store::get(name, store::TIMEOUT).await?;
-        let record = match bytes.as_deref().map(Record::decode) {
-            Some(None) => return Ok(Some((Due::Unclear, Vec::new()))),
-            Some(record) => record,
-            None => None,
+    /// When a record goes. `None` if there is no record.
+    async fn due(&self, name: &str) -> Result<Option<Due>, host::Error> {
+        let Some(bytes) = store::get(name, store::TIMEOUT).await? else {
+            return Ok(None);
         };
-        // It doesn't lead to the letter, which may be the only copy of an event.
-        if let (None | Some(Record::Unknown(_)), Some(letter)) = (&record, written)
-            && store::exists(&DeadLetter::name(letter)).await?
-        {
-            return Ok(Some((Due::Unclear, Vec::new())));
-        }
-        let (since, own) = match &record {
-            None => return Ok(None),
-            Some(Record::Delivered(record)) => (Some(&record.delivered_at), record.dead_letter),
-            Some(Record::Unknown(record)) => (Some(&record.first_attempt_at), None),
-            Some(Record::DeadLettered(record)) => {
-                (record.discarded_at.as_ref(), Some(record.dead_letter))
+        let (since, mut with) = match Record::decode(&bytes) {
+            Some(Record::Delivered(record)) => {
+                (record.delivered_at, self.letter(name, record.dead_letter))
             }
+            Some(Record::DeadLettered(record)) => match record.discarded_at {
+                Some(discarded_at) => (discarded_at, self.letter(name, Some(record.dead_letter))),
+                None => return Ok(Some(Due::Later)),
+            },
+            // A letter that this record doesn't name may be the only copy of the event.
+            Some(Record::Unknown(record)) => (record.first_attempt_at, Vec::new()),
+            None => return Ok(Some(Due::Unclear)),
         };
-        let due = match since.map(|since| time::age(since, self.now)) {
-            // Written anew since: a later page names it. Or nobody has decided on it.
-            Some(Some(own)) if own < age => Due::Later,
-            None => Due::Later,
-            Some(Some(_)) => Due::Now,
-            Some(None) => Due::Unclear,
-        };
-        let mut names = Vec::new();
-        // A letter that was written while the event was delivered, or kept as another letter.
-        names.extend(written.filter(|_| written != own).map(DeadLetter::name));
-        if matches!(due, Due::Now)
-            && let Some(letter) = own.or(written)
-        {
-            names.push(DeadLetter::name(letter));
-            names.extend([letters::opened(name), letters::closed(name)]);
-        }
-        Ok(Some((due, names)))
+        Ok(Some(match age(&since, self.now) {
+            Some(age) if age >= self.retention => Due::Now(std::mem::take(&mut with)),
+            Some(_) => Due::Later,
+            None => Due::Unclear,
+        }))
     }
 
-    /// Has the journal name these again, at its end.
-    async fn append(&self, entries: Vec<String>) -> Result<(), host::Error> {
-        let page = Page {
-            written_at: rfc3339(self.now),
-            entries,
-        };
-        append(&page.encode()).await
+    /// The names of a record's letter. A concurrent delivery may have written one that the record
+    /// doesn't name. The index entry goes once the low-water mark is above it.
+    fn letter(&self, record: &str, number: Option<u64>) -> Vec<String> {
+        let mut names = vec![body_name(record), head_name(record)];
+        names.extend(number.filter(|number| *number <= self.mark).map(index_name));
+        names
     }
 }
 
-/// What is left of a page.
-#[derive(Default)]
-struct Rest {
-    /// What has not been done.
-    here: Vec<String>,
-    /// What the journal has to name again.
-    again: Vec<String>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Adds a page to the end of the journal.
-async fn append(bytes: &[u8]) -> Result<(), host::Error> {
-    let number = store::increment(journal::COUNTER, 1)?;
-    store::set(&Page::name(number), bytes, store::TIMEOUT).await
+    #[test]
+    fn the_cursor_is_read_as_it_is_written() {
+        let cursor = Cursor {
+            day: 20_780,
+            page: 7,
+        };
+        assert_eq!(Cursor::parse(b"20780 7"), Some(cursor));
+        for other in [&b""[..], b"20780", b"a b", b"\xff 1"] {
+            assert_eq!(Cursor::parse(other), None);
+        }
+    }
 }

@@ -52,7 +52,7 @@ async fn snapshot() -> Result<Snapshot, host::Error> {
         counts: counters::total().await?,
         gate: turnstile::standing().await?,
         dead_letters: store::increment(letters::COUNTER, 0)?,
-        unresolved: ledger::unresolved()?,
+        unresolved: ledger::unresolved().await?,
     })
 }
 

@@ -63,7 +63,7 @@ struct Waiting {
 /// Writes a record, within `time` if it is alone. The record is durable when this returns.
 pub async fn write(record: Record, time: Duration) -> Outcome {
     // Journal the record before writing it: the store may keep the record and still report a failure.
-    journal::note(&record.0, None);
+    journal::note(&record.0);
     if WRITERS.get() <= 1 {
         return alone(&record, time).await;
     }

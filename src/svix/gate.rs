@@ -1,22 +1,26 @@
-//! The gate: what all notifications know together about Svix's state, so that they don't each find
-//! it out for themselves.
+//! The gate: a circuit breaker before Svix that all instances share.
 //!
-//! It is open, or closed until a point in time. When that has passed, one notification goes through
-//! as a probe, and while it is on its way the gate is closed for the others: its success opens the
-//! gate, its failure closes it for longer. The state is shared through the key-value store; this
-//! module only computes it. Wall-clock time, since nodes share it; a state never blocks for longer
-//! than the time it was made for, whatever the clocks say.
+//! The gate is open, or closed until a point in time. When that has passed, one notification goes
+//! through as the probe, and the gate stays closed for the others until the probe is back. Its success
+//! opens the gate; its failure closes the gate for longer. The state lies in the key-value store; this
+//! file only computes it. Times are wall-clock times, since nodes share them. A state never blocks for
+//! longer than the time it was made for, whatever the clocks say.
 //!
-//! A 429 closes it for its `Retry-After`; five failures in a row do for a second, then two, up to half
-//! a minute, with half of it random. Of one event only three count in succession, and an event that
-//! fails as the probe a second time closes the gate for a second only: it may be at fault itself. The
-//! run of failures is part of the shared state, as an instance may live for one event only. What is
-//! refused meanwhile gets the rest of the time as `Retry-After`, up to a quarter longer, so that not
-//! all come back at once. Duplicates and invalid events don't come here.
+//! - A 429 closes the gate for its `Retry-After`.
+//! - Five failures in a row close it for a second, then two, up to half a minute, half of that random. The
+//!   run of failures is part of the state, since an instance may live for one event only.
+//! - One event alone can't keep the gate closed: of one event only three failures in succession count,
+//!   and an event that fails as the probe a second time closes the gate for a second only.
+//! - A notification that is refused meanwhile gets the rest of the time as `Retry-After`, up to a
+//!   quarter longer, so that the senders don't all come back at once.
+//!
+//! Duplicates and invalid events never come to the gate.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+use crate::time::SKEW;
 
 /// The name of the gate in the store.
 pub const NAME: &str = "gate";
@@ -30,14 +34,11 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST_GROWING: Duration = Duration::from_secs(30);
 /// The longest closing that Svix may ask for.
 const LONGEST: Duration = Duration::from_hours(1);
-/// How far apart the clocks of nodes may be, in milliseconds.
-const SKEW: u64 = 5_000;
 /// How many attempts must fail in a row, wherever they are made, to close the gate.
 const RUN: u32 = 5;
-/// How many of one event count, one after the other: no event can close the gate by itself.
+/// How many failures of one event in succession count.
 const RUN_OF_ONE_EVENT: u32 = 3;
-/// By how much the wait that Svix asks for in a late answer must exceed the rest of the closing to
-/// be news.
+/// By how much the wait that a late answer asks for must exceed the rest of the closing to replace it.
 const NEWS: Duration = Duration::from_secs(1);
 
 /// Why the gate is closed.
@@ -51,7 +52,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Its name in the log and in metrics, the same as in the store.
+    /// The reason's name in the log and in metrics, the same as in the store.
     pub fn name(self) -> &'static str {
         match self {
             Self::RateLimited => "rate-limited",
@@ -60,27 +61,24 @@ impl Reason {
     }
 }
 
-/// The gate as it is shown to people.
+/// The gate as operators see it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Standing {
-    /// Svix is asked.
     Open,
-    /// Svix is left alone.
     Closed {
-        /// Why.
         reason: Reason,
-        /// For how long still, at most.
+        /// The rest of the closing, at most.
         seconds: f64,
     },
 }
 
-/// The state as it is shared.
+/// The state as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
     version: u32,
-    /// When this state was made, in milliseconds since 1970.
+    /// The time at which this state was made, in milliseconds since 1970.
     changed: u64,
     /// `None`: open.
     closed: Option<Closed>,
@@ -91,22 +89,20 @@ pub struct State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Run {
-    /// How many count.
     failures: u32,
-    /// The event of the latest, and how many of its there were one after the other.
+    /// The event of the most recent failure, and its number of consecutive failures.
     event: String,
     of_event: u32,
 }
 
-/// A closed gate, as it is shared.
+/// A closed gate, as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Closed {
-    /// Why.
     reason: Reason,
-    /// For how long from the state's beginning, in milliseconds.
+    /// The length of the closing from the state's beginning, in milliseconds.
     millis: u64,
-    /// How often it was closed since it was open.
+    /// How often the gate was closed since it was last open.
     times: u32,
     /// Whether a probe is on its way.
     probing: bool,
@@ -114,14 +110,13 @@ struct Closed {
     failed_probe: Option<String>,
 }
 
-/// A closed gate, to those who come to it.
+/// A closed gate, for a notification that comes to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closing {
-    /// Why.
     pub reason: Reason,
-    /// For how long still, at most.
+    /// The rest of the closing, at most.
     pub rest: Duration,
-    /// Whether a probe is on its way, which may open it at any moment.
+    /// Whether a probe is on its way, which may open the gate at any moment.
     pub probing: bool,
 }
 
@@ -134,7 +129,7 @@ impl Run {
         }
     }
 
-    /// With one more failure, of `event`.
+    /// The run with one more failure, of `event`.
     fn and(&self, event: &str) -> Self {
         let of_event = if self.event == event {
             self.of_event
@@ -150,7 +145,7 @@ impl Run {
     }
 }
 
-/// What a notification may do.
+/// The gate's answer to a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
     /// Go on.
@@ -189,8 +184,8 @@ impl Gate {
         }
     }
 
-    /// Takes over what the store holds, if it is newer. What can't be read, or comes from the
-    /// future, is as if it weren't there.
+    /// Takes over what the store holds, if that is newer. Unreadable states and states from the future
+    /// are treated as absent.
     pub fn learn(&mut self, stored: Option<&[u8]>, now: SystemTime) {
         let state = stored.and_then(|bytes| serde_json::from_slice::<State>(bytes).ok());
         if let Some(state) = state
@@ -203,7 +198,7 @@ impl Gate {
         }
     }
 
-    /// When the state changed; a clock that was ahead and is set right counts for nothing.
+    /// The time of the last change, or 0 if it lies in the future: the clock was ahead, and is set right.
     fn latest_change(&self, now: SystemTime) -> u64 {
         let changed = self.state.changed;
         if is_plausible(changed, now) {
@@ -213,7 +208,6 @@ impl Gate {
         }
     }
 
-    /// What a notification may do at `now`.
     pub fn pass(&self, now: SystemTime) -> Pass {
         match self.closed(now) {
             None => Pass::Open,
@@ -222,7 +216,7 @@ impl Gate {
         }
     }
 
-    /// How the gate is closed; `None` if it is open. No rest at all means that a probe is due.
+    /// How the gate is closed. `None` if it is open. A rest of zero means that a probe is due.
     pub fn closed(&self, now: SystemTime) -> Option<Closing> {
         let closed = self.state.closed.as_ref()?;
         let rest = match millis(now).checked_sub(self.since) {
@@ -230,7 +224,7 @@ impl Gate {
                 .millis
                 .min(as_millis(LONGEST))
                 .saturating_sub(elapsed),
-            // The clock was set back: nobody knows how much has passed.
+            // The clock was set back, so the elapsed time is unknown.
             None => 0,
         };
         Some(Closing {
@@ -240,7 +234,6 @@ impl Gate {
         })
     }
 
-    /// The gate as it is shown to people at `now`.
     pub fn standing(&self, now: SystemTime) -> Standing {
         match self.closed(now) {
             None => Standing::Open,
@@ -251,7 +244,7 @@ impl Gate {
         }
     }
 
-    /// A probe is on its way, for `lease` at most: the gate is closed for all others. Returns the
+    /// A probe is on its way, for `lease` at most, and the gate is closed for all others. Returns the
     /// state to share.
     pub fn probing(&mut self, lease: Duration, now: SystemTime) -> Vec<u8> {
         let closed = self.state.closed.take().map(|closed| Closed {
@@ -262,7 +255,7 @@ impl Gate {
         self.change(closed, Run::none(), now)
     }
 
-    /// Svix has answered as it should. Returns the state to share, if it changed.
+    /// Svix has answered, and not with a failure of its own. Returns the state to share, if it changed.
     pub fn succeeded(&mut self, probe: bool, now: SystemTime) -> Option<Vec<u8>> {
         let news = if self.state.closed.is_some() {
             probe
@@ -272,8 +265,8 @@ impl Gate {
         news.then(|| self.change(None, Run::none(), now))
     }
 
-    /// An attempt at `event` has failed, and it is not the event's fault. Returns the state to
-    /// share, if it changed. `asked` is Svix's own `Retry-After`; `jitter` is between 0 and 1.
+    /// Svix has failed on `event`. Returns the state to share, if it changed. `asked` is Svix's own
+    /// `Retry-After`; `jitter` is between 0 and 1.
     pub fn failed(
         &mut self,
         event: &str,
@@ -283,7 +276,7 @@ impl Gate {
         jitter: f64,
         now: SystemTime,
     ) -> Option<Vec<u8>> {
-        // A server that fails knows less about when it will be well than one that limits the rate.
+        // A failing server knows less about its recovery than a limiting server about its limit.
         let longest = match reason {
             Reason::RateLimited => LONGEST,
             Reason::SvixUnavailable => LONGEST_GROWING,
@@ -306,8 +299,8 @@ impl Gate {
                 }
             }
             Some(before) if probe => {
-                // An event that fails as the probe again may be at fault itself: the others are to
-                // have their turn soon.
+                // An event that fails as the probe again may be at fault itself. Let another event be
+                // the probe soon.
                 let again = reason == Reason::SvixUnavailable
                     && before.failed_probe.as_deref() == Some(event);
                 let (millis, times) = if again {
@@ -323,7 +316,7 @@ impl Gate {
                     failed_probe: Some(event.to_owned()),
                 }
             }
-            // Sent before the gate closed and answered late: only a longer wait is news.
+            // The attempt was sent before the gate closed. Only a longer wait changes the closing.
             Some(before) => {
                 let rest = self
                     .closed(now)
@@ -346,7 +339,7 @@ impl Gate {
         self.since = millis(now);
         self.state = State {
             version: VERSION,
-            // Always newer than what it replaces.
+            // A state must be newer than the one it replaces, or other instances ignore it.
             changed: millis(now).max(self.latest_change(now) + 1),
             closed,
             run,
@@ -360,7 +353,7 @@ impl Gate {
     }
 }
 
-/// The closing after so many before it, from half of its length to all of it.
+/// The length of a closing after `times` closings, from half of the bound to all of it.
 fn growing(times: u32, jitter: f64) -> Duration {
     FIRST
         .saturating_mul(2u32.saturating_pow(times))
@@ -368,15 +361,15 @@ fn growing(times: u32, jitter: f64) -> Duration {
         .mul_f64(f64::midpoint(1.0, jitter))
 }
 
-/// `wait`, up to a quarter longer: those who wait don't all come back in one instant. `jitter` is
+/// `wait`, up to a quarter longer, so that senders don't all come back in one instant. `jitter` is
 /// between 0 and 1.
 pub fn spread(wait: Duration, jitter: f64) -> Duration {
     wait + wait.mul_f64(jitter / 4.0)
 }
 
-/// Whether a time of another clock may be one that has come.
+/// Whether a time of another node's clock may be in the past.
 fn is_plausible(millis_there: u64, now: SystemTime) -> bool {
-    millis_there <= millis(now).saturating_add(SKEW)
+    millis_there <= millis(now).saturating_add(as_millis(SKEW))
 }
 
 fn as_millis(duration: Duration) -> u64 {
@@ -414,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_limit_closes_it_for_as_long_as_svix_asks() {
+    fn a_rate_limit_closes_the_gate_for_as_long_as_svix_asks() {
         let mut gate = Gate::open();
         assert_eq!(gate.pass(at(0)), Pass::Open);
         assert!(limited(&mut gate, false, Some(7), at(0)));
@@ -428,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_limit_without_a_wait_closes_it_for_longer_each_time_up_to_half_a_minute() {
+    fn a_rate_limit_without_a_wait_closes_the_gate_longer_each_time_up_to_half_a_minute() {
         let mut gate = Gate::open();
         let mut waits = Vec::new();
         for _ in 0..7 {
@@ -440,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn five_failures_in_a_row_close_it_unless_they_are_all_of_one_event() {
+    fn five_failures_in_a_row_close_the_gate_unless_all_are_of_one_event() {
         let mut gate = Gate::open();
         for failure in 0..20 {
             let news = unavailable(&mut gate, "poison", false, at(0));
@@ -483,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn while_a_probe_is_on_its_way_it_is_closed_for_the_others() {
+    fn while_a_probe_is_on_its_way_the_gate_is_closed_for_other_events() {
         let mut gate = Gate::open();
         limited(&mut gate, false, Some(1), at(0));
         assert_eq!(gate.pass(at(1)), Pass::Probe);
@@ -494,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn the_probe_decides() {
+    fn the_outcome_of_the_probe_decides() {
         let mut gate = Gate::open();
         limited(&mut gate, false, Some(1), at(0));
         gate.probing(Duration::from_secs(3), at(1));
@@ -510,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_before_it_closed_changes_it_only_for_a_longer_wait() {
+    fn an_attempt_sent_before_the_gate_closed_changes_it_only_for_a_longer_wait() {
         let mut gate = Gate::open();
         limited(&mut gate, false, Some(10), at(0));
         assert!(!limited(&mut gate, false, None, at(0)));
@@ -534,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn one_event_alone_can_not_keep_it_closed() {
+    fn one_event_alone_can_not_keep_the_gate_closed() {
         let mut gate = Gate::open();
         limited(&mut gate, false, Some(1), at(0));
         let mut waits = Vec::new();
@@ -546,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_server_closes_it_for_half_a_minute_at_most() {
+    fn a_failing_server_closes_the_gate_for_half_a_minute_at_most() {
         let mut gate = Gate::open();
         limited(&mut gate, false, Some(1), at(0));
         let asked = Some(Duration::from_mins(15));
@@ -555,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn others_learn_of_it_and_of_its_end() {
+    fn other_instances_learn_of_a_closing_and_of_its_end() {
         let (mut here, mut there) = (Gate::open(), Gate::open());
         let close = here.failed(
             "a",
@@ -577,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn never_blocks_for_longer_than_its_own_time() {
+    fn a_state_never_blocks_for_longer_than_its_own_time() {
         let mut far_ahead = Gate::open();
         let state = far_ahead.failed(
             "a",
@@ -602,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_differ_or_are_set_back_never_make_it_block_for_longer() {
+    fn clocks_that_differ_or_are_set_back_never_block_for_longer() {
         let asked = Some(Duration::from_secs(9));
         let mut ahead = Gate::open();
         let state = ahead.failed("a", false, Reason::RateLimited, asked, 0.0, at(4));
@@ -635,7 +628,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_no_state_leaves_it_open(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        fn unreadable_bytes_leave_the_gate_open(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             let mut gate = Gate::open();
             gate.learn(Some(&bytes), at(0));
             prop_assert_eq!(gate.pass(at(0)), Pass::Open);

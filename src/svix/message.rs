@@ -82,7 +82,7 @@ pub fn body(event: &Event<'_>, create_application: bool) -> Vec<u8> {
     body.into_bytes()
 }
 
-/// What was asked of Svix, as far as its answer can only be understood with it.
+/// The parts of a request without which its answer can't be understood.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// The eventId that was sent.
@@ -93,7 +93,7 @@ pub struct Asked<'a> {
     pub token: &'a str,
 }
 
-/// What an answer says of the event's message.
+/// The state of the event's message, by Svix's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Svix holds the message, under this id.
@@ -115,7 +115,7 @@ impl Verdict {
     }
 }
 
-/// What the answer to a request that creates a message means.
+/// Reads the answer to a request that creates a message.
 pub fn classify_create(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Error> {
     match answer.status {
         200..=299 => stored(answer, asked),
@@ -127,7 +127,7 @@ pub fn classify_create(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Er
     }
 }
 
-/// What the answer to a request that asks for an event's message means.
+/// Reads the answer to a request that asks for an event's message.
 pub fn classify_lookup(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Error> {
     match answer.status {
         200 => stored(answer, asked),

@@ -47,7 +47,7 @@ pub enum Error {
     Misconfigured(Misconfiguration),
 }
 
-/// What may pass by itself.
+/// A trouble that may pass by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// Svix limits the rate (429).
@@ -81,7 +81,7 @@ pub struct Refusal {
     pub detail: Option<String>,
 }
 
-/// What only an operator can mend.
+/// A fault that only an operator can mend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misconfiguration {
     /// Svix refuses the token (401, 403).

@@ -18,7 +18,7 @@ const SETTLING: Duration = Duration::from_millis(500);
 const WRITES: u32 = 3;
 
 thread_local! {
-    /// What was counted since the last addition.
+    /// The counts since the last addition.
     static COUNTED: RefCell<Counts> = RefCell::new(Counts::default());
     /// An addition that the store may or may not hold.
     static PENDING: RefCell<Option<Addition>> = const { RefCell::new(None) };
@@ -30,8 +30,8 @@ pub fn count(what: impl FnOnce(&mut Counts)) {
     later::begin(&AT_WORK, add_counts);
 }
 
-/// What all instances have written. What this instance has not written yet is left out: a counter
-/// that falls when the next scrape meets another instance would look as if it had begun anew.
+/// The counts that all instances have written. Counts that only this instance knows are left out: a
+/// counter that falls when the next scrape meets another instance would look as if it had begun anew.
 pub async fn total() -> Result<Counts, host::Error> {
     let mut total = Counts::default();
     for number in 0..PAGES {

@@ -1,32 +1,32 @@
-//! What is counted, and the pages on which the store keeps it.
+//! What is counted, and the pages on which the store keeps the counts.
 //!
-//! Instances come and go and there may be many nodes, so each adds what it has counted to one of a
-//! few pages, and the pages together are the truth. The store can't add to a page, only replace it:
-//! who has added reads the page again later, and adds once more if another one, who had read an older
-//! page, has replaced it in the meantime. A nonce tells whether an addition is in a page.
+//! Instances come and go, and there may be many nodes. Each instance adds its counts to one of a few
+//! pages, and the sum of the pages is the truth. The store can't add to a page, only replace it. So an
+//! instance reads the page again later, and adds once more if another instance has replaced the page
+//! from an older copy. A nonce tells whether an addition is in a page.
 //!
-//! What remains: a write that reaches the store more than half a second after its page was read undoes
-//! what others have seen confirmed meanwhile, and a lost answer that is found out only after 32 more
-//! additions counts twice. `cas` would be simpler, and doesn't work under Spin; `increment` is exact,
-//! but costs a transaction for each number and holds up the instance.
+//! Two errors remain. A write that reaches the store more than half a second after its page was read
+//! undoes additions that others have seen confirmed. An addition whose confirmation is lost, and looked
+//! for only after 32 more additions, counts twice. `cas` would be simpler, but doesn't work under Spin.
+//! `increment` is exact, but costs a transaction for each number and holds up the instance.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// How many pages there are: so many that two instances seldom want the same one at once, and so few
-/// that all can be read for each scrape.
+/// How many pages there are: enough that two instances seldom write the same page at once, and few
+/// enough to read them all for each scrape.
 pub const PAGES: usize = 16;
 
 /// The version of the pages that this relay writes.
 const VERSION: u32 = 1;
 
-/// How many additions a page remembers: more than are made while one is waiting to be looked for.
+/// How many additions a page remembers: more than are made before an instance looks for its own.
 const REMEMBERED: usize = 32;
 
-/// How many series are kept apart. Notifications of projects that come later are counted together,
-/// under no name.
+/// How many series are kept apart. Notifications of further projects are counted together, without a
+/// project.
 const MAX_SERIES: usize = 2_000;
 
 /// The series of [`Counts::left_unknown`].
@@ -35,7 +35,7 @@ pub const LEFT_UNKNOWN: &str = "unknown";
 /// For how many minutes outcomes are kept.
 const MINUTES: u64 = 60;
 
-/// The upper bounds of a histogram's buckets, in microseconds and as monitoring systems write them.
+/// The upper bounds of a histogram's buckets: in microseconds, and in seconds as text.
 pub const BOUNDS: [(u64, &str); 14] = [
     (1_000, "0.001"),
     (2_500, "0.0025"),
@@ -53,20 +53,19 @@ pub const BOUNDS: [(u64, &str); 14] = [
     (u64::MAX, "+Inf"),
 ];
 
-/// How often each of some named things happened.
 pub type Numbers = BTreeMap<String, u64>;
 
-/// What was counted, by series: `notifications/{outcome}/{project}`, `minutes/{minute}/{outcome}`,
+/// The counts by series: `notifications/{outcome}/{project}`, `minutes/{minute}/{outcome}`,
 /// `attempts/{result}`, `unknown`, and for the histograms `svix` and `request` each bucket, for itself, under its
 /// bound, and the `sum` in microseconds.
 ///
-/// One flat map: whatever is counted is added up, stored and read in the same way.
+/// The map is flat, so that all counts are added up, stored and read in the same way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Counts(Numbers);
 
 impl Counts {
-    /// A notification was answered. What is no valid project has no name.
+    /// A notification was answered. `project` is `None` unless the event is valid.
     pub fn notification(
         &mut self,
         project: Option<&str>,
@@ -80,17 +79,16 @@ impl Counts {
         self.observe("request", took);
     }
 
-    /// A notification ended without anybody knowing whether Svix has the message.
+    /// A notification ended, and Svix may or may not have the message.
     pub fn left_unknown(&mut self) {
         self.add(LEFT_UNKNOWN, 1);
     }
 
-    /// An attempt was made.
     pub fn attempt(&mut self, result: &str) {
         self.add(&format!("attempts/{result}"), 1);
     }
 
-    /// Svix has answered, or was given up.
+    /// Svix has answered, or the relay has stopped waiting.
     pub fn asked_svix(&mut self, took: Duration) {
         self.observe("svix", took);
     }
@@ -101,19 +99,17 @@ impl Counts {
         series.map_while(move |(name, number)| Some((name.strip_prefix(prefix)?, *number)))
     }
 
-    /// The number of one series.
     pub fn get(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or_default()
     }
 
-    /// Adds what was counted elsewhere.
     pub fn merge(&mut self, other: &Self) {
         for (name, number) in &other.0 {
             self.add(name, *number);
         }
     }
 
-    /// Forgets the minutes that are over for an hour, and those of clocks that are far ahead.
+    /// Forgets minutes that ended more than an hour ago, and minutes of clocks that are far ahead.
     pub fn forget_before(&mut self, now: SystemTime) {
         let now = minute(now);
         let kept = now.saturating_sub(MINUTES - 1)..=now + 1;
@@ -138,7 +134,6 @@ impl Counts {
         minutes
     }
 
-    /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -150,7 +145,7 @@ impl Counts {
         self.add(&format!("{histogram}/sum"), micros);
     }
 
-    /// Without an allocation for a series that is known.
+    /// Adds without an allocation if the series is known.
     fn add(&mut self, name: &str, by: u64) {
         match self.0.get_mut(name) {
             Some(number) => *number = number.saturating_add(by),
@@ -158,7 +153,7 @@ impl Counts {
         }
     }
 
-    /// The same, unless that would make too many series.
+    /// The same, but without the project if there are too many series.
     fn add_bounded(&mut self, name: &str, by: u64) {
         let nameless = name.strip_prefix("notifications/").and_then(|rest| {
             let (outcome, _) = rest.split_once('/')?;
@@ -169,7 +164,7 @@ impl Counts {
     }
 }
 
-/// The minute and the outcome in a series' name.
+/// The minute and the outcome that a series is named by.
 fn split_minute(rest: &str) -> Option<(u64, &str)> {
     let (minute, outcome) = rest.split_once('/')?;
     Some((minute.parse().ok()?, outcome))
@@ -181,17 +176,16 @@ pub struct Page {
     version: u32,
     /// The nonces of the latest additions.
     added: Vec<u64>,
-    /// What they come to, with all before them.
+    /// The sum of all additions.
     pub counts: Counts,
 }
 
 impl Page {
-    /// The name of a page in the store.
     pub fn name(number: usize) -> String {
         format!("metrics/{number}")
     }
 
-    /// Reads what the store holds; what is no page of this version is as if it weren't there.
+    /// Reads what the store holds. Anything but a page of this version is treated as an empty page.
     pub fn decode(stored: Option<&[u8]>) -> Self {
         stored
             .and_then(|bytes| serde_json::from_slice::<Self>(bytes).ok())
@@ -203,7 +197,6 @@ impl Page {
             })
     }
 
-    /// The page as the store holds it.
     pub fn encode(&self) -> Vec<u8> {
         // Names and numbers only: this can't fail.
         serde_json::to_vec(self).unwrap_or_default()
@@ -214,7 +207,6 @@ impl Page {
         self.added.contains(&nonce)
     }
 
-    /// Adds `counts`.
     pub fn add(&mut self, nonce: u64, counts: &Counts, now: SystemTime) {
         for (name, number) in &counts.0 {
             self.counts.add_bounded(name, *number);
@@ -242,7 +234,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(60 * minute)
     }
 
-    /// What one instance may have counted.
+    /// Counts of one instance.
     fn counts(project: &str, outcome: &str) -> Counts {
         let mut counts = Counts::default();
         counts.notification(Some(project), outcome, Duration::from_millis(7), at(100));
@@ -273,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_anywhere_adds_up() {
+    fn the_counts_of_all_instances_add_up() {
         let mut all = Counts::default();
         assert!(all.is_empty());
         for (project, outcome) in [("a", "delivered"), ("a", "duplicate"), ("b", "delivered")] {
@@ -358,7 +350,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_no_page_is_as_if_it_were_missing(
+        fn bytes_of_another_version_are_an_empty_page(
             bytes in proptest::collection::vec(any::<u8>(), 0..100),
         ) {
             prop_assert_eq!(Page::decode(Some(&bytes)), Page::decode(None));

@@ -1,19 +1,16 @@
-//! What is counted, as text that monitoring systems read (OpenMetrics 1.0).
+//! The metrics as text that monitoring systems read (OpenMetrics 1.0).
 
 use std::fmt::{self, Write as _};
 
 use super::metrics::{BOUNDS, Counts, LEFT_UNKNOWN};
 use crate::svix::gate::{Reason, Standing};
 
-/// The media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Every number at one moment.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// What all instances have counted.
     pub counts: Counts,
-    /// The gate.
     pub gate: Standing,
     /// How many dead letters were written.
     pub dead_letters: u64,
@@ -22,7 +19,6 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The text.
     pub fn text(&self) -> String {
         let mut text = Text(String::with_capacity(4_096));
         // Writing to a String can't fail.
@@ -45,7 +41,7 @@ impl Text {
         for (result, number) in snapshot.counts.under("attempts/") {
             self.sample("attempts_total", &[("result", result)], &number)?;
         }
-        let help = "Notifications that left open whether Svix has the message";
+        let help = "Notifications after which Svix may or may not have the message";
         self.family("outcomes_unknown", "counter", help)?;
         let unknown = snapshot.counts.get(LEFT_UNKNOWN);
         self.sample("outcomes_unknown_total", &[], &unknown)?;
@@ -55,7 +51,7 @@ impl Text {
         self.family(
             "gate_closed",
             "gauge",
-            "Whether Svix is left alone, and why",
+            "Whether the gate is closed, and why",
         )?;
         for reason in [Reason::RateLimited, Reason::SvixUnavailable] {
             let closed =

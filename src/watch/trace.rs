@@ -1,10 +1,10 @@
-//! The trace of a notification (W3C Trace Context, version 00): taken over from its sender, or begun
-//! here, and passed on to Svix with the relay's own span in it.
+//! The trace of a notification (W3C Trace Context, version 00). It is taken over from the sender, or
+//! begins here, and goes on to Svix with the relay's own span.
 
-/// What Svix gets for flags where the trace begins here: it is recorded.
+/// The flags of a trace that begins here: it is recorded.
 const SAMPLED: u8 = 0b01;
 
-/// The flags that have a meaning; the others must not be passed on.
+/// The flags that have a meaning. Others must not be passed on.
 const KNOWN_FLAGS: u8 = 0b11;
 
 /// A trace, and the relay's span in it.
@@ -16,7 +16,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// A new span in the trace of `traceparent`, or in a new one if there is none that is valid.
+    /// A new span in the trace of `traceparent`, or in a new trace if that is missing or invalid.
     pub fn of(traceparent: Option<&str>, random: &mut fastrand::Rng) -> Self {
         let (id, flags) = traceparent.and_then(parse).unwrap_or_else(|| {
             let (high, low) = (random.u64(..), random.u64(1..));
@@ -26,19 +26,18 @@ impl Trace {
         Self { id, span_id, flags }
     }
 
-    /// The `traceparent` of what the relay sends.
+    /// The `traceparent` of the relay's requests.
     pub fn header(&self) -> String {
         let Self { id, span_id, flags } = self;
         format!("00-{id}-{span_id}-{flags:02x}")
     }
 
-    /// The ids of the trace and of the span.
     pub fn into_ids(self) -> (String, String) {
         (self.id, self.span_id)
     }
 }
 
-/// The trace's id and flags.
+/// The trace's id and flags, if `traceparent` is valid.
 fn parse(traceparent: &str) -> Option<(String, u8)> {
     let mut parts = traceparent.split('-');
     let mut next = |length| {
@@ -79,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_traceparent_is_as_if_it_were_missing() {
+    fn an_invalid_traceparent_begins_a_new_trace() {
         let zeros = "0".repeat(32);
         for nonsense in [
             "",
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_are_the_same() {
+    fn every_trace_and_every_span_has_an_id_of_its_own() {
         let mut random = fastrand::Rng::with_seed(1);
         let [one, other] = [(); 2].map(|()| Trace::of(None, &mut random));
         assert_ne!(one.id, other.id);

@@ -24,8 +24,9 @@ const YOUNG: usize = 500_000;
 const PAGE: usize = 128;
 const ANEW: usize = 12;
 
-/// When those that are due were written, and, only just now, the others.
-const OLD: &str = "2020-11-23T14:12:42.123Z";
+/// When the records that are due were written, and the day of that since 1970.
+const OLD: &str = "2026-01-02T14:12:42.123Z";
+const OLD_DAY: u64 = 20_455;
 
 const CONNECTIONS: usize = 16;
 const TIME: Duration = Duration::from_secs(1);
@@ -146,11 +147,12 @@ fn fill(path: &Path, young: &str) -> Result<()> {
     let mut pages = 0_i64;
     for (due, anew) in due.chunks(PAGE).zip(young.chunks(ANEW)) {
         pages += 1;
-        let page = format!("1 {OLD}\n{}\n{}", due.join("\n"), anew.join("\n"));
-        let key = format!("journal/{pages}");
+        let page = format!("2\n{}\n{}", due.join("\n"), anew.join("\n"));
+        let key = format!("journal/day/{OLD_DAY}/{pages}");
         transaction.execute(sql, params![key, page.into_bytes()])?;
     }
-    transaction.execute(sql, params!["journal", pages.to_le_bytes()])?;
+    let counter = format!("journal/day/{OLD_DAY}");
+    transaction.execute(sql, params![counter, pages.to_le_bytes()])?;
     transaction.commit()?;
     Ok(())
 }

@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use tokio::time::sleep;
 
 use crate::contender::serve;
-use crate::load::Connections;
 use crate::figures::Special;
+use crate::load::Connections;
 use crate::median::median;
 use crate::purge;
 use crate::server::Server;

@@ -106,6 +106,8 @@ impl Play<'_> {
                 "record/",
                 "dead-letter/",
                 "dead-letters",
+                "letter/",
+                "letter-body/",
                 "gate",
                 "event-type/",
                 "metrics/",
