@@ -6,7 +6,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use futures::future::join;
+use futures::future::{join, join_all};
 use spin_sdk::experimental::wasi::keyvalue::{atomics, batch, store as bucket};
 use spin_sdk::key_value::{self, Store};
 
@@ -41,6 +41,12 @@ pub async fn get_both(
 pub async fn get(name: &str, time: Duration) -> Result<Option<Vec<u8>>, Error> {
     let operation = async { store().await?.get(name).await };
     store_operation("read the record", time, operation).await
+}
+
+/// Reads several values at once, in the order of their names.
+pub async fn get_all(names: &[String]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+    let values = join_all(names.iter().map(|name| get(name, TIMEOUT))).await;
+    values.into_iter().collect()
 }
 
 /// Writes a value within `time`. The value is durable when this returns, as far as the store promises

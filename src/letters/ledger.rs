@@ -1,8 +1,8 @@
 //! Which letters there are: keep one, find one, and how many wait for an operator.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
-use futures::future::join_all;
 use serde_json::value::RawValue;
 
 use super::{COUNTER, DeadLetter, body_name, head_name, index_name};
@@ -137,9 +137,7 @@ pub async fn unresolved() -> Result<u64, host::Error> {
     let mut dangling = Vec::new();
     let mut next = mark + 1;
     while next <= last && looked_at < MOST {
-        let numbers = next..=last.min(next + STEP - 1);
-        for state in join_all(numbers.map(|number| state(number, now))).await {
-            let state = state?;
+        for state in states(next..=last.min(next + STEP - 1), now).await? {
             match state {
                 State::Unwritten => {}
                 State::Unresolved => unresolved += 1,
@@ -181,34 +179,44 @@ enum State {
     },
 }
 
-async fn state(number: u64, now: SystemTime) -> Result<State, host::Error> {
-    let record = match index(number).await? {
-        None => return Ok(State::Unwritten),
-        Some(Entry::Letter(letter)) => letter.record,
-        Some(Entry::Record(record)) => record,
-    };
-    let settled = |since: &str| State::Settled {
-        rested: age(since, now).is_some_and(|age| age >= REST),
-    };
-    Ok(match read_record(&record, store::TIMEOUT).await? {
-        Some(Record::Delivered(record)) => settled(&record.delivered_at),
-        Some(Record::DeadLettered(record)) if record.dead_letter != number => {
-            State::Dangling { rested: false }
-        }
-        Some(Record::DeadLettered(record)) => match &record.discarded_at {
-            Some(discarded_at) => settled(discarded_at),
-            None => State::Unresolved,
-        },
-        Some(Record::Unknown(_)) | None => match find(number).await? {
-            Some(_) => State::Unresolved,
-            None => State::Dangling { rested: true },
-        },
-    })
+async fn states(numbers: RangeInclusive<u64>, now: SystemTime) -> Result<Vec<State>, host::Error> {
+    let names: Vec<_> = numbers.clone().map(index_name).collect();
+    let entries = store::get_all(&names).await?.into_iter();
+    let entries: Vec<_> = entries.map(|bytes| bytes.and_then(Entry::decode)).collect();
+    let names: Vec<_> = entries.iter().flatten().map(Entry::record).collect();
+    let mut records = store::get_all(&names).await?.into_iter();
+    let mut states = Vec::with_capacity(entries.len());
+    for (number, entry) in numbers.zip(entries) {
+        let record = entry.is_some().then(|| records.next().flatten());
+        let settled = |since: &str| State::Settled {
+            rested: age(since, now).is_some_and(|age| age >= REST),
+        };
+        let Some(bytes) = record else {
+            states.push(State::Unwritten);
+            continue;
+        };
+        states.push(match bytes.as_deref().and_then(Record::decode) {
+            Some(Record::Delivered(record)) => settled(&record.delivered_at),
+            Some(Record::DeadLettered(record)) if record.dead_letter != number => {
+                State::Dangling { rested: false }
+            }
+            Some(Record::DeadLettered(record)) => match &record.discarded_at {
+                Some(discarded_at) => settled(discarded_at),
+                None => State::Unresolved,
+            },
+            Some(Record::Unknown(_)) | None => match find(number).await? {
+                Some(_) => State::Unresolved,
+                None => State::Dangling { rested: true },
+            },
+        });
+    }
+    Ok(states)
 }
 
 /// The letter that a number leads to, whatever has become of its event.
 async fn find(number: u64) -> Result<Option<DeadLetter>, host::Error> {
-    let record = match index(number).await? {
+    let index = store::get(&index_name(number), store::TIMEOUT).await?;
+    let record = match index.and_then(Entry::decode) {
         None => return Ok(None),
         Some(Entry::Letter(letter)) => return Ok(Some(*letter)),
         Some(Entry::Record(record)) => record,
@@ -226,15 +234,21 @@ enum Entry {
     Record(String),
 }
 
-async fn index(number: u64) -> Result<Option<Entry>, host::Error> {
-    let Some(bytes) = store::get(&index_name(number), store::TIMEOUT).await? else {
-        return Ok(None);
-    };
-    if let Some(letter) = DeadLetter::decode(&bytes).filter(DeadLetter::holds_body) {
-        return Ok(Some(Entry::Letter(Box::new(letter))));
+impl Entry {
+    /// The name of the letter's record.
+    fn record(&self) -> String {
+        match self {
+            Self::Letter(letter) => letter.record.clone(),
+            Self::Record(record) => record.clone(),
+        }
     }
-    let name = String::from_utf8(bytes).ok();
-    Ok(name
-        .filter(|name| name.starts_with("record/"))
-        .map(Entry::Record))
+
+    fn decode(bytes: Vec<u8>) -> Option<Self> {
+        if let Some(letter) = DeadLetter::decode(&bytes).filter(DeadLetter::holds_body) {
+            return Some(Self::Letter(Box::new(letter)));
+        }
+        let name = String::from_utf8(bytes).ok();
+        name.filter(|name| name.starts_with("record/"))
+            .map(Self::Record)
+    }
 }

@@ -13,7 +13,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures::future::join_all;
 use serde::Serialize;
 
 use crate::api::problem::Problem;
@@ -238,9 +237,9 @@ impl Slice {
         unclear: &mut Vec<String>,
     ) -> Result<(), host::Error> {
         let (mut letters, mut records) = (Vec::new(), Vec::new());
-        let due = join_all(names.iter().map(|name| self.due(name))).await;
-        for (due, name) in due.into_iter().zip(names) {
-            match due? {
+        let found = store::get_all(names).await?;
+        for (bytes, name) in found.into_iter().zip(names) {
+            match bytes.map(|bytes| self.due(name, &bytes)) {
                 None => {}
                 // A page may name a record twice.
                 Some(Due::Now(_)) if records.contains(name) => {}
@@ -261,28 +260,25 @@ impl Slice {
         store::delete_many("purge the records", &letters).await
     }
 
-    /// When a record goes. `None` if there is no record.
-    async fn due(&self, name: &str) -> Result<Option<Due>, host::Error> {
-        let Some(bytes) = store::get(name, store::TIMEOUT).await? else {
-            return Ok(None);
-        };
-        let (since, mut with) = match Record::decode(&bytes) {
+    /// When a record goes.
+    fn due(&self, name: &str, bytes: &[u8]) -> Due {
+        let (since, with) = match Record::decode(bytes) {
             Some(Record::Delivered(record)) => {
                 (record.delivered_at, self.letter(name, record.dead_letter))
             }
             Some(Record::DeadLettered(record)) => match record.discarded_at {
                 Some(discarded_at) => (discarded_at, self.letter(name, Some(record.dead_letter))),
-                None => return Ok(Some(Due::Later)),
+                None => return Due::Later,
             },
             // A letter that this record doesn't name may be the only copy of the event.
             Some(Record::Unknown(record)) => (record.first_attempt_at, Vec::new()),
-            None => return Ok(Some(Due::Unclear)),
+            None => return Due::Unclear,
         };
-        Ok(Some(match age(&since, self.now) {
-            Some(age) if age >= self.retention => Due::Now(std::mem::take(&mut with)),
+        match age(&since, self.now) {
+            Some(age) if age >= self.retention => Due::Now(with),
             Some(_) => Due::Later,
             None => Due::Unclear,
-        }))
+        }
     }
 
     /// The names of a record's letter. A concurrent delivery may have written one that the record
