@@ -19,7 +19,7 @@
 //!
 //! # The folders
 //!
-//! Imports run downwards only. `scripts/layers.sh` checks this.
+//! Imports run downwards only. `scripts/layers.py` checks this.
 //!
 //! | folder | what it is for |
 //! | --- | --- |

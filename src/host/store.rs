@@ -44,9 +44,8 @@ pub async fn get(name: &str, time: Duration) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// Reads several values at once, in the order of their names.
-pub async fn get_all(names: &[String]) -> Result<Vec<Option<Vec<u8>>>, Error> {
-    let values = join_all(names.iter().map(|name| get(name, TIMEOUT))).await;
-    values.into_iter().collect()
+pub async fn get_all(names: &[String]) -> Vec<Result<Option<Vec<u8>>, Error>> {
+    join_all(names.iter().map(|name| get(name, TIMEOUT))).await
 }
 
 /// Writes a value within `time`. The value is durable when this returns, as far as the store promises
@@ -72,6 +71,9 @@ pub fn set_many(what: &'static str, values: &[(String, Vec<u8>)]) -> Result<(), 
 /// Deletes several values at once, like [`set_many`]. If the store refuses that, as DynamoDB does for more
 /// than 25, each value is deleted by itself, in the order given.
 pub async fn delete_many(what: &'static str, names: &[String]) -> Result<(), Error> {
+    if names.is_empty() {
+        return Ok(());
+    }
     let deleted = bucket().and_then(|bucket| batch::delete_many(&bucket, names));
     if deleted.is_err() {
         for name in names {

@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 use super::{COUNTER, DeadLetter, body_name, head_name, index_name};
 use crate::event::notification::Notification;
 use crate::host::{self, clock, store};
-use crate::records::store::read as read_record;
 use crate::records::{DeadLettered, Record, journal};
 use crate::time::{age, rfc3339};
 
@@ -58,7 +57,7 @@ pub fn keep(
 /// record alone, which must not acknowledge an event that nothing holds.
 pub async fn acknowledged(record: &DeadLettered) -> Result<Option<u64>, host::Error> {
     let number = record.dead_letter;
-    let known = record.discarded_at.is_some() || find(number).await?.is_some();
+    let known = record.discarded_at.is_some() || with_record(number).await?.is_some();
     Ok(known.then_some(number))
 }
 
@@ -75,15 +74,26 @@ pub async fn read(number: u64) -> Result<Option<DeadLetter>, host::Error> {
     Ok(Some(letter))
 }
 
-/// A letter, and the record of its event. `None` if the record names a letter with another number; a
-/// record that names none hides no letter, since a letter may be the only copy of an event.
+/// A letter, and the record of its event. `None` if the number leads nowhere, or the record names a
+/// letter with another number. A record that names none hides no letter, since a letter may be the only
+/// copy of an event.
 async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Record>)>, host::Error> {
-    let Some(letter) = find(number).await? else {
-        return Ok(None);
+    let entry = store::get(&index_name(number), store::TIMEOUT).await?;
+    let (letter, record) = match entry.and_then(Entry::decode) {
+        None => return Ok(None),
+        Some(Entry::Letter(letter)) => {
+            let record = store::get(&letter.record, store::TIMEOUT).await?;
+            (Some(*letter), record)
+        }
+        Some(Entry::Record(name)) => {
+            let (head, record) = store::get_both(&head_name(&name), &name).await;
+            (head?.as_deref().and_then(DeadLetter::decode), record?)
+        }
     };
-    let record = read_record(&letter.record, store::TIMEOUT).await?;
+    let record = record.as_deref().and_then(Record::decode);
     let other = matches!(&record, Some(Record::DeadLettered(it)) if it.dead_letter != number);
-    Ok((!other).then_some((letter, record)))
+    let letter = letter.filter(|letter| letter.number == number && !other);
+    Ok(letter.map(|letter| (letter, record)))
 }
 
 /// The body of a letter.
@@ -173,7 +183,7 @@ enum State {
     Settled {
         rested: bool,
     },
-    /// The letter was purged long ago, or was written once more under another number just now.
+    /// The letter was purged long ago, or has another number.
     Dangling {
         rested: bool,
     },
@@ -181,49 +191,38 @@ enum State {
 
 async fn states(numbers: RangeInclusive<u64>, now: SystemTime) -> Result<Vec<State>, host::Error> {
     let names: Vec<_> = numbers.clone().map(index_name).collect();
-    let entries = store::get_all(&names).await?.into_iter();
-    let entries: Vec<_> = entries.map(|bytes| bytes.and_then(Entry::decode)).collect();
+    let entries = store::get_all(&names).await.into_iter();
+    let entries = entries.map(|bytes| Ok(bytes?.and_then(Entry::decode)));
+    let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
     let names: Vec<_> = entries.iter().flatten().map(Entry::record).collect();
-    let mut records = store::get_all(&names).await?.into_iter();
+    let mut records = store::get_all(&names).await.into_iter();
     let mut states = Vec::with_capacity(entries.len());
     for (number, entry) in numbers.zip(entries) {
-        let record = entry.is_some().then(|| records.next().flatten());
-        let settled = |since: &str| State::Settled {
-            rested: age(since, now).is_some_and(|age| age >= REST),
-        };
-        let Some(bytes) = record else {
+        let Some(bytes) = entry.and_then(|_| records.next()) else {
             states.push(State::Unwritten);
             continue;
         };
-        states.push(match bytes.as_deref().and_then(Record::decode) {
-            Some(Record::Delivered(record)) => settled(&record.delivered_at),
-            Some(Record::DeadLettered(record)) if record.dead_letter != number => {
-                State::Dangling { rested: false }
+        let rested = |since: &str| age(since, now).is_some_and(|age| age >= REST);
+        let state = |rested, letter: Option<u64>| match letter {
+            Some(other) if other != number => State::Dangling { rested },
+            _ => State::Settled { rested },
+        };
+        states.push(match bytes?.as_deref().and_then(Record::decode) {
+            Some(Record::Delivered(record)) => {
+                state(rested(&record.delivered_at), record.dead_letter)
             }
             Some(Record::DeadLettered(record)) => match &record.discarded_at {
-                Some(discarded_at) => settled(discarded_at),
-                None => State::Unresolved,
+                Some(discarded_at) => state(rested(discarded_at), Some(record.dead_letter)),
+                None if record.dead_letter == number => State::Unresolved,
+                None => State::Dangling { rested: false },
             },
-            Some(Record::Unknown(_)) | None => match find(number).await? {
+            Some(Record::Unknown(_)) | None => match with_record(number).await? {
                 Some(_) => State::Unresolved,
                 None => State::Dangling { rested: true },
             },
         });
     }
     Ok(states)
-}
-
-/// The letter that a number leads to, whatever has become of its event.
-async fn find(number: u64) -> Result<Option<DeadLetter>, host::Error> {
-    let index = store::get(&index_name(number), store::TIMEOUT).await?;
-    let record = match index.and_then(Entry::decode) {
-        None => return Ok(None),
-        Some(Entry::Letter(letter)) => return Ok(Some(*letter)),
-        Some(Entry::Record(record)) => record,
-    };
-    let head = store::get(&head_name(&record), store::TIMEOUT).await?;
-    let letter = head.as_deref().and_then(DeadLetter::decode);
-    Ok(letter.filter(|letter| letter.number == number))
 }
 
 /// An entry of the index.

@@ -221,43 +221,52 @@ impl Slice {
             return Ok(());
         };
         let mut unclear = Vec::new();
+        let mut outcome = Ok(());
         for step in names.chunks(STEP) {
-            self.step(step, &mut unclear).await?;
+            outcome = outcome.and(self.step(step, &mut unclear).await);
         }
+        outcome?;
+        self.kept += unclear.len();
         if !unclear.is_empty() {
-            self.kept += unclear.len();
             journal::append(&unclear).await?;
         }
         store::delete("purge the journal", &name).await
     }
 
+    /// Deletes what is due of some records. Those that can't be read hold up no others.
     async fn step(
         &mut self,
         names: &[String],
         unclear: &mut Vec<String>,
     ) -> Result<(), host::Error> {
         let (mut letters, mut records) = (Vec::new(), Vec::new());
-        let found = store::get_all(names).await?;
-        for (bytes, name) in found.into_iter().zip(names) {
-            match bytes.map(|bytes| self.due(name, &bytes)) {
-                None => {}
+        let mut outcome = Ok(());
+        for (found, name) in store::get_all(names).await.into_iter().zip(names) {
+            let bytes = match found {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                Err(error) => {
+                    outcome = Err(error);
+                    continue;
+                }
+            };
+            match self.due(name, &bytes) {
                 // A page may name a record twice.
-                Some(Due::Now(_)) if records.contains(name) => {}
-                Some(Due::Now(with)) => {
+                Due::Now(_) if records.contains(name) => {}
+                Due::Now(with) => {
                     letters.extend(with);
                     records.push(name.clone());
                 }
-                Some(Due::Later) => self.kept += 1,
-                Some(Due::Unclear) => unclear.push(name.clone()),
+                Due::Later => self.kept += 1,
+                Due::Unclear => unclear.push(name.clone()),
             }
         }
-        self.purged += records.len();
+        let purged = records.len();
         // Letters go first: one whose record is gone would be an event that waits for an operator.
         letters.append(&mut records);
-        if letters.is_empty() {
-            return Ok(());
-        }
-        store::delete_many("purge the records", &letters).await
+        store::delete_many("purge the records", &letters).await?;
+        self.purged += purged;
+        outcome
     }
 
     /// When a record goes.

@@ -338,8 +338,8 @@ async fn a_list_reads_only_what_it_shows() {
         .collect();
     assert_eq!(numbers, [3, 4, 5]);
     assert_eq!(page["next"], 5);
-    // Each letter and its record.
-    assert_eq!(world.faults.count(Op::Get) - before, 6);
+    // Each letter's number, head and record.
+    assert_eq!(world.faults.count(Op::Get) - before, 9);
     assert_eq!(world.faults.count(Op::Keys), 0);
     assert!(
         page["deadLetters"][0].get("body").is_none(),
@@ -485,8 +485,8 @@ async fn a_replay_of_all_tells_what_it_did_before_the_store_failed() {
     for number in 0..3 {
         refuse(&world, &format!("evt_{number}")).await;
     }
-    // Two for the first letter and its record, two for its replay; then the second letter.
-    world.faults.fail_nth(Op::Get, 5);
+    // Four for the first letter with its record and body, two for its replay; then the second letter.
+    world.faults.fail_nth(Op::Get, 7);
     let reply = ask(&world, "POST", "/dead-letters/replay").await;
     assert_eq!(
         reply.json(),

@@ -201,7 +201,11 @@ async fn a_dead_letter_stays_until_it_was_resolved_or_discarded_for_as_long() {
     let letter = ask(&world, "GET", "/dead-letters/3").await.json();
     assert_eq!(letter["eventId"], "evt_3");
     let left = left(&world).await;
-    assert_eq!(left.len(), 4, "head, body, index, record: {left:?}");
+    let left: Vec<_> = left
+        .iter()
+        .filter(|name| !name.starts_with("dead-letter/"))
+        .collect();
+    assert_eq!(left.len(), 3, "head, body, record: {left:?}");
     let metrics = ask(&world, "GET", "/metrics").await;
     let unresolved = "svix_relay_dead_letters_unresolved 1\n";
     assert!(metrics.text().contains(unresolved), "{}", metrics.text());
@@ -627,7 +631,8 @@ async fn a_purge_touches_nothing_but_what_is_due() {
     settle().await;
     let before = world.faults.count(Op::Get);
     assert_eq!(purge(&world).await, 0);
-    assert_eq!(world.faults.count(Op::Get), before, "no record is read");
+    let reads = world.faults.count(Op::Get) - before;
+    assert_eq!(reads, 1, "the letters' low-water mark, and no record");
     world.clock.advance(DUE);
     assert_eq!(purge(&world).await, 50);
     assert_eq!(world.faults.count(Op::DeleteMany), 1);
