@@ -52,17 +52,17 @@ fn shell(text: &str) -> String {
 /// What the comments beside the commands promise, in their order: JSON as the relay prints it, or a
 /// number on a line of its own.
 fn promises(commands: &str) -> Vec<String> {
+    let mut promises = Vec::new();
     let comments = commands.lines().filter_map(|line| line.split_once("  # "));
-    let promises = comments.flat_map(|(_, comment)| match comment.parse::<u32>() {
-        Ok(number) => vec![format!("\n{number}\n")],
-        Err(_) => {
-            let words = comment.split_whitespace();
-            let json = words.filter(|word| word.starts_with('"'));
-            json.map(|word| word.trim_end_matches(',').to_owned())
-                .collect()
+    for (_, comment) in comments {
+        if let Ok(number) = comment.parse::<u32>() {
+            promises.push(format!("\n{number}\n"));
         }
-    });
-    promises.collect()
+        let words = comment.split_whitespace();
+        let json = words.filter(|word| word.starts_with('"'));
+        promises.extend(json.map(|word| word.trim_end_matches(',').to_owned()));
+    }
+    promises
 }
 
 /// Runs a tour beside a fake Svix and a relay, and checks its promises; how many there are, and how
