@@ -13,7 +13,7 @@ pub const TOKEN: &str = "testsk_soak.eu";
 #[command(name = "soak")]
 pub struct Options {
     /// How many events
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub events: usize,
 
     /// The percentage of events that are delivered again although they were acknowledged

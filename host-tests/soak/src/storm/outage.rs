@@ -71,7 +71,7 @@ pub struct Away {
 /// Draws the outages. In a long soak there is more time between them.
 pub fn plan(count: usize, is_long: bool, random: &mut Rng) -> Vec<PlannedOutage> {
     let (after, lasts) = if is_long {
-        (2_000..=6_000, 500..=3_000)
+        (1_000..=3_000, 500..=2_000)
     } else {
         (300..=1_000, 200..=1_500)
     };
