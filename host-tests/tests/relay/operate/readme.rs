@@ -53,14 +53,14 @@ fn shell(text: &str) -> String {
 /// number on a line of its own.
 fn promises(commands: &str) -> Vec<String> {
     let comments = commands.lines().filter_map(|line| line.split_once("  # "));
-    let promises = comments.flat_map(|(_, comment)| match comment.parse::<u32>() {
-        Ok(number) => vec![format!("\n{number}\n")],
-        Err(_) => {
-            let words = comment.split_whitespace();
-            let json = words.filter(|word| word.starts_with('"'));
-            json.map(|word| word.trim_end_matches(',').to_owned())
-                .collect()
+    let promises = comments.flat_map(|(_, comment)| {
+        if let Ok(number) = comment.parse::<u32>() {
+            return vec![format!("\n{number}\n")];
         }
+        let words = comment.split_whitespace();
+        let json = words.filter(|word| word.starts_with('"'));
+        json.map(|word| word.trim_end_matches(',').to_owned())
+            .collect()
     });
     promises.collect()
 }
