@@ -45,7 +45,7 @@ contract: build
 	scripts/contract.sh
 
 # The component, the host that serves it, and the fake Svix. Any selection of packages compiles the
-# engine below the host with the same features, and so only once: scripts/features.sh checks that.
+# engine below the host with the same features, and so only once: scripts/features.py checks that.
 HARNESS := --package host --package fake-svix
 build: target
 	$(CARGO) build --package svix-relay --target wasm32-wasip2 --release
@@ -54,7 +54,7 @@ build: target
 check: target
 	$(CARGO) fmt --all --check
 	scripts/layers.py
-	scripts/features.sh
+	scripts/features.py
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --package svix-relay --package floor --target wasm32-wasip2 --release \
 		-- --deny warnings

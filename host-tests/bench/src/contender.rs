@@ -1,4 +1,4 @@
-//! What is measured, and how it is started.
+//! The servers that are measured, and how each is started.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,9 @@ use anyhow::Result;
 
 use crate::server::{Server, beside};
 
-/// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The relay in `serve` as users start it: SQLite on disk.
+    /// The relay in `serve` with SQLite, as users start it.
     Relay,
     /// The relay with its records in memory.
     RelayMemory,
@@ -20,20 +19,16 @@ pub enum Kind {
     RelayDelayed,
     /// A component that guarantees nothing, in `serve`, with SQLite.
     Floor,
-    /// The same in memory.
     FloorMemory,
-    /// The same without TCP_NODELAY.
     FloorDelayed,
     /// A native program with SQLite.
     Native,
-    /// The same in memory.
     NativeMemory,
     /// A proxy that does nothing.
     Limit,
 }
 
 impl Kind {
-    /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Relay,
         Self::RelayMemory,
@@ -46,7 +41,6 @@ impl Kind {
         Self::Limit,
     ];
 
-    /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Relay => "relay",
@@ -61,7 +55,8 @@ impl Kind {
         }
     }
 
-    /// Whether it is measured so. TCP's delays are the same whatever else takes time.
+    /// Whether this load is measured. TCP's delays don't depend on the load, so few loads suffice
+    /// for them.
     pub fn takes_part(self, connections: usize, latency: Duration) -> bool {
         match self {
             Self::RelayDelayed | Self::FloorDelayed => {
@@ -106,7 +101,6 @@ impl Kind {
     }
 }
 
-/// The manifest of the naive component.
 const FLOOR: &str = "host-tests/bench/floor/spin.toml";
 
 /// `serve` with an application of this repository.
@@ -121,17 +115,13 @@ pub fn serve(from: &str, svix: SocketAddr) -> Result<Command> {
     Ok(command)
 }
 
-/// One of them, running.
 #[derive(Debug)]
 pub struct Contender {
-    /// Which.
     pub kind: Kind,
-    /// The process.
     pub server: Server,
 }
 
 impl Contender {
-    /// Starts it.
     pub async fn start(kind: Kind, svix: SocketAddr, directory: &Path) -> Result<Self> {
         let command = kind.command(svix, directory)?;
         let server = Server::start(command, directory).await?;

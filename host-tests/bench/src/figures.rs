@@ -1,4 +1,4 @@
-//! What is measured beside the load.
+//! The figures of everything that is measured beside the load.
 
 use serde::Serialize;
 
@@ -7,18 +7,15 @@ use crate::purge::Purging;
 /// The figures of `special`.
 #[derive(Debug, Default, Serialize)]
 pub struct Special {
-    /// From nothing to listening, with the component to be compiled.
+    /// From the start to listening, if the component must be compiled.
     pub cold_start_seconds: f64,
-    /// The same with the component compiled before.
+    /// From the start to listening, if the component was compiled before.
     pub warm_start_seconds: f64,
-    /// A new instance.
     pub instantiation_milliseconds: f64,
-    /// The component as it is deployed.
     pub wasm_bytes: u64,
-    /// What a notification in flight needs, of 5,000.
+    /// The memory for a notification in flight, with 5,000 in flight.
     pub bytes_per_notification: u64,
-    /// How many records the store holds, and the processor time of an event, in milliseconds.
+    /// The number of records in the store, and the processor time of an event in milliseconds.
     pub cpu_by_records: Vec<(usize, f64)>,
-    /// What a purge costs events.
     pub purging: Purging,
 }

@@ -1,4 +1,4 @@
-//! The load: so many connections, each sending one event after the other.
+//! The load: a number of connections, each of which sends one event after the other.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,20 +17,17 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// How large an event is, in bytes.
+/// The size of an event.
 const EVENT_BYTES: usize = 2_300;
 
-/// No event is like another one, over all runs.
+/// The number of the next event, unique over all runs.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// What a run of load has shown.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// How many events were acknowledged.
     pub events: usize,
-    /// How long that took.
     pub elapsed: Duration,
-    /// How long each took, sorted.
+    /// Of each event, sorted.
     pub latencies: Vec<Duration>,
 }
 
@@ -40,7 +37,7 @@ impl Load {
         self.events as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// The latency that so many of 100 events didn't exceed.
+    /// The latency that `percent` of the events didn't exceed.
     pub fn percentile(&self, percent: usize) -> Duration {
         let last = self.latencies.len().saturating_sub(1);
         self.latencies
@@ -55,7 +52,6 @@ impl Load {
 pub struct Connections(Vec<SendRequest<Full<Bytes>>>);
 
 impl Connections {
-    /// Opens so many.
     pub async fn open(server: SocketAddr, number: usize) -> Result<Self> {
         let mut connections = Vec::with_capacity(number);
         for _ in 0..number {
@@ -68,7 +64,8 @@ impl Connections {
         Ok(Self(connections))
     }
 
-    /// Sends over all of them until the time is over, but one event at least; an event that isn't acknowledged is an error.
+    /// Sends over all connections for `time`, at least one event each. An event that isn't
+    /// acknowledged is an error.
     pub async fn run(&mut self, time: Duration) -> Result<Load> {
         let start = Instant::now();
         let end = start + time;
@@ -100,7 +97,7 @@ impl Connections {
         })
     }
 
-    /// Sends one event over each of them, all at once.
+    /// Sends one event over each connection, all at once.
     pub async fn once(&mut self) -> Result<Load> {
         self.run(Duration::ZERO).await
     }
@@ -124,7 +121,7 @@ async fn post(sender: &mut SendRequest<Full<Bytes>>) -> Result<()> {
     Ok(())
 }
 
-/// The event with this number: a real one in shape and size, of this moment.
+/// An event of realistic form and size, with the present time.
 fn event(number: u64) -> Result<Bytes> {
     static TEMPLATE: std::sync::OnceLock<Option<(String, String)>> = std::sync::OnceLock::new();
     let template = TEMPLATE.get_or_init(|| template().ok()).as_ref();

@@ -1,8 +1,9 @@
-//! `bench`: how fast the relay is, beside what it can fairly be compared with. See `bench --help`.
+//! `bench`: measures how fast the relay is, beside what can fairly be compared with it. See `bench
+//! --help`.
 //!
-//! Every server is a process of its own; the load and a Svix that does next to nothing are in this
-//! one. All are measured in turn, several times over, and the medians count: what else the machine
-//! does meanwhile hits all of them.
+//! Every server is a process of its own. The load, and a Svix that does next to nothing, are in
+//! this process. All servers are measured in turn, several times over, and the medians count, so
+//! that other work of the machine affects all of them alike.
 #![expect(
     clippy::cast_precision_loss,
     reason = "these are figures, of which three digits count"
@@ -63,10 +64,9 @@ pub struct Options {
     out: PathBuf,
 }
 
-/// Svix's latencies.
 const LATENCIES: [Duration; 2] = [Duration::ZERO, Duration::from_millis(20)];
 
-/// How long a server is under load before it is measured.
+/// The load before each measurement.
 const WARM_UP: Duration = Duration::from_millis(200);
 
 #[tokio::main]
@@ -90,7 +90,7 @@ async fn main() -> Result<()> {
         ..Report::default()
     };
     drop(contenders);
-    // What follows may fail.
+    // Write the report now, too, because the rest may fail.
     report.write(&options.out)?;
     if !options.load_only {
         let setting = setting::Setting {
@@ -101,12 +101,12 @@ async fn main() -> Result<()> {
         report.special = Some(special::measure(&setting).await?);
     }
     report.write(&options.out)?;
-    // Whoever closed our stdout doesn't want to know.
+    // If stdout is closed, the files still hold the report.
     drop(writeln!(io::stdout(), "{report}"));
     Ok(())
 }
 
-/// Everything, in turn, so many times.
+/// Measures every server under every load, in turn, `rounds` times.
 async fn rounds(options: &Options, svix: &Svix, contenders: &[Contender]) -> Result<Vec<Cell>> {
     let time = Duration::from_millis(options.time);
     let mut cells = Vec::new();
@@ -145,7 +145,7 @@ async fn rounds(options: &Options, svix: &Svix, contenders: &[Contender]) -> Res
             cell.add(&load, before, after, server.peak_memory()?);
             drop(connections);
             progress.inc(1);
-            // What a server still does belongs to it, not to the next one.
+            // Let the server end its work, so that it doesn't slow the next one down.
             sleep(Duration::from_millis(20).min(begin.elapsed())).await;
         }
     }

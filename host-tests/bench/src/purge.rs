@@ -1,5 +1,6 @@
-//! A million records, half of them due: what purging them costs the events that come meanwhile, and
-//! whether it leaves what it must, although the relay is killed half way.
+//! A purge of a million records, half of which are due. Measures what the purge costs the events
+//! that come meanwhile, and checks that it leaves the other half, although the relay is killed half
+//! way.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,12 +20,12 @@ use crate::setting::{Setting, insert_records};
 const DUE: usize = 500_000;
 const YOUNG: usize = 500_000;
 
-/// How many records a page names that are due, as many as an instance takes requests, and how many
-/// that were written anew since.
+/// How many due records a page names, as many as an instance takes requests, and how many that were
+/// rewritten later.
 const PAGE: usize = 128;
 const ANEW: usize = 12;
 
-/// When the records that are due were written, and the day of that since 1970.
+/// When the due records were written, and the day of that since 1970.
 const OLD: &str = "2026-01-02T14:12:42.123Z";
 const OLD_DAY: u64 = 20_455;
 
@@ -32,18 +33,17 @@ const CONNECTIONS: usize = 16;
 const TIME: Duration = Duration::from_secs(1);
 const TOKEN: &str = "hush";
 
-/// The figures.
 #[derive(Debug, Default, Serialize)]
 pub struct Purging {
-    /// 99 of 100 events took no longer, in milliseconds: without a purge, and beside one.
+    /// Without a purge, and beside one.
     pub p99_milliseconds: (f64, f64),
-    /// Events in a second: without, and beside.
+    /// Without a purge, and beside one.
     pub events_per_second: (f64, f64),
-    /// Records forgotten in a second, beside events at full load.
+    /// Beside events at full load.
     pub records_per_second: f64,
 }
 
-/// Measures events in turn without and beside a purge, until nothing more is due.
+/// Measures events in turn without and beside a purge, until no record is due.
 pub async fn measure(setting: &Setting<'_>) -> Result<Purging> {
     setting.svix.set_latency(Duration::ZERO);
     let path = setting.directory.join("purge.db");
@@ -68,17 +68,17 @@ pub async fn measure(setting: &Setting<'_>) -> Result<Purging> {
         events += load.events;
         purged += forgotten;
         if done {
-            // Not for all of that time.
+            // The purge ended early, so that this measurement doesn't count.
             break;
         }
         purging += begin.elapsed();
         beside.add(&load);
         if !killed && purged > DUE / 2 {
-            // In the middle of a slice, most likely.
+            // Kill the relay, most likely in the middle of a slice.
             let slice = tokio::spawn(ask(server.address.to_string()));
             tokio::time::sleep(Duration::from_millis(20)).await;
             drop(server);
-            // What it was to answer is of no interest.
+            // The slice may have failed or not: `check` looks at the store.
             let _ = slice.await;
             server = start(setting, &path).await?;
             killed = true;
@@ -113,7 +113,7 @@ async fn start(setting: &Setting<'_>, path: &Path) -> Result<Server> {
     Server::start(command, setting.directory).await
 }
 
-/// Purges for that long; how many records went, and whether nothing more is due.
+/// Purges for `time`. Returns how many records were deleted, and whether none is due any more.
 async fn purge_for(server: &Server, time: Duration) -> Result<(usize, bool)> {
     let (begin, mut purged) = (Instant::now(), 0);
     while begin.elapsed() < time {
@@ -137,7 +137,7 @@ async fn ask(address: String) -> Result<Value> {
     Ok(serde_json::from_slice(&reply.bytes().await?)?)
 }
 
-/// The records, and the journal of those that are due.
+/// Writes the records, and the journal of the due ones.
 fn fill(path: &Path, young: &str) -> Result<()> {
     let mut connection = Connection::open(path)?;
     let transaction = connection.transaction()?;
@@ -157,7 +157,7 @@ fn fill(path: &Path, young: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether everything that was due is gone, and nothing else.
+/// Fails unless all due records are deleted, and no others.
 fn check(path: &Path, events: usize, young: &str) -> Result<()> {
     let connection = Connection::open(path)?;
     let count = |like: &str| -> Result<usize> {

@@ -1,4 +1,4 @@
-//! What came out: as a table, as JSON and as a chart.
+//! The results: as a table, as JSON and as a chart.
 
 use std::fmt;
 use std::fs;
@@ -14,42 +14,33 @@ use crate::load::Load;
 use crate::median::median;
 use crate::server::Usage;
 
-/// The whole of it.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// What each server did under each load.
     pub cells: Vec<Cell>,
-    /// What was measured beside it, unless it was left out.
+    /// `None` with `--load-only`.
     pub special: Option<Special>,
 }
 
 /// One server under one load; the medians of all rounds.
 #[derive(Debug, Serialize)]
 pub struct Cell {
-    /// The server.
     pub contender: &'static str,
-    /// How many connections ask at once.
     pub connections: usize,
-    /// How long Svix takes.
+    /// The latency of Svix.
     pub latency_milliseconds: u64,
-    /// How many events it took in a second.
     pub events_per_second: f64,
-    /// Half of the events took no longer.
     pub p50_milliseconds: f64,
-    /// 99 of 100 events took no longer.
     pub p99_milliseconds: f64,
-    /// The server's processor time for one event.
+    /// The server's processor time for an event.
     pub cpu_milliseconds: f64,
-    /// How often the server waited for the disk, for one event.
+    /// The server's fsyncs for an event.
     pub fsyncs: f64,
-    /// The most memory that the server had.
     pub peak_memory_bytes: f64,
     #[serde(skip)]
     rounds: Vec<[f64; 6]>,
 }
 
 impl Cell {
-    /// Not measured yet.
     pub fn new(contender: &'static str, connections: usize, latency: Duration) -> Self {
         Self {
             contender,
@@ -65,12 +56,10 @@ impl Cell {
         }
     }
 
-    /// How long Svix takes.
     pub fn latency(&self) -> Duration {
         Duration::from_millis(self.latency_milliseconds)
     }
 
-    /// Adds a round.
     pub fn add(&mut self, load: &Load, before: Usage, after: Usage, peak_memory: u64) {
         let milliseconds = |duration: Duration| duration.as_secs_f64() * 1_000.0;
         let events = load.events as f64;
@@ -108,7 +97,7 @@ impl Report {
         self.draw(&directory.join("bench.svg"))
     }
 
-    /// Events in a second over connections, a line for each server, one chart for each latency.
+    /// Draws events a second over connections: a line for each server, a chart for each latency.
     fn draw(&self, path: &Path) -> Result<()> {
         let area = SVGBackend::new(path, (1_000, 900)).into_drawing_area();
         area.fill(&WHITE)?;

@@ -1,4 +1,4 @@
-//! A server under load: a process of its own, and what the operating system tells of it.
+//! A server under load: a process of its own, and its use of processor, memory and disk.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,26 +11,24 @@ use rig::ports;
 use tokio::net::TcpStream;
 use tokio::time;
 
-/// How long a server may take to listen; a cold start compiles WebAssembly.
+/// The limit for a start. A cold start compiles WebAssembly.
 const START: Duration = Duration::from_mins(1);
 
 /// A running server; killed when dropped.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    /// Where it listens.
     pub address: SocketAddr,
-    /// How long that took.
+    /// The time from the start to listening.
     pub started_in: Duration,
     fsyncs: PathBuf,
 }
 
-/// What a server has used so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
-    /// The time that it has kept processors busy.
+    /// Processor time.
     pub cpu: Duration,
-    /// How often it has called fsync or fdatasync.
+    /// Calls of fsync and fdatasync.
     pub fsyncs: u64,
 }
 
@@ -38,7 +36,7 @@ impl Server {
     /// Starts `command` with `--listen ADDRESS`, in a directory of its own.
     pub async fn start(mut command: Command, directory: &Path) -> Result<Self> {
         let address = ports::free()?;
-        // Not on the disk whose fsyncs are counted.
+        // Keep the counter off the disk whose fsyncs are counted.
         let memory = Path::new("/dev/shm");
         let counters = if memory.is_dir() { memory } else { directory };
         let fsyncs = counters.join(format!("svix-relay-fsyncs.{}", address.port()));
@@ -47,7 +45,7 @@ impl Server {
             .args(["--listen", &address.to_string()])
             .env("LD_PRELOAD", beside("libfsyncs.so")?)
             .env("FSYNCS", &fsyncs)
-            // Backtraces that nobody reads would be measured, too.
+            // Backtraces would take time that doesn't count.
             .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -74,9 +72,8 @@ impl Server {
         })
     }
 
-    /// What it has used so far.
     pub fn usage(&self) -> Result<Usage> {
-        // Of each thread, to the nanosecond; of those that have ended meanwhile, nothing.
+        // Each thread tells its time to the nanosecond. The time of ended threads is missing.
         let mut cpu = Duration::ZERO;
         for thread in fs::read_dir(self.proc("task"))? {
             let schedstat = fs::read_to_string(thread?.path().join("schedstat"));
@@ -91,18 +88,18 @@ impl Server {
         })
     }
 
-    /// From now on the peak memory counts anew.
+    /// Starts a new measurement of the peak memory.
     pub fn reset_peak(&self) {
-        // Without it, the peak is the one since the start.
+        // If this fails, the peak since the start counts.
         let _ = fs::write(self.proc("clear_refs"), "5");
     }
 
-    /// The most memory it has had, in bytes.
+    /// In bytes.
     pub fn peak_memory(&self) -> Result<u64> {
         self.memory("VmHWM:")
     }
 
-    /// The memory that it has, in bytes.
+    /// In bytes.
     pub fn memory_now(&self) -> Result<u64> {
         self.memory("VmRSS:")
     }
@@ -121,14 +118,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Errors mean that the server has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_file(&self.fsyncs);
     }
 }
 
-/// A file that was built beside this program.
+/// A file in the directory of this program.
 pub fn beside(name: &str) -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let path = program.parent().context("no directory")?.join(name);

@@ -1,4 +1,4 @@
-//! What every measurement beside the load needs.
+//! The surroundings of every measurement beside the load.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -17,9 +17,7 @@ pub const WASM: &str = "target/wasm32-wasip2/release/svix_relay.wasm";
 /// A Svix and a place for files.
 #[derive(Debug)]
 pub struct Setting<'a> {
-    /// Svix.
     pub svix: &'a Svix,
-    /// Where it listens.
     pub svix_address: SocketAddr,
     /// For files.
     pub directory: &'a Path,
@@ -39,7 +37,7 @@ pub fn root() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", ".."].iter().collect()
 }
 
-/// Puts records of the form and size of the relay's into a store, written at `at`; their names.
+/// Writes records like those of the relay into a store, dated `at`, and returns their names.
 pub fn insert_records(
     transaction: &Transaction<'_>,
     numbers: Range<u64>,
@@ -49,7 +47,7 @@ pub fn insert_records(
     let mut insert = transaction.prepare(sql)?;
     let mut names = Vec::new();
     for number in numbers {
-        // Spread evenly, as digests are.
+        // Spread the names evenly, as digests are.
         let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let name = format!("record/{spread:016x}{number:048x}");
         let value = format!(

@@ -1,4 +1,4 @@
-//! What is measured beside the load: starting, instantiating, holding many notifications at once,
+//! The measurements beside the load: starting, instantiating, holding many notifications at once,
 //! and a store full of records.
 
 use std::fs;
@@ -17,21 +17,19 @@ use crate::purge;
 use crate::server::Server;
 use crate::setting::{Setting, WASM, insert_records, root};
 
-/// How many notifications are in flight at once.
 const IN_FLIGHT: usize = 5_000;
 
-/// How long Svix takes to answer them.
+/// The latency of Svix meanwhile.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// How many records the stores hold.
+/// The sizes of the stores.
 const RECORDS: [usize; 3] = [100, 10_000, 1_000_000];
 
-/// How many connections ask them, and how often and for how long in turn.
+/// The load on each store: how many connections, how often, and for how long.
 const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 5;
 const TIME: Duration = Duration::from_secs(1);
 
-/// Measures all of it.
 pub async fn measure(setting: &Setting<'_>) -> Result<Special> {
     Ok(Special {
         cold_start_seconds: cold_start(setting).await?,
@@ -44,7 +42,7 @@ pub async fn measure(setting: &Setting<'_>) -> Result<Special> {
     })
 }
 
-/// With a copy of the component, where no cache knows it.
+/// Starts a copy of the component, which no cache holds in compiled form.
 async fn cold_start(setting: &Setting<'_>) -> Result<f64> {
     let directory = tempfile::tempdir()?;
     let component = directory.path().join("relay.wasm");
@@ -111,7 +109,7 @@ async fn by_records(setting: &Setting<'_>) -> Result<Vec<(usize, f64)>> {
     for records in RECORDS {
         let path = setting.directory.join(format!("{records}.db"));
         let store = format!("sqlite:{}", path.display());
-        // The relay makes the file, so that it is as it always is.
+        // Let the relay create the file, so that its schema is the usual one.
         drop(Server::start(setting.relay(&store)?, setting.directory).await?);
         fill(&path, records)?;
         let server = Server::start(setting.relay(&store)?, setting.directory).await?;
@@ -132,7 +130,6 @@ async fn by_records(setting: &Setting<'_>) -> Result<Vec<(usize, f64)>> {
     Ok(servers.into_iter().map(cost).collect())
 }
 
-/// Puts so many records into a store.
 fn fill(path: &Path, records: usize) -> Result<()> {
     let mut connection = Connection::open(path)?;
     let transaction = connection.transaction()?;

@@ -1,5 +1,5 @@
-//! A Svix that costs as little as possible and answers as the real one does, after a latency that
-//! can be changed at any time. It keeps nothing but a count.
+//! A Svix that costs as little as possible: a count of the messages, and replies like those of the
+//! real one, after a latency that can be changed at any time.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::time;
 
-/// A clone is the same.
+/// Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub struct Svix(Arc<Inner>);
 
@@ -28,18 +28,16 @@ struct Inner {
 }
 
 impl Svix {
-    /// Answers everything so much later.
     pub fn set_latency(&self, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.0.latency_micros.store(micros, Ordering::Relaxed);
     }
 
-    /// How many messages it was sent.
+    /// The number of messages received.
     pub fn messages(&self) -> u64 {
         self.0.messages.load(Ordering::Relaxed)
     }
 
-    /// Serves everybody who connects.
     pub async fn listen(self, listener: TcpListener) -> Result<()> {
         loop {
             let (stream, _) = listener.accept().await?;
@@ -55,7 +53,7 @@ impl Svix {
     }
 
     async fn reply(&self, request: http::Request<Incoming>) -> Response<Full<Bytes>> {
-        // It knows every event type.
+        // Every event type is known.
         if request.uri().path().starts_with("/api/v1/event-type/") {
             return status(StatusCode::OK, "{}".to_owned());
         }
@@ -67,7 +65,7 @@ impl Svix {
         if latency > 0 {
             time::sleep(Duration::from_micros(latency)).await;
         }
-        // What doesn't name an event is answered as if it were null, as the real one does.
+        // A message without an eventId gets null back, as from the real one.
         let event_id = event_id(&body.to_bytes()).unwrap_or_else(|| "null".to_owned());
         let reply = format!(
             r#"{{"id":"msg_{number:027}","eventId":{event_id},"eventType":"subscription.activated","payload":{{}},"channels":null,"tags":null,"timestamp":"2026-11-23T14:12:42.000000Z"}}"#
@@ -76,7 +74,7 @@ impl Svix {
     }
 }
 
-/// The JSON string after `"eventId":`, which the relay puts at the beginning.
+/// The JSON string after `"eventId":`, which the relay writes near the beginning.
 fn event_id(body: &[u8]) -> Option<String> {
     let start = str::from_utf8(body.get(..400.min(body.len()))?).ok()?;
     let (_, rest) = start.split_once(r#""eventId":""#)?;

@@ -1,5 +1,5 @@
-//! Wall-clock time that follows tokio's time, so that tests with a paused clock see hours pass
-//! without waiting. It may not ask the operating system for the time after it was created.
+//! Wall-clock time that follows the time of tokio, so that tests with a paused clock see hours pass
+//! without waiting. After its creation, a clock never asks the operating system.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// A wall clock: where it started, plus the time tokio has seen since, plus what it was moved by.
-/// Clones show the same time.
+/// A wall clock: its start, plus the time that tokio has seen since, plus the time that it was
+/// advanced by. Clones show the same time.
 #[derive(Clone, Debug)]
 pub struct Clock {
     start: SystemTime,
@@ -17,8 +17,6 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that shows `start` now.
-    #[must_use]
     pub fn starting_at(start: SystemTime) -> Self {
         Self {
             start,
@@ -27,20 +25,17 @@ impl Clock {
         }
     }
 
-    /// A clock that shows the system's time now.
-    #[must_use]
+    /// A clock that starts at the system's time.
     pub fn system() -> Self {
         Self::starting_at(SystemTime::now())
     }
 
-    /// The time it shows.
-    #[must_use]
     pub fn now(&self) -> SystemTime {
         let moved = Duration::from_nanos(self.moved_nanos.load(Ordering::Relaxed));
         self.start + self.created.elapsed() + moved
     }
 
-    /// Moves this clock and all its clones forward, without letting any timer fire.
+    /// Moves this clock and its clones forward. No timer of tokio fires by that.
     pub fn advance(&self, by: Duration) {
         let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         self.moved_nanos.fetch_add(nanos, Ordering::Relaxed);
@@ -48,9 +43,8 @@ impl Clock {
 }
 
 /// `time` as Svix writes it: RFC 3339 in UTC, with microseconds.
-#[must_use]
 pub fn rfc3339(time: SystemTime) -> String {
-    // The HTTP date has every field already, at fixed places: `Sun, 06 Nov 1994 08:49:37 GMT`.
+    // The HTTP date has every field at a fixed place: `Sun, 06 Nov 1994 08:49:37 GMT`.
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let date = httpdate::fmt_http_date(time);
     let month = MONTHS.find(&date[8..11]).map_or(0, |at| at / 3 + 1);

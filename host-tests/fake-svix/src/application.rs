@@ -1,4 +1,4 @@
-//! What concerns an application as a whole: creating one, and the link to its portal.
+//! Applications: creating one, and the link to its portal.
 
 use std::time::SystemTime;
 
@@ -15,10 +15,9 @@ use crate::request::ReceivedRequest;
 use crate::store::Store;
 use clock::rfc3339;
 
-/// For how many seconds a link may live.
+/// The lifetimes that a link may have, in seconds.
 const EXPIRY: std::ops::RangeInclusive<u64> = 3_600..=604_800;
 
-/// A request to create an application.
 #[derive(Debug)]
 pub(crate) struct CreateApplication {
     uid: String,
@@ -46,7 +45,8 @@ impl CreateApplication {
                 "Application names must not be empty.",
             ));
         }
-        // Svix takes one without a uid, too; nobody could find it here.
+        // Svix accepts an application without a uid. Here it could never be found, so it is
+        // refused.
         let uid = application.uid.unwrap_or_default();
         violations.extend(check_app_uid(&["body", "uid"], &uid));
         if violations.is_empty() {
@@ -80,7 +80,6 @@ impl CreateApplication {
     }
 }
 
-/// A request for a link to an application's portal.
 #[derive(Debug)]
 pub(crate) struct OpenPortal<'a> {
     app: &'a str,

@@ -1,7 +1,8 @@
-//! A request, understood: everything that can be checked without looking at what is stored, then
-//! its execution on the store. No faults, no connections.
+//! A request that was understood: first everything is checked that doesn't depend on what is
+//! stored, then the call is executed on the store. Faults and connections are the concern of other
+//! modules.
 //!
-//! The order is that of a server: the token, the Idempotency-Key, the query, the size, the body,
+//! A server checks in this order: the token, the Idempotency-Key, the query, the size, the body,
 //! the path, the application, the eventId.
 
 use std::time::SystemTime;
@@ -19,10 +20,10 @@ use crate::request::ReceivedRequest;
 use crate::route::Route;
 use crate::store::Store;
 
-/// What to do for a request.
+/// The operation that a request asks for.
 #[derive(Debug)]
 pub(crate) enum Call<'a> {
-    /// It is refused whatever is stored.
+    /// The request is refused independent of stored data.
     Refused(Refusal),
     Health,
     CreateMessage(CreateMessage<'a>),
@@ -44,18 +45,18 @@ pub(crate) enum Call<'a> {
     ListEventTypes,
 }
 
-/// A post of a message.
 #[derive(Debug)]
 pub(crate) struct CreateMessage<'a> {
     app: &'a str,
     key: Option<&'a str>,
     fingerprint: Option<String>,
-    /// An invalid message still gets the reply kept under its key.
+    /// Kept although it may be invalid: an invalid message gets the reply that is kept under its
+    /// key.
     message: Result<(NewMessage, bool), Refusal>,
 }
 
 impl<'a> Call<'a> {
-    /// Understands a request. `too_large`: its body was above the limit and has not been kept.
+    /// Reads a request. `too_large`: its body was above the limit and has not been kept.
     pub fn read(
         route: &Route<'a>,
         request: &'a ReceivedRequest,
@@ -96,7 +97,7 @@ impl<'a> Call<'a> {
         call.unwrap_or_else(Self::Refused)
     }
 
-    /// Does it. `keep_reply`: whether a success is kept under the Idempotency-Key.
+    /// `keep_reply`: whether a success is kept under the Idempotency-Key.
     pub fn execute(&self, store: &mut Store, now: SystemTime, keep_reply: bool) -> Reply {
         match self {
             Self::Refused(refusal) => refusal.reply(),
@@ -192,7 +193,7 @@ fn read_message(
     }
 }
 
-/// Whether the application `app`, which does not exist, may be created from what a post says.
+/// Whether a post may create its application `app`, which doesn't exist yet.
 fn check_new_application(app: &str, new: Option<&NewApplication>) -> Result<(), Refusal> {
     let (msg, kind) = match new.map(|application| application.uid.as_deref()) {
         None => return Err(Refusal::ApplicationNotFound),
@@ -213,7 +214,7 @@ fn check_new_application(app: &str, new: Option<&NewApplication>) -> Result<(), 
 /// All of an application's messages on one page, newest first.
 fn list(store: &Store, app: &str, with_content: bool) -> Reply {
     #[derive(Serialize)]
-    struct Page<'a> {
+    struct List<'a> {
         data: Vec<MessageOut<'a>>,
         iterator: Option<&'a str>,
         done: bool,
@@ -222,17 +223,17 @@ fn list(store: &Store, app: &str, with_content: bool) -> Reply {
         return Refusal::ApplicationNotFound.reply();
     }
     let of_app = store.messages().rev().filter(|message| message.app == app);
-    let page = Page {
+    let list = List {
         data: of_app
             .map(|message| MessageOut::new(message, with_content))
             .collect(),
         iterator: None,
         done: true,
     };
-    reply::json(StatusCode::OK, &page)
+    reply::json(StatusCode::OK, &list)
 }
 
-/// The query parameter `with_content`, which is true if it is not given.
+/// The query parameter `with_content`; true if it is missing.
 fn with_content(request: &ReceivedRequest) -> Result<bool, Refusal> {
     match request.query("with_content") {
         None | Some("true") => Ok(true),

@@ -1,7 +1,8 @@
-//! One connection: HTTP/1.1 with keep-alive over any stream, and the ways in which it breaks.
+//! Connections: HTTP/1.1 with keep-alive over any stream, and the ways in which a connection
+//! breaks.
 //!
-//! A connection to be cut leaves hyper as an error of the service. hyper then hands the stream
-//! back, on which anything can be written. This needs no trick with the stream itself.
+//! To cut a connection, the service returns an error. hyper then hands the stream back, and
+//! anything can be written to it.
 
 use std::any::Any;
 use std::error::Error;
@@ -26,7 +27,7 @@ use crate::outcome::{Cut, Outcome, Then};
 use crate::request::{ReceivedRequest, read_body};
 use crate::trickle::Trickle;
 
-/// How long to leave a listener alone that can't accept, for want of file descriptors say.
+/// The pause after a failed accept, for example if file descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 type Body = Either<Full<Bytes>, Trickle>;
@@ -40,7 +41,7 @@ impl fmt::Display for Cut {
 impl Error for Cut {}
 
 impl FakeSvix {
-    /// Speaks HTTP/1.1 on a stream until either side closes it.
+    /// Serves one stream until either side closes it.
     pub async fn serve_connection<IO>(&self, io: IO)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -48,7 +49,7 @@ impl FakeSvix {
         serve(self, io).await;
     }
 
-    /// Accepts connections forever. They end when this is dropped.
+    /// Serves all connections to `listener` forever. If the future is dropped, they end.
     pub async fn listen(self, listener: TcpListener) {
         let mut connections = JoinSet::new();
         loop {
@@ -58,7 +59,7 @@ impl FakeSvix {
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                         continue;
                     };
-                    // Slower without it, but not wrong.
+                    // If TCP_NODELAY can't be set, replies are slower, not wrong.
                     let _ = stream.set_nodelay(true);
                     let fake = self.clone();
                     connections.spawn(async move { fake.serve_connection(stream).await });
@@ -69,14 +70,13 @@ impl FakeSvix {
     }
 }
 
-/// Serves one connection until either side ends it.
 async fn serve<IO>(fake: &FakeSvix, io: IO)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request| Box::pin(answer(fake, request)));
     let mut connection = http1::Builder::new()
-        // The date is the fake's.
+        // `answer` sets the date, by the fake's clock.
         .auto_date_header(false)
         .serve_connection(TokioIo::new(io), service);
 
@@ -84,7 +84,7 @@ where
         biased;
         () = fake.is_down() => Some(Cut::Reset),
         served = &mut connection => {
-            // Any other error is the client's, who is gone.
+            // Any other error means that the client is gone.
             served.err().and_then(|error| error.source()?.downcast_ref::<Cut>().cloned())
         }
     };
@@ -93,7 +93,7 @@ where
     match cut {
         Some(Cut::Reset) => reset(io),
         Some(Cut::CloseAfter(last_words)) => {
-            // If the client does not want them, there is nobody left to tell.
+            // An error means that the client is gone.
             let _ = io.write_all(&last_words).await;
             let _ = io.shutdown().await;
         }
@@ -102,10 +102,10 @@ where
     }
 }
 
-/// Ends a connection without a proper goodbye: a TCP stream with a RST, any other by dropping it.
+/// Ends a connection abruptly: a TCP stream with a RST, any other one by dropping it.
 fn reset<IO: 'static>(io: IO) {
     if let Some(tcp) = (&io as &dyn Any).downcast_ref::<TcpStream>() {
-        // A stream that is not connected any more needs no reset.
+        // Setting it fails only if the stream is no longer connected.
         let _ = tcp.set_zero_linger();
     }
     drop(io);

@@ -1,5 +1,4 @@
-//! Event types: what customers can choose among. A message of a type that isn't here is stored all
-//! the same.
+//! Event types, among which customers choose. Svix stores messages of unknown types, too.
 
 use std::time::SystemTime;
 
@@ -13,7 +12,6 @@ use crate::reply::{self, Reply};
 use crate::request::ReceivedRequest;
 use crate::store::{EventType, Store};
 
-/// A request to create an event type.
 #[derive(Debug, Deserialize)]
 pub(crate) struct CreateEventType {
     name: String,
@@ -38,7 +36,7 @@ impl CreateEventType {
         }
     }
 
-    /// One that is archived comes back, with the new description.
+    /// An archived event type becomes active again, with the new description.
     pub fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
         let existing = store.event_types.get(&self.name);
         if existing.is_some_and(|existing| !existing.archived) {
@@ -56,7 +54,7 @@ impl CreateEventType {
     }
 }
 
-/// One event type, archived or not.
+/// The reply with one event type, archived or not.
 pub(crate) fn get(store: &Store, name: &str) -> Reply {
     match store.event_types.get(name) {
         Some(event_type) => reply::json(StatusCode::OK, event_type),
@@ -64,10 +62,10 @@ pub(crate) fn get(store: &Store, name: &str) -> Reply {
     }
 }
 
-/// All that are not archived, on one page.
+/// The reply with all event types that aren't archived.
 pub(crate) fn list(store: &Store) -> Reply {
     let all = store.event_types.values();
     let data: Vec<_> = all.filter(|event_type| !event_type.archived).collect();
-    let page = json!({ "data": data, "iterator": null, "done": true });
-    reply::json(StatusCode::OK, &page)
+    let list = json!({ "data": data, "iterator": null, "done": true });
+    reply::json(StatusCode::OK, &list)
 }

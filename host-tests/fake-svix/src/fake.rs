@@ -1,4 +1,4 @@
-//! The fake itself: what its clones share, and a request's way through it.
+//! The state that all clones of a fake share, and the way of a request through it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use crate::store::Store;
 /// The body limit of Svix's open-source server.
 const BODY_LIMIT: usize = 2_000_000;
 
-/// The fake Svix. Clones are the same Svix.
+/// The fake Svix. Clones share its state.
 #[derive(Clone, Debug)]
 pub struct FakeSvix {
     pub(crate) shared: Arc<Shared>,
@@ -43,8 +43,7 @@ pub(crate) struct State {
 }
 
 impl FakeSvix {
-    /// A Svix without applications that accepts this token.
-    #[must_use]
+    /// An empty Svix that accepts this token.
     pub fn new(token: &str, clock: Clock) -> Self {
         let state = State {
             store: Store::new(clock.now()),
@@ -65,7 +64,7 @@ impl FakeSvix {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        // No operation on the state leaves it half done, so a panic elsewhere does not matter.
+        // Ignore poison: a panic leaves no operation on the state half done.
         let state = self.shared.state.lock();
         state.unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,14 +77,15 @@ impl FakeSvix {
         self.shared.body_limit.load(Ordering::Relaxed)
     }
 
-    /// Ends as soon as this Svix is down.
+    /// Returns as soon as this Svix is down.
     pub(crate) async fn is_down(&self) {
         let mut down = self.shared.down.subscribe();
-        // It fails only without a sender, and `self` has one.
+        // The wait fails only without a sender, and `self` holds one.
         let _ = down.wait_for(|down| *down).await;
     }
 
-    /// Takes a request to the API: records it, lets it take effect, decides what follows.
+    /// Takes a request to the API: records it, lets it take effect, and decides what the client
+    /// gets.
     pub(crate) fn receive(&self, request: ReceivedRequest, too_large: bool) -> Outcome {
         let route = Route::of(&request.method, &request.path);
         let call = Call::read(&route, &request, too_large, &self.shared.authorization);

@@ -1,11 +1,11 @@
-//! What can be scripted to go wrong with a request. Data only: `outcome` says what each one does.
+//! The faults that can be scripted, as data; `outcome` carries them out.
 
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 
-/// What happens to one request: to create or to get a message, unless it is aimed at another kind.
+/// The fate of one request: to create or to get a message, unless another target is given.
 ///
 /// As JSON: `{"fault":"status","status":429,"retryAfter":{"seconds":3}}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,59 +15,52 @@ use serde::{Deserialize, Serialize};
     rename_all_fields = "camelCase"
 )]
 pub enum Fault {
-    /// Nothing: the request is handled as usual. In a script, it lets one request through.
+    /// The request is handled as usual. In a script, this lets one request through.
     None,
-    /// An error with this status (500 if it is not a status that a server may send).
+    /// An error with this status, or 500 if a server may not send this status.
     Status {
-        /// The status.
         status: u16,
-        /// A `Retry-After` header.
         #[serde(default)]
         retry_after: Option<RetryAfter>,
-        /// Whether the request takes effect all the same. Its Idempotency-Key is forgotten, as
-        /// only successful replies are replayed: the next attempt meets the eventId (409).
+        /// Whether the request takes effect all the same. As only successful replies are kept, its
+        /// Idempotency-Key is forgotten, and the next attempt meets the eventId (409).
         #[serde(default)]
         stored: bool,
     },
     /// The request takes effect at once and is answered late.
-    Delay {
-        /// How late.
-        millis: u64,
-    },
-    /// Never answered, and without effect.
+    Delay { millis: u64 },
+    /// The request is never answered and has no effect.
     HangBeforeStoring,
-    /// Takes effect and is never answered.
+    /// The request takes effect and is never answered.
     HangAfterStoring,
-    /// The connection is reset, without effect.
+    /// The connection is reset; the request has no effect.
     ResetBeforeStoring,
-    /// Takes effect, then the connection is reset.
+    /// The request takes effect, then the connection is reset.
     ResetAfterStoring,
-    /// Takes effect; the reply breaks off in the middle of its body.
+    /// The request takes effect; the reply breaks off in the middle of its body.
     TruncatedReply,
-    /// Takes effect; the reply has the right status and a body that is not JSON.
+    /// The request takes effect; the reply has the right status and a body that isn't JSON.
     MalformedReply,
-    /// Takes effect; what comes back is not HTTP.
+    /// The request takes effect; the reply isn't HTTP.
     GarbageBytes,
-    /// A 409 to a post that is not stored, while its application now exists: what the loser of
-    /// two racing first posts to a new application sees. No fault for a GET.
+    /// A 409 to a post that isn't stored, while its application now exists. Of two first posts to a
+    /// new application that race each other, the loser sees this. For a GET, this is
+    /// [`Fault::None`].
     RaceToCreateApplication,
-    /// Takes effect; the reply is valid JSON behind so many spaces that it is this long.
-    OversizedReply {
-        /// The length of the body.
-        bytes: usize,
-    },
-    /// Takes effect; the head of the reply comes at once and the body in pieces.
+    /// The request takes effect; the reply is valid JSON behind so many spaces that it is this
+    /// long.
+    OversizedReply { bytes: usize },
+    /// The request takes effect; the head of the reply comes at once and the body in pieces.
     SlowBody {
-        /// How long it takes until the last piece has come.
+        /// The time until the last piece.
         millis: u64,
     },
-    /// A 400 without effect whose detail repeats the Authorization header.
+    /// A 400 whose detail repeats the Authorization header; the request has no effect.
     EchoCredentials,
 }
 
 impl Fault {
     /// An error with `status`, without effect and without `Retry-After`.
-    #[must_use]
     pub fn status(status: u16) -> Self {
         Self::Status {
             status,
@@ -77,7 +70,6 @@ impl Fault {
     }
 
     /// An error with `status` and a `Retry-After`, without effect.
-    #[must_use]
     pub fn retry_after(status: u16, retry_after: RetryAfter) -> Self {
         Self::Status {
             status,
@@ -93,9 +85,9 @@ impl Fault {
 pub enum RetryAfter {
     /// A number of seconds.
     Seconds(u64),
-    /// An HTTP date this many seconds from now (rounded down to whole seconds, as HTTP does).
+    /// An HTTP date this many seconds from now, rounded down to whole seconds.
     Date(u64),
-    /// Any text; left out if a header can't carry it.
+    /// Any text. If a header can't carry it, the reply has no `Retry-After`.
     Raw(String),
 }
 

@@ -1,5 +1,5 @@
-//! The routes under `/_fake/`, for people with curl and for scripts. They need no token, are not
-//! recorded and meet no faults.
+//! The routes under `/_fake/`, for people with curl and for scripts. Requests to them need no
+//! token, aren't recorded and meet no faults.
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -12,12 +12,10 @@ use crate::reply::{self, Reply};
 use crate::request::ReceivedRequest;
 use crate::script::Target;
 
-/// Whether a path belongs here.
 pub(crate) fn is_helper(path: &str) -> bool {
     path.starts_with("/_fake/")
 }
 
-/// Answers a request to such a path.
 pub(crate) fn answer(fake: &FakeSvix, request: &ReceivedRequest) -> Reply {
     let path = request.path.trim_end_matches('/');
     match (path, &request.method) {
@@ -55,7 +53,7 @@ fn queued(fake: &FakeSvix) -> Reply {
     reply::json(StatusCode::OK, &json!({ "queued": fake.queued_faults() }))
 }
 
-/// One fault or a list of them.
+/// Reads one fault or a list of faults.
 fn parse_faults(body: &[u8]) -> serde_json::Result<Vec<Fault>> {
     let value: serde_json::Value = serde_json::from_slice(body)?;
     if value.is_array() {

@@ -1,16 +1,16 @@
-//! A Svix for tests and for trying things out: it keeps messages in memory, can be told to fail in
-//! many ways, and shows what it received. It never delivers anything.
+//! A Svix for tests and for trying the relay out. The fake keeps messages in memory, fails on
+//! demand in many ways, shows what it received, and delivers nothing.
 //!
-//! It behaves as Svix was observed to behave, above all where that is inconvenient. A request
+//! The fake behaves as Svix was observed to behave, above all where that is inconvenient. A request
 //! passes through these files:
 //!
-//! - `connection`: a stream; carries out what was decided, the breaking included.
-//! - `request`, `route`, `call`: what was received, where it goes, what it asks for.
-//! - `script`, `fault`, `outcome`: what is to go wrong, and what becomes of the request then.
-//! - `store`, `message`, `idempotency`: what Svix holds, and its rules.
-//! - `application`, `event_type`: what it has for customers beside messages.
-//! - `refusal`, `reply`, `trickle`: what goes back.
-//! - `control`, `helpers`: what tests, and people with curl, make it do and see of it.
+//! - `connection`: serves a stream, and breaks it if the outcome says so.
+//! - `request`, `route`, `call`: the request as received, its route, and what it asks for.
+//! - `script`, `fault`, `outcome`: the faults to come, and what a fault makes of a request.
+//! - `store`, `message`, `idempotency`: what Svix stores, and its rules.
+//! - `application`, `event_type`: applications, portals and event types.
+//! - `refusal`, `reply`, `trickle`: the replies.
+//! - `control`, `helpers`: the switches for tests, and the same for people with curl.
 
 mod application;
 mod call;

@@ -1,5 +1,5 @@
-//! Messages: the check of one that is posted, and the form of one that is stored.
-//! Only what can be judged without looking at other messages is judged here.
+//! Messages: checking a posted one, and showing a stored one. Rules that depend on other messages
+//! are in `store` and `call`.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -18,17 +18,14 @@ pub struct StoredMessage {
     pub app: String,
     /// Svix's own id, `msg_…`.
     pub id: String,
-    /// The id that the sender gave it.
+    /// The id that the sender chose.
     pub event_id: Option<String>,
-    /// The event type.
     pub event_type: String,
     /// The payload, byte for byte as it was posted.
     #[serde(serialize_with = "as_json")]
     pub payload: String,
-    /// When it was stored.
     #[serde(serialize_with = "as_rfc3339")]
     pub timestamp: SystemTime,
-    /// The Idempotency-Key that it was posted with.
     pub idempotency_key: Option<String>,
 }
 
@@ -46,7 +43,7 @@ pub(crate) struct MessageOut<'a> {
 }
 
 impl<'a> MessageOut<'a> {
-    /// The payload is left out unless it is asked for.
+    /// Without content, the payload is `{}`.
     pub fn new(message: &'a StoredMessage, with_content: bool) -> Self {
         Self {
             id: &message.id,
@@ -58,7 +55,7 @@ impl<'a> MessageOut<'a> {
     }
 }
 
-/// Writes text that is JSON as that JSON, and any other as a string.
+/// Writes JSON as it is, and any other text as a string.
 fn as_json<S: Serializer>(text: &impl AsRef<str>, to: S) -> Result<S::Ok, S::Error> {
     let text = text.as_ref();
     match serde_json::from_str::<&RawValue>(text) {
@@ -71,7 +68,7 @@ pub(crate) fn as_rfc3339<S: Serializer>(time: &SystemTime, to: S) -> Result<S::O
     rfc3339(*time).serialize(to)
 }
 
-/// A posted message that has passed the checks of its own form.
+/// A posted message whose form is valid.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NewMessage {
     pub event_id: Option<String>,
@@ -80,8 +77,8 @@ pub(crate) struct NewMessage {
     pub application: Option<NewApplication>,
 }
 
-/// The inline application. That the uid is there and the right one matters only when the
-/// application must be created, so it is not checked here.
+/// The inline application. Its uid matters only if the application must be created, so that `call`
+/// checks it, not this module.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct NewApplication {
     pub uid: Option<String>,
@@ -89,7 +86,6 @@ pub(crate) struct NewApplication {
 }
 
 impl NewMessage {
-    /// Reads the body of a post.
     pub fn parse(body: &[u8]) -> Result<Self, Vec<Violation>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -144,12 +140,10 @@ impl NewMessage {
     }
 }
 
-/// What is wrong with an application's uid, if anything.
 pub(crate) fn check_app_uid(loc: &[&'static str], uid: &str) -> Option<Violation> {
     check_id(loc, uid, Some("app_"))
 }
 
-/// What is wrong with an identifier, if anything.
 pub(crate) fn check_id(
     loc: &[&'static str],
     id: &str,

@@ -1,5 +1,5 @@
-//! What each fault makes of a request: which effect it has, and what the client gets to see.
-//! It decides only; `connection` carries it out.
+//! The outcome of a request that meets a fault: its effect, and the client's view. This module only
+//! decides; `connection` acts.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,46 +13,42 @@ use crate::refusal::{Refusal, Violation};
 use crate::reply::{self, Reply};
 use crate::store::Store;
 
-/// What happens on the connection, and after how long.
+/// The client's view of a request, and the delay before it.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub after: Duration,
     pub then: Then,
 }
 
-/// What happens on the connection.
 #[derive(Debug)]
 pub(crate) enum Then {
-    /// This reply.
     Reply(Reply),
-    /// This reply, its body in pieces over the given time.
+    /// A reply whose body comes in pieces over this time.
     Trickle(Reply, Duration),
-    /// Nothing, until the client gives up.
+    /// Silence, until the client gives up.
     Hang,
-    /// The end of the connection.
     Cut(Cut),
 }
 
-/// How a connection ends before its time.
+/// How a connection breaks.
 #[derive(Clone, Debug)]
 pub(crate) enum Cut {
     /// Reset, as far as the transport can.
     Reset,
-    /// Closed after these bytes were written to it, which need not be HTTP.
+    /// Closed after these bytes, which need not be HTTP.
     CloseAfter(Bytes),
 }
 
-/// What the client sent and a fault may need.
+/// The parts of a request that a fault may need.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context<'a> {
     pub now: SystemTime,
     pub authorization: Option<&'a str>,
-    /// The application, if it is a post.
+    /// The application, if the request posts a message.
     pub posted_to: Option<&'a str>,
 }
 
 impl Outcome {
-    /// A reply, at once.
     pub fn reply(reply: Reply) -> Self {
         Self {
             after: Duration::ZERO,
@@ -60,7 +56,7 @@ impl Outcome {
         }
     }
 
-    /// Lets a call that meets `fault` take effect, if it does at all, and says what follows.
+    /// Executes a call that meets `fault`, unless the fault prevents that, and returns the outcome.
     pub fn of(fault: &Fault, call: &Call<'_>, store: &mut Store, context: Context<'_>) -> Self {
         let mut execute = || call.execute(store, context.now, true);
         let mut after = Duration::ZERO;
@@ -127,7 +123,7 @@ impl Outcome {
     }
 }
 
-/// The error that a scripted status stands for, in the form Svix gives to that status.
+/// The error for a scripted status, in the form that Svix gives to that status.
 fn scripted(status: StatusCode) -> Reply {
     match status {
         StatusCode::UNAUTHORIZED => Refusal::Unauthenticated.reply(),
@@ -148,7 +144,7 @@ fn scripted(status: StatusCode) -> Reply {
     }
 }
 
-/// A status that a final reply can have.
+/// The status, or 500 if a final reply can't have it.
 fn sendable(status: u16) -> StatusCode {
     StatusCode::from_u16(status)
         .ok()
@@ -156,7 +152,7 @@ fn sendable(status: u16) -> StatusCode {
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// The head of a reply with its whole length, and half of its body.
+/// The head of a reply, which announces the whole length, and half of its body.
 fn truncated(reply: &Reply) -> Bytes {
     let body = reply.body();
     let head = format!(
@@ -169,7 +165,7 @@ fn truncated(reply: &Reply) -> Bytes {
     bytes.freeze()
 }
 
-/// The padding goes before the JSON: a client that cuts it off at some length has nothing.
+/// Pads before the JSON, so that a client that cuts the body off at some length gets spaces only.
 fn padded(body: &Bytes, length: usize) -> Bytes {
     let mut bytes = vec![b' '; length.saturating_sub(body.len())];
     bytes.extend_from_slice(body);

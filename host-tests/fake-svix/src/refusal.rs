@@ -1,4 +1,4 @@
-//! Why a request is refused, and the one table of how Svix says so.
+//! The reasons to refuse a request, and the reply of Svix to each.
 
 use http::StatusCode;
 use http::header::{ALLOW, HeaderValue};
@@ -6,36 +6,30 @@ use serde::Serialize;
 
 use crate::reply::{self, Reply};
 
-/// The reason for an error reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The token is wrong or missing.
     Unauthenticated,
-    /// There is no such route.
     NoRoute,
-    /// The route has these methods only.
+    /// The route has these methods.
     WrongMethod(&'static str),
     /// The Idempotency-Key has the prefix that Svix's own clients use.
     KeyReserved,
-    /// The query can't be understood.
+    /// A parameter of the query is neither `true` nor `false`.
     QueryInvalid,
-    /// The body is above the limit.
     TooLarge,
     /// The body or the path is not valid.
     Invalid(Vec<Violation>),
-    /// There is no such application.
     ApplicationNotFound,
-    /// There is no such message in the application, or no such event type.
+    /// The message or the event type doesn't exist.
     EntityNotFound,
-    /// There is an application with this uid.
     ApplicationExists,
-    /// There is an event type with this name.
     EventTypeExists,
-    /// The eventId is taken, or somebody else was quicker: Svix does not say which.
+    /// The eventId is taken, or another request created the application first. Svix doesn't say
+    /// which.
     Conflict,
 }
 
-/// One reason why a request is not valid, as a 422 lists them.
+/// An entry in the list of a 422.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Violation {
     pub loc: Vec<&'static str>,
@@ -45,7 +39,7 @@ pub(crate) struct Violation {
 }
 
 impl Violation {
-    /// A value that was understood but is not allowed.
+    /// A value that is well-formed but not allowed.
     pub fn value(loc: &[&'static str], msg: impl Into<String>) -> Self {
         Self {
             loc: loc.to_vec(),
@@ -56,7 +50,7 @@ impl Violation {
 }
 
 impl Refusal {
-    /// The reply. Only a 422 differs in form: a list under `detail`, and no `code`.
+    /// A 422 has a form of its own: a list under `detail`, and no `code`.
     pub fn reply(&self) -> Reply {
         let (status, code, detail) = match self {
             Self::Unauthenticated => (

@@ -1,14 +1,12 @@
-//! Replies in the shapes that Svix uses. Plain data: nothing here knows about connections.
+//! Replies in the forms that Svix uses.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-/// A complete reply.
 pub(crate) type Reply = Response<Bytes>;
 
-/// A reply with a JSON body.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Reply {
     let body = serde_json::to_vec(body).expect("what the fake serialises has only string keys");
     let mut reply = Response::new(Bytes::from(body));
@@ -18,7 +16,6 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Reply {
     reply
 }
 
-/// A reply without a body.
 pub(crate) fn empty(status: StatusCode) -> Reply {
     let mut reply = Response::default();
     *reply.status_mut() = status;

@@ -1,4 +1,4 @@
-//! A request as the fake received it, kept for tests to look at. It judges nothing.
+//! A request as the fake received it, kept for tests.
 
 use std::time::SystemTime;
 
@@ -10,36 +10,34 @@ use serde::de::DeserializeOwned;
 
 use crate::refusal::{Refusal, Violation};
 
-/// A request to the API, whether it was answered or met a fault.
+/// A request to the API, answered or not.
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
-    /// The method.
     pub method: Method,
-    /// The path with its query, as it was on the wire.
+    /// The path with the query, as it was on the wire.
     pub path: String,
     /// All headers, credentials included.
     pub headers: HeaderMap,
     /// The body; empty if it was above the body limit.
     pub body: Bytes,
-    /// When it had been read completely, by the fake's clock.
+    /// When the whole request had been read, by the fake's clock.
     pub at: SystemTime,
 }
 
 impl ReceivedRequest {
-    /// A header as text: `None` if it is missing or not text.
-    #[must_use]
+    /// A header; `None` if it is missing or not text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// A parameter of the query, as it stands there.
+    /// A parameter of the query, not decoded.
     pub(crate) fn query(&self, name: &str) -> Option<&str> {
         let (_, query) = self.path.split_once('?')?;
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.find_map(|(known, value)| (known == name).then_some(value))
     }
 
-    /// The body as JSON, unless it was `too_large` to be kept.
+    /// The body as JSON; `too_large` says that it was not kept.
     pub(crate) fn json<T: DeserializeOwned>(&self, too_large: bool) -> Result<T, Refusal> {
         if too_large {
             return Err(Refusal::TooLarge);
@@ -56,8 +54,8 @@ impl ReceivedRequest {
 
 /// Reads a request's body; `None` if it is longer than `limit`.
 ///
-/// The rest of a body that is too long is read and thrown away: closing the connection on a client
-/// that still writes could reset it before the client sees the 413.
+/// The rest of a body that is too long is read and dropped. If the connection were closed while the
+/// client still writes, a reset could reach the client before the 413.
 pub(crate) async fn read_body(mut body: Incoming, limit: usize) -> hyper::Result<Option<Bytes>> {
     let mut kept = Some(BytesMut::new());
     while let Some(frame) = body.frame().await {

@@ -1,10 +1,9 @@
-//! Which request goes where. Only method and path are looked at.
+//! The routes, by method and path.
 
 use http::Method;
 
 use crate::script::Target;
 
-/// What a request asks for, by its method and path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
     Health,
@@ -27,13 +26,13 @@ pub(crate) enum Route<'a> {
     GetEventType {
         name: &'a str,
     },
-    /// The path exists, with these methods only.
+    /// The path has only these methods.
     WrongMethod(&'static str),
     Unknown,
 }
 
 impl<'a> Route<'a> {
-    /// The real routes end in a slash; without it they work here as well.
+    /// Svix's routes end in a slash. Here they also work without it.
     pub fn of(method: &Method, path: &'a str) -> Self {
         let path = path.split('?').next().unwrap_or(path);
         let Some(path) = path.strip_prefix("/api/v1/") else {
@@ -73,7 +72,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// What a scripted fault has to be aimed at to meet it.
+    /// The target of the faults that this route meets.
     pub fn target(&self) -> Option<Target> {
         match self {
             Self::CreateMessage { .. } | Self::GetMessage { .. } => Some(Target::Messages),

@@ -1,4 +1,4 @@
-//! The queues of faults to come. They hand them out; they don't know what faults do.
+//! The queues of the faults to come.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,7 +6,7 @@ use http::Method;
 
 use crate::fault::Fault;
 
-/// What a fault is aimed at.
+/// The kind of requests that a fault is meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// Creating and getting messages.
@@ -19,7 +19,7 @@ pub enum Target {
     EventTypes,
 }
 
-/// A script for each target: none disturbs another.
+/// One script for each target.
 #[derive(Debug, Default)]
 pub(crate) struct Scripts(HashMap<Target, Script>);
 
@@ -28,20 +28,20 @@ impl Scripts {
         self.0.entry(target).or_default()
     }
 
-    /// How many faults wait in all queues.
+    /// The number of faults in all queues.
     pub fn len(&self) -> usize {
         self.0.values().map(|script| script.queue.len()).sum()
     }
 }
 
-/// Faults in the order in which requests meet them.
+/// The faults of one target, in the order in which requests meet them.
 #[derive(Debug)]
 pub(crate) struct Script {
     queue: VecDeque<Entry>,
     always: Entry,
 }
 
-/// A fault, and the method of the requests that can meet it (`None`: any).
+/// A fault, and the method of the requests that can meet it; `None` means any.
 #[derive(Debug)]
 struct Entry {
     method: Option<Method>,
@@ -65,7 +65,6 @@ impl Default for Script {
 }
 
 impl Script {
-    /// Appends faults.
     pub fn push(&mut self, method: Option<&Method>, faults: impl IntoIterator<Item = Fault>) {
         self.queue.extend(faults.into_iter().map(|fault| Entry {
             method: method.cloned(),
@@ -73,7 +72,7 @@ impl Script {
         }));
     }
 
-    /// Sets what happens when no queued fault applies.
+    /// Sets the fault for requests that meet no queued one.
     pub fn always(&mut self, method: Option<Method>, fault: Fault) {
         self.always = Entry { method, fault };
     }

@@ -1,5 +1,5 @@
-//! What Svix holds: event types, applications, their messages and the kept replies. It enforces the rules that
-//! depend on what is stored already; it knows neither HTTP nor faults.
+//! The data of Svix: event types, applications with their messages, and kept replies. This module
+//! enforces the rules that depend on stored data; it knows neither HTTP nor faults.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
@@ -11,32 +11,27 @@ use crate::message::{NewMessage, StoredMessage, as_rfc3339};
 
 const EVENT_ID_UNIQUE_FOR: Duration = Duration::from_hours(24);
 
-/// Within what an eventId is unique. Svix's documentation says either.
+/// The scope in which an eventId is unique. Svix's documentation names both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EventIdScope {
-    /// Within its application.
     #[default]
     Application,
-    /// Within all applications together.
+    /// All applications together.
     Environment,
 }
 
-/// An event type that Svix knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventType {
-    /// The name, as events have it.
     pub name: String,
-    /// What customers read about it.
+    /// The text that customers read.
     pub description: String,
-    /// Whether it is hidden from customers.
+    /// An archived event type is hidden from customers.
     pub archived: bool,
-    /// When it was created.
     #[serde(serialize_with = "as_rfc3339")]
     pub created_at: SystemTime,
 }
 
-/// Svix's database.
 #[derive(Debug)]
 pub(crate) struct Store {
     pub replies: KeptReplies,
@@ -47,7 +42,7 @@ pub(crate) struct Store {
     created: SystemTime,
     stored: u64,
     messages: BTreeMap<u64, StoredMessage>,
-    /// By uid: the newest message of each eventId.
+    /// For each uid, the newest message of each eventId.
     applications: BTreeMap<String, HashMap<String, u64>>,
     /// The newest message of each eventId in any application.
     newest: HashMap<String, u64>,
@@ -72,7 +67,7 @@ impl Store {
         self.applications.contains_key(uid)
     }
 
-    /// Creates an application; no change if it exists.
+    /// Creates an application unless it exists.
     pub fn create_application(&mut self, uid: &str) {
         if !self.has_application(uid) {
             self.applications.insert(uid.to_owned(), HashMap::new());
@@ -89,13 +84,13 @@ impl Store {
         self.applications.keys().cloned().collect()
     }
 
-    /// A number for a link to a portal; never the same twice.
+    /// A new number for a link to a portal.
     pub fn new_link(&mut self) -> u64 {
         self.links += 1;
         self.links
     }
 
-    /// Whether this eventId was used less than a day ago, so that a post with it is a conflict.
+    /// Whether this eventId was used within the last day. A post with it is a conflict then.
     pub fn is_taken(&self, app: &str, event_id: &str, now: SystemTime) -> bool {
         let newest = match self.event_id_scope {
             EventIdScope::Application => self.applications.get(app),
@@ -106,7 +101,7 @@ impl Store {
             .is_some_and(|message| now < message.timestamp + EVENT_ID_UNIQUE_FOR)
     }
 
-    /// Stores a message, creating its application if need be.
+    /// Stores a message; creates its application if that is missing.
     pub fn insert(
         &mut self,
         app: &str,
@@ -135,7 +130,7 @@ impl Store {
         })
     }
 
-    /// Finds a message of this application by Svix's id or by its eventId, then the newest one.
+    /// Finds a message of this application by Svix's id, or the newest one with this eventId.
     pub fn find(&self, app: &str, id: &str) -> Option<&StoredMessage> {
         let by_event_id = self.applications.get(app)?;
         let number = match id.strip_prefix("msg_") {
@@ -152,8 +147,8 @@ impl Store {
         self.messages.values()
     }
 
-    /// 27 characters as in Svix, beginning with a time as in Svix: the ids of two fakes that run
-    /// one after the other differ.
+    /// An id of 27 characters that begins with a time, as in Svix. Two fakes that run one after the
+    /// other have different ids.
     fn message_id(&self, number: u64) -> String {
         let created = self.created.duration_since(SystemTime::UNIX_EPOCH);
         let seconds = created.map_or(0, |since| since.as_secs());

@@ -1,4 +1,4 @@
-//! A reply's body that comes in pieces, evenly over a given time.
+//! The body of a reply that comes in pieces, evenly spread over a given time.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use tokio::time::{Sleep, sleep};
 
 const PIECES: u32 = 8;
 
-/// The body. Its length is announced at once, so a client sees only that it does not end.
+/// Announces its whole length at once, so that a client only sees a body that takes long.
 pub(crate) struct Trickle {
     rest: Bytes,
     piece: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Trickle {
 }
 
 impl Trickle {
-    /// A body whose last piece comes after `over`.
+    /// The last piece comes after `over`.
     pub fn new(body: Bytes, over: Duration) -> Self {
         let pause = over / PIECES;
         Self {

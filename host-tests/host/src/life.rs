@@ -8,39 +8,35 @@ use tokio::sync::watch;
 
 /// Whether an instance still lives.
 ///
-/// A worker only drops its instance when it is next polled, and polls the guest once more before
-/// that. So everything that is visible from outside asks here first: for the outside, an
-/// instance dies at one point in time.
+/// A worker drops its instance only when it is polled next, and it polls the guest once more
+/// before. Everything that an instance does to the outside asks here first, so that for the outside
+/// the instance dies at one point in time.
 #[derive(Clone, Debug)]
 pub struct Lifeline(watch::Receiver<()>);
 
 impl Lifeline {
-    /// A life until the next death that is sent through `deaths`.
+    /// A life that ends with the next death sent through `deaths`.
     pub(crate) fn until(deaths: &watch::Sender<()>) -> Self {
         Self(deaths.subscribe())
     }
 
-    /// A life without an end.
     #[cfg(test)]
     pub fn endless() -> Self {
         Self(watch::channel(()).1)
     }
 
-    /// Whether it is over.
-    #[must_use]
     pub fn has_ended(&self) -> bool {
-        // An error says that the host is gone, which ends nothing that is still running.
+        // An error says that the host is gone. Work that still runs goes on.
         self.0.has_changed().unwrap_or(false)
     }
 
-    /// Waits for the end.
     pub async fn ended(mut self) {
         if self.0.changed().await.is_err() {
             future::pending::<()>().await;
         }
     }
 
-    /// Does `work`, which stops wherever it is at the end of this life.
+    /// Does `work`; if this life ends first, `work` stops where it is and this future never ends.
     pub async fn guard<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         future::poll_fn(|cx| {

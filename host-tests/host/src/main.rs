@@ -5,7 +5,8 @@ use std::process;
 use clap::Parser as _;
 use host::serve::{self, Options};
 
-/// An instance of the component means many small allocations: a tenth more events than with libc's.
+/// An instance of the component makes many small allocations. mimalloc serves a tenth more events
+/// than libc's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -16,7 +17,7 @@ async fn main() {
     if let Err(error) = &result {
         eprintln!("serve: {error:#}");
     }
-    // Not by returning: the runtime would wait for its threads, and one that writes to a pipe which
-    // nobody reads never comes back.
+    // Exit instead of returning: the runtime would wait for its threads, and a thread never ends
+    // that writes to a pipe without a reader.
     process::exit(i32::from(result.is_err()));
 }

@@ -1,5 +1,5 @@
-//! Where the component's stdout and stderr go, and the host's own remarks with them: to the
-//! process's streams, or into memory, where tests read them.
+//! The stdout and stderr of the component, and the host's own remarks. They go to the streams of
+//! the process, or into memory, where tests read them.
 
 use std::io::Write as _;
 
@@ -8,7 +8,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p2::OutputStream as _;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
-/// More than any test prints; a guest that printed more would trap.
+/// More than any test prints, since a guest that prints more traps.
 const CAPACITY: usize = 1 << 30;
 
 /// The output of all instances of one host.
@@ -22,14 +22,10 @@ struct Captured {
 }
 
 impl Output {
-    /// The streams of this process.
-    #[must_use]
     pub fn inherited() -> Self {
         Self(None)
     }
 
-    /// Kept in memory.
-    #[must_use]
     pub fn captured() -> Self {
         let pipe = || MemoryOutputPipe::new(CAPACITY);
         Self(Some(Captured {
@@ -38,8 +34,7 @@ impl Output {
         }))
     }
 
-    /// What the component has printed so far, line by line; nothing when it isn't captured.
-    #[must_use]
+    /// The lines that the component has printed so far; empty if the output isn't captured.
     pub fn stdout_lines(&self) -> Vec<String> {
         self.0
             .as_ref()
@@ -47,8 +42,7 @@ impl Output {
             .unwrap_or_default()
     }
 
-    /// The same for stderr, on which the host's own remarks are, too.
-    #[must_use]
+    /// The lines on stderr, with the host's own remarks.
     pub fn stderr_lines(&self) -> Vec<String> {
         self.0
             .as_ref()
@@ -56,17 +50,16 @@ impl Output {
             .unwrap_or_default()
     }
 
-    /// A remark of the host: one line on stderr.
+    /// Writes a remark of the host as one line to stderr.
     pub(crate) fn remark(&self, text: &str) {
         let line = format!("host: {}\n", text.replace('\n', " "));
-        // A remark that can't be written is lost; there is nowhere else to put it.
+        // If the remark can't be written, it is lost: there is no other place for it.
         match &self.0 {
             Some(captured) => drop(captured.stderr.clone().write(Bytes::from(line))),
             None => drop(std::io::stderr().write_all(line.as_bytes())),
         }
     }
 
-    /// Gives these streams to an instance.
     pub(crate) fn attach(&self, wasi: &mut WasiCtxBuilder) {
         match &self.0 {
             Some(captured) => {

@@ -1,5 +1,5 @@
-//! What the binary `serve` does: read the manifest, start everything, say where, serve, end. The
-//! parts know nothing of each other but what is passed here.
+//! The run of the binary `serve`: read the manifest, start everything, say where, serve, end. The
+//! other modules know nothing of each other but what this one passes to them.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -19,10 +19,10 @@ use crate::output::Output;
 use crate::server::{ENTRANCES, Host};
 use crate::store::Location;
 
-/// How long instances have to vanish at the end.
+/// How long the process waits for its instances to end.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// The status of a process that a second Ctrl-C has ended.
+/// The status of a process that ends at a second Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
 /// Serves a Spin application's HTTP component on this machine, as `spin up` does.
@@ -31,48 +31,49 @@ const INTERRUPTED: i32 = 130;
 pub struct Options {
     /// The application's manifest
     #[arg(long, value_name = "FILE", default_value = "spin.toml")]
-    pub from: PathBuf,
+    from: PathBuf,
 
-    /// Where to serve it
+    /// Where to listen
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
-    pub listen: SocketAddr,
+    listen: SocketAddr,
 
-    /// Where its records are: sqlite:PATH, redis://HOST:PORT/DATABASE or memory
+    /// Where the records are: sqlite:PATH, redis://HOST:PORT/DATABASE or memory
     /// [default: sqlite:.spin/sqlite_key_value.db beside the manifest]
     #[arg(long, value_name = "STORE")]
-    pub key_value: Option<Location>,
+    key_value: Option<Location>,
 
-    /// A variable's value, before that of `SPIN_VARIABLE_NAME`
+    /// A variable's value; it takes precedence over `SPIN_VARIABLE_NAME`
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = parse_variable)]
-    pub variables: Vec<Variable>,
+    variables: Vec<Variable>,
 
     /// How many requests one instance takes in all
     #[arg(long, value_name = "N", default_value_t = Reuse::default().max_requests)]
-    pub max_instance_reuse_count: usize,
+    max_instance_reuse_count: usize,
 
     /// How many requests one instance takes at once
     #[arg(long, value_name = "N", default_value_t = Reuse::default().max_concurrent)]
-    pub max_instance_concurrent_reuse_count: usize,
+    max_instance_concurrent_reuse_count: usize,
 
-    /// How many requests may enter an instance at the same moment; the others wait. Spin has no such
-    /// limit (0). With it a crowd shares the instances there are: a third more events at 256
-    /// connections, and 190 instances instead of 1,000 for 3,000 notifications in flight
+    /// How many requests may enter an instance at the same moment; the others wait. 0 is Spin's
+    /// behaviour: no limit. With 4, a crowd shares the existing instances. Measured at 256
+    /// connections: a third more events. Measured with 3,000 notifications in flight: 190
+    /// instances instead of 1,000
     #[arg(long, value_name = "N", default_value_t = ENTRANCES)]
-    pub entrances: usize,
+    entrances: usize,
 
-    /// Serves nothing: makes N instances one after the other, and prints how many milliseconds one
-    /// takes (the median)
+    /// Doesn't serve: makes N instances one after the other, and prints the median of their times
+    /// in milliseconds
     #[arg(long, value_name = "N")]
-    pub time_instances: Option<usize>,
+    time_instances: Option<usize>,
 
     /// Lets TCP hold back small segments (no TCP_NODELAY), as Spin does
     #[arg(long)]
-    pub tcp_delay: bool,
+    tcp_delay: bool,
 }
 
-/// A variable from the command line. Its value may be a secret, so it is not printed.
+/// A variable from the command line. Its value may be a secret, so `Debug` leaves it out.
 #[derive(Clone)]
-pub struct Variable {
+struct Variable {
     name: String,
     value: String,
 }
@@ -84,7 +85,7 @@ impl std::fmt::Debug for Variable {
 }
 
 impl Options {
-    /// A variable's value from the command line or the environment.
+    /// A variable's value from the command line, else from the environment.
     fn given(&self, name: &str) -> Option<String> {
         let mut given = self.variables.iter().rev();
         given
@@ -93,7 +94,8 @@ impl Options {
             .or_else(|| from_environment(name))
     }
 
-    /// Like Spin, does not begin without the variables that the manifest requires.
+    /// Fails if a variable has no value that the manifest requires: like Spin, `serve` does not
+    /// start then.
     fn check_required(&self, manifest: &Manifest) -> Result<()> {
         for (name, declaration) in &manifest.variables {
             ensure!(
@@ -114,7 +116,7 @@ fn parse_variable(text: &str) -> Result<Variable, &'static str> {
     })
 }
 
-/// Serves until Ctrl-C or SIGTERM; an error is why it could not begin.
+/// Serves until Ctrl-C or SIGTERM. An error says why it could not start.
 pub async fn run(options: Options) -> Result<()> {
     let start = Instant::now();
     let manifest = Manifest::read(&options.from)?;
@@ -165,7 +167,7 @@ pub async fn run(options: Options) -> Result<()> {
     if operated {
         say(&format!("  console: http://{address}/console"));
     }
-    // Like Spin, it begins without its store, too.
+    // Like Spin, serve even while the store can't be reached.
     tokio::spawn(async move {
         if let Err(error) = records.check().await {
             say(&format!("  {records} can't be reached now: {error}"));
@@ -175,7 +177,7 @@ pub async fn run(options: Options) -> Result<()> {
         .listen(listener, async {
             signals.next().await;
             say("stopping: requests in flight may end; Ctrl-C again to stop at once");
-            // Impatience is not to wait for the requests.
+            // A second signal must end the process while requests are still in flight.
             tokio::spawn(async move {
                 signals.next().await;
                 process::exit(INTERRUPTED)
@@ -185,13 +187,13 @@ pub async fn run(options: Options) -> Result<()> {
     if !all_ended {
         say("stopped before all requests had ended");
     }
-    // Otherwise the runtime ends them, which looks like a failure of theirs. One that is busy
-    // forever is left to the end of the process.
+    // End the instances here: if the runtime did, they would report a failure. An instance that
+    // never yields is left to the end of the process.
     drop(time::timeout(LAST_WAIT, host.drop_instances()).await);
     Ok(())
 }
 
-/// The first instance has been made already: what only it has to do doesn't count.
+/// Prints how long an instance takes, without the first one, which has already been made.
 async fn time_instances(host: &Host, number: usize) -> Result<()> {
     let mut times = Vec::new();
     for _ in 0..number {
@@ -205,7 +207,7 @@ async fn time_instances(host: &Host, number: usize) -> Result<()> {
     Ok(())
 }
 
-/// Who may post to an application that has a variable for it.
+/// The senders that may post; `None` if the application has no variable for that.
 fn who_may_post(options: &Options, manifest: &Manifest) -> Option<String> {
     let name = "ingest_auth";
     let declaration = manifest.variables.get(name)?;
@@ -214,10 +216,10 @@ fn who_may_post(options: &Options, manifest: &Manifest) -> Option<String> {
         .or_else(|| declaration.default.clone())?;
     let who = match value.as_str() {
         "none" => "from anyone",
-        "token" => "from whoever shows a token",
+        "token" => "from senders with a token",
         "pubsub" => "from Pub/Sub's service account",
-        // What is no choice may be a secret in the wrong variable.
-        _ => return Some(format!("from nobody ({name} is invalid)")),
+        // An invalid value may be a secret in the wrong variable: don't print it.
+        _ => return Some(format!("refused ({name} is invalid)")),
     };
     Some(format!("{who} ({name}={value})"))
 }
@@ -233,7 +235,7 @@ async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
 }
 
 fn say(line: &str) {
-    // Whoever closed our stderr doesn't want to know.
+    // If stderr is closed, the line is lost.
     drop(writeln!(io::stderr(), "{line}"));
 }
 
@@ -307,7 +309,7 @@ mod tests {
         assert_eq!(who(&[]).unwrap(), "from anyone (ingest_auth=none)");
         assert_eq!(
             who(&["--variable", "ingest_auth=token"]).unwrap(),
-            "from whoever shows a token (ingest_auth=token)"
+            "from senders with a token (ingest_auth=token)"
         );
         assert_eq!(who_may_post(&options(&[]).unwrap(), &manifest("")), None);
     }

@@ -1,4 +1,4 @@
-//! What tests and the soak need of a network: a real Redis, a way to it that can be cut, free ports.
+//! Parts of a network for tests and the soak: a real Redis, a proxy that can be cut, free ports.
 
 #![cfg_attr(
     test,

@@ -1,4 +1,4 @@
-//! A way to a server which can be cut, as a network is: what is sent vanishes, and nobody is told.
+//! A proxy that can be cut as a network is: everything sent is lost, and neither side notices.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Passes connections on to one address. It ends when dropped.
+/// Passes connections on to one address until it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -17,7 +17,6 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A way to `server` which works.
     pub async fn start(server: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -35,18 +34,16 @@ impl Proxy {
         })
     }
 
-    /// Where it listens.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on nothing gets through.
+    /// Lets nothing through from now on.
     pub fn cut(&self) {
         self.is_cut.send_replace(true);
     }
 
-    /// New connections get through again. The old ones have missed something, and stay dead.
+    /// Lets new connections through again. Old connections have lost data and stay dead.
     pub fn heal(&self) {
         self.is_cut.send_replace(false);
     }
@@ -65,7 +62,7 @@ async fn pass(mut client: TcpStream, server: SocketAddr, mut is_cut: watch::Rece
             return;
         };
         let server = way.insert(connected);
-        // Without it, it is only slower.
+        // If TCP_NODELAY can't be set, the proxy is only slower.
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         tokio::select! {
             biased;
@@ -73,7 +70,8 @@ async fn pass(mut client: TcpStream, server: SocketAddr, mut is_cut: watch::Rece
             _ = copy_bidirectional(&mut client, server) => return,
         }
     }
-    // Either end believes that the other is there, until it gives up.
+    // Keep the connection open and drop what is sent: each end believes that the other one is
+    // there.
     let _ = copy(&mut client, &mut sink()).await;
 }
 
@@ -86,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that says everything once more.
+    /// A server that sends everything back.
     async fn echo() -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,5 +1,5 @@
-//! A `redis-server` of one's own, for tests: on a free port, with a directory of its own, and as
-//! durable as a careful operator makes it. It can be ended as a process and as a machine ends.
+//! A real `redis-server` for tests, on a free port, with a directory of its own, and as durable as
+//! a careful operator makes it. A test can end it as a process ends, and as a machine ends.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -21,7 +21,7 @@ use crate::ports;
 
 const PROGRAM: &str = "redis-server";
 
-/// How long a start may take, on a machine that has other things to do.
+/// The limit for a start, even on a busy machine.
 const START: Duration = Duration::from_secs(30);
 
 const POLL: Duration = Duration::from_millis(2);
@@ -35,15 +35,14 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Whether there is one on this machine.
-    #[must_use]
     pub fn is_installed() -> bool {
         let path = env::var_os("PATH").unwrap_or_default();
         env::split_paths(&path).any(|directory| directory.join(PROGRAM).is_file())
     }
 
-    /// Starts one for a test. Where there is none, the test says so and is left out, unless `CI` is
-    /// set: there it must not be left out unseen.
+    /// Starts a Redis for a test. `None` if this machine has no `redis-server`: then this prints a
+    /// warning, and the test must return. If `CI` is set, that is an error, so that no test is left
+    /// out unseen.
     pub async fn for_test() -> Result<Option<Self>> {
         if Self::is_installed() {
             return Self::start().await.map(Some);
@@ -52,12 +51,12 @@ impl RedisServer {
         ensure!(!is_ci, "{PROGRAM} is missing: scripts/redis.sh installs it");
         let line =
             format!("\n*** NOT TESTED: {PROGRAM} is missing (scripts/redis.sh installs it) ***\n");
-        // Past the capture of a test's output, which nobody sees if it passes.
+        // Write past the capture of the test's output, which cargo hides if the test passes.
         io::Write::write_all(&mut io::stderr(), line.as_bytes())?;
         Ok(None)
     }
 
-    /// Starts one which is empty.
+    /// Starts an empty Redis.
     pub async fn start() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("redis-").tempdir()?;
         let address = ports::free()?;
@@ -71,19 +70,16 @@ impl RedisServer {
         Ok(server)
     }
 
-    /// Where it listens, always.
-    #[must_use]
+    /// Stays the same after a restart.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL.
-    #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
-    /// Kills it with SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
         self.check()?;
         self.child.kill()?;
@@ -91,13 +87,13 @@ impl RedisServer {
         Ok(())
     }
 
-    /// Starts it again with what is on its disk, and waits until it answers.
+    /// Starts Redis again with the data on its disk, and waits until it answers.
     pub async fn restart(&mut self) -> Result<()> {
         self.child = spawn(&self.directory, self.address)?;
         self.is_up().await
     }
 
-    /// The names of all commands that it was sent since its last start.
+    /// The names of all commands that Redis received since its last start.
     pub async fn commands(&self) -> Result<BTreeSet<String>> {
         let client = redis::Client::open(self.url())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
@@ -111,18 +107,19 @@ impl RedisServer {
         Ok(names.collect())
     }
 
-    /// How long its log of changes is. All before that is on its disk a second later.
+    /// The length of Redis' log of changes. One second later, so much is on the disk.
     pub fn written(&self) -> Result<u64> {
         Ok(fs::metadata(self.log())?.len())
     }
 
-    /// As if the machine had stopped while no more than this was on its disk. It must be down.
+    /// Cuts the log to the length `written`, as if the machine had stopped then. Redis must be
+    /// down.
     pub fn forget_after(&self, written: u64) -> Result<()> {
         let log = OpenOptions::new().write(true).open(self.log())?;
         log.set_len(written).context("can't cut Redis' log off")
     }
 
-    /// The first log since the last rewrite, of which there is none.
+    /// The log. Its name never changes, because rewriting is off.
     fn log(&self) -> PathBuf {
         let directory = self.directory.path().join("appendonlydir");
         directory.join("appendonly.aof.1.incr.aof")
@@ -138,7 +135,7 @@ impl RedisServer {
         Ok(())
     }
 
-    /// Fails if it has ended by itself.
+    /// Fails if Redis has ended by itself.
     fn check(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
@@ -151,7 +148,7 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Errors mean that Redis has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -177,7 +174,7 @@ fn spawn(directory: &TempDir, address: SocketAddr) -> Result<Child> {
         .with_context(|| format!("can't start {PROGRAM}"))
 }
 
-/// Whether it answers, rather than to read its log still.
+/// Whether Redis answers. After its start it first reads its log.
 async fn is_ready(address: SocketAddr) -> bool {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;

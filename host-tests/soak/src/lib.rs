@@ -1,14 +1,19 @@
-//! The soak: a publisher that behaves like Pub/Sub push, the real `serve` process with its
-//! database, which is killed and started again, and the fake Svix, which goes through every fault
-//! it has. In the end each event must be in Svix exactly once. Everything happens in real time.
-//! With `--nodes` there are several relays, which share a real Redis that fails as well.
+//! The soak. A publisher that behaves like Pub/Sub push delivers events to the real `serve`.
+//! Meanwhile `serve` is killed and started again, and the fake Svix goes through all its faults. In
+//! the end, each event must be in Svix exactly once. With `--nodes`, several relays share a real
+//! Redis that fails as well. Everything happens in real time.
 //!
-//! - `plan` draws the `phase`s; `storm` carries them out, on the fake Svix and on each `process`;
-//!   `relays` starts them, `outage` is what befalls the Redis that they share.
-//! - `publisher` delivers `message`s, each with an `event` and a `history`, to the `endpoint`: what
-//!   is due by its `agenda`, as far as `window` and `backoff` let it, and according to each `outcome`.
-//! - `comparison` and `report` judge, and `at_risk` knows where to look first; `progress` shows how
-//!   far it is.
+//! - `plan` draws the phases of the soak.
+//! - `storm` carries them out, on the fake Svix, on the processes of the relays, and on their
+//!   Redis.
+//! - `publisher` delivers the events and notes the outcome of each delivery.
+//! - `verdict` compares what was published with what Svix has, and judges the relay.
+//! - `progress` shows how far the soak is.
+
+#![cfg_attr(
+    test,
+    expect(clippy::unwrap_used, reason = "a test that can't go on has failed")
+)]
 
 mod options;
 mod plan;
@@ -41,12 +46,12 @@ use self::publisher::message::{Duplicate, Message};
 use self::storm::Storm;
 use self::storm::outage::{self, Outages};
 use self::storm::process::Process;
-use self::storm::relays::{self, Redis};
+use self::storm::relays::{self, SharedRedis};
 pub use self::verdict::Report;
 use self::verdict::at_risk;
 use self::verdict::comparison::Comparison;
 
-/// Runs a soak. An error is why it could not go on; whether it went well is in the report.
+/// Runs a soak. An error says why it broke off; the report says whether the relay passed.
 pub async fn run(options: Options) -> Result<Report> {
     let start = Instant::now();
     let directory = tempfile::Builder::new().prefix("soak-").tempdir()?;
@@ -79,14 +84,14 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
 
     let clock = Clock::system();
     let svix = FakeSvix::new(TOKEN, clock.clone());
-    // Tens of thousands of requests are nothing to look at.
+    // Recording thousands of requests would only use memory.
     svix.keep_requests(false);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let svix_address = listener.local_addr()?;
     let mut listening = JoinSet::new();
     listening.spawn(svix.clone().listen(listener));
     let redis = match options.nodes {
-        Some(nodes) => Some(Redis::start(nodes).await?),
+        Some(nodes) => Some(SharedRedis::start(nodes).await?),
         None => None,
     };
     let relays = relays::start(&options, directory, svix_address, redis.as_ref()).await?;
@@ -97,7 +102,7 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
     let (width, fork) = (options.concurrency, random.fork());
     let mut publisher = Publisher::new(messages, endpoint.clone(), width, fork, progress.clone());
     let started = publisher.start();
-    let mut outages = redis.map(|Redis { server, ways }| {
+    let mut outages = redis.map(|SharedRedis { server, ways }| {
         Outages::new(server, ways, endpoint, started, progress.clone())
     });
     let count = if options.calm { 0 } else { options.outages };
@@ -125,7 +130,7 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
         let losses = losses.map(|away| away.from);
         let sample = at_risk::sample(publisher.messages(), kills.chain(losses), &mut random);
         publisher.deliver_again(sample).await;
-        // What it still had begun must not come after the comparison.
+        // End the relays, so that nothing reaches Svix after the comparison.
         storm.calm_down().await
     };
     let in_time = tokio::select! {
@@ -167,7 +172,7 @@ fn messages(options: &Options, random: &mut Rng) -> Vec<Message> {
         let kinds = [Duplicate::AtOnce, Duplicate::Later, Duplicate::AfterRestart];
         let twice = random.u8(..100) < options.duplicates;
         let duplicate = random.choice(kinds).filter(|_| twice);
-        // Ids of Pub/Sub are long numbers.
+        // Pub/Sub's message ids are long numbers.
         Message::new(13_696_934_600_000 + number as u64, event, &time, duplicate)
     };
     (0..options.events).map(message).collect()

@@ -1,4 +1,4 @@
-//! `soak`: tries hard to make the relay lose an event, or send one twice. See `soak --help`.
+//! `soak`: tries hard to make the relay lose an event or send one twice. See `soak --help`.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
     };
     let mut lines = report.details();
     lines.push(report.to_string());
-    // Whoever closed our stdout has the status.
+    // If stdout is closed, the status still tells the result.
     drop(writeln!(io::stdout(), "{}", lines.join("\n")));
     if report.is_clean() {
         ExitCode::SUCCESS

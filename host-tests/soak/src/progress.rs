@@ -1,4 +1,4 @@
-//! How far the soak is, for whoever watches: a bar on a terminal, otherwise a line now and then.
+//! Shows how far the soak is: as a bar on a terminal, otherwise as a line every ten seconds.
 
 use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -13,7 +13,7 @@ const REFRESH: Duration = Duration::from_millis(100);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 const BAR: &str = "{elapsed} {wide_bar} {pos}/{len} acknowledged, {prefix}\n{spinner} {wide_msg}";
 
-/// The numbers. A clone is the same.
+/// The numbers. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Progress(Arc<Inner>);
 
@@ -27,15 +27,14 @@ struct Inner {
 }
 
 impl Progress {
-    /// Of so many messages. `quiet`: nothing is shown.
-    #[must_use]
+    /// `quiet`: nothing is shown.
     pub fn new(messages: usize, quiet: bool) -> Self {
         let bar = ProgressBar::with_draw_target(
             u64::try_from(messages).ok(),
             if quiet {
                 ProgressDrawTarget::hidden()
             } else {
-                // It hides itself where there is no terminal.
+                // The bar hides itself if stderr isn't a terminal.
                 ProgressDrawTarget::stderr()
             },
         );
@@ -51,49 +50,42 @@ impl Progress {
         }))
     }
 
-    /// One more message is acknowledged.
     pub fn acknowledged(&self) {
         self.0.bar.inc(1);
     }
 
-    /// A message was delivered that had been delivered before.
     pub fn redelivered(&self) {
         self.0.redeliveries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The relay was killed.
     pub fn killed(&self) {
         self.0.kills.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A phase begins.
     pub fn phase(&self, name: String) {
         let phase = self.0.phase.lock();
         *phase.unwrap_or_else(PoisonError::into_inner) = name;
     }
 
-    /// How many deliveries were not the first of their message.
-    #[must_use]
+    /// The number of deliveries that were not the first of their message.
     pub fn redeliveries(&self) -> usize {
         self.0.redeliveries.load(Ordering::Relaxed)
     }
 
-    /// How often the relay was killed.
-    #[must_use]
     pub fn kills(&self) -> usize {
         self.0.kills.load(Ordering::Relaxed)
     }
 
-    /// Says something beside the progress.
+    /// Prints a line above the progress.
     pub fn say(&self, line: &str) {
         if !self.0.quiet {
-            // Whoever closed our stderr doesn't want to know.
+            // If stderr is closed, the line is lost.
             let write = || drop(writeln!(io::stderr(), "{line}"));
             self.0.bar.suspend(write);
         }
     }
 
-    /// Shows it, for as long as it is polled.
+    /// Shows the progress while this future is polled.
     pub async fn show(&self) -> Infallible {
         let is_terminal = io::stderr().is_terminal();
         let mut shown = time::Instant::now();
@@ -115,7 +107,6 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
     pub fn clear(&self) {
         self.0.bar.finish_and_clear();
     }

@@ -1,5 +1,5 @@
-//! The floor: one read, `get`, POST, `set` and reply per event, with spin-sdk's ordinary helpers and
-//! no logic. What a component costs that guarantees nothing.
+//! The floor: one read, `get`, POST, `set` and reply for each event, with spin-sdk's ordinary
+//! helpers and no logic. Shows the cost of a component that guarantees nothing.
 #![cfg(target_family = "wasm")]
 
 use std::sync::OnceLock;

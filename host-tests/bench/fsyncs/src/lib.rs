@@ -19,7 +19,7 @@ fn count(call: c_long, fd: c_int) -> c_int {
             .ok()
     };
     if let Some(mut file) = COUNTER.get_or_init(open).as_ref() {
-        // A count that is wrong shows in the table; the process must go on.
+        // Ignore errors: the process must go on, and a wrong count shows in the table.
         let _ = file.write_all(b".");
     }
     // SAFETY: fsync and fdatasync take a file descriptor and touch no memory of ours.

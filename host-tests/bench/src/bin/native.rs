@@ -1,6 +1,7 @@
-//! The relay's task as a plain native program, as a good engineer writes it in an afternoon: axum,
-//! reqwest and rusqlite, each event's record durable before its reply. No retries, no gate, no dead
-//! letters. The benchmark's yardstick; nobody should run it.
+//! The relay's task as a plain native program, as a good engineer writes it in an afternoon. With
+//! axum, reqwest and rusqlite, each event's record is durable before its reply. Retries, gate and
+//! dead letters are missing, so that the program is a yardstick of the benchmark, not an
+//! alternative.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use serde_json::value::RawValue;
 use tokio::net::TcpListener;
 use tokio::task;
 
-/// As `serve` has it.
+/// The allocator of `serve`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -192,7 +193,7 @@ async fn main() -> anyhow::Result<()> {
         .with_state(relay);
     let listener = TcpListener::bind(options.listen).await?;
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
-        // Without it, replies may wait for the peer's acknowledgement.
+        // With TCP's delay, replies may wait for the peer's acknowledgement.
         let _ = stream.set_nodelay(true);
     });
     axum::serve(listener, router).await?;

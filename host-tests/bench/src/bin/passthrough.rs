@@ -1,5 +1,5 @@
-//! Passes every request on to Svix and its reply back: what two hops cost if nothing is done
-//! between them. The benchmark's upper limit.
+//! Passes every request on to Svix and its reply back: the benchmark's upper limit, with nothing
+//! done between the two hops.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 
-/// As `serve` has it.
+/// The allocator of `serve`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

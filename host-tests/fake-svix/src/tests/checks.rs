@@ -3,14 +3,14 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Answer, Client, fake, message, post, request};
+use super::{Client, ReceivedReply, fake, message, post, request};
 
-async fn post_once(body: &str) -> Answer {
+async fn post_once(body: &str) -> ReceivedReply {
     let mut client = Client::connect(&fake().0).await;
     client.send(post("dev", body, None)).await.expect("answer")
 }
 
-fn kinds(answer: &Answer) -> Vec<String> {
+fn kinds(answer: &ReceivedReply) -> Vec<String> {
     let detail = answer.json()["detail"].take();
     let items = detail.as_array().expect("a list").iter();
     items

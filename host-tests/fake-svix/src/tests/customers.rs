@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Answer, Client, fake, request};
+use super::{Client, ReceivedReply, fake, request};
 use crate::{FakeSvix, Fault, Target};
 
-async fn post(fake: &FakeSvix, path: &str, body: &Value) -> Answer {
+async fn post(fake: &FakeSvix, path: &str, body: &Value) -> ReceivedReply {
     let request = request(Method::POST, path, &body.to_string());
     let mut client = Client::connect(fake).await;
     client.send(request).await.expect("an answer")
 }
 
-async fn get(fake: &FakeSvix, path: &str) -> Answer {
+async fn get(fake: &FakeSvix, path: &str) -> ReceivedReply {
     let mut client = Client::connect(fake).await;
     let request = request(Method::GET, path, "");
     client.send(request).await.expect("an answer")

@@ -12,13 +12,13 @@ use crate::{FakeSvix, Fault, RetryAfter};
 const LONG: Duration = Duration::from_hours(1);
 
 /// One post that meets `fault`; the client waits for an hour.
-async fn attempt(fake: &FakeSvix, fault: Fault) -> anyhow::Result<super::Answer> {
+async fn attempt(fake: &FakeSvix, fault: Fault) -> anyhow::Result<super::ReceivedReply> {
     fake.script([fault]);
     retry(fake).await
 }
 
 /// The same post again, on a new connection.
-async fn retry(fake: &FakeSvix) -> anyhow::Result<super::Answer> {
+async fn retry(fake: &FakeSvix) -> anyhow::Result<super::ReceivedReply> {
     let mut client = Client::connect(fake).await;
     timeout(LONG, client.post_with_key(&message("evt_1"), "key")).await?
 }

@@ -40,15 +40,14 @@ fn message(event_id: &str) -> Value {
     })
 }
 
-/// A whole reply.
 #[derive(Debug)]
-struct Answer {
+struct ReceivedReply {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
 }
 
-impl Answer {
+impl ReceivedReply {
     fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("a JSON body")
     }
@@ -80,26 +79,26 @@ impl Client {
         Self(sender)
     }
 
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<Answer> {
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<ReceivedReply> {
         self.0.ready().await?;
         let (parts, body) = self.0.send_request(request).await?.into_parts();
-        Ok(Answer {
+        Ok(ReceivedReply {
             status: parts.status,
             headers: parts.headers,
             body: body.collect().await?.to_bytes(),
         })
     }
 
-    async fn post(&mut self, message: &Value) -> anyhow::Result<Answer> {
+    async fn post(&mut self, message: &Value) -> anyhow::Result<ReceivedReply> {
         self.send(post("dev", &message.to_string(), None)).await
     }
 
-    async fn post_with_key(&mut self, message: &Value, key: &str) -> anyhow::Result<Answer> {
+    async fn post_with_key(&mut self, message: &Value, key: &str) -> anyhow::Result<ReceivedReply> {
         self.send(post("dev", &message.to_string(), Some(key)))
             .await
     }
 
-    async fn get(&mut self, id: &str) -> anyhow::Result<Answer> {
+    async fn get(&mut self, id: &str) -> anyhow::Result<ReceivedReply> {
         let path = format!("/api/v1/app/dev/msg/{id}/?with_content=false");
         self.send(request(Method::GET, &path, "")).await
     }

@@ -1,5 +1,5 @@
-//! What one instance of the component has of its own: its WASI context, its open stores, and its
-//! life. Nothing in here is shared between instances, except what `Environment` lends them.
+//! The state of one instance of the component: its WASI context, its open stores, its life.
+//! Instances share nothing but what `Environment` lends them.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -17,7 +17,7 @@ use crate::outbound::{Client, Outbound};
 use crate::output::Output;
 use crate::store::{Faults, FaultyStore, KeyValue};
 
-/// What a host lends to all of its instances.
+/// The parts of a host that all its instances use.
 pub(crate) struct Environment {
     pub variables: Arc<Variables>,
     pub labels: Arc<[Arc<str>]>,
@@ -26,12 +26,12 @@ pub(crate) struct Environment {
     pub client: Client,
     pub output: Output,
     pub clock: Clock,
-    /// When the guests' monotonic clock was zero.
+    /// The zero of the guests' monotonic clock.
     pub started: Instant,
     pub seed: Option<u64>,
 }
 
-/// The data in an instance's `Store`.
+/// The data in the `Store` of an instance.
 pub struct Guest {
     pub(crate) table: ResourceTable,
     pub(crate) variables: Arc<Variables>,
@@ -44,14 +44,14 @@ pub struct Guest {
 }
 
 impl Environment {
-    /// The data for the instance with this number.
     pub(crate) fn guest(&self, number: u64, life: Lifeline) -> Guest {
         let mut wasi = WasiCtxBuilder::new();
         self.output.attach(&mut wasi);
         wasi.wall_clock(WallClock(self.clock.clone()));
         wasi.monotonic_clock(MonotonicClock(self.started));
         if let Some(seed) = self.seed {
-            // Drawn once more: instances would have the same numbers, one step apart.
+            // Hash the seed: with consecutive seeds, instances would get the same numbers one step
+            // apart.
             let seed = SplitMix(seed ^ number.wrapping_mul(SplitMix::GAMMA)).next();
             let mut random = SplitMix(seed);
             wasi.secure_random(random.stream());
@@ -103,7 +103,7 @@ impl HostWallClock for WallClock {
     }
 }
 
-/// Follows tokio's time, which tests can pause.
+/// Follows the time of tokio, which tests can pause.
 struct MonotonicClock(Instant);
 
 impl HostMonotonicClock for MonotonicClock {

@@ -1,7 +1,8 @@
 //! The component: compiled once, instantiated as requests come.
 //!
-//! `program` is what is compiled and linked, with the `imports` that we answer ourselves. `worker`
-//! decides how instances live, `instance` is what each has of its own, its `random` numbers for one.
+//! - `program` compiles it and links it with its `imports`.
+//! - `worker` decides how long instances live and which requests they take.
+//! - `instance` holds the state of one instance; `random` makes its random numbers repeatable.
 
 mod imports;
 mod instance;

@@ -1,9 +1,9 @@
-//! The component, compiled and linked: made once, used by any number of hosts. Everything that
-//! differs between hosts is in `instance` and `worker`.
+//! The component, compiled and linked once for any number of hosts. Everything that differs between
+//! hosts is in `instance` and `worker`.
 //!
-//! Compiled code is kept on disk, so that only the first start after a build compiles: in
-//! `wasmtime-cache` below cargo's target directory if the component is in one, otherwise in
-//! `svix-relay` below the user's cache directory.
+//! Compiled code is kept on disk, so that only the first start after a build compiles. Its
+//! directory is `wasmtime-cache` below cargo's target directory if the component is in one,
+//! otherwise in `svix-relay` below the user's cache directory.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -17,32 +17,33 @@ use super::imports;
 use super::instance::Guest;
 use crate::manifest::Manifest;
 
-/// How many instances there can be at once. With Spin's 16 requests per instance that is room
-/// for 16,000 requests, more than `server` lets in.
+/// How many instances there can be at once. With Spin's 16 requests an instance they hold 16,000
+/// requests, more than `server` lets in.
 const MAX_INSTANCES: u32 = 1_000;
 
-/// An instance of the component is some instances of core modules: its own, and small adapters.
+/// An instance of the component consists of several core instances: its own module, and small
+/// adapters.
 const CORE_INSTANCES: u32 = 8 * MAX_INSTANCES;
 
-/// An instance keeps a stack for the guest at work and one to spare; running out of them would not
-/// refuse a new instance but break one that has requests.
+/// An instance keeps a stack for the guest at work and a spare one. If stacks ran out, an instance
+/// that has requests would break, instead of a new one being refused.
 const STACKS: u32 = 4 * MAX_INSTANCES;
 
-/// What an instance's memory may grow to.
+/// The limit of an instance's memory.
 const MAX_MEMORY_BYTES: usize = 256 << 20;
 
-/// What stays in memory for the next user of an instance's slot, rather than being given back to
-/// the system and faulted in again.
+/// How much of an instance's memory stays resident for the next user of its slot. The rest goes
+/// back to the system and is faulted in again.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 
-/// A component that can be instantiated quickly. A clone is the same.
+/// A compiled component. Clones share it.
 #[derive(Clone)]
 pub struct Program {
     pub(crate) service: ServicePre<Guest>,
 }
 
 impl Program {
-    /// Loads the component of a manifest: compiles it, or finds it already compiled.
+    /// Compiles the component of a manifest, unless its compiled form is on disk.
     pub fn load(manifest: &Manifest) -> Result<Self> {
         let component = &manifest.component;
         let source = &component.source;
@@ -59,7 +60,7 @@ impl Program {
         let engine = engine(source)?;
         let component = Component::from_file(&engine, source)?;
         let mut linker = Linker::new(&engine);
-        // Rust's own library uses WASI 0.2, spin-sdk 0.3.
+        // Rust's standard library imports WASI 0.2, spin-sdk 0.3.
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
@@ -91,10 +92,11 @@ fn engine(source: &Path) -> Result<Engine> {
     Ok(Engine::new(&config)?)
 }
 
-/// None where neither is known: then every start compiles.
+/// `None` if there is no directory for it: then every start compiles.
 fn cache_directory(source: &Path) -> Option<PathBuf> {
     let source = source.canonicalize().ok()?;
-    // Cargo marks its target directory, and the one of each target in it, for backups to pass by.
+    // Cargo marks its target directory, and each target's directory within, so that backups skip
+    // them.
     let marked = |ancestor: &&Path| ancestor.join("CACHEDIR.TAG").is_file();
     if let Some(target) = source.ancestors().filter(marked).last() {
         return Some(target.join("wasmtime-cache"));

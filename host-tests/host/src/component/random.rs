@@ -1,8 +1,8 @@
-//! Random numbers that a test can have again.
+//! Random numbers that are the same in every run of a test.
 
 use wasmtime_wasi::random::Deterministic;
 
-/// SplitMix64: a seed becomes as many numbers as wanted. For tests only.
+/// SplitMix64. For tests only: its numbers can be predicted.
 pub(super) struct SplitMix(pub(super) u64);
 
 impl SplitMix {
@@ -15,7 +15,7 @@ impl SplitMix {
         z ^ (z >> 31)
     }
 
-    /// Random bytes for one instance. They repeat after 4 KiB, which is more than one needs.
+    /// Random bytes for one instance. They repeat after 4 KiB, more than an instance needs.
     pub(super) fn stream(&mut self) -> Deterministic {
         Deterministic::new((0..512).flat_map(|_| self.next().to_le_bytes()).collect())
     }

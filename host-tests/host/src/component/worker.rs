@@ -1,5 +1,5 @@
-//! How long instances live and how many requests they take, within wasmtime's `ProxyHandler`:
-//! Spin's rules.
+//! Spin's rules for instances, within wasmtime's `ProxyHandler`: how long they live, and how many
+//! requests they take.
 
 use std::future;
 use std::pin::Pin;
@@ -21,18 +21,18 @@ use super::program::Program;
 use crate::life::Lifeline;
 use crate::output::Output;
 
-/// A request's place among those that are on their way into an instance; nothing, for one that
-/// would have waited too long for it.
+/// A request's place among those that are on their way into an instance. `None` if places are
+/// unlimited, or if the request has waited too long for one.
 pub(crate) type Entrance = Option<OwnedSemaphorePermit>;
 
-/// How an instance is used again; the default is Spin's.
+/// How often an instance is reused; the default is Spin's.
 #[derive(Clone, Copy, Debug)]
 pub struct Reuse {
-    /// How many requests one instance takes in all.
+    /// How many requests one instance takes in total.
     pub max_requests: usize,
-    /// How many it takes at once.
+    /// How many requests it takes at once.
     pub max_concurrent: usize,
-    /// How long it waits for another one.
+    /// How long it waits for another request before it ends.
     pub idle_timeout: Duration,
 }
 
@@ -46,7 +46,7 @@ impl Default for Reuse {
     }
 }
 
-/// Makes the instances of one host, and ends them.
+/// Creates and ends the instances of one host.
 pub(crate) struct Instances {
     program: Program,
     environment: Environment,
@@ -74,30 +74,27 @@ impl Instances {
         &self.environment
     }
 
-    /// How many there have been so far.
     pub(crate) fn created(&self) -> u64 {
         self.created.load(Ordering::Relaxed)
     }
 
-    /// How many there are.
     pub(crate) fn living(&self) -> usize {
         *self.living.borrow()
     }
 
-    /// A life that ends with those of all instances which there are now.
+    /// A life that ends when the instances of this moment end.
     pub(crate) fn life(&self) -> Lifeline {
         Lifeline::until(&self.deaths)
     }
 
-    /// Makes an instance and drops it.
     pub(crate) async fn try_one(&self) -> wasmtime::Result<()> {
         self.instantiate().await.map(drop)
     }
 
-    /// Ends all instances, and waits until nothing is left of them.
+    /// Ends all instances and waits until they are dropped.
     pub(crate) async fn end_all(&self) {
         self.deaths.send_replace(());
-        // It fails only without a sender, and `self` has one.
+        // The wait fails only without a sender, and `self` holds one.
         drop(
             self.living
                 .subscribe()
@@ -140,7 +137,7 @@ impl HandlerState for Instances {
     }
 }
 
-/// Which requests one instance takes.
+/// Decides which requests one instance takes.
 pub(crate) struct Worker {
     life: Lifeline,
     reuse: Reuse,
@@ -162,7 +159,7 @@ impl WorkerState for Worker {
         }
     }
 
-    /// The next one may enter. No limit to how long a request may take, as in Spin.
+    /// Lets the next request enter. As in Spin, a request may take any time.
     fn on_request_start(
         &self,
         _: StoreContextMut<'_, Guest>,
@@ -184,12 +181,12 @@ impl WorkerState for Worker {
     }
 }
 
-/// When an instance ends.
+/// Decides when an instance ends.
 pub(crate) struct Expiration {
     ended: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     idle_timeout: Duration,
-    /// Since when it has nothing to do, and when that will have been too long. The first is in
-    /// the system's time and only compared; the second is in tokio's, which tests can pause.
+    /// Since when the instance is idle, and a timer for the end. The first is the system's time and
+    /// only compared; the timer runs in tokio's time, which tests can pause.
     idle: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
@@ -218,7 +215,7 @@ impl WorkerExpiration for Expiration {
     }
 }
 
-/// Counts an instance for as long as there is something of it.
+/// Counts an instance until its state is dropped.
 struct Living(watch::Sender<usize>);
 
 impl Living {

@@ -1,12 +1,12 @@
-//! Which hosts the component may call: Spin's `allowed_outbound_hosts`. It only decides; the
-//! refusal itself is given in `outbound`.
+//! The hosts that the component may call: Spin's `allowed_outbound_hosts`. This module only
+//! decides; `outbound` refuses.
 
 use std::ops::Range;
 
 use anyhow::{Context, Result, bail, ensure};
 use http::Uri;
 
-use super::Variables;
+use super::variables::Variables;
 
 /// The rendered entries of `allowed_outbound_hosts`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -14,19 +14,19 @@ pub struct AllowedHosts(Vec<Entry>);
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Entry {
-    scheme: Scheme,
-    host: Host,
-    ports: Ports,
+    scheme: SchemePattern,
+    host: HostPattern,
+    ports: PortPattern,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Scheme {
+enum SchemePattern {
     Any,
     Only(String),
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Host {
+enum HostPattern {
     Any,
     /// With its leading dot, so that `*.example.com` doesn't match `badexample.com`.
     Below(String),
@@ -34,15 +34,16 @@ enum Host {
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Ports {
+enum PortPattern {
     Any,
-    /// Without its end, as Spin has it.
+    /// Without its end, as in Spin.
     Range(Range<u16>),
     Only(u16),
 }
 
 impl AllowedHosts {
-    /// Renders and parses the manifest's entries; one that renders to nothing allows nothing.
+    /// Renders and parses the manifest's entries. An entry that renders to an empty text allows
+    /// nothing.
     pub fn new(entries: &[String], variables: &Variables) -> Result<Self> {
         let mut allowed = Vec::new();
         for entry in entries {
@@ -52,9 +53,11 @@ impl AllowedHosts {
             if !rendered.trim().is_empty() {
                 let parsed = Entry::parse(rendered.trim());
                 allowed.push(if entry.contains("{{") {
-                    // What it rendered to may be anything, even a secret in the wrong variable.
+                    // The rendered text may be a secret in the wrong variable: don't print it.
                     parsed.map_err(|_| {
-                        anyhow::anyhow!("allowed_outbound_hosts: {entry:?} renders to no origin")
+                        anyhow::anyhow!(
+                            "allowed_outbound_hosts: {entry:?} must render to an origin"
+                        )
                     })?
                 } else {
                     parsed.context("allowed_outbound_hosts")?
@@ -65,7 +68,6 @@ impl AllowedHosts {
     }
 
     /// Whether a request may go to `uri`, which must be absolute.
-    #[must_use]
     pub fn allow(&self, uri: &Uri) -> bool {
         let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
             return false;
@@ -83,23 +85,23 @@ impl Entry {
         let (scheme, rest) = text
             .split_once("://")
             .with_context(|| format!("{text:?} does not contain a scheme (as in https://)"))?;
-        // Spin accepts the slash that ends an origin, and nothing after it.
+        // Spin accepts a slash at the end of an origin, and nothing after it.
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         ensure!(path.is_empty(), "{text:?} has a path but is not allowed to");
-        // The last colon may also be within the brackets of an IPv6 address.
+        // The last colon may be within the brackets of an IPv6 address.
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => (host, port),
             _ => (authority, ""),
         };
         Ok(Self {
-            scheme: Scheme::parse(scheme)?,
-            host: Host::parse(host).with_context(|| format!("{text:?}"))?,
-            ports: Ports::parse(port, scheme).with_context(|| format!("{text:?}"))?,
+            scheme: SchemePattern::parse(scheme)?,
+            host: HostPattern::parse(host).with_context(|| format!("{text:?}"))?,
+            ports: PortPattern::parse(port, scheme).with_context(|| format!("{text:?}"))?,
         })
     }
 }
 
-impl Scheme {
+impl SchemePattern {
     fn parse(text: &str) -> Result<Self> {
         if text == "*" {
             return Ok(Self::Any);
@@ -120,7 +122,7 @@ impl Scheme {
     }
 }
 
-impl Host {
+impl HostPattern {
     fn parse(text: &str) -> Result<Self> {
         let host = match text.strip_prefix("*.") {
             Some(domain) => Self::Below(format!(".{}", domain.to_ascii_lowercase())),
@@ -131,7 +133,7 @@ impl Host {
             Self::Below(name) | Self::Only(name) if name.contains('*') => {
                 bail!("wildcards are allowed only as subdomains")
             }
-            Self::Only(name) if name.is_empty() => bail!("there is no host"),
+            Self::Only(name) if name.is_empty() => bail!("the host is missing"),
             _ => Ok(host),
         }
     }
@@ -145,7 +147,7 @@ impl Host {
     }
 }
 
-impl Ports {
+impl PortPattern {
     fn parse(text: &str, scheme: &str) -> Result<Self> {
         let number = |text: &str| -> Result<u16> {
             text.parse()

@@ -1,6 +1,5 @@
-//! The values of the component's variables: where they come from, in which order, and the
-//! templates between the application and the component. Values are never printed: any of them
-//! may be a secret.
+//! The values of the component's variables: their sources in order of precedence, and the templates
+//! between the application and the component. Any value may be a secret, so none is printed.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -8,11 +7,11 @@ use std::fmt;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::Manifest;
+use super::file::Manifest;
 
 /// All variables of one application and its component.
 ///
-/// A required variable without a value is no error before the component reads it, as in Spin.
+/// As in Spin, a required variable without a value is an error only when the component reads it.
 #[derive(Clone)]
 pub struct Variables {
     component_id: String,
@@ -20,20 +19,20 @@ pub struct Variables {
     component: BTreeMap<String, Template>,
 }
 
-/// Why there is no value; the texts are those which Spin gives the guest.
+/// Why a variable has no value. Spin gives the guest the same texts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Unresolved {
-    /// No variable can have this name.
+    /// The name breaks the rules for names.
     InvalidName(String),
     /// The component has no variable of this name.
     Undefined(String),
-    /// The variable is required, and nothing provides it.
+    /// The variable is required and has no value.
     Missing(String),
 }
 
 impl Variables {
-    /// Collects the values: those `given` on the command line come first, then those of the
-    /// `environment`, then the manifest's defaults.
+    /// Collects the values. A value `given` on the command line takes precedence over the
+    /// `environment`, and the environment over the manifest's default.
     pub fn new(
         manifest: &Manifest,
         given: &BTreeMap<String, String>,
@@ -72,7 +71,7 @@ impl Variables {
         })
     }
 
-    /// What the component reads under `name`.
+    /// The value of the component's variable `name`.
     pub fn get(&self, name: &str) -> Result<String, Unresolved> {
         check_name(name)
             .map_err(|reason| Unresolved::InvalidName(format!("{name:?}: {reason}")))?;
@@ -82,7 +81,7 @@ impl Variables {
         self.fill(template)
     }
 
-    /// Renders a template of the manifest, `allowed_outbound_hosts` for one.
+    /// Renders a template of the manifest, for example of `allowed_outbound_hosts`.
     pub fn render(&self, template: &str) -> Result<String> {
         let rendered = self.fill(&Template::parse(template)?);
         rendered.map_err(|unresolved| anyhow::anyhow!("{unresolved}"))
@@ -110,11 +109,11 @@ impl Variables {
     }
 }
 
-/// The value of `name` in this process's environment, where Spin looks for it.
-#[must_use]
+/// The value of `name` in the environment, under the name that Spin uses.
 pub fn from_environment(name: &str) -> Option<String> {
     let value = env::var_os(format!("SPIN_VARIABLE_{}", name.to_uppercase()))?;
-    // What isn't UTF-8 must not count as not given: so it is there, and invalid.
+    // Replace what isn't UTF-8 instead of ignoring the variable: then the value is invalid, not
+    // absent.
     Some(value.to_string_lossy().into_owned())
 }
 
@@ -131,7 +130,7 @@ impl fmt::Display for Unresolved {
     }
 }
 
-/// Text with `{{ name }}` in it.
+/// Text with places for variables, `{{ name }}`.
 #[derive(Clone)]
 struct Template(Vec<Part>);
 
@@ -164,7 +163,7 @@ impl Template {
     }
 }
 
-/// Spin's rule: lower snake case, beginning with a letter, without double or trailing underscores.
+/// Spin's rule: lower snake case that begins with a letter, without double or trailing underscores.
 fn check_name(name: &str) -> Result<(), &'static str> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if name.is_empty() {

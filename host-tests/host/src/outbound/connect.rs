@@ -1,5 +1,5 @@
-//! Connections to the outside: TCP without Nagle's delay, TLS where the scheme asks for it; or,
-//! in tests, whatever a function returns.
+//! Connections to the outside: TCP without Nagle's delay, and TLS if the scheme asks for it. In
+//! tests, a function makes them.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -21,12 +21,12 @@ use tower_service::Service;
 use wasmtime_wasi_http::Error;
 
 tokio::task_local! {
-    /// The request's own timeout for connecting, which hyper's client can't pass on. A request
-    /// that gets a connection from the pool doesn't need it.
+    /// The request's own timeout for connecting, which hyper's client can't pass on. A request that
+    /// gets a connection from the pool ignores it.
     static CONNECT_TIMEOUT: Duration;
 }
 
-/// Sends a request; connecting for it may take as long as `timeout`.
+/// Sends a request; `timeout` limits the time for connecting.
 pub(super) async fn within<T>(timeout: Duration, request: impl Future<Output = T>) -> T {
     CONNECT_TIMEOUT.scope(timeout, request).await
 }
@@ -35,11 +35,10 @@ pub(super) async fn within<T>(timeout: Duration, request: impl Future<Output = T
 #[derive(Clone)]
 pub struct Connector(Arc<dyn Fn(Uri) -> Connecting + Send + Sync>);
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
 
 impl Connector {
-    /// To the network; with `tcp_delay`, TCP may hold back small segments, as it does under Spin.
-    #[must_use]
+    /// Connects to the network. With `tcp_delay`, TCP may hold back small segments, as under Spin.
     pub fn network(tcp_delay: bool) -> Self {
         let https = HttpsConnectorBuilder::new()
             .with_webpki_roots()
@@ -51,15 +50,18 @@ impl Connector {
             Box::pin(async move {
                 match connecting.await {
                     Ok(connection) => Ok(Connection(Box::new(connection))),
-                    // Ours if TCP failed, and otherwise from the TLS handshake.
-                    Err(error) => Err(error.downcast().map_or(Failure::Tls, |failure| *failure)),
+                    // The error is a `ConnectError` if TCP failed, otherwise one of the TLS
+                    // handshake.
+                    Err(error) => Err(error
+                        .downcast()
+                        .map_or(ConnectError::Tls, |failure| *failure)),
                 }
             })
         }))
     }
 
-    /// To wherever `connect` leads, one end of a `tokio::io::duplex` for example. The URI is that
-    /// of the request.
+    /// Connects with a function of the request's URI, which may return one end of a
+    /// `tokio::io::duplex`.
     pub fn new<F, C, I>(connect: F) -> Self
     where
         F: Fn(Uri) -> C + Send + Sync + 'static,
@@ -69,7 +71,9 @@ impl Connector {
         Self(Arc::new(move |uri| {
             let connecting = connect(uri);
             Box::pin(async move {
-                let io = connecting.await.map_err(|error| Failure::from(&error))?;
+                let io = connecting
+                    .await
+                    .map_err(|error| ConnectError::from(&error))?;
                 Ok(Connection(Box::new(TokioIo::new(io))))
             })
         }))
@@ -78,55 +82,51 @@ impl Connector {
 
 impl Service<Uri> for Connector {
     type Response = Connection;
-    type Error = Failure;
+    type Error = ConnectError;
     type Future = Connecting;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Connecting {
-        // Read here, where the request asks: the pool may go on connecting without it.
+        // Read the timeout here, within the request: the pool may go on connecting without it.
         let timeout = CONNECT_TIMEOUT.try_get().unwrap_or(super::DEFAULT_TIMEOUT);
         let connecting = time::timeout(timeout, self.0(uri));
-        Box::pin(async move { connecting.await.unwrap_or(Err(Failure::TimedOut)) })
+        Box::pin(async move { connecting.await.unwrap_or(Err(ConnectError::TimedOut)) })
     }
 }
 
-/// Why there is no connection.
+/// Why connecting failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Failure {
+pub enum ConnectError {
     /// The name has no address.
     Dns,
-    /// Nobody listens there.
     Refused,
-    /// No way leads there.
     Unreachable,
-    /// It took too long.
     TimedOut,
-    /// The handshake failed.
     Tls,
-    /// Anything else that ended the connection before it began.
+    /// The peer ended the connection.
     Terminated,
 }
 
-impl From<&Failure> for Error {
-    fn from(failure: &Failure) -> Self {
+impl From<&ConnectError> for Error {
+    fn from(failure: &ConnectError) -> Self {
         match failure {
-            Failure::Dns => Self::DnsError {
+            ConnectError::Dns => Self::DnsError {
                 rcode: Some("address not available".to_owned()),
                 info_code: Some(0),
             },
-            Failure::Refused => Self::ConnectionRefused,
-            Failure::Unreachable => Self::DestinationIpUnroutable,
-            Failure::TimedOut => Self::ConnectionTimeout,
-            Failure::Tls => Self::TlsProtocolError,
-            Failure::Terminated => Self::ConnectionTerminated,
+            ConnectError::Refused => Self::ConnectionRefused,
+            ConnectError::Unreachable => Self::DestinationIpUnroutable,
+            ConnectError::TimedOut => Self::ConnectionTimeout,
+            ConnectError::Tls => Self::TlsProtocolError,
+            ConnectError::Terminated => Self::ConnectionTerminated,
         }
     }
 }
 
-impl From<&io::Error> for Failure {
+impl From<&io::Error> for ConnectError {
     fn from(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::AddrNotAvailable => Self::Dns,
@@ -138,7 +138,7 @@ impl From<&io::Error> for Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Dns => "the name has no address",
@@ -151,9 +151,9 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for ConnectError {}
 
-/// TCP below TLS or by itself.
+/// TCP, with or without TLS above it.
 #[derive(Clone)]
 struct Tcp {
     delay: bool,
@@ -161,10 +161,10 @@ struct Tcp {
 
 impl Service<Uri> for Tcp {
     type Response = TokioIo<TcpStream>;
-    type Error = Failure;
-    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<TcpStream>, Failure>> + Send>>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<TcpStream>, ConnectError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -179,14 +179,16 @@ impl Service<Uri> for Tcp {
                 80
             };
             let port = uri.port_u16().unwrap_or(default_port);
-            let addresses = lookup_host((host, port)).await.map_err(|_| Failure::Dns)?;
+            let addresses = lookup_host((host, port))
+                .await
+                .map_err(|_| ConnectError::Dns)?;
             let addresses: Vec<SocketAddr> = addresses.collect();
             let connect = async {
                 let stream = TcpStream::connect(&*addresses).await?;
                 stream.set_nodelay(!delay)?;
                 Ok(TokioIo::new(stream))
             };
-            connect.await.map_err(|error| Failure::from(&error))
+            connect.await.map_err(|error| ConnectError::from(&error))
         })
     }
 }
@@ -231,7 +233,7 @@ impl Write for Connection {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 
-    // These two let head and body leave in one segment.
+    // The next two let head and body leave in one segment.
     fn is_write_vectored(&self) -> bool {
         self.0.is_write_vectored()
     }

@@ -1,7 +1,8 @@
-//! The component's requests to the outside: checked against `allowed_outbound_hosts`, sent
-//! through one pool of connections for all instances, and its failures put into the terms of
-//! WASI. It never sends a request a second time that may have been sent before: hyper's client
-//! repeats only what a closed connection gave back untouched.
+//! The component's requests to the outside: checked against `allowed_outbound_hosts`, and sent
+//! through one pool of connections for all instances. Failures are translated into WASI's errors.
+//!
+//! A request that may have been sent is never sent again: hyper's client repeats only a request
+//! that a closed connection gave back untouched.
 
 mod connect;
 #[cfg(test)]
@@ -24,16 +25,16 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{self, Sleep};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use self::connect::ConnectError;
 pub use self::connect::Connector;
-use self::connect::Failure;
 use crate::life::Lifeline;
 use crate::manifest::AllowedHosts;
 use crate::output::Output;
 
-/// Spin's timeouts where the guest sets none.
+/// Spin's timeout if the guest sets none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// The client of one host; a clone uses the same connections.
+/// The client of one host. Clones share its connections.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: legacy::Client<Connector, WasiBody>,
@@ -41,7 +42,7 @@ pub(crate) struct Client {
     output: Output,
 }
 
-/// The client as one instance has it.
+/// The client of one instance, whose requests end with its life.
 pub(crate) struct Outbound {
     client: Client,
     life: Lifeline,
@@ -115,17 +116,17 @@ impl WasiHttpHooks for Outbound {
             let response = life
                 .guard(client.send(request, options.unwrap_or_default()))
                 .await?;
-            // The pool drives the connection: there is nothing left for the guest to drive.
+            // The pool drives the connection, so the guest gets a future that is done.
             Ok((response, Box::new(async { Ok(()) }) as _))
         })
     }
 }
 
-/// A response's body, none of whose parts may keep us waiting longer than `timeout`.
+/// A response's body, which fails if a part takes longer than `timeout`.
 struct TimedBody {
     body: Incoming,
     timeout: Duration,
-    /// Only while we wait: most parts are there at once.
+    /// `None` until a part has to be waited for: most are there at once.
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -159,14 +160,14 @@ impl Body for TimedBody {
     }
 }
 
-/// What went wrong, found among the causes of `error`; `cut` if the connection ended too early.
+/// Finds the failure among the causes of `error`; it is `cut` if the connection ended too early.
 fn classify(error: &(dyn StdError + 'static), cut: Error) -> Error {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(failure) = error.downcast_ref::<Failure>() {
+        if let Some(failure) = error.downcast_ref::<ConnectError>() {
             return failure.into();
         }
-        // An error of the request's body, which the guest itself has caused.
+        // The guest has caused this one: its request body is longer or shorter than announced.
         if let Some(Error::HttpRequestBodySize(size)) = error.downcast_ref() {
             return Error::HttpRequestBodySize(*size);
         }
@@ -194,7 +195,7 @@ fn classify(error: &(dyn StdError + 'static), cut: Error) -> Error {
     Error::HttpProtocolError
 }
 
-/// Scheme, host and port: paths may hold what isn't ours to print.
+/// Scheme, host and port of a URI. Its path may hold a customer's data and is not printed.
 struct Origin<'a>(&'a Uri);
 
 impl fmt::Display for Origin<'_> {

@@ -1,5 +1,5 @@
-//! The body of a reply, which breaks off when the instance that writes it dies: without that, a
-//! reply cut short could look like a whole one.
+//! The body of a reply. If the instance that writes it dies, the body fails: otherwise a reply that
+//! was cut short could look complete.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,5 +1,5 @@
-//! Everything about a host that can be chosen. The defaults suit tests: a store in memory,
-//! captured output, nothing from the environment.
+//! The settings of a host. The defaults suit tests: a store in memory, captured output, and
+//! variables that the environment doesn't change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use wasmtime_wasi_http::handler::ProxyHandler;
 
-use super::{ENTRANCES, Host, Inner};
+use super::host::{ENTRANCES, Host, Inner};
 use crate::component::{Environment, Instances, Program, Reuse};
 use crate::manifest::{AllowedHosts, Manifest, Variables, from_environment};
 use crate::outbound::{Client, Connector};
@@ -21,7 +21,7 @@ use crate::store::{Faults, KeyValue};
 /// The only store that Spin has without a runtime configuration.
 const DEFAULT_STORE: &str = "default";
 
-/// How many requests are with the component at once; others wait.
+/// How many requests are with the component at once; further ones wait.
 pub(super) const MAX_REQUESTS: usize = 10_000;
 
 /// How long requests may take to end after a shutdown has begun.
@@ -47,8 +47,14 @@ pub struct HostBuilder<'a> {
     tcp_delay: bool,
 }
 
+impl Host {
+    pub fn builder<'a>(program: &'a Program, manifest: &'a Manifest) -> HostBuilder<'a> {
+        HostBuilder::new(program, manifest)
+    }
+}
+
 impl<'a> HostBuilder<'a> {
-    pub(super) fn new(program: &'a Program, manifest: &'a Manifest) -> Self {
+    fn new(program: &'a Program, manifest: &'a Manifest) -> Self {
         Self {
             program,
             manifest,
@@ -74,7 +80,7 @@ impl<'a> HostBuilder<'a> {
         self
     }
 
-    /// Reads `SPIN_VARIABLE_<NAME>` from the environment where no value is given.
+    /// Reads `SPIN_VARIABLE_<NAME>` from the environment for variables without a given value.
     pub fn environment(mut self) -> Self {
         self.environment = from_environment;
         self
@@ -92,19 +98,18 @@ impl<'a> HostBuilder<'a> {
         self
     }
 
-    /// Where requests of the component go; by default to the network.
+    /// The way of the component's requests; by default to the network.
     pub fn connector(mut self, connector: Connector) -> Self {
         self.connector = Some(connector);
         self
     }
 
-    /// Where output of the component goes.
     pub fn output(mut self, output: Output) -> Self {
         self.output = output;
         self
     }
 
-    /// The component's time of day.
+    /// The component's wall clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
@@ -116,25 +121,23 @@ impl<'a> HostBuilder<'a> {
         self
     }
 
-    /// How instances are used again.
     pub fn reuse(mut self, reuse: Reuse) -> Self {
         self.reuse = reuse;
         self
     }
 
-    /// How many requests are with the component at once.
     pub fn max_requests(mut self, max_requests: usize) -> Self {
         self.max_requests = max_requests;
         self
     }
 
-    /// How many requests may be on their way into an instance at once; 0: no limit, as in Spin.
+    /// How many requests may be on their way into an instance at once; 0 means any number, as in
+    /// Spin.
     pub fn entrances(mut self, entrances: usize) -> Self {
         self.entrances = entrances;
         self
     }
 
-    /// How long requests may take to end after a shutdown has begun.
     pub fn drain_timeout(mut self, drain_timeout: Duration) -> Self {
         self.drain_timeout = drain_timeout;
         self
@@ -146,7 +149,7 @@ impl<'a> HostBuilder<'a> {
         self
     }
 
-    /// The host. It needs a tokio runtime around it.
+    /// Must be called within a tokio runtime.
     pub fn build(self) -> Result<Host> {
         let component = &self.manifest.component;
         let id = &component.id;

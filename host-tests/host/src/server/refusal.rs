@@ -1,5 +1,5 @@
-//! What a client sees where the component gave no answer, as `application/problem+json`. The
-//! cause is told on stderr, never to the client.
+//! The replies of the host itself, as `application/problem+json`, if the component gave none. Their
+//! cause goes to stderr, never to the client.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -10,12 +10,12 @@ use wasmtime_wasi_http::handler::TrapOrPanicError;
 
 use crate::output::Output;
 
-/// No trigger has this path.
+/// The manifest has no trigger for this path.
 pub(super) fn no_route() -> Response<WasiBody> {
     problem(StatusCode::NOT_FOUND, "Not found")
 }
 
-/// No instance could be made: `error` is why.
+/// `error` says why no instance could be made.
 pub(super) fn no_instance(error: &wasmtime::Error, output: &Output) -> Response<WasiBody> {
     output.remark(&format!("no instance: {error:#}"));
     let mut reply = problem(StatusCode::SERVICE_UNAVAILABLE, "No instance available");
@@ -25,9 +25,8 @@ pub(super) fn no_instance(error: &wasmtime::Error, output: &Output) -> Response<
     reply
 }
 
-/// The component failed with `error`.
 pub(super) fn failed(error: &wasmtime::Error, output: &Output) -> Response<WasiBody> {
-    // A trap takes a whole instance with it, which has said so itself.
+    // After a trap, the worker of the instance has already told the cause.
     if !error.is::<TrapOrPanicError>() {
         output.remark(&format!("the component gave no reply: {error:#}"));
     }

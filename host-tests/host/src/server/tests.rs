@@ -2,7 +2,13 @@
 
 use wasmtime_wasi_http::handler::TrapOrPanicError;
 
-use super::*;
+use http::Request;
+use http::header::HOST;
+use http_body_util::BodyExt as _;
+
+use super::host::absolute;
+use super::refusal;
+use crate::output::Output;
 
 #[tokio::test]
 async fn a_failed_component_is_a_problem_that_tells_the_client_nothing() {

@@ -1,4 +1,4 @@
-//! What can go wrong between a guest and its store, on demand, and how often it was called.
+//! Faults between a guest and its store, on demand, and a count of the guest's calls.
 
 use std::collections::VecDeque;
 use std::future;
@@ -8,11 +8,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time;
 
-use super::{Error, Result};
+use super::write::{Error, Result};
 
-/// What a guest asks of its store.
+/// The calls of a guest to its store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "named as the calls are")]
 pub enum Op {
     Open,
     Get,
@@ -30,7 +29,7 @@ pub enum Op {
 /// The number of variants of [`Op`].
 const OPS: usize = Op::Swap as usize + 1;
 
-/// The faults to come and the calls so far; a clone is the same.
+/// The faults to come and the calls so far. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     inner: Arc<Inner>,
@@ -46,13 +45,13 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    ops: [Plan; OPS],
-    /// For the next `set` or `set-many`, whichever comes first.
+    ops: [Schedule; OPS],
+    /// For the next calls of `set` or `set-many`.
     sets: VecDeque<Fault>,
 }
 
 #[derive(Debug, Default)]
-struct Plan {
+struct Schedule {
     next: VecDeque<Fault>,
     fail_always: bool,
     delay: Duration,
@@ -70,9 +69,9 @@ enum Fault {
 }
 
 impl Faults {
-    /// Those of the pages of metrics. The relay reads and writes them in the background, some time
-    /// after an event: they must not take the faults that are meant for events, nor be counted as
-    /// what an event costs.
+    /// Faults and calls for the pages of metrics. The relay reads and writes them in the
+    /// background, some time after an event. They must not use up the faults that are meant for
+    /// events, nor count as calls of an event.
     #[must_use]
     pub fn metrics(&self) -> Self {
         Self {
@@ -81,7 +80,7 @@ impl Faults {
         }
     }
 
-    /// Those of the journal, which is written in the background, too.
+    /// Faults and calls for the journal, which is also written in the background.
     #[must_use]
     pub fn journal(&self) -> Self {
         Self {
@@ -90,7 +89,6 @@ impl Faults {
         }
     }
 
-    /// Those of what is done with `key`.
     pub(super) fn of(&self, key: &str) -> Self {
         if key.starts_with("metrics/") {
             self.metrics()
@@ -101,19 +99,19 @@ impl Faults {
         }
     }
 
-    /// The next `n` calls of `op` fail and do nothing.
+    /// The next `n` calls of `op` fail without effect.
     pub fn fail_next(&self, op: Op, n: usize) {
         self.state().ops[op as usize]
             .next
             .extend(vec![Fault::Fail; n]);
     }
 
-    /// The `n`th call of `op` from now fails, the ones before it don't.
+    /// The `n`th call of `op` from now fails without effect, and no call before it.
     pub fn fail_nth(&self, op: Op, n: usize) {
         self.nth(op, n, Fault::Fail);
     }
 
-    /// The `n`th call of `op` from now does nothing and never answers.
+    /// The `n`th call of `op` from now has no effect and never returns.
     pub fn hang_nth(&self, op: Op, n: usize) {
         self.nth(op, n, Fault::Hang);
     }
@@ -125,50 +123,49 @@ impl Faults {
         next.push_back(fault);
     }
 
-    /// Every call of `op` fails until [`Faults::clear`].
+    /// Every call of `op` fails without effect until [`Faults::clear`].
     pub fn fail_always(&self, op: Op) {
         self.state().ops[op as usize].fail_always = true;
     }
 
-    /// The next call of `op` does nothing and never answers.
+    /// The next call of `op` has no effect and never returns.
     pub fn hang_next(&self, op: Op) {
         self.state().ops[op as usize].next.push_back(Fault::Hang);
     }
 
-    /// The next `set` or `set-many` answers ok without having written.
+    /// The next `set` or `set-many` succeeds without effect.
     pub fn lose_next_set(&self) {
         self.state().sets.push_back(Fault::Lose);
     }
 
-    /// The next `set` or `set-many` writes and then says that it failed.
+    /// The next `set` or `set-many` writes, and fails all the same.
     pub fn write_then_fail_next_set(&self) {
         self.state().sets.push_back(Fault::DoThenFail);
     }
 
-    /// The next `set` or `set-many` writes and never answers.
+    /// The next `set` or `set-many` writes and never returns.
     pub fn write_then_hang_next_set(&self) {
         self.state().sets.push_back(Fault::DoThenHang);
     }
 
-    /// Every call of `op` takes this long before it begins.
+    /// Every call of `op` begins after this delay.
     pub fn delay(&self, op: Op, delay: Duration) {
         self.state().ops[op as usize].delay = delay;
     }
 
-    /// No more faults; the counters stay, and what hangs goes on hanging.
+    /// Removes all faults. The counts stay, and a call that hangs goes on hanging.
     pub fn clear(&self) {
         let mut state = self.state();
         state.sets.clear();
-        for plan in &mut state.ops {
-            *plan = Plan {
-                calls: plan.calls,
-                ..Plan::default()
+        for schedule in &mut state.ops {
+            *schedule = Schedule {
+                calls: schedule.calls,
+                ..Schedule::default()
             };
         }
     }
 
-    /// How often the guest has called `op` so far, with or without a fault.
-    #[must_use]
+    /// How often the guest has called `op` so far, faults included.
     pub fn count(&self, op: Op) -> usize {
         self.state().ops[op as usize].calls
     }
@@ -197,12 +194,12 @@ impl Faults {
         let set = matches!(op, Op::Set | Op::SetMany)
             .then(|| state.sets.pop_front())
             .flatten();
-        let plan = &mut state.ops[op as usize];
-        plan.calls += 1;
-        let fault = set.or_else(|| plan.next.pop_front());
-        let fault = fault.or_else(|| plan.fail_always.then_some(Fault::Fail));
+        let schedule = &mut state.ops[op as usize];
+        schedule.calls += 1;
+        let fault = set.or_else(|| schedule.next.pop_front());
+        let fault = fault.or_else(|| schedule.fail_always.then_some(Fault::Fail));
         self.inner.called.notify_waiters();
-        (plan.delay, fault)
+        (schedule.delay, fault)
     }
 
     pub(super) async fn around<T: Default>(

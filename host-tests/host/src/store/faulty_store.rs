@@ -1,10 +1,12 @@
-//! The store as a guest sees it: with faults, if a test has asked for some, and only for as long
-//! as the guest's instance lives.
+//! The store as a guest sees it: with the faults that a test has asked for, and only while the
+//! guest's instance lives.
 
-use super::{Faults, KeyValue, Op, Result, Write};
+use super::faults::{Faults, Op};
+use super::key_value::KeyValue;
+use super::write::{Result, Write};
 use crate::life::Lifeline;
 
-/// The stores of one instance: nothing of it reaches the store once the instance has died.
+/// The stores of one instance. After its death, no call of its reaches them.
 #[derive(Clone, Debug)]
 pub struct FaultyStore {
     store: KeyValue,
@@ -13,8 +15,6 @@ pub struct FaultyStore {
 }
 
 impl FaultyStore {
-    /// `store` with `faults`, for as long as `life` lasts.
-    #[must_use]
     pub fn new(store: KeyValue, faults: Faults, life: Lifeline) -> Self {
         Self {
             store,
@@ -23,7 +23,6 @@ impl FaultyStore {
         }
     }
 
-    /// Opens a store, see [`KeyValue::open`].
     pub async fn open(&self) -> Result<()> {
         let open = async {
             self.store.open().await;
@@ -32,14 +31,12 @@ impl FaultyStore {
         self.run(Op::Open, open).await
     }
 
-    /// See [`KeyValue::get`].
     pub async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
         let faults = self.faults.of(key);
         let get = self.life.guard(self.store.get(store, key));
         faults.around(Op::Get, get).await
     }
 
-    /// See [`KeyValue::get_many`].
     pub async fn get_many(
         &self,
         store: &str,
@@ -49,17 +46,15 @@ impl FaultyStore {
             .await
     }
 
-    /// See [`KeyValue::exists`].
     pub async fn exists(&self, store: &str, key: &str) -> Result<bool> {
         self.run(Op::Exists, self.store.exists(store, key)).await
     }
 
-    /// See [`KeyValue::keys`].
     pub async fn keys(&self, store: &str) -> Result<Vec<String>> {
         self.run(Op::Keys, self.store.keys(store)).await
     }
 
-    /// See [`KeyValue::write`]; `op` says which call of the guest this is.
+    /// Changes the store; `op` is the guest's call.
     pub async fn write(&self, op: Op, store: &str, write: Write) -> Result<i64> {
         let faults = match &write {
             Write::Set(pairs) => pairs.first().map(|(key, _)| self.faults.of(key)),

@@ -1,29 +1,27 @@
-//! The store that is lost with the process. It answers at once and never fails.
+//! The store that is lost at the end of the process. Its calls return at once and never fail.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Result, Write, increment};
+use super::write::{Result, Write, increment};
 
 type Stores = HashMap<String, BTreeMap<String, Vec<u8>>>;
 
-/// A store in memory; a clone is the same store.
+/// A store in memory. Clones share the contents.
 #[derive(Clone, Debug, Default)]
 pub struct Memory(Arc<Mutex<Stores>>);
 
 impl Memory {
     fn stores(&self) -> MutexGuard<'_, Stores> {
-        // Nothing below panics half-way through a change.
+        // A panic leaves no change half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The value under `key`.
     pub(super) fn get(&self, store: &str, key: &str) -> Option<Vec<u8>> {
         self.stores().get(store)?.get(key).cloned()
     }
 
-    /// All keys.
     pub(super) fn keys(&self, store: &str) -> Vec<String> {
         let stores = self.stores();
         stores
@@ -32,7 +30,6 @@ impl Memory {
             .unwrap_or_default()
     }
 
-    /// Changes the store.
     pub(super) fn write(&self, store: &str, write: Write) -> Result<i64> {
         let mut stores = self.stores();
         let pairs = stores.entry(store.to_owned()).or_default();

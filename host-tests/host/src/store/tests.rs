@@ -2,7 +2,8 @@
 
 use futures::future::join_all;
 
-use super::*;
+use super::key_value::{KeyValue, Location};
+use super::write::Write;
 use rig::RedisServer;
 
 /// All kinds, so that each test below holds for any.

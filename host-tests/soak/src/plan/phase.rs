@@ -1,36 +1,32 @@
-//! One stretch of the soak: what the fake Svix does to requests meanwhile, what is published, and
-//! when the relay is ended. Data only; `storm` carries it out.
+//! One stretch of the soak, as data: what Svix does to requests, how much is published, and when a
+//! relay is ended. `storm` carries it out.
 
 use std::fmt;
 use std::time::Duration;
 
 use fake_svix::{Fault, RetryAfter};
 
-/// A stretch of time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Phase {
-    /// What Svix does.
     pub weather: Weather,
-    /// To which share of the requests, from 0 to 1.
+    /// The share of the requests that meet a fault, from 0 to 1.
     pub share: f64,
-    /// How long, at least. One that must be met waits for the first request that meets it.
+    /// The least length. A phase with faults also waits for the first request that meets one.
     pub duration: Duration,
-    /// How many events are published, evenly over `publishing`.
+    /// The number of events that are published, evenly over `publishing`.
     pub events: usize,
-    /// Over how much of the time.
     pub publishing: Duration,
-    /// When the relay is ended and started again, since the beginning of the phase, in order.
+    /// When a relay is ended and started again, from the beginning of the phase, in order.
     pub ends: Vec<(Duration, End)>,
 }
 
-/// What Svix does for a while.
+/// The behaviour of Svix during a phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Weather {
-    /// What it should.
     Calm,
-    /// It resets every connection.
+    /// Svix resets every connection.
     Down,
-    /// One of these, at random.
+    /// Each request may meet one of these, at random.
     Faults(Vec<Fault>),
 }
 
@@ -39,13 +35,12 @@ pub enum Weather {
 pub enum End {
     /// SIGKILL, at any moment.
     Killed,
-    /// SIGKILL, while much has reached Svix and little of that is recorded.
+    /// SIGKILL, while many events have reached Svix and few of them are recorded.
     KilledInFlight,
-    /// SIGTERM.
     Terminated,
 }
 
-/// The names of all faults there are.
+/// The names of all kinds of faults.
 pub const KINDS: [&str; 14] = [
     "calm",
     "status",
@@ -63,8 +58,7 @@ pub const KINDS: [&str; 14] = [
     "echo credentials",
 ];
 
-/// The name of a fault. A new one must go into [`KINDS`] and into [`faults`].
-#[must_use]
+/// The name of a fault's kind. A new kind must be added to [`KINDS`] and [`faults`].
 pub fn kind(fault: &Fault) -> &'static str {
     KINDS[match fault {
         Fault::None => 0,
@@ -84,8 +78,7 @@ pub fn kind(fault: &Fault) -> &'static str {
     }]
 }
 
-/// Everything that goes wrong, each in a phase of its own.
-#[must_use]
+/// All faults that have a phase of their own.
 pub fn faults() -> Vec<Fault> {
     let stored = |status| Fault::Status {
         status,
@@ -95,7 +88,7 @@ pub fn faults() -> Vec<Fault> {
     let raw = RetryAfter::Raw("soon".to_owned());
     let mut faults = vec![
         Fault::Delay { millis: 100 },
-        // Longer than the relay waits.
+        // Longer than the relay waits for Svix.
         Fault::Delay { millis: 600 },
         Fault::HangBeforeStoring,
         Fault::HangAfterStoring,
@@ -123,8 +116,8 @@ pub fn faults() -> Vec<Fault> {
     faults
 }
 
-/// Whether requests wait for a timeout, so that a large share of them would stop everything.
-#[must_use]
+/// Whether the fault makes requests wait for a timeout. A large share of them would stop
+/// everything.
 pub fn is_slow(fault: &Fault) -> bool {
     match fault {
         Fault::HangBeforeStoring | Fault::HangAfterStoring => true,

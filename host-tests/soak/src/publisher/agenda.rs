@@ -1,4 +1,4 @@
-//! The deliveries to come, each due at a time. It knows nothing of why.
+//! The deliveries to come, each due at a time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,21 +10,19 @@ use tokio::time::Instant;
 pub struct Delivery {
     /// The message's place in the publisher's list.
     pub message: usize,
-    /// How often this copy of it was refused before.
+    /// How often this copy of the message was refused before.
     pub nacks: u32,
 }
 
-/// All deliveries to be made.
 #[derive(Debug, Default)]
 pub struct Agenda(BinaryHeap<Reverse<(Instant, Delivery)>>);
 
 impl Agenda {
-    /// Adds one.
     pub fn add(&mut self, due: Instant, delivery: Delivery) {
         self.0.push(Reverse((due, delivery)));
     }
 
-    /// Takes the one that is overdue for longest, if one is due `now`.
+    /// Takes the delivery that is overdue the longest, if one is due `now`.
     pub fn take_due(&mut self, now: Instant) -> Option<Delivery> {
         if self.next()? > now {
             return None;
@@ -32,14 +30,11 @@ impl Agenda {
         self.0.pop().map(|Reverse((_, delivery))| delivery)
     }
 
-    /// When the next one is due, be it in the past.
-    #[must_use]
+    /// When the next delivery is due, possibly in the past.
     pub fn next(&self) -> Option<Instant> {
         self.0.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// Whether there are none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,25 +1,26 @@
-//! When Pub/Sub delivers again: per message, and for the whole subscription. Decides only, and is
-//! told the time. Both are quicker than Pub/Sub's own, so that the soak meets them often.
+//! When Pub/Sub delivers again: one delay for a message, one pause for the whole subscription. Both
+//! are shorter than Pub/Sub's own, so that the soak meets them often. Pure decisions: the caller
+//! passes the time.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::time::Instant;
 
-/// The shortest wait, for a message as for the subscription: Pub/Sub's own.
+/// The shortest delay and the shortest pause, as in Pub/Sub.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// The longest wait of one message (Pub/Sub: 60 s or more).
+/// The longest delay of a message (Pub/Sub: 60 s or more).
 const LONGEST_OF_MESSAGE: Duration = Duration::from_secs(3);
 
 /// The longest pause of the subscription (Pub/Sub: 60 s).
 const LONGEST_OF_SUBSCRIPTION: Duration = Duration::from_secs(2);
 
-/// So many nacks more than acks are needed before the subscription pauses.
+/// The subscription pauses when nacks outnumber acks by so many.
 const TOO_MANY: u32 = 5;
 
-/// How long a message waits after its `nacks`-th nack: exponential, evenly spread over the upper
-/// half of the bound. Some come out of turn: at once, or much later.
+/// How long a message waits after its `nacks`-th nack: up to a bound that doubles, evenly spread
+/// over its upper half. One in ten comes at once, and one in ten at any time.
 pub fn redelivery(nacks: u32, random: &mut Rng) -> Duration {
     let bound = doubled(SHORTEST, nacks.saturating_sub(1), LONGEST_OF_MESSAGE);
     match random.u8(..10) {
@@ -36,18 +37,17 @@ fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
         .map_or(longest, |delay| delay.min(longest))
 }
 
-/// The push backoff of the subscription: while nacks prevail nothing is delivered for a while,
-/// then a little, then again nothing for a longer while. Acks end it.
+/// The push backoff of the subscription. While nacks prevail, nothing is delivered for a while,
+/// then a little, then nothing for a longer while. Acks end the backoff.
 #[derive(Debug, Default)]
 pub struct PushBackoff {
-    /// How many nacks there have been for which no ack makes up.
+    /// By how many nacks outnumber acks.
     surplus: u32,
     pauses: u32,
     until: Option<Instant>,
 }
 
 impl PushBackoff {
-    /// A delivery was acknowledged.
     pub fn on_ack(&mut self) {
         self.surplus = self.surplus.saturating_sub(1);
         if self.surplus == 0 {
@@ -55,9 +55,8 @@ impl PushBackoff {
         }
     }
 
-    /// A delivery was not acknowledged, which is known since `now`.
     pub fn on_nack(&mut self, now: Instant) {
-        // Those in flight when a pause begins don't make it longer.
+        // Deliveries that were in flight when the pause began don't make it longer.
         if self.paused_until(now).is_some() {
             return;
         }
@@ -69,8 +68,7 @@ impl PushBackoff {
         }
     }
 
-    /// When deliveries begin again, if they are paused `now`.
-    #[must_use]
+    /// The end of the pause, if deliveries are paused `now`.
     pub fn paused_until(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| now < *until)
     }

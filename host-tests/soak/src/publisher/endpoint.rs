@@ -1,6 +1,6 @@
-//! Pub/Sub's side of a push request: one POST over kept-alive connections, which ends one way or
-//! another within the ack deadline. It never sends anything twice by itself. Where there are several
-//! relays, each gets the next one: a load balancer without any wits.
+//! Pub/Sub's side of a push request: one POST over kept-alive connections, which ends within the
+//! ack deadline. The endpoint never sends a request again by itself. With several relays, requests
+//! go to each in turn, as from a simple load balancer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::outcome::Outcome;
 /// Pub/Sub's default.
 const ACK_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Where messages are pushed to. A clone shares its connections.
+/// The relays to which messages are pushed. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     client: Client<HttpConnector, Full<Bytes>>,
@@ -30,14 +30,13 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The relays at these addresses, of which there is one at least.
-    #[must_use]
+    /// There must be at least one address.
     pub fn new(relays: impl IntoIterator<Item = SocketAddr>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            // A second try is a redelivery, which is for the publisher to decide and to count.
+            // A second attempt is a redelivery. The publisher decides on it and counts it.
             .retry_canceled_requests(false)
             .build(connector);
         Self {
@@ -47,13 +46,10 @@ impl Endpoint {
         }
     }
 
-    /// The relays.
-    #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.relays
     }
 
-    /// Delivers once.
     pub async fn push(&self, body: Bytes) -> Outcome {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = http::Method::POST;
@@ -69,7 +65,6 @@ impl Endpoint {
         self.exchange(request).await
     }
 
-    /// Asks a relay whether it is ready.
     pub async fn is_ready(&self, relay: SocketAddr) -> Outcome {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = uri(relay, "/readyz");
@@ -99,7 +94,7 @@ fn uri(relay: SocketAddr, path: &'static str) -> Uri {
     parts.scheme = Some(http::uri::Scheme::HTTP);
     parts.authority = relay.to_string().parse().ok();
     parts.path_and_query = Some(http::uri::PathAndQuery::from_static(path));
-    // An address is an authority.
+    // The default is never used, because an address is a valid authority.
     Uri::from_parts(parts).unwrap_or_default()
 }
 

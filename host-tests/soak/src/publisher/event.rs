@@ -1,12 +1,12 @@
-//! Events of the platform's shape: several projects, many types, from 300 bytes to 7 kB, and in
-//! every spelling that JSON allows, as Svix must get them byte for byte. It sends nothing.
+//! Events of the platform's form: several projects, many types, from 300 bytes to 7 kB. They use
+//! every spelling that JSON allows, because Svix must get them byte for byte.
 
 use std::fmt::Write as _;
 
 use bytes::Bytes;
 use fastrand::Rng;
 
-/// The customers. Their Svix applications come into being during the soak.
+/// The customers. Their Svix applications are created during the soak.
 const PROJECTS: [&str; 6] = ["dev", "gigs", "nomad-mobile", "acme.eu", "tele_one", "x9"];
 
 const TYPES: [(&str, &str); 8] = [
@@ -20,7 +20,7 @@ const TYPES: [(&str, &str); 8] = [
     ("invoice.finalized", "invoice"),
 ];
 
-/// What stands between two members, before and after them, and after a colon.
+/// The text between two members, around all members, and after a colon.
 const SPELLINGS: [(&str, &str, &str); 4] = [
     (",", "", ""),
     (", ", "", " "),
@@ -28,8 +28,8 @@ const SPELLINGS: [(&str, &str, &str); 4] = [
     (",\r\n\t", " ", "\t"),
 ];
 
-/// Values that a relay which parses and prints would change: floats, exponents, numbers beyond
-/// any type, escapes that need not be, and text beyond ASCII.
+/// Values that a relay would change if it parsed and printed them. They are floats, exponents, huge
+/// numbers, unnecessary escapes, and text beyond ASCII.
 const VALUES: [&str; 14] = [
     "10.0",
     "0.0",
@@ -47,23 +47,21 @@ const VALUES: [&str; 14] = [
     r#"["AT","BE","CH","DE","DK","ES","FR","GB","IE","IT","NL","PL","PT","SE"]"#,
 ];
 
-/// How long `data` is, in bytes.
+/// The lengths of `data` in bytes.
 const LENGTHS: std::ops::RangeInclusive<usize> = 300..=7_000;
 
-/// An event as it is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its id, which no other event has.
+    /// Unique among all events.
     pub id: String,
     /// The customer: the uid of the Svix application.
     pub project: &'static str,
-    /// All of it, as JSON.
+    /// The whole event as JSON.
     pub text: Bytes,
 }
 
 impl Event {
-    /// The event with this number, which happened at `time`.
-    #[must_use]
+    /// An event that happened at `time`. Its number makes its id unique.
     pub fn random(number: usize, time: &str, random: &mut Rng) -> Self {
         let id = format!("evt_0SN{}{number:07}", letters(random, 18));
         let project = pick(random, &PROJECTS);
@@ -96,7 +94,7 @@ impl Event {
     }
 }
 
-/// A resource with as many members as its random length needs.
+/// A resource of random length.
 fn data(random: &mut Rng, object: &str) -> String {
     let length = random.usize(LENGTHS);
     let id = letters(random, 24);

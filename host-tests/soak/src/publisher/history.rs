@@ -1,15 +1,15 @@
-//! What became of a message's deliveries. Times are since the start of the soak.
+//! The deliveries of a message. Times are since the start of the soak.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::outcome::Outcome;
 
-/// All deliveries of a message that have ended, in the order of their ends.
+/// All deliveries that have ended, in the order of their ends.
 #[derive(Clone, Debug, Default)]
 pub struct History(Vec<Step>);
 
-/// One delivery: when it was sent, and what came of it.
+/// One delivery: when it was sent, how long it took, and how it ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     pub sent: Duration,
@@ -18,7 +18,6 @@ pub struct Step {
 }
 
 impl History {
-    /// Adds a delivery that has just ended.
     pub fn note(&mut self, sent: Duration, took: Duration, outcome: Outcome) {
         self.0.push(Step {
             sent,
@@ -27,16 +26,13 @@ impl History {
         });
     }
 
-    /// When the message was first acknowledged.
-    #[must_use]
+    /// When the message was acknowledged for the first time.
     pub fn acknowledged(&self) -> Option<Duration> {
         let mut steps = self.0.iter();
         let first = steps.find(|step| step.outcome.is_ack())?;
         Some(first.ended())
     }
 
-    /// Each delivery.
-    #[must_use]
     pub fn steps(&self) -> &[Step] {
         &self.0
     }

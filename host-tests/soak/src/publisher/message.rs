@@ -1,4 +1,4 @@
-//! A message of Pub/Sub: an event, and how it is pushed.
+//! A message of Pub/Sub: an event, and the form in which it is pushed.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::event::Event;
 use super::history::History;
 
-/// Why a message is delivered again although it was acknowledged: Pub/Sub promises no more than
-/// at least once.
+/// When a message is delivered again although it was acknowledged, as Pub/Sub delivers at least
+/// once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duplicate {
     /// Two deliveries at the same time.
@@ -21,22 +21,17 @@ pub enum Duplicate {
     AfterRestart,
 }
 
-/// A message.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// What it carries.
     pub event: Event,
-    /// Whether and when it comes twice.
     pub duplicate: Option<Duplicate>,
-    /// What became of its deliveries so far.
     pub history: History,
     number: u64,
     published: String,
 }
 
 impl Message {
-    /// A message that was published at a time, given in RFC 3339.
-    #[must_use]
+    /// `published` is a time in RFC 3339.
     pub fn new(number: u64, event: Event, published: &str, duplicate: Option<Duplicate>) -> Self {
         Self {
             event,
@@ -47,8 +42,7 @@ impl Message {
         }
     }
 
-    /// The body of its push request, in the wrapped form. A redelivery has the same.
-    #[must_use]
+    /// The body of its push request, in the wrapped form; the same for every delivery.
     pub fn wrapped(&self) -> Bytes {
         let data = BASE64_STANDARD.encode(&self.event.text);
         let (id, time) = (self.number, &self.published);
@@ -61,7 +55,7 @@ impl Message {
 }
 
 impl fmt::Display for Message {
-    /// The event's id and all that happened to it.
+    /// The event's id and its deliveries.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}:", self.event.id, self.event.project)?;
         self.history.fmt(f)

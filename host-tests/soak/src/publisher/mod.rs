@@ -1,6 +1,6 @@
-//! A publisher that behaves like a push subscription of Pub/Sub: it delivers until it is
-//! acknowledged, and now and then although it was. It believes nobody but its own eyes: what it
-//! has seen is in the history of each message.
+//! A publisher that behaves like a push subscription of Pub/Sub: it delivers a message until the
+//! relay acknowledges it, and sometimes again after that. The history of each message holds what
+//! the publisher has seen itself; nothing comes from the relay's log or store.
 
 mod agenda;
 mod backoff;
@@ -27,27 +27,26 @@ use self::outcome::Outcome;
 use self::window::Window;
 use crate::progress::Progress;
 
-/// Within what time a duplicate comes that is due.
+/// A later duplicate comes within this time after the acknowledgement.
 const LATER: Duration = Duration::from_secs(3);
 
-/// The same after a restart, while the relay may not listen yet.
+/// A duplicate after a restart comes within this time, when the relay may not listen yet.
 const AFTER_RESTART: Duration = Duration::from_secs(1);
 
-/// What the publisher is told to do.
+/// An instruction to the publisher.
 #[derive(Clone, Copy, Debug)]
 pub enum Order {
-    /// The next so many messages have been published.
+    /// Publish so many further messages.
     Publish(usize),
-    /// The relay has been started again.
+    /// A relay has been started again.
     Restarted,
 }
 
-/// The publisher.
 #[derive(Debug)]
 pub struct Publisher {
     messages: Vec<Message>,
     published: usize,
-    /// Acknowledged messages that come again after the next restart.
+    /// Acknowledged messages that are delivered again after the next restart.
     held: Vec<usize>,
     agenda: Agenda,
     window: Window,
@@ -69,9 +68,7 @@ struct Delivered {
 }
 
 impl Publisher {
-    /// A publisher of these messages, none of which is published yet. `concurrency`: how many
-    /// deliveries may be under way at once.
-    #[must_use]
+    /// `concurrency`: how many deliveries may be in flight at once.
     pub fn new(
         messages: Vec<Message>,
         endpoint: Endpoint,
@@ -95,25 +92,21 @@ impl Publisher {
         }
     }
 
-    /// All messages, with their histories.
-    #[must_use]
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }
 
-    /// How many deliveries were under way at once, at most.
-    #[must_use]
+    /// The most deliveries that were in flight at once.
     pub fn peak(&self) -> usize {
         self.peak
     }
 
-    /// Since when it runs; the histories' times are since then.
-    #[must_use]
+    /// The start, from which the times in the histories count.
     pub fn start(&self) -> Instant {
         self.start
     }
 
-    /// Delivers as it is told, until the last order has come and every delivery is acknowledged.
+    /// Delivers as ordered, until the last order has come and every delivery is acknowledged.
     pub async fn run(&mut self, mut orders: UnboundedReceiver<Order>) {
         let mut more_orders = true;
         loop {
@@ -169,7 +162,7 @@ impl Publisher {
         }
     }
 
-    /// One more delivery, unlike the redelivery of one that was not acknowledged.
+    /// Adds a delivery that isn't the redelivery of a refused one.
     fn add(&mut self, message: usize, wait: Duration) {
         let delivery = Delivery { message, nacks: 0 };
         self.agenda.add(Instant::now() + wait, delivery);
@@ -179,7 +172,7 @@ impl Publisher {
         longest.mul_f64(self.random.f64())
     }
 
-    /// Sends what is due, as far as the window and the backoff let it.
+    /// Sends the deliveries that are due, within the limits of window and backoff.
     fn deliver_due(&mut self, now: Instant) {
         while self.under_way.len() < self.window.size()
             && self.backoff.paused_until(now).is_none()
@@ -200,7 +193,8 @@ impl Publisher {
         self.peak = self.peak.max(self.under_way.len());
     }
 
-    /// Ends when something may be sent that may not be sent now, except for the window's sake.
+    /// Returns when a delivery becomes due or the pause ends. A full window is opened by `settle`
+    /// instead.
     fn wake_up(&self, now: Instant) -> impl Future<Output = ()> + use<> {
         let due = self.agenda.next();
         let has_room = self.under_way.len() < self.window.size();

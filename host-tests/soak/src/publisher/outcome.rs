@@ -1,42 +1,36 @@
-//! What became of one delivery, as its sender sees it: acknowledged or not. Pub/Sub looks at the
-//! status alone; what the relay says beside it is kept for the checks and for the history.
+//! The end of one delivery, as its sender sees it. Pub/Sub only looks at the status; the rest of
+//! the reply is kept for the verdict and the history.
 
 use std::fmt;
 
-/// The end of one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// There was a reply.
     Answered {
-        /// Its status.
         status: u16,
-        /// Its body.
         said: Said,
     },
-    /// Nobody listened.
+    /// The relay did not listen.
     Unreachable,
     /// The connection ended before the reply.
     Broken,
-    /// There was no reply within the ack deadline.
+    /// The ack deadline passed without a reply.
     Late,
 }
 
-/// What the relay says of the event.
+/// The statement of a reply about the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// It has sent it, just now.
+    /// The relay has sent the event just now.
     Delivered,
-    /// It has asked Svix, which has it already.
+    /// The relay has asked Svix, which had the event already.
     Found,
-    /// Its own record says that it was delivered before.
+    /// The relay's record says that the event was delivered before.
     Duplicate,
-    /// Anything else: a problem, above all.
+    /// Any other reply, for example a problem.
     Other,
 }
 
 impl Outcome {
-    /// Reads a reply.
-    #[must_use]
     pub fn of_reply(status: u16, body: &[u8]) -> Self {
         #[derive(serde::Deserialize)]
         struct Body<'a> {
@@ -53,8 +47,7 @@ impl Outcome {
         Self::Answered { status, said }
     }
 
-    /// Whether Pub/Sub takes it for an acknowledgement.
-    #[must_use]
+    /// Whether Pub/Sub counts it as an acknowledgement.
     pub fn is_ack(self) -> bool {
         matches!(
             self,
@@ -65,8 +58,7 @@ impl Outcome {
         )
     }
 
-    /// Whether the relay answers with success, and this.
-    #[must_use]
+    /// Whether the relay replied with status 200 and `said`.
     pub fn says(self, said: Said) -> bool {
         self == Self::Answered { status: 200, said }
     }

@@ -1,17 +1,17 @@
-//! Pub/Sub's slow start: how many deliveries may be under way at once. Decides only, and is told
-//! what happened.
+//! Pub/Sub's slow start: how many deliveries may be in flight at once. Pure decisions: the caller
+//! passes what happened.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Pub/Sub begins and ends with a few.
+/// The size at the start, and the smallest one.
 const SMALLEST: usize = 4;
 
-/// An ack that took longer opens nothing.
+/// A slower ack doesn't open the window.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// The push window. It doubles with each round of prompt acks; a nack halves it, and from there
+/// The push window. Each round of prompt acks doubles the window. A nack halves it, and from then
 /// on it grows by one each round.
 #[derive(Debug)]
 pub struct Window {
@@ -23,8 +23,6 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window that has yet to open, up to `largest`.
-    #[must_use]
     pub fn new(largest: usize) -> Self {
         let largest = largest.max(1);
         Self {
@@ -36,13 +34,10 @@ impl Window {
         }
     }
 
-    /// How many deliveries may be under way.
-    #[must_use]
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// A delivery was acknowledged so long after it was sent.
     pub fn on_ack(&mut self, took: Duration) {
         if took >= PROMPT {
             return;
@@ -54,9 +49,8 @@ impl Window {
         }
     }
 
-    /// A delivery that was sent at `sent` was not acknowledged, which is known since `now`.
     pub fn on_nack(&mut self, sent: Instant, now: Instant) {
-        // Those that were under way together fail together: they count as one.
+        // Deliveries that were in flight together fail together: count them once.
         if self.shrunk.is_some_and(|shrunk| sent < shrunk) {
             return;
         }

@@ -1,5 +1,5 @@
-//! Carries the plan out: makes Svix fail, ends the relays in turn and starts them again, and tells the
-//! publisher when to publish, so that there is traffic in every phase.
+//! Carries the plan out: makes Svix fail, and ends the relays in turn and starts them again. Also
+//! tells the publisher when to publish, so that every phase has traffic.
 
 pub mod outage;
 pub mod process;
@@ -21,29 +21,28 @@ use crate::progress::Progress;
 use crate::publisher::Order;
 use fake_svix::{FakeSvix, Fault};
 
-/// How often it looks around.
+/// The time between two looks at relays and Svix.
 const TICK: Duration = Duration::from_millis(10);
 
-/// More faults than requests can meet within a tick.
+/// The number of faults in Svix's queue: more than requests can meet within a tick.
 const QUEUED: usize = 256;
 
-/// How long a phase waits for a request that meets it: longer than the publisher or the relay
-/// ever hold requests back.
+/// How long a phase waits for a request that meets a fault: longer than publisher or relay ever
+/// hold requests back.
 const PATIENCE: Duration = Duration::from_secs(35);
 
-/// How late Svix answers before a kill that is to hit requests in flight.
+/// The latency of Svix before a kill that must hit requests in flight.
 const LATENCY: Duration = Duration::from_millis(100);
 
-/// What goes wrong.
 #[derive(Debug)]
 pub struct Storm {
     svix: FakeSvix,
     relays: Vec<Process>,
-    /// Which of them ends next.
+    /// The relay that ends next.
     turn: usize,
     progress: Progress,
     random: Rng,
-    /// The faults in Svix's queue, as far as they have not been seen to be met.
+    /// The faults in Svix's queue that no request is known to have met.
     queued: VecDeque<&'static str>,
     met: BTreeSet<&'static str>,
     kills: Vec<Instant>,
@@ -51,8 +50,6 @@ pub struct Storm {
 }
 
 impl Storm {
-    /// A storm over this Svix and these relays.
-    #[must_use]
     pub fn new(svix: FakeSvix, relays: Vec<Process>, random: Rng, progress: Progress) -> Self {
         Self {
             svix,
@@ -67,7 +64,7 @@ impl Storm {
         }
     }
 
-    /// Goes through the phases. In the end the relays run and Svix works.
+    /// Goes through the phases. At the end the relays run and Svix works.
     pub async fn run(&mut self, phases: &[Phase], orders: UnboundedSender<Order>) -> Result<()> {
         for phase in phases {
             self.progress.phase(phase.to_string());
@@ -85,9 +82,8 @@ impl Storm {
         Ok(())
     }
 
-    /// Goes through one phase.
     async fn weather(&mut self, phase: &Phase, orders: &UnboundedSender<Order>) -> Result<()> {
-        // Nobody obeys only if the publisher has been dropped, with which the soak ends.
+        // Sending fails only if the publisher has been dropped, and then the soak ends.
         let order = |order| {
             let _ = orders.send(order);
         };
@@ -125,7 +121,7 @@ impl Storm {
         }
     }
 
-    /// Ends the relays gently, with whatever they had still begun.
+    /// Ends the relays with SIGTERM, which lets their requests end.
     pub async fn calm_down(&mut self) -> Result<()> {
         for relay in &mut self.relays {
             relay.terminate().await?;
@@ -133,20 +129,15 @@ impl Storm {
         Ok(())
     }
 
-    /// When a relay was killed.
-    #[must_use]
     pub fn kills(&self) -> &[Instant] {
         &self.kills
     }
 
-    /// How often one was ended gently.
-    #[must_use]
     pub fn terminations(&self) -> usize {
         self.terminations
     }
 
-    /// The faults that no request has met.
-    #[must_use]
+    /// The kinds of faults that no request has met.
     pub fn unmet(&self) -> Vec<&'static str> {
         let unmet = KINDS.into_iter().filter(|kind| !self.met.contains(kind));
         unmet.collect()
@@ -170,8 +161,8 @@ impl Storm {
         relay.restart()
     }
 
-    /// Keeps Svix's queue of faults full; true if the phase has been met. A calm one is met, too:
-    /// the relay has to find out that Svix is back, or the next phases would find it waiting.
+    /// Keeps Svix's queue of faults full. Returns whether a request has met the phase. A calm phase
+    /// must be met, too: otherwise the relay would still wait for Svix in the next phase.
     fn queue_faults(&mut self, phase: &Phase) -> bool {
         let faults = match &phase.weather {
             Weather::Down => return false,
@@ -181,7 +172,7 @@ impl Storm {
         let met = self.count_met();
         let mut more = Vec::new();
         while self.queued.len() < QUEUED {
-            // The first request meets one in any case: in a short soak there may be few others.
+            // The first request always meets a fault, because a short soak may have few others.
             let is_bad = self.queued.is_empty() || self.random.f64() < phase.share;
             let fault = match self.random.choice(faults) {
                 Some(fault) if is_bad => fault.clone(),
@@ -190,7 +181,7 @@ impl Storm {
             self.queued.push_back(kind(&fault));
             more.push(fault);
         }
-        // A lookup would use the race up.
+        // Only for posts: a lookup would use the race up without effect.
         if faults == [Fault::RaceToCreateApplication] {
             self.svix.script_for(&Method::POST, more);
         } else {
@@ -200,7 +191,7 @@ impl Storm {
             .any(|kind| *kind != KINDS[0] || phase.weather == Weather::Calm)
     }
 
-    /// Notes which of the queued faults have been met.
+    /// Notes and returns the queued faults that requests have met.
     fn count_met(&mut self) -> Vec<&'static str> {
         let met = self.queued.len().saturating_sub(self.svix.queued_faults());
         let met: Vec<_> = self.queued.drain(..met).collect();
@@ -209,7 +200,7 @@ impl Storm {
     }
 }
 
-/// How many of a phase's events are published by now.
+/// How many events of the phase are due by now.
 fn due(phase: &Phase, elapsed: Duration) -> usize {
     if elapsed >= phase.publishing {
         return phase.events;

@@ -1,6 +1,6 @@
-//! What befalls the Redis that several relays share, one after the other, beside everything that
-//! `storm` does: it is killed, its machine stops, the ways to it are cut. While it is away nothing can
-//! be acknowledged; once it is back, every relay must be ready soon.
+//! The outages of the Redis that several relays share. They come one after the other, independent
+//! of the storm: Redis is killed, its machine stops, or the ways to Redis are cut. During an outage
+//! nothing can be acknowledged. Soon after it, every relay must be ready.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,34 +16,32 @@ use crate::progress::Progress;
 use crate::publisher::endpoint::Endpoint;
 use crate::publisher::outcome::Outcome;
 
-/// Within what time a relay must be ready again.
+/// A relay must be ready again within this time.
 const READY: Duration = Duration::from_secs(2);
 
-/// How long a relay may be down meanwhile, because it was killed itself.
+/// How long a relay may be down because it was killed itself.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 const POLL: Duration = Duration::from_millis(20);
 
-/// With `appendfsync everysec`, what is older is on the disk when the machine stops.
+/// With `appendfsync everysec`, older writes are on the disk when the machine stops.
 const UNSYNCED: Duration = Duration::from_secs(1);
 
-/// Where the disk is busy, Redis lets its log wait for so long before it writes it at all.
+/// If the disk is busy, Redis delays writing its log for so long.
 const UNWRITTEN: Duration = Duration::from_secs(2);
 
-/// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
-    /// SIGKILL.
+    /// Redis gets SIGKILL.
     Killed,
-    /// Its machine stops: what it wrote in the last second is gone.
+    /// The machine of Redis stops: the writes of the last second are lost.
     Stopped,
-    /// What it is sent vanishes.
+    /// Everything that is sent to Redis is lost.
     Cut,
-    /// The same for one relay, while the others go on.
+    /// Everything that one relay sends to Redis is lost, while the other relays go on.
     CutFromOne,
 }
 
-/// All that happens.
 const KINDS: [Outage; 4] = [
     Outage::Killed,
     Outage::Stopped,
@@ -51,29 +49,29 @@ const KINDS: [Outage; 4] = [
     Outage::CutFromOne,
 ];
 
-/// One outage to come.
+/// An outage to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct PlannedOutage {
     after: Duration,
     outage: Outage,
     lasts: Duration,
 }
 
-/// One that has been. Times are since the start of the soak.
+/// A past outage. Times are since the start of the soak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Away {
-    /// What was written from then on may be gone.
+    /// Writes from this time on may be lost.
     pub lost_from: Duration,
-    /// From here on nothing of it could be reached…
+    /// From this time on Redis was out of reach…
     pub from: Duration,
-    /// …up to here.
+    /// …until this time.
     pub until: Duration,
 }
 
-/// Draws so many outages. In a long soak there is more time between them.
-pub fn plan(count: usize, is_long: bool, random: &mut Rng) -> Vec<Plan> {
+/// Draws the outages. In a long soak there is more time between them.
+pub fn plan(count: usize, is_long: bool, random: &mut Rng) -> Vec<PlannedOutage> {
     let (after, lasts) = if is_long {
-        (2_000..=6_000, 500..=3_000)
+        (1_000..=3_000, 500..=2_000)
     } else {
         (300..=1_000, 200..=1_500)
     };
@@ -83,7 +81,7 @@ pub fn plan(count: usize, is_long: bool, random: &mut Rng) -> Vec<Plan> {
             kinds = KINDS.to_vec();
             random.shuffle(&mut kinds);
         }
-        Some(Plan {
+        Some(PlannedOutage {
             outage: kinds.pop()?,
             after: Duration::from_millis(random.u64(after.clone())),
             lasts: Duration::from_millis(random.u64(lasts.clone())),
@@ -105,8 +103,7 @@ pub struct Outages {
 }
 
 impl Outages {
-    /// Of this Redis, to which a way leads for each of these relays.
-    #[must_use]
+    /// `ways` holds the way to `redis` of each relay.
     pub fn new(
         redis: RedisServer,
         ways: Vec<Proxy>,
@@ -125,8 +122,8 @@ impl Outages {
         }
     }
 
-    /// Goes through the plan. In the end Redis is there.
-    pub async fn run(&mut self, plan: &[Plan]) -> Result<()> {
+    /// Goes through the plan. At the end Redis works.
+    pub async fn run(&mut self, plan: &[PlannedOutage]) -> Result<()> {
         for next in plan {
             time::sleep(next.after).await;
             let (lost_from, from) = self.begin(next.outage).await?;
@@ -138,7 +135,7 @@ impl Outages {
                 until,
             };
             if next.outage == Outage::CutFromOne {
-                // It is there for whoever asks through another relay.
+                // Through the other relays Redis was in reach: for the verdict it was never away.
                 (away.lost_from, away.from) = (until, until);
             }
             self.been.push(away);
@@ -154,7 +151,7 @@ impl Outages {
         Ok(())
     }
 
-    /// Since when it may have forgotten what it was told, and since when it is away.
+    /// Begins an outage. Returns from when on writes may be lost, and from when on Redis is away.
     async fn begin(&mut self, outage: Outage) -> Result<(Duration, Duration)> {
         let lost_from = match outage {
             Outage::Killed => {
@@ -192,14 +189,12 @@ impl Outages {
         }
     }
 
-    /// Those that have been.
-    #[must_use]
+    /// The past outages.
     pub fn been(&self) -> &[Away] {
         &self.been
     }
 
-    /// How often a relay wasn't ready in time.
-    #[must_use]
+    /// How often a relay was not ready in time.
     pub fn late(&self) -> usize {
         self.late
     }
@@ -219,7 +214,7 @@ async fn is_ready_in_time(relays: &Endpoint, relay: SocketAddr) -> Result<bool> 
                     return Ok(false);
                 }
             }
-            // It has been killed: its time begins when it is started again.
+            // The relay was killed: its time begins when it has been started again.
             Outcome::Unreachable | Outcome::Broken => deadline = now + READY,
         }
         time::sleep(POLL).await;

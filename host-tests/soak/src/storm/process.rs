@@ -1,5 +1,5 @@
-//! A relay's process: `serve` as its users start it, always on the same port and with the same
-//! store, and ended in the two ways in which an operating system ends a process.
+//! A relay's process: `serve` as users start it, always on the same port and with the same store,
+//! and ended in the two ways in which an operating system ends a process.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -14,42 +14,38 @@ use tokio::time::{self, Instant};
 
 use rig::ports;
 
-/// How long a start may take, on a machine that has other things to do.
+/// The limit for a start, even on a busy machine.
 const START: Duration = Duration::from_secs(30);
 
-/// How long the end may take after SIGTERM: longer than the host lets requests end.
+/// The limit for the end after SIGTERM: longer than the host's drain timeout.
 const STOP: Duration = Duration::from_secs(15);
 
-/// The relay's configuration: impatient, so that a request that hangs does not take seconds.
+/// The relay's configuration, with short timeouts, so that a request that hangs doesn't take
+/// seconds.
 const VARIABLES: [(&str, &str); 5] = [
     ("svix_timeout_ms", "500"),
     ("retry_budget_ms", "2000"),
     ("retry_base_delay_ms", "20"),
     ("retry_max_delay_ms", "300"),
-    // Svix's final refusals are a fault here that passes, so Pub/Sub has to keep the event.
+    // Here Svix's final refusals are faults that pass, so Pub/Sub must keep the event.
     ("dead_letters", "reject"),
 ];
 
 const POLL: Duration = Duration::from_millis(2);
 
-/// How to start it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The binary.
     pub serve: PathBuf,
-    /// The application's manifest.
     pub from: PathBuf,
-    /// Where its log goes.
+    /// The directory of its log.
     pub directory: PathBuf,
-    /// Its store.
     pub key_value: String,
-    /// The fake Svix.
     pub svix: SocketAddr,
     /// The token that the fake Svix accepts.
     pub token: &'static str,
 }
 
-/// A process, killed when dropped.
+/// A relay's process, killed when dropped.
 #[derive(Debug)]
 pub struct Process {
     settings: Settings,
@@ -58,7 +54,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it on a port of its own.
+    /// Starts the process on a free port and doesn't wait for it.
     pub fn start(settings: Settings) -> Result<Self> {
         let address = ports::free()?;
         let child = spawn(&settings, address)?;
@@ -69,13 +65,11 @@ impl Process {
         })
     }
 
-    /// Where it listens.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits until it listens.
+    /// Waits until the relay listens.
     pub async fn is_up(&mut self) -> Result<()> {
         let patience = Instant::now() + START;
         while TcpStream::connect(self.address).await.is_err() {
@@ -86,7 +80,7 @@ impl Process {
         Ok(())
     }
 
-    /// Fails if it has ended by itself.
+    /// Fails if the process has ended by itself.
     pub fn check(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             let log = fs::read_to_string(stderr(&self.settings.directory)).unwrap_or_default();
@@ -96,16 +90,16 @@ impl Process {
         Ok(())
     }
 
-    /// Kills it with SIGKILL.
+    /// Sends SIGKILL.
     pub async fn kill(&mut self) -> Result<()> {
         self.check()?;
         self.child.kill()?;
         self.end().await.map(drop)
     }
 
-    /// Ends it with SIGTERM, which lets it finish what it has begun.
+    /// Sends SIGTERM, which lets the requests in flight end.
     pub async fn terminate(&mut self) -> Result<()> {
-        // A process that is only starting knows no SIGTERM yet, and would be killed by it.
+        // Wait for the start: before its end, SIGTERM would kill the process.
         self.is_up().await?;
         let signalled = Command::new("sh")
             .args(["-c", &format!("kill -TERM {}", self.child.id())])
@@ -117,7 +111,7 @@ impl Process {
         Ok(())
     }
 
-    /// Starts it again, and doesn't wait for it.
+    /// Starts the process again and doesn't wait for it.
     pub fn restart(&mut self) -> Result<()> {
         self.child = spawn(&self.settings, self.address)?;
         Ok(())
@@ -137,7 +131,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Errors mean that the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -145,7 +139,7 @@ impl Drop for Process {
 
 fn spawn(settings: &Settings, address: SocketAddr) -> Result<Child> {
     let mut command = Command::new(&settings.serve);
-    // Nothing of this environment may configure it.
+    // The environment must not configure the relay.
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("SPIN_VARIABLE_") {
             command.env_remove(name);

@@ -11,17 +11,16 @@ use super::process::{Process, Settings};
 use crate::options::{Options, TOKEN};
 use rig::{Proxy, RedisServer};
 
-/// What several relays share.
+/// The Redis that several relays share.
 #[derive(Debug)]
-pub struct Redis {
-    /// It.
+pub struct SharedRedis {
     pub server: RedisServer,
-    /// Each relay's way to it.
+    /// The way of each relay to the server.
     pub ways: Vec<Proxy>,
 }
 
-impl Redis {
-    /// Starts one which is empty, for so many relays.
+impl SharedRedis {
+    /// Starts an empty Redis.
     pub async fn start(relays: u8) -> Result<Self> {
         let server = RedisServer::start().await?;
         let mut ways = Vec::new();
@@ -31,7 +30,8 @@ impl Redis {
         Ok(Self { server, ways })
     }
 
-    /// Where a relay finds it: in calm weather without a detour.
+    /// The address of Redis for a relay. A calm soak measures speed, and so has no proxy in
+    /// between.
     fn address(&self, relay: u8, is_calm: bool) -> SocketAddr {
         if is_calm {
             self.server.address()
@@ -41,12 +41,12 @@ impl Redis {
     }
 }
 
-/// Starts as many as the options say, and waits for them.
+/// Starts the relays and waits until they listen.
 pub async fn start(
     options: &Options,
     directory: &Path,
     svix: SocketAddr,
-    redis: Option<&Redis>,
+    redis: Option<&SharedRedis>,
 ) -> Result<Vec<Process>> {
     let start = |relay| {
         let directory = directory.join(format!("relay-{relay}"));
@@ -74,7 +74,7 @@ pub async fn start(
     Ok(relays)
 }
 
-/// The binary `serve` in the directory of this one.
+/// The binary `serve` in the directory of this binary.
 fn beside() -> Result<PathBuf> {
     let this = env::current_exe().context("can't find serve: use --serve")?;
     Ok(this.with_file_name("serve"))

@@ -1,5 +1,5 @@
-//! The events that a kill may have hit: between Svix's answer and the record, or between the
-//! record and the reply. It looks at histories only.
+//! The events that a kill may have hit: between Svix's reply and the record, or between the record
+//! and the relay's reply.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
@@ -9,13 +9,13 @@ use fastrand::Rng;
 use crate::publisher::message::Message;
 use fake_svix::StoredMessage;
 
-/// How many events are delivered once more in the end.
+/// How many events are delivered once more at the end.
 const SAMPLE: usize = 500;
 
-/// How many others were acknowledged just before a kill, for each kill.
+/// How many more for each kill: those acknowledged last before it.
 const BEFORE_KILL: usize = 20;
 
-/// Messages to be delivered once more: those whose records a kill may have hit, and any others.
+/// The messages to deliver once more: those whose records a kill may have hit, and random others.
 pub fn sample(
     messages: &[Message],
     kills: impl Iterator<Item = Duration>,
@@ -36,7 +36,7 @@ pub fn sample(
     sample
 }
 
-/// How many events were in Svix when the relay was killed, and acknowledged only afterwards.
+/// How many events were in Svix when a relay was killed, and were acknowledged only afterwards.
 pub fn survivors(
     messages: &[Message],
     stored: &[StoredMessage],

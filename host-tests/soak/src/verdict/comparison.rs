@@ -1,4 +1,4 @@
-//! What was published against what Svix holds in the end: the judgement itself, on plain data.
+//! Compares what was published with what Svix has at the end.
 
 use std::collections::HashMap;
 
@@ -7,22 +7,20 @@ use serde::Deserialize;
 use crate::publisher::event::Event;
 use fake_svix::StoredMessage;
 
-/// How the messages differ from the events; events by their place in the list.
+/// The differences between events and messages. Events are given by their place in the list.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// No message.
+    /// Events without a message.
     pub missing: Vec<usize>,
-    /// More than one message, and how many.
+    /// Events with several messages, and how many.
     pub repeated: Vec<(usize, usize)>,
-    /// A message with another payload than what was published, if by one byte, or another eventId.
+    /// Events with a message whose payload differs by a byte or more, or whose eventId differs.
     pub altered: Vec<usize>,
-    /// Messages of no event, or in another application than its project's.
+    /// Messages without an event, or in another application than that of their project.
     pub unknown: Vec<String>,
 }
 
 impl Comparison {
-    /// Compares.
-    #[must_use]
     pub fn of(events: &[Event], messages: &[StoredMessage]) -> Self {
         let name = |event: &Event| (event.project.to_owned(), event.id.clone());
         let places: HashMap<_, usize> = events.iter().map(name).zip(0..).collect();
@@ -30,7 +28,7 @@ impl Comparison {
         let mut comparison = Self::default();
         for message in messages {
             let event_id = message.event_id.as_deref();
-            // What a message is of, its payload knows best: an eventId may be wrong.
+            // Find the event by the payload first, because the eventId may be wrong.
             let ids = [original_id(&message.payload), event_id.map(str::to_owned)];
             let mut ids = ids.into_iter().flatten();
             let Some(place) = ids.find_map(|id| places.get(&(message.app.clone(), id)).copied())
@@ -58,7 +56,7 @@ impl Comparison {
     }
 }
 
-/// The id of the event that a payload is.
+/// The id in the payload.
 fn original_id(payload: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Payload {

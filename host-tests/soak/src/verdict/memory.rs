@@ -1,4 +1,4 @@
-//! What a message's deliveries say about the relay.
+//! The judgement of the relay by the deliveries of one message.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use crate::publisher::history::{History, Step};
 use crate::publisher::outcome::{Outcome, Said};
 use crate::storm::outage::Away;
 
-/// What the relay remembered of a message that it had acknowledged.
+/// The relay's memory of a message that it had acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remembered {
-    /// All it must: whenever the message came again, it said so.
+    /// Everything: whenever the message came again, the relay said so.
     Kept,
-    /// A delivery that failed at the same time has overtaken the acknowledgement, so that the
-    /// relay didn't know any more; but it asked Svix before it sent anything. Without an atomic
-    /// comparison the store can't rule that out, and nothing is sent twice by it.
+    /// A delivery that failed at the same time overwrote the record of the acknowledged one. The
+    /// relay asked Svix before it sent anything, so that nothing is sent twice. The store can't
+    /// prevent the overwriting, because it has no atomic comparison.
     Overtaken,
-    /// Nothing, because Redis has lost its last second, in which the acknowledgement was. That it
-    /// remains one message is due to Svix's memory.
+    /// Nothing, because Redis has lost its last second with the record. Only Svix's memory keeps
+    /// the event one message.
     GoneWithRedis,
-    /// Nothing: it was ready to send the event again. There may still be only one message, but by
-    /// Svix's memory alone.
+    /// Nothing: the relay was ready to send the event again. If there is still one message, only
+    /// Svix's memory has kept it so.
     Lost,
 }
 
-/// How long the relay may take for an answer, with the budget that the soak gives it, a write to the
-/// store after that, and a machine that has other things to do.
+/// The limit for a reply: the retry budget of the soak, a write to the store, and some more for a
+/// busy machine.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Whether a delivery that came while Redis was away was answered with anything but a prompt 503.
+/// Whether a delivery during an outage of Redis got another reply than a prompt 503.
 pub fn is_unfit(history: &History, outages: &[Away]) -> bool {
     let is_unfit = |step: &Step| {
         let away = outages
@@ -43,8 +43,7 @@ pub fn is_unfit(history: &History, outages: &[Away]) -> bool {
 }
 
 impl Remembered {
-    /// How well the relay knew that it had acknowledged the message, whenever it got it again.
-    #[must_use]
+    /// Judges what the relay knew whenever the message came again after its acknowledgement.
     pub fn of(history: &History, outages: &[Away]) -> Self {
         let mut remembered = Self::Kept;
         let acks = |step: &&Step| step.outcome.is_ack();

@@ -1,4 +1,4 @@
-//! What a soak has shown: the numbers, the judgement, and what happened to whatever went wrong.
+//! The result of a soak: its numbers, the verdict, and the history of every event that went wrong.
 
 pub mod at_risk;
 pub mod comparison;
@@ -14,72 +14,67 @@ use self::memory::{Remembered, is_unfit};
 use crate::publisher::message::Message;
 use crate::storm::outage::Away;
 
-/// No more offenders than these are told of.
+/// The most offences that are reported in detail.
 const TOLD: usize = 20;
 
-/// The end of a soak. Its [`fmt::Display`] is the one line.
+/// The result of a soak. Its [`fmt::Display`] is the one line at the end.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// How many events were to be published.
     pub events: usize,
-    /// How many messages Svix holds.
+    /// The number of messages in Svix.
     pub messages: usize,
-    /// Events that were acknowledged and have no message.
+    /// Events that were acknowledged and have no message in Svix.
     pub lost: usize,
     /// Messages beyond the first of their event.
     pub duplicated: usize,
-    /// Messages whose payload is not the event, byte for byte.
+    /// Messages whose payload differs from the event.
     pub altered: usize,
-    /// Messages of nothing that was published.
+    /// Messages without an event.
     pub unknown: usize,
-    /// Events that were acknowledged, and that the relay was ready to send again later.
+    /// Acknowledged events that the relay was ready to send again later.
     pub forgotten: usize,
-    /// Events that were acknowledged, and for which the relay had to ask Svix later, because a
-    /// failing delivery had come in between. No fault, but worth knowing.
+    /// No fault, but worth knowing: acknowledged events for which the relay had to ask Svix later,
+    /// because a failing delivery had overwritten their record.
     pub overtaken: usize,
-    /// Events that were acknowledged, and that the relay was ready to send again because Redis had
-    /// lost its last second. No fault of the relay's.
+    /// No fault of the relay: acknowledged events that it was ready to send again, because Redis
+    /// had lost its last second.
     pub gone_with_redis: usize,
-    /// Events of which a delivery was answered with anything but a prompt 503 while Redis was away.
+    /// Events with a delivery that got another reply than a prompt 503 during an outage of Redis.
     pub unfit: usize,
-    /// How often a relay wasn't ready soon after Redis had come back.
+    /// How often a relay was not ready soon after an outage of Redis.
     pub late: usize,
-    /// How many relays there were.
     pub nodes: usize,
-    /// How often the Redis that they share was away.
+    /// The number of outages of Redis.
     pub outages: usize,
-    /// Events that were not acknowledged in time.
+    /// Events that were not acknowledged before the deadline.
     pub unacknowledged: usize,
-    /// Faults that no request has met.
+    /// The kinds of faults that no request has met.
     pub unmet: Vec<&'static str>,
-    /// How often the relay was killed.
     pub kills: usize,
-    /// How often it was ended with SIGTERM.
+    /// How often a relay was ended with SIGTERM.
     pub terminations: usize,
-    /// Events whose message was stored before a kill and acknowledged after it: those for which
-    /// the guarantee was put to the test.
+    /// Events that were stored in Svix before a kill and acknowledged after it. For these the
+    /// guarantee was put to the test.
     pub survivors: usize,
-    /// Deliveries but the first of each event, without those of the last check.
+    /// Deliveries that were not the first of their event, without those of the last check.
     pub redeliveries: usize,
-    /// How often deliveries ended in which way, those of the last check included.
+    /// How many deliveries ended in which way, with those of the last check.
     pub outcomes: BTreeMap<String, usize>,
-    /// How many deliveries were under way at once, at most.
+    /// The most deliveries that were in flight at once.
     pub peak: usize,
-    /// Whether the time was over before the end.
+    /// Whether the deadline passed before the end.
     pub timed_out: bool,
-    /// Within what time all events were acknowledged, if they were.
+    /// The time until all events were acknowledged; `None` if some were not.
     pub acknowledged_within: Option<Duration>,
-    /// How long it took.
     pub elapsed: Duration,
-    /// What happened to the events and messages that were not as they should be, up to 20.
+    /// The histories of the first 20 events and messages that went wrong.
     pub offences: Vec<String>,
-    /// Where the relay's log and database are, if they were kept.
+    /// The directory of the relays' logs and databases, if it was kept.
     pub evidence: Option<PathBuf>,
 }
 
 impl Report {
-    /// Judges the messages, and what Svix holds of them.
-    #[must_use]
+    /// Judges the histories of the messages, and what Svix has of them.
     pub fn judge(messages: &[Message], comparison: Comparison, outages: &[Away]) -> Self {
         let mut report = Self {
             events: messages.len(),
@@ -131,8 +126,7 @@ impl Report {
         report
     }
 
-    /// Whether everything was as it must be.
-    #[must_use]
+    /// Whether the relay passed.
     pub fn is_clean(&self) -> bool {
         let wrong = self.lost
             + self.duplicated
@@ -145,15 +139,14 @@ impl Report {
         wrong == 0 && self.unmet.is_empty() && !self.timed_out
     }
 
-    /// How many events were acknowledged in a second, on average.
+    /// The average number of events acknowledged in a second.
     fn rate(&self) -> f64 {
         let events = u32::try_from(self.events).unwrap_or(u32::MAX);
         let took = self.acknowledged_within;
         took.map_or(0.0, |took| f64::from(events) / took.as_secs_f64())
     }
 
-    /// What is to be said before the one line.
-    #[must_use]
+    /// The lines before the one line at the end.
     pub fn details(&self) -> Vec<String> {
         let mut lines = self.offences.clone();
         for (count, what) in [
@@ -165,7 +158,7 @@ impl Report {
             ),
             (
                 self.unfit,
-                "events answered with anything but a prompt 503 while Redis was away",
+                "events answered with another reply than a prompt 503 while Redis was away",
             ),
             (
                 self.late,
@@ -178,7 +171,7 @@ impl Report {
             ),
             (
                 self.overtaken,
-                "events asked for again: a failing duplicate had overtaken their record (no fault)",
+                "events looked up again, because a failing duplicate had overwritten their record (no fault)",
             ),
         ] {
             if count > 0 {
@@ -187,12 +180,12 @@ impl Report {
         }
         if !self.unmet.is_empty() {
             lines.push(format!(
-                "faults that were never met: {}",
+                "faults that no request met: {}",
                 self.unmet.join(", ")
             ));
         }
         if self.timed_out {
-            lines.push("the time was over before the end".to_owned());
+            lines.push("the deadline passed before the end".to_owned());
         }
         if let Some(directory) = &self.evidence {
             let directory = directory.display();

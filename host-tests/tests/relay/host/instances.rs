@@ -115,6 +115,17 @@ async fn a_crowd_shares_the_instances_there_are() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_entrances_a_crowd_gets_more_instances_than_it_needs_as_in_spin() {
+    let faults = Faults::default();
+    faults.delay(Op::Get, Duration::from_millis(100));
+    let host = builder().faults(faults).entrances(0).build();
+    let host = host.expect("a host");
+    let replies = join_all((0..256).map(|_| host.handle(record()))).await;
+    assert_eq!(replies.iter().flatten().count(), 256);
+    assert!(host.instances_created() > 20, "{host:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_is_served_by_as_many_instances_as_there_can_be() {
     let faults = Faults::default();
     faults.delay(Op::Get, Duration::from_secs(1));

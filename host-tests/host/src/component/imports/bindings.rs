@@ -1,5 +1,4 @@
-//! What `bindgen!` makes of `wit/`: the imports of the component beyond WASI itself. They are
-//! implemented in `imports`.
+//! The types that `bindgen!` makes of `wit/`, for the imports of the component beyond WASI.
 
 mod generated {
     wasmtime::component::bindgen!({

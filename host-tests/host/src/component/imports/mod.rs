@@ -1,6 +1,6 @@
 //! The component's imports beyond WASI: `spin:key-value`, `spin:variables` and `wasi:keyvalue`,
-//! as Spin answers them. They translate between the guest's types and ours, and decide which
-//! stores may be opened; everything else is the store's and the variables' own.
+//! answered as Spin does. They translate between the guest's types and ours, and decide which
+//! stores a guest may open. The rest is done by `store` and `manifest`.
 
 mod bindings;
 mod spin_key_value;
@@ -13,7 +13,6 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::component::instance::Guest;
 use bindings::{spin, wasi};
 
-/// Links all of them.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     type Us = HasSelf<Guest>;
     spin::key_value::key_value::add_to_linker::<_, Us>(linker, |guest| guest)?;

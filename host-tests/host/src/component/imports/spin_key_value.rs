@@ -1,14 +1,14 @@
-//! `spin:key-value@3.0.0`. Its calls are concurrent: one that waits holds up nobody else in the
-//! instance.
+//! `spin:key-value@3.0.0`. Its calls are concurrent: while one waits, the rest of the instance goes
+//! on.
 
 use wasmtime::component::{Accessor, FutureReader, HasSelf, Resource, StreamReader};
 
 use super::bindings::spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore};
-use super::stores::{OpenStore, Refusal};
+use super::stores::{OpenError, OpenStore};
 use crate::component::instance::Guest;
 use crate::store::{Error as StoreError, Op, Write};
 
-type Answer<T> = wasmtime::Result<Result<T, Error>>;
+type Returned<T> = wasmtime::Result<Result<T, Error>>;
 
 impl Host for Guest {}
 
@@ -19,10 +19,10 @@ impl HostStore for Guest {
 }
 
 impl<T: Send + 'static> HostStoreWithStore<T> for HasSelf<Guest> {
-    async fn open(accessor: &Accessor<T, Self>, label: String) -> Answer<Resource<OpenStore>> {
+    async fn open(accessor: &Accessor<T, Self>, label: String) -> Returned<Resource<OpenStore>> {
         let store = match accessor.with(|mut access| access.get().openable(&label)) {
             Ok(store) => store,
-            Err(refusal) => return Ok(Err(refusal.into())),
+            Err(error) => return Ok(Err(error.into())),
         };
         if let Err(error) = store.stores.open().await {
             return Ok(Err(error.into()));
@@ -35,7 +35,7 @@ impl<T: Send + 'static> HostStoreWithStore<T> for HasSelf<Guest> {
         accessor: &Accessor<T, Self>,
         store: Resource<OpenStore>,
         key: String,
-    ) -> Answer<Option<Vec<u8>>> {
+    ) -> Returned<Option<Vec<u8>>> {
         let OpenStore { stores, label } = opened(accessor, &store)?;
         Ok(stores.get(&label, &key).await.map_err(Error::from))
     }
@@ -45,7 +45,7 @@ impl<T: Send + 'static> HostStoreWithStore<T> for HasSelf<Guest> {
         store: Resource<OpenStore>,
         key: String,
         value: Vec<u8>,
-    ) -> Answer<()> {
+    ) -> Returned<()> {
         write(accessor, &store, Op::Set, Write::Set(vec![(key, value)])).await
     }
 
@@ -53,7 +53,7 @@ impl<T: Send + 'static> HostStoreWithStore<T> for HasSelf<Guest> {
         accessor: &Accessor<T, Self>,
         store: Resource<OpenStore>,
         key: String,
-    ) -> Answer<()> {
+    ) -> Returned<()> {
         write(accessor, &store, Op::Delete, Write::Delete(vec![key])).await
     }
 
@@ -61,7 +61,7 @@ impl<T: Send + 'static> HostStoreWithStore<T> for HasSelf<Guest> {
         accessor: &Accessor<T, Self>,
         store: Resource<OpenStore>,
         key: String,
-    ) -> Answer<bool> {
+    ) -> Returned<bool> {
         let OpenStore { stores, label } = opened(accessor, &store)?;
         Ok(stores.exists(&label, &key).await.map_err(Error::from))
     }
@@ -95,7 +95,7 @@ async fn write<T>(
     store: &Resource<OpenStore>,
     op: Op,
     write: Write,
-) -> Answer<()> {
+) -> Returned<()> {
     let OpenStore { stores, label } = opened(accessor, store)?;
     Ok(stores
         .write(op, &label, write)
@@ -110,11 +110,11 @@ impl From<StoreError> for Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::TableFull => Self::StoreTableFull,
-            Refusal::AccessDenied => Self::AccessDenied,
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::TableFull => Self::StoreTableFull,
+            OpenError::AccessDenied => Self::AccessDenied,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The stores that an instance may open, and has open.
+//! The stores of an instance: which it may open, and which are open.
 
 use std::sync::Arc;
 
@@ -10,34 +10,34 @@ use crate::store::FaultyStore;
 /// How many stores an instance may have open at once, as in Spin.
 const MAX_OPEN_STORES: usize = 256;
 
-/// A store which a guest has opened.
+/// A store that a guest has opened.
 #[derive(Clone)]
 pub struct OpenStore {
     pub stores: Arc<FaultyStore>,
     pub label: Arc<str>,
 }
 
-/// A compare-and-swap which a guest has begun.
+/// A compare-and-swap that a guest has begun.
 #[derive(Clone)]
 pub struct Cas {
     pub store: OpenStore,
     pub key: String,
-    /// What `current` has read.
+    /// The value that the guest has read with `current`.
     pub current: Option<Vec<u8>>,
 }
 
 /// Why a store can't be opened.
-pub(super) enum Refusal {
+pub(super) enum OpenError {
     TableFull,
     AccessDenied,
 }
 
 impl Guest {
-    /// What may be opened under `label`. Only labels of the manifest exist, and the host has
-    /// checked at its start that it knows them: "no such store" is not an answer of ours.
-    pub(super) fn openable(&self, label: &str) -> Result<OpenStore, Refusal> {
+    /// The store under `label`, if the manifest allows it. The host has checked all labels of the
+    /// manifest at its start, so that "no such store" never occurs.
+    pub(super) fn openable(&self, label: &str) -> Result<OpenStore, OpenError> {
         let label = self.labels.iter().find(|allowed| allowed.as_ref() == label);
-        let label = label.cloned().ok_or(Refusal::AccessDenied)?;
+        let label = label.cloned().ok_or(OpenError::AccessDenied)?;
         Ok(OpenStore {
             stores: self.stores.clone(),
             label,
@@ -47,9 +47,9 @@ impl Guest {
     pub(super) fn keep_open(
         &mut self,
         store: OpenStore,
-    ) -> wasmtime::Result<Result<Resource<OpenStore>, Refusal>> {
+    ) -> wasmtime::Result<Result<Resource<OpenStore>, OpenError>> {
         if self.open_stores == MAX_OPEN_STORES {
-            return Ok(Err(Refusal::TableFull));
+            return Ok(Err(OpenError::TableFull));
         }
         self.open_stores += 1;
         Ok(Ok(self.table.push(store)?))

@@ -1,22 +1,22 @@
-//! `wasi:keyvalue@0.2.0-draft2`. Its functions are synchronous, so that a call which waits holds
-//! up the whole instance, here as in Spin.
+//! `wasi:keyvalue@0.2.0-draft2`. Its functions are synchronous: here as in Spin, a call that waits
+//! holds up the whole instance.
 
 use wasmtime::component::Resource;
 
 use super::bindings::wasi::keyvalue::atomics::{self, CasError};
 use super::bindings::wasi::keyvalue::batch;
 use super::bindings::wasi::keyvalue::store::{self, Error, KeyResponse};
-use super::stores::{Cas, OpenStore, Refusal};
+use super::stores::{Cas, OpenError, OpenStore};
 use crate::component::instance::Guest;
 use crate::store::{Error as StoreError, Op, Write};
 
-type Answer<T> = wasmtime::Result<Result<T, Error>>;
+type Returned<T> = wasmtime::Result<Result<T, Error>>;
 
 impl store::Host for Guest {
-    async fn open(&mut self, identifier: String) -> Answer<Resource<OpenStore>> {
+    async fn open(&mut self, identifier: String) -> Returned<Resource<OpenStore>> {
         let store = match self.openable(&identifier) {
             Ok(store) => store,
-            Err(refusal) => return Ok(Err(refusal.into())),
+            Err(error) => return Ok(Err(error.into())),
         };
         if let Err(error) = store.stores.open().await {
             return Ok(Err(error.into()));
@@ -26,7 +26,7 @@ impl store::Host for Guest {
 }
 
 impl store::HostBucket for Guest {
-    async fn get(&mut self, bucket: Resource<OpenStore>, key: String) -> Answer<Option<Vec<u8>>> {
+    async fn get(&mut self, bucket: Resource<OpenStore>, key: String) -> Returned<Option<Vec<u8>>> {
         let OpenStore { stores, label } = self.table.get(&bucket)?;
         Ok(stores.get(label, &key).await.map_err(Error::from))
     }
@@ -36,17 +36,17 @@ impl store::HostBucket for Guest {
         bucket: Resource<OpenStore>,
         key: String,
         value: Vec<u8>,
-    ) -> Answer<()> {
+    ) -> Returned<()> {
         self.write(&bucket, Op::Set, Write::Set(vec![(key, value)]))
             .await
     }
 
-    async fn delete(&mut self, bucket: Resource<OpenStore>, key: String) -> Answer<()> {
+    async fn delete(&mut self, bucket: Resource<OpenStore>, key: String) -> Returned<()> {
         self.write(&bucket, Op::Delete, Write::Delete(vec![key]))
             .await
     }
 
-    async fn exists(&mut self, bucket: Resource<OpenStore>, key: String) -> Answer<bool> {
+    async fn exists(&mut self, bucket: Resource<OpenStore>, key: String) -> Returned<bool> {
         let OpenStore { stores, label } = self.table.get(&bucket)?;
         Ok(stores.exists(label, &key).await.map_err(Error::from))
     }
@@ -55,7 +55,7 @@ impl store::HostBucket for Guest {
         &mut self,
         bucket: Resource<OpenStore>,
         cursor: Option<String>,
-    ) -> Answer<KeyResponse> {
+    ) -> Returned<KeyResponse> {
         if cursor.is_some() {
             return Ok(Err(Error::Other(
                 "list_keys: cursor not supported".to_owned(),
@@ -78,7 +78,7 @@ impl batch::Host for Guest {
         &mut self,
         bucket: Resource<OpenStore>,
         keys: Vec<String>,
-    ) -> Answer<Vec<(String, Option<Vec<u8>>)>> {
+    ) -> Returned<Vec<(String, Option<Vec<u8>>)>> {
         let OpenStore { stores, label } = self.table.get(&bucket)?;
         Ok(stores.get_many(label, &keys).await.map_err(Error::from))
     }
@@ -87,11 +87,15 @@ impl batch::Host for Guest {
         &mut self,
         bucket: Resource<OpenStore>,
         pairs: Vec<(String, Vec<u8>)>,
-    ) -> Answer<()> {
+    ) -> Returned<()> {
         self.write(&bucket, Op::SetMany, Write::Set(pairs)).await
     }
 
-    async fn delete_many(&mut self, bucket: Resource<OpenStore>, keys: Vec<String>) -> Answer<()> {
+    async fn delete_many(
+        &mut self,
+        bucket: Resource<OpenStore>,
+        keys: Vec<String>,
+    ) -> Returned<()> {
         self.write(&bucket, Op::DeleteMany, Write::Delete(keys))
             .await
     }
@@ -103,7 +107,7 @@ impl atomics::Host for Guest {
         bucket: Resource<OpenStore>,
         key: String,
         delta: i64,
-    ) -> Answer<i64> {
+    ) -> Returned<i64> {
         let OpenStore { stores, label } = self.table.get(&bucket)?;
         let sum = stores
             .write(Op::Increment, label, Write::Increment { key, delta })
@@ -146,7 +150,7 @@ impl atomics::Host for Guest {
 }
 
 impl atomics::HostCas for Guest {
-    async fn new(&mut self, bucket: Resource<OpenStore>, key: String) -> Answer<Resource<Cas>> {
+    async fn new(&mut self, bucket: Resource<OpenStore>, key: String) -> Returned<Resource<Cas>> {
         let store = self.table.get(&bucket)?.clone();
         Ok(Ok(self.table.push(Cas {
             store,
@@ -155,7 +159,7 @@ impl atomics::HostCas for Guest {
         })?))
     }
 
-    async fn current(&mut self, cas: Resource<Cas>) -> Answer<Option<Vec<u8>>> {
+    async fn current(&mut self, cas: Resource<Cas>) -> Returned<Option<Vec<u8>>> {
         let cas = self.table.get_mut(&cas)?;
         match cas.store.stores.get(&cas.store.label, &cas.key).await {
             Ok(value) => {
@@ -173,7 +177,7 @@ impl atomics::HostCas for Guest {
 }
 
 impl Guest {
-    async fn write(&mut self, bucket: &Resource<OpenStore>, op: Op, write: Write) -> Answer<()> {
+    async fn write(&mut self, bucket: &Resource<OpenStore>, op: Op, write: Write) -> Returned<()> {
         let OpenStore { stores, label } = self.table.get(bucket)?;
         Ok(stores
             .write(op, label, write)
@@ -189,11 +193,11 @@ impl From<StoreError> for Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::TableFull => Self::Other("store table full".to_owned()),
-            Refusal::AccessDenied => Self::AccessDenied,
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::TableFull => Self::Other("store table full".to_owned()),
+            OpenError::AccessDenied => Self::AccessDenied,
         }
     }
 }

@@ -1,11 +1,13 @@
-//! The store in Redis, which nodes share, with the semantics of Spin's own Redis store. Spin's
-//! oddities in it: keys are as they are, whatever the store's label, so that labels are one; a
-//! counter is text; `get-many` always fails (see `key_value`), and a swap says that it failed even
-//! if it has written.
+//! The store in Redis, which nodes share. The oddities are those of Spin's Redis store:
 //!
-//! One connection carries everything, and is made when it is first needed. Unlike Spin's it is given
-//! up as soon as it doesn't answer in time: Spin waits for as long as the system does, which is a
-//! quarter of an hour where the network drops everything.
+//! - The label isn't part of the key, so that all labels are one store.
+//! - A counter is text.
+//! - `get-many` always fails.
+//! - A swap returns 0 even if it has written.
+//!
+//! One connection carries everything, and is made when it is first needed. Unlike Spin's, it is
+//! given up as soon as an answer is late. Spin waits as long as the system does, a quarter of an
+//! hour if the network drops everything.
 
 #[cfg(test)]
 mod tests;
@@ -22,26 +24,26 @@ use redis::{
     RedisResult, cmd,
 };
 
-use super::{Error, Result, Write};
+use super::write::{Error, Result, Write};
 
-/// How long a connection may take to be made.
+/// The limit for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long an answer may take. With the above no longer than the relay waits where it can, since
-/// it can't wherever it writes several values at once.
+/// The limit for an answer. Together with the limit above it is no longer than the relay's own
+/// limit, because the relay can't limit a call that writes several values.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Writes if the value is the expected one, or none is named, and never says so.
+/// Writes if the value is the expected one, or if none is expected; returns 0 in any case.
 const SWAP: &str = "local expected = ARGV[2]
 if not expected or redis.call('GET', KEYS[1]) == expected then
     redis.call('SET', KEYS[1], ARGV[1])
 end
 return 0";
 
-/// The connection, or the attempt at one, for which all wait together.
+/// The connection, or the one attempt at it for which all callers wait.
 type Link = Shared<BoxFuture<'static, RedisResult<MultiplexedConnection>>>;
 
-/// A store in Redis; a clone is the same store.
+/// A store in Redis. Clones share the connection.
 #[derive(Clone)]
 pub struct Redis(Arc<Inner>);
 
@@ -63,7 +65,6 @@ impl Redis {
         Ok(Self(Arc::new(Inner { client, link })))
     }
 
-    /// Makes sure that it is there.
     pub(super) async fn ping(&self) -> Result<()> {
         self.ask(&cmd("PING")).await
     }
@@ -103,8 +104,8 @@ impl Redis {
         }
     }
 
-    /// Sends a command, once. A connection that fails at it is given up, and the next command makes
-    /// another one.
+    /// Sends a command once. If the connection fails, it is given up, and the next command makes a
+    /// new one.
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
         let link = self.link().clone();
         let (answer, is_usable) = match link.clone().await {
@@ -117,7 +118,7 @@ impl Redis {
         };
         if !is_usable {
             let mut current = self.link();
-            // Of all that have failed with it, the first.
+            // Replace the connection once, though many commands may have failed on it.
             if current.ptr_eq(&link) {
                 *current = connect(&self.0.client);
             }
@@ -130,7 +131,7 @@ impl Redis {
     }
 }
 
-/// A connection to come, once somebody waits for it.
+/// A connection that is made as soon as a caller waits for it.
 fn connect(client: &Client) -> Link {
     let client = client.clone();
     let config = AsyncConnectionConfig::new()
@@ -149,7 +150,7 @@ fn is_of_the_connection(error: &RedisError) -> bool {
     error.is_io_error() || error.is_unrecoverable_error()
 }
 
-/// Where it is, without the password.
+/// Says where the store is, without the password.
 impl fmt::Display for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let info = self.0.client.get_connection_info();

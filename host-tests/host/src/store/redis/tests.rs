@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::super::KeyValue;
+use super::super::key_value::KeyValue;
 use super::*;
 use rig::Proxy;
 use rig::RedisServer;

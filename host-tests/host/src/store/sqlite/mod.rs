@@ -1,9 +1,10 @@
-//! The store in an SQLite file, of Spin's own schema, so that `spin up` and `serve` can use the
-//! same file one after the other.
+//! The store in an SQLite file with Spin's schema, so that `spin up` and `serve` can use the same
+//! file one after the other.
 //!
-//! Reads are quick and take place where they are asked for, on a connection of their own, which
-//! write-ahead logging keeps apart from the `writer`.
+//! Reads are quick and run on the caller's thread. They have a connection of their own, which
+//! write-ahead logging isolates from the `writer`.
 
+mod connection;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -11,30 +12,21 @@ mod writer;
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
-use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 use tokio::task;
 
+use self::connection::{BUSY_TIMEOUT, GET, SCHEMA, closing, connect, is_busy, lock};
 use self::writer::Writer;
-use super::{Error, Result, Write};
+use super::write::{Result, Write};
 
-const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS spin_key_value (
-    store TEXT NOT NULL,
-    key TEXT NOT NULL,
-    value BLOB NOT NULL,
-    PRIMARY KEY (store, key)
-)";
-const GET: &str = "SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2";
 const EXISTS: &str = "SELECT 1 FROM spin_key_value WHERE store = ?1 AND key = ?2";
 const KEYS: &str = "SELECT key FROM spin_key_value WHERE store = ?1";
 
-/// How long to wait for another process that has locked the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A store in a file; a clone is the same store.
+/// A store in a file. Clones share it.
 #[derive(Clone)]
 pub struct Sqlite {
     path: Arc<Path>,
@@ -43,7 +35,7 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the file, creating it and its directory if need be.
+    /// Opens the file; creates it and its directory if they are missing.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let open = || -> anyhow::Result<Self> {
             if let Some(directory) = path.parent() {
@@ -62,14 +54,11 @@ impl Sqlite {
         open().with_context(|| format!("can't open the store {}", path.display()))
     }
 
-    /// The file.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How many transactions have been committed by this process.
-    #[must_use]
+    /// The number of transactions that this process has committed.
     pub fn commits(&self) -> u64 {
         self.writer.commits()
     }
@@ -91,7 +80,7 @@ impl Sqlite {
 
     pub(super) async fn keys(&self, store: &str) -> Result<Vec<String>> {
         let (path, store) = (self.path.clone(), store.to_owned());
-        // On a connection of its own: a long list must not hold up the other readers.
+        // Use a separate connection, because a long list must not delay the other readers.
         blocking(move || {
             let connection = connect(&path, BUSY_TIMEOUT)?;
             let mut keys = connection.prepare(KEYS)?;
@@ -100,7 +89,7 @@ impl Sqlite {
         .await
     }
 
-    /// Reads in place; only where another process has locked the file, on another thread.
+    /// Reads on this thread, or on another one if another process has locked the file.
     async fn read<T: Send + 'static>(
         &self,
         store: &str,
@@ -128,39 +117,9 @@ impl fmt::Debug for Sqlite {
     }
 }
 
-fn connect(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(busy_timeout)?;
-    connection.pragma_update(None, "synchronous", "full")?;
-    Ok(connection)
-}
-
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> rusqlite::Result<T> + Send + 'static,
 ) -> Result<T> {
     let result = task::spawn_blocking(work).await;
     Ok(result.map_err(|_| closing())??)
-}
-
-/// A panic elsewhere leaves nothing half done here: an open transaction rolls back.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
-}
-
-/// The runtime ends while somebody still asks.
-fn closing() -> Error {
-    Error("the store is closing".to_owned())
-}
-
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        Self(error.to_string())
-    }
 }

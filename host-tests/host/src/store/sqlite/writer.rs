@@ -1,7 +1,7 @@
-//! The writing side of `sqlite`. Every commit waits for the disk, so all writes that are waiting
-//! share one (a *group commit*), and each is answered after it. The first goes
-//! at once, and what comes meanwhile goes together. After a commit that was crowded, the next one
-//! lets some more come for a moment; otherwise nobody waits for company.
+//! The writing side of `sqlite`. Every commit waits for the disk, so all waiting writes share one
+//! commit (a *group commit*) and return after it. A write that comes alone starts at once; writes
+//! that come during its commit go together. After a commit with several writes, the next one waits
+//! a moment for further writes; otherwise no write waits for others.
 
 use std::iter;
 use std::mem;
@@ -14,8 +14,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::oneshot;
 use tokio::task;
 
-use super::{GET, closing, is_busy, lock};
-use crate::store::{Error, Result, Write, increment};
+use super::connection::{GET, closing, is_busy, lock};
+use crate::store::write::{Error, Result, Write, increment};
 
 pub(super) const SET: &str = "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
     ON CONFLICT (store, key) DO UPDATE SET value = ?3";
@@ -23,10 +23,10 @@ const SWAP: &str = "UPDATE spin_key_value SET value = ?3
     WHERE store = ?1 AND key = ?2 AND value = ?4";
 const DELETE: &str = "DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2";
 
-/// How long a commit lets others come, where there are many.
+/// How long a commit waits for further writes if the last one had several.
 const GATHERING: Duration = Duration::from_millis(2);
 
-/// The only one that writes; a clone is the same.
+/// The only writer. Clones share it.
 #[derive(Clone)]
 pub(super) struct Writer(Arc<Shared>);
 
@@ -39,7 +39,7 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Job>,
-    /// Whether a `Drain` is at work, which will also see what is put into `waiting` now.
+    /// Whether a `Drain` runs, which also takes the jobs that are added now.
     draining: bool,
 }
 
@@ -74,8 +74,8 @@ impl Writer {
             !mem::replace(&mut queue.draining, true)
         };
         if must_start {
-            // One of tokio's own blocking threads rather than a thread of ours: while one is at
-            // work, paused time stands still, so that in tests no timeout overtakes the disk.
+            // Use a blocking thread of tokio: while it works, paused time stands still, so that in
+            // tests no timeout fires before the disk is done.
             let drain = Drain::new(self.0.clone());
             task::spawn_blocking(move || drain.run());
         }
@@ -83,7 +83,7 @@ impl Writer {
     }
 }
 
-/// One run of the writer, until nothing is waiting any more.
+/// One run of the writer, until no job waits.
 struct Drain {
     shared: Arc<Shared>,
     done: bool,
@@ -107,8 +107,8 @@ impl Drain {
         }
     }
 
-    /// All that is waiting. Where that is nothing, this run has ended within the same lock, so
-    /// that the next write knows to start another one.
+    /// All waiting jobs. If there are none, the run ends within the same lock, so that the next
+    /// write knows that it must start another run.
     fn next(&mut self) -> Option<Vec<Job>> {
         let mut queue = lock(&self.shared.queue);
         let jobs = mem::take(&mut queue.waiting);
@@ -121,11 +121,11 @@ impl Drain {
         let mut connection = lock(&self.shared.connection);
         match self.transaction(&mut connection, &jobs) {
             Ok(results) => answer(jobs, results.into_iter().map(Ok)),
-            // Nobody can write now: asking again for each would only take longer.
-            Err(Failure::Busy(error)) => answer(jobs, iter::repeat(Err(error))),
-            Err(Failure::Other(error)) if jobs.len() == 1 => answer(jobs, [Err(error)]),
-            // One of them may be at fault; the others must not suffer for it.
-            Err(Failure::Other(_)) => {
+            // No job can be written now: a transaction for each would only take longer.
+            Err(CommitError::Busy(error)) => answer(jobs, iter::repeat(Err(error))),
+            Err(CommitError::Other(error)) if jobs.len() == 1 => answer(jobs, [Err(error)]),
+            // One job may be at fault: commit each alone, so that the others succeed.
+            Err(CommitError::Other(_)) => {
                 for job in jobs {
                     let job = [job];
                     let result = self.transaction(&mut connection, &job);
@@ -135,12 +135,12 @@ impl Drain {
         }
     }
 
-    /// Makes all changes, or none.
+    /// Makes all changes or none.
     fn transaction(
         &self,
         connection: &mut Connection,
         jobs: &[Job],
-    ) -> std::result::Result<Vec<i64>, Failure> {
+    ) -> std::result::Result<Vec<i64>, CommitError> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -153,8 +153,8 @@ impl Drain {
 }
 
 impl Drop for Drain {
-    /// The end of a runtime may drop it before it ran: then nobody waits for an answer, and the
-    /// next write starts another one.
+    /// A runtime that ends may drop a run before it starts. Then its callers are gone, and the next
+    /// write must start another run.
     fn drop(&mut self) {
         if !self.done {
             *lock(&self.shared.queue) = Queue::default();
@@ -164,12 +164,16 @@ impl Drop for Drain {
 
 fn answer(jobs: impl IntoIterator<Item = Job>, results: impl IntoIterator<Item = Result<i64>>) {
     for (job, result) in jobs.into_iter().zip(results) {
-        // A guest that was dropped meanwhile doesn't wait any more.
+        // Sending fails if the guest was dropped meanwhile.
         drop(job.answer.send(result));
     }
 }
 
-fn apply(connection: &Connection, store: &str, write: &Write) -> std::result::Result<i64, Failure> {
+fn apply(
+    connection: &Connection,
+    store: &str,
+    write: &Write,
+) -> std::result::Result<i64, CommitError> {
     match write {
         Write::Set(pairs) => {
             let mut set = connection.prepare_cached(SET)?;
@@ -210,14 +214,14 @@ fn apply(connection: &Connection, store: &str, write: &Write) -> std::result::Re
     }
 }
 
-/// Why a transaction was not committed.
-enum Failure {
+/// Why a transaction failed.
+enum CommitError {
     /// Another process has locked the file.
     Busy(Error),
     Other(Error),
 }
 
-impl From<rusqlite::Error> for Failure {
+impl From<rusqlite::Error> for CommitError {
     fn from(error: rusqlite::Error) -> Self {
         if is_busy(&error) {
             Self::Busy(error.into())
@@ -227,15 +231,15 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for CommitError {
     fn from(error: Error) -> Self {
         Self::Other(error)
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        let (Failure::Busy(error) | Failure::Other(error)) = failure;
+impl From<CommitError> for Error {
+    fn from(failure: CommitError) -> Self {
+        let (CommitError::Busy(error) | CommitError::Other(error)) = failure;
         error
     }
 }
@@ -247,12 +251,12 @@ pub(super) mod testing {
     use super::{Connection, Drain, Writer, lock};
 
     impl Writer {
-        /// The writer's connection; while it is held, writes wait.
+        /// The writer's connection. While a test holds it, writes wait.
         pub(in super::super) fn connection(&self) -> MutexGuard<'_, Connection> {
             lock(&self.0.connection)
         }
 
-        /// As if a runtime had ended after a write had started a run.
+        /// Lets the writer believe that a runtime has ended after a write had started a run.
         pub(in super::super) fn lose_a_run(&self) {
             lock(&self.0.queue).draining = true;
             drop(Drain::new(self.0.clone()));

@@ -1,0 +1,186 @@
+//! The stores of one application, and where they can be.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::bail;
+
+use super::memory::Memory;
+use super::redis::Redis;
+use super::sqlite::Sqlite;
+use super::write::{Error, Result, Write};
+
+/// Spin's limit for what a guest reads at once.
+const MAX_VALUE_BYTES: usize = 128 << 20;
+
+/// All stores of one application; in its methods, `store` is the label. Clones share the contents.
+#[derive(Clone, Debug)]
+pub enum KeyValue {
+    /// Lost at the end of the process.
+    Memory(Memory),
+    /// In a file.
+    Sqlite(Sqlite),
+    /// In a server that several hosts can share.
+    Redis(Redis),
+}
+
+impl KeyValue {
+    pub fn memory() -> Self {
+        Self::Memory(Memory::default())
+    }
+
+    /// Opens the SQLite file at `path`, or creates it.
+    pub fn sqlite(path: impl AsRef<Path>) -> anyhow::Result<Self> {
+        Ok(Self::Sqlite(Sqlite::open(path.as_ref())?))
+    }
+
+    /// The store in the Redis at `url`. An error means an invalid URL; Redis is not asked yet.
+    pub fn redis(url: &str) -> anyhow::Result<Self> {
+        Ok(Self::Redis(Redis::at(url)?))
+    }
+
+    /// Fails if the store can't be reached now.
+    pub async fn check(&self) -> Result<()> {
+        match self {
+            Self::Memory(_) | Self::Sqlite(_) => Ok(()),
+            Self::Redis(redis) => redis.ping().await,
+        }
+    }
+
+    /// Opens a store for a guest. As in Spin, this makes a connection; if that fails, the next
+    /// operation fails, not this one.
+    pub async fn open(&self) {
+        drop(self.check().await);
+    }
+
+    pub async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        let value = match self {
+            Self::Memory(memory) => memory.get(store, key),
+            Self::Sqlite(sqlite) => sqlite.get(store, key).await?,
+            Self::Redis(redis) => redis.get(key).await?,
+        };
+        match value {
+            Some(value) if value.len() > MAX_VALUE_BYTES => Err(Error(format!(
+                "query result exceeds limit of {MAX_VALUE_BYTES} bytes"
+            ))),
+            value => Ok(value),
+        }
+    }
+
+    /// The pairs of those `keys` that exist, as in Spin's SQLite store. In Redis it always fails,
+    /// as in Spin's Redis store, which sends a wrong command.
+    pub async fn get_many(
+        &self,
+        store: &str,
+        keys: &[String],
+    ) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+        if let Self::Redis(_) = self {
+            let text = "ERR wrong number of arguments for 'keys' command";
+            return Err(Error(text.to_owned()));
+        }
+        let mut pairs = Vec::new();
+        for key in keys {
+            if let Some(value) = self.get(store, key).await? {
+                pairs.push((key.clone(), Some(value)));
+            }
+        }
+        Ok(pairs)
+    }
+
+    pub async fn exists(&self, store: &str, key: &str) -> Result<bool> {
+        match self {
+            Self::Memory(memory) => Ok(memory.get(store, key).is_some()),
+            Self::Sqlite(sqlite) => sqlite.exists(store, key).await,
+            Self::Redis(redis) => redis.exists(key).await,
+        }
+    }
+
+    /// All keys; in Redis the keys of all stores.
+    pub async fn keys(&self, store: &str) -> Result<Vec<String>> {
+        match self {
+            Self::Memory(memory) => Ok(memory.keys(store)),
+            Self::Sqlite(sqlite) => sqlite.keys(store).await,
+            Self::Redis(redis) => redis.keys().await,
+        }
+    }
+
+    /// Changes the store. When it returns, the change is as durable as the store can make it.
+    pub async fn write(&self, store: &str, write: Write) -> Result<i64> {
+        match self {
+            Self::Memory(memory) => memory.write(store, write),
+            Self::Sqlite(sqlite) => sqlite.write(store, write).await,
+            Self::Redis(redis) => redis.write(write).await,
+        }
+    }
+
+    pub async fn set(&self, store: &str, key: &str, value: &[u8]) -> Result<()> {
+        let pair = (key.to_owned(), value.to_vec());
+        self.write(store, Write::Set(vec![pair])).await.map(drop)
+    }
+
+    pub async fn delete(&self, store: &str, key: &str) -> Result<()> {
+        self.write(store, Write::Delete(vec![key.to_owned()]))
+            .await
+            .map(drop)
+    }
+}
+
+/// Says where the records are.
+impl fmt::Display for KeyValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(_) => f.write_str("in memory, lost at the end"),
+            Self::Sqlite(sqlite) => write!(f, "{}", sqlite.path().display()),
+            Self::Redis(redis) => write!(f, "{redis}"),
+        }
+    }
+}
+
+/// The value of `--key-value`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Location {
+    /// `memory`
+    Memory,
+    /// `sqlite:PATH`
+    Sqlite(PathBuf),
+    /// `redis://…`
+    Redis(Url),
+}
+
+/// A URL, which may hold a password, so that `Debug` leaves it out.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Url(String);
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Url(…)")
+    }
+}
+
+impl Location {
+    pub fn open(&self) -> anyhow::Result<KeyValue> {
+        match self {
+            Self::Memory => Ok(KeyValue::memory()),
+            Self::Sqlite(path) => KeyValue::sqlite(path),
+            Self::Redis(Url(url)) => KeyValue::redis(url),
+        }
+    }
+}
+
+impl FromStr for Location {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        match text.split_once(':') {
+            None if text == "memory" => Ok(Self::Memory),
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            // Don't check the rest before the store is opened: clap would show an error of this
+            // function with the text, which may hold a password.
+            Some(("redis", rest)) if rest.starts_with("//") => {
+                Ok(Self::Redis(Url(text.to_owned())))
+            }
+            _ => bail!("it must be sqlite:PATH, redis://HOST:PORT/DATABASE or memory"),
+        }
+    }
+}
