@@ -139,6 +139,16 @@ enum Due {
     Unclear,
 }
 
+/// The names of a page that are not done.
+#[derive(Default)]
+struct Rest {
+    /// To be named again today.
+    unclear: Vec<String>,
+    /// Not read, and why.
+    unread: Vec<String>,
+    failure: Option<host::Error>,
+}
+
 impl Slice {
     /// Whether nothing more is due.
     async fn run(&mut self) -> Result<bool, host::Error> {
@@ -220,33 +230,35 @@ impl Slice {
         let Some(names) = bytes.as_deref().and_then(journal::decode) else {
             return Ok(());
         };
-        let mut unclear = Vec::new();
-        let mut outcome = Ok(());
+        let mut rest = Rest::default();
         for step in names.chunks(STEP) {
-            outcome = outcome.and(self.step(step, &mut unclear).await);
+            self.step(step, &mut rest).await?;
         }
-        outcome?;
-        self.kept += unclear.len();
-        if !unclear.is_empty() {
-            journal::append(&unclear).await?;
+        if !rest.unclear.is_empty() {
+            self.kept += rest.unclear.len();
+            journal::append(&rest.unclear).await?;
         }
-        store::delete("purge the journal", &name).await
+        match rest.failure {
+            None => store::delete("purge the journal", &name).await,
+            Some(error) => {
+                // The next slice goes on with the records that could not be read.
+                let page = journal::encode(&rest.unread);
+                store::set(&name, &page, store::TIMEOUT).await?;
+                Err(error)
+            }
+        }
     }
 
     /// Deletes what is due of some records. Those that can't be read hold up no others.
-    async fn step(
-        &mut self,
-        names: &[String],
-        unclear: &mut Vec<String>,
-    ) -> Result<(), host::Error> {
+    async fn step(&mut self, names: &[String], rest: &mut Rest) -> Result<(), host::Error> {
         let (mut letters, mut records) = (Vec::new(), Vec::new());
-        let mut outcome = Ok(());
         for (found, name) in store::get_all(names).await.into_iter().zip(names) {
             let bytes = match found {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => continue,
                 Err(error) => {
-                    outcome = Err(error);
+                    rest.unread.push(name.clone());
+                    rest.failure = Some(error);
                     continue;
                 }
             };
@@ -258,7 +270,7 @@ impl Slice {
                     records.push(name.clone());
                 }
                 Due::Later => self.kept += 1,
-                Due::Unclear => unclear.push(name.clone()),
+                Due::Unclear => rest.unclear.push(name.clone()),
             }
         }
         let purged = records.len();
@@ -266,7 +278,7 @@ impl Slice {
         letters.append(&mut records);
         store::delete_many("purge the records", &letters).await?;
         self.purged += purged;
-        outcome
+        Ok(())
     }
 
     /// When a record goes.

@@ -569,24 +569,30 @@ async fn a_crash_in_the_middle_is_made_up_for() {
 
 #[tokio::test(start_paused = true)]
 async fn no_letter_outlives_its_record_if_it_crashes_in_between() {
-    let world = world();
-    world.svix.script([Fault::status(422)]);
-    world.post(&wrapped(event("evt_1").as_bytes())).await;
-    ask(&world, "POST", "/dead-letters/1/replay").await;
-    settle().await;
-    world.clock.advance(DUE);
-    assert_eq!(unresolved(&world).await, 0);
-    world.faults.hang_nth(Op::DeleteMany, 1);
-    let crash = async {
-        world.faults.called(Op::DeleteMany, 1).await;
-        world.crash().await;
-    };
-    let request = world.request_or_die("POST", "/maintenance/purge", &[TOKEN], b"");
-    tokio::join!(request, crash);
-    let list = ask(&world, "GET", "/dead-letters").await.json();
-    assert_eq!(list["deadLetters"], json!([]));
-    purge(&world).await;
-    assert_eq!(left(&world).await, [""; 0]);
+    for nth in 1..=4 {
+        let world = world();
+        world.svix.script([Fault::status(422)]);
+        world.post(&wrapped(event("evt_1").as_bytes())).await;
+        ask(&world, "POST", "/dead-letters/1/replay").await;
+        settle().await;
+        world.clock.advance(DUE);
+        assert_eq!(unresolved(&world).await, 0);
+        // The store deletes body, head, number and record one by one.
+        world.faults.fail_always(Op::DeleteMany);
+        world.faults.hang_nth(Op::Delete, nth);
+        let crash = async {
+            world.faults.called(Op::Delete, nth).await;
+            world.crash().await;
+        };
+        let request = world.request_or_die("POST", "/maintenance/purge", &[TOKEN], b"");
+        tokio::join!(request, crash);
+        world.faults.clear();
+        assert_eq!(unresolved(&world).await, 0, "{nth}");
+        let all = ask(&world, "POST", "/dead-letters/replay").await;
+        assert_eq!(all.json()["resolved"], 0, "{nth}");
+        purge(&world).await;
+        assert_eq!(left(&world).await, [""; 0], "{nth}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
