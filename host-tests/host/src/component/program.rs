@@ -6,11 +6,14 @@
 //! otherwise in `svix-relay` below the user's cache directory.
 
 use std::env;
+use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Cache, CacheConfig, Config, Engine, PoolingAllocationConfig};
+use wasmtime::{Config, Engine, PoolingAllocationConfig};
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::imports;
@@ -57,8 +60,8 @@ impl Program {
     }
 
     fn from_file(source: &Path) -> Result<Self> {
-        let engine = engine(source)?;
-        let component = Component::from_file(&engine, source)?;
+        let engine = engine()?;
+        let component = component(&engine, source)?;
         let mut linker = Linker::new(&engine);
         // Rust's standard library imports WASI 0.2, spin-sdk 0.3.
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -70,7 +73,7 @@ impl Program {
     }
 }
 
-fn engine(source: &Path) -> Result<Engine> {
+fn engine() -> Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(MAX_INSTANCES)
         .total_core_instances(CORE_INSTANCES)
@@ -84,12 +87,38 @@ fn engine(source: &Path) -> Result<Engine> {
         .wasm_component_model_async(true)
         .memory_init_cow(true)
         .allocation_strategy(pool);
-    if let Some(directory) = cache_directory(source) {
-        let mut cache = CacheConfig::new();
-        cache.with_directory(directory);
-        config.cache(Some(Cache::new(cache)?));
-    }
     Ok(Engine::new(&config)?)
+}
+
+/// Compiles the component, or loads what an earlier start compiled.
+fn component(engine: &Engine, source: &Path) -> Result<Component> {
+    let wasm = fs::read(source)?;
+    let Some(directory) = cache_directory(source) else {
+        return Ok(Component::from_binary(engine, &wasm)?);
+    };
+    let mut hasher = DefaultHasher::new();
+    wasm.hash(&mut hasher);
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    let compiled = directory.join(format!("{:016x}.cwasm", hasher.finish()));
+    #[expect(unsafe_code, reason = "wasmtime can't check machine code")]
+    // SAFETY: `keep` wrote the file, whole, and its name says that this engine compiled it. A process
+    // that can write another file there can also replace this program.
+    if let Ok(component) = unsafe { Component::deserialize_file(engine, &compiled) } {
+        return Ok(component);
+    }
+    let component = Component::from_binary(engine, &wasm)?;
+    // A failure is ignored: without the file the next start takes longer, and nothing else changes.
+    let _ = keep(&directory, &compiled, &component.serialize()?);
+    Ok(component)
+}
+
+/// The file appears under its name only when it is complete, since another process may look for it.
+fn keep(directory: &Path, compiled: &Path, code: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(code)?;
+    file.persist(compiled)?;
+    Ok(())
 }
 
 /// `None` if there is no directory for it: then every start compiles.
