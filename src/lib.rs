@@ -7,9 +7,9 @@
 //!   relay        route the request, answer it, leave one line
 //!   intake       who posts? which event?                (auth, event; host: variables, body)
 //!   delivery     is there a record? then answer         (records; host: key-value get)
-//!                wait at the gate, post or look up      (svix;    host: outbound HTTP)
-//!                write the record                       (records; host: key-value set)
-//!   letters      keep what can never be delivered       (         host: key-value set-many)
+//!                wait at the gate, post or look up      (svix;    host: outbound HTTP, store)
+//!                write the record                       (records; host: key-value set, set-many)
+//!   letters      keep an event of Pub/Sub that can never be delivered   (host: set-many)
 //!   api          200, or what the table of failures says
 //!   watch        one line, one count                    (         host: standard output)
 //! ```
@@ -25,10 +25,10 @@
 //! | --- | --- |
 //! | [`relay`], [`probes`], [`lookup`] | one request; is the relay well?; what became of an event? |
 //! | [`operator`] | what operators ask for: dead letters, customers, status, purge, console |
-//! | [`intake`] | `POST /notifications` |
+//! | [`intake`] | `POST /notifications`, and the event of a replay or a test |
 //! | [`delivery`] | one event to Svix |
 //! | [`watch`] | what is seen: log and metrics |
-//! | [`api`] | what can be asked and answered; the only place that knows HTTP statuses |
+//! | [`api`] | what can be asked and answered; the only place that knows the relay's own HTTP statuses |
 //! | [`letters`] | dead letters |
 //! | [`auth`] | who may ask |
 //! | [`records`] | what is remembered of events |

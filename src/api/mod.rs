@@ -1,4 +1,5 @@
-//! What can be asked of the relay, and what it answers. The only folder that knows HTTP statuses.
+//! What can be asked of the relay, and what it answers. The only folder that knows
+//! the relay's own HTTP statuses.
 
 pub mod openapi;
 pub mod problem;

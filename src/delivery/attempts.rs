@@ -25,18 +25,19 @@ pub struct Attempts<'a> {
     known: Known,
     /// How often the event was posted.
     pub count: u32,
-    /// Whether an attempt, here or before, ended without telling whether the message is stored.
+    /// Whether an attempt ended without an answer, here or within the last minute before this request,
+    /// so that Svix may still store its message.
     may_be_stored: bool,
 }
 
 impl<'a> Attempts<'a> {
-    /// `sent_since`: the earliest time at which the event may have been sent, if that is known.
+    /// `not_sent_before`: the earliest time at which the event may have been sent, if that is known.
     /// `may_be_stored`: whether an earlier request's attempt may still go on in Svix.
     pub fn new(
         job: Job<'a>,
         key: &'a str,
         event_id: &'a str,
-        sent_since: Option<SystemTime>,
+        not_sent_before: Option<SystemTime>,
         may_be_stored: bool,
         mut random: fastrand::Rng,
     ) -> Self {
@@ -46,7 +47,7 @@ impl<'a> Attempts<'a> {
             event_id,
             request_id: client::request_id(random.u64(..)),
             random,
-            known: Known::SentSince(sent_since),
+            known: Known::NotSentBefore(not_sent_before),
             count: 0,
             may_be_stored,
         }

@@ -76,11 +76,11 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
     let _writer = commit::may_write();
     let event_id = message::event_id(&job.event.id);
     // If there is a record, even an unreadable one, Svix may know more than the event's age says.
-    let sent_since = job.published.filter(|_| stored.is_none());
+    let not_sent_before = job.published.filter(|_| stored.is_none());
     let may_be_stored = matches!(&known, Some(Record::Unknown(record))
         if record.age(clock::now()) < SETTLED);
     let random = host::random();
-    let mut attempts = Attempts::new(job, &key, &event_id, sent_since, may_be_stored, random);
+    let mut attempts = Attempts::new(job, &key, &event_id, not_sent_before, may_be_stored, random);
     match attempts.run().await {
         Ok(message_id) => {
             let result = write_delivered(
@@ -98,13 +98,14 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
             }
         }
         Err(problem) => {
-            let mut delivery = Delivery {
+            let delivery = Delivery {
+                result: Err(problem),
                 attempts: attempts.count,
                 left_unknown: attempts.left_unknown(),
-                ..Err(problem).into()
+                message_id: None,
             };
             if delivery.left_unknown && known.is_none() {
-                write_unknown(&job, name, &mut delivery).await;
+                return write_unknown(&job, name, delivery).await;
             }
             delivery
         }
@@ -142,23 +143,28 @@ async fn write_delivered(
     Ok(Success::Delivered { record, attempts })
 }
 
-/// Notes that Svix may have the message, unless a concurrent delivery has got further.
-async fn write_unknown(job: &Job<'_>, name: String, delivery: &mut Delivery) {
-    match store::read(&name, job.time_to_store() / 2).await {
+/// Notes that Svix may have the message, unless a concurrent delivery has got further. Returns the
+/// delivery with what came of that.
+async fn write_unknown(job: &Job<'_>, name: String, delivery: Delivery) -> Delivery {
+    let written = match store::read(&name, job.time_to_store() / 2).await {
         Ok(Some(Record::Delivered(record))) => {
-            *delivery = Delivery {
+            return Delivery {
                 attempts: delivery.attempts,
                 ..Ok(Success::Duplicate(record)).into()
             };
         }
-        Ok(Some(Record::Unknown(_) | Record::DeadLettered(_))) => {}
+        Ok(Some(Record::Unknown(_) | Record::DeadLettered(_))) => Ok(()),
         Ok(None) => {
             let record = Record::unknown(job.event, job.stopwatch.started());
-            let written = commit::write((name, record.encode()), job.time_to_store());
-            if let Err(error) = written.await {
-                delivery.result = Err(error.into());
-            }
+            commit::write((name, record.encode()), job.time_to_store()).await
         }
-        Err(error) => delivery.result = Err(error.into()),
+        Err(error) => Err(error),
+    };
+    match written {
+        Ok(()) => delivery,
+        Err(error) => Delivery {
+            result: Err(error.into()),
+            ..delivery
+        },
     }
 }

@@ -1,4 +1,14 @@
 //! Post the event, or look it up first? Decides from what is known of its message, and sends nothing.
+//!
+//! | known | next | 409 | lookup finds nothing |
+//! | --- | --- | --- | --- |
+//! | `NotSentBefore`, for less than 12 hours | post | `Conflict` | |
+//! | `NotSentBefore`, for longer or unknown | look up | | `NotSentBefore(now)`: post |
+//! | `Conflict` | look up | | `Raced`: post once more |
+//! | `Raced` | post | `ConflictAgain` | |
+//! | `ConflictAgain` | look up | | the id is taken |
+//!
+//! So an event is asked about at most five times in a row before an answer or a failure ends it.
 
 use std::time::SystemTime;
 
@@ -13,8 +23,8 @@ pub enum Step {
 /// The knowledge of the event's message in Svix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// The event was sent at this time at the earliest. `None` stands for an unknown time.
-    SentSince(Option<SystemTime>),
+    /// No attempt was made before this time. `None` stands for an unknown time.
+    NotSentBefore(Option<SystemTime>),
     /// Svix answered 409: the message may be stored.
     Conflict,
     /// Svix answered 409, and a lookup at this time found nothing: two first messages of the project
@@ -40,7 +50,7 @@ impl Known {
     /// Svix knows the idempotency key.
     pub fn step(self, now: SystemTime) -> Step {
         let forgotten = match self {
-            Self::SentSince(since) => may_have_forgotten(since, now),
+            Self::NotSentBefore(since) => may_have_forgotten(since, now),
             Self::Raced(since) => may_have_forgotten(Some(since), now),
             Self::Conflict | Self::ConflictAgain => true,
         };
@@ -50,7 +60,7 @@ impl Known {
     /// A post was answered with 409.
     pub fn conflict(&mut self) {
         *self = match self {
-            Self::SentSince(_) | Self::Conflict => Self::Conflict,
+            Self::NotSentBefore(_) | Self::Conflict => Self::Conflict,
             Self::Raced(_) | Self::ConflictAgain => Self::ConflictAgain,
         };
     }
@@ -58,7 +68,7 @@ impl Known {
     /// A lookup at `now` found nothing.
     pub fn absent(&mut self, now: SystemTime) -> Absent {
         let (known, next) = match self {
-            Self::SentSince(_) => (Self::SentSince(Some(now)), Absent::Post),
+            Self::NotSentBefore(_) => (Self::NotSentBefore(Some(now)), Absent::Post),
             Self::Conflict | Self::Raced(_) => (Self::Raced(now), Absent::PostAfterRace),
             Self::ConflictAgain => (Self::Raced(now), Absent::IdTaken),
         };
@@ -83,18 +93,21 @@ mod tests {
 
     #[test]
     fn a_new_event_is_posted_and_an_old_one_is_looked_up_first() {
-        assert_eq!(Known::SentSince(Some(hours(1))).step(hours(2)), Step::Post);
-        let mut old = Known::SentSince(Some(hours(1)));
+        assert_eq!(
+            Known::NotSentBefore(Some(hours(1))).step(hours(2)),
+            Step::Post
+        );
+        let mut old = Known::NotSentBefore(Some(hours(1)));
         assert_eq!(old.step(hours(13)), Step::LookUp);
         assert_eq!(old.absent(hours(13)), Absent::Post);
         assert_eq!(old.step(hours(13)), Step::Post);
         assert_eq!(old.step(hours(25)), Step::LookUp, "the process was frozen");
-        assert_eq!(Known::SentSince(None).step(hours(1)), Step::LookUp);
+        assert_eq!(Known::NotSentBefore(None).step(hours(1)), Step::LookUp);
     }
 
     #[test]
     fn a_conflict_is_looked_up_and_an_absent_message_is_posted_once_more() {
-        let mut known = Known::SentSince(Some(hours(1)));
+        let mut known = Known::NotSentBefore(Some(hours(1)));
         known.conflict();
         assert!(known.is_conflict());
         assert_eq!(known.step(hours(1)), Step::LookUp);

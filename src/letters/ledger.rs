@@ -1,7 +1,7 @@
 //! Which letters there are: keep one, find one, and how many wait for an operator.
 
 use std::ops::RangeInclusive;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
@@ -9,20 +9,20 @@ use super::{COUNTER, DeadLetter, body_name, head_name, index_name};
 use crate::event::notification::Notification;
 use crate::host::{self, clock, store};
 use crate::records::{DeadLettered, Record, journal};
-use crate::time::{age, rfc3339};
+use crate::time::{rfc3339, unix_seconds};
 
-/// The name of the low-water mark in the store, in decimal: no letter up to this number is unresolved.
+/// The name of the low-water mark in the store; see [`Mark`].
 const SETTLED: &str = "dead-letters/settled";
 
-/// How long a letter must be settled before the mark passes it. The mark passes unwritten numbers only
-/// with such a letter above them: another instance may have taken a number just now.
+/// How long ago a number must have been taken before the mark passes it without a letter: the letter may
+/// still be on its way to the store.
 const REST: Duration = Duration::from_hours(1);
 
-/// How many letters above the mark are looked at.
-pub const MOST: usize = 1_000;
+/// How many numbers above the mark are looked at.
+const MOST: u64 = 1_000;
 
-/// How many letters are looked at together.
-const STEP: u64 = 64;
+/// How many of them are read at once. Few, since 0.1.0 wrote a letter's body under its number.
+const STEP: u64 = 8;
 
 /// Keeps the notification of a record as a dead letter: `problem` is the last part of the problem's
 /// type and the problem document. Returns the letter's number.
@@ -57,7 +57,14 @@ pub fn keep(
 /// record alone, which must not acknowledge an event that nothing holds.
 pub async fn acknowledged(record: &DeadLettered) -> Result<Option<u64>, host::Error> {
     let number = record.dead_letter;
-    let known = record.discarded_at.is_some() || with_record(number).await?.is_some();
+    if record.discarded_at.is_some() {
+        return Ok(Some(number));
+    }
+    let known = match with_record(number).await? {
+        Some((letter, _)) if letter.holds_body() => true,
+        Some((letter, _)) => store::exists(&body_name(&letter.record)).await?,
+        None => false,
+    };
     Ok(known.then_some(number))
 }
 
@@ -91,9 +98,13 @@ async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Record>)>
         }
     };
     let record = record.as_deref().and_then(Record::decode);
-    let other = matches!(&record, Some(Record::DeadLettered(it)) if it.dead_letter != number);
-    let letter = letter.filter(|letter| letter.number == number && !other);
-    Ok(letter.map(|letter| (letter, record)))
+    let named = match &record {
+        Some(Record::DeadLettered(record)) => Some(record.dead_letter),
+        Some(Record::Delivered(record)) => record.dead_letter,
+        Some(Record::Unknown(_)) | None => None,
+    };
+    let letter = letter.filter(|letter| named.unwrap_or(letter.number) == number);
+    Ok(letter.map(|letter| (DeadLetter { number, ..letter }, record)))
 }
 
 /// The body of a letter.
@@ -102,7 +113,10 @@ pub async fn body(letter: &DeadLetter) -> Result<Vec<u8>, host::Error> {
         return Ok(letter.own_body());
     }
     let body = store::get(&body_name(&letter.record), store::TIMEOUT).await?;
-    Ok(body.unwrap_or_default())
+    body.ok_or_else(|| host::Error {
+        what: "read the dead letter's body",
+        reason: "there is none".to_owned(),
+    })
 }
 
 /// Deletes a letter, also one whose discarding broke off. The record of an undelivered event goes on
@@ -119,6 +133,11 @@ pub async fn discard(number: u64) -> Result<bool, host::Error> {
         });
         journal::note(name);
         store::set(name, &record.encode(), store::TIMEOUT).await?;
+        // If a concurrent delivery has kept the event once more, its letter has the same names.
+        let stored = store::get(name, store::TIMEOUT).await?;
+        if stored.as_deref().and_then(Record::decode) != Some(record) {
+            return Ok(true);
+        }
     }
     let names = if letter.holds_body() {
         vec![index_name(number)]
@@ -130,66 +149,83 @@ pub async fn discard(number: u64) -> Result<bool, host::Error> {
     Ok(true)
 }
 
-/// The low-water mark: no letter up to this number is unresolved.
-pub async fn mark() -> Result<u64, host::Error> {
-    let mark = store::get(SETTLED, store::TIMEOUT).await?;
-    let mark = mark.and_then(|bytes| str::from_utf8(&bytes).ok()?.parse().ok());
-    Ok(mark.unwrap_or_default())
+/// The low-water mark, as the store holds it: three decimal numbers.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    /// No letter up to this number is unresolved.
+    settled: u64,
+    /// All numbers up to this one were taken at `taken_at`, in seconds since 1970.
+    taken: u64,
+    taken_at: u64,
 }
 
-/// How many letters are neither resolved nor discarded, of the [`MOST`] above the low-water mark.
+impl Mark {
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut numbers = str::from_utf8(bytes).ok()?.split(' ');
+        let mut next = || numbers.next()?.parse().ok();
+        Some(Self {
+            settled: next()?,
+            taken: next()?,
+            taken_at: next()?,
+        })
+    }
+}
+
+/// How many letters are neither resolved nor discarded, of the [`MOST`] numbers above the low-water mark.
 ///
 /// The mark moves up to the first letter that is unresolved, and index entries that it passes go if
 /// their letter is gone. Two requests at once may set the mark back, which costs the next one reads.
 pub async fn unresolved() -> Result<u64, host::Error> {
-    let (last, mark, now) = (store::increment(COUNTER, 0)?, mark().await?, clock::now());
-    let (mut unresolved, mut settled, mut looked_at) = (0, mark, 0);
+    let (last, now) = (store::increment(COUNTER, 0)?, unix_seconds(clock::now()));
+    let stored = store::get(SETTLED, store::TIMEOUT).await?;
+    let mark = stored.as_deref().and_then(Mark::decode).unwrap_or_default();
+    let rested = now.abs_diff(mark.taken_at) >= REST.as_secs();
+    let mut moved = mark;
+    if rested {
+        (moved.taken, moved.taken_at) = (last, now);
+    }
+    let (mut unresolved, mut held_up) = (0, false);
     let mut dangling = Vec::new();
-    let mut next = mark + 1;
-    while next <= last && looked_at < MOST {
-        for state in states(next..=last.min(next + STEP - 1), now).await? {
-            match state {
-                State::Unwritten => {}
-                State::Unresolved => unresolved += 1,
-                State::Settled { .. } | State::Dangling { .. } if unresolved > 0 => {}
-                State::Settled { rested } => settled = if rested { next } else { settled },
-                State::Dangling { rested } => {
-                    dangling.push((next, index_name(next)));
-                    settled = if rested { next } else { settled };
+    let mut next = mark.settled + 1;
+    let end = last.min(mark.settled + MOST);
+    while next <= end {
+        for state in states(next..=end.min(next + STEP - 1)).await? {
+            unresolved += u64::from(state == State::Unresolved);
+            held_up |= match state {
+                State::Settled => false,
+                State::Unresolved => true,
+                State::Unwritten | State::Dangling => !rested || next > mark.taken,
+            };
+            if !held_up {
+                moved.settled = next;
+                if state == State::Dangling {
+                    dangling.push(index_name(next));
                 }
             }
-            looked_at += usize::from(!matches!(state, State::Unwritten));
             next += 1;
         }
     }
-    if settled > mark {
-        let passed = dangling
-            .into_iter()
-            .filter(|(number, _)| *number <= settled);
-        let names: Vec<_> = passed.map(|(_, name)| name).collect();
-        store::delete_many("delete the index", &names).await?;
-        store::set(SETTLED, settled.to_string().as_bytes(), store::TIMEOUT).await?;
+    if rested || moved.settled > mark.settled {
+        store::delete_many("delete the index", &dangling).await?;
+        let text = format!("{} {} {}", moved.settled, moved.taken, moved.taken_at);
+        store::set(SETTLED, text.as_bytes(), store::TIMEOUT).await?;
     }
     Ok(unresolved)
 }
 
 /// What stands under a number, for the count.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// The number was taken, and no letter is written under it, or not yet.
     Unwritten,
     Unresolved,
-    /// The letter is resolved or discarded. `rested`: for more than [`REST`].
-    Settled {
-        rested: bool,
-    },
-    /// The letter was purged long ago, or has another number.
-    Dangling {
-        rested: bool,
-    },
+    /// The letter is resolved or discarded.
+    Settled,
+    /// The letter is gone, has another number, or is not written whole yet.
+    Dangling,
 }
 
-async fn states(numbers: RangeInclusive<u64>, now: SystemTime) -> Result<Vec<State>, host::Error> {
+async fn states(numbers: RangeInclusive<u64>) -> Result<Vec<State>, host::Error> {
     let names: Vec<_> = numbers.clone().map(index_name).collect();
     let entries = store::get_all(&names).await.into_iter();
     let entries = entries.map(|bytes| Ok(bytes?.and_then(Entry::decode)));
@@ -202,24 +238,22 @@ async fn states(numbers: RangeInclusive<u64>, now: SystemTime) -> Result<Vec<Sta
             states.push(State::Unwritten);
             continue;
         };
-        let rested = |since: &str| age(since, now).is_some_and(|age| age >= REST);
-        let state = |rested, letter: Option<u64>| match letter {
-            Some(other) if other != number => State::Dangling { rested },
-            _ => State::Settled { rested },
-        };
-        states.push(match bytes?.as_deref().and_then(Record::decode) {
-            Some(Record::Delivered(record)) => {
-                state(rested(&record.delivered_at), record.dead_letter)
+        let letter = match bytes?.as_deref().and_then(Record::decode) {
+            Some(Record::Delivered(record)) => record.dead_letter.unwrap_or(number),
+            Some(Record::DeadLettered(record)) if record.discarded_at.is_some() => {
+                record.dead_letter
             }
-            Some(Record::DeadLettered(record)) => match &record.discarded_at {
-                Some(discarded_at) => state(rested(discarded_at), Some(record.dead_letter)),
-                None if record.dead_letter == number => State::Unresolved,
-                None => State::Dangling { rested: false },
-            },
-            Some(Record::Unknown(_)) | None => match with_record(number).await? {
-                Some(_) => State::Unresolved,
-                None => State::Dangling { rested: true },
-            },
+            Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => {
+                let letter = with_record(number).await?;
+                states.push(letter.map_or(State::Dangling, |_| State::Unresolved));
+                continue;
+            }
+        };
+        let settled = letter == number;
+        states.push(if settled {
+            State::Settled
+        } else {
+            State::Dangling
         });
     }
     Ok(states)

@@ -20,7 +20,7 @@ use crate::api::reply::Success;
 use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
-use crate::letters::{body_name, head_name, index_name, ledger};
+use crate::letters::{body_name, head_name, index_name};
 use crate::records::{Record, journal};
 use crate::time::{age, rfc3339};
 use crate::watch::entry::Entry;
@@ -65,7 +65,6 @@ pub async fn purge(
         retention: config.record_retention,
         now: clock::now(),
         stopwatch,
-        mark: ledger::mark().await?,
         cursor: start,
         purged: 0,
         kept: 0,
@@ -97,12 +96,17 @@ struct Cursor {
 }
 
 impl Cursor {
+    const START: Self = Self {
+        day: FIRST_DAY,
+        page: 0,
+    };
+
     async fn read() -> Result<Self, host::Error> {
         let stored = store::get(CURSOR, store::TIMEOUT).await?;
-        Ok(stored.as_deref().and_then(Self::parse).unwrap_or(Self {
-            day: FIRST_DAY,
-            page: 0,
-        }))
+        Ok(stored
+            .as_deref()
+            .and_then(Self::parse)
+            .unwrap_or(Self::START))
     }
 
     async fn write(self) -> Result<(), host::Error> {
@@ -124,8 +128,6 @@ struct Slice {
     retention: Duration,
     now: SystemTime,
     stopwatch: Stopwatch,
-    /// The low-water mark of the letters, below which index entries may be deleted.
-    mark: u64,
     cursor: Cursor,
     purged: usize,
     kept: usize,
@@ -156,6 +158,10 @@ impl Slice {
             return Ok(false);
         }
         let end = self.now.checked_sub(self.retention).map_or(0, journal::day);
+        if self.cursor.day > journal::day(self.now) {
+            // A clock that was ahead has moved the cursor past days that were still to come.
+            self.cursor = Cursor::START;
+        }
         while self.cursor.day < end {
             let counter = journal::counter(self.cursor.day);
             let known = store::exists(&counter).await?;
@@ -198,12 +204,14 @@ impl Slice {
             let name = format!("journal/{page}");
             let bytes = store::get(&name, store::TIMEOUT).await?;
             if let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
-                // A name may be followed by the number of a letter.
-                let names = text
-                    .lines()
-                    .skip(1)
-                    .filter_map(|line| line.split(' ').next());
-                let names: Vec<_> = names.map(str::to_owned).collect();
+                let mut names = Vec::new();
+                for line in text.lines().skip(1) {
+                    let (name, letter) = line.split_once(' ').unwrap_or((line, ""));
+                    if let Ok(letter) = letter.parse() {
+                        adopt_letter(name, letter).await?;
+                    }
+                    names.push(name.to_owned());
+                }
                 for page in names.chunks(journal::PAGE) {
                     journal::append(page).await?;
                 }
@@ -285,10 +293,10 @@ impl Slice {
     fn due(&self, name: &str, bytes: &[u8]) -> Due {
         let (since, with) = match Record::decode(bytes) {
             Some(Record::Delivered(record)) => {
-                (record.delivered_at, self.letter(name, record.dead_letter))
+                (record.delivered_at, letter(name, record.dead_letter))
             }
             Some(Record::DeadLettered(record)) => match record.discarded_at {
-                Some(discarded_at) => (discarded_at, self.letter(name, Some(record.dead_letter))),
+                Some(discarded_at) => (discarded_at, letter(name, Some(record.dead_letter))),
                 None => return Due::Later,
             },
             // A letter that this record doesn't name may be the only copy of the event.
@@ -301,13 +309,35 @@ impl Slice {
             None => Due::Unclear,
         }
     }
+}
 
-    /// The names of a record's letter. A concurrent delivery may have written one that the record
-    /// doesn't name. The index entry goes once the low-water mark is above it.
-    fn letter(&self, record: &str, number: Option<u64>) -> Vec<String> {
-        let mut names = vec![body_name(record), head_name(record)];
-        names.extend(number.filter(|number| *number <= self.mark).map(index_name));
-        names
+/// The names of a record's letter. A concurrent delivery may have written one that the record doesn't
+/// name.
+fn letter(record: &str, number: Option<u64>) -> Vec<String> {
+    let mut names = vec![body_name(record), head_name(record)];
+    names.extend(number.map(index_name));
+    names
+}
+
+/// Sees to a letter of 0.1.0 that a record may not name: such a letter would come back into sight once
+/// the record is gone.
+async fn adopt_letter(record: &str, number: u64) -> Result<(), host::Error> {
+    let bytes = store::get(record, store::TIMEOUT).await?;
+    let named = match bytes.as_deref().and_then(Record::decode) {
+        Some(Record::Delivered(mut delivered)) if delivered.dead_letter.is_none() => {
+            delivered.dead_letter = Some(number);
+            let bytes = Record::Delivered(delivered).encode();
+            return store::set(record, &bytes, store::TIMEOUT).await;
+        }
+        Some(Record::Delivered(delivered)) => delivered.dead_letter,
+        Some(Record::DeadLettered(letter)) => Some(letter.dead_letter),
+        Some(Record::Unknown(_)) | None => None,
+    };
+    match named {
+        Some(named) if named != number => {
+            store::delete("delete the dead letter", &index_name(number)).await
+        }
+        _ => Ok(()),
     }
 }
 

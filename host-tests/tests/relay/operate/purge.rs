@@ -263,6 +263,7 @@ async fn concurrent_deliveries_of_one_event_write_one_letter_that_goes_whole() {
         let of = |prefix: &str| names.iter().filter(|name| name.starts_with(prefix)).count();
         assert!(of("dead-letter/") > 1, "several numbers");
         assert_eq!((of("letter/"), of("letter-body/")), (1, 1), "one letter");
+        assert_eq!(unresolved(&world).await, 1);
         decide(&world, replay).await;
         // The mark passes what is decided on, with the numbers that lead nowhere.
         world.clock.advance(DAY);
@@ -314,6 +315,7 @@ async fn a_letter_that_may_be_the_only_copy_of_an_event_stays_until_it_was_decid
             assert_eq!(ask(&world, method, path).await.status, 200);
         }
         let delivered = world.svix.messages().len();
+        assert_eq!(unresolved(&world).await, 0, "{path}");
         settle().await;
         for _ in 0..3 {
             world.clock.advance(DUE);
@@ -360,6 +362,7 @@ async fn a_letter_of_another_node_never_comes_into_sight_however_late_the_purge_
         world.faults.clear();
         settle().await;
         world.svix.always(Fault::None);
+        assert_eq!(unresolved(&world).await, 1);
         world.clock.advance(Duration::from_mins(30));
         decide(&world, replay).await;
         let delivered = world.svix.messages().len();
@@ -637,8 +640,7 @@ async fn a_purge_touches_nothing_but_what_is_due() {
     settle().await;
     let before = world.faults.count(Op::Get);
     assert_eq!(purge(&world).await, 0);
-    let reads = world.faults.count(Op::Get) - before;
-    assert_eq!(reads, 1, "the letters' low-water mark, and no record");
+    assert_eq!(world.faults.count(Op::Get), before, "no record is read");
     world.clock.advance(DUE);
     assert_eq!(purge(&world).await, 50);
     assert_eq!(world.faults.count(Op::DeleteMany), 1);
@@ -677,6 +679,8 @@ async fn records_that_an_earlier_version_has_journaled_go_in_their_time() {
         world.remove(&name).await;
     }
     world.put("journal/2", text.as_bytes()).await;
+    let letter = r#"{"version":1,"number":12,"deadLetteredAt":"2026-10-01T12:00:00Z","record":"record/old7","source":"wrapped","reason":"not-json","problem":{},"body":"{}"}"#;
+    world.put("dead-letter/12", letter.as_bytes()).await;
     world.put("journal", &2_i64.to_le_bytes()).await;
     world.put("journal/purged", b"1").await;
     assert_eq!(purge(&world).await, 0, "they are named again");
