@@ -173,10 +173,7 @@ async fn the_same_again_is_acknowledged_without_a_second_letter() {
 async fn sixteen_at_once_are_one_letter() {
     let world = world();
     world.svix.always(Fault::status(422));
-    for (body, part) in [
-        (wrapped(event("evt_1").as_bytes()), "letter"),
-        (wrapped(b"nonsense"), "letter-body"),
-    ] {
+    for body in [wrapped(event("evt_1").as_bytes()), wrapped(b"nonsense")] {
         let replies = join_all((0..16).map(|_| world.post(&body))).await;
         assert!(replies.iter().all(|reply| reply.status == 200));
     }
