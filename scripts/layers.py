@@ -26,7 +26,7 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms.spl
 
 # These may wait, and call the host. All other files decide.
 WAITING = re.compile(
-    r"(host/|config/load|svix/client|records/(store|commit|journal)|letters/ledger|auth/(mod|keys)"
+    r"(host/|config/load|svix/client|records/(storage|journal)|letters/ledger|auth/(mod|keys)"
     r"|watch/(mod|counters)|delivery/(mod|job|attempts|turnstile)|intake/|operator/|lookup|probes|relay|lib)"
 )
 # What a deciding file must not hold. `host::Error` and `host::origin` are plain types.

@@ -200,6 +200,7 @@ impl Problem {
                 Cause::RateLimited => "Svix answered 429".to_owned(),
                 Cause::Gate(_) => "the gate is closed: Svix is not asked for a while".to_owned(),
                 Cause::Status(status) => format!("Svix answered {status}"),
+                Cause::Conflict => "Svix answered 409, and doesn't find the message".to_owned(),
                 Cause::UnreadableAnswer => "the answer of Svix can not be read".to_owned(),
                 Cause::OutOfTime => "no time was left for an attempt".to_owned(),
                 Cause::Timeout => "no answer of Svix in time".to_owned(),
@@ -400,7 +401,7 @@ mod tests {
                 reason: "vault sealed".to_owned(),
             })),
             Problem::StoreFailing(host::Error {
-                what: "write the record",
+                what: "write to the store",
                 reason: "disk full".to_owned(),
             }),
             Problem::Denied(Denial::KeysUnavailable(host::Error {
@@ -426,7 +427,7 @@ mod tests {
     #[test]
     fn the_words_of_the_host_stay_inside() {
         let problem = Problem::StoreFailing(host::Error {
-            what: "read the record",
+            what: "read from the store",
             reason: "redis://user:password@store refused".to_owned(),
         });
         assert_eq!(document(&problem)["detail"], "failed to read the record");

@@ -25,20 +25,20 @@ pub struct Attempts<'a> {
     known: Known,
     /// How often the event was posted.
     pub count: u32,
-    /// Whether an attempt ended without an answer, here or within the last minute before this request,
-    /// so that Svix may still store its message.
-    may_be_stored: bool,
+    /// Whether Svix may still store the message of an attempt that it has not answered: one of this
+    /// request, or one that an earlier request made within the last minute.
+    unanswered: bool,
 }
 
 impl<'a> Attempts<'a> {
     /// `not_sent_before`: the earliest time at which the event may have been sent, if that is known.
-    /// `may_be_stored`: whether an earlier request's attempt may still go on in Svix.
+    /// `unanswered`: whether Svix may still be at work on an earlier request's attempt.
     pub fn new(
         job: Job<'a>,
         key: &'a str,
         event_id: &'a str,
         not_sent_before: Option<SystemTime>,
-        may_be_stored: bool,
+        unanswered: bool,
         mut random: fastrand::Rng,
     ) -> Self {
         Self {
@@ -49,13 +49,13 @@ impl<'a> Attempts<'a> {
             random,
             known: Known::NotSentBefore(not_sent_before),
             count: 0,
-            may_be_stored,
+            unanswered,
         }
     }
 
     /// Whether Svix may or may not have the message.
     pub fn left_unknown(&self) -> bool {
-        self.may_be_stored || self.known.is_conflict()
+        self.unanswered || self.known.is_conflict()
     }
 
     /// Tries until Svix has the message, and returns the message's id.
@@ -87,8 +87,8 @@ impl<'a> Attempts<'a> {
                         }
                         // The conflicting message may come from an earlier attempt at this event,
                         // which Svix has not finished yet.
-                        Absent::IdTaken if self.may_be_stored => {
-                            return Err(svix::Error::from(Cause::Status(409)).into());
+                        Absent::IdTaken if self.unanswered => {
+                            return Err(svix::Error::from(Cause::Conflict).into());
                         }
                         Absent::IdTaken => return Err(Problem::EventIdTaken),
                     }
@@ -97,7 +97,7 @@ impl<'a> Attempts<'a> {
                 Err(svix::Error::Unavailable { cause, retry_after }) => (cause, retry_after),
                 Err(error) => return Err(error.into()),
             };
-            self.may_be_stored |= step == Step::Post && cause.leaves_unknown();
+            self.unanswered |= step == Step::Post && cause.leaves_unknown();
             match retries.next_wait(self.job.remaining(), retry_after) {
                 Some(wait) => clock::sleep(wait).await,
                 None => return Err(svix::Error::Unavailable { cause, retry_after }.into()),

@@ -1,9 +1,17 @@
 //! The delivery of one event: read its record, ask Svix, write the record.
 //!
-//! The order is the guarantee. The record is written after Svix has the message and before the sender
-//! hears of it. A crash at any point therefore leaves either nothing, or a message without a record.
-//! The sender sends again in both cases. The idempotency key keeps Svix from storing a second message;
-//! once the key has expired, the relay looks the event up before it posts.
+//! The order is the guarantee: Svix has the message, then the store has the record, then the sender
+//! gets its 200. The sender sends every event again that got none.
+//!
+//! | the process dies | Svix has | the store has | the next delivery |
+//! | --- | --- | --- | --- |
+//! | before the post | nothing | nothing | posts |
+//! | between post and answer | perhaps the message | nothing | posts; the same key brings the same message |
+//! | before the record is written | the message | nothing | the same |
+//! | before the 200 | the message | the record | answers from the record |
+//!
+//! Svix knows a key for 12 hours. An event that is older, or that an attempt may have left in Svix, is
+//! looked up before it is posted ([`next`]).
 
 mod attempts;
 mod job;
@@ -17,13 +25,13 @@ pub use self::job::Job;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::event;
-use crate::host::{self, clock, store as kv};
+use crate::host::{self, clock, store};
 use crate::letters::ledger;
-use crate::records::{Record, commit, store};
+use crate::records::{Record, storage};
 use crate::svix::{gate, message};
 
-/// For how long an attempt without an answer may still go on in Svix.
-const SETTLED: Duration = Duration::from_mins(1);
+/// For how long Svix may still be at work on an attempt that it has not answered.
+const LATE: Duration = Duration::from_mins(1);
 
 /// How a delivery ended, and what it found on its way.
 pub struct Delivery {
@@ -57,7 +65,7 @@ impl From<Result<Success, Problem>> for Delivery {
 pub async fn deliver(job: Job<'_>) -> Delivery {
     let key = event::key(&job.event.project, &job.event.id);
     let name = Record::name(&key);
-    let (stored, gate) = kv::get_both(&name, gate::NAME).await;
+    let (stored, gate) = store::get_both(&name, gate::NAME).await;
     let stored = match stored {
         Ok(stored) => stored,
         Err(error) => return Err(error.into()).into(),
@@ -67,20 +75,20 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
         turnstile::learn(gate.as_deref());
     }
     let known = stored.as_deref().and_then(Record::decode);
-    match acknowledged(&job, known.as_ref()).await {
+    match answer_by_record(&job, known.as_ref()).await {
         Ok(None) => {}
         Ok(Some(success)) => return Ok(success).into(),
         Err(error) => return Err(error.into()).into(),
     }
 
-    let _writer = commit::may_write();
+    let _writer = storage::may_write();
     let event_id = message::event_id(&job.event.id);
     // If there is a record, even an unreadable one, Svix may know more than the event's age says.
     let not_sent_before = job.published.filter(|_| stored.is_none());
-    let may_be_stored = matches!(&known, Some(Record::Unknown(record))
-        if record.age(clock::now()) < SETTLED);
+    let unanswered = matches!(&known, Some(Record::Unknown(record))
+        if record.age(clock::now()) < LATE);
     let random = host::random();
-    let mut attempts = Attempts::new(job, &key, &event_id, not_sent_before, may_be_stored, random);
+    let mut attempts = Attempts::new(job, &key, &event_id, not_sent_before, unanswered, random);
     match attempts.run().await {
         Ok(message_id) => {
             let result = write_delivered(
@@ -113,14 +121,14 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
 }
 
 /// The answer to an event whose record needs no delivery.
-async fn acknowledged(
+async fn answer_by_record(
     job: &Job<'_>,
     known: Option<&Record>,
 ) -> Result<Option<Success>, host::Error> {
     match known {
         Some(Record::Delivered(record)) => Ok(Some(Success::Duplicate(record.clone()))),
         Some(Record::DeadLettered(record)) if job.accept_dead_letter => {
-            let number = ledger::acknowledged(record).await?;
+            let number = ledger::standing_letter(record).await?;
             Ok(number.map(Success::DeadLettered))
         }
         Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => Ok(None),
@@ -139,14 +147,14 @@ async fn write_delivered(
         record.dead_letter = Some(letter.dead_letter);
     }
     let bytes = Record::Delivered(record.clone()).encode();
-    commit::write((name, bytes), job.time_to_store()).await?;
+    storage::write((name, bytes), job.time_to_store()).await?;
     Ok(Success::Delivered { record, attempts })
 }
 
 /// Notes that Svix may have the message, unless a concurrent delivery has got further. Returns the
 /// delivery with what came of that.
 async fn write_unknown(job: &Job<'_>, name: String, delivery: Delivery) -> Delivery {
-    let written = match store::read(&name, job.time_to_store() / 2).await {
+    let written = match storage::read(&name, job.time_to_store() / 2).await {
         Ok(Some(Record::Delivered(record))) => {
             return Delivery {
                 attempts: delivery.attempts,
@@ -156,7 +164,7 @@ async fn write_unknown(job: &Job<'_>, name: String, delivery: Delivery) -> Deliv
         Ok(Some(Record::Unknown(_) | Record::DeadLettered(_))) => Ok(()),
         Ok(None) => {
             let record = Record::unknown(job.event, job.stopwatch.started());
-            commit::write((name, record.encode()), job.time_to_store()).await
+            storage::write((name, record.encode()), job.time_to_store()).await
         }
         Err(error) => Err(error),
     };

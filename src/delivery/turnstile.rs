@@ -15,7 +15,7 @@ use crate::watch;
 use crate::watch::change::Change;
 
 /// The longest that a notification waits for the gate to open. Pub/Sub waits out what is longer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Waiting notifications come back to the gate within this time, each at a random moment: the first
 /// becomes the probe, and the others shall have heard of it.
@@ -83,7 +83,7 @@ impl<'a> Turnstile<'a> {
                 (closing.rest.min(PROBE_TIME), turns <= PROBE_TURNS)
             } else {
                 let waited = self.job.stopwatch.elapsed().saturating_sub(entered);
-                (closing.rest, waited + closing.rest <= PATIENCE)
+                (closing.rest, waited + closing.rest <= MAX_WAIT)
             };
             let wait = rest + SPREAD.mul_f64(self.random.f64());
             if !patient || wait + MIN_ATTEMPT > self.job.remaining() {

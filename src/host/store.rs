@@ -40,7 +40,7 @@ pub async fn get_both(
 
 pub async fn get(name: &str, time: Duration) -> Result<Option<Vec<u8>>, Error> {
     let operation = async { store().await?.get(name).await };
-    store_operation("read the record", time, operation).await
+    store_operation("read from the store", time, operation).await
 }
 
 /// Reads several values at once, in the order of their names.
@@ -52,7 +52,7 @@ pub async fn get_all(names: &[String]) -> Vec<Result<Option<Vec<u8>>, Error>> {
 /// that. After a failure the value may or may not be there.
 pub async fn set(name: &str, bytes: &[u8], time: Duration) -> Result<(), Error> {
     let operation = async { store().await?.set(name, bytes).await };
-    store_operation("write the record", time, operation).await
+    store_operation("write to the store", time, operation).await
 }
 
 pub async fn delete(what: &'static str, name: &str) -> Result<(), Error> {
@@ -86,7 +86,7 @@ pub async fn delete_many(what: &'static str, names: &[String]) -> Result<(), Err
 /// Whether there is a value, without reading it.
 pub async fn exists(name: &str) -> Result<bool, Error> {
     let operation = async { store().await?.exists(name).await };
-    store_operation("look for the value", TIMEOUT, operation).await
+    store_operation("look into the store", TIMEOUT, operation).await
 }
 
 /// Adds to a counter, atomically, and returns its new value, or 0 if that is negative. Adding 0 reads the

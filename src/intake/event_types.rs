@@ -6,8 +6,8 @@
 //! neither waits at the gate nor tells it anything.
 //!
 //! Instances come and go, and there may be many. The store keeps them from asking again and again: while
-//! Svix refuses (a token without the right, say), each type costs one request in `REFUSED`; while Svix
-//! fails, one in `REST`.
+//! Svix refuses (a token without the right, say), each type costs one request in `PAUSE_IF_REFUSED`; while Svix
+//! fails, one in `PAUSE`.
 
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
@@ -27,16 +27,16 @@ use crate::watch;
 use crate::watch::change::Change;
 
 /// How long a type rests after a try, however that ended. Longer than any try takes.
-const REST: Duration = Duration::from_mins(1);
+const PAUSE: Duration = Duration::from_mins(1);
 
 /// How long a type rests if only an operator can change Svix's answer.
-const REFUSED: Duration = Duration::from_hours(1);
+const PAUSE_IF_REFUSED: Duration = Duration::from_hours(1);
 
 /// The longest that Svix may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many types an instance remembers. A platform has some dozens.
-const MOST: usize = 256;
+const MAX_REMEMBERED: usize = 256;
 
 /// The longest name of a value that every store behind Spin takes, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -86,7 +86,7 @@ impl Types {
             Some(Registration::Rests(until)) if now < until => return false,
             Some(Registration::Rests(_)) | None => {}
         }
-        self.put(name, Registration::Rests(now + REST));
+        self.put(name, Registration::Rests(now + PAUSE));
         true
     }
 
@@ -100,7 +100,7 @@ impl Types {
             return;
         }
         // With more types than that, the store is asked for them again.
-        if self.0.len() >= MOST {
+        if self.0.len() >= MAX_REMEMBERED {
             self.0.clear();
         }
         self.0.push((name.to_owned(), registration));
@@ -149,7 +149,7 @@ fn settled(bytes: &[u8], now: SystemTime) -> Option<bool> {
 fn lasts(until: &str, now: SystemTime) -> bool {
     parse_rfc3339(until)
         .and_then(|until| until.duration_since(now).ok())
-        .is_some_and(|rest| !rest.is_zero() && rest <= REFUSED)
+        .is_some_and(|rest| !rest.is_zero() && rest <= PAUSE_IF_REFUSED)
 }
 
 /// Makes a type known to Svix, unless it is, after the event that brought it is answered.
@@ -207,8 +207,8 @@ async fn settle(event_type: &str) {
 /// How long a type rests after a failure.
 fn rest_after(error: &svix::Error) -> Duration {
     match error {
-        svix::Error::Unavailable { .. } => REST,
-        svix::Error::Refused(_) | svix::Error::Misconfigured(_) => REFUSED,
+        svix::Error::Unavailable { .. } => PAUSE,
+        svix::Error::Refused(_) | svix::Error::Misconfigured(_) => PAUSE_IF_REFUSED,
     }
 }
 
@@ -225,7 +225,7 @@ async fn register(config: &Svix, event_type: &str) -> Result<(), svix::Error> {
             body,
             id: &id,
         };
-        client::send(config, request, PATIENCE)
+        client::send(config, request, TIMEOUT)
     };
     if api::classify_lookup(&ask(&path, None).await?, token)? {
         return Ok(());
@@ -271,7 +271,7 @@ mod tests {
         let mut types = Types::none();
         for number in 0..1_000 {
             types.remember(&number.to_string());
-            assert!(types.0.len() <= MOST);
+            assert!(types.0.len() <= MAX_REMEMBERED);
             assert!(types.knows(&number.to_string()));
         }
     }

@@ -18,7 +18,7 @@ use crate::host::clock::Stopwatch;
 use crate::host::http::Headers;
 use crate::host::{self, store};
 use crate::letters::ledger;
-use crate::records::{self, Record};
+use crate::records::{Record, storage};
 use crate::watch;
 use crate::watch::entry::Entry;
 use crate::watch::trace::Trace;
@@ -51,7 +51,7 @@ pub async fn notify(
     entry.arrival(&notification.arrival);
     entry.hints(notification.hints());
     let keeps = config.keep_dead_letters && notification.arrival.source != Source::Direct;
-    match deliver(config, &notification, keeps, stopwatch, entry).await {
+    match fulfil(config, &notification, keeps, stopwatch, entry).await {
         Err(problem) if problem.is_final() && keeps => {
             let time = store::time_left(stopwatch, config.retry.budget);
             store_dead_letter(&notification, &body, &problem, time, entry).await
@@ -75,7 +75,7 @@ fn push_headers(headers: &Headers) -> PushHeaders {
 /// Delivers the event of a notification, and makes its type known to Svix.
 ///
 /// `accept_dead_letter`: whether a dead letter of the same event acknowledges it.
-pub async fn deliver(
+pub async fn fulfil(
     config: &Config,
     notification: &Notification<'_>,
     accept_dead_letter: bool,
@@ -126,9 +126,9 @@ async fn store_dead_letter(
 ) -> Result<Success, Problem> {
     let name = Record::name(&notification.key());
     // The event may have come before, or a concurrent delivery may have got further just now.
-    match records::store::read(&name, time).await? {
+    match storage::read(&name, time).await? {
         Some(Record::DeadLettered(record)) => {
-            if let Some(number) = ledger::acknowledged(&record).await? {
+            if let Some(number) = ledger::standing_letter(&record).await? {
                 return Ok(Success::DeadLettered(number));
             }
         }

@@ -16,7 +16,7 @@ const SETTLED: &str = "dead-letters/settled";
 
 /// How long ago a number must have been taken before the mark passes it without a letter: the letter may
 /// still be on its way to the store.
-const REST: Duration = Duration::from_hours(1);
+const SETTLING: Duration = Duration::from_hours(1);
 
 /// How many numbers above the mark are looked at.
 const MOST: u64 = 1_000;
@@ -55,7 +55,7 @@ pub fn keep(
 ///
 /// `None` if that letter isn't there. Where a store has no transactions, a crash may have left the
 /// record alone, which must not acknowledge an event that nothing holds.
-pub async fn acknowledged(record: &DeadLettered) -> Result<Option<u64>, host::Error> {
+pub async fn standing_letter(record: &DeadLettered) -> Result<Option<u64>, host::Error> {
     let number = record.dead_letter;
     if record.discarded_at.is_some() {
         return Ok(Some(number));
@@ -179,7 +179,7 @@ pub async fn unresolved() -> Result<u64, host::Error> {
     let (last, now) = (store::increment(COUNTER, 0)?, unix_seconds(clock::now()));
     let stored = store::get(SETTLED, store::TIMEOUT).await?;
     let mark = stored.as_deref().and_then(Mark::decode).unwrap_or_default();
-    let rested = now.abs_diff(mark.taken_at) >= REST.as_secs();
+    let rested = now.abs_diff(mark.taken_at) >= SETTLING.as_secs();
     let mut moved = mark;
     if rested {
         (moved.taken, moved.taken_at) = (last, now);

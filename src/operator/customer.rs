@@ -78,7 +78,7 @@ pub async fn test_event(
     let event = sample(project, &event_type, host::random().u64(..), clock::now());
     let notification = Notification::read(event.as_bytes(), PushHeaders::default());
     entry.arrival(&notification.arrival);
-    intake::deliver(config, &notification, false, stopwatch, entry).await
+    intake::fulfil(config, &notification, false, stopwatch, entry).await
 }
 
 /// The link is a secret; the token that Svix gives beside it is never passed on.

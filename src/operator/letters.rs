@@ -152,7 +152,7 @@ async fn send(
     let body = ledger::body(letter).await?;
     let notification = Notification::read(&body, letter.headers());
     entry.arrival(&notification.arrival);
-    let success = intake::deliver(config, &notification, false, stopwatch, entry).await?;
+    let success = intake::fulfil(config, &notification, false, stopwatch, entry).await?;
     if let Success::Delivered { record, .. } | Success::Duplicate(record) = &success
         && record.dead_letter != Some(letter.number)
     {

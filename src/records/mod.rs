@@ -4,9 +4,8 @@
 //! A record is JSON, so that a person who looks into the store can read it. It begins with a version,
 //! so that a later relay can tell what an earlier one wrote.
 
-pub mod commit;
 pub mod journal;
-pub mod store;
+pub mod storage;
 
 use std::time::{Duration, SystemTime};
 

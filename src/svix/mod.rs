@@ -54,6 +54,9 @@ pub enum Cause {
     RateLimited,
     /// Svix failed, with this status.
     Status(u16),
+    /// Svix reports a conflict (409) with a message that it doesn't find: an earlier attempt may not be
+    /// finished yet.
+    Conflict,
     /// Svix accepted, but its answer is cut off or not what its API promises.
     UnreadableAnswer,
     /// No answer came within the time that an attempt may take.
@@ -98,7 +101,11 @@ impl Cause {
     /// Whether Svix may have stored the message all the same.
     pub fn leaves_unknown(&self) -> bool {
         match self {
-            Self::Status(_) | Self::UnreadableAnswer | Self::Timeout | Self::Connection(_) => true,
+            Self::Status(_)
+            | Self::Conflict
+            | Self::UnreadableAnswer
+            | Self::Timeout
+            | Self::Connection(_) => true,
             Self::RateLimited | Self::Unreachable(_) | Self::Gate(_) | Self::OutOfTime => false,
         }
     }
@@ -108,6 +115,7 @@ impl Cause {
         match self {
             Self::RateLimited => Some(Reason::RateLimited),
             Self::Status(_)
+            | Self::Conflict
             | Self::UnreadableAnswer
             | Self::Timeout
             | Self::Connection(_)

@@ -137,7 +137,7 @@ mod tests {
             )
         );
         let problem = Problem::StoreFailing(host::Error {
-            what: "read the record",
+            what: "read from the store",
             reason: "gone".to_owned(),
         });
         assert_eq!(

@@ -220,7 +220,7 @@ mod tests {
         let line = line(|entry| {
             entry.event("dev", &id);
             entry.problem(&Problem::StoreFailing(host::Error {
-                what: "read the record",
+                what: "read from the store",
                 reason: "two\nlines".to_owned(),
             }));
         });

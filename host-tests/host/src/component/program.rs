@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
+use wasmtime_wasi::p2::bindings::cli;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::imports;
@@ -63,14 +65,28 @@ impl Program {
         let engine = engine()?;
         let component = component(&engine, source)?;
         let mut linker = Linker::new(&engine);
-        // Rust's standard library imports WASI 0.2, spin-sdk 0.3.
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        add_wasi(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         imports::add_to_linker(&mut linker)?;
         let service = ServicePre::new(linker.instantiate_pre(&component)?)?;
         Ok(Self { service })
     }
+}
+
+/// Rust's standard library imports WASI 0.2, spin-sdk 0.3. Files and sockets are left out: the relay
+/// imports neither, and half of the time that this crate takes to compile would go into them.
+fn add_wasi(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
+    cli::environment::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    cli::exit::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    cli::terminal_input::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    cli::terminal_output::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    cli::terminal_stdin::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    cli::terminal_stdout::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, Guest::cli)?;
+    wasmtime_wasi::p3::cli::add_to_linker(linker)?;
+    wasmtime_wasi::p3::clocks::add_to_linker(linker)?;
+    wasmtime_wasi::p3::random::add_to_linker(linker)
 }
 
 fn engine() -> Result<Engine> {

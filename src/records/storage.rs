@@ -1,4 +1,6 @@
-//! Group commit: the records that requests of one instance write at the same time become one
+//! Reads and writes records.
+//!
+//! Writing is a group commit: the records that requests of one instance write at the same time become one
 //! transaction of the store, and each request goes on once that is durable.
 //!
 //! The first request to write leads. It lets every other request that has something to do have a
@@ -14,7 +16,7 @@ use std::time::Duration;
 use futures::future::{join, join_all};
 use spin_sdk::wasip3::wit_bindgen::yield_async;
 
-use super::journal;
+use super::{Record, journal};
 use crate::host::clock::Stopwatch;
 use crate::host::wake::{self, Wake};
 use crate::host::{self, store};
@@ -26,6 +28,12 @@ thread_local! {
     static WRITERS: Cell<usize> = const { Cell::new(0) };
     /// The requests that follow the leader, while there is one.
     static FOLLOWERS: RefCell<Option<Vec<Follower>>> = const { RefCell::new(None) };
+}
+
+/// A record, read within `time`. `None` if there is none, or none that this version understands.
+pub async fn read(name: &str, time: Duration) -> Result<Option<Record>, host::Error> {
+    let bytes = store::get(name, time).await?;
+    Ok(bytes.as_deref().and_then(Record::decode))
 }
 
 /// A request that may come to write, for as long as this lives.
@@ -45,11 +53,11 @@ impl Drop for Writer {
 }
 
 /// A record's name and bytes.
-type Record = (String, Vec<u8>);
+type Named = (String, Vec<u8>);
 
 /// A request whose record the leader writes.
 struct Follower {
-    record: Record,
+    record: Named,
     waiting: Waiting,
 }
 
@@ -61,7 +69,7 @@ struct Waiting {
 }
 
 /// Writes a record, within `time` if it is alone. The record is durable when this returns.
-pub async fn write(record: Record, time: Duration) -> Outcome {
+pub async fn write(record: Named, time: Duration) -> Outcome {
     // Journal the record before writing it: the store may keep the record and still report a failure.
     journal::note(&record.0);
     if WRITERS.get() <= 1 {
@@ -78,7 +86,7 @@ pub async fn write(record: Record, time: Duration) -> Outcome {
     lead(record, time, followers).await
 }
 
-async fn follow(record: Record, time: Duration) -> Outcome {
+async fn follow(record: Named, time: Duration) -> Outcome {
     let (wake, sleep) = wake::pair();
     let outcome = Rc::new(Cell::new(None));
     let waiting = Waiting {
@@ -91,7 +99,7 @@ async fn follow(record: Record, time: Duration) -> Outcome {
     sleep.until_woken().await;
     outcome.take().unwrap_or_else(|| {
         Err(host::Error {
-            what: "write the record",
+            what: "write to the store",
             reason: "the request that wrote for others was cancelled".to_owned(),
         })
     })
@@ -106,7 +114,7 @@ impl Drop for Gathering {
     }
 }
 
-async fn lead(record: Record, time: Duration, followers: Vec<Follower>) -> Outcome {
+async fn lead(record: Named, time: Duration, followers: Vec<Follower>) -> Outcome {
     if followers.is_empty() {
         return alone(&record, time).await;
     }
@@ -136,6 +144,6 @@ async fn lead(record: Record, time: Duration, followers: Vec<Follower>) -> Outco
     join(own, join_all(rest)).await.0
 }
 
-async fn alone((name, bytes): &Record, time: Duration) -> Outcome {
+async fn alone((name, bytes): &Named, time: Duration) -> Outcome {
     store::set(name, bytes, time).await
 }
