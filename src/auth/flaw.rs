@@ -1,9 +1,9 @@
-//! What is looked at before a sender is let in. The log names the flaw; the sender learns nothing of it.
+//! The checks before a sender is let in. The log names the flaw; the sender learns nothing of it.
 
 /// A flaw in the `Authorization` that a sender shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// There is no `Authorization`.
+    /// The header `Authorization` is missing.
     Missing,
     /// The header is too long to be looked at.
     Length,

@@ -1,4 +1,4 @@
-//! What operators do with dead letters: list, show, replay, discard.
+//! Dead letters in operators' hands: list, show, replay, discard.
 
 use std::time::Duration;
 
@@ -229,8 +229,8 @@ pub async fn replay_all(
     Ok(Success::document("replayed", &replayed))
 }
 
-/// Why no other letter would fare better, if that is so. An event that Svix fails for may be at fault
-/// itself. If Svix is down, the gate closes and stops the replay.
+/// The outcome that every further letter would have, too, or `None`. If Svix fails, the event itself may be
+/// at fault. If Svix is down, the gate closes and stops the replay.
 fn why_replay_stops(problem: &Problem) -> Option<&'static str> {
     match problem {
         Problem::Svix(svix::Error::Unavailable { cause, .. }) => match cause {

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_is_there_already_needs_no_creating() {
+    fn creating_an_existing_type_succeeds() {
         for status in [200, 201, 409] {
             assert_eq!(classify_create(&answer(status, ""), TOKEN), Ok(()));
         }

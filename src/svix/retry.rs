@@ -1,7 +1,7 @@
 //! When to try again: the waits that a retry policy yields.
 //!
-//! This file decides nothing about what is retryable, and never looks at a clock. It is told how much
-//! time is left, and answers with a wait that fits, or with `None`: give up and let the sender come back.
+//! This file decides nothing about what is retryable, and never looks at a clock. Its caller says how much
+//! time is left. The answer is a wait that fits, or `None`: give up and let the sender come back.
 
 use std::time::{Duration, SystemTime};
 

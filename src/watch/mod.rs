@@ -1,5 +1,5 @@
-//! What is seen of the relay: one line of the log and one count for each request, a line for each change
-//! that concerns more than one, and the metrics.
+//! The visible side of the relay: the log, with a line for each request and for each change that concerns
+//! several requests, and the metrics.
 
 pub mod change;
 pub mod counters;
