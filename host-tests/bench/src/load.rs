@@ -27,7 +27,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 pub struct Load {
     pub events: usize,
     pub elapsed: Duration,
-    /// Of each event, sorted.
+    /// The latency of each event, sorted.
     pub latencies: Vec<Duration>,
 }
 

@@ -1,5 +1,5 @@
-//! The run of the binary `serve`: read the manifest, start everything, say where, serve, end. The
-//! other modules know nothing of each other but what this one passes to them.
+//! The run of the binary `serve`: read the manifest, start everything, say where it listens, serve, end.
+//! The other modules know of each other only through the values that this one passes on.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What is accepted, what is refused, and with which reply.
+//! Which requests the fake accepts, which it refuses, and with which reply.
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};

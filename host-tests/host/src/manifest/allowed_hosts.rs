@@ -28,7 +28,7 @@ enum SchemePattern {
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum HostPattern {
     Any,
-    /// With its leading dot, so that `*.example.com` doesn't match `badexample.com`.
+    /// The domain with its leading dot, so that `*.example.com` doesn't match `badexample.com`.
     Below(String),
     Only(String),
 }
@@ -36,7 +36,7 @@ enum HostPattern {
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum PortPattern {
     Any,
-    /// Without its end, as in Spin.
+    /// The range excludes its end, as in Spin.
     Range(Range<u16>),
     Only(u16),
 }

@@ -74,7 +74,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Judges the histories of the messages, and what Svix has of them.
+    /// Judges the histories of the messages, and Svix's messages of them.
     pub fn judge(messages: &[Message], comparison: Comparison, outages: &[Away]) -> Self {
         let mut report = Self {
             events: messages.len(),
