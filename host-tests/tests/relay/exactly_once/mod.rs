@@ -1,4 +1,4 @@
-//! An event becomes one message, whatever fails and however often it comes.
+//! An event becomes one message, even if everything else fails and however often the event comes.
 
 mod commit;
 mod forgotten;
