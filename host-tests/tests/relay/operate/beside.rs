@@ -1,4 +1,4 @@
-//! What the relay answers beside notifications, and what it logs.
+//! The relay's answers to requests other than notifications, and its log.
 
 use serde_json::{Value, json};
 
@@ -147,7 +147,7 @@ async fn each_request_leaves_one_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn neither_token_nor_payload_is_ever_told() {
+async fn neither_token_nor_payload_appears_in_log_or_replies() {
     let world = World::new();
     let mut told = String::new();
     for (number, fault) in [
