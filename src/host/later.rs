@@ -15,7 +15,7 @@ const GATHERING: Duration = Duration::from_secs(1);
 /// After how many failures in a row the work ends. It begins again when there is more to do.
 const MAX_FAILURES: u32 = 3;
 
-/// What is still to be written after a round of the work.
+/// The writes that are left after a round of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     Nothing,

@@ -213,7 +213,7 @@ pub async fn unresolved() -> Result<u64, host::Error> {
     Ok(unresolved)
 }
 
-/// What stands under a number, for the count.
+/// The state of a number, for the count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// The number was taken, and no letter is written under it, or not yet.

@@ -75,7 +75,7 @@ impl Google {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("nobody panics with it")
+        self.0.lock().expect("no test panics while it holds the lock")
     }
 
     /// How often the server was asked.
