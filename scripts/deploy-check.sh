@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks deploy/ as far as a machine without a cluster, a registry and a Google project can, and the
-# links and shell commands of all documents.
+# Checks deploy/ as far as a machine without a cluster, a registry and a Google project can. Checks the
+# links and shell commands of all documents, too.
 #
 # Needs python3. Installs its Python packages, and promtool from Debian's prometheus, below target/ if they
 # are missing. kubectl, terraform and npm are optional: the script prints which checks it skips without

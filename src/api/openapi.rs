@@ -1,12 +1,12 @@
 //! The contract, `GET /openapi.json`: all that can be asked of the relay, and all that it can answer.
 //!
-//! `openapi.json` is written by hand and kept true by tests: those below, and all in `host-tests`,
-//! whose every exchange with the relay is held against it. To keep it true, add
+//! `openapi.json` is written by hand. Tests keep it true: those below, and all in `host-tests`, which hold
+//! every exchange with the relay against it. To keep it true, add
 //!
 //! - for a route: its path and operation, with every status it answers with;
 //! - for a problem: its name in the `enum` of each operation that it can end, below its status;
-//! - for a field or a header: its schema. Objects and headers are closed: what isn't there must not
-//!   be answered;
+//! - for a field or a header: its schema. Objects and headers are closed: an undocumented one must
+//!   not be answered;
 //! - for a new version: `info.version`.
 
 use crate::api::reply::Success;

@@ -1,8 +1,8 @@
 //! Google's keys as far as they are known, and when to fetch them. [`super::keys`] does the fetching.
 //!
-//! Keys are fetched when they have expired, or when a token names an unknown one, but not more than
-//! once a minute. If that fails, expired keys are used for one more day: Google announces its keys
-//! days ahead and withdraws them as slowly, while an outage is over in hours.
+//! Keys are fetched when they have expired, or when a token names an unknown one, but not more than once a
+//! minute. If that fails, expired keys are used for one more day. Google announces its keys days ahead and
+//! withdraws them as slowly, while an outage is over in hours.
 
 use std::borrow::Cow;
 

@@ -9,8 +9,8 @@
 //! - A 429 closes the gate for its `Retry-After`.
 //! - Five failures in a row close it for a second, then two, up to half a minute, half of that random.
 //!   The run of failures is part of the state, since an instance may live for one event only.
-//! - One event alone can't keep the gate closed. Of one event only three failures in succession count,
-//!   and an event that fails as the probe a second time closes the gate for a second only.
+//! - One event alone can't keep the gate closed. Of one event only three failures in succession count.
+//!   An event that fails as the probe a second time closes the gate for a second only.
 //! - A notification that meets the closed gate is refused with the rest of the closing as `Retry-After`.
 //!   Up to a quarter is added to that wait, so that the senders don't all come back at once.
 //!

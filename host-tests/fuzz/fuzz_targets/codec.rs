@@ -1,5 +1,5 @@
-//! Fuzzes the readers of bytes that come from outside of requests: the codecs of the key-value store
-//! (record, dead letter, gate), and Svix's answers (`Retry-After`, replies).
+//! Fuzzes the readers of bytes from outside of requests: the codecs of the key-value store (record, dead
+//! letter, gate), and Svix's answers (`Retry-After`, replies).
 //!
 //! Each reader gets the whole input. A value that was read must be written so that it is read again.
 
@@ -63,16 +63,16 @@ fn check_gate(input: &[u8]) {
             let rest = closing.rest;
             assert!(
                 !rest.is_zero() && rest <= HOUR,
-                "never longer than its time"
+                "a closing never lasts longer than its time"
             );
         }
     }
     assert!(
         !matches!(gate.pass(later() + HOUR), Pass::Closed(..)),
-        "its time is over"
+        "the closing's time is over"
     );
     gate.learn(Some(input), now());
-    assert_eq!(gate.closed(now()), learned, "the same again is no news");
+    assert_eq!(gate.closed(now()), learned, "the same state is no news");
 
     // From any state, the gate goes on, and one instance learns what another shares.
     let lease = Duration::from_secs(3);

@@ -1,5 +1,5 @@
-//! Fuzzes the way of a notification: its route, its form, its event, the requests to Svix about the event,
-//! and the dead letter of an event that can't be delivered.
+//! Fuzzes the way of a notification: route, form, event, the requests to Svix, and the dead letter of an
+//! undeliverable event.
 //!
 //! An input is a small request: a line with method and path, a line each with the values of
 //! `x-goog-pubsub-message-id` and `x-goog-pubsub-publish-time`, and the body. A missing part is empty. The
@@ -161,7 +161,7 @@ fn check_event(event: &Event<'_>) {
     assert!(!matches!(&*mapped, "." | ".."));
     assert_eq!(mapped, event_id(&event.id), "stable");
     if mapped != event.id {
-        assert_ne!(event_id(&mapped), mapped, "no id of its own");
+        assert_ne!(event_id(&mapped), mapped, "a mapped id is another one");
     }
 
     let name = key(&event.project, &event.id);

@@ -118,11 +118,11 @@ async fn a_new_event_costs_two_reads_and_a_write_and_a_duplicate_two_reads() {
     assert_eq!(
         (metrics(), journal()),
         ([0, 0], [0, 0]),
-        "not on an event's way"
+        "an event doesn't wait for the writes of counts and journal"
     );
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(metrics(), [2, 1], "once for all of them, and a look at it");
-    assert_eq!(journal(), [1, 1], "once for all of them");
+    assert_eq!(metrics(), [2, 1], "one write for all events, and two reads");
+    assert_eq!(journal(), [1, 1], "one write for all events");
     // The journal's counter opens the store by its other interface.
     assert_eq!(calls(&world), [2, 20, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(world.svix.requests().len(), 5);

@@ -38,7 +38,7 @@ async fn an_event_whose_delivery_crashed_days_ago_stays_one_message() {
         .await;
     assert!(
         world.records().await.is_empty(),
-        "nothing but its age speaks for it"
+        "only the event's age tells of the attempt"
     );
 
     world.clock.advance(DAYS);
@@ -104,7 +104,7 @@ async fn an_unknown_outcome_is_recorded_and_looked_up_days_later() {
         assert_eq!(record["state"], "unknown", "{fault:?}");
         assert_eq!(record["project"], "dev");
         let first = record["firstAttemptAt"].clone();
-        assert_eq!(first, began, "before the attempts, not after them");
+        assert_eq!(first, began, "the time of the first attempt's beginning");
 
         // A later failure leaves the time as it was.
         world.clock.advance(Duration::from_hours(1));

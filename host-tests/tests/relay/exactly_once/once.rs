@@ -147,7 +147,7 @@ async fn an_event_whose_record_is_unreadable_is_looked_up() {
 
     let reply = world.post(&event).await;
     assert_eq!(reply.json()["status"], "delivered");
-    assert_eq!(reply.json()["attempts"], 0, "found, not sent");
+    assert_eq!(reply.json()["attempts"], 0, "Svix had the message already");
     world.only_message();
     assert_eq!(world.post(&event).await.json()["status"], "duplicate");
 }

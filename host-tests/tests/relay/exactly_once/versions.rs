@@ -163,7 +163,7 @@ async fn other_values_of_a_later_version_stop_no_event() {
     let world = world();
     let gate = r#"{"version":1,"changed":1795443162000,"closed":{"reason":"rate-limited","millis":60000,"times":1,"probing":false,"failedProbe":null},"run":{"failures":0,"event":"","ofEvent":0}}"#;
     world.put("gate", gate.as_bytes()).await;
-    assert_eq!(world.post(&event("evt_1")).await.status, 429, "it is valid");
+    assert_eq!(world.post(&event("evt_1")).await.status, 429, "understood");
     for name in ["gate", "metrics/0", "event-type/user.created"] {
         world.put(name, later(gate).as_bytes()).await;
     }

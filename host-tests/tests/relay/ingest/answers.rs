@@ -241,7 +241,7 @@ async fn an_event_that_svix_refuses_is_a_422_with_the_reason_of_svix() {
         reply.assert_final_problem(422, "refused-by-svix");
         assert_eq!(reply.json()["svix"]["status"], status);
     }
-    assert_eq!(world.svix.requests().len(), 3, "none is tried again");
+    assert_eq!(world.svix.requests().len(), 3, "no post is repeated");
     assert_eq!(world.svix.messages().len(), 0);
     assert_eq!(world.records().await.len(), 0);
 }
@@ -329,7 +329,7 @@ async fn a_rate_limit_is_a_429_with_the_wait_of_svix() {
     assert_eq!(
         world.svix.requests().len(),
         3,
-        "none waits longer than its budget"
+        "no request waits longer than its budget"
     );
     assert_eq!(
         world.post(&event("evt_1")).await.json()["status"],
@@ -367,7 +367,7 @@ async fn a_refused_token_is_a_503_and_loses_nothing() {
     let world = World::with(&[("svix_token", "wrong")]);
     let reply = world.post(&event("evt_1")).await;
     assert_eq!(reply.assert_retryable_problem(503, "token-refused"), 60);
-    assert_eq!(world.svix.requests().len(), 1, "it is not tried again");
+    assert_eq!(world.svix.requests().len(), 1, "the post is final");
 }
 
 #[tokio::test(start_paused = true)]

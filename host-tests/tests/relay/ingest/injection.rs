@@ -1,4 +1,4 @@
-//! Texts in a request stay texts: they reach no other host, path or header of a call to Svix, and start no
+//! Texts in a request stay texts. They reach no other host, path or header of a call to Svix, and start no
 //! second line of the log.
 
 use serde_json::{Value, json};

@@ -394,8 +394,8 @@ fn an_undocumented_part_of_a_problem_is_found() {
     ] {
         assert_eq!(check(method, path, &reply), Ok(()));
     }
-    // A problem of another operation, one with another status in it, one that is retryable without a wait,
-    // and one with a wait that is not retryable.
+    // A problem of another operation, one that names another status, one that is retryable without a wait,
+    // and a final one with a wait.
     let foreign = problem("no-record", 404, false);
     let unsure = problem("not-found", 405, false);
     let never = problem("store-failing", 503, false);

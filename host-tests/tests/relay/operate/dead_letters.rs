@@ -106,8 +106,8 @@ async fn an_event_too_large_for_the_relay_but_not_for_pubsub_is_kept_too() {
     }
     let letter = ask(&world, "GET", "/dead-letters/1").await.json();
     assert_eq!(letter["reason"], "body-too-large");
-    assert!(letter["body"] == bodies[0].0, "as it came");
-    assert_eq!(letters(&world).await.len(), 1, "both are one event");
+    assert!(letter["body"] == bodies[0].0, "the body is kept as it came");
+    assert_eq!(letters(&world).await.len(), 1, "one event, one letter");
 
     let reply = world.post(&large).await;
     reply.assert_final_problem(413, "body-too-large");

@@ -185,14 +185,14 @@ async fn a_dead_letter_is_kept_until_the_retention_after_it_was_resolved_or_disc
     post(&world, "evt_4").await;
     settle().await;
     world.clock.advance(DUE);
-    assert_eq!(purge(&world).await, 1, "the delivered one");
+    assert_eq!(purge(&world).await, 1, "the record of the delivered event");
 
     let replayed = ask(&world, "POST", "/dead-letters/1/replay").await;
     assert_eq!(replayed.json()["status"], "delivered");
     assert_eq!(ask(&world, "DELETE", "/dead-letters/2").await.status, 200);
     assert_eq!(ask(&world, "DELETE", "/dead-letters/4").await.status, 200);
     settle().await;
-    assert_eq!(purge(&world).await, 0, "resolved only now");
+    assert_eq!(purge(&world).await, 0, "the letters were resolved only now");
     assert_eq!(ask(&world, "GET", "/dead-letters/1").await.status, 200);
 
     world.clock.advance(DUE);
@@ -226,7 +226,7 @@ async fn a_discarded_letter_acknowledges_its_event_for_the_retention() {
 
     world.clock.advance(DAY * 29);
     assert_eq!(unresolved(&world).await, 0);
-    assert_eq!(purge(&world).await, 0, "of which the first page is due");
+    assert_eq!(purge(&world).await, 0, "the later page is not due");
     assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
     world.clock.advance(DAY * 3);
     purge(&world).await;
@@ -667,7 +667,7 @@ async fn a_page_that_was_never_written_is_passed() {
     fill(&world, 3, 1).await;
     world.remove(&page_name(2)).await;
     assert_eq!(purge(&world).await, 2);
-    assert_eq!(left(&world).await, ["record/old1"], "an instance died");
+    assert_eq!(left(&world).await, ["record/old1"], "its page is missing");
 }
 
 #[tokio::test(start_paused = true)]
@@ -686,7 +686,7 @@ async fn records_journaled_by_an_earlier_version_are_deleted_when_due() {
     world.put("dead-letter/12", letter.as_bytes()).await;
     world.put("journal", &2_i64.to_le_bytes()).await;
     world.put("journal/purged", b"1").await;
-    assert_eq!(purge(&world).await, 0, "they are named again");
+    assert_eq!(purge(&world).await, 0, "the records are named again");
     world.clock.advance(DUE);
     assert_eq!(purge(&world).await, 300);
     assert_eq!(left(&world).await, [""; 0]);

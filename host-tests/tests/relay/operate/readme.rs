@@ -49,8 +49,8 @@ fn shell(text: &str) -> String {
     blocks.collect()
 }
 
-/// The outputs promised by the comments beside the commands, in order: JSON as the relay prints it, or a
-/// number on a line of its own.
+/// The outputs that the comments beside the commands promise, in order: JSON as the relay prints it, or a
+/// number on a line.
 fn promises(commands: &str) -> Vec<String> {
     let mut promises = Vec::new();
     let comments = commands.lines().filter_map(|line| line.split_once("  # "));

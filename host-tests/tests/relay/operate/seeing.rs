@@ -374,7 +374,7 @@ async fn the_last_hour_is_no_longer_than_an_hour() {
     let minutes = status["lastHour"].as_array().expect("a list");
     assert_eq!(minutes.len(), 1, "{minutes:?}");
     assert_eq!(minutes[0]["minute"], "2026-11-23T15:42:00Z");
-    assert_eq!(notified(&world).await, 3, "all are counted");
+    assert_eq!(notified(&world).await, 3, "all notifications are counted");
 }
 
 #[tokio::test(start_paused = true)]
@@ -422,14 +422,14 @@ async fn a_letter_is_unresolved_until_it_is_replayed_or_discarded() {
     assert_eq!(unresolved(&world).await, 3);
     ask(&world, "POST", "/dead-letters/1/replay").await;
     ask(&world, "DELETE", "/dead-letters/1").await;
-    assert_eq!(unresolved(&world).await, 3, "once for each letter");
+    assert_eq!(unresolved(&world).await, 3, "each letter counts once");
     world.post(&event("evt_2")).await;
-    assert_eq!(unresolved(&world).await, 2, "delivered directly");
+    assert_eq!(unresolved(&world).await, 2, "evt_2 was delivered");
     ask(&world, "DELETE", "/dead-letters/3").await;
     ask(&world, "DELETE", "/dead-letters/4").await;
     assert_eq!(unresolved(&world).await, 0);
     world.post(&event("evt_3")).await;
-    assert_eq!(unresolved(&world).await, 0, "discarded before");
+    assert_eq!(unresolved(&world).await, 0, "evt_3 was discarded");
 }
 
 #[tokio::test(start_paused = true)]
@@ -673,7 +673,7 @@ async fn the_gate_leaves_a_line_each_time_it_closes_and_opens() {
     assert_eq!(
         changes(&world).len(),
         2,
-        "only who makes a change tells of it"
+        "only the instance that makes a change logs it"
     );
     let opened = changes(&elsewhere);
     assert_eq!(opened.len(), 1, "{opened:?}");

@@ -85,7 +85,7 @@ async fn a_link_is_nowhere_but_in_its_reply() {
     for secret in ["app.svix.com", key, "appsk_", TOKEN, "hush"] {
         assert!(!log.contains(secret), "{secret}: {log}");
     }
-    assert_eq!(world.faults.count(Op::Set), 0, "and it is not stored");
+    assert_eq!(world.faults.count(Op::Set), 0, "the link is not stored");
 }
 
 #[tokio::test(start_paused = true)]
@@ -348,7 +348,7 @@ async fn a_portal_neither_waits_at_the_gate_nor_closes_it() {
     world.svix.script([limit()]);
     let reply = world.post(&event("evt_1")).await;
     reply.assert_retryable_problem(429, "rate-limited");
-    assert_eq!(post(&world, PORTAL, "").await.status, 200, "it is passed");
+    assert_eq!(post(&world, PORTAL, "").await.status, 200, "gate ignored");
     let waiting = world.post(&event("evt_1")).await;
     waiting.assert_retryable_problem(429, "rate-limited");
 
@@ -358,7 +358,7 @@ async fn a_portal_neither_waits_at_the_gate_nor_closes_it() {
         assert_eq!(post(&world, PORTAL, "").await.status, 429);
     }
     let reply = world.post(&event("evt_1")).await;
-    assert_eq!(reply.json()["status"], "delivered", "it stays open");
+    assert_eq!(reply.json()["status"], "delivered", "the gate stays open");
 }
 
 #[tokio::test(start_paused = true)]

@@ -156,7 +156,7 @@ async fn a_run_of_failures_closes_the_gate() {
         .post(&event("evt_1"))
         .await
         .assert_retryable_problem(503, "svix-unavailable");
-    assert_eq!(gate(&world).await, None, "it may be the event");
+    assert_eq!(gate(&world).await, None, "all failures are of one event");
     world
         .post(&event("evt_2"))
         .await
@@ -346,7 +346,7 @@ async fn a_probe_without_time_for_an_attempt_changes_no_gate() {
         .post(&event("evt_1"))
         .await
         .assert_retryable_problem(503, "svix-unavailable");
-    assert_eq!(world.svix.requests().len(), 1, "only the one before");
+    assert_eq!(world.svix.requests().len(), 1, "only the request before");
 
     world.faults.clear();
     world.clock.advance(Duration::from_secs(3));

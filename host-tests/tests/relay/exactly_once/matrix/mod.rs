@@ -1,5 +1,5 @@
 //! The fault matrix: every fault of Svix and of the store, at every point of a delivery, for a new event
-//! and for duplicates of it. Tables hold the expected outcomes.
+//! and for its duplicates. Tables hold the expected outcomes.
 
 mod store;
 mod svix;

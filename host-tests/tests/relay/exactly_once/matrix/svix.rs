@@ -1,5 +1,5 @@
-//! Every fault of Svix × the attempts that meet it × the kind of duplicate × the form of the notification:
-//! the replies, Svix's messages and the store's contents.
+//! Every fault of Svix × the attempts that meet it × the kind of duplicate × the form. The tests check the
+//! replies, Svix's messages and the store's contents.
 
 use std::time::Duration;
 

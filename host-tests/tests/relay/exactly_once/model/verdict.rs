@@ -44,7 +44,7 @@ impl Play<'_> {
             };
             ensure!(reply["status"] == expected, "{number} again: {reply}");
         }
-        ensure!(asked() == before, "what is settled stays so");
+        ensure!(asked() == before, "a redelivery asks Svix nothing");
         Ok(())
     }
 

@@ -75,7 +75,7 @@ impl Google {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no test panics while it holds the lock")
+        self.0.lock().expect("no holder panics")
     }
 
     /// How often the server was asked.

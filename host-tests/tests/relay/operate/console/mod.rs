@@ -198,7 +198,7 @@ async fn an_event_is_looked_up_by_project_and_id() {
     }
     assert!(
         !found.contains("dashboard"),
-        "this is not Svix's own: {found}"
+        "a link although Svix is a fake: {found}"
     );
 
     browser.keys("2").await;
@@ -244,7 +244,7 @@ async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
     let made = browser
         .value("document.querySelectorAll('script, img').length")
         .await;
-    assert_eq!(made, 1, "nothing but the page's own script");
+    assert_eq!(made, 1, "only the page's own script runs");
 
     world.svix.always_for(&Method::POST, Fault::status(422));
     browser.press("#replay").await;
