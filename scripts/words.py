@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Checks the words of comments and documents: roles instead of ghosts such as "somebody", a named
-subject at the beginning of a comment, and sentences of at most 35 words (25 is the goal). Prints
-each violation; the exit status is 1 if there is one."""
+"""Checks the words of comments and documents: roles instead of ghosts such as "somebody", a subject at
+the beginning of a comment, and at most 35 words in a sentence (25 is the goal). Prints each violation;
+the exit status is 1 if there is one."""
 
 import re
 import subprocess
@@ -9,18 +9,18 @@ import sys
 from pathlib import Path
 
 LONGEST = 35
-# The notes follow rules of their own; the other paths hold text of other authors.
+# The notes follow rules of their own; the others are text of other authors.
 EXEMPT = re.compile(r"NOTES\.md|CHALLENGE\.md|LICENSE|scripts/words\.py|wit/deps/|.*\.(lock|txt|png)$")
 MARKS = {".rs": r"//[/!]?", ".js": "//", ".wit": "//[/!]?", ".md": "", ".json": None, ".html": None, ".css": None}
 GHOST = re.compile(r"(?<![a-z])(somebody|nobody|whoever|any(body|one)|someone|every(body|one))(?![a-z])", re.I)
 LEAD = re.compile(r"(It|What|Who|Whoever|That)\s")
-# A list's item, a heading and a row of a table begin a text of their own.
+# List items, headings and rows of a table begin a text of their own.
 ITEM = re.compile(r"\s*([-*|#>]|\d+\.)")
 
 
 def texts(lines, mark):
-    """Each paragraph of the comments, or of the document if there is no mark: the number of its first
-    line, its text, and whether a comment begins with it."""
+    """Each paragraph of comments, or of a document if `mark` is empty: the number of its first line,
+    its text, and whether a comment begins with it."""
     number, text, begins, inside, fenced = 0, "", False, False, False
     for at, line in enumerate([*lines, ""], 1):
         comment = re.match(rf"\s*{mark}(\s.*|)$", line) if mark else re.match("(.*)", line)
@@ -51,11 +51,9 @@ def violations(path):
 
 
 tracked = subprocess.run(["git", "ls-files", "-z"], check=True, capture_output=True, text=True).stdout
-found = [
-    f"{name}:{at}: {problem}"
-    for name in tracked.rstrip("\0").split("\0")
-    if not EXEMPT.match(name) and Path(name).is_file()
-    for at, problem in violations(Path(name))
-]
-print(*found, sep="\n", end="\n" if found else "", file=sys.stderr)
+names = [name for name in tracked.rstrip("\0").split("\0") if not EXEMPT.match(name) and Path(name).is_file()]
+found = [f"{name}:{at}: {problem}" for name in names for at, problem in violations(Path(name))]
+for problem in found:
+    print(f"words: {problem}", file=sys.stderr)
+print(f"words: {len(names)} files")
 sys.exit(bool(found))

@@ -18,7 +18,6 @@ const LENGTH: usize = squeezed::<0>(TEXT).1;
 /// The document without the spaces between its tokens: a third less to carry along.
 static DOCUMENT: [u8; LENGTH] = squeezed(TEXT).0;
 
-/// The document.
 pub fn document() -> Success {
     Success::Document {
         name: "openapi",

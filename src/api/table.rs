@@ -4,10 +4,8 @@
 
 use serde::Serialize;
 
-/// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The HTTP status code.
     pub status: u16,
     pub severity: Severity,
     pub retry: Retry,

@@ -72,7 +72,6 @@ pub struct Hints {
 /// Why a notification holds no valid event, and never will.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// The event's bytes are not UTF-8.
     NotUtf8,
     /// The text is not JSON: where and why.
     NotJson(String),

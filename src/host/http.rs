@@ -31,9 +31,7 @@ type Trailing = Result<Option<Trailers>, ErrorCode>;
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// The body is larger than allowed.
     TooLarge,
-    /// The body broke off.
     Incomplete,
 }
 
@@ -46,7 +44,6 @@ impl Headers {
         Self(fields.copy_all())
     }
 
-    /// The headers of a request.
     pub fn of_request(request: &Request) -> Self {
         Self::of(&request.get_headers())
     }
@@ -58,7 +55,6 @@ impl Headers {
         header.map(|(_, value)| String::from_utf8_lossy(value))
     }
 
-    /// The `Content-Length` of a message.
     pub fn content_length(&self) -> Option<usize> {
         self.get("content-length")?.parse().ok()
     }
@@ -146,7 +142,6 @@ pub fn respond(status: u16, headers: Vec<(&'static str, String)>, bytes: Vec<u8>
 /// A request to another server.
 #[derive(Debug)]
 pub struct Call<'a> {
-    /// The server.
     pub origin: &'a Origin,
     /// The path with its query.
     pub path: &'a str,
@@ -159,9 +154,7 @@ pub struct Call<'a> {
 /// The answer of another server.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status code.
     pub status: u16,
-    /// Its headers.
     pub headers: Headers,
     /// The body, or `None` if it could not be read to its end or was too large.
     pub body: Option<Vec<u8>>,

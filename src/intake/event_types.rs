@@ -52,7 +52,6 @@ thread_local! {
 /// The knowledge of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Registration {
-    /// Svix knows the type.
     Known,
     /// Nothing is tried before this time.
     Rests(SystemTime),

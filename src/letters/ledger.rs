@@ -107,7 +107,6 @@ async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Record>)>
     Ok(letter.map(|letter| (DeadLetter { number, ..letter }, record)))
 }
 
-/// The body of a letter.
 pub async fn body(letter: &DeadLetter) -> Result<Vec<u8>, host::Error> {
     if letter.holds_body() {
         return Ok(letter.own_body());

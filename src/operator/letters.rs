@@ -21,7 +21,6 @@ use crate::watch::entry::Entry;
 /// How many numbers one request looks at. Gaps and letters that are filtered out cost a read, too.
 const MAX_READS: usize = 1_000;
 
-/// Lists the letters of a selection.
 pub async fn list(
     config: &Config,
     query: &Query,

@@ -2,10 +2,8 @@
 
 use super::{Answer, Error};
 
-/// The path of the request that creates an event type.
 pub const CREATE_PATH: &str = "/api/v1/event-type/";
 
-/// The path of the request that asks for an event type.
 pub fn lookup_path(event_type: &str) -> String {
     format!("{CREATE_PATH}{event_type}/")
 }

@@ -171,7 +171,6 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// An open gate.
     pub const fn open() -> Self {
         Self {
             state: State {

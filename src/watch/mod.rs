@@ -31,7 +31,6 @@ pub fn request(entry: Entry, stopwatch: Stopwatch) {
     host::print(&entry.line(rfc3339(now), milliseconds));
 }
 
-/// Leaves the line of a change.
 pub fn change(change: Change) {
     host::print(&change.line(rfc3339(clock::now())));
 }

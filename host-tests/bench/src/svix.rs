@@ -33,7 +33,6 @@ impl Svix {
         self.0.latency_micros.store(micros, Ordering::Relaxed);
     }
 
-    /// The number of messages received.
     pub fn messages(&self) -> u64 {
         self.0.messages.load(Ordering::Relaxed)
     }

@@ -101,7 +101,6 @@ impl Serve {
         send(&self.address, request).await
     }
 
-    /// The next line on stderr.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("UTF-8");

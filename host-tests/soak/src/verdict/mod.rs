@@ -21,7 +21,6 @@ const TOLD: usize = 20;
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     pub events: usize,
-    /// The number of messages in Svix.
     pub messages: usize,
     /// Events that were acknowledged and have no message in Svix.
     pub lost: usize,
@@ -44,7 +43,6 @@ pub struct Report {
     /// How often a relay was not ready soon after an outage of Redis.
     pub late: usize,
     pub nodes: usize,
-    /// The number of outages of Redis.
     pub outages: usize,
     /// Events that were not acknowledged before the deadline.
     pub unacknowledged: usize,

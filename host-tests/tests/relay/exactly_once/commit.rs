@@ -79,7 +79,6 @@ async fn no_request_is_answered_before_its_transaction_is_durable() {
     assert_all_delivered(&world, replies).await;
 }
 
-/// How often the store was asked for each of its operations.
 fn calls(world: &World) -> [usize; 11] {
     [
         Op::Open,

@@ -37,7 +37,6 @@ fn alive() -> Request<Full<Bytes>> {
     get("/healthz")
 }
 
-/// A request that needs the store.
 fn record() -> Request<Full<Bytes>> {
     get("/notifications/dev/evt_1")
 }

@@ -20,7 +20,6 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// The view of a sender that gave up waiting.
 const NOTHING: View = "nothing";
 
-/// A call of the relay to its store.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Call {
     Open,
@@ -54,7 +53,6 @@ enum Call {
     SetManyForRejected,
 }
 
-/// A fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     Fails,

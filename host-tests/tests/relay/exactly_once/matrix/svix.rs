@@ -51,7 +51,6 @@ impl When {
     }
 }
 
-/// One cell of the matrix.
 #[derive(Debug)]
 struct Cell {
     row: Row,

@@ -9,7 +9,6 @@ const TAKEN: View = "422 event-id-taken";
 const TOKEN_REFUSED: View = "503 token-refused, retry";
 const UNEXPECTED: View = "503 unexpected-status, retry";
 
-/// A fault and its consequences.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub fault: Fault,

@@ -9,10 +9,8 @@ use crate::support::{Reply, UNWRAPPED, World, event, wrapped};
 
 /// How many events are valid; the others have the numbers from here on.
 pub const VALID: usize = 4;
-/// How many events there are.
 pub const EVENTS: usize = VALID + 3;
 
-/// A published event.
 #[derive(Clone, Debug)]
 pub struct Published {
     pub bytes: Vec<u8>,

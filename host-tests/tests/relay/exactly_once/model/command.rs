@@ -15,7 +15,6 @@ use crate::exactly_once::matrix::{Form, table};
 /// One event on its way to the relay.
 pub type Delivery = (usize, Form);
 
-/// Something that happens.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// These deliveries start at once; the commands after it find them in flight.
@@ -34,15 +33,12 @@ pub enum Command {
     SvixIsFailing(Fault),
     /// The deliveries in flight end. Then Svix becomes unreachable, or reachable again.
     SvixIsDown(bool),
-    /// Svix has no faults any more.
     SvixIsMended,
     /// Svix takes so many milliseconds for each answer.
     SvixIsSlow(u64),
     /// The store has a fault in its next calls.
     StoreFails(StoreFault),
-    /// The store has no faults any more.
     StoreIsMended,
-    /// An operator does something.
     Operate(Operation),
 }
 
@@ -59,7 +55,6 @@ pub enum Step {
     Stored,
 }
 
-/// A fault of the store.
 #[derive(Clone, Debug)]
 pub enum StoreFault {
     Fails(Op, usize),
@@ -71,7 +66,6 @@ pub enum StoreFault {
     WritesAndHangs,
 }
 
-/// An operator's request.
 #[derive(Clone, Debug)]
 pub enum Operation {
     List,

@@ -60,7 +60,6 @@ impl Google {
         google
     }
 
-    /// Replaces the keys.
     pub fn rotate(&self, keys: &[&Key]) {
         let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
         self.state().jwks = json!({ "keys": keys });
@@ -163,7 +162,6 @@ impl std::fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
-/// A key of Google's.
 pub struct Key {
     pub kid: &'static str,
     private: PrivateKey,

@@ -98,7 +98,6 @@ impl Browser {
             .await
     }
 
-    /// Waits until an expression is true.
     pub async fn until(&self, expression: &str) {
         let start = Instant::now();
         while self.value(&format!("!!({expression})")).await != true {
@@ -126,7 +125,6 @@ impl Browser {
         text.as_str().expect("a text").to_owned()
     }
 
-    /// Presses keys, one after the other.
     pub async fn keys(&self, keys: &str) {
         let actions: Vec<_> = keys
             .chars()
@@ -151,13 +149,11 @@ impl Browser {
         panic!("no way to {selector} by keyboard");
     }
 
-    /// Goes to a button and presses it.
     pub async fn press(&self, selector: &str) {
         self.tab_to(selector).await;
         self.keys(ENTER).await;
     }
 
-    /// Goes to a field and writes into it.
     pub async fn fill(&self, selector: &str, text: &str) {
         self.tab_to(selector).await;
         self.keys(text).await;
