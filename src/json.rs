@@ -303,7 +303,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn counts_as_a_parser_does(value in any_json(), pretty: bool) {
+        fn levels_are_counted_as_by_a_parser(value in any_json(), pretty: bool) {
             let json = if pretty {
                 serde_json::to_string_pretty(&value)
             } else {

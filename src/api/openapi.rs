@@ -70,12 +70,12 @@ mod tests {
     }
 
     #[test]
-    fn is_of_this_version() {
+    fn the_contract_names_this_version() {
         assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
     }
 
     #[test]
-    fn loses_nothing_but_spaces_between_tokens() {
+    fn the_served_contract_lacks_only_spaces() {
         let served: Value = serde_json::from_slice(&DOCUMENT).expect("JSON");
         assert_eq!(served, document());
         let (text, length) = squeezed::<64>(br#" { "a \" b\\" : [ 1 , "c d" ] } "#);

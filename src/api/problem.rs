@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_must_mend_is_an_error_and_loses_no_event() {
+    fn problems_for_operators_are_errors_and_retryable() {
         for problem in [
             Problem::Svix(svix::Error::Misconfigured(Misconfiguration::TokenRefused)),
             Problem::Svix(svix::Error::Misconfigured(

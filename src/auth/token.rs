@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn remembers_a_token_with_its_key_until_it_is_over() {
+    fn a_token_is_remembered_with_its_key_until_it_expires() {
         let mut verified = Verified::none();
         assert!(!verified.holds("a", &key(), 5));
         verified.remember("a", key(), 10);

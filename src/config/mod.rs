@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn records_outlive_what_pubsub_may_send_again() {
+    fn records_outlive_events_that_pubsub_may_send_again() {
         let kept_for = |records, pubsub| {
             with(&[
                 ("record_retention_days", Some(records)),

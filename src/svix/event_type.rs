@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn asks_what_the_api_wants() {
+    fn requests_have_the_form_of_the_api() {
         let path = "/api/v1/event-type/user.created/";
         assert_eq!(lookup_path("user.created"), path);
         let text = br#"{"name":"user.created","description":"user.created"}"#;

@@ -221,7 +221,7 @@ mod tests {
         }
 
         #[test]
-        fn no_wait_exceeds_what_is_left(
+        fn no_wait_exceeds_the_remaining_budget(
             seed: u64,
             remaining in 0u64..20_000,
             asked in proptest::option::of(0u64..u64::MAX),

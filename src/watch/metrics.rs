@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn is_stored_as_it_always_was() {
+    fn a_page_of_counts_is_stored_as_it_always_was() {
         let mut page = Page::decode(None);
         page.add(5, &counts("dev", "delivered"), at(100));
         let text = concat!(

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_spin_refuses() {
+    fn entries_that_spin_refuses_are_refused() {
         let path = refusal("https://a.example/api");
         assert!(path.contains("\"https://a.example/api\" has a path but is not allowed to"));
         assert!(refusal("http://a.example:80/x").contains("has a path but is not allowed to"));

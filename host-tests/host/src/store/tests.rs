@@ -123,7 +123,7 @@ async fn counters_are_eight_bytes_little_endian() {
 }
 
 #[tokio::test]
-async fn a_swap_overwrites_what_was_absent_when_it_began() {
+async fn a_swap_overwrites_a_value_that_was_absent_when_it_began() {
     for store in Stores::new().await.local() {
         let swap = async |expected: Option<&str>, value: &str| {
             let key = "k".to_owned();
@@ -150,7 +150,7 @@ async fn a_swap_overwrites_what_was_absent_when_it_began() {
 }
 
 #[tokio::test]
-async fn many_add_to_one_counter_and_none_is_lost() {
+async fn concurrent_increments_of_one_counter_all_count() {
     let stores = Stores::new().await;
     for store in stores.all() {
         let add = || async {

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn nacks_during_a_pause_do_not_prolong_it() {
+    fn nacks_during_a_pause_do_not_prolong_the_pause() {
         let (mut backoff, now) = (PushBackoff::default(), Instant::now());
         for _ in 0..100 {
             backoff.on_nack(now);

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn doubles_with_each_round_of_prompt_acks_up_to_the_largest() {
+    fn the_window_doubles_with_each_round_of_prompt_acks_up_to_its_bound() {
         let mut window = Window::new(20);
         assert_eq!(window.size(), 4);
         assert_eq!(acks(&mut window, 4), 8);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn never_closes_and_never_exceeds_its_bound() {
+    fn the_window_never_closes_and_never_exceeds_its_bound() {
         let mut window = Window::new(64);
         let mut now = Instant::now();
         for _ in 0..100 {

@@ -14,7 +14,7 @@ use crate::support::{Setup, World, event};
 const RECORD: &str = "record/193e465eef8b7ffec290ebb03ed5391f528a1474ee89d4089e611e77e4ee7e50";
 
 #[tokio::test(start_paused = true)]
-async fn sixteen_at_once_are_one_message() {
+async fn sixteen_deliveries_at_once_are_one_message() {
     let world = World::new();
     world.svix.set_latency(Duration::from_millis(50));
     let event = event("evt_1");
@@ -27,7 +27,7 @@ async fn sixteen_at_once_are_one_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sixteen_at_once_over_many_instances_are_one_message() {
+async fn sixteen_deliveries_at_once_over_many_instances_are_one_message() {
     let mut setup = Setup::new();
     setup.reuse.max_concurrent = 1;
     let world = World::build(&setup);

@@ -263,7 +263,7 @@ async fn a_connection_cut_between_message_and_record_leaves_one_message() {
 }
 
 #[tokio::test]
-async fn a_record_that_redis_has_lost_with_its_last_second_is_no_second_message() {
+async fn a_record_lost_with_the_last_second_of_redis_leads_to_no_second_message() {
     let Some(mut cluster) = Cluster::start().await else {
         return;
     };

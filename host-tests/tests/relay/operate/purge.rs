@@ -291,7 +291,7 @@ async fn overtake(world: &World) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_that_may_be_the_only_copy_of_an_event_stays_until_it_was_decided_on() {
+async fn a_letter_that_may_be_the_only_copy_of_an_event_stays_until_a_decision() {
     for (method, path) in [
         ("POST", "/dead-letters/1/replay"),
         ("DELETE", "/dead-letters/1"),

@@ -29,7 +29,7 @@ async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
 }
 
 #[tokio::test]
-async fn labels_are_one_and_keys_are_as_they_are() {
+async fn all_labels_are_one_store_and_keys_have_no_prefix() {
     let Some(server) = RedisServer::for_test().await.unwrap() else {
         return;
     };
