@@ -12,34 +12,34 @@ CARGO := RUSTUP_AUTO_INSTALL=0 cargo
 run: build
 	@LISTEN=$(LISTEN) FAKE=$(FAKE) exec scripts/run.sh
 
-# Every test. The tests run the real component, so it is built first. Tests of several nodes need
-# redis-server. Without it they are left out, and say so.
+# Runs every test. The tests run the real component, so it is built first. Tests of several nodes need
+# redis-server. Without it they are skipped, and print a warning.
 test: build
 	$(CARGO) test --workspace $(patsubst %,--exclude %,bench floor fsyncs)
 
-# A publisher like Pub/Sub, a Svix with every fault, and a relay that is killed all the time.
+# Runs a publisher like Pub/Sub, a Svix with every fault, and a relay that is killed again and again.
 soak: build
 	$(CARGO) build $(HARNESS) --package soak
 	target/debug/soak
 
-# The same with three nodes that share a real Redis, which is killed and cut off. Needs redis-server.
+# Runs the same with three nodes on a real Redis, which is killed and cut off. Needs redis-server.
 soak-cluster: build
 	$(CARGO) build $(HARNESS) --package soak
 	target/debug/soak --nodes 3
 
-# How fast the relay is, beside what it can be compared with: a table here, and bench.json and
-# bench.svg in target/bench. BENCH holds its options. Linux only.
+# Measures the relay beside other servers. Prints a table, and writes bench.json and bench.svg to
+# target/bench. BENCH holds the options. Linux only.
 BENCH :=
 bench: build
 	$(CARGO) build --package floor --target wasm32-wasip2 --release
 	$(CARGO) build $(HARNESS) --package bench --package fsyncs
 	target/debug/bench $(BENCH)
 
-# Looks for bytes that break what reads them, FUZZ_SECONDS for each target. Needs a nightly toolchain.
+# Fuzzes the parsers, FUZZ_SECONDS for each target. Needs a nightly toolchain.
 fuzz:
 	@RUSTUP_AUTO_INSTALL=0 scripts/fuzz.sh
 
-# Whether src/api/openapi.json is valid, and whether a relay keeps to it that is fuzzed with it for
+# Checks that src/api/openapi.json is valid, and that a relay keeps to it while it is fuzzed for
 # CONTRACT_SECONDS. Needs python3 and curl.
 contract: build
 	scripts/contract.sh
@@ -54,6 +54,7 @@ build: target
 check: target
 	$(CARGO) fmt --all --check
 	scripts/layers.py
+	scripts/words.py
 	scripts/features.py
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --package svix-relay --package floor --target wasm32-wasip2 --release \

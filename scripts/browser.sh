@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the browser in which the console is tested: Debian's chromium and its driver.
 #
-# Only as root on Debian. Elsewhere it says what is missing; the tests then say that they are skipped.
+# Installs only as root on Debian. Elsewhere the script prints what is missing; the tests then say that they
+# are skipped.
 set -euo pipefail
 
 missing=()

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Holds a real `serve` against its own contract, src/api/openapi.json: whether that is valid OpenAPI, and
-# for CONTRACT_SECONDS (180) whether any request that can be made from it or against it is answered
-# with a 500, too late, or with what it doesn't allow.
+# Holds a real `serve` against its own contract, src/api/openapi.json. First checks that the contract is
+# valid OpenAPI. Then sends requests made from it or against it, for CONTRACT_SECONDS (180). No answer may
+# be a 500, come too late, or be undocumented.
 #
-# Installs schemathesis and openapi-spec-validator below target/. contract.toml says which checks
-# are made.
+# Installs schemathesis and openapi-spec-validator below target/. contract.toml chooses the checks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,7 +33,7 @@ fi
 
 "$tools/openapi-spec-validator" src/api/openapi.json
 
-# No variable of this environment, no proxy: all that is said stays on this machine.
+# Remove the variables of this environment and use no proxy, so that no request leaves this machine.
 for name in $(compgen -e SPIN_VARIABLE_); do unset "$name"; done
 export NO_PROXY='*'
 export ADMIN_TOKEN=hush INGEST_TOKEN=psst
@@ -62,7 +61,7 @@ start serve --key-value memory --variable "svix_url=$fake" --variable svix_token
   --variable ingest_auth=token --variable "ingest_token=$INGEST_TOKEN"
 readonly serve=${started[1]}
 
-# Something for operators to look at: events that Svix refuses just now, and what is no event.
+# Make something for operators to look at: events that Svix refuses just now, and one without a valid event.
 post() {
   curl --silent --show-error --fail --output "$work/reply.json" \
     --header 'content-type: application/json' --header "authorization: Bearer $INGEST_TOKEN" \
@@ -77,7 +76,7 @@ for number in {1..9}; do
   done
 done
 
-# There, because it leaves a cache behind.
+# Run schemathesis in the work directory, because it leaves a cache behind.
 cd "$work"
 found=0
 timeout --kill-after=10 $((seconds + 60)) \

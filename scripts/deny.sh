@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks the licences, sources and known vulnerabilities of all dependencies, as deny.toml says.
 #
-# Installs cargo-deny below target/ when there is none. Where the database of advisories can't be
-# fetched, it says so and checks the rest.
+# Installs cargo-deny below target/ if it is missing. If the database of advisories can't be fetched, prints
+# that and checks the rest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

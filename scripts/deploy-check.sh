@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Checks deploy/ as far as a machine without a cluster, a registry and a Google project can, and the
-# links and shell commands of all documents.
+# Checks deploy/ as far as a machine without a cluster, a registry and a Google project can. Checks the
+# links and shell commands of all documents, too.
 #
-# Needs python3. Installs its Python packages, and promtool from Debian's prometheus, below target/
-# when they are missing. What else it can use it says when it is not there: kubectl, terraform, npm.
+# Needs python3. Installs its Python packages, and promtool from Debian's prometheus, below target/ if they
+# are missing. kubectl, terraform and npm are optional: the script prints which checks it skips without
+# them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +12,7 @@ readonly tools=$PWD/target/deploy-check
 mkdir -p "$tools"
 export PATH=$tools/venv/bin:$tools/prometheus/usr/bin:$PATH
 
-# Everything is checked, and everything found is said, before it fails.
+# Make every check and print every finding before the failure.
 status=0
 check() { "$@" || status=1; }
 skip() { echo "deploy-check: NOT checking $1" >&2; }

@@ -23,7 +23,7 @@ OTHERS = [
 
 
 def compiled(selection):
-    """What cargo compiles, each with its features and, in turn, its dependencies."""
+    """The units that cargo compiles, each with its features and, in turn, its dependencies."""
     command = ["cargo", *selection, "--quiet", "--unit-graph", "-Zunstable-options"]
     graph = subprocess.run(command, env=ENVIRONMENT, check=True, stdout=subprocess.PIPE)
     units = json.loads(graph.stdout)["units"]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes the request parser and the codecs, FUZZ_SECONDS (600) each, and stops at the first finding.
 #
-# Installs cargo-fuzz below target/ when there is none. A nightly toolchain must be there already:
+# Installs cargo-fuzz below target/ if it is missing. A nightly toolchain must be there already, since
 # nothing else here needs one.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -29,7 +29,7 @@ WAITING = re.compile(
     r"(host/|config/load|svix/client|records/(storage|journal)|letters/ledger|auth/(mod|keys)"
     r"|watch/(mod|counters)|delivery/(mod|job|attempts|turnstile)|intake/|operator/|lookup|probes|relay|lib)"
 )
-# What a deciding file must not hold. `host::Error` and `host::origin` are plain types.
+# Forbidden in a deciding file. `host::Error` and `host::origin` are plain types.
 DOING = re.compile(r"\basync\b|\.await\b|wasip3|host::(?!Error|origin)\w")
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Makes sure that there is a redis-server, with which the tests of several nodes are run.
+# Makes sure that there is a redis-server for the tests of several nodes.
 #
-# Installs Debian's when there is none, for which it has to run as root. Nothing is started: each
-# test starts a server of its own.
+# Installs Debian's if there is none, which needs root. Starts nothing: each test starts a server of its
+# own.
 set -euo pipefail
 
 command -v redis-server >/dev/null && exit 0
@@ -15,7 +15,7 @@ die() {
 command -v apt-get >/dev/null || die "redis-server is missing, and this is no Debian: install Redis 7 or newer"
 ((EUID == 0)) || die "redis-server is missing: 'sudo apt-get install redis-server' installs it"
 
-# Debian starts what it installs, unless this says no. One of the machine's own is left alone.
+# Debian starts a server that it installs, unless this policy denies it. An existing policy is left alone.
 readonly policy=/usr/sbin/policy-rc.d
 if [[ ! -e $policy ]]; then
   trap 'rm -f "$policy"' EXIT

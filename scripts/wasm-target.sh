@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Makes the wasm32-wasip2 target of the pinned toolchain usable.
 #
-# rustup installs it by itself from `rust-toolchain.toml`. This script is for machines that can't
-# reach rustup's server but do have a Debian mirror: it builds the same standard library from
-# Debian's `rust-src` and `wasi-libc`. It does nothing when the target already works.
+# rustup installs it by itself from `rust-toolchain.toml`. This script is for machines that can't reach
+# rustup's server but do have a Debian mirror. It builds the same standard library from Debian's `rust-src`
+# and `wasi-libc`. If the target already works, it does nothing.
 set -euo pipefail
 
 readonly target=wasm32-wasip2
@@ -18,14 +18,14 @@ die() {
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# The only honest question is whether something compiles and links; rustup's own list may not know.
+# Compile and link a program to find out: rustup's own list may not know the target.
 target_works() {
   printf 'fn main() { println!("ok"); }\n' >"$work/probe.rs"
   rustc --target "$target" -o "$work/probe.wasm" "$work/probe.rs" >"$work/probe.log" 2>&1
 }
 
-# Calling rustc is also what makes rustup install what `rust-toolchain.toml` names, where it may
-# (RUSTUP_AUTO_INSTALL is not 0) and can (its server answers).
+# Calling rustc also makes rustup install the toolchain of `rust-toolchain.toml`, if it may
+# (RUSTUP_AUTO_INSTALL is not 0) and its server answers.
 target_works && exit 0
 
 # From here on rustup must not try to complete the toolchain by itself.
@@ -43,7 +43,7 @@ done
     "can be reached; building it from Debian's packages instead needs: ${missing[*]}"
 [[ -r $keyring ]] || die "Debian's archive keyring is missing: install debian-archive-keyring"
 
-# The machine's own mirror, whatever it is called: the archive that serves the main Debian suites.
+# The machine's own mirror: the archive that serves the main Debian suites.
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
   grep -E '/debian/?$' | sort -u | head -n 1) || true
 [[ -n $mirror ]] || die "no Debian mirror is configured on this machine (looked with apt-get indextargets)"

@@ -1,8 +1,7 @@
-//! Reading a few fields of a JSON object without building a tree of it.
+//! Reads a few fields of a JSON object without building a tree of it.
 //!
-//! The relay needs three strings of an event that it must pass on byte for byte, so it parses no more
-//! than it looks at. Of a duplicate key the last value counts, as it does for Svix. Numbers are never
-//! interpreted.
+//! The relay needs three strings of an event that it must pass on byte for byte, so it parses only these.
+//! Of a duplicate key the last value counts, as it does for Svix. Numbers are never interpreted.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_whether_there_are_others() {
+    fn tells_whether_an_object_has_other_fields() {
         for (json, others) in [
             ("{}", false),
             (r#"{"a":1}"#, false),
@@ -304,7 +303,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn counts_as_a_parser_does(value in any_json(), pretty: bool) {
+        fn levels_are_counted_as_by_a_parser(value in any_json(), pretty: bool) {
             let json = if pretty {
                 serde_json::to_string_pretty(&value)
             } else {

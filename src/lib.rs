@@ -53,10 +53,13 @@
 //! # What an instance remembers
 //!
 //! Every memory of an instance is a cache: another request of the instance may use it, and the next
-//! instance begins without it. The configuration and the open store ([`config::load`], [`host::store`]),
-//! the gate ([`delivery::turnstile`]), known event types ([`intake`]), Google's keys and verified tokens
-//! ([`auth`]), the group that commits together ([`records::storage`]), and what the store is still to be
-//! told: names for the journal ([`records::journal`]) and counts ([`watch::counters`]).
+//! instance begins without it.
+//!
+//! - The configuration and the open store ([`config::load`], [`host::store`]).
+//! - The gate ([`delivery::turnstile`]) and known event types ([`intake`]).
+//! - Google's keys and verified tokens ([`auth`]).
+//! - The group that commits together ([`records::storage`]).
+//! - Writes to come: names for the journal ([`records::journal`]) and counts ([`watch::counters`]).
 
 mod api;
 mod auth;

@@ -17,7 +17,7 @@ use crate::watch;
 use crate::watch::entry::Entry;
 use crate::watch::trace::Trace;
 
-/// Handles one request. Whatever happens, there is a reply.
+/// Handles one request. Every request gets a reply.
 pub async fn handle(request: Request) -> Response {
     let stopwatch = Stopwatch::start();
     let mut entry = Entry::default();

@@ -1,5 +1,5 @@
-# What only Pub/Sub can tell: whether events wait for the relay, whatever the relay itself believes, and
-# whether any has given up waiting.
+# Alerts that only Pub/Sub can give: events wait for the relay, or Pub/Sub has given them up. They work even
+# if the relay itself sees no trouble.
 
 locals {
   alerts = {

@@ -1,5 +1,5 @@
-# Pub/Sub's side of the relay: a push subscription that proves who it is, and a place for what can't be
-# delivered. The topic itself is the platform's.
+# Pub/Sub's side of the relay: a push subscription that proves its identity, and a topic for events that
+# can't be delivered. The platform owns the topic of the events.
 
 terraform {
   required_version = ">= 1.5"
@@ -25,8 +25,8 @@ locals {
   service_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 }
 
-# Who the pushes come from: the relay lets in this account's tokens for its audience. It needs no role
-# anywhere. Whoever applies this needs iam.serviceAccounts.actAs on it.
+# The pushes come from this account: the relay lets in its tokens with the relay's audience. The account
+# needs no role anywhere. To apply this, an operator needs iam.serviceAccounts.actAs on it.
 resource "google_service_account" "push" {
   account_id   = "${var.name}-push"
   display_name = "Pub/Sub's pushes to ${var.name}"
@@ -42,14 +42,14 @@ resource "google_pubsub_subscription" "relay" {
   name  = var.name
   topic = var.topic
 
-  # The relay's longest answer takes retry_budget_ms (8 s) and 1.5 s for the record. Pub/Sub's default
-  # of 10 s leaves half a second of that for the network; a late answer means a second delivery, which
-  # is harmless but not free. 20 s costs nothing: a refusal brings the event back at once, and only
-  # what a dying pod had in its hands waits for the deadline.
+  # The relay's longest answer takes retry_budget_ms (8 s) and 1.5 s for the record. Of Pub/Sub's
+  # default, 10 s, half a second is left for the network. A late answer means a second delivery, which is
+  # harmless but not free. 20 s costs nothing: a refusal brings the event back at once, and only the events
+  # in a dying pod wait for the deadline.
   ack_deadline_seconds = var.ack_deadline_seconds
 
-  # For how long an event that can't be delivered comes again, and how far back a seek may go. What was
-  # acknowledged is kept, too: without it there is nothing to seek to.
+  # For how long an event that can't be delivered comes again, and how far back a seek may go. Acknowledged
+  # events are kept, too: without them a seek has nothing to return to.
   message_retention_duration = "604800s"
   retain_acked_messages      = true
 
@@ -74,10 +74,10 @@ resource "google_pubsub_subscription" "relay" {
     maximum_backoff = "600s"
   }
 
-  # With dead_letters=store the relay itself keeps what can never be delivered, so what arrives here has
-  # been refused this often for another reason, most likely an outage. The largest number is the right
-  # one: with the waits above 100 attempts are about 15 hours. With dead_letters=reject it is the only
-  # place for a broken event; choose fewer then.
+  # With dead_letters=store the relay itself keeps undeliverable events. Events that arrive here were
+  # refused this often for another reason, most likely an outage. So the largest number is right: with the
+  # waits above, 100 attempts are about 15 hours. With dead_letters=reject this is the only place for a
+  # broken event; choose a smaller number then.
   dead_letter_policy {
     dead_letter_topic     = google_pubsub_topic.dead_letter.id
     max_delivery_attempts = var.max_delivery_attempts

@@ -1,5 +1,4 @@
-//! What can be asked of the relay, and what it answers. The only folder that knows
-//! the relay's own HTTP statuses.
+//! The routes of the relay and its answers. The only folder that knows the relay's own HTTP statuses.
 
 pub mod openapi;
 pub mod problem;

@@ -1,12 +1,12 @@
 //! The contract, `GET /openapi.json`: all that can be asked of the relay, and all that it can answer.
 //!
-//! `openapi.json` is written by hand and kept true by tests: those below, and all in `host-tests`,
-//! whose every exchange with the relay is held against it. To keep it true, add
+//! `openapi.json` is written by hand. Tests keep it true: those below, and all in `host-tests`, which hold
+//! every exchange with the relay against it. To keep it true, add
 //!
 //! - for a route: its path and operation, with every status it answers with;
 //! - for a problem: its name in the `enum` of each operation that it can end, below its status;
-//! - for a field or a header: its schema. Objects and headers are closed: what isn't there must not
-//!   be answered;
+//! - for a field or a header: its schema. Objects and headers are closed: an undocumented one must
+//!   not be answered;
 //! - for a new version: `info.version`.
 
 use crate::api::reply::Success;
@@ -18,7 +18,6 @@ const LENGTH: usize = squeezed::<0>(TEXT).1;
 /// The document without the spaces between its tokens: a third less to carry along.
 static DOCUMENT: [u8; LENGTH] = squeezed(TEXT).0;
 
-/// The document.
 pub fn document() -> Success {
     Success::Document {
         name: "openapi",
@@ -71,12 +70,12 @@ mod tests {
     }
 
     #[test]
-    fn is_of_this_version() {
+    fn the_contract_names_this_version() {
         assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
     }
 
     #[test]
-    fn loses_nothing_but_spaces_between_tokens() {
+    fn the_served_contract_lacks_only_spaces() {
         let served: Value = serde_json::from_slice(&DOCUMENT).expect("JSON");
         assert_eq!(served, document());
         let (text, length) = squeezed::<64>(br#" { "a \" b\\" : [ 1 , "c d" ] } "#);

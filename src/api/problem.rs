@@ -22,7 +22,7 @@ const TYPE: &str = "urn:svix-relay:problem:";
 /// When to come back, in seconds: if the trouble passes by itself, and if an operator has to act.
 const SOON: u64 = 5;
 const LATER: u64 = 60;
-/// The longest wait that is asked of a sender, whatever Svix says, in seconds.
+/// The upper bound of the wait that a sender is asked for, in seconds. Svix may ask for more.
 const LONGEST: u64 = 3_600;
 
 /// Why a request was not fulfilled.
@@ -52,7 +52,7 @@ pub enum Problem {
     IncompleteBody,
     /// The notification holds no valid event.
     Rejected(Rejection),
-    /// Svix has not done what it was asked for.
+    /// Svix did not fulfil the request.
     Svix(svix::Error),
     /// Svix reports the event's id as taken, but not by this event.
     EventIdTaken,
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_must_mend_is_an_error_and_loses_no_event() {
+    fn problems_for_operators_are_errors_and_retryable() {
         for problem in [
             Problem::Svix(svix::Error::Misconfigured(Misconfiguration::TokenRefused)),
             Problem::Svix(svix::Error::Misconfigured(

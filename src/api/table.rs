@@ -4,10 +4,8 @@
 
 use serde::Serialize;
 
-/// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The HTTP status code.
     pub status: u16,
     pub severity: Severity,
     pub retry: Retry,
@@ -16,13 +14,13 @@ pub struct Row {
     pub title: &'static str,
 }
 
-/// How serious a problem is to those who run the relay.
+/// How serious a problem is to operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Severity {
-    /// All is as it should be.
+    /// Nothing is wrong.
     Info,
-    /// The sender's or Svix's fault, or passing.
+    /// The sender or Svix is at fault, or the trouble passes.
     Warning,
     /// An operator has to act.
     Error,

@@ -1,35 +1,21 @@
-//! What is looked at before a sender is let in. The log names the flaw; the sender learns nothing of it.
+//! The checks before a sender is let in. The log names the flaw; the sender learns nothing of it.
 
 /// A flaw in the `Authorization` that a sender shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// There is no `Authorization`.
     Missing,
-    /// The header is too long to be looked at.
     Length,
-    /// The scheme is not `Bearer`.
     Scheme,
-    /// The token is not one of `ingest_token`.
     Token,
-    /// The token is not a JWT of Google's form.
     Form,
-    /// `alg` is not RS256.
     Algorithm,
-    /// `kid` names no known key.
     Key,
-    /// The key has not signed the token.
     Signature,
-    /// `iss` is not Google.
     Issuer,
-    /// `aud` is not the relay.
     Audience,
-    /// `exp` is over, or unreadable.
     Expiry,
-    /// `iat` is in the future, or unreadable.
     IssuedAt,
-    /// `email` is not the subscription's service account.
     Account,
-    /// `email_verified` is not true.
     AccountVerified,
 }
 

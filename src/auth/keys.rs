@@ -32,7 +32,7 @@ thread_local! {
     static WAITING: RefCell<Option<Vec<Wake>>> = const { RefCell::new(None) };
 }
 
-/// The key that is called `kid`, if there is one, within what is left of `budget`. `tell` hears of
+/// The key that is called `kid`, if there is one, within what is left of `budget`. `tell` is called with
 /// changes of the keys.
 pub async fn find(
     jwks: &'static Address,

@@ -1,8 +1,8 @@
 //! Google's keys as far as they are known, and when to fetch them. [`super::keys`] does the fetching.
 //!
-//! Keys are fetched when they have expired, or when a token names an unknown one, but not more than
-//! once a minute. If that fails, expired keys are used for one more day: Google announces its keys
-//! days ahead and withdraws them as slowly, while an outage is over in hours.
+//! Keys are fetched when they have expired, or when a token names an unknown one, but not more than once a
+//! minute. If that fails, expired keys are used for one more day. Google announces its keys days ahead and
+//! withdraws them as slowly, while an outage is over in hours.
 
 use std::borrow::Cow;
 
@@ -16,8 +16,8 @@ use crate::time::SKEW;
 /// The version of the states that this relay writes.
 const VERSION: u64 = 1;
 
-/// How long after an attempt to fetch the keys another one is made, in seconds: with usable keys, and
-/// without, when every notification waits for them.
+/// How long the relay waits after an attempt to fetch the keys, in seconds. The second number applies
+/// without usable keys, when every notification waits for them.
 const PAUSE: u64 = 60;
 const PAUSE_WITHOUT: u64 = 5;
 
@@ -45,10 +45,10 @@ pub struct Known {
     keys: Vec<Key>,
 }
 
-/// A change that operators hear of.
+/// A change that is logged for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// There are other keys now: how many.
+    /// The keys were replaced by this many.
     Fetched(usize),
     /// The keys can't be fetched. `usable`: whether those that are known are still used.
     Failing { reason: String, usable: bool },
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn having_none_for_the_first_time_is_an_error() {
+    fn a_first_fetch_that_fails_leaves_no_keys() {
         let mut known = Known::nothing();
         assert_eq!(known.step("a", START), Step::Fetch(None));
         let told = known.note(Err("down".to_owned()), START);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn learns_what_is_newer() {
+    fn newer_stored_keys_are_taken_over() {
         let stored = known(&["a"]).encode(URL);
         let learned = |mut known: Known, url: &str, now| {
             known.learn(Some(stored.clone()), url, now);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn another_s_attempt_counts_and_its_keys_do_if_newer() {
+    fn an_attempt_of_another_instance_counts_but_older_keys_do_not() {
         let mut own = known(&["new"]);
         let mut other = known(&["old"]);
         other.fetched_at -= 100;

@@ -1,4 +1,4 @@
-//! Who may ask for what: decides from a request's headers alone, before its body is read.
+//! Decides from a request's headers alone, before its body is read, who may ask for what.
 
 mod flaw;
 pub mod keys;
@@ -32,7 +32,7 @@ pub enum Denial {
     Operator,
     /// The sender may not post.
     Sender(Flaw),
-    /// The sender can't be known: Google's keys can't be fetched, and none are at hand.
+    /// The sender can't be verified: Google's keys are not known, and can't be fetched.
     KeysUnavailable(host::Error),
 }
 
@@ -42,7 +42,7 @@ impl From<Flaw> for Denial {
     }
 }
 
-/// Lets the sender of a notification in, if `ingest_auth` allows it. `tell` hears of changes of
+/// Lets the sender of a notification in, if `ingest_auth` allows it. `tell` is called with changes of
 /// Google's keys.
 pub async fn notifier(
     config: &'static Config,
@@ -51,7 +51,7 @@ pub async fn notifier(
     tell: fn(News),
 ) -> Result<(), Denial> {
     let pubsub = match &config.ingest {
-        Ingest::Anyone => return Ok(()),
+        Ingest::AnySender => return Ok(()),
         Ingest::Token(tokens) => return is_one_of(tokens, shown(authorization)?),
         Ingest::Pubsub(pubsub) => pubsub,
     };
@@ -69,10 +69,11 @@ pub async fn notifier(
     Ok(())
 }
 
-/// Lets in a reader of an event's record: the operator, or anyone if anyone may post.
+/// Lets in a reader of an event's record: the operator, or any sender if neither
+/// operators nor senders need a token.
 pub fn reader(config: &Config, authorization: Option<&str>) -> Result<(), Denial> {
     match (&config.admin_token, &config.ingest) {
-        (None, Ingest::Anyone) => Ok(()),
+        (None, Ingest::AnySender) => Ok(()),
         _ => operator(config, authorization),
     }
 }

@@ -1,9 +1,9 @@
-//! Google's OIDC tokens as Pub/Sub sends them: whether a token says what it must, signed by a key
-//! of Google's, at a given time. This file only decides; [`super::keys`] fetches the keys.
+//! Verifies Google's OIDC tokens, as Pub/Sub sends them: the claims, their time, and the signature of one
+//! of Google's keys. This file only decides; [`super::keys`] fetches the keys.
 //!
-//! RS256 is the only algorithm, and a key is never anything but an RSA key, so a token's header can
-//! get the token refused and nothing else. The `rsa` crate does the cryptography. A whole JWT library
-//! would add 170 kB to the component, and read the clock by itself.
+//! RS256 is the only algorithm, and every key is an RSA key, so a token's header can only get the token
+//! refused. The `rsa` crate does the cryptography. A whole JWT library would add 170 kB to the component,
+//! and read the clock by itself.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -71,7 +71,7 @@ impl Key {
     }
 }
 
-/// The RSA keys in a JWK set that sign. `None` if there is not one.
+/// The RSA keys in a JWK set that sign. `None` if the set holds none.
 pub fn keys(jwks: &str) -> Option<Vec<Key>> {
     let [keys] = json::pick(jwks, ["keys"]).ok()?;
     let keys: Vec<&RawValue> = serde_json::from_str(keys?.get()).ok()?;
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn remembers_a_token_with_its_key_until_it_is_over() {
+    fn a_token_is_remembered_with_its_key_until_it_expires() {
         let mut verified = Verified::none();
         assert!(!verified.holds("a", &key(), 5));
         verified.remember("a", key(), 10);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn remembers_a_few_tokens_and_those_longest_that_hold_longest() {
+    fn only_the_few_tokens_that_hold_longest_are_remembered() {
         let mut verified = Verified::none();
         for number in 0..100 {
             verified.remember(&number.to_string(), key(), 1_000 + number);

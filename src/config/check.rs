@@ -42,7 +42,7 @@ impl<'v> Check<'v> {
         result.map_err(|reason| self.refuse::<T>(name, reason)).ok()
     }
 
-    /// The same for a variable whose value must never be seen.
+    /// The value of a variable that must never be shown, or `None` with a violation.
     pub fn secret<T>(
         &mut self,
         name: &'static str,
@@ -90,7 +90,7 @@ impl<'v> Check<'v> {
         })
     }
 
-    /// Notes a violation; there is no value then.
+    /// Notes a violation, and returns `None`.
     pub fn refuse<T>(&mut self, name: &'static str, reason: impl Into<String>) -> Option<T> {
         self.violations.push(Violation::new(name, reason));
         None

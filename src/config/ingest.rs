@@ -1,4 +1,4 @@
-//! Who may post notifications.
+//! The senders that may post notifications.
 
 use super::check::Check;
 use super::secret::Secret;
@@ -8,7 +8,7 @@ use crate::host::origin::{Address, Origin};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ingest {
     /// `none`: every sender that reaches the relay.
-    Anyone,
+    AnySender,
     /// `token`: a sender that shows one of `ingest_token`.
     Token(Vec<Secret>),
     /// `pubsub`: Pub/Sub, by Google's OIDC tokens.
@@ -30,7 +30,7 @@ impl Ingest {
     /// The value of `ingest_auth`.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Anyone => "none",
+            Self::AnySender => "none",
             Self::Token(_) => "token",
             Self::Pubsub(_) => "pubsub",
         }
@@ -82,7 +82,7 @@ impl Ingest {
                 service_account,
                 jwks: jwks?,
             })),
-            _ => Some(Self::Anyone),
+            _ => Some(Self::AnySender),
         }
     }
 }

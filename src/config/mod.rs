@@ -19,8 +19,8 @@ pub use self::secret::Secret;
 pub use self::svix::Svix;
 use crate::violation::Violation;
 
-/// The largest event that can be allowed: Svix itself takes no more than 2 MB, and an instance may
-/// hold several copies of sixteen events at once.
+/// The largest event that can be allowed. Svix itself takes no more than 2 MB, and an instance may hold
+/// several copies of sixteen events at once.
 const MAX_EVENT: u64 = 2 * 1024 * 1024;
 
 /// A valid configuration.
@@ -61,7 +61,7 @@ impl Config {
         Self::shown(&Values::new()).into_keys().collect()
     }
 
-    /// Asks for every variable, whatever the others are.
+    /// Reads every variable, even if others are invalid.
     fn read(check: &mut Check<'_>) -> Option<Self> {
         let svix = Svix::read(check);
         let retry = Retry::read(check);
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(config.admin_token, None);
         assert!(config.svix.register_event_types);
         assert_eq!(config.record_retention, Duration::from_hours(30 * 24));
-        assert_eq!(config.ingest, Ingest::Anyone);
+        assert_eq!(config.ingest, Ingest::AnySender);
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn records_outlive_what_pubsub_may_send_again() {
+    fn records_outlive_events_that_pubsub_may_send_again() {
         let kept_for = |records, pubsub| {
             with(&[
                 ("record_retention_days", Some(records)),
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_numbers_out_of_range_or_no_numbers() {
+    fn refuses_a_value_that_is_no_number_or_out_of_range() {
         for (name, values) in [
             ("svix_timeout_ms", ["+5", "60001", "3s"]),
             ("retry_max_attempts", ["0", "21", "-1"]),

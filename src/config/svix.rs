@@ -1,4 +1,4 @@
-//! Where Svix is, and how it is talked to.
+//! The address of Svix, and how the relay talks to it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is to be delivered, and how much time there is.
+//! One delivery: the event, and the time that it may take.
 
 use std::time::{Duration, SystemTime};
 

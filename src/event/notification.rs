@@ -1,8 +1,8 @@
 //! A notification: the request that carries an event here, in any of three forms.
 //!
-//! The form is recognised from the content: Pub/Sub's wrapped push is an object with a `message`
-//! and none of an event's own fields; Pub/Sub's unwrapped push is the event itself with
-//! `x-goog-pubsub-*` headers; anything else is the event itself, posted directly.
+//! The form is recognised from the content. Pub/Sub's wrapped push is an object with a `message` and none
+//! of an event's own fields. Pub/Sub's unwrapped push is the event itself with `x-goog-pubsub-*` headers.
+//! Anything else is the event itself, posted directly.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -69,10 +69,9 @@ pub struct Hints {
     pub project: Option<String>,
 }
 
-/// Why a notification holds no event. The same notification never will.
+/// Why a notification holds no valid event, and never will.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// The event's bytes are not UTF-8.
     NotUtf8,
     /// The text is not JSON: where and why.
     NotJson(String),
@@ -348,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_holds_no_event() {
+    fn refuses_a_notification_without_an_event() {
         let invalid = |field, reason: &str| Rejection::Invalid(vec![Violation::new(field, reason)]);
         let not_json = |body| matches!(read(body).event(), Err(Rejection::NotJson(_)));
         assert!(not_json("not json"));
@@ -380,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_it_can_of_an_invalid_event() {
+    fn reads_the_valid_fields_of_an_invalid_event() {
         let body = wrap(br#"{"id":"evt_1","type":7,"project":"app_1"}"#);
         let notification = read(&body);
         assert!(notification.event().is_err());
@@ -396,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejected_wrapper_still_says_where_it_came_from() {
+    fn a_rejected_push_keeps_its_message_id() {
         let body = wrap(b"\xff");
         let notification = read(&body);
         assert_eq!(notification.arrival.message_id.as_deref(), Some("7"));
@@ -404,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_again_has_the_same_identity_whatever_changes_around_it() {
+    fn every_delivery_of_one_event_has_the_same_identity() {
         let identity = |body: &str| read(body).identity().to_vec();
         for bytes in [EVENT.as_bytes(), b"no event", b"\xff"] {
             let body = wrap(bytes);

@@ -1,9 +1,9 @@
 //! HTTP over WASI: reading a request, sending a reply, and one exchange with another server.
 //!
 //! Neither Spin nor wasmtime sets TCP_NODELAY, so a head that is written before its body waits for the
-//! peer's delayed acknowledgement, some 40 ms. To avoid that, the write of a body is pending before its
-//! head is handed over, and `content-length` is set: both then leave in one segment. A request may still
-//! be split, if the host's connection asks for the body before the host has fetched it from here.
+//! peer's delayed acknowledgement, some 40 ms. To avoid that, `content-length` is set, and the write of a
+//! body is pending before its head is handed over. Both then leave in one segment. A request may still be
+//! split, if the host's connection asks for the body before the host has fetched it from here.
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -31,9 +31,7 @@ type Trailing = Result<Option<Trailers>, ErrorCode>;
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// The body is larger than allowed.
     TooLarge,
-    /// The body broke off.
     Incomplete,
 }
 
@@ -46,19 +44,17 @@ impl Headers {
         Self(fields.copy_all())
     }
 
-    /// Those of a request.
     pub fn of_request(request: &Request) -> Self {
         Self::of(&request.get_headers())
     }
 
-    /// The first value of a header; what is not UTF-8 in it is replaced.
+    /// The first value of a header. Bytes in it that are not UTF-8 are replaced.
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
         let mut headers = self.0.iter();
         let header = headers.find(|(known, _)| known.eq_ignore_ascii_case(name));
         header.map(|(_, value)| String::from_utf8_lossy(value))
     }
 
-    /// The `Content-Length` of a message.
     pub fn content_length(&self) -> Option<usize> {
         self.get("content-length")?.parse().ok()
     }
@@ -97,7 +93,7 @@ async fn read(
         match result {
             StreamResult::Complete(_) => {}
             StreamResult::Dropped | StreamResult::Cancelled => {
-                // Only what follows a body tells whether it ended or broke off.
+                // Only the trailers tell whether the body ended or broke off.
                 return match trailers.await {
                     Ok(_) => Ok(body),
                     Err(_) => Err(Unread::Incomplete),
@@ -113,7 +109,7 @@ fn body(bytes: Vec<u8>) -> (Body, impl Future<Output = ()>) {
     let (mut stream, contents) = wit_stream::new();
     let (end, trailers) = wit_future::new(|| Ok(None));
     let write = async move {
-        // A peer that hangs up early has its reasons; there is nothing left to do for it.
+        // Ignore the result: the peer may hang up early.
         let _ = stream.write_all(bytes).await;
         drop(stream);
         let _ = end.write(Ok(None)).await;
@@ -146,7 +142,6 @@ pub fn respond(status: u16, headers: Vec<(&'static str, String)>, bytes: Vec<u8>
 /// A request to another server.
 #[derive(Debug)]
 pub struct Call<'a> {
-    /// Where to.
     pub origin: &'a Origin,
     /// The path with its query.
     pub path: &'a str,
@@ -159,9 +154,7 @@ pub struct Call<'a> {
 /// The answer of another server.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status code.
     pub status: u16,
-    /// Its headers.
     pub headers: Headers,
     /// The body, or `None` if it could not be read to its end or was too large.
     pub body: Option<Vec<u8>>,

@@ -8,14 +8,14 @@ use spin_sdk::wasip3;
 
 use super::{clock, random};
 
-/// How long things gather before they are written down, at least. An instance that takes no more
-/// requests lives on for as long, so a longer wait would mean more instances.
+/// The shortest time in which things gather before they are written. An idle instance lives on for that
+/// time, so a longer one would cost more instances.
 const GATHERING: Duration = Duration::from_secs(1);
 
 /// After how many failures in a row the work ends. It begins again when there is more to do.
 const MAX_FAILURES: u32 = 3;
 
-/// What is still to be written after a round of the work.
+/// The writes that are left after a round of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     Nothing,

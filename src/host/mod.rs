@@ -1,8 +1,7 @@
-//! What the relay has from its host: the key-value store, HTTP, clocks, randomness and standard
-//! output.
+//! The relay's means from its host: the key-value store, HTTP, clocks, randomness and standard output.
 //!
-//! This folder imports nothing of the relay. Its failures rise as [`Error`]; what one means for a
-//! sender is decided in [`crate::api::problem`].
+//! This folder imports nothing of the relay. Its failures rise as [`Error`]; [`crate::api::problem`]
+//! decides what a failure means for a sender.
 
 pub mod clock;
 pub mod http;

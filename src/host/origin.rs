@@ -1,4 +1,4 @@
-//! Where something is on the web.
+//! Addresses on the web: a server, and a path on it.
 
 use std::fmt;
 
@@ -13,8 +13,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Reads an origin. `None` if anything but scheme, host and port is given, or a scheme that is
-    /// not lower case: the host's list of allowed origins is compared byte by byte.
+    /// Reads an origin. `None` if the text holds more than scheme, host and port, or if the scheme is not
+    /// lower case. The host compares its list of allowed origins byte by byte.
     pub fn parse(url: &str) -> Option<Self> {
         let uri = url.parse::<Uri>().ok()?;
         let https = match uri.scheme_str()? {

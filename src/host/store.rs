@@ -15,8 +15,8 @@ use super::clock::{self, Stopwatch};
 
 /// The longest that one operation may take unless the caller says otherwise.
 ///
-/// A record is written after the retries may have spent their whole budget, and the answer must
-/// still come before Pub/Sub's default deadline of 10 s: 8 s of default budget and this are below it.
+/// A record is written after the retries may have spent their whole budget, by default 8 s. Budget and
+/// write together stay below Pub/Sub's default deadline of 10 s.
 pub const TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// How long a write may take for a request with this `budget`. It may exceed the budget, since a

@@ -28,11 +28,11 @@ pub async fn read(
     }
 }
 
-/// The largest notification that is read to its end, in bytes. Base64 makes an event a third larger,
-/// and Pub/Sub's attributes and names come on top.
+/// The largest notification that is read to its end, in bytes. Base64 makes an event a third larger, and
+/// Pub/Sub's attributes and names come on top.
 ///
-/// If dead letters are kept, an event that is too large for the relay is read all the same when it may
-/// come from Pub/Sub: only a dead letter keeps Pub/Sub from sending it again.
+/// If dead letters are kept, a notification that may come from Pub/Sub is read even if its event is too
+/// large. Only a dead letter keeps Pub/Sub from sending it again.
 pub fn largest(config: &Config) -> usize {
     let event = if config.keep_dead_letters {
         config.max_body_bytes.max(LARGEST_PUBSUB_MESSAGE)

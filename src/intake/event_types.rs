@@ -1,13 +1,13 @@
-//! Event types register themselves: after the first delivery of a type, the relay makes the type known
-//! to Svix, so that customers can choose it.
+//! Event types register themselves: after the first delivery of a type, the relay makes the type known to
+//! Svix, so that customers can choose it.
 //!
 //! No event depends on this. Registering begins after the record is written and goes on after the reply,
-//! and Svix takes events of unknown types all the same. So a failure costs nothing, and registering
-//! neither waits at the gate nor tells it anything.
+//! and Svix takes events of unknown types all the same. So a failure costs nothing, and registering neither
+//! waits at the gate nor tells it anything.
 //!
-//! Instances come and go, and there may be many. The store keeps them from asking again and again: while
-//! Svix refuses (a token without the right, say), each type costs one request in `PAUSE_IF_REFUSED`; while Svix
-//! fails, one in `PAUSE`.
+//! There may be many instances, each for a short time. The store keeps them from asking again and again.
+//! While Svix refuses a type, for example for want of a right, the type costs one request in `PAUSE_IF_REFUSED`.
+//! While Svix fails, it costs one in `PAUSE`.
 
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
@@ -52,7 +52,6 @@ thread_local! {
 /// The knowledge of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Registration {
-    /// Svix knows the type.
     Known,
     /// Nothing is tried before this time.
     Rests(SystemTime),
@@ -152,7 +151,7 @@ fn lasts(until: &str, now: SystemTime) -> bool {
         .is_some_and(|rest| !rest.is_zero() && rest <= PAUSE_IF_REFUSED)
 }
 
-/// Makes a type known to Svix, unless it is, after the event that brought it is answered.
+/// Makes a type known to Svix, unless Svix knows it, after the reply to the event that brought it.
 pub fn make_known(config: &Config, event_type: &str) {
     // A dot segment would climb the path of the request, and is no name for customers to choose.
     let wanted = config.svix.register_event_types
@@ -166,8 +165,8 @@ pub fn make_known(config: &Config, event_type: &str) {
     }
 }
 
-/// Looks into the store, asks Svix, and writes down the outcome. If the store fails, nothing is done:
-/// events themselves tell of that.
+/// Looks into the store, asks Svix, and writes down the outcome. If the store fails, nothing is done: the
+/// next event reports that.
 async fn settle(event_type: &str) {
     let Ok(config) = load::config().await else {
         return;
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn one_try_at_a_time_and_none_soon_after() {
+    fn a_type_is_tried_once_at_a_time_and_rests_after() {
         let mut types = Types::none();
         assert!(types.try_begin("a", at(0)));
         assert!(!types.try_begin("a", at(59)));

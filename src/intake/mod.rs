@@ -1,4 +1,5 @@
-//! `POST /notifications`: who posts, which event, deliver it, or keep it as a dead letter.
+//! `POST /notifications`: authenticates the sender, reads the event, and delivers it or keeps a dead
+//! letter.
 
 pub mod body;
 mod event_types;
@@ -34,7 +35,7 @@ pub async fn notify(
     let authorization = headers.get("authorization");
     auth::notifier(config, authorization.as_deref(), stopwatch, watch::keys).await?;
     let push = push_headers(headers);
-    // The sender of an unwrapped push can't choose the media type of what was published.
+    // The sender of an unwrapped push can't choose the media type of the published message.
     let content_type = headers.get("content-type");
     if push.message_id.is_none() && !is_json_media_type(content_type.as_deref()) {
         return Err(Problem::UnsupportedMediaType);

@@ -14,14 +14,14 @@ use crate::time::{rfc3339, unix_seconds};
 /// The name of the low-water mark in the store; see [`Mark`].
 const SETTLED: &str = "dead-letters/settled";
 
-/// How long ago a number must have been taken before the mark passes it without a letter: the letter may
-/// still be on its way to the store.
+/// How long ago a number must have been taken before the mark passes it without a letter. Until then the
+/// letter may still be on its way to the store.
 const SETTLING: Duration = Duration::from_hours(1);
 
 /// How many numbers above the mark are looked at.
 const MOST: u64 = 1_000;
 
-/// How many of them are read at once. Few, since 0.1.0 wrote a letter's body under its number.
+/// How many of these letters are read at once: few, because 0.1.0 wrote a letter's body under its number.
 const STEP: u64 = 8;
 
 /// Keeps the notification of a record as a dead letter: `problem` is the last part of the problem's
@@ -107,7 +107,6 @@ async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Record>)>
     Ok(letter.map(|letter| (DeadLetter { number, ..letter }, record)))
 }
 
-/// The body of a letter.
 pub async fn body(letter: &DeadLetter) -> Result<Vec<u8>, host::Error> {
     if letter.holds_body() {
         return Ok(letter.own_body());
@@ -213,7 +212,7 @@ pub async fn unresolved() -> Result<u64, host::Error> {
     Ok(unresolved)
 }
 
-/// What stands under a number, for the count.
+/// The state of a number, for the count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// The number was taken, and no letter is written under it, or not yet.

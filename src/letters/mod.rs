@@ -84,8 +84,8 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// The head of the letter about a notification that can never be delivered: `reason` is the last
-    /// part of the type of `problem`, a problem document.
+    /// The head of a letter about a notification that can never be delivered. `problem` is a problem
+    /// document, and `reason` the last part of its type.
     pub fn new(
         number: u64,
         record: &str,

@@ -1,11 +1,11 @@
 //! The operator's console: a page that the component carries with it, and the policy by which a browser
 //! loads nothing else into it.
 //!
-//! The page holds no secret and needs no token. It asks the operator's routes for everything that it
-//! shows, with the token that is typed into it. The token lives in a variable of the page: a cookie
-//! would let other sites send requests with it, and storage would keep it for the next user. Payloads
-//! can hold anything that was published, so they become text nodes only. The policy holds even where
-//! the page has a bug.
+//! The page holds no secret and needs no token. It asks the operator's routes for everything that it shows,
+//! with the token that is typed into it. The token lives in a variable of the page. A cookie would let
+//! other sites send requests with it, and storage would keep it for the next user. Payloads can hold
+//! anything that was published, so they become text nodes only. The policy holds even where the page has a
+//! bug.
 
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_console_names_no_other_place_but_the_dashboard_of_svix() {
+    fn the_only_link_of_the_console_leads_to_the_dashboard_of_svix() {
         let urls: Vec<_> = [PAGE, STYLE, SCRIPT]
             .into_iter()
             .flat_map(|part| part.split("://").skip(1))

@@ -1,5 +1,5 @@
-//! What operators do for a customer: open the customer's portal in Svix, and send a test event, so that
-//! a new customer sees a webhook arrive before anything has happened.
+//! Operators' requests for a customer: a link to the customer's portal in Svix, and a test event. A test
+//! event lets a new customer see a webhook arrive before anything has happened.
 
 use std::time::SystemTime;
 
@@ -89,8 +89,8 @@ struct Portal<'a> {
 
 /// The requests to Svix about one portal, within the budget of one operator's request.
 ///
-/// The gate is neither asked nor told anything: an operator wants to hear of Svix itself, most of all
-/// while Svix is in trouble, and how the App Portal fares says little about messages.
+/// They neither ask the gate nor tell it anything. An operator wants to hear of Svix itself, most of all
+/// while Svix is in trouble, and the App Portal says little about messages.
 struct Conversation<'a> {
     config: &'a Config,
     stopwatch: Stopwatch,
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_to_be_said() {
+    fn an_empty_body_has_defaults() {
         for body in ["", "{}", " {\n} "] {
             assert_eq!(portal_request("dev", body.as_bytes()), Ok(3_600));
             let event_type = test_event_request("dev", body.as_bytes());
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_is_said_within_the_rules_of_svix() {
+    fn takes_any_expiry_and_type_that_svix_allows() {
         for expiry in [3_600, 604_800] {
             let body = format!(r#"{{"expiry": {expiry}}}"#);
             assert_eq!(portal_request("dev", body.as_bytes()), Ok(expiry));
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_everything_that_is_wrong_at_once() {
+    fn reports_all_violations_of_a_request_at_once() {
         let told = violations(portal_request("app_1", br#"{"expiry":1}"#));
         let fields: Vec<_> = told.into_iter().map(|(field, _)| field).collect();
         assert_eq!(fields, ["project", "expiry"]);
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_is_a_valid_event_that_says_what_it_is() {
+    fn a_sample_is_a_valid_event_that_calls_itself_a_test() {
         let json = sample("dev", "user.created", 7, SystemTime::UNIX_EPOCH);
         let fields = json::pick(&json, Event::FIELDS).expect("an object");
         let event = Event::from_fields(&json, fields).expect("valid");

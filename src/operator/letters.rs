@@ -1,4 +1,4 @@
-//! What operators do with dead letters: list, show, replay, discard.
+//! Dead letters in operators' hands: list, show, replay, discard.
 
 use std::time::Duration;
 
@@ -21,7 +21,6 @@ use crate::watch::entry::Entry;
 /// How many numbers one request looks at. Gaps and letters that are filtered out cost a read, too.
 const MAX_READS: usize = 1_000;
 
-/// Lists the letters of a selection.
 pub async fn list(
     config: &Config,
     query: &Query,
@@ -229,8 +228,8 @@ pub async fn replay_all(
     Ok(Success::document("replayed", &replayed))
 }
 
-/// Why no other letter would fare better, if that is so. An event that Svix fails for may be at fault
-/// itself. If Svix is down, the gate closes and stops the replay.
+/// The outcome that every further letter would have, too, or `None`. If Svix fails, the event itself may be
+/// at fault. If Svix is down, the gate closes and stops the replay.
 fn why_replay_stops(problem: &Problem) -> Option<&'static str> {
     match problem {
         Problem::Svix(svix::Error::Unavailable { cause, .. }) => match cause {

@@ -1,4 +1,4 @@
-//! What operators ask for, once they have shown their token.
+//! The operators' requests, answered once they have shown their token.
 
 pub mod console;
 mod customer;

@@ -28,8 +28,8 @@ use crate::watch::entry::Entry;
 /// After what time a slice takes up no further page.
 const SLICE: Duration = Duration::from_secs(1);
 
-/// How many records are read at once and deleted together: several, since a store may be a network
-/// away, and few, since events want to read theirs and a deletion holds up the instance.
+/// How many records are read at once and deleted together. Several, since a store may be a network away;
+/// few, since events want to read theirs and a deletion holds up the instance.
 const STEP: usize = 64;
 
 /// The name of the cursor in the store: the day and the page that are done, as `{day} {page}`.
@@ -257,7 +257,7 @@ impl Slice {
         }
     }
 
-    /// Deletes what is due of some records. Those that can't be read hold up no others.
+    /// Deletes what is due of some records. Unreadable records hold up no others.
     async fn step(&mut self, names: &[String], rest: &mut Rest) -> Result<(), host::Error> {
         let (mut letters, mut records) = (Vec::new(), Vec::new());
         for (found, name) in store::get_all(names).await.into_iter().zip(names) {

@@ -1,5 +1,4 @@
-//! What operators see of the relay as a whole: numbers for a monitoring system, and one document for
-//! people.
+//! The relay as a whole, for operators: numbers for a monitoring system, and one document for people.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -2,10 +2,8 @@
 
 use super::{Answer, Error};
 
-/// The path of the request that creates an event type.
 pub const CREATE_PATH: &str = "/api/v1/event-type/";
 
-/// The path of the request that asks for an event type.
 pub fn lookup_path(event_type: &str) -> String {
     format!("{CREATE_PATH}{event_type}/")
 }
@@ -42,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn asks_what_the_api_wants() {
+    fn requests_have_the_form_of_the_api() {
         let path = "/api/v1/event-type/user.created/";
         assert_eq!(lookup_path("user.created"), path);
         let text = br#"{"name":"user.created","description":"user.created"}"#;
@@ -59,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_is_there_already_needs_no_creating() {
+    fn creating_an_existing_type_succeeds() {
         for status in [200, 201, 409] {
             assert_eq!(classify_create(&answer(status, ""), TOKEN), Ok(()));
         }

@@ -1,18 +1,18 @@
 //! The gate: a circuit breaker before Svix that all instances share.
 //!
-//! The gate is open, or closed until a point in time. When that has passed, one notification goes
-//! through as the probe, and the gate stays closed for the others until the probe is back. Its success
-//! opens the gate; its failure closes the gate for longer. The state lies in the key-value store; this
-//! file only computes it. Times are wall-clock times, since nodes share them. A state never blocks for
-//! longer than the time it was made for, whatever the clocks say.
+//! The gate is open, or closed until a point in time. After that time one notification goes through as the
+//! probe, and the gate stays closed for the others until the probe is back. If the probe succeeds, the gate
+//! opens; if the probe fails, the gate closes for longer. The state lies in the key-value store; this file
+//! only computes it. Times are wall-clock times, since nodes share them. A state never blocks for longer
+//! than the time it was made for, even if a clock is wrong.
 //!
 //! - A 429 closes the gate for its `Retry-After`.
-//! - Five failures in a row close it for a second, then two, up to half a minute, half of that random. The
-//!   run of failures is part of the state, since an instance may live for one event only.
-//! - One event alone can't keep the gate closed: of one event only three failures in succession count,
-//!   and an event that fails as the probe a second time closes the gate for a second only.
-//! - A notification that is refused meanwhile gets the rest of the time as `Retry-After`, up to a
-//!   quarter longer, so that the senders don't all come back at once.
+//! - Five failures in a row close it for a second, then two, up to half a minute, half of that random.
+//!   The run of failures is part of the state, since an instance may live for one event only.
+//! - One event alone can't keep the gate closed. Of one event only three failures in succession count.
+//!   An event that fails as the probe a second time closes the gate for a second only.
+//! - A notification that meets the closed gate is refused with the rest of the closing as `Retry-After`.
+//!   Up to a quarter is added to that wait, so that the senders don't all come back at once.
 //!
 //! Duplicates and invalid events never come to the gate.
 
@@ -38,7 +38,7 @@ const LONGEST: Duration = Duration::from_hours(1);
 const RUN: u32 = 5;
 /// How many failures of one event in succession count.
 const RUN_OF_ONE_EVENT: u32 = 3;
-/// By how much the wait that a late answer asks for must exceed the rest of the closing to replace it.
+/// A late answer replaces the closing only if its wait exceeds the rest of the closing by this much.
 const NEWS: Duration = Duration::from_secs(1);
 
 /// Why the gate is closed.
@@ -171,7 +171,6 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// An open gate.
     pub const fn open() -> Self {
         Self {
             state: State {

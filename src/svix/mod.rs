@@ -1,4 +1,4 @@
-//! What is said to Svix, what its answers mean, and how it is spared.
+//! The requests to Svix, the meaning of its answers, and the gate that spares it.
 //!
 //! One file for each thing that is asked: [`message`], [`event_type`], [`portal`]. Each builds the
 //! request and reads the answer; only [`client`] sends. This file holds what is true of every request.

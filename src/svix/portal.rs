@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn asks_what_the_api_wants() {
+    fn requests_have_the_form_of_the_api() {
         assert_eq!(path("dev"), "/api/v1/auth/app-portal-access/dev/");
         assert_eq!(body(3_600), br#"{"expiry":3600}"#);
         assert_eq!(application_body("dev"), br#"{"uid":"dev","name":"dev"}"#);

@@ -1,7 +1,7 @@
 //! When to try again: the waits that a retry policy yields.
 //!
-//! This file decides nothing about what is retryable, and never looks at a clock. It is told how much
-//! time is left, and answers with a wait that fits, or with `None`: give up and let the sender come back.
+//! This file decides nothing about what is retryable, and never looks at a clock. Its caller says how much
+//! time is left. The answer is a wait that fits, or `None`: give up and let the sender come back.
 
 use std::time::{Duration, SystemTime};
 
@@ -221,7 +221,7 @@ mod tests {
         }
 
         #[test]
-        fn no_wait_exceeds_what_is_left(
+        fn no_wait_exceeds_the_remaining_budget(
             seed: u64,
             remaining in 0u64..20_000,
             asked in proptest::option::of(0u64..u64::MAX),

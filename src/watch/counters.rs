@@ -1,7 +1,7 @@
-//! What this instance has counted, and how it reaches the metrics in the store.
+//! The counts of this instance, and their way to the metrics in the store.
 //!
-//! The counts are written in the background, after the answers, so no event waits for them. Counts
-//! that are not written yet are lost if the instance dies.
+//! The counts are written in the background, after the answers, so no event waits for them. Counts that are
+//! not written yet are lost if the instance dies.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -30,8 +30,8 @@ pub fn count(what: impl FnOnce(&mut Counts)) {
     later::begin(&AT_WORK, add_counts);
 }
 
-/// The counts that all instances have written. Counts that only this instance knows are left out: a
-/// counter that falls when the next scrape meets another instance would look as if it had begun anew.
+/// The counts that all instances have written. Counts that only this instance knows are left out. The next
+/// scrape may meet another instance, and a counter that falls looks as if it had begun anew.
 pub async fn total() -> Result<Counts, host::Error> {
     let mut total = Counts::default();
     for number in 0..PAGES {
@@ -72,7 +72,7 @@ struct Addition {
 }
 
 impl Addition {
-    /// Adds the counts to their page. Whether they are there for certain.
+    /// Adds the counts to their page. Returns whether they are there for certain.
     async fn write(&self, random: &mut fastrand::Rng) -> bool {
         for _ in 0..WRITES {
             let Ok(bytes) = store::get(&self.page, store::TIMEOUT).await else {

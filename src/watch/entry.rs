@@ -1,5 +1,5 @@
-//! What is known of a request, filled in while it is handled: one line of the log, in the field names
-//! that log collectors know. Never a payload, never a secret.
+//! One request's line of the log, filled in while the request is handled, in the field names that log
+//! collectors know. The line never holds a payload or a secret.
 
 use serde::Serialize;
 
@@ -74,7 +74,7 @@ impl Entry {
         self.notification
     }
 
-    /// The project of a valid event. What a sender writes there otherwise can be anything.
+    /// The project of a valid event. In an invalid event the field can hold any text.
     pub fn counted_project(&self) -> Option<&str> {
         self.project.as_deref().filter(|_| self.valid)
     }
@@ -85,7 +85,7 @@ impl Entry {
         self.delivery_attempt = arrival.attempt;
     }
 
-    /// What could be read of an event that may not be valid.
+    /// Takes over the readable fields of an event that may be invalid.
     pub fn hints(&mut self, hints: Hints) {
         self.project = hints.project;
         self.event_id = hints.id;
@@ -115,7 +115,7 @@ impl Entry {
         self.dead_letter = Some(number);
     }
 
-    /// Says more than the outcome does.
+    /// Sets the message, where it says more than the outcome.
     pub fn say(&mut self, message: String) {
         self.message = message;
     }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn holds_what_is_known_and_nothing_else() {
+    fn a_line_holds_the_known_fields_and_no_others() {
         let line = line(|entry| {
             entry.arrival(&Arrival {
                 source: Source::Wrapped,

@@ -1,22 +1,22 @@
-//! What is counted, and the pages on which the store keeps the counts.
+//! The counts, and the pages on which the store keeps them.
 //!
-//! Instances come and go, and there may be many nodes. Each instance adds its counts to one of a few
-//! pages, and the sum of the pages is the truth. The store can't add to a page, only replace it. So an
-//! instance reads the page again later, and adds once more if another instance has replaced the page
-//! from an older copy. A nonce tells whether an addition is in a page.
+//! Instances come and go, and there may be many nodes. Each instance adds its counts to one of a few pages,
+//! and the sum of the pages is the truth. The store can't add to a page, only replace it. So an instance
+//! reads the page again later, and adds once more if another instance has replaced the page from an older
+//! copy. A nonce tells whether an addition is in a page.
 //!
-//! Two errors remain. A write that reaches the store more than half a second after its page was read
-//! undoes additions that others have seen confirmed. An addition whose confirmation is lost, and looked
-//! for only after 32 more additions, counts twice. `cas` would be simpler, but doesn't work under Spin.
-//! `increment` is exact, but costs a transaction for each number and holds up the instance.
+//! Two errors remain. A write that reaches the store more than half a second after its page was read undoes
+//! additions that others have seen confirmed. An addition whose confirmation is lost, and looked for only
+//! after 32 more additions, counts twice. `cas` would be simpler, but doesn't work under Spin. `increment`
+//! is exact, but costs a transaction for each number and holds up the instance.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// How many pages there are: enough that two instances seldom write the same page at once, and few
-/// enough to read them all for each scrape.
+/// How many pages there are: enough that two instances seldom write one page at once, and few enough to
+/// read all for each scrape.
 pub const PAGES: usize = 16;
 
 /// The version of the pages that this relay writes.
@@ -56,8 +56,8 @@ pub const BOUNDS: [(u64, &str); 14] = [
 pub type Numbers = BTreeMap<String, u64>;
 
 /// The counts by series: `notifications/{outcome}/{project}`, `minutes/{minute}/{outcome}`,
-/// `attempts/{result}`, `unknown`, and for the histograms `svix` and `request` each bucket, for itself, under its
-/// bound, and the `sum` in microseconds.
+/// `attempts/{result}` and `unknown`. The histograms `svix` and `request` have a series for each bucket,
+/// named by its bound, and `sum` in microseconds.
 ///
 /// The map is flat, so that all counts are added up, stored and read in the same way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,7 +153,7 @@ impl Counts {
         }
     }
 
-    /// The same, but without the project if there are too many series.
+    /// Adds without the project if there are too many series.
     fn add_bounded(&mut self, name: &str, by: u64) {
         let nameless = name.strip_prefix("notifications/").and_then(|rest| {
             let (outcome, _) = rest.split_once('/')?;
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn is_stored_as_it_always_was() {
+    fn a_page_of_counts_is_stored_as_it_always_was() {
         let mut page = Page::decode(None);
         page.add(5, &counts("dev", "delivered"), at(100));
         let text = concat!(

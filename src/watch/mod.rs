@@ -1,5 +1,5 @@
-//! What is seen of the relay: one line of the log and one count for each request, a line for each change
-//! that concerns more than one, and the metrics.
+//! The visible side of the relay: the log, with a line for each request and for each change that concerns
+//! several requests, and the metrics.
 
 pub mod change;
 pub mod counters;
@@ -31,7 +31,6 @@ pub fn request(entry: Entry, stopwatch: Stopwatch) {
     host::print(&entry.line(rfc3339(now), milliseconds));
 }
 
-/// Leaves the line of a change.
 pub fn change(change: Change) {
     host::print(&change.line(rfc3339(clock::now())));
 }

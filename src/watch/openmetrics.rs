@@ -109,7 +109,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     #[test]
-    fn is_the_text_that_monitoring_systems_read() {
+    fn the_metrics_have_the_text_of_openmetrics() {
         let mut counts = Counts::default();
         let took = Duration::from_millis(7);
         counts.notification(Some("dev"), "delivered", took, UNIX_EPOCH);

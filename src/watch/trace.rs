@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn goes_on_with_the_senders_trace_in_a_span_of_its_own() {
+    fn a_valid_traceparent_goes_on_in_a_new_span() {
         let trace = of(Some(GIVEN));
         assert_eq!(trace.id, "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_ne!(trace.span_id, "00f067aa0ba902b7");

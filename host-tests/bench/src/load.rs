@@ -17,7 +17,6 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// The size of an event.
 const EVENT_BYTES: usize = 2_300;
 
 /// The number of the next event, unique over all runs.
@@ -27,12 +26,11 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 pub struct Load {
     pub events: usize,
     pub elapsed: Duration,
-    /// Of each event, sorted.
+    /// The latency of each event, sorted.
     pub latencies: Vec<Duration>,
 }
 
 impl Load {
-    /// Events in a second.
     pub fn rate(&self) -> f64 {
         self.events as f64 / self.elapsed.as_secs_f64()
     }
@@ -47,7 +45,6 @@ impl Load {
     }
 }
 
-/// Open connections to one server.
 #[derive(Debug)]
 pub struct Connections(Vec<SendRequest<Full<Bytes>>>);
 

@@ -1,9 +1,8 @@
-//! `bench`: measures how fast the relay is, beside what can fairly be compared with it. See `bench
-//! --help`.
+//! `bench`: measures how fast the relay is, beside what can fairly be compared with it. See `bench --help`.
 //!
-//! Every server is a process of its own. The load, and a Svix that does next to nothing, are in
-//! this process. All servers are measured in turn, several times over, and the medians count, so
-//! that other work of the machine affects all of them alike.
+//! Every server is a process of its own. The load, and a Svix that does next to nothing, are in this
+//! process. All servers are measured in turn, several times over, and the medians count. So other work of
+//! the machine affects all servers alike.
 #![expect(
     clippy::cast_precision_loss,
     reason = "these are figures, of which three digits count"

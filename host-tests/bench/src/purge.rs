@@ -20,7 +20,7 @@ use crate::setting::{Setting, insert_records};
 const DUE: usize = 500_000;
 const YOUNG: usize = 500_000;
 
-/// How many due records a page names, as many as an instance takes requests, and how many that were
+/// How many due records a page names, as many as an instance takes requests, and how many records were
 /// rewritten later.
 const PAGE: usize = 128;
 const ANEW: usize = 12;

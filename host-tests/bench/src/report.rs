@@ -26,7 +26,6 @@ pub struct Report {
 pub struct Cell {
     pub contender: &'static str,
     pub connections: usize,
-    /// The latency of Svix.
     pub latency_milliseconds: u64,
     pub events_per_second: f64,
     pub p50_milliseconds: f64,

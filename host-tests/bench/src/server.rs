@@ -26,7 +26,6 @@ pub struct Server {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
-    /// Processor time.
     pub cpu: Duration,
     /// Calls of fsync and fdatasync.
     pub fsyncs: u64,

@@ -19,7 +19,6 @@ pub const WASM: &str = "target/wasm32-wasip2/release/svix_relay.wasm";
 pub struct Setting<'a> {
     pub svix: &'a Svix,
     pub svix_address: SocketAddr,
-    /// For files.
     pub directory: &'a Path,
 }
 

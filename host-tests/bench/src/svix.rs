@@ -1,5 +1,5 @@
-//! A Svix that costs as little as possible: a count of the messages, and replies like those of the
-//! real one, after a latency that can be changed at any time.
+//! A Svix that costs as little as possible. It counts messages, and replies like the real one after a
+//! latency that can be changed at any time.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -33,7 +33,6 @@ impl Svix {
         self.0.latency_micros.store(micros, Ordering::Relaxed);
     }
 
-    /// The number of messages received.
     pub fn messages(&self) -> u64 {
         self.0.messages.load(Ordering::Relaxed)
     }

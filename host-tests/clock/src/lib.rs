@@ -62,7 +62,7 @@ mod tests {
     const START: Duration = Duration::from_secs(784_111_777);
 
     #[tokio::test(start_paused = true)]
-    async fn follows_tokios_time() {
+    async fn a_clock_follows_the_time_of_tokio() {
         let clock = Clock::starting_at(SystemTime::UNIX_EPOCH + START);
         tokio::time::sleep(Duration::from_secs(90)).await;
 
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn moves_all_its_clones() {
+    async fn advancing_a_clock_moves_its_clones() {
         let clock = Clock::starting_at(SystemTime::UNIX_EPOCH);
         let clone = clock.clone();
         clock.advance(Duration::from_hours(12));

@@ -50,8 +50,7 @@ pub(crate) struct CreateMessage<'a> {
     app: &'a str,
     key: Option<&'a str>,
     fingerprint: Option<String>,
-    /// Kept although it may be invalid: an invalid message gets the reply that is kept under its
-    /// key.
+    /// The message is kept even if invalid: an invalid message gets the reply that is kept under its key.
     message: Result<(NewMessage, bool), Refusal>,
 }
 

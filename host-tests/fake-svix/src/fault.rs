@@ -83,7 +83,6 @@ impl Fault {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RetryAfter {
-    /// A number of seconds.
     Seconds(u64),
     /// An HTTP date this many seconds from now, rounded down to whole seconds.
     Date(u64),

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_of_another_type_is_a_decoding_error() {
+    fn a_field_missing_or_of_another_type_is_a_decoding_error() {
         for body in [
             "",
             "[]",

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_is_there_for_customers() {
+    fn finds_the_routes_for_customers() {
         let (get, post) = (&Method::GET, &Method::POST);
         let (app, name) = ("dev", "a.b");
         for end in ["", "/", "/?get_if_exists=true"] {

@@ -19,7 +19,6 @@ pub enum Target {
     EventTypes,
 }
 
-/// One script for each target.
 #[derive(Debug, Default)]
 pub(crate) struct Scripts(HashMap<Target, Script>);
 

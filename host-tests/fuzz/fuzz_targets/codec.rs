@@ -1,8 +1,7 @@
-//! Fuzzes what reads the bytes of others outside of requests: the codecs of the key-value store
-//! (record, dead letter, gate) and what Svix answers (`Retry-After`, replies).
+//! Fuzzes the readers of bytes from outside of requests: the codecs of the key-value store (record, dead
+//! letter, gate), and Svix's answers (`Retry-After`, replies).
 //!
-//! Every one of them gets the whole input. Whatever is read must be written so that the same is
-//! read again.
+//! Each reader gets the whole input. A value that was read must be written so that it is read again.
 
 #![no_main]
 
@@ -18,7 +17,7 @@ const TOKEN: &str = "testsk_secret";
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// The statuses that mean something, and some that mean nothing.
+/// The statuses that the relay interprets, and some that it doesn't.
 const STATUSES: [u16; 20] = [
     100, 200, 201, 202, 299, 301, 400, 401, 403, 404, 405, 408, 409, 413, 422, 425, 429, 500, 503,
     999,
@@ -64,18 +63,18 @@ fn check_gate(input: &[u8]) {
             let rest = closing.rest;
             assert!(
                 !rest.is_zero() && rest <= HOUR,
-                "never longer than its time"
+                "a closing never lasts longer than its time"
             );
         }
     }
     assert!(
         !matches!(gate.pass(later() + HOUR), Pass::Closed(..)),
-        "its time is over"
+        "the closing's time is over"
     );
     gate.learn(Some(input), now());
-    assert_eq!(gate.closed(now()), learned, "the same again is no news");
+    assert_eq!(gate.closed(now()), learned, "the same state is no news");
 
-    // Whatever the state was, it goes on from there, and what one instance shares another learns.
+    // From any state, the gate goes on, and one instance learns what another shares.
     let lease = Duration::from_secs(3);
     let probing = gate.probing(lease, later());
     assert_learned(&gate, &probing);
@@ -101,12 +100,12 @@ fn assert_learned(gate: &Gate, shared: &[u8]) {
     assert_eq!(other.closed(later()), gate.closed(later()));
 }
 
-/// The one time at which all of it happens, so that a finding is found again.
+/// The one time at which everything happens, so that a finding can be repeated.
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_443_162_123)
 }
 
-/// Further ahead than the clocks of nodes may be apart: every state that was learned is past.
+/// A time further ahead than the clocks of nodes may be apart: every state that was learned is past.
 fn later() -> SystemTime {
     now() + Duration::from_secs(10)
 }

@@ -1,10 +1,10 @@
-//! Fuzzes the way of a notification: which route, which form, which event, what is said to Svix, and
-//! what is kept of an event that can't be delivered.
+//! Fuzzes the way of a notification: route, form, event, the requests to Svix, and the dead letter of an
+//! undeliverable event.
 //!
 //! An input is a small request: a line with method and path, a line each with the values of
-//! `x-goog-pubsub-message-id` and `x-goog-pubsub-publish-time`, and the body. What is missing is
-//! empty. The body is read in all forms, also inside a wrapper of its own, since no mutation of
-//! bytes finds its way into base64.
+//! `x-goog-pubsub-message-id` and `x-goog-pubsub-publish-time`, and the body. A missing part is empty. The
+//! body is read in all forms, also inside a wrapper of its own, since no mutation of bytes finds its way
+//! into base64.
 
 #![no_main]
 
@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
     let mut parts = input.splitn(4, |byte| *byte == b'\n');
     let mut part = || parts.next().unwrap_or_default();
     let [request, message_id, publish_time, body] = [part(), part(), part(), part()];
-    // Headers are read like this, too.
+    // The relay decodes headers in the same way.
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let header = |bytes: &[u8]| (!bytes.is_empty()).then(|| text(bytes));
 
@@ -81,7 +81,7 @@ fn check_forms(body: &[u8], headers: &PushHeaders) {
         [Some(5), Some(6)]
     );
     assert_eq!(wrapped.key(), again.key());
-    // What is inside a wrapper is an event, and not one more wrapper.
+    // The content of a wrapper is an event, and not one more wrapper.
     if direct.arrival.source == Source::Direct {
         assert_eq!(wrapped.event(), direct.event());
         assert_eq!(wrapped.key(), direct.key());
@@ -99,7 +99,7 @@ fn wrap(event: &[u8], headers: &PushHeaders, attempt: u64) -> String {
     format!(r#"{{"message":{message},"subscription":"s","deliveryAttempt":{attempt}}}"#)
 }
 
-/// Reads a notification, and checks all that holds for every one.
+/// Reads a notification, and checks the properties that every notification has.
 fn read<'a>(body: &'a [u8], headers: &PushHeaders) -> Notification<'a> {
     let notification = Notification::read(body, headers.clone());
     let again = Notification::read(body, headers.clone());
@@ -113,7 +113,7 @@ fn read<'a>(body: &'a [u8], headers: &PushHeaders) -> Notification<'a> {
     notification
 }
 
-/// The event is what came, byte for byte.
+/// The event holds the bytes that came.
 fn check_bytes(event: &Event<'_>, notification: &Notification<'_>, body: &[u8]) {
     let hints = notification.hints();
     assert_eq!(hints.id, Some(shortened(&event.id)));
@@ -122,7 +122,8 @@ fn check_bytes(event: &Event<'_>, notification: &Notification<'_>, body: &[u8]) 
     match notification.arrival.source {
         Source::Direct | Source::Unwrapped => assert_eq!(event.json.as_bytes(), body),
         Source::Wrapped => {
-            // Another reader than the relay's own. It refuses duplicate keys, and so can't tell.
+            // This reader differs from the relay's own. It refuses duplicate keys, and then can't check
+            // anything.
             if let Ok(push) = serde_json::from_slice::<Push>(body) {
                 assert_eq!(
                     BASE64_STANDARD_NO_PAD.encode(event.json),
@@ -143,7 +144,7 @@ struct PushMessage {
     data: String,
 }
 
-/// What is said to Svix of a valid event, what is recorded, and how it is asked for.
+/// Checks the requests to Svix about a valid event, its record's name, and its look-up.
 fn check_event(event: &Event<'_>) {
     for plain in [&*event.event_type, &*event.project] {
         assert!(!plain.is_empty());
@@ -160,7 +161,7 @@ fn check_event(event: &Event<'_>) {
     assert!(!matches!(&*mapped, "." | ".."));
     assert_eq!(mapped, event_id(&event.id), "stable");
     if mapped != event.id {
-        assert_ne!(event_id(&mapped), mapped, "no id of its own");
+        assert_ne!(event_id(&mapped), mapped, "a mapped id is another one");
     }
 
     let name = key(&event.project, &event.id);
@@ -210,7 +211,7 @@ fn lookup(project: &str, event_id: &str) -> Option<(String, String)> {
     }
 }
 
-/// A message as Svix reads it. Nothing else may be in it: an event must not get out of its payload.
+/// A message as Svix reads it. Other fields are refused: an event must not get out of its payload.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Message<'a> {
@@ -264,7 +265,7 @@ fn check_dead_letter(notification: &Notification<'_>, body: &[u8]) {
     assert_eq!(replayed.event(), notification.event());
 }
 
-/// The one time at which all of it happens, so that a finding is found again.
+/// The one time at which everything happens, so that a finding can be repeated.
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_443_162_123)
 }

@@ -8,9 +8,9 @@ use tokio::sync::watch;
 
 /// Whether an instance still lives.
 ///
-/// A worker drops its instance only when it is polled next, and it polls the guest once more
-/// before. Everything that an instance does to the outside asks here first, so that for the outside
-/// the instance dies at one point in time.
+/// A worker drops its instance only when it is polled next, and it polls the guest once more before. Every
+/// act of an instance on the outside asks here first, so that for the outside the instance dies at one
+/// point in time.
 #[derive(Clone, Debug)]
 pub struct Lifeline(watch::Receiver<()>);
 

@@ -8,7 +8,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p2::OutputStream as _;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
-/// More than any test prints, since a guest that prints more traps.
+/// More than any test prints. A guest that prints more traps.
 const CAPACITY: usize = 1 << 30;
 
 /// The output of all instances of one host.

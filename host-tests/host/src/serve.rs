@@ -1,5 +1,5 @@
-//! The run of the binary `serve`: read the manifest, start everything, say where, serve, end. The
-//! other modules know nothing of each other but what this one passes to them.
+//! The run of the binary `serve`: read the manifest, start everything, say where it listens, serve, end.
+//! The other modules know of each other only through the values that this one passes on.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -215,7 +215,7 @@ fn who_may_post(options: &Options, manifest: &Manifest) -> Option<String> {
         .given(name)
         .or_else(|| declaration.default.clone())?;
     let who = match value.as_str() {
-        "none" => "from anyone",
+        "none" => "from any sender",
         "token" => "from senders with a token",
         "pubsub" => "from Pub/Sub's service account",
         // An invalid value may be a secret in the wrong variable: don't print it.
@@ -306,7 +306,7 @@ mod tests {
         };
         let declared = manifest(r#"ingest_auth = { default = "none" }"#);
         let who = |arguments: &[&str]| who_may_post(&options(arguments).unwrap(), &declared);
-        assert_eq!(who(&[]).unwrap(), "from anyone (ingest_auth=none)");
+        assert_eq!(who(&[]).unwrap(), "from any sender (ingest_auth=none)");
         assert_eq!(
             who(&["--variable", "ingest_auth=token"]).unwrap(),
             "from senders with a token (ingest_auth=token)"

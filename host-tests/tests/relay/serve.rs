@@ -18,7 +18,7 @@ use crate::support::{self, Reply, TOKEN, full, notification, root};
 pub struct Serve {
     child: Child,
     address: String,
-    /// What it prints on stderr after the line that says where it listens.
+    /// The rest of stderr, after the line with the address.
     lines: BufReader<std::process::ChildStderr>,
 }
 
@@ -87,7 +87,7 @@ impl Serve {
         Self::start(command)
     }
 
-    /// Where it listens.
+    /// The address on which `serve` listens.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -101,7 +101,6 @@ impl Serve {
         send(&self.address, request).await
     }
 
-    /// The next line on stderr.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("UTF-8");
@@ -123,13 +122,13 @@ impl Serve {
 
 impl Drop for Serve {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Where a fake Svix can be found that this test holds.
+/// The URL of a fake Svix that this test holds.
 pub async fn url_of(svix: &FakeSvix) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
@@ -144,7 +143,7 @@ async fn send(address: &str, request: Request<support::Body>) -> Option<Reply> {
     support::send(stream, request).await
 }
 
-/// An event of this moment, by the clock that `serve` goes by.
+/// An event of this moment, by the system's clock.
 pub fn event(id: &str) -> String {
     let now = clock::rfc3339(SystemTime::now());
     let event = support::event(id).replacen("2026-11-23T14:12:42Z", &now, 1);

@@ -1,5 +1,5 @@
-//! A world for one test: the relay in its host, a fake Svix, a store, and a clock. Whatever waits,
-//! waits in simulated time.
+//! A world for one test: the relay in its host, a fake Svix, a store, and a clock. All waiting is in
+//! simulated time.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -55,13 +55,13 @@ pub struct World {
     pub faults: Faults,
 }
 
-/// What may differ from one world to another.
+/// The differences from one world to another.
 pub struct Setup {
     pub variables: BTreeMap<&'static str, &'static str>,
     /// The text of `spin.toml`.
     pub manifest: String,
     pub reuse: Reuse,
-    /// Who answers at another authority than Svix.
+    /// The server at another authority than Svix's.
     pub elsewhere: Option<(&'static str, Serve)>,
 }
 
@@ -74,8 +74,8 @@ impl Setup {
             variables: [
                 ("svix_token", TOKEN),
                 ("svix_url", "http://svix.test"),
-                // Most tests count what an event asks of Svix and of the store. What follows it is
-                // the business of `customers`.
+                // Most tests count an event's requests to Svix and calls to the store. The registration of
+                // types would add to them; `event_types` tests it.
                 ("register_event_types", "false"),
             ]
             .into(),
@@ -161,7 +161,7 @@ impl World {
         self.send(notification(body)).await.expect("a reply")
     }
 
-    /// Posts without saying how much is to come.
+    /// Posts without a `Content-Length`.
     pub async fn post_chunked(&self, body: &str) -> Reply {
         let chunks: Vec<_> = body
             .as_bytes()
@@ -193,18 +193,18 @@ impl World {
             Err("cut off".into()),
         ];
         let chunks = futures::stream::iter(chunks).then(|chunk| async {
-            // Time for what came before to be sent.
+            // Wait until the first half is sent.
             tokio::time::sleep(Duration::from_millis(10)).await;
             chunk
         });
         let body = StreamBody::new(chunks);
         let reply = self.send(notification(body.boxed_unsync())).await;
-        // Long enough for whatever the relay still does with it.
+        // Wait until the relay has ended its work on the request.
         tokio::time::sleep(Duration::from_mins(1)).await;
         reply
     }
 
-    /// Posts, and lets the process die as soon as `when` holds; the status of the reply, if any.
+    /// Posts, and lets the process die as soon as `when` holds. Returns the status of the reply, if any.
     pub async fn post_and_crash_when(
         &self,
         body: &str,
@@ -256,7 +256,7 @@ impl World {
         reply.expect("a reply")
     }
 
-    /// Sends a request that may not live to see its reply.
+    /// Sends a request whose process may die before the reply.
     pub async fn request_or_die(
         &self,
         method: &str,
@@ -280,13 +280,13 @@ impl World {
         tokio::spawn(async move { host.serve_connection(theirs).await });
         let (mut read, mut write) = tokio::io::split(ours);
         let mut reply = Vec::new();
-        // A server that has heard enough need not read the rest, nor say goodbye.
+        // A server that has heard enough need not read the rest, nor end the connection properly.
         let _ = tokio::join!(write.write_all(bytes), read.read_to_end(&mut reply));
         String::from_utf8_lossy(&reply).into_owned()
     }
 
-    /// Sends one request over a connection of its own; `None` if the connection breaks. Whatever
-    /// comes back must be what the contract allows.
+    /// Sends one request over a connection of its own; `None` if the connection breaks. Checks that the
+    /// contract allows the reply.
     async fn send(&self, request: Request<Body>) -> Option<Reply> {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let host = self.host.clone();
@@ -299,7 +299,7 @@ impl World {
         Some(reply)
     }
 
-    /// Serves the relay over TCP; where. Only in real time.
+    /// Serves the relay over TCP, in real time only, and returns the address.
     pub async fn listen(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -337,12 +337,12 @@ impl World {
         self.store.keys(STORE).await.expect("keys")
     }
 
-    /// What the store holds under this name.
+    /// The value under this name in the store.
     pub async fn stored(&self, name: &str) -> Option<Vec<u8>> {
         self.store.get(STORE, name).await.expect("a get")
     }
 
-    /// Neither Svix nor the store has heard of anything.
+    /// Checks that neither Svix nor the store was called.
     #[track_caller]
     pub fn assert_untouched(&self) {
         assert_eq!(self.svix.requests().len(), 0);
@@ -399,7 +399,7 @@ pub fn notification(body: Body) -> Request<Body> {
         .expect("a valid request")
 }
 
-/// What the relay answered.
+/// The relay's reply.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -430,14 +430,14 @@ impl Reply {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
-    /// A problem that no retry mends.
+    /// Checks that the reply is a problem that no retry mends.
     #[track_caller]
     pub fn assert_final_problem(&self, status: u16, name: &str) {
         self.assert_problem(status, name, false);
         assert_eq!(self.header("retry-after"), None);
     }
 
-    /// A problem that passes; in how many seconds to come back.
+    /// Checks that the reply is a problem that passes. Returns the seconds of its `Retry-After`.
     #[track_caller]
     pub fn assert_retryable_problem(&self, status: u16, name: &str) -> u64 {
         self.assert_problem(status, name, true);
@@ -537,7 +537,7 @@ pub fn program() -> &'static (Program, Manifest) {
 /// Builds the component, so that no test can run on a stale one.
 pub fn build_component() {
     let target = ["--target", "wasm32-wasip2", "--release"];
-    // Where spin.toml looks for it, whatever the environment says.
+    // Build where spin.toml looks for it, even if the environment names another directory.
     build(&["svix-relay"], &target, &root().join("target"));
 }
 

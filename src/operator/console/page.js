@@ -1,4 +1,4 @@
-// Whatever is shown may come from outside: it is put into text nodes, and nowhere else.
+// Text from outside is put into text nodes, and nowhere else.
 const $ = id => document.getElementById(id);
 const on = (id, type, act) => $(id).addEventListener(type, event => {
   if (type === 'submit') event.preventDefault();
@@ -71,7 +71,7 @@ on('entry', 'submit', async () => {
   load();
 });
 
-// The token is refused all of a sudden.
+// The relay refuses the token, which it accepted before.
 function shut(reason) {
   if ($('inside').hidden) return;
   token = '';
@@ -340,7 +340,8 @@ on('discard', 'click', async () => {
 });
 
 on('close', 'click', () => $('letter').close());
-// What had opened it may have been drawn anew; otherwise the browser has given it the focus already.
+// If the list was drawn anew, the element that had opened the letter is gone; otherwise the browser has
+// focused it.
 on('letter', 'close', () => {
   if (document.activeElement !== document.body && !$('letter').contains(document.activeElement)) return;
   (document.querySelector(`[aria-label="Dead letter ${shown}"]`) ?? $('letters-title')).focus();

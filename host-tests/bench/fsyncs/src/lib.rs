@@ -27,13 +27,13 @@ fn count(call: c_long, fd: c_int) -> c_int {
     c_int::try_from(result).unwrap_or(-1)
 }
 
-/// Stands in for libc's.
+/// Replaces libc's function.
 #[unsafe(no_mangle)]
 pub extern "C" fn fsync(fd: c_int) -> c_int {
     count(libc::SYS_fsync, fd)
 }
 
-/// Stands in for libc's.
+/// Replaces libc's function.
 #[unsafe(no_mangle)]
 pub extern "C" fn fdatasync(fd: c_int) -> c_int {
     count(libc::SYS_fdatasync, fd)

@@ -31,7 +31,7 @@ struct Options {
     listen: SocketAddr,
     #[arg(long)]
     svix_url: String,
-    /// In memory without it.
+    /// If missing, the records are in memory.
     #[arg(long)]
     sqlite: Option<PathBuf>,
 }

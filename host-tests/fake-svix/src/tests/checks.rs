@@ -1,4 +1,4 @@
-//! What is accepted, what is refused, and with which reply.
+//! Which requests the fake accepts, which it refuses, and with which reply.
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -157,7 +157,7 @@ async fn checks_the_application_uid_in_the_path() -> anyhow::Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_inline_application_it_must_exist() -> anyhow::Result<()> {
+async fn without_an_inline_application_the_application_must_exist() -> anyhow::Result<()> {
     let (fake, _) = fake();
     let mut client = Client::connect(&fake).await;
     let body = json!({ "eventType": "a", "payload": {} });
@@ -172,7 +172,7 @@ async fn without_an_inline_application_it_must_exist() -> anyhow::Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ignores_the_inline_application_if_it_exists() -> anyhow::Result<()> {
+async fn an_inline_application_is_ignored_if_the_application_exists() -> anyhow::Result<()> {
     let (fake, _) = fake();
     fake.create_application("dev");
     let mut client = Client::connect(&fake).await;

@@ -1,4 +1,4 @@
-//! What Svix has for customers beside messages: applications, portals, event types.
+//! Applications, portals and event types: Svix's means for customers beside messages.
 
 use std::collections::BTreeSet;
 
@@ -117,7 +117,7 @@ async fn an_event_type_has_a_name_and_a_description() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_of_it_needs_the_token() {
+async fn every_route_for_customers_needs_the_token() {
     let (fake, _) = fake();
     for (method, path) in [
         (Method::POST, "/api/v1/app/"),
@@ -135,7 +135,7 @@ async fn all_of_it_needs_the_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn faults_meet_only_what_they_are_aimed_at() {
+async fn faults_meet_only_requests_to_their_target() {
     let (fake, _) = fake();
     fake.create_application("dev");
     let all = [Target::Applications, Target::Portals, Target::EventTypes];

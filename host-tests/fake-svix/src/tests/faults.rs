@@ -49,7 +49,7 @@ async fn a_status_comes_with_retry_after_in_every_form() -> anyhow::Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_date_is_the_fakes() -> anyhow::Result<()> {
+async fn the_date_comes_from_the_fakes_clock() -> anyhow::Result<()> {
     let (fake, clock) = fake();
     clock.advance(LONG);
     let answer = attempt(&fake, Fault::None).await?;

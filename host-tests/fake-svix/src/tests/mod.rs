@@ -74,7 +74,7 @@ impl Client {
 
     async fn over(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         let (sender, connection) = handshake(TokioIo::new(io)).await.expect("handshake");
-        // Its end shows in the requests.
+        // The requests fail when the connection ends, so its result is ignored.
         tokio::spawn(async move { connection.await.ok() });
         Self(sender)
     }

@@ -1,4 +1,4 @@
-//! Idempotency-Keys and eventIds: what keeps a message from being stored twice, and for how long.
+//! Idempotency-Keys and eventIds keep a message from being stored twice. These tests say for how long.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn replays_the_reply_under_a_key_for_12_hours() -> anyhow::Result<()> {
     let first = client.post_with_key(&message("evt_1"), "key").await?;
 
     clock.advance(11 * HOUR + Duration::from_secs(3599));
-    // The body has no part in it.
+    // The body doesn't count.
     let second = client.post_with_key(&json!("other"), "key").await?;
     assert_eq!((second.status, second.body), (first.status, first.body));
 

@@ -21,7 +21,7 @@ async fn latency_applies_to_every_reply() -> anyhow::Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_down_it_closes_every_connection() -> anyhow::Result<()> {
+async fn a_fake_that_is_down_closes_every_connection() -> anyhow::Result<()> {
     let (fake, _) = fake();
     let mut idle = Client::connect(&fake).await;
     let mut busy = Client::connect(&fake).await;

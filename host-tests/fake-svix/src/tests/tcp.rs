@@ -1,4 +1,4 @@
-//! The same over real sockets, where a reset can be told from a close.
+//! The fake over real sockets, where a reset can be told from a close.
 
 use std::error::Error as _;
 use std::io::ErrorKind;

@@ -185,8 +185,8 @@ impl WorkerState for Worker {
 pub(crate) struct Expiration {
     ended: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     idle_timeout: Duration,
-    /// Since when the instance is idle, and a timer for the end. The first is the system's time and
-    /// only compared; the timer runs in tokio's time, which tests can pause.
+    /// Since when the instance is idle, and a timer for the end. The first is the system's time and only
+    /// compared. The timer runs in tokio's time, which tests can pause.
     idle: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_instance_ends_with_its_life_whatever_it_does() {
+    async fn an_instance_ends_with_its_life_even_at_work() {
         let deaths = watch::Sender::new(());
         let mut expiration = expiration(&deaths);
         deaths.send_replace(());

@@ -28,7 +28,7 @@ enum SchemePattern {
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum HostPattern {
     Any,
-    /// With its leading dot, so that `*.example.com` doesn't match `badexample.com`.
+    /// The domain with its leading dot, so that `*.example.com` doesn't match `badexample.com`.
     Below(String),
     Only(String),
 }
@@ -36,7 +36,7 @@ enum HostPattern {
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum PortPattern {
     Any,
-    /// Without its end, as in Spin.
+    /// The range excludes its end, as in Spin.
     Range(Range<u16>),
     Only(u16),
 }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_spin_refuses() {
+    fn entries_that_spin_refuses_are_refused() {
         let path = refusal("https://a.example/api");
         assert!(path.contains("\"https://a.example/api\" has a path but is not allowed to"));
         assert!(refusal("http://a.example:80/x").contains("has a path but is not allowed to"));

@@ -112,7 +112,7 @@ impl Variables {
 /// The value of `name` in the environment, under the name that Spin uses.
 pub fn from_environment(name: &str) -> Option<String> {
     let value = env::var_os(format!("SPIN_VARIABLE_{}", name.to_uppercase()))?;
-    // Replace what isn't UTF-8 instead of ignoring the variable: then the value is invalid, not
+    // Replace bytes that aren't UTF-8 instead of ignoring the variable: then the value is invalid, not
     // absent.
     Some(value.to_string_lossy().into_owned())
 }

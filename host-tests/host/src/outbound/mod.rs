@@ -167,7 +167,7 @@ fn classify(error: &(dyn StdError + 'static), cut: Error) -> Error {
         if let Some(failure) = error.downcast_ref::<ConnectError>() {
             return failure.into();
         }
-        // The guest has caused this one: its request body is longer or shorter than announced.
+        // The guest caused this failure: its request body is longer or shorter than announced.
         if let Some(Error::HttpRequestBodySize(size)) = error.downcast_ref() {
             return Error::HttpRequestBodySize(*size);
         }

@@ -88,7 +88,7 @@ async fn connections_are_used_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_was_sent_is_never_sent_again() {
-    // The second request meets a connection that is used again, and breaks once it is there.
+    // The second request goes over the kept connection, which breaks once the request is there.
     let (connector, counts) = peer(&[OK, ""]);
     let (client, _) = client(connector);
     get(&client, RequestOptions::default()).await.unwrap();
@@ -254,7 +254,7 @@ async fn an_instance_that_has_died_sends_nothing() {
 }
 
 #[test]
-fn the_guests_own_mistake_is_told_as_such() {
+fn a_body_of_a_wrong_length_is_reported_as_the_guests_mistake() {
     let error = Error::HttpRequestBodySize(Some(3));
     let told = classify(&error, Error::ConnectionTerminated);
     assert!(matches!(told, Error::HttpRequestBodySize(Some(3))));

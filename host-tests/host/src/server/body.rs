@@ -1,4 +1,4 @@
-//! The body of a reply. If the instance that writes it dies, the body fails: otherwise a reply that
+//! The body of a reply. If the instance that writes the body dies, the body fails: otherwise a reply that
 //! was cut short could look complete.
 
 use std::pin::Pin;

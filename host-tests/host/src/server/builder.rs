@@ -74,7 +74,6 @@ impl<'a> HostBuilder<'a> {
         }
     }
 
-    /// Gives a variable of the application a value.
     pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.variables.insert(name.into(), value.into());
         self

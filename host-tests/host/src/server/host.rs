@@ -207,7 +207,6 @@ impl Host {
         self.instances().end_all().await;
     }
 
-    /// The number of instances made so far.
     pub fn instances_created(&self) -> u64 {
         self.instances().created()
     }

@@ -1,4 +1,4 @@
-//! What the host decides by itself, without a component.
+//! The host's own decisions, without a component.
 
 use wasmtime_wasi_http::handler::TrapOrPanicError;
 

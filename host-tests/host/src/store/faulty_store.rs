@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn fails_as_often_as_told() {
+    async fn a_call_fails_as_often_as_told() {
         let (store, faults, guests) = faulty();
         faults.fail_next(Op::Set, 2);
         set(&guests, "k").await.unwrap_err();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn is_slow_without_anyone_waiting() {
+    async fn a_delayed_call_takes_its_time_by_the_paused_clock() {
         let (_store, faults, guests) = faulty();
         let start = Instant::now();
         faults.delay(Op::Exists, Duration::from_secs(5));

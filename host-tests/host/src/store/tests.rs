@@ -1,4 +1,4 @@
-//! What holds for every store.
+//! Behaviour of every store.
 
 use futures::future::join_all;
 
@@ -6,7 +6,7 @@ use super::key_value::{KeyValue, Location};
 use super::write::Write;
 use rig::RedisServer;
 
-/// All kinds, so that each test below holds for any.
+/// The stores of all kinds, so that each test below holds for any.
 struct Stores {
     directory: tempfile::TempDir,
     redis: Option<RedisServer>,
@@ -20,7 +20,7 @@ impl Stores {
         }
     }
 
-    /// Those of one process, which keep labels apart and count in bytes.
+    /// The stores of one process, which keep labels apart and count in bytes.
     fn local(&self) -> [KeyValue; 2] {
         let file = self.directory.path().join("new/store.db");
         [KeyValue::memory(), KeyValue::sqlite(file).unwrap()]
@@ -38,7 +38,7 @@ fn pair(key: &str, value: &str) -> (String, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn what_is_set_is_there_until_it_is_deleted() {
+async fn a_value_stays_until_it_is_deleted() {
     let stores = Stores::new().await;
     for store in stores.all() {
         assert_eq!(store.get("a", "k").await.unwrap(), None);
@@ -123,7 +123,7 @@ async fn counters_are_eight_bytes_little_endian() {
 }
 
 #[tokio::test]
-async fn a_swap_overwrites_what_was_absent_when_it_began() {
+async fn a_swap_overwrites_a_value_that_was_absent_when_it_began() {
     for store in Stores::new().await.local() {
         let swap = async |expected: Option<&str>, value: &str| {
             let key = "k".to_owned();
@@ -150,7 +150,7 @@ async fn a_swap_overwrites_what_was_absent_when_it_began() {
 }
 
 #[tokio::test]
-async fn many_add_to_one_counter_and_none_is_lost() {
+async fn concurrent_increments_of_one_counter_all_count() {
     let stores = Stores::new().await;
     for store in stores.all() {
         let add = || async {

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_can_go_wrong_does() {
+    fn every_kind_of_fault_has_a_phase_of_its_own() {
         let phases = drawn(1, 10_000, 10);
         for fault in faults() {
             let alone = Weather::Faults(vec![fault]);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_it_takes_is_bounded() {
+    fn the_length_of_a_soak_is_bounded() {
         for (events, bound) in [(10_000, 60), (1_000, 20)] {
             let phases = drawn(3, events, 10);
             let time: Duration = phases.iter().map(|phase| phase.duration).sum();

@@ -1,5 +1,5 @@
-//! One stretch of the soak, as data: what Svix does to requests, how much is published, and when a
-//! relay is ended. `storm` carries it out.
+//! One stretch of the soak, as data: Svix's behaviour, the number of events, and the times at which a relay
+//! is ended. `storm` carries it out.
 
 use std::fmt;
 use std::time::Duration;

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hands_out_what_is_due_in_order() {
+    fn due_deliveries_are_handed_out_in_order() {
         let now = Instant::now();
         let at = |ms| now + Duration::from_millis(ms);
         let mut agenda = Agenda::default();

@@ -41,7 +41,7 @@ fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
 /// then a little, then nothing for a longer while. Acks end the backoff.
 #[derive(Debug, Default)]
 pub struct PushBackoff {
-    /// By how many nacks outnumber acks.
+    /// How far nacks outnumber acks.
     surplus: u32,
     pauses: u32,
     until: Option<Instant>,
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn acks_end_it() {
+    fn acks_end_the_backoff() {
         let (mut backoff, mut now) = (PushBackoff::default(), Instant::now());
         pauses(&mut backoff, &mut now, 9);
         (0..TOO_MANY).for_each(|_| backoff.on_ack());
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn nacks_during_a_pause_do_not_prolong_it() {
+    fn nacks_during_a_pause_do_not_prolong_the_pause() {
         let (mut backoff, now) = (PushBackoff::default(), Instant::now());
         for _ in 0..100 {
             backoff.on_nack(now);

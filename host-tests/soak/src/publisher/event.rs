@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_json_of_the_platforms_shape() {
+    fn events_are_json_of_the_platforms_shape() {
         for event in events(1) {
             let json: Value = serde_json::from_slice(&event.text).unwrap();
             assert_eq!(json["id"], event.id.as_str());
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_all_different_and_of_several_projects() {
+    fn events_are_all_different_and_of_several_projects() {
         let events = events(2);
         let ids: HashSet<_> = events.iter().map(|event| &event.id).collect();
         let projects: HashSet<_> = events.iter().map(|event| event.project).collect();

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_acknowledged_from_its_first_ack_on() {
+    fn a_message_is_acknowledged_from_its_first_ack_on() {
         assert_eq!(after(&[]).acknowledged(), None);
         let history = after(&[
             (0, 5, 503, ""),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_all_that_happened() {
+    fn a_history_lists_every_delivery() {
         let history = after(&[(0, 5, 503, ""), (1_009, 3, 200, "delivered")]);
         let told = " [0.000 s: 503 after 5 ms] [1.009 s: 200 delivered after 3 ms]";
         assert_eq!(history.to_string(), told);

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn is_pushed_as_pubsub_wraps_it() {
+    fn a_message_is_pushed_in_the_wrapped_form() {
         let body: Value = serde_json::from_slice(&message().wrapped()).unwrap();
         assert_eq!(body["message"]["data"], "eyJuIjoxMC4wfQ==");
         assert_eq!(body["message"]["messageId"], "7");

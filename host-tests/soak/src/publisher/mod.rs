@@ -38,7 +38,6 @@ const AFTER_RESTART: Duration = Duration::from_secs(1);
 pub enum Order {
     /// Publish so many further messages.
     Publish(usize),
-    /// A relay has been started again.
     Restarted,
 }
 

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_relay_says_is_read_from_the_body() {
+    fn the_relays_statement_is_read_from_the_body() {
         let read = |status, body: &str| Outcome::of_reply(status, body.as_bytes());
         let body = r#"{"status":"duplicate","project":"dev","attempts":0}"#;
         assert!(read(200, body).says(Said::Duplicate));

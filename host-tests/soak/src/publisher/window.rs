@@ -1,5 +1,5 @@
-//! Pub/Sub's slow start: how many deliveries may be in flight at once. Pure decisions: the caller
-//! passes what happened.
+//! Pub/Sub's slow start: how many deliveries may be in flight at once. Pure decisions: the caller passes
+//! the outcome of each delivery.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn doubles_with_each_round_of_prompt_acks_up_to_the_largest() {
+    fn the_window_doubles_with_each_round_of_prompt_acks_up_to_its_bound() {
         let mut window = Window::new(20);
         assert_eq!(window.size(), 4);
         assert_eq!(acks(&mut window, 4), 8);
@@ -82,14 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn slow_acks_do_not_open_it() {
+    fn slow_acks_do_not_open_the_window() {
         let mut window = Window::new(20);
         (0..100).for_each(|_| window.on_ack(PROMPT));
         assert_eq!(window.size(), 4);
     }
 
     #[test]
-    fn a_nack_halves_it_and_then_it_grows_by_one_each_round() {
+    fn a_nack_halves_the_window_which_then_grows_by_one_each_round() {
         let mut window = Window::new(64);
         acks(&mut window, 60);
         let now = Instant::now();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn never_closes_and_never_exceeds_its_bound() {
+    fn the_window_never_closes_and_never_exceeds_its_bound() {
         let mut window = Window::new(64);
         let mut now = Instant::now();
         for _ in 0..100 {

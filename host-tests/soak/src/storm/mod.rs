@@ -1,5 +1,5 @@
-//! Carries the plan out: makes Svix fail, and ends the relays in turn and starts them again. Also
-//! tells the publisher when to publish, so that every phase has traffic.
+//! Carries the plan out: makes Svix fail, and ends the relays in turn and starts them again. It also tells
+//! the publisher when to publish, so that every phase has traffic.
 
 pub mod outage;
 pub mod process;

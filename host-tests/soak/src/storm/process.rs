@@ -1,5 +1,5 @@
-//! A relay's process: `serve` as users start it, always on the same port and with the same store,
-//! and ended in the two ways in which an operating system ends a process.
+//! A relay's process: `serve` as users start it, always on the same port and with the same store. It is
+//! ended in the two ways in which an operating system ends a process.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};

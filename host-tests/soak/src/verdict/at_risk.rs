@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_at_what_was_acknowledged_just_before_a_kill_and_at_others() {
+    fn the_sample_holds_messages_acknowledged_just_before_a_kill_and_others() {
         let messages: Vec<_> = (0..5_000).map(message).collect();
         let kills = [1_000 * MS, 3_000 * MS].into_iter();
         let sample = sample(&messages, kills, &mut Rng::with_seed(1));

@@ -1,4 +1,4 @@
-//! Compares what was published with what Svix has at the end.
+//! Compares the published events with Svix's messages at the end.
 
 use std::collections::HashMap;
 
@@ -93,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn one_message_for_each_event_is_all_there_may_be() {
+    fn one_message_for_each_event_is_clean() {
         let events = [event("a", "{}"), event("b", "{ }")];
         let messages = [message("dev", "b", "{ }"), message("dev", "a", "{}")];
         assert_eq!(Comparison::of(&events, &messages), Comparison::default());
     }
 
     #[test]
-    fn finds_what_is_missing_repeated_altered_and_unknown() {
+    fn finds_missing_repeated_altered_and_unknown_messages() {
         let events = ["a", "b", "c", "d"].map(|id| event(id, r#"{"n":10.0}"#));
         let exact = r#"{"n":10.0}"#;
         let messages = [

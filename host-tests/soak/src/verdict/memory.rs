@@ -43,7 +43,7 @@ pub fn is_unfit(history: &History, outages: &[Away]) -> bool {
 }
 
 impl Remembered {
-    /// Judges what the relay knew whenever the message came again after its acknowledgement.
+    /// Judges the relay's replies to deliveries after the acknowledgement of the message.
     pub fn of(history: &History, outages: &[Away]) -> Self {
         let mut remembered = Self::Kept;
         let acks = |step: &&Step| step.outcome.is_ack();
@@ -77,7 +77,7 @@ mod tests {
     use crate::publisher::history::testing::after;
 
     #[test]
-    fn what_was_acknowledged_must_be_known_in_every_later_delivery() {
+    fn an_acknowledged_message_is_a_duplicate_in_every_later_delivery() {
         let first = (0, 10, 200, "delivered");
         for (later, expected) in [
             ((11, 1, 200, "duplicate"), Remembered::Kept),
@@ -85,7 +85,7 @@ mod tests {
             ((11, 1, 200, "delivered"), Remembered::Lost),
             ((11, 1, 200, "found"), Remembered::Lost),
             ((11, 1, 200, "dead-lettered"), Remembered::Lost),
-            // At the same time, both may find that they deliver it.
+            // Of two deliveries in flight at once, both may find that they deliver it.
             ((9, 3, 200, "delivered"), Remembered::Kept),
         ] {
             assert_eq!(
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redis_that_lost_its_last_second_excuses_what_was_acknowledged_in_it() {
+    fn a_redis_that_lost_its_last_second_excuses_messages_acknowledged_in_it() {
         let again = (30, 1, 200, "delivered");
         let memory = |took| {
             Remembered::of(
@@ -141,7 +141,7 @@ mod tests {
         assert!(is_unfit((20, 5, 200, "duplicate")));
         assert!(is_unfit((20, 5, 429, "")));
         assert!(is_unfit((20, 5_001, 503, "")));
-        // Before, and where its answer came after.
+        // Redis was away only after the first, and came back before the answer to the second.
         assert!(!is_unfit((19, 5, 200, "duplicate")));
         assert!(!is_unfit((8_000, 1_100, 200, "duplicate")));
     }

@@ -21,7 +21,6 @@ const TOLD: usize = 20;
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     pub events: usize,
-    /// The number of messages in Svix.
     pub messages: usize,
     /// Events that were acknowledged and have no message in Svix.
     pub lost: usize,
@@ -44,7 +43,6 @@ pub struct Report {
     /// How often a relay was not ready soon after an outage of Redis.
     pub late: usize,
     pub nodes: usize,
-    /// The number of outages of Redis.
     pub outages: usize,
     /// Events that were not acknowledged before the deadline.
     pub unacknowledged: usize,
@@ -74,7 +72,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Judges the histories of the messages, and what Svix has of them.
+    /// Judges the histories of the messages, and Svix's messages of them.
     pub fn judge(messages: &[Message], comparison: Comparison, outages: &[Away]) -> Self {
         let mut report = Self {
             events: messages.len(),

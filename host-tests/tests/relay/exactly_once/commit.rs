@@ -1,4 +1,5 @@
-//! What an event costs the store, and group commit: records of concurrent requests in one transaction.
+//! The cost of an event for the store, and group commit: one transaction for records of concurrent
+//! requests.
 
 use std::time::Duration;
 
@@ -15,12 +16,12 @@ const EVENTS: usize = 12;
 /// When Svix answers, in milliseconds.
 const ANSWER: u64 = 1_000;
 
-/// Posts events so that all are in one instance, and Svix answers all of them at one moment. The
+/// Posts events so that all are in one instance, and Svix answers all of them at one moment. Returns the
 /// replies, and when they came.
 async fn post_all(world: &World) -> Vec<(Reply, Duration)> {
     let start = Instant::now();
     let mut posts = Vec::new();
-    // An instance takes one more only once those that it has are waiting.
+    // An instance takes one more request only once those that it has are waiting.
     for (number, wait) in (0..EVENTS).zip((0..).step_by(10)) {
         let millis = ANSWER - wait;
         world.svix.script([Fault::Delay { millis }]);
@@ -46,7 +47,7 @@ async fn assert_all_delivered(world: &World, replies: Vec<(Reply, Duration)>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_of_one_moment_are_one_transaction() {
+async fn records_of_concurrent_requests_share_one_transaction() {
     let world = World::new();
     let replies = post_all(&world).await;
     let writes = world.faults.count(Op::Set) + world.faults.count(Op::SetMany);
@@ -55,7 +56,7 @@ async fn records_of_one_moment_are_one_transaction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transaction_that_fails_fails_nobody_who_can_write_alone() {
+async fn after_a_failed_transaction_each_record_is_written_alone() {
     let world = World::new();
     world.faults.fail_always(Op::SetMany);
     let replies = post_all(&world).await;
@@ -64,7 +65,7 @@ async fn a_transaction_that_fails_fails_nobody_who_can_write_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_answered_before_the_transaction_is_durable() {
+async fn no_request_is_answered_before_its_transaction_is_durable() {
     let world = World::new();
     let slow = Duration::from_secs(1);
     for op in [Op::Set, Op::SetMany] {
@@ -78,7 +79,6 @@ async fn nobody_is_answered_before_the_transaction_is_durable() {
     assert_all_delivered(&world, replies).await;
 }
 
-/// How often the store was asked for each of its operations.
 fn calls(world: &World) -> [usize; 11] {
     [
         Op::Open,
@@ -99,7 +99,7 @@ fn calls(world: &World) -> [usize; 11] {
 async fn post_five(world: &World) {
     for number in 0..5 {
         world.post(&event(&format!("evt_{number}"))).await;
-        // Long enough for what follows an event, and not for the instance to go.
+        // Wait for the background writes that follow an event, but not until the instance ends.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -108,7 +108,7 @@ async fn post_five(world: &World) {
 async fn a_new_event_costs_two_reads_and_a_write_and_a_duplicate_two_reads() {
     let world = World::new();
     post_five(&world).await;
-    // The record's and the gate's; the store is opened once by an instance.
+    // An event reads its record and the gate. An instance opens the store once.
     assert_eq!(calls(&world), [1, 10, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
     post_five(&world).await;
     assert_eq!(calls(&world), [1, 20, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -117,18 +117,18 @@ async fn a_new_event_costs_two_reads_and_a_write_and_a_duplicate_two_reads() {
     assert_eq!(
         (metrics(), journal()),
         ([0, 0], [0, 0]),
-        "not on an event's way"
+        "an event doesn't wait for the writes of counts and journal"
     );
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(metrics(), [2, 1], "once for all of them, and a look at it");
-    assert_eq!(journal(), [1, 1], "once for all of them");
+    assert_eq!(metrics(), [2, 1], "one write for all events, and two reads");
+    assert_eq!(journal(), [1, 1], "one write for all events");
     // The journal's counter opens the store by its other interface.
     assert_eq!(calls(&world), [2, 20, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(world.svix.requests().len(), 5);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_type_costs_an_instance_one_read_and_the_store_one_write_in_all() {
+async fn an_event_type_costs_one_read_per_instance_and_one_write_in_all() {
     let world = World::with(&[("register_event_types", "true")]);
     post_five(&world).await;
     assert_eq!(calls(&world), [1, 11, 6, 0, 0, 0, 0, 0, 0, 0, 0]);

@@ -16,7 +16,7 @@ fn methods(world: &World) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_is_posted_at_once_for_twelve_hours_and_looked_up_first_after() {
+async fn an_event_older_than_twelve_hours_is_looked_up_before_it_is_posted() {
     let world = World::new();
     world
         .clock
@@ -29,7 +29,7 @@ async fn an_event_is_posted_at_once_for_twelve_hours_and_looked_up_first_after()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_days_ago_is_no_second_message() {
+async fn an_event_whose_delivery_crashed_days_ago_stays_one_message() {
     let world = World::new();
     world.svix.script([Fault::HangAfterStoring]);
     let event = event("evt_1");
@@ -38,7 +38,7 @@ async fn a_crash_days_ago_is_no_second_message() {
         .await;
     assert!(
         world.records().await.is_empty(),
-        "nothing but its age speaks for it"
+        "only the event's age tells of the attempt"
     );
 
     world.clock.advance(DAYS);
@@ -49,7 +49,7 @@ async fn a_crash_days_ago_is_no_second_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_age_is_the_one_of_the_earlier_of_event_and_publication() {
+async fn the_age_counts_from_the_events_time_or_the_publication_whichever_is_earlier() {
     let world = World::new();
     let young = event("evt_1").replace("2026-11-23T14:12:42Z", "2026-11-23T14:12:41Z");
     let old = |id| event(id).replace("2026-11-23T14:12:42Z", "2026-11-20T00:00:00+05:30");
@@ -78,7 +78,7 @@ async fn an_event_of_unknown_age_is_looked_up_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_outcome_is_remembered_and_settled_days_later() {
+async fn an_unknown_outcome_is_recorded_and_looked_up_days_later() {
     for (number, fault) in [
         Fault::status(500),
         Fault::HangAfterStoring,
@@ -92,7 +92,7 @@ async fn an_unknown_outcome_is_remembered_and_settled_days_later() {
     {
         let world = World::new();
         let id = format!("evt_{number}");
-        // It says that it is from a time to come: only the record can tell that it isn't new.
+        // The event's own time lies in the future, so only the record shows that the event is old.
         let event = event(&id).replace("2026-11-23", "2027-11-23");
         world.svix.always(fault.clone());
         let began = "2026-11-23T14:12:42Z";
@@ -104,9 +104,9 @@ async fn an_unknown_outcome_is_remembered_and_settled_days_later() {
         assert_eq!(record["state"], "unknown", "{fault:?}");
         assert_eq!(record["project"], "dev");
         let first = record["firstAttemptAt"].clone();
-        assert_eq!(first, began, "before the attempts, not after them");
+        assert_eq!(first, began, "the time of the first attempt's beginning");
 
-        // Failing again later doesn't make it younger.
+        // A later failure leaves the time as it was.
         world.clock.advance(Duration::from_hours(1));
         world
             .post(&event)
@@ -125,7 +125,7 @@ async fn an_unknown_outcome_is_remembered_and_settled_days_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_surely_did_not_reach_svix_leaves_no_record() {
+async fn an_attempt_that_svix_surely_did_not_store_leaves_no_record() {
     let world = World::new();
     world.svix.always(Fault::status(429));
     world
@@ -142,7 +142,7 @@ async fn what_surely_did_not_reach_svix_leaves_no_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_outcome_that_can_not_be_recorded_is_the_senders_to_repeat() {
+async fn an_unknown_outcome_that_can_not_be_recorded_is_a_503() {
     let world = World::new();
     world.svix.always(Fault::ResetAfterStoring);
     world.faults.fail_always(Op::Set);
@@ -160,7 +160,7 @@ async fn an_unknown_outcome_that_can_not_be_recorded_is_the_senders_to_repeat() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_that_no_clock_shows_is_no_trouble() {
+async fn an_event_with_a_time_beyond_every_clock_is_delivered() {
     let world = World::new();
     for (number, time) in [
         "1969-12-31T23:59:59Z",
@@ -183,11 +183,11 @@ async fn a_time_that_no_clock_shows_is_no_trouble() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_frozen_for_a_day_asks_before_it_sends_again() {
+async fn a_process_frozen_for_a_day_looks_the_event_up_before_it_posts_again() {
     // A new event, and an old one that Svix didn't know before.
     for (age, expected) in [(0, &["POST", "GET"][..]), (13, &["GET", "POST", "GET"])] {
         let world = World::new();
-        // Stored at once, but the answer comes when the relay no longer waits for it.
+        // The message is stored at once, but the answer comes when the relay no longer waits for it.
         let late = Fault::Delay { millis: 3_100 };
         world.svix.script_for(&http::Method::POST, [late]);
         let event = event("evt_1");

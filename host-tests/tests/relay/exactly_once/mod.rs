@@ -1,4 +1,4 @@
-//! An event becomes one message, whatever fails and however often it comes.
+//! An event becomes one message, even if everything else fails or the event comes many times.
 
 mod commit;
 mod forgotten;

@@ -14,7 +14,7 @@ use crate::support::{Setup, World, event};
 const RECORD: &str = "record/193e465eef8b7ffec290ebb03ed5391f528a1474ee89d4089e611e77e4ee7e50";
 
 #[tokio::test(start_paused = true)]
-async fn sixteen_at_once_are_one_message() {
+async fn sixteen_deliveries_at_once_are_one_message() {
     let world = World::new();
     world.svix.set_latency(Duration::from_millis(50));
     let event = event("evt_1");
@@ -27,7 +27,7 @@ async fn sixteen_at_once_are_one_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sixteen_at_once_over_many_instances_are_one_message() {
+async fn sixteen_deliveries_at_once_over_many_instances_are_one_message() {
     let mut setup = Setup::new();
     setup.reuse.max_concurrent = 1;
     let world = World::build(&setup);
@@ -83,7 +83,7 @@ async fn a_crash_after_the_record_is_a_duplicate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_record_is_made_good_by_svix() {
+async fn an_event_whose_record_is_lost_stays_one_message() {
     let world = World::new();
     world.faults.lose_next_set();
     let event = event("evt_1");
@@ -117,7 +117,7 @@ async fn a_conflict_without_a_message_is_posted_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conflict_is_no_proof_while_the_lookup_fails() {
+async fn a_conflict_leaves_the_outcome_unknown_while_the_lookup_fails() {
     let world = World::new();
     let event = event("evt_1");
     world.svix.create_application("dev");
@@ -138,7 +138,7 @@ async fn a_conflict_is_no_proof_while_the_lookup_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_that_are_no_record_are_settled_by_asking_svix() {
+async fn an_event_whose_record_is_unreadable_is_looked_up() {
     let world = World::new();
     let event = event("evt_1");
     world.post(&event).await;
@@ -147,13 +147,13 @@ async fn bytes_that_are_no_record_are_settled_by_asking_svix() {
 
     let reply = world.post(&event).await;
     assert_eq!(reply.json()["status"], "delivered");
-    assert_eq!(reply.json()["attempts"], 0, "found, not sent");
+    assert_eq!(reply.json()["attempts"], 0, "Svix had the message already");
     world.only_message();
     assert_eq!(world.post(&event).await.json()["status"], "duplicate");
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_that_are_no_record_do_not_stop_an_event() {
+async fn an_unreadable_record_does_not_stop_its_event() {
     let world = World::new();
     let event = event("evt_1");
     world.svix.script([Fault::status(422)]);
@@ -164,10 +164,10 @@ async fn bytes_that_are_no_record_do_not_stop_an_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delivery_that_fails_does_not_undo_one_that_got_through() {
+async fn a_delivery_that_fails_does_not_undo_one_that_succeeded() {
     let world = World::new();
     let event = event("evt_1");
-    // The first is answered late enough for the second to begin, and to end after it.
+    // The answer to the first is late enough for the second to begin, and to end after it.
     world.svix.script([Fault::Delay { millis: 100 }]);
     world.svix.always(Fault::ResetBeforeStoring);
     let (through, failed) = tokio::join!(world.post(&event), world.post(&event));

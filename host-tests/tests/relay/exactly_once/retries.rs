@@ -1,4 +1,4 @@
-//! Retries within one request: how often, how long, and with what.
+//! Retries within one request: how many, how long, and with which headers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use fake_svix::{Fault, RetryAfter};
 use crate::support::{World, event};
 
 #[tokio::test(start_paused = true)]
-async fn every_attempt_is_the_same_but_for_its_count() {
+async fn all_attempts_are_equal_except_for_their_count() {
     let world = World::new();
     world
         .svix
@@ -49,7 +49,7 @@ async fn waits_are_jittered_and_bounded() {
         assert!(took <= Duration::from_millis(101), "{took:?}");
         waits.insert(took);
     }
-    assert!(waits.len() > 5, "they hardly differ: {waits:?}");
+    assert!(waits.len() > 5, "too few different waits: {waits:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,7 +64,7 @@ async fn attempts_are_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_budget_bounds_the_whole_request() {
+async fn the_retry_budget_bounds_the_whole_request() {
     let world = World::new();
     world.svix.always(Fault::HangBeforeStoring);
     let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
@@ -98,7 +98,7 @@ async fn retry_after_is_obeyed_when_it_fits_into_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_after_that_does_not_fit_is_the_senders_to_wait() {
+async fn a_retry_after_beyond_the_budget_is_passed_on_to_the_sender() {
     for status in [429, 503] {
         let world = World::new();
         world
@@ -112,7 +112,7 @@ async fn a_retry_after_that_does_not_fit_is_the_senders_to_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_makes_no_final_failure_retryable() {
+async fn a_final_failure_with_retry_after_stays_final() {
     let world = World::new();
     world
         .svix

@@ -1,5 +1,5 @@
-//! What other versions of the relay have left in the store: all earlier ones are understood, and of
-//! a later one, after a roll-back, nothing is lost and no event becomes a second message.
+//! Other versions of the relay share the store. Values of all earlier versions are understood. After a
+//! roll-back, values of a later version are kept and make no second message.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const LETTERS: [&str; 1] = [
     r#"{"version":1,"number":7,"deadLetteredAt":"2026-11-23T14:12:42Z","record":"RECORD","project":"dev","eventId":"evt_1","eventType":"user.created","source":"wrapped","pubsubMessageId":"8","publishTime":"2026-11-23T14:12:42.123Z","deliveryAttempt":5,"reason":"refused-by-svix","problem":{"type":"urn:svix-relay:problem:refused-by-svix","title":"Svix refuses the event","status":422,"detail":"no","retryable":false},"body":"BODY"}"#,
 ];
 
-/// As a version to come would write it: nobody knows yet what else it says.
+/// A value with an unknown version, as a later relay may write it.
 fn later(text: &str) -> String {
     let text = text.replace(r#""version":1"#, r#""version":2"#);
     format!(
@@ -55,7 +55,7 @@ async fn keep(world: &World, letter: &str, record: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_record_has_the_name_that_it_always_had() {
+async fn a_record_has_the_same_name_in_every_version() {
     let world = world();
     world.post(&event("evt_1")).await;
     assert_eq!(world.records().await, [RECORD]);
@@ -117,7 +117,7 @@ async fn a_letter_of_any_earlier_version_is_shown_and_replayed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_later_version_knows_of_an_event_makes_no_second_message() {
+async fn a_record_of_a_later_version_leads_to_no_second_message() {
     let all = [&DELIVERED[..], &UNKNOWN, &DEAD_LETTERED].concat();
     for record in all {
         for days in [0, 5, 40] {
@@ -136,7 +136,7 @@ async fn what_a_later_version_knows_of_an_event_makes_no_second_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_of_a_later_version_is_kept_for_it() {
+async fn a_letter_of_a_later_version_is_hidden_and_kept() {
     let sent = event("evt_1");
     for (text, record) in LETTERS.into_iter().zip(DEAD_LETTERED) {
         let world = world();
@@ -159,11 +159,11 @@ async fn a_letter_of_a_later_version_is_kept_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_else_a_later_version_has_written_stops_no_event() {
+async fn other_values_of_a_later_version_stop_no_event() {
     let world = world();
     let gate = r#"{"version":1,"changed":1795443162000,"closed":{"reason":"rate-limited","millis":60000,"times":1,"probing":false,"failedProbe":null},"run":{"failures":0,"event":"","ofEvent":0}}"#;
     world.put("gate", gate.as_bytes()).await;
-    assert_eq!(world.post(&event("evt_1")).await.status, 429, "it is valid");
+    assert_eq!(world.post(&event("evt_1")).await.status, 429, "understood");
     for name in ["gate", "metrics/0", "event-type/user.created"] {
         world.put(name, later(gate).as_bytes()).await;
     }

@@ -1,5 +1,5 @@
-//! Three nodes that share a Redis, as in production: real processes in real time, with as little of
-//! it as shows the point.
+//! Three nodes that share a Redis, as in production: real processes in real time, with as little of it as
+//! possible.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,14 +19,14 @@ use rig::RedisServer;
 use crate::serve::{Serve, bare_command, event, status_of, svix, url_of};
 use crate::support::{self, Reply, TOKEN, full};
 
-/// Within what time an answer must come while Redis is away: the budget below, the store's 1.5 s
-/// after it, and as much again for a machine that has other things to do.
+/// Within what time an answer must come while Redis is away. The budget below and the store's 1.5 s need
+/// half of it; the rest is for a busy machine.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// Within what time events must flow again when Redis is back.
 const RECOVERY: Duration = Duration::from_secs(2);
 
-/// What the relay may ask of Redis, with what any client says first and this test asks.
+/// The commands that the relay may send to Redis, with those that every client and this test send.
 const ALLOWED: [&str; 9] = [
     "get",
     "set",
@@ -43,12 +43,12 @@ struct Cluster {
     nodes: Vec<Serve>,
     svix: FakeSvix,
     redis: RedisServer,
-    /// The nodes' way to Redis.
+    /// The path of the nodes to Redis.
     way: Proxy,
 }
 
 impl Cluster {
-    /// `None` where there is no Redis, which has been said then.
+    /// `None` where Redis is not installed; `for_test` has printed a warning then.
     async fn start() -> Option<Self> {
         support::build_component();
         let redis = RedisServer::for_test().await.expect("Redis")?;
@@ -74,7 +74,7 @@ impl Cluster {
             .collect()
     }
 
-    /// No node takes an event, and each says so in time.
+    /// Checks that no node takes an event, and that each answers in time.
     async fn assert_stopped(&self, id: &str) {
         for round in 0..2 {
             let events = [0, 1, 2].map(|node| event(&format!("evt_{id}_{round}_{node}")));
@@ -89,7 +89,7 @@ impl Cluster {
         }
     }
 
-    /// Every node takes events again, soon.
+    /// Checks that every node takes events again, soon.
     async fn assert_flowing(&self, id: &str) {
         let deadline = Instant::now() + RECOVERY;
         let events = [0, 1, 2].map(|node| event(&format!("evt_{id}_{node}")));
@@ -112,7 +112,7 @@ impl Cluster {
     }
 }
 
-/// A node which is as impatient as the tests are.
+/// A node with short timeouts.
 fn node(redis: &str, svix: &str) -> Serve {
     let mut command = bare_command();
     command
@@ -135,7 +135,7 @@ fn request(method: &str, path: &str, body: String) -> Request<support::Body> {
         .expect("a valid request")
 }
 
-/// A push of something that can never be delivered.
+/// A push of bytes that can never be delivered.
 fn hopeless(number: u32) -> Request<support::Body> {
     let data = BASE64_STANDARD.encode(format!("hopeless {number}"));
     let push = json!({"message": {"data": data, "messageId": number.to_string()}});
@@ -157,7 +157,7 @@ async fn the_same_event_at_all_nodes_at_once_is_one_message() {
 }
 
 #[tokio::test]
-async fn what_one_node_has_delivered_is_a_duplicate_at_the_others() {
+async fn an_event_that_one_node_has_delivered_is_a_duplicate_at_the_others() {
     let Some(cluster) = Cluster::start().await else {
         return;
     };
@@ -171,7 +171,7 @@ async fn what_one_node_has_delivered_is_a_duplicate_at_the_others() {
 }
 
 #[tokio::test]
-async fn what_a_node_had_begun_when_it_was_killed_another_one_ends() {
+async fn a_delivery_of_a_killed_node_is_completed_by_another_one() {
     let Some(cluster) = Cluster::start().await else {
         return;
     };
@@ -194,7 +194,7 @@ async fn a_rate_limit_that_one_node_meets_stops_the_others_at_once() {
     let Some(cluster) = Cluster::start().await else {
         return;
     };
-    // Each has been in touch with Svix, and knows the gate as open.
+    // Each node has been in touch with Svix, and knows the gate as open.
     cluster.assert_flowing("before").await;
     let before = cluster.svix.requests().len();
     let limit = Fault::retry_after(429, RetryAfter::Seconds(60));
@@ -218,13 +218,13 @@ async fn while_redis_is_down_every_answer_is_a_503_and_then_events_flow_again() 
     cluster.redis.restart().await.expect("restarted");
     cluster.assert_flowing("after").await;
     cluster.assert_messages(6);
-    // And it has forgotten nothing.
+    // Redis has forgotten nothing.
     let reply = cluster.nodes[1].post(&event("evt_before_0")).await;
     assert_eq!(status_of(reply), "duplicate");
 }
 
 #[tokio::test]
-async fn a_cut_connection_to_redis_is_a_503_too_and_is_made_again() {
+async fn while_redis_is_cut_off_every_answer_is_a_503_and_then_events_flow_again() {
     let Some(cluster) = Cluster::start().await else {
         return;
     };
@@ -253,7 +253,7 @@ async fn a_connection_cut_between_message_and_record_leaves_one_message() {
     let reply = reply.expect("a reply");
     reply.assert_retryable_problem(503, "store-failing");
     cluster.way.heal();
-    // The first may still be told of the last attempt.
+    // The last attempt to connect may still answer the first post.
     drop(cluster.nodes[1].post(&event).await);
     assert_eq!(
         cluster.nodes[1].post(&event).await.expect("a reply").status,
@@ -263,7 +263,7 @@ async fn a_connection_cut_between_message_and_record_leaves_one_message() {
 }
 
 #[tokio::test]
-async fn a_record_that_redis_has_lost_with_its_last_second_is_no_second_message() {
+async fn a_record_lost_with_the_last_second_of_redis_leads_to_no_second_message() {
     let Some(mut cluster) = Cluster::start().await else {
         return;
     };
@@ -275,7 +275,7 @@ async fn a_record_that_redis_has_lost_with_its_last_second_is_no_second_message(
     cluster.redis.forget_after(written).expect("forgotten");
     cluster.redis.restart().await.expect("restarted");
     cluster.assert_flowing("after").await;
-    // It knows of nothing; Svix does.
+    // The node finds no record, but Svix knows the event.
     assert_eq!(status_of(cluster.nodes[1].post(&event).await), "delivered");
     assert_eq!(status_of(cluster.nodes[2].post(&event).await), "duplicate");
     cluster.assert_messages(7);
@@ -350,7 +350,7 @@ async fn no_request_lists_keys_compares_or_reads_many() {
 }
 
 #[tokio::test]
-async fn a_node_begins_without_redis_and_says_so_but_not_its_password() {
+async fn a_node_that_starts_without_redis_says_so_and_shows_no_password() {
     support::build_component();
     let Some(mut redis) = RedisServer::for_test().await.expect("Redis") else {
         return;

@@ -32,12 +32,11 @@ fn builder_for<'a>(program: &'a Program, manifest: &'a Manifest) -> HostBuilder<
         .variable("svix_url", "http://svix.test")
 }
 
-/// Answered by the component without any of its imports.
+/// A request that the component answers without any of its imports.
 fn alive() -> Request<Full<Bytes>> {
     get("/healthz")
 }
 
-/// Needs the store.
 fn record() -> Request<Full<Bytes>> {
     get("/notifications/dev/evt_1")
 }
@@ -104,13 +103,13 @@ async fn more_requests_than_instances_wait_for_their_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crowd_shares_the_instances_there_are() {
+async fn a_crowd_shares_the_existing_instances() {
     let faults = Faults::default();
     faults.delay(Op::Get, Duration::from_millis(100));
     let host = builder().faults(faults).build().expect("a host");
     let replies = join_all((0..256).map(|_| host.handle(record()))).await;
     assert_eq!(replies.iter().flatten().count(), 256);
-    // With 16 at once in each, 16 would do.
+    // With 16 requests at once in each, 16 instances suffice.
     assert!(host.instances_created() <= 20, "{host:?}");
 }
 
@@ -126,10 +125,10 @@ async fn without_entrances_a_crowd_gets_more_instances_than_it_needs_as_in_spin(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_is_served_by_as_many_instances_as_there_can_be() {
+async fn a_burst_beyond_all_instances_is_served() {
     let faults = Faults::default();
     faults.delay(Op::Get, Duration::from_secs(1));
-    // Its own program: it takes all the slots for instances.
+    // This test needs a program of its own, since it takes all the slots for instances.
     let manifest = manifest();
     let program = Program::load(&manifest).expect("a component");
     let reuse = Reuse {
@@ -200,7 +199,7 @@ async fn a_shutdown_waits_for_requests_but_not_forever() {
     assert!(!shut_down_during(&host, &faults).await.0);
 }
 
-/// Whether all requests ended, and the status of the one that was in flight.
+/// Whether all requests ended, and the status of the request in flight.
 async fn shut_down_during(host: &Host, faults: &Faults) -> (bool, Option<u16>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("works");
     let address = listener.local_addr().expect("works");
@@ -222,7 +221,7 @@ async fn shut_down_during(host: &Host, faults: &Faults) -> (bool, Option<u16>) {
 }
 
 #[tokio::test]
-async fn a_label_that_spin_does_not_know_stops_the_start() {
+async fn a_store_label_unknown_to_spin_stops_the_start() {
     let (program, manifest) = program();
     let mut manifest = manifest.clone();
     manifest.component.key_value_stores.push("other".to_owned());

@@ -1,5 +1,5 @@
-//! The process `serve` as its users start it: arguments, environment, signals, sockets and files.
-//! In real time, and with as little of it as shows the point.
+//! The process `serve` as its users start it: arguments, environment, signals, sockets and files. These
+//! tests run in real time, with as little of it as possible.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -88,7 +88,7 @@ fn run() -> (Command, [String; 2]) {
 #[tokio::test]
 async fn make_run_prints_commands_that_work() {
     let (mut command, [listen, fake]) = run();
-    // Set, but to nothing: not given.
+    // An empty value counts as no value.
     command
         .env("SPIN_VARIABLE_SVIX_TOKEN", "")
         .env("SPIN_VARIABLE_ADMIN_TOKEN", "hush");
@@ -122,7 +122,7 @@ async fn make_run_prints_commands_that_work() {
 }
 
 #[tokio::test]
-async fn make_run_fails_and_leaves_nothing_running_if_one_of_the_two_can_not_start() {
+async fn make_run_fails_and_ends_both_processes_if_one_can_not_start() {
     for taken in [0, 1] {
         let (mut command, addresses) = run();
         let _taken = TcpListener::bind(&addresses[taken]).expect("a free port");
@@ -168,7 +168,7 @@ fn a_start_that_fails_says_why() {
         (["--from", "nowhere.toml"], "nowhere.toml"),
         (["--variable", "no_such_variable=1"], "no_such_variable"),
         (["--variable", "svix_url=hush-a-secret"], "{{ svix_url }}"),
-        // Nothing but the required variable is missing.
+        // Only the required variable is missing.
         (["--listen", "127.0.0.1:0"], "SPIN_VARIABLE_SVIX_TOKEN"),
     ] {
         let mut command = bare_command();

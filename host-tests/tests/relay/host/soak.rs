@@ -1,5 +1,4 @@
-//! Short soaks: the same as `make soak` and `make soak-cluster`, in seconds. In real time, like
-//! `process`.
+//! Short soaks: the same as `make soak` and `make soak-cluster`, in seconds of real time.
 
 use clap::Parser as _;
 
@@ -32,8 +31,8 @@ async fn a_short_soak_loses_nothing_and_repeats_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nor_does_a_short_one_of_three_nodes_whose_redis_fails() {
-    // Says so where it can't.
+async fn a_short_soak_of_three_nodes_with_a_failing_redis_loses_nothing() {
+    // Without Redis, `for_test` prints a warning.
     if RedisServer::for_test().await.expect("Redis").is_none() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Each row of the table of answers, as the sender sees it, with what Svix and the store hold.
+//! Each row of the table of answers: the reply to the sender, Svix's messages and the store's contents.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn a_new_event_is_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn svix_is_asked_as_its_api_wants_it() {
+async fn a_message_is_posted_as_the_api_of_svix_requires() {
     let world = World::new();
     world.post(&event("evt_1")).await;
 
@@ -54,7 +54,7 @@ async fn svix_is_asked_as_its_api_wants_it() {
     );
     assert_eq!(
         request.header("idempotency-key"),
-        // printf 'dev\0evt_1' | sha256sum
+        // `printf 'dev\0evt_1' | sha256sum`
         Some("193e465eef8b7ffec290ebb03ed5391f528a1474ee89d4089e611e77e4ee7e50")
     );
     assert!(request.header("svix-req-id").is_some());
@@ -79,7 +79,7 @@ async fn a_delivered_event_is_a_duplicate_without_calling_svix() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_json_is_a_400() {
+async fn a_body_that_is_not_json_is_a_400() {
     let world = World::with(&[("dead_letters", "reject")]);
     for (body, name) in [
         (&b"{\"id\":"[..], "not-json"),
@@ -136,7 +136,7 @@ fn event_of_size(size: usize) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_fits_in_any_form_if_it_fits_at_all() {
+async fn the_size_limit_is_the_same_for_every_form() {
     let world = World::with(&[("max_body_bytes", "10000")]);
     let wrapped = |size| wrapped(event_of_size(size).as_bytes());
     assert_eq!(world.post(&wrapped(10_000)).await.status, 200);
@@ -161,7 +161,7 @@ async fn a_body_that_comes_too_slowly_is_a_408() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_attempt_is_begun_without_time_for_it() {
+async fn no_attempt_starts_without_time_to_complete() {
     let world = World::with(&[("retry_budget_ms", "7050")]);
     let reply = world.post_slowly(&event("evt_1"), 7).await;
     reply
@@ -173,7 +173,7 @@ async fn no_attempt_is_begun_without_time_for_it() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_off_is_not_taken_for_a_whole_one() {
     let world = World::new();
-    // Valid JSON as far as it goes: only the missing end of the body tells.
+    // Valid JSON as far as it goes: only the missing end of the body shows that bytes are missing.
     world.post_cut_off(&event("evt_1")).await;
     world.assert_untouched();
     let log = world.stdout().concat();
@@ -241,7 +241,7 @@ async fn an_event_that_svix_refuses_is_a_422_with_the_reason_of_svix() {
         reply.assert_final_problem(422, "refused-by-svix");
         assert_eq!(reply.json()["svix"]["status"], status);
     }
-    assert_eq!(world.svix.requests().len(), 3, "none is tried again");
+    assert_eq!(world.svix.requests().len(), 3, "no post is repeated");
     assert_eq!(world.svix.messages().len(), 0);
     assert_eq!(world.records().await.len(), 0);
 }
@@ -256,7 +256,7 @@ async fn an_event_too_large_for_svix_is_a_422_with_the_reason_of_svix() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_that_svix_holds_elsewhere_is_a_422() {
+async fn an_id_that_another_application_in_svix_holds_is_a_422() {
     let world = World::new();
     world.svix.set_event_id_scope(EventIdScope::Environment);
     world.svix.create_application("another");
@@ -269,7 +269,7 @@ async fn an_id_that_svix_holds_elsewhere_is_a_422() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_that_an_attempt_of_its_own_may_hold_is_no_422() {
+async fn an_id_that_an_earlier_attempt_of_the_event_may_hold_is_no_422() {
     let world = World::new();
     world.svix.set_event_id_scope(EventIdScope::Environment);
     world.svix.create_application("another");
@@ -281,18 +281,18 @@ async fn an_id_that_an_attempt_of_its_own_may_hold_is_no_422() {
     let record = world.get("/notifications/dev/evt_1").await.json();
     assert_eq!(record["state"], "unknown");
 
-    // The next delivery knows of it.
+    // The next delivery looks the event up.
     world.clock.advance(Duration::from_secs(20));
     let reply = world.post(&event("evt_1")).await;
     reply.assert_retryable_problem(503, "svix-unavailable");
-    // By now it has ended, whatever it was.
+    // The earlier attempt has ended by now.
     world.clock.advance(Duration::from_mins(1));
     let reply = world.post(&event("evt_1")).await;
     reply.assert_final_problem(422, "event-id-taken");
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_slow_svix_and_the_store_are_there_is_an_answer_before_pubsub_gives_up() {
+async fn with_a_slow_svix_and_a_slow_store_the_answer_comes_before_pubsubs_deadline() {
     for millis in [500, 1_000, 1_400] {
         for fault in [Fault::HangAfterStoring, Fault::Delay { millis: 2_900 }] {
             let world = World::new();
@@ -329,7 +329,7 @@ async fn a_rate_limit_is_a_429_with_the_wait_of_svix() {
     assert_eq!(
         world.svix.requests().len(),
         3,
-        "none waits longer than its budget"
+        "no request waits longer than its budget"
     );
     assert_eq!(
         world.post(&event("evt_1")).await.json()["status"],
@@ -338,7 +338,7 @@ async fn a_rate_limit_is_a_429_with_the_wait_of_svix() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_limit_without_a_wait_is_a_429_all_the_same() {
+async fn a_rate_limit_without_retry_after_is_a_429() {
     let world = World::new();
     world.svix.always(Fault::status(429));
     let reply = world.post(&event("evt_1")).await;
@@ -367,7 +367,7 @@ async fn a_refused_token_is_a_503_and_loses_nothing() {
     let world = World::with(&[("svix_token", "wrong")]);
     let reply = world.post(&event("evt_1")).await;
     assert_eq!(reply.assert_retryable_problem(503, "token-refused"), 60);
-    assert_eq!(world.svix.requests().len(), 1, "it is not tried again");
+    assert_eq!(world.svix.requests().len(), 1, "the post is final");
 }
 
 #[tokio::test(start_paused = true)]
@@ -387,14 +387,14 @@ async fn a_missing_application_is_a_503() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_not_of_svix_is_a_503() {
+async fn a_status_that_svix_never_sends_is_a_503() {
     let world = World::new();
     for status in [302, 405, 410] {
         world.svix.script([Fault::status(status)]);
         let reply = world.post(&event("evt_1")).await;
         reply.assert_retryable_problem(503, "unexpected-status");
     }
-    // The application is created with the event, so it can't be that which is missing.
+    // The application is created with the event, so a missing application can't be the reason for the 404.
     world.svix.script([Fault::status(404)]);
     let reply = world.post(&event("evt_1")).await;
     reply.assert_retryable_problem(503, "unexpected-status");

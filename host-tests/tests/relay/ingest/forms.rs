@@ -1,4 +1,4 @@
-//! Every form in which an event comes in, and what arrives of it in Svix.
+//! Every form in which an event comes in, and the message in Svix.
 
 use serde_json::json;
 
@@ -34,7 +34,7 @@ async fn an_event_arrives_byte_for_byte_in_every_form() {
                 .request("POST", "/notifications", headers, &body)
                 .await;
             assert_eq!(reply.json()["status"], "delivered", "{form}");
-            // The fake Svix keeps a JSON value, to which the white space around it doesn't belong.
+            // The fake Svix keeps a JSON value, without the white space around it.
             assert_eq!(world.message(&id).payload, sent.trim(), "{form}");
             let request = world.svix.requests().pop().expect("a request");
             let text = String::from_utf8(request.body.to_vec()).expect("UTF-8");
@@ -68,7 +68,7 @@ async fn the_same_event_is_a_duplicate_in_any_other_form() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_json_leaves_open_passes_through() {
+async fn every_spelling_of_json_passes_through_unchanged() {
     let world = World::new();
     let odd = concat!(
         "\n { \"data\" : {\"float\":10.0, \"float\":1e2, \"big\":12345678901234567890, ",
@@ -81,7 +81,7 @@ async fn what_json_leaves_open_passes_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_that_svix_would_not_take_is_mapped_and_the_payload_keeps_it() {
+async fn an_id_invalid_for_svix_is_mapped_and_stays_in_the_payload() {
     let world = World::new();
     let long = "x".repeat(300);
     let ids = [
@@ -123,7 +123,7 @@ async fn the_same_id_in_two_projects_is_two_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poisoned_wrapper_says_what_is_wrong_inside() {
+async fn an_invalid_wrapper_is_refused_with_the_violated_rule() {
     let world = World::with(&[("dead_letters", "reject")]);
     let reply = world
         .post(r#"{"message":{"attributes":{"k":"v"},"data":""}}"#)

@@ -1,11 +1,11 @@
-//! What a sender puts into a request stays what it is: no other host, path or header of a call to
-//! Svix, and no second line of the log.
+//! Texts in a request stay texts. They reach no other host, path or header of a call to Svix, and start no
+//! second line of the log.
 
 use serde_json::{Value, json};
 
 use crate::support::{World, wrapped};
 
-/// Texts that mean something to somebody on the way.
+/// Texts that mean something to a parser on the way.
 fn texts() -> Vec<String> {
     let mut texts: Vec<_> = [
         "a\r\nx-evil: 1",
@@ -79,7 +79,7 @@ fn assert_calls_are_plain(world: &World, about: &str) {
     }
 }
 
-/// One line of JSON for each request, which is not flooded and drives no terminal.
+/// Checks that each request left one line of JSON, of bounded length and without control characters.
 #[track_caller]
 fn assert_lines_are_whole(world: &World, requests: usize) {
     let lines = world.stdout();
@@ -128,7 +128,7 @@ async fn fields_of_an_event_stay_fields_of_an_event() {
 #[tokio::test(start_paused = true)]
 async fn headers_of_a_request_stay_headers_of_a_request() {
     for text in texts() {
-        // What can't be a header at all, the client would not send.
+        // The client refuses to send control characters in a header.
         let value: String = text.chars().filter(|char| !char.is_control()).collect();
         let world = World::new();
         for (number, name) in [
@@ -162,7 +162,7 @@ async fn headers_of_a_request_stay_headers_of_a_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_that_are_no_text_break_nothing() {
+async fn bytes_that_are_not_utf8_break_nothing() {
     let world = World::new();
     let body = r#"{"id":"evt_1","type":"t","project":"dev"}"#;
     let post = |header: &[u8]| {

@@ -1,4 +1,4 @@
-//! Events come in: in which forms, from whom, and what is answered.
+//! Events come in: their forms, their senders, and the answers.
 
 mod answers;
 pub mod auth;

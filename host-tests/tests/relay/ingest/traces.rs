@@ -27,7 +27,7 @@ fn sent(world: &World) -> Vec<String> {
     requests.map(header("traceparent")).collect()
 }
 
-/// The `traceparent` that each line of the log amounts to.
+/// The `traceparent` that each line of the log describes.
 fn logged(world: &World) -> Vec<String> {
     let lines = world.stdout().into_iter();
     let ids = |line: String| {
@@ -52,7 +52,7 @@ async fn the_senders_trace_reaches_log_and_svix_with_a_span_of_the_relay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_valid_one_a_trace_begins_here() {
+async fn without_a_valid_traceparent_a_trace_begins_here() {
     let world = World::new();
     world.post(&event("evt_1")).await;
     for (id, nonsense) in [("evt_2", "nonsense"), ("evt_3", &GIVEN.to_uppercase())] {
@@ -70,7 +70,7 @@ async fn without_a_valid_one_a_trace_begins_here() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_answered_without_svix_is_traced_in_the_log() {
+async fn a_reply_without_svix_is_traced_in_the_log() {
     let world = World::new();
     post(&world, &event("evt_1"), GIVEN).await;
     post(&world, &event("evt_1"), GIVEN).await;

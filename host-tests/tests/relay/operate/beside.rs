@@ -1,4 +1,4 @@
-//! What the relay answers beside notifications, and what it logs.
+//! The relay's answers to requests other than notifications, and its log.
 
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ async fn a_lookup_on_a_failing_store_is_a_503() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn healthz_is_alive_whatever_else_fails() {
+async fn healthz_answers_200_even_if_svix_and_store_fail() {
     let world = World::with(&[("svix_token", "")]);
     world.faults.fail_always(Op::Open);
     world.faults.fail_always(Op::Get);
@@ -147,7 +147,7 @@ async fn each_request_leaves_one_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn neither_token_nor_payload_is_ever_told() {
+async fn neither_token_nor_payload_appears_in_log_or_replies() {
     let world = World::new();
     let mut told = String::new();
     for (number, fault) in [
@@ -163,7 +163,7 @@ async fn neither_token_nor_payload_is_ever_told() {
     {
         world.svix.always(fault);
         let sent = event(&format!("evt_{number}"));
-        assert!(sent.contains("grace@example.com"), "something to look for");
+        assert!(sent.contains("grace@example.com"), "the payload went in");
         told += &world.post(&sent).await.text();
         told += &world.post(&sent[..sent.len() - 1]).await.text();
         told += &world

@@ -1,6 +1,6 @@
-//! The contract, `src/api/openapi.json`: served as it is, valid, and true. Every exchange that any test
-//! here has with the relay in a [`World`] is held against it; what the document doesn't know of a
-//! reply, a status, a header, a field, fails the test.
+//! The contract, `src/api/openapi.json`: served as it is, valid, and true. Every exchange of any test here
+//! with the relay in a [`World`] is held against it. A status, a header or a field that the document
+//! doesn't have fails the test.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::{Reply, Setup, World};
 
-/// The name under which its own references find the document.
+/// The address under which the document's own references find it.
 const NAME: &str = "http://relay.test/openapi.json";
 
 /// Headers of HTTP itself, which any reply may have.
@@ -100,7 +100,7 @@ impl Contract {
                 .resolved(response)
                 .ok_or("undocumented status".to_owned());
         }
-        // What the document doesn't say of itself inherits the operator's token.
+        // An operation without `security` of its own inherits the operator's token.
         let only_for_operators =
             operations(item).all(|(_, operation)| operation.get("security").is_none());
         match status {
@@ -131,7 +131,7 @@ impl Contract {
         Some((template, item.as_object()?))
     }
 
-    /// The pointer that is meant by one to something that may be a reference.
+    /// The pointer, or the one that it refers to if a reference stands there.
     fn resolved(&self, pointer: String) -> Option<String> {
         match self.document.pointer(&pointer)?.get("$ref") {
             Some(reference) => Some(reference.as_str()?.strip_prefix('#')?.to_owned()),
@@ -170,7 +170,7 @@ impl Contract {
     }
 }
 
-/// Another method is told of all those that the document has for the path.
+/// Checks that `Allow` names every method that the document has for the path.
 fn check_allow(item: &Map<String, Value>, reply: &Reply) -> Result<(), String> {
     let allow = reply.header("allow").unwrap_or_default();
     let allowed: BTreeSet<_> = allow.split(", ").map(str::to_owned).collect();
@@ -186,7 +186,7 @@ fn check_allow(item: &Map<String, Value>, reply: &Reply) -> Result<(), String> {
     }
 }
 
-/// What the document says of every problem in words alone.
+/// Checks the rules for problems that the document states in words alone.
 fn check_problem(problem: &Value, reply: &Reply) -> Result<(), String> {
     if problem["status"] != reply.status {
         return Err(format!("another status in the body: {problem}"));
@@ -249,8 +249,8 @@ fn percent_encoded(pointer: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_contract_is_there_for_anybody() {
-    // Even of a relay that is not configured.
+async fn the_contract_is_served_without_a_token() {
+    // A relay without a valid configuration serves the contract, too.
     let world = World::with(&[("svix_token", "")]);
     let reply = world.get("/openapi.json").await;
     assert_eq!(reply.status, 200);
@@ -261,7 +261,7 @@ async fn the_contract_is_there_for_anybody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_only_for_operators_is_open_to_nobody_else() {
+async fn operations_for_operators_refuse_every_other_token() {
     let document = Contract::load().document;
     let mut setup = Setup::new();
     setup.variables.remove("svix_token");
@@ -310,7 +310,7 @@ fn every_example_is_valid() {
     }
 }
 
-/// A reply as the relay gives it, to be spoilt.
+/// A reply as the relay gives it, to be changed in tests.
 fn reply(status: u16, headers: &[(&'static str, &'static str)], body: &Value) -> Reply {
     let headers = headers.iter().map(|(name, value)| {
         let name = http::HeaderName::from_static(name);
@@ -329,7 +329,7 @@ const NO_STORE: (&str, &str) = ("cache-control", "no-store");
 const LATER: (&str, &str) = ("retry-after", "5");
 
 #[test]
-fn what_the_contract_does_not_say_of_a_reply_is_found() {
+fn an_undocumented_part_of_a_reply_is_found() {
     let alive = json!({"status": "alive"});
     let whole = reply(200, &[JSON, NO_STORE], &alive);
     assert_eq!(check("GET", "/healthz", &whole), Ok(()));
@@ -364,7 +364,7 @@ fn what_the_contract_does_not_say_of_a_reply_is_found() {
 }
 
 #[test]
-fn what_the_contract_does_not_say_of_a_problem_is_found() {
+fn an_undocumented_part_of_a_problem_is_found() {
     let problem = |name: &str, status: u16, retryable: bool| {
         json!({
             "type": format!("urn:svix-relay:problem:{name}"), "title": "t", "status": status,
@@ -394,8 +394,8 @@ fn what_the_contract_does_not_say_of_a_problem_is_found() {
     ] {
         assert_eq!(check(method, path, &reply), Ok(()));
     }
-    // Another operation's, one that tells another status, one that tells to come back and not when,
-    // or the other way round.
+    // A problem of another operation, one that names another status, one that is retryable without a wait,
+    // and a final one with a wait.
     let foreign = problem("no-record", 404, false);
     let unsure = problem("not-found", 405, false);
     let never = problem("store-failing", 503, false);

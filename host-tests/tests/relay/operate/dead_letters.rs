@@ -1,4 +1,4 @@
-//! Events that can never be delivered: kept once, acknowledged, and in the operator's hands.
+//! Events that can never be delivered: kept once, acknowledged, and in operators' hands.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn refuse(world: &World, id: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_pubsub_can_never_deliver_is_kept_and_acknowledged() {
+async fn an_undeliverable_event_of_pubsub_is_kept_and_acknowledged() {
     let world = world();
     let poison: [(Vec<u8>, Headers, &str); 7] = [
         (wrapped(b"nonsense").into(), &[], "not-json"),
@@ -90,7 +90,7 @@ async fn what_pubsub_can_never_deliver_is_kept_and_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_too_large_for_the_relay_but_not_for_pubsub_is_kept_too() {
+async fn an_event_too_large_for_the_relay_but_not_for_pubsub_is_kept_too() {
     let large = event("evt_1").replace(
         r#""id""#,
         &format!(r#""x":"{}","id""#, "x".repeat(5_000_000)),
@@ -106,8 +106,8 @@ async fn what_is_too_large_for_the_relay_but_not_for_pubsub_is_kept_too() {
     }
     let letter = ask(&world, "GET", "/dead-letters/1").await.json();
     assert_eq!(letter["reason"], "body-too-large");
-    assert!(letter["body"] == bodies[0].0, "as it came");
-    assert_eq!(letters(&world).await.len(), 1, "both are one event");
+    assert!(letter["body"] == bodies[0].0, "the body is kept as it came");
+    assert_eq!(letters(&world).await.len(), 1, "one event, one letter");
 
     let reply = world.post(&large).await;
     reply.assert_final_problem(413, "body-too-large");
@@ -121,7 +121,7 @@ async fn what_is_too_large_for_the_relay_but_not_for_pubsub_is_kept_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_says_where_it_came_from_and_what_svix_said() {
+async fn a_letter_names_its_source_and_the_reason_of_svix() {
     let world = world();
     world.svix.set_body_limit(500);
     let body = wrapped(event("evt_1").as_bytes());
@@ -146,7 +146,7 @@ async fn a_letter_says_where_it_came_from_and_what_svix_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_again_is_acknowledged_without_a_second_letter() {
+async fn a_redelivery_is_acknowledged_without_a_second_letter() {
     let world = world();
     refuse(&world, "evt_1").await;
     let invalid = wrapped(b"nonsense");
@@ -170,7 +170,7 @@ async fn the_same_again_is_acknowledged_without_a_second_letter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sixteen_at_once_are_one_letter() {
+async fn sixteen_deliveries_at_once_are_one_letter() {
     let world = world();
     world.svix.always(Fault::status(422));
     for body in [wrapped(event("evt_1").as_bytes()), wrapped(b"nonsense")] {
@@ -181,7 +181,7 @@ async fn sixteen_at_once_are_one_letter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_stays_in_sight_whatever_becomes_of_its_record() {
+async fn a_letter_stays_in_sight_if_its_record_is_overwritten_or_unreadable() {
     let world = world();
     refuse(&world, "evt_1").await;
     let name = world.records().await.remove(0);
@@ -226,7 +226,7 @@ async fn a_delivery_that_ends_late_and_unknown_hides_no_letter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn posted_directly_it_is_refused_and_nothing_is_kept() {
+async fn a_direct_post_that_can_never_be_delivered_is_refused_and_not_kept() {
     let world = world();
     world
         .post("nonsense")
@@ -242,7 +242,7 @@ async fn posted_directly_it_is_refused_and_nothing_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_request_pubsub_is_refused_too() {
+async fn with_dead_letters_rejected_pubsub_is_refused_too() {
     let world = World::with(&[("admin_token", "hush"), ("dead_letters", "reject")]);
     world
         .post(&wrapped(b"nonsense"))
@@ -255,7 +255,7 @@ async fn on_request_pubsub_is_refused_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_passes_is_no_dead_letter() {
+async fn a_failure_that_passes_makes_no_dead_letter() {
     let world = world();
     for fault in [Fault::status(401), Fault::status(500), Fault::status(429)] {
         world.svix.always(fault);
@@ -281,7 +281,7 @@ async fn a_letter_that_can_not_be_kept_is_not_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_token_there_are_no_such_routes() {
+async fn without_an_operators_token_the_routes_of_letters_are_missing() {
     let world = World::new();
     for (method, path) in [
         ("GET", "/dead-letters"),
@@ -297,7 +297,7 @@ async fn without_a_token_there_are_no_such_routes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_token_opens_nothing() {
+async fn a_wrong_operators_token_opens_nothing() {
     let world = world();
     for headers in [
         &[][..],
@@ -321,7 +321,7 @@ async fn another_token_opens_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_reads_only_what_it_shows() {
+async fn a_list_reads_only_the_letters_that_it_shows() {
     let world = world();
     for number in 0..7 {
         refuse(&world, &format!("evt_{number}")).await;
@@ -435,7 +435,7 @@ async fn a_replay_that_fails_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_are_replayed_with_a_count_of_what_became_of_them() {
+async fn a_replay_of_all_counts_resolved_and_failed_letters() {
     let world = world();
     for number in 0..5 {
         refuse(&world, &format!("evt_{number}")).await;
@@ -480,12 +480,13 @@ async fn a_replay_of_all_stops_at_a_closed_gate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_of_all_tells_what_it_did_before_the_store_failed() {
+async fn a_replay_of_all_counts_the_letters_before_the_store_failed() {
     let world = world();
     for number in 0..3 {
         refuse(&world, &format!("evt_{number}")).await;
     }
-    // Four for the first letter with its record and body, two for its replay; then the second letter.
+    // The first letter takes four reads with its record and body, and its replay two; the seventh is the
+    // second letter's.
     world.faults.fail_nth(Op::Get, 7);
     let reply = ask(&world, "POST", "/dead-letters/replay").await;
     assert_eq!(
@@ -500,7 +501,7 @@ async fn a_replay_of_all_tells_what_it_did_before_the_store_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_that_svix_fails_for_does_not_stop_a_replay_of_all() {
+async fn a_letter_on_which_svix_fails_does_not_stop_a_replay_of_all() {
     let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
     for number in 0..3 {
         refuse(&world, &format!("evt_{number}")).await;
@@ -514,7 +515,7 @@ async fn a_letter_that_svix_fails_for_does_not_stop_a_replay_of_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_takes_too_long_says_where_to_go_on() {
+async fn a_list_that_takes_too_long_names_its_next_number() {
     let world = world();
     for number in 0..5 {
         refuse(&world, &format!("evt_{number}")).await;
@@ -543,7 +544,7 @@ async fn large_identifiers_make_no_large_list() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_fails_an_operator_changes_nothing() {
+async fn an_operators_request_that_meets_a_failing_store_changes_nothing() {
     let gets = &[(Op::Get, 1), (Op::Get, 2), (Op::Get, 3)];
     let show = (
         "GET",
@@ -571,7 +572,7 @@ async fn a_store_that_fails_an_operator_changes_nothing() {
             refuse(&world, "evt_1").await;
             for hangs in [false, true] {
                 if hangs {
-                    // A call that is synchronous would hold up its instance.
+                    // A synchronous call would hold up its instance.
                     if *op == Op::Increment {
                         continue;
                     }
@@ -620,7 +621,7 @@ async fn a_discarded_letter_is_gone_and_its_event_stays_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_whose_letter_is_not_there_acknowledges_nothing() {
+async fn a_record_whose_letter_is_missing_acknowledges_nothing() {
     let world = world();
     for (body, part) in [
         (wrapped(event("evt_1").as_bytes()), "letter"),
@@ -628,7 +629,7 @@ async fn a_record_whose_letter_is_not_there_acknowledges_nothing() {
     ] {
         world.svix.set_body_limit(10);
         let kept = world.post(&body).await.json();
-        // As a crash leaves it where a store has no transactions.
+        // A crash leaves the record alone where a store has no transactions.
         let record = world
             .stored(&format!("dead-letter/{}", kept["deadLetter"]))
             .await;

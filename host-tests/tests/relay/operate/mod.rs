@@ -1,4 +1,4 @@
-//! What operators ask for and see.
+//! Operators' requests, and the relay as operators see it.
 
 mod beside;
 mod console;

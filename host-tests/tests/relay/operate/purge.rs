@@ -1,4 +1,4 @@
-//! Records that are old go, a slice at a time; whatever may still be needed stays.
+//! The purge deletes old records a slice at a time, and keeps everything that may still be needed.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn world() -> World {
     World::with(&[("admin_token", "hush")])
 }
 
-/// Another node that can be told to purge.
+/// A node whose operator may purge.
 fn operated() -> Setup {
     let mut setup = Setup::new();
     setup.variables.insert("admin_token", "hush");
@@ -36,7 +36,7 @@ async fn slice(world: &World) -> Value {
     reply.json()
 }
 
-/// Purges until nothing more is due; how many went.
+/// Purges until nothing more is due. Returns how many records were deleted.
 async fn purge(world: &World) -> u64 {
     let mut purged = 0;
     loop {
@@ -48,7 +48,7 @@ async fn purge(world: &World) -> u64 {
     }
 }
 
-/// Long enough for the journal to be written.
+/// Waits until the journal is written.
 async fn settle() {
     tokio::time::sleep(Duration::from_secs(10)).await;
 }
@@ -58,7 +58,7 @@ async fn post(world: &World, id: &str) {
     assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
 }
 
-/// What the store holds besides values that don't grow with time.
+/// The contents of the store without values that don't grow with time.
 async fn left(world: &World) -> Vec<String> {
     let mut names = world.names().await;
     let stays = [
@@ -73,7 +73,7 @@ async fn left(world: &World) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_goes_once_its_whole_day_is_due_and_not_before() {
+async fn a_record_is_deleted_once_its_whole_day_is_due_and_not_before() {
     let world = world();
     post(&world, "evt_1").await;
     settle().await;
@@ -97,7 +97,7 @@ async fn a_record_goes_once_its_whole_day_is_due_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_comes_after_its_record_is_gone_is_no_second_message() {
+async fn an_event_that_comes_after_its_record_is_deleted_stays_one_message() {
     let world = world();
     post(&world, "evt_1").await;
     settle().await;
@@ -111,7 +111,7 @@ async fn an_event_that_comes_after_its_record_is_gone_is_no_second_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_long_records_are_kept_can_be_said() {
+async fn a_variable_sets_how_long_records_are_kept() {
     let world = World::with(&[
         ("admin_token", "hush"),
         ("record_retention_days", "60"),
@@ -126,7 +126,7 @@ async fn how_long_records_are_kept_can_be_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_may_not_go_while_pubsub_may_send_their_events_again() {
+async fn records_are_kept_while_pubsub_may_send_their_events_again() {
     let world = World::with(&[("admin_token", "hush"), ("pubsub_retention_days", "31")]);
     for reply in [
         world.get("/readyz").await,
@@ -163,7 +163,7 @@ async fn a_record_counts_from_when_it_was_written_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_of_which_nothing_is_known_goes_too() {
+async fn a_record_with_an_unknown_outcome_is_deleted_too() {
     let world = world();
     world.svix.script(vec![Fault::HangAfterStoring; 4]);
     assert_eq!(world.post(&event("evt_1")).await.status, 503);
@@ -174,7 +174,7 @@ async fn an_event_of_which_nothing_is_known_goes_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_stays_until_it_was_resolved_or_discarded_for_as_long() {
+async fn a_dead_letter_is_kept_until_the_retention_after_it_was_resolved_or_discarded() {
     let world = world();
     for id in ["evt_1", "evt_2", "evt_3"] {
         world.svix.script([Fault::status(422)]);
@@ -185,14 +185,14 @@ async fn a_dead_letter_stays_until_it_was_resolved_or_discarded_for_as_long() {
     post(&world, "evt_4").await;
     settle().await;
     world.clock.advance(DUE);
-    assert_eq!(purge(&world).await, 1, "the delivered one");
+    assert_eq!(purge(&world).await, 1, "the record of the delivered event");
 
     let replayed = ask(&world, "POST", "/dead-letters/1/replay").await;
     assert_eq!(replayed.json()["status"], "delivered");
     assert_eq!(ask(&world, "DELETE", "/dead-letters/2").await.status, 200);
     assert_eq!(ask(&world, "DELETE", "/dead-letters/4").await.status, 200);
     settle().await;
-    assert_eq!(purge(&world).await, 0, "resolved only now");
+    assert_eq!(purge(&world).await, 0, "the letters were resolved only now");
     assert_eq!(ask(&world, "GET", "/dead-letters/1").await.status, 200);
 
     world.clock.advance(DUE);
@@ -212,7 +212,7 @@ async fn a_dead_letter_stays_until_it_was_resolved_or_discarded_for_as_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_discarded_letter_acknowledges_its_event_for_as_long() {
+async fn a_discarded_letter_acknowledges_its_event_for_the_retention() {
     let world = world();
     let body = wrapped(event("evt_1").as_bytes());
     world.svix.script(vec![Fault::status(500); 4]);
@@ -226,7 +226,7 @@ async fn a_discarded_letter_acknowledges_its_event_for_as_long() {
 
     world.clock.advance(DAY * 29);
     assert_eq!(unresolved(&world).await, 0);
-    assert_eq!(purge(&world).await, 0, "of which the first page is due");
+    assert_eq!(purge(&world).await, 0, "the later page is not due");
     assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
     world.clock.advance(DAY * 3);
     purge(&world).await;
@@ -249,7 +249,7 @@ async fn decide(world: &World, replay: bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn concurrent_deliveries_of_one_event_write_one_letter_that_goes_whole() {
+async fn concurrent_deliveries_of_one_event_write_one_letter_that_is_deleted_whole() {
     for replay in [true, false] {
         let world = world();
         world.svix.always(Fault::status(422));
@@ -265,7 +265,7 @@ async fn concurrent_deliveries_of_one_event_write_one_letter_that_goes_whole() {
         assert_eq!((of("letter/"), of("letter-body/")), (1, 1), "one letter");
         assert_eq!(unresolved(&world).await, 1);
         decide(&world, replay).await;
-        // The mark passes what is decided on, with the numbers that lead nowhere.
+        // The mark passes the letter, and the numbers that lead nowhere.
         world.clock.advance(DAY);
         assert_eq!(unresolved(&world).await, 0);
 
@@ -283,7 +283,7 @@ async fn unresolved(world: &World) -> u64 {
     unresolved.expect("a number")
 }
 
-/// Lets the only letter's record be as a delivery leaves it that ends late.
+/// Overwrites the record of the only letter, as a delivery does that ends late.
 async fn overtake(world: &World) {
     let unknown = r#"{"version":1,"state":"unknown","project":"dev","eventId":"evt_1","eventType":"user.created","firstAttemptAt":"2026-10-01T00:00:00Z"}"#;
     let name = world.records().await.remove(0);
@@ -291,7 +291,7 @@ async fn overtake(world: &World) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_that_may_be_the_only_copy_of_an_event_stays_until_it_was_decided_on() {
+async fn a_letter_that_may_be_the_only_copy_of_an_event_stays_until_a_decision() {
     for (method, path) in [
         ("POST", "/dead-letters/1/replay"),
         ("DELETE", "/dead-letters/1"),
@@ -331,7 +331,7 @@ async fn a_letter_that_may_be_the_only_copy_of_an_event_stays_until_it_was_decid
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_whose_letter_was_discarded_stays_acknowledged_whatever_its_record_was() {
+async fn an_event_whose_letter_was_discarded_stays_acknowledged_even_with_another_record() {
     for gone in [true, false] {
         let world = world();
         let body = wrapped(event("evt_1").as_bytes());
@@ -354,7 +354,7 @@ async fn an_event_whose_letter_was_discarded_stays_acknowledged_whatever_its_rec
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_of_another_node_never_comes_into_sight_however_late_the_purge_is() {
+async fn a_letter_written_by_two_nodes_at_once_never_reappears_after_a_late_purge() {
     for replay in [false, true] {
         let world = world();
         let other = world.node(&operated());
@@ -406,8 +406,8 @@ async fn an_event_that_became_a_dead_letter_later_stays_with_its_letter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_that_was_never_an_event_goes_with_the_one_that_resolved_it() {
-    // Too large for the relay that kept it, and not for the one that replays it.
+async fn a_letter_without_a_valid_event_is_deleted_with_the_record_that_resolved_it() {
+    // The event is too large for the relay that kept it, and not for the one that replays it.
     let small = World::with(&[("admin_token", "hush"), ("max_body_bytes", "100")]);
     small.post(&wrapped(event("evt_1").as_bytes())).await;
     let world = small.node(&operated());
@@ -428,7 +428,7 @@ async fn a_letter_that_was_never_an_event_goes_with_the_one_that_resolved_it() {
 /// 1 October 2026, in days since 1970.
 const OCTOBER: u64 = 20_727;
 
-/// Lets so many records be written on 1 October, on pages of so many.
+/// Writes so many records of 1 October, on pages of so many.
 async fn fill(world: &World, records: usize, page: usize) {
     for number in 0..records.div_ceil(page) {
         let mut text = "2".to_owned();
@@ -450,7 +450,7 @@ fn page_name(page: usize) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slice_ends_in_time_however_slow_the_store_is_and_the_next_goes_on() {
+async fn a_slice_on_a_slow_store_ends_in_time_and_the_next_one_goes_on() {
     let world = world();
     fill(&world, 500, 10).await;
     let journal = world.faults.journal();
@@ -476,7 +476,7 @@ async fn a_slice_ends_in_time_however_slow_the_store_is_and_the_next_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_fails_now_and_then_delays_the_purge_and_no_more() {
+async fn a_store_that_fails_now_and_then_only_delays_the_purge() {
     let world = world();
     fill(&world, 1_000, 250).await;
     let mut slices = 0;
@@ -496,7 +496,7 @@ async fn a_store_that_fails_now_and_then_delays_the_purge_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_deletes_few_at_once_is_told_one_by_one() {
+async fn a_store_that_refuses_to_delete_many_at_once_deletes_one_by_one() {
     let world = world();
     fill(&world, 100, 100).await;
     world.faults.fail_always(Op::DeleteMany);
@@ -505,7 +505,7 @@ async fn a_store_that_deletes_few_at_once_is_told_one_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_comes_while_its_record_goes_is_no_second_message() {
+async fn an_event_that_comes_while_its_record_is_deleted_stays_one_message() {
     let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
     let other = world.node(&operated());
     world.svix.script([Fault::HangAfterStoring]);
@@ -530,7 +530,7 @@ async fn an_event_that_comes_while_its_record_goes_is_no_second_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_flow_meanwhile_and_nothing_that_lives_disappears() {
+async fn events_flow_during_a_purge_and_keep_their_records() {
     const EVENTS: usize = 300;
     let world = world();
     fill(&world, 20_000, 100).await;
@@ -539,7 +539,7 @@ async fn events_flow_meanwhile_and_nothing_that_lives_disappears() {
         post(&world, &format!("evt_{number}")).await;
     }));
     let purged = async {
-        // While they come.
+        // Reads are slow, so that the purge lasts as long as the events come.
         world.faults.delay(Op::Get, Duration::from_millis(5));
         purge(&world).await
     };
@@ -554,7 +554,7 @@ async fn events_flow_meanwhile_and_nothing_that_lives_disappears() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_in_the_middle_is_made_up_for() {
+async fn the_purge_after_a_crash_in_a_slice_deletes_the_rest() {
     for (op, nth) in [(Op::Get, 7), (Op::DeleteMany, 1), (Op::DeleteMany, 5)] {
         let world = world();
         fill(&world, 1_000, 50).await;
@@ -574,7 +574,7 @@ async fn a_crash_in_the_middle_is_made_up_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_letter_outlives_its_record_if_it_crashes_in_between() {
+async fn no_letter_outlives_its_record_after_a_crash_in_between() {
     for nth in 1..=4 {
         let world = world();
         world.svix.script([Fault::status(422)]);
@@ -602,11 +602,11 @@ async fn no_letter_outlives_its_record_if_it_crashes_in_between() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_fails_in_the_middle_is_said_and_the_next_slice_goes_on() {
+async fn a_slice_on_a_failing_store_is_a_503_and_the_next_one_goes_on() {
     for op in [Op::Get, Op::Delete] {
         let world = world();
         fill(&world, 1_000, 50).await;
-        // One by one.
+        // The store refuses to delete several values at once.
         world.faults.fail_next(Op::DeleteMany, 10);
         world.faults.fail_nth(op, 1);
         world.faults.journal().fail_nth(op, 3);
@@ -635,7 +635,7 @@ async fn two_purges_at_once_do_no_harm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_purge_touches_nothing_but_what_is_due() {
+async fn a_purge_reads_and_deletes_only_due_records() {
     let world = world();
     for number in 0..50 {
         post(&world, &format!("evt_{number}")).await;
@@ -653,7 +653,7 @@ async fn a_purge_touches_nothing_but_what_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_of_a_later_version_is_left_to_it() {
+async fn a_page_of_a_later_version_is_kept() {
     let world = world();
     fill(&world, 2, 1).await;
     world.put(&page_name(1), b"3\nrecord/old0").await;
@@ -667,11 +667,11 @@ async fn a_page_that_was_never_written_is_passed() {
     fill(&world, 3, 1).await;
     world.remove(&page_name(2)).await;
     assert_eq!(purge(&world).await, 2);
-    assert_eq!(left(&world).await, ["record/old1"], "an instance died");
+    assert_eq!(left(&world).await, ["record/old1"], "its page is missing");
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_that_an_earlier_version_has_journaled_go_in_their_time() {
+async fn records_journaled_by_an_earlier_version_are_deleted_when_due() {
     let world = world();
     fill(&world, 300, 300).await;
     let page = world.stored(&page_name(1)).await.expect("a page");
@@ -686,14 +686,14 @@ async fn records_that_an_earlier_version_has_journaled_go_in_their_time() {
     world.put("dead-letter/12", letter.as_bytes()).await;
     world.put("journal", &2_i64.to_le_bytes()).await;
     world.put("journal/purged", b"1").await;
-    assert_eq!(purge(&world).await, 0, "they are named again");
+    assert_eq!(purge(&world).await, 0, "the records are named again");
     world.clock.advance(DUE);
     assert_eq!(purge(&world).await, 300);
     assert_eq!(left(&world).await, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_of_a_later_version_waits_for_it() {
+async fn a_record_of_a_later_version_is_kept_until_that_version_returns() {
     let world = world();
     fill(&world, 3, 3).await;
     let record = world.stored("record/old1").await.expect("a record");
@@ -704,7 +704,7 @@ async fn a_record_of_a_later_version_waits_for_it() {
         slice(&world).await,
         json!({"purged": 2, "kept": 1, "day": "2026-10-24", "done": true})
     );
-    // As the later version reads it.
+    // The later version reads the record.
     world.put("record/old1", &record).await;
     assert_eq!(purge(&world).await, 0);
     world.clock.advance(DUE);
@@ -713,7 +713,7 @@ async fn a_record_of_a_later_version_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_was_ahead_holds_nothing_up_and_leaves_nothing() {
+async fn a_record_with_a_wrong_time_holds_up_no_purge_and_is_deleted_later() {
     for time in ["2999-10-01T00:00:00Z", "nonsense"] {
         let world = world();
         fill(&world, 3, 1).await;
@@ -727,7 +727,7 @@ async fn a_clock_that_was_ahead_holds_nothing_up_and_leaves_nothing() {
             json!({"purged": 2, "kept": 1, "day": "2026-10-24", "done": true})
         );
         assert_eq!(purge(&world).await, 0);
-        // Some day even that time is over.
+        // One day, the clock has caught up with the time in the record.
         world.put("record/old1", &record).await;
         world.clock.advance(DUE);
         assert_eq!(purge(&world).await, 1);

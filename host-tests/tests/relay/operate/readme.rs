@@ -1,4 +1,4 @@
-//! The documents, held against the relay: their tours run, and what they list is what there is.
+//! The documents, held against the relay: their tours run, and their lists are complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -49,8 +49,8 @@ fn shell(text: &str) -> String {
     blocks.collect()
 }
 
-/// What the comments beside the commands promise, in their order: JSON as the relay prints it, or a
-/// number on a line of its own.
+/// The outputs that the comments beside the commands promise, in order: JSON as the relay prints it, or a
+/// number on a line.
 fn promises(commands: &str) -> Vec<String> {
     let mut promises = Vec::new();
     let comments = commands.lines().filter_map(|line| line.split_once("  # "));
@@ -65,8 +65,8 @@ fn promises(commands: &str) -> Vec<String> {
     promises
 }
 
-/// Runs a tour beside a fake Svix and a relay, and checks its promises; how many there are, and how
-/// many messages Svix has in the end.
+/// Runs a tour beside a fake Svix and a relay, and checks its promises. Returns the number of promises, and
+/// of Svix's messages in the end.
 async fn take(commands: String) -> (usize, usize) {
     let svix = FakeSvix::new(TOKEN, Clock::system());
     let (url, directory) = (url_of(&svix).await, TempDir::new().expect("a directory"));
@@ -85,7 +85,7 @@ async fn take(commands: String) -> (usize, usize) {
         )
         .replace("target/tour", &below(directory.path()));
     let run = move || {
-        // Its loops would go on forever if the second relay didn't start.
+        // The tour's loops would go on forever if the second relay didn't start.
         Command::new("timeout")
             .current_dir(root())
             .args(["60", "bash", "-euo", "pipefail", "-c", &script])
@@ -112,14 +112,14 @@ fn the_readme_is_a_front_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readme_s_tour_ends_as_it_says() {
+async fn the_tour_of_the_readme_prints_the_promised_output() {
     let readme = document("README.md");
     let commands = shell(between(&readme, "## Quick tour", "\n## "));
     assert_eq!(take(commands).await, (4, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readme_s_first_event_is_answered_as_it_says() {
+async fn the_first_event_of_the_readme_gets_the_promised_answer() {
     let readme = document("README.md");
     let first = between(&readme, "## Try it", "\n## ");
     let curl = shell(first).lines().last().expect("curl").to_owned();
@@ -134,7 +134,7 @@ async fn the_readme_s_first_event_is_answered_as_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_long_tour_ends_as_it_says() {
+async fn the_long_tour_prints_the_promised_output() {
     let commands = shell(&document("docs/tour.md"));
     assert_eq!(take(commands).await, (15, 4));
 }
@@ -172,7 +172,7 @@ fn variables(text: &str) -> BTreeMap<&str, Vec<&str>> {
 async fn every_variable_is_explained_with_its_range() {
     let text = document("docs/configuration.md");
     let explained = variables(&text);
-    // Without an origin the relay wouldn't even start.
+    // Without an origin, the relay doesn't start.
     let names = explained
         .iter()
         .filter(|(_, cells)| cells[1] != "an origin");
@@ -199,7 +199,7 @@ async fn every_variable_is_explained_with_its_range() {
     assert_eq!(checked, 12, "{errors:?}");
 }
 
-/// A world borrows the names of its variables for as long as it likes.
+/// The same text for the rest of the process, since a world borrows the names of its variables.
 fn leaked(name: &str) -> &'static str {
     name.to_owned().leak()
 }
@@ -273,7 +273,7 @@ fn every_route_is_named_with_its_methods() {
     );
 }
 
-/// Everything that can be counted and logged of notifications, on a few events.
+/// A world after a few events that raise every count and fill every field of the log.
 async fn eventful() -> (World, Vec<Map<String, Value>>) {
     let world = World::with(&[("admin_token", "hush"), ("register_event_types", "true")]);
     world

@@ -1,4 +1,4 @@
-//! What operators see: metrics, status, and a line in the log for each change.
+//! The relay as operators see it: metrics, status, and a line in the log for each change.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,7 +34,7 @@ async fn ask(world: &World, method: &str, path: &str) -> Reply {
 /// Every sample by its name and labels, as text.
 type Samples = BTreeMap<String, String>;
 
-/// Every sample, once all that was counted is written down.
+/// Every sample, once all counts are written.
 async fn metrics(world: &World) -> Samples {
     tokio::time::sleep(Duration::from_mins(1)).await;
     let text = ask(world, "GET", "/metrics").await.text();
@@ -68,7 +68,7 @@ fn assert_number(samples: &Samples, name: &str, expected: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_all_instances_of_all_nodes_have_counted_adds_up() {
+async fn the_counts_of_all_instances_of_all_nodes_add_up() {
     let setup = setup(1);
     let here = World::build(&setup);
     let there = here.node(&setup);
@@ -131,7 +131,7 @@ async fn latencies_are_in_their_buckets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_dies_loses_only_what_it_has_not_written_down() {
+async fn an_instance_that_dies_loses_only_counts_that_it_has_not_written() {
     let world = world();
     for number in 0..3 {
         world.post(&event(&format!("evt_{number}"))).await;
@@ -144,12 +144,12 @@ async fn an_instance_that_dies_loses_only_what_it_has_not_written_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_written_at_the_same_moment_is_not_lost() {
+async fn counts_written_to_one_page_at_the_same_moment_are_not_lost() {
     const EVENTS: usize = 60;
     let setup = setup(1);
     let here = World::build(&setup);
     let there = here.node(&setup);
-    // Time enough for others to read what is about to be replaced.
+    // The delay leaves time for other instances to read the page that is about to be replaced.
     here.faults
         .metrics()
         .delay(Op::Set, Duration::from_millis(300));
@@ -178,7 +178,7 @@ async fn a_write_whose_answer_is_lost_is_not_counted_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_fails_for_metrics_delays_no_event_and_they_come_later() {
+async fn a_store_that_fails_for_metrics_delays_no_event_and_loses_no_count() {
     let world = world();
     let faults = world.faults.metrics();
     for op in [Op::Get, Op::Set] {
@@ -206,11 +206,11 @@ async fn a_store_that_fails_for_metrics_delays_no_event_and_they_come_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_given_up_is_written_with_what_comes_next() {
+async fn counts_that_were_given_up_are_written_with_the_next_ones() {
     let world = world();
     world.faults.metrics().fail_always(Op::Get);
     world.post(&event("evt_1")).await;
-    // Longer than the task goes on, and not so long that the instance ends.
+    // Wait until the task has given up, but not until the instance ends.
     let tried = async {
         while world.faults.metrics().count(Op::Get) < 3 {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -225,7 +225,7 @@ async fn what_was_given_up_is_written_with_what_comes_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_takes_requests_while_it_writes_and_is_dropped_after() {
+async fn an_instance_takes_requests_while_it_writes_counts_and_ends_after() {
     let world = world();
     for number in 0..20 {
         world.post(&event(&format!("evt_{number}"))).await;
@@ -242,7 +242,7 @@ async fn an_instance_takes_requests_while_it_writes_and_is_dropped_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn broken_pages_are_as_if_they_were_missing() {
+async fn broken_pages_are_treated_as_missing() {
     let world = world();
     for page in 0..16 {
         let broken = [&b"broken"[..], br#"{"version":9}"#][page % 2];
@@ -297,7 +297,7 @@ async fn only_operators_see_metrics_and_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_status_shows_all_but_secrets() {
+async fn the_status_shows_every_variable_but_secrets() {
     let mut setup = setup(128);
     setup.variables.insert("ingest_token", "psst,shh");
     let world = World::build(&setup);
@@ -374,7 +374,7 @@ async fn the_last_hour_is_no_longer_than_an_hour() {
     let minutes = status["lastHour"].as_array().expect("a list");
     assert_eq!(minutes.len(), 1, "{minutes:?}");
     assert_eq!(minutes[0]["minute"], "2026-11-23T15:42:00Z");
-    assert_eq!(notified(&world).await, 3, "all are counted");
+    assert_eq!(notified(&world).await, 3, "all notifications are counted");
 }
 
 #[tokio::test(start_paused = true)]
@@ -390,7 +390,7 @@ async fn a_secret_that_is_not_set_is_shown_as_empty() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_store_there_are_no_numbers() {
+async fn metrics_and_status_are_a_503_without_a_store() {
     let world = world();
     for path in ["/metrics", "/status"] {
         world.faults.metrics().fail_next(Op::Get, 1);
@@ -422,18 +422,18 @@ async fn a_letter_is_unresolved_until_it_is_replayed_or_discarded() {
     assert_eq!(unresolved(&world).await, 3);
     ask(&world, "POST", "/dead-letters/1/replay").await;
     ask(&world, "DELETE", "/dead-letters/1").await;
-    assert_eq!(unresolved(&world).await, 3, "once for each letter");
+    assert_eq!(unresolved(&world).await, 3, "each letter counts once");
     world.post(&event("evt_2")).await;
-    assert_eq!(unresolved(&world).await, 2, "delivered directly");
+    assert_eq!(unresolved(&world).await, 2, "evt_2 was delivered");
     ask(&world, "DELETE", "/dead-letters/3").await;
     ask(&world, "DELETE", "/dead-letters/4").await;
     assert_eq!(unresolved(&world).await, 0);
     world.post(&event("evt_3")).await;
-    assert_eq!(unresolved(&world).await, 0, "discarded before");
+    assert_eq!(unresolved(&world).await, 0, "evt_3 was discarded");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_is_counted_once_however_many_come_at_the_same_time() {
+async fn concurrent_deliveries_and_replays_count_a_letter_once() {
     let world = world();
     world.svix.always(Fault::status(422));
     let sent = wrapped(event("evt_1").as_bytes());
@@ -458,7 +458,7 @@ async fn a_letter_is_counted_once_however_many_come_at_the_same_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_counts_by_what_the_store_holds_whatever_the_answer_was() {
+async fn a_write_that_succeeds_and_reports_a_failure_counts_a_letter_right() {
     let world = world();
     world.svix.always(Fault::status(422));
     let sent = wrapped(event("evt_1").as_bytes());
@@ -477,7 +477,7 @@ async fn a_letter_counts_by_what_the_store_holds_whatever_the_answer_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_whose_deletion_broke_off_is_hidden_and_deleted_the_next_time() {
+async fn a_letter_whose_deletion_broke_off_is_hidden_until_it_is_deleted_again() {
     let world = world();
     world.svix.always(Fault::status(422));
     for id in ["evt_1", "evt_2"] {
@@ -574,7 +574,7 @@ async fn a_letter_that_is_written_long_after_its_number_was_taken_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_event_names_no_project() {
+async fn an_invalid_event_is_counted_without_its_project() {
     let world = world();
     for number in 0..3 {
         let junk = format!(r#"{{"id":"e","project":"junk{number}"}}"#);
@@ -593,7 +593,7 @@ async fn what_is_no_event_names_no_project() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_that_nobody_knows_is_counted_and_logged() {
+async fn an_unknown_outcome_is_counted_and_logged() {
     let world = world();
     world.svix.always(Fault::status(500));
     world.post(&event("evt_1")).await;
@@ -612,7 +612,7 @@ async fn an_outcome_that_nobody_knows_is_counted_and_logged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_monitoring_asks_for_leaves_no_line() {
+async fn requests_of_monitoring_leave_no_line() {
     let world = world();
     for path in ["/healthz", "/readyz", "/metrics", "/status"] {
         assert_eq!(ask(&world, "GET", path).await.status, 200);
@@ -673,7 +673,7 @@ async fn the_gate_leaves_a_line_each_time_it_closes_and_opens() {
     assert_eq!(
         changes(&world).len(),
         2,
-        "only who makes a change tells of it"
+        "only the instance that makes a change logs it"
     );
     let opened = changes(&elsewhere);
     assert_eq!(opened.len(), 1, "{opened:?}");

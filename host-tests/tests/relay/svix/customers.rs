@@ -1,4 +1,4 @@
-//! What operators do for customers: the link to a portal, and the sample event.
+//! Operators' requests for customers: the link to a portal, and the sample event.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const PORTAL: &str = "/projects/dev/portal";
 const TEST_EVENT: &str = "/projects/dev/test-event";
 
-/// Where Svix is asked for a link to the portal of `dev`.
+/// The path of the request to Svix for a link to the portal of `dev`.
 const SVIX_PORTAL: &str = "/api/v1/auth/app-portal-access/dev/";
 
 fn world() -> World {
@@ -33,7 +33,7 @@ async fn post(world: &World, path: &str, body: &str) -> Reply {
     world.request("POST", path, &[ADMIN, JSON], body).await
 }
 
-/// What Svix was asked for, in order: the paths without their queries.
+/// The paths of the requests to Svix, in order, without their queries.
 fn asked(world: &World) -> Vec<String> {
     let requests = world.svix.requests().into_iter();
     let path = |request: ReceivedRequest| request.path.split('?').next().map(str::to_owned);
@@ -85,7 +85,7 @@ async fn a_link_is_nowhere_but_in_its_reply() {
     for secret in ["app.svix.com", key, "appsk_", TOKEN, "hush"] {
         assert!(!log.contains(secret), "{secret}: {log}");
     }
-    assert_eq!(world.faults.count(Op::Set), 0, "and it is not stored");
+    assert_eq!(world.faults.count(Op::Set), 0, "the link is not stored");
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,7 +94,7 @@ async fn a_request_without_a_body_has_defaults() {
     for headers in [
         &[ADMIN][..],
         &[ADMIN, JSON],
-        // What curl -d '' sends.
+        // `curl -d ''` sends this header.
         &[ADMIN, ("content-type", "application/x-www-form-urlencoded")],
     ] {
         let reply = world.request("POST", PORTAL, headers, "").await;
@@ -116,7 +116,7 @@ async fn an_application_is_created_for_a_portal_if_that_is_allowed() {
     assert_eq!(create.body, r#"{"uid":"dev","name":"dev"}"#);
     assert_eq!(world.svix.applications(), ["dev"]);
 
-    // It is the one that events go to.
+    // Events go to the same application.
     assert_eq!(world.post(&event("evt_1")).await.status, 200);
     assert_eq!(world.svix.applications(), ["dev"]);
 }
@@ -134,7 +134,7 @@ async fn without_an_application_there_is_no_portal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_application_that_goes_again_is_not_created_in_circles() {
+async fn a_portal_that_stays_missing_creates_the_application_once() {
     let world = world();
     let missing = Fault::status(404);
     world.svix.always_at(Target::Portals, missing);
@@ -144,7 +144,7 @@ async fn an_application_that_goes_again_is_not_created_in_circles() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_application_that_somebody_else_creates_at_once_will_do() {
+async fn an_application_created_by_another_instance_is_used() {
     let world = world();
     world.svix.script_at(
         Target::Applications,
@@ -158,7 +158,7 @@ async fn an_application_that_somebody_else_creates_at_once_will_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_makes_no_sense_is_told_in_full_and_asked_of_nobody() {
+async fn an_invalid_request_lists_every_violation_and_asks_neither_svix_nor_store() {
     let world = world();
     let expiry = "must be a whole number from 3600 to 604800";
     let charset = "may hold only letters, digits, '-', '_' and '.'";
@@ -212,7 +212,7 @@ async fn what_makes_no_sense_is_told_in_full_and_asked_of_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_is_small_json_that_comes_in_time() {
+async fn only_small_json_in_time_is_taken_as_a_body() {
     let world = world();
     for path in [PORTAL, TEST_EVENT] {
         for body in ["{", "expiry=7200", " "] {
@@ -238,9 +238,9 @@ async fn a_body_is_small_json_that_comes_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_an_operator_gets_in() {
+async fn only_an_operator_opens_portals_and_sends_samples() {
     let world = world_with_customer();
-    let nobody = World::new();
+    let without_token = World::new();
     for path in [PORTAL, TEST_EVENT] {
         for headers in [&[JSON][..], &[JSON, ("authorization", "Bearer wrong")]] {
             let reply = world.request("POST", path, headers, "{}").await;
@@ -249,14 +249,14 @@ async fn only_an_operator_gets_in() {
         }
         let reply = world.request("GET", path, &[ADMIN], "").await;
         reply.assert_final_problem(405, "method-not-allowed");
-        let reply = post(&nobody, path, "{}").await;
+        let reply = post(&without_token, path, "{}").await;
         reply.assert_final_problem(404, "not-found");
     }
     world.assert_untouched();
-    nobody.assert_untouched();
+    without_token.assert_untouched();
 }
 
-/// What Svix can do to a request for a portal, and what the operator is told.
+/// Svix's failures in a request for a portal, and the operator's reply.
 fn failures() -> Vec<(Fault, u16, &'static str, Option<u64>)> {
     let unavailable = |fault| (fault, 503, "svix-unavailable", Some(5));
     vec![
@@ -310,7 +310,7 @@ async fn every_failure_of_svix_has_its_answer_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_portal_that_can_not_be_read_is_no_link() {
+async fn an_unreadable_answer_about_a_portal_gives_no_link() {
     for fault in [
         Fault::TruncatedReply,
         Fault::MalformedReply,
@@ -342,13 +342,13 @@ async fn a_hiccup_of_svix_is_bridged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_portal_has_nothing_to_do_with_the_gate() {
+async fn a_portal_neither_waits_at_the_gate_nor_closes_it() {
     let world = world_with_customer();
     let limit = || Fault::retry_after(429, RetryAfter::Seconds(60));
     world.svix.script([limit()]);
     let reply = world.post(&event("evt_1")).await;
     reply.assert_retryable_problem(429, "rate-limited");
-    assert_eq!(post(&world, PORTAL, "").await.status, 200, "it is passed");
+    assert_eq!(post(&world, PORTAL, "").await.status, 200, "gate ignored");
     let waiting = world.post(&event("evt_1")).await;
     waiting.assert_retryable_problem(429, "rate-limited");
 
@@ -358,11 +358,11 @@ async fn a_portal_has_nothing_to_do_with_the_gate() {
         assert_eq!(post(&world, PORTAL, "").await.status, 429);
     }
     let reply = world.post(&event("evt_1")).await;
-    assert_eq!(reply.json()["status"], "delivered", "it stays open");
+    assert_eq!(reply.json()["status"], "delivered", "the gate stays open");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_that_lets_nothing_out_opens_no_portal() {
+async fn a_portal_on_a_host_that_denies_requests_is_a_503() {
     let mut setup = Setup::new();
     setup.variables.extend([
         ("admin_token", "hush"),
@@ -375,7 +375,7 @@ async fn a_host_that_lets_nothing_out_opens_no_portal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sample_event_arrives_once_and_says_what_it_is() {
+async fn a_sample_event_arrives_once_and_calls_itself_a_test() {
     let world = world();
     let reply = post(&world, TEST_EVENT, "").await;
     let message = world.only_message();
@@ -401,7 +401,7 @@ async fn a_sample_event_arrives_once_and_says_what_it_is() {
     assert_eq!(payload["data"]["object"], "test");
     let told = payload["data"]["message"].as_str().expect("a sentence");
     assert!(told.contains("test"), "{told}");
-    // It has every field that an event of the platform has.
+    // The sample has every field of the platform's events.
     let real: Value = serde_json::from_str(&event("evt_1")).expect("JSON");
     for field in real.as_object().expect("an object").keys() {
         assert!(payload.get(field).is_some(), "{field}");
@@ -420,7 +420,7 @@ async fn a_sample_event_arrives_once_and_says_what_it_is() {
 async fn a_sample_may_have_any_type_and_is_a_new_one_each_time() {
     let world = world();
     for _ in 0..3 {
-        // Instances have random numbers of their own.
+        // The next instance has other random numbers.
         world.crash().await;
         for _ in 0..3 {
             let reply = post(&world, TEST_EVENT, r#"{"type":"user.created"}"#).await;

@@ -1,4 +1,4 @@
-//! Event types register themselves, and nothing that goes wrong with that can be seen by an event.
+//! Event types register themselves, and no failure of that shows in an event.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::{Setup, TOKEN, World, event, wrapped};
 
 const REGISTER: (&str, &str) = ("register_event_types", "true");
 
-/// The type of the events of these tests, and where Svix and the store have it.
+/// The type of the events of these tests, and its places in Svix and in the store.
 const TYPE: &str = "user.created";
 const ASK: &str = "GET /api/v1/event-type/user.created/";
 const CREATE: &str = "POST /api/v1/event-type/";
@@ -22,14 +22,14 @@ fn world() -> World {
     World::with(&[REGISTER, ("admin_token", "hush")])
 }
 
-/// Posts an event, and waits for what follows it for as long as the instance certainly lives.
+/// Posts an event, and waits for the work that follows it, for as long as the instance certainly lives.
 async fn deliver(world: &World, id: &str) {
     let reply = world.post(&event(id)).await;
     assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-/// What Svix was asked about event types, in order.
+/// The requests to Svix about event types, in order.
 fn asked(world: &World) -> Vec<String> {
     let requests = world.svix.requests().into_iter();
     requests
@@ -96,7 +96,7 @@ async fn a_type_is_registered_once_over_many_events_and_instances() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_type_is_registered_in_whatever_way_its_first_event_comes() {
+async fn every_type_is_registered_in_any_form_of_its_first_event() {
     let world = world();
     let typed = |id: &str, name: &str| event(id).replace(TYPE, name);
     world.post(&typed("evt_1", "a.one")).await;
@@ -121,9 +121,9 @@ async fn every_type_is_registered_in_whatever_way_its_first_event_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_at_once_one_registers() {
+async fn of_two_events_at_once_one_registers_the_type() {
     let world = world();
-    // Both are in one instance, and Svix answers both at one moment.
+    // Both requests are in one instance, and Svix answers both at one moment.
     world
         .svix
         .script([1_000, 990].map(|millis| Fault::Delay { millis }));
@@ -139,7 +139,7 @@ async fn of_two_at_once_one_registers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_instances_at_once_do_no_harm() {
+async fn many_instances_that_register_a_type_at_once_report_no_failure() {
     let mut setup = Setup::new();
     setup.variables.extend([REGISTER]);
     setup.reuse.max_concurrent = 1;
@@ -154,18 +154,18 @@ async fn many_instances_at_once_do_no_harm() {
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(known(&world), [TYPE]);
-    // Those who found it there already are content.
+    // An instance that finds the type created already reports no failure.
     assert_eq!(remarks(&world), Vec::<Value>::new());
     assert!(is_remembered(&world).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_svix_knows_already_stays_as_it_is() {
+async fn a_type_that_svix_knows_stays_as_it_is() {
     for archived in [false, true] {
         let world = world();
         let before = EventType {
             name: TYPE.to_owned(),
-            description: "Somebody has signed up".to_owned(),
+            description: "A user has signed up".to_owned(),
             archived,
             created_at: world.clock.now(),
         };
@@ -179,7 +179,7 @@ async fn what_svix_knows_already_stays_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_type_that_somebody_else_registers_meanwhile_will_do() {
+async fn a_type_that_another_instance_registers_meanwhile_counts_as_registered() {
     let world = world();
     deliver(&world, "evt_1").await;
     world
@@ -188,7 +188,7 @@ async fn a_type_that_somebody_else_registers_meanwhile_will_do() {
         .await
         .expect("a delete");
     world.crash().await;
-    // It was not there just now.
+    // The type seemed to be missing a moment before.
     world
         .svix
         .script_at(Target::EventTypes, [Fault::status(404)]);
@@ -198,7 +198,7 @@ async fn a_type_that_somebody_else_registers_meanwhile_will_do() {
     assert_eq!(remarks(&world), Vec::<Value>::new());
 }
 
-/// What may go wrong with the registration, and the reason that is logged for it.
+/// The failures of a registration, and the reason that is logged for each.
 fn failures() -> Vec<(Fault, &'static str)> {
     vec![
         (Fault::status(500), "svix-unavailable"),
@@ -223,7 +223,7 @@ fn failures() -> Vec<(Fault, &'static str)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_failure_changes_the_answer_or_the_time_to_it_or_the_messages() {
+async fn a_failed_registration_changes_neither_reply_nor_time_nor_messages() {
     let undisturbed = World::new();
     let (_, expected) = undisturbed.timed(undisturbed.post(&event("evt_1"))).await;
     for (fault, reason) in failures() {
@@ -261,7 +261,7 @@ async fn no_failure_changes_the_answer_or_the_time_to_it_or_the_messages() {
             assert!(!remark.to_string().contains(TOKEN), "{cell}");
             assert!(!is_remembered(&world).await, "{cell}");
 
-            // And it comes right as soon as Svix does.
+            // The type is registered as soon as Svix works again.
             world.svix.clear_faults();
             world.clock.advance(Duration::from_hours(1));
             deliver(&world, "evt_3").await;
@@ -272,7 +272,7 @@ async fn no_failure_changes_the_answer_or_the_time_to_it_or_the_messages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reply_whose_body_is_broken_is_an_answer_all_the_same() {
+async fn a_reply_about_a_type_counts_even_if_its_body_is_broken() {
     for fault in [
         Fault::TruncatedReply,
         Fault::MalformedReply,
@@ -287,9 +287,9 @@ async fn a_reply_whose_body_is_broken_is_an_answer_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_instances_do_not_ask_again_and_again_what_svix_refuses() {
+async fn all_instances_together_try_a_refused_type_once_an_hour() {
     for (fault, minutes, tries) in [
-        // A try in an hour, or in a minute.
+        // Svix is asked once an hour after a refusal, and once a minute after a failure.
         (Fault::status(403), 119, 2),
         (Fault::status(500), 9, 10),
     ] {
@@ -307,10 +307,10 @@ async fn many_instances_do_not_ask_again_and_again_what_svix_refuses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_leaves_it_alone_for_a_minute_even_if_that_can_not_be_written_down() {
+async fn an_instance_lets_a_type_rest_even_if_the_store_can_not_be_written() {
     let world = world();
     world.svix.always_at(Target::EventTypes, Fault::status(500));
-    // The record is the first.
+    // The record's write is the first.
     world.faults.fail_nth(Op::Set, 2);
     for number in 0..10 {
         deliver(&world, &format!("evt_{number}")).await;
@@ -320,7 +320,7 @@ async fn an_instance_leaves_it_alone_for_a_minute_even_if_that_can_not_be_writte
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_between_creating_and_remembering_is_harmless() {
+async fn a_crash_between_creating_and_storing_a_type_is_harmless() {
     let world = world();
     world
         .svix
@@ -339,7 +339,7 @@ async fn a_crash_between_creating_and_remembering_is_harmless() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_registered_for_an_event_that_did_not_get_through_just_now() {
+async fn only_a_new_delivery_registers_its_type() {
     let world = world();
     world.svix.script([Fault::status(422)]);
     world
@@ -380,9 +380,9 @@ async fn nothing_is_registered_for_an_event_that_did_not_get_through_just_now() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_asked_while_the_gate_is_closed() {
+async fn no_type_is_registered_while_the_gate_is_closed() {
     let world = world();
-    // One is delivered late, when another has been told to wait.
+    // One event is delivered late, when another has closed the gate.
     world.svix.script([
         Fault::Delay { millis: 500 },
         Fault::retry_after(429, RetryAfter::Seconds(60)),
@@ -404,8 +404,8 @@ async fn nothing_is_asked_while_the_gate_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_fails_costs_no_more_than_another_look() {
-    // What follows the event: the third read, and the second write.
+async fn a_failing_store_costs_only_another_look_at_the_type() {
+    // The third read and the second write belong to the registration.
     let world = world();
     world.faults.fail_nth(Op::Get, 3);
     deliver(&world, "evt_1").await;
@@ -426,12 +426,12 @@ async fn a_store_that_fails_costs_no_more_than_another_look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_value_of_this_relay_is_as_if_it_were_not_there() {
+async fn an_unknown_value_of_a_type_is_treated_as_absent() {
     for bytes in [
         "",
         "known",
         r#"{"version":2,"time":"2026-11-23T14:12:42Z"}"#,
-        // No relay postpones anything for so long.
+        // No relay postpones a type for so long.
         r#"{"version":1,"postponedUntil":"2027-11-23T14:12:42Z"}"#,
     ] {
         let world = world();
@@ -459,7 +459,7 @@ async fn the_longest_type_is_stored_under_a_name_that_every_store_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_variable_turns_it_off() {
+async fn a_variable_turns_registration_off() {
     let world = World::new();
     deliver(&world, "evt_1").await;
     assert_eq!(asked(&world), Vec::<String>::new());
@@ -467,7 +467,7 @@ async fn a_variable_turns_it_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_event_of_a_type_is_still_one_message_whatever_happens_to_it() {
+async fn the_first_event_of_a_type_stays_one_message_after_any_fault() {
     for fault in [
         Fault::HangAfterStoring,
         Fault::ResetAfterStoring,

@@ -1,5 +1,5 @@
-//! The gate: what notifications learn from each other about Svix, within an instance, over
-//! instances, and from the store.
+//! The gate shares the state of Svix among notifications: within an instance, over instances, and through
+//! the store.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn nodes() -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_limit_stops_the_others_at_once() {
+async fn a_rate_limit_stops_other_events_at_once() {
     for world in [World::new(), nodes()] {
         rate_limit(&world, 30).await;
         let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
@@ -60,7 +60,7 @@ async fn senders_are_told_to_come_back_at_different_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_needs_no_svix_passes_a_closed_gate() {
+async fn duplicates_and_invalid_events_pass_a_closed_gate() {
     let world = World::new();
     world.post(&event("evt_1")).await;
     rate_limit(&world, 30).await;
@@ -76,7 +76,7 @@ async fn what_needs_no_svix_passes_a_closed_gate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_short_rest_is_waited_for() {
+async fn an_event_waits_for_the_short_rest_of_a_closing() {
     let world = World::new();
     rate_limit(&world, 10).await;
     world.clock.advance(Duration::from_millis(9_500));
@@ -87,7 +87,7 @@ async fn a_short_rest_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_it_opens_a_few_probe_and_then_all_pass() {
+async fn when_the_gate_opens_a_few_probe_and_then_all_pass() {
     let world = World::new();
     rate_limit(&world, 10).await;
     world.clock.advance(Duration::from_secs(10));
@@ -109,7 +109,7 @@ async fn when_it_opens_a_few_probe_and_then_all_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_fails_closes_it_for_longer() {
+async fn a_probe_that_fails_closes_the_gate_for_longer() {
     // One attempt for each event: a second one could become the next probe.
     let world = World::with(&[("retry_max_attempts", "1")]);
     rate_limit(&world, 10).await;
@@ -121,7 +121,7 @@ async fn a_probe_that_fails_closes_it_for_longer() {
         world.post(&event(&format!("evt_{number}"))).await;
         waits.push(gate(&world).await.expect("closed still").1);
     }
-    // Twice as long each time, up to half a minute, with up to half of it taken off at random.
+    // Each closing is twice as long, up to half a minute, and up to half of it is taken off at random.
     for (wait, longest) in waits.iter().zip([2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]) {
         assert!((longest / 2.0 - 0.1..=longest).contains(wait), "{waits:?}");
     }
@@ -149,14 +149,14 @@ async fn gate(world: &World) -> Option<(String, f64)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_of_failures_closes_it() {
+async fn a_run_of_failures_closes_the_gate() {
     let world = World::new();
     world.svix.always(Fault::status(500));
     world
         .post(&event("evt_1"))
         .await
         .assert_retryable_problem(503, "svix-unavailable");
-    assert_eq!(gate(&world).await, None, "it may be the event");
+    assert_eq!(gate(&world).await, None, "all failures are of one event");
     world
         .post(&event("evt_2"))
         .await
@@ -178,7 +178,7 @@ async fn a_run_of_failures_closes_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_of_failures_closes_it_for_many_nodes_and_over_pauses() {
+async fn a_run_of_failures_closes_the_gate_across_nodes_and_pauses() {
     for (world, pause) in [
         (nodes(), Duration::ZERO),
         // Spin drops an instance after an idle second.
@@ -191,14 +191,14 @@ async fn a_run_of_failures_closes_it_for_many_nodes_and_over_pauses() {
             tokio::time::sleep(pause).await;
         }
         let requests = world.svix.requests().len();
-        // Five close it; then one probe each time it has been closed for longer.
+        // Five failures close the gate. After that, each closing ends with one probe.
         assert!(requests <= 20, "{requests} requests for 20 events");
         assert!(gate(&world).await.is_some());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_who_fail_at_once_on_many_nodes_close_it() {
+async fn many_failures_at_once_on_many_nodes_close_the_gate() {
     let world = nodes();
     world.svix.always(Fault::status(500));
     let events = events(40);
@@ -209,7 +209,7 @@ async fn many_who_fail_at_once_on_many_nodes_close_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_a_probe_hangs_the_others_are_refused_soon() {
+async fn while_a_probe_hangs_other_events_are_refused_soon() {
     let world = World::new();
     rate_limit(&world, 10).await;
     world.clock.advance(Duration::from_secs(10));
@@ -229,7 +229,7 @@ async fn while_a_probe_hangs_the_others_are_refused_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_have_waited_pass_with_the_probe() {
+async fn events_that_have_waited_pass_with_the_probe() {
     let world = World::new();
     rate_limit(&world, 10).await;
     world.clock.advance(Duration::from_millis(9_100));
@@ -241,7 +241,7 @@ async fn those_who_have_waited_pass_with_the_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_poisonous_event_never_closes_it() {
+async fn one_poisonous_event_never_closes_the_gate() {
     let world = World::new();
     for _ in 0..20 {
         world.svix.script([(); 4].map(|()| Fault::status(500)));
@@ -254,7 +254,7 @@ async fn one_poisonous_event_never_closes_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn its_end_reaches_everyone() {
+async fn the_end_of_a_closing_reaches_every_node() {
     let world = nodes();
     rate_limit(&world, 10).await;
     world.clock.advance(Duration::from_secs(10));
@@ -266,14 +266,14 @@ async fn its_end_reaches_everyone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gate_that_can_not_be_read_or_written_stops_nothing() {
+async fn a_gate_that_can_not_be_read_or_written_stops_no_event() {
     let world = World::new();
     for state in [&b"garbage"[..], b"", br#"{"version":1,"changed":18446744073709551615,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":9,"probing":false,"failedProbe":null},"run":{"failures":0,"event":"","ofEvent":0}}"#] {
         world.put("gate", state).await;
         let id = format!("evt_{}", state.len());
         assert_eq!(world.post(&event(&id)).await.json()["status"], "delivered");
     }
-    // The record's read is the first of the two.
+    // The read of the record comes first.
     world.faults.fail_nth(Op::Get, 2);
     assert_eq!(
         world.post(&event("evt_1")).await.json()["status"],
@@ -287,7 +287,7 @@ async fn a_gate_that_can_not_be_read_or_written_stops_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_come_while_a_probe_is_on_its_way_wait_for_it() {
+async fn events_that_come_during_a_probe_wait_for_it() {
     let world = World::new();
     rate_limit(&world, 10).await;
     world.clock.advance(Duration::from_secs(10));
@@ -302,7 +302,7 @@ async fn those_who_come_while_a_probe_is_on_its_way_wait_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_those_who_wait_on_many_nodes_only_a_few_probe() {
+async fn of_the_events_that_wait_on_many_nodes_only_a_few_probe() {
     let world = nodes();
     rate_limit(&world, 10).await;
     world.svix.set_latency(Duration::from_millis(400));
@@ -319,7 +319,7 @@ async fn of_those_who_wait_on_many_nodes_only_a_few_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_always_fails_does_not_keep_it_closed() {
+async fn an_event_that_always_fails_does_not_keep_the_gate_closed() {
     let world = World::with(&[("retry_max_attempts", "1")]);
     rate_limit(&world, 1).await;
     for _ in 0..5 {
@@ -337,7 +337,7 @@ async fn an_event_that_always_fails_does_not_keep_it_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_without_time_to_ask_says_nothing_of_svix() {
+async fn a_probe_without_time_for_an_attempt_changes_no_gate() {
     let world = World::with(&[("retry_budget_ms", "1000")]);
     rate_limit(&world, 5).await;
     world.clock.advance(Duration::from_secs(5));
@@ -346,7 +346,7 @@ async fn a_probe_without_time_to_ask_says_nothing_of_svix() {
         .post(&event("evt_1"))
         .await
         .assert_retryable_problem(503, "svix-unavailable");
-    assert_eq!(world.svix.requests().len(), 1, "only the one before");
+    assert_eq!(world.svix.requests().len(), 1, "only the request before");
 
     world.faults.clear();
     world.clock.advance(Duration::from_secs(3));
@@ -355,13 +355,13 @@ async fn a_probe_without_time_to_ask_says_nothing_of_svix() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gate_that_can_not_be_written_leaves_time_for_the_record() {
+async fn a_slow_write_of_the_gate_leaves_time_for_the_record() {
     let world = World::with(&[("retry_budget_ms", "3000")]);
     rate_limit(&world, 5).await;
     world.clock.advance(Duration::from_secs(5));
     world.svix.script([Fault::Delay { millis: 2_500 }]);
     world.faults.delay(Op::Set, Duration::from_millis(300));
-    // The first says that a probe is on its way, the second that the gate is open.
+    // The first write announces the probe, the second the open gate.
     world.faults.hang_nth(Op::Set, 2);
     let reply = world.post(&event("evt_1")).await;
     assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());

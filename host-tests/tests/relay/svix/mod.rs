@@ -1,4 +1,4 @@
-//! What Svix is asked beside messages, and how it is spared.
+//! Requests to Svix beside messages, and the gate that spares Svix.
 
 mod customers;
 mod event_types;

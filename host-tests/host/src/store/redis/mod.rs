@@ -5,9 +5,9 @@
 //! - `get-many` always fails.
 //! - A swap returns 0 even if it has written.
 //!
-//! One connection carries everything, and is made when it is first needed. Unlike Spin's, it is
-//! given up as soon as an answer is late. Spin waits as long as the system does, a quarter of an
-//! hour if the network drops everything.
+//! One connection carries everything, and is made when it is first needed. It is given up as soon as an
+//! answer is late. Spin instead waits as long as the system does, which is a quarter of an hour if the
+//! network drops everything.
 
 #[cfg(test)]
 mod tests;

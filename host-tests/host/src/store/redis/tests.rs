@@ -1,5 +1,5 @@
-//! What differs from the other stores, as Spin's Redis store does, and what becomes of it while
-//! Redis is away. In real time, with as little of it as shows the point.
+//! Where Redis differs from the other stores, as Spin's Redis store does, and what happens while Redis is
+//! away. These tests run in real time, with as little of it as possible.
 
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
 }
 
 #[tokio::test]
-async fn labels_are_one_and_keys_are_as_they_are() {
+async fn all_labels_are_one_store_and_keys_have_no_prefix() {
     let Some(server) = RedisServer::for_test().await.unwrap() else {
         return;
     };
@@ -95,7 +95,7 @@ async fn a_swap_says_that_it_failed_even_if_it_has_written() {
 }
 
 #[tokio::test]
-async fn nothing_is_done_before_the_store_is_used() {
+async fn no_connection_is_made_before_the_store_is_used() {
     let address = rig::ports::free().unwrap();
     let store = Redis::at(&format!("redis://{address}")).unwrap();
     let (result, took) = timed(store.get("k")).await;
@@ -104,7 +104,7 @@ async fn nothing_is_done_before_the_store_is_used() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_an_error_in_which_it_does_not_appear() {
+async fn a_wrong_password_is_an_error_that_does_not_show_the_password() {
     let Some(server) = RedisServer::for_test().await.unwrap() else {
         return;
     };
@@ -114,7 +114,7 @@ async fn a_wrong_password_is_an_error_in_which_it_does_not_appear() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_killed_fails_at_once_and_is_found_again_with_all_it_had() {
+async fn a_redis_that_is_killed_fails_at_once_and_comes_back_with_its_data() {
     let Some(mut server) = RedisServer::for_test().await.unwrap() else {
         return;
     };
@@ -133,7 +133,7 @@ async fn a_redis_that_is_killed_fails_at_once_and_is_found_again_with_all_it_had
 }
 
 #[tokio::test]
-async fn a_connection_that_is_cut_holds_nobody_up_for_long_and_is_replaced() {
+async fn a_connection_that_is_cut_fails_calls_soon_and_is_replaced() {
     let Some(server) = RedisServer::for_test().await.unwrap() else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Connections to an SQLite file, and what reader and writer need of it.
+//! Connections to an SQLite file, as reader and writer use them.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

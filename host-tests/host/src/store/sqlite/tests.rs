@@ -1,4 +1,4 @@
-//! What holds for files only; `key_value` tests what holds for every store.
+//! Behaviour of files only; `key_value` tests the behaviour of every store.
 
 use futures::FutureExt;
 use futures::future::join_all;
@@ -37,7 +37,7 @@ async fn concurrent_writes_share_their_commits() {
 }
 
 #[tokio::test]
-async fn a_failing_write_does_not_fail_those_that_share_its_commit() {
+async fn a_failing_write_does_not_fail_the_writes_of_the_same_commit() {
     let directory = tempfile::tempdir().unwrap();
     let sqlite = open(&directory);
     sqlite.write("a", set("text")).await.unwrap();
@@ -67,7 +67,7 @@ async fn records_outlive_the_process() {
 }
 
 #[tokio::test]
-async fn the_file_is_spins() {
+async fn the_file_has_the_schema_of_spin() {
     let directory = tempfile::tempdir().unwrap();
     let spin = Connection::open(directory.path().join("store.db")).unwrap();
     spin.execute(SCHEMA, []).unwrap();

@@ -1,7 +1,7 @@
-//! The writing side of `sqlite`. Every commit waits for the disk, so all waiting writes share one
-//! commit (a *group commit*) and return after it. A write that comes alone starts at once; writes
-//! that come during its commit go together. After a commit with several writes, the next one waits
-//! a moment for further writes; otherwise no write waits for others.
+//! The writing side of `sqlite`. Every commit waits for the disk, so all waiting writes share one commit (a
+//! *group commit*) and return after it. A write that comes alone starts at once; writes that come during
+//! its commit go together. After a commit with several writes, the next one waits a moment for further
+//! writes. After any other commit, no write waits for others.
 
 use std::iter;
 use std::mem;

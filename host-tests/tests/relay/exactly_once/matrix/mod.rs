@@ -1,5 +1,5 @@
-//! The fault matrix: everything that can go wrong with Svix or with the store, at every point of a
-//! delivery, for a new event and for duplicates of it. What comes of each is said in tables.
+//! The fault matrix: every fault of Svix and of the store, at every point of a delivery, for a new event
+//! and for its duplicates. Tables hold the expected outcomes.
 
 mod store;
 mod svix;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::{Reply, UNWRAPPED, World, event, wrapped};
 
-/// What a sender is told, as [`told`] puts it.
+/// The reply to a sender, in the words of [`told`].
 type View = &'static str;
 
 const DELIVERED: View = "200 delivered";
@@ -22,7 +22,7 @@ const LIMITED: View = "429 rate-limited, retry";
 const UNAVAILABLE: View = "503 svix-unavailable, retry";
 const STORE_FAILING: View = "503 store-failing, retry";
 
-/// What the store knows of an event.
+/// The store's knowledge of an event.
 type State = &'static str;
 
 const NO_RECORD: State = "no record";
@@ -55,10 +55,10 @@ impl Form {
     }
 }
 
-/// What there is to see after a fault.
+/// The visible outcome of a fault.
 #[derive(Debug, PartialEq)]
 struct Seen {
-    /// What the senders were told, sorted.
+    /// The replies to the senders, sorted.
     told: Vec<String>,
     /// How many messages Svix holds.
     held: usize,
@@ -81,7 +81,7 @@ fn world() -> World {
     World::with(&[("admin_token", "hush")])
 }
 
-/// A reply in a few words. Its form is checked on the way.
+/// A reply in a few words. Checks its form on the way.
 #[track_caller]
 fn told(reply: &Reply) -> String {
     let json = reply.json();
@@ -141,7 +141,7 @@ async fn letters(world: &World) -> Vec<Value> {
     page["deadLetters"].as_array().expect("a list").clone()
 }
 
-/// An acknowledgement is there for a reason: Svix has the message or, if Svix has refused the event,
+/// Checks that every acknowledgement is justified: Svix has the message or, if Svix has refused the event,
 /// the store has its letter.
 async fn assert_justified(seen: &Seen, world: &World, cell: impl Debug) {
     for told in &seen.told {
@@ -155,7 +155,7 @@ async fn assert_justified(seen: &Seen, world: &World, cell: impl Debug) {
     }
 }
 
-/// No fault any more, and the sender comes back: whatever there was, one message comes of it.
+/// Ends all faults and delivers the event again: one message must come of it.
 async fn finish(world: &World, form: Form, cell: impl Debug) {
     world.svix.clear_faults();
     world.svix.set_latency(Duration::ZERO);

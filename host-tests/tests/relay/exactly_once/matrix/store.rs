@@ -1,5 +1,5 @@
-//! Every call of the relay to its store × what can go wrong with it: what the sender is told, what
-//! Svix holds and what the store knows. A store that fails delays an event, and no more.
+//! Every call of the relay to its store × every fault of that call: the reply to the sender, Svix's
+//! messages and the store's contents. A store that fails delays an event, and no more.
 
 use std::time::Duration;
 
@@ -17,49 +17,47 @@ use crate::support::{World, event, wrapped};
 /// When Pub/Sub gives up waiting, by default.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What a sender is told that gave up waiting.
+/// The view of a sender that gave up waiting.
 const NOTHING: View = "nothing";
 
-/// A call of the relay to its store.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Call {
     Open,
     GetRecord,
     GetGate,
-    /// Have others failed, too?
+    /// Did other events fail, too?
     GetGateFailed,
-    /// After a wait at the gate.
+    /// The look at the gate after a wait there.
     GetGateAgain,
-    /// One more failure in a row.
+    /// Counts one more failure in a row.
     SetRun,
-    /// And then a success.
+    /// Ends the run of failures after a success.
     SetRunOver,
-    /// Svix limits the rate.
+    /// Closes the gate, because Svix limits the rate.
     SetGateClosed,
     SetGateProbing,
     SetGateOpen,
     SetDelivered,
-    /// Has another delivery got further?
+    /// Did another delivery get further?
     GetBeforeUnknown,
     SetUnknown,
-    /// Before the event is kept as a dead letter.
+    /// Precedes the writing of a dead letter.
     GetBeforeKeeping,
-    /// The other interface to the store, for what follows.
+    /// Opens the store by its other interface, for the calls below.
     OpenBucket,
     Increment,
     SetMany,
-    /// Has this event without an id been here before?
+    /// Was this notification without an event here before?
     GetRejected,
     IncrementForRejected,
     SetManyForRejected,
 }
 
-/// What can go wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     Fails,
     Hangs,
-    /// A second; more is as good as hanging.
+    /// The call takes a second. With more, it would be as good as hanging.
     IsSlow,
     Loses,
     WritesAndFails,
@@ -115,24 +113,24 @@ fn outcome(call: Call, fault: Fault) -> Option<(View, usize, State)> {
             | GetRejected,
             Loses | WritesAndFails | WritesAndHangs,
         ) => return None,
-        // The host knows these of `set` and `set-many` only.
+        // The host has these faults for `set` and `set-many` only.
         (
             OpenBucket | Increment | IncrementForRejected,
             Loses | WritesAndFails | WritesAndHangs,
         ) => return None,
 
-        // Nothing is sent without knowing what is known.
+        // Nothing is sent before the record was read.
         (Open | GetRecord | GetBeforeKeeping | GetRejected, Fails | Hangs)
                                                         => (STORE_FAILING, 0, NO_RECORD),
         (Open | GetRecord, IsSlow)                      => (DELIVERED, 1, RECORDED),
         // Without its store, the gate is the instance's own.
         (GetGate | GetGateFailed | GetGateAgain | SetRun | SetRunOver | SetGateClosed | SetGateProbing | SetGateOpen, _)
                                                         => (DELIVERED, 1, RECORDED),
-        // Nothing is acknowledged before it is written.
+        // Nothing is acknowledged before its record is written.
         (SetDelivered, Fails | Hangs)                   => (STORE_FAILING, 1, NO_RECORD),
         (SetDelivered, WritesAndFails | WritesAndHangs) => (STORE_FAILING, 1, RECORDED),
         (SetDelivered, IsSlow)                          => (DELIVERED, 1, RECORDED),
-        // Svix has it.
+        // The message is in Svix, so nothing is lost.
         (SetDelivered, Loses)                           => (DELIVERED, 1, NO_RECORD),
         (GetBeforeUnknown | SetUnknown, Fails | Hangs)  => (STORE_FAILING, 1, NO_RECORD),
         (SetUnknown, WritesAndFails | WritesAndHangs)   => (STORE_FAILING, 1, UNKNOWN),
@@ -149,7 +147,7 @@ fn outcome(call: Call, fault: Fault) -> Option<(View, usize, State)> {
             | SetManyForRejected,
             IsSlow,
         )                                               => (DEAD_LETTERED, 0, KEPT),
-        // What a store says that it has written is all that there is of a dead letter.
+        // A dead letter is nowhere but in the store, so a store that loses a write loses the event.
         (SetMany | SetManyForRejected, Loses)           => (DEAD_LETTERED, 0, NO_RECORD),
         (SetMany | SetManyForRejected, WritesAndFails)  => (STORE_FAILING, 0, KEPT),
         (SetMany | SetManyForRejected, WritesAndHangs)  => (NOTHING, 0, KEPT),
@@ -157,7 +155,7 @@ fn outcome(call: Call, fault: Fault) -> Option<(View, usize, State)> {
 }
 
 impl Call {
-    /// The operation, and the how manieth of its kind it is in a delivery.
+    /// The operation, and the place of the call among those of its kind in a delivery.
     fn op(self) -> (Op, usize) {
         match self {
             Self::Open => (Op::Open, 1),
@@ -165,11 +163,11 @@ impl Call {
             Self::GetGate => (Op::Get, 2),
             Self::GetGateFailed | Self::GetBeforeKeeping => (Op::Get, 3),
             Self::GetGateAgain => (Op::Get, 4),
-            // After four attempts, each of which looks at the gate.
+            // Four attempts precede the call, and each looks at the gate.
             Self::GetBeforeUnknown => (Op::Get, 7),
             Self::SetGateClosed | Self::SetRun | Self::SetDelivered => (Op::Set, 1),
             Self::SetGateProbing | Self::SetRunOver => (Op::Set, 2),
-            // After the three failures of one event that count.
+            // Three writes precede the call, for the three failures of one event that count.
             Self::SetUnknown => (Op::Set, 4),
             Self::SetGateOpen => (Op::Set, 3),
             Self::OpenBucket => (Op::Open, 2),
@@ -178,7 +176,7 @@ impl Call {
         }
     }
 
-    /// Whether the delivery is one of something that is no event.
+    /// Whether the delivery is that of a notification without an event.
     fn is_of_rejected(self) -> bool {
         matches!(
             self,
@@ -186,9 +184,9 @@ impl Call {
         )
     }
 
-    /// Makes Svix behave so that the call comes about.
+    /// Makes Svix behave so that the relay makes the call.
     fn prepare(self, world: &World) {
-        // Time for the faults to be put between two calls.
+        // The latency leaves time to put faults between two calls.
         world.svix.set_latency(Duration::from_millis(20));
         match self {
             Self::SetRun | Self::SetRunOver => world.svix.script([SvixFault::status(500)]),
@@ -215,13 +213,13 @@ impl Call {
         }
     }
 
-    /// Puts the fault in the way of the call, just before it comes.
+    /// Puts the fault in the way of the call, just before the relay makes it.
     async fn meets(self, fault: Fault, world: &World) {
         let (op, nth) = self.op();
         match fault {
             Fault::Fails => return world.faults.fail_nth(op, nth),
             Fault::Hangs => return world.faults.hang_nth(op, nth),
-            // It comes together with the one before it.
+            // The call follows the one before without a wait.
             _ if self == Self::GetGate => {}
             _ => world.faults.called(op, nth - 1).await,
         }
@@ -235,7 +233,7 @@ impl Call {
     }
 }
 
-/// Delivers, and puts the fault in its way; what the sender is told before it gives up.
+/// Delivers, and puts the fault in the way. Returns the reply that comes before the sender gives up.
 async fn deliver(call: Call, fault: Fault, world: &World) -> String {
     let body = if call.is_of_rejected() {
         wrapped(b"nonsense")
@@ -254,7 +252,7 @@ async fn deliver(call: Call, fault: Fault, world: &World) -> String {
     told
 }
 
-/// Something that is no event is one dead letter in the end, and nothing else.
+/// Delivers a notification without an event again: one dead letter must come of it, and nothing else.
 async fn finish_rejected(world: &World, cell: (Call, Fault)) {
     world.faults.clear();
     for _ in 0..2 {
@@ -279,7 +277,7 @@ async fn every_call_to_the_store_meets_every_fault() {
             call.prepare(&world);
             let told = deliver(call, fault, &world).await;
             if told == NOTHING {
-                // Whoever runs the relay must see to that.
+                // An instance that hangs stays so until an operator restarts the process.
                 world.crash().await;
             }
             world.faults.clear();

@@ -1,5 +1,5 @@
-//! Every fault of Svix × which attempts meet it × what kind of duplicate the event is × how it
-//! comes: what the senders are told, what Svix holds and what the store knows.
+//! Every fault of Svix × the attempts that meet it × the kind of duplicate × the form. The tests check the
+//! replies, Svix's messages and the store's contents.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use crate::support::{World, event};
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum When {
     First,
-    /// The one after an attempt that failed.
+    /// The attempt after one that failed.
     Second,
-    /// The one after an attempt that failed, but not for Svix.
+    /// The attempt after one that failed, but whose message Svix has stored.
     SecondAfterStoring,
     All,
 }
@@ -45,13 +45,12 @@ impl When {
         world.svix.script([fault.clone()]);
     }
 
-    /// What of "once" and "always" applies.
+    /// The outcome that applies, of those for "once" and "always".
     fn of(self, (once, always): (View, View)) -> View {
         if self == Self::All { always } else { once }
     }
 }
 
-/// One cell of the matrix.
 #[derive(Debug)]
 struct Cell {
     row: Row,
@@ -76,7 +75,7 @@ impl Cell {
     async fn deliver(&self, world: &World) -> String {
         let event = event(ID);
         let (reply, took) = world.timed(self.form.deliver(world, &event)).await;
-        // The default budget.
+        // The default budget bounds the request.
         assert!(
             took <= Duration::from_millis(8_100),
             "{self:?} took {took:?}"
@@ -84,7 +83,7 @@ impl Cell {
         told(&reply)
     }
 
-    /// What a sender is told whose post meets the fault.
+    /// The reply to a sender whose post meets the fault.
     fn view(&self) -> View {
         let view = self.when.of(self.row.post);
         let is_final = view.starts_with("422");
@@ -95,7 +94,7 @@ impl Cell {
         }
     }
 
-    /// What the store knows then.
+    /// The store's knowledge after that.
     fn state(&self) -> State {
         match (self.view(), self.when) {
             (DELIVERED, _) => RECORDED,
@@ -139,7 +138,7 @@ async fn two_deliveries_of_one_event_at_once_meet_every_fault() {
     for cell in cells() {
         let world = world();
         cell.when.prepare(&world, &cell.row.fault, 2);
-        // Both are on their way before either hears of anything.
+        // The latency lets both deliveries begin before either has an answer.
         world.svix.set_latency(Duration::from_millis(50));
         let (one, other) = join(cell.deliver(&world), cell.deliver(&world)).await;
         let seen = Seen::of(&world, vec![one, other]).await;
@@ -147,7 +146,7 @@ async fn two_deliveries_of_one_event_at_once_meet_every_fault() {
         // One of the two meets the fault.
         let mut others = vec![cell.when.of((DELIVERED, cell.view()))];
         if cell.row.post.1 == LIMITED {
-            // Or the limit of the other one.
+            // The other one may also meet the closed gate.
             others.push(LIMITED);
         }
         let expected: Vec<_> = others
@@ -199,7 +198,8 @@ async fn a_duplicate_whose_record_is_lost_meets_every_fault() {
         let world = world();
         world.faults.lose_next_set();
         assert_eq!(cell.deliver(&world).await, DELIVERED);
-        // Svix has forgotten key and eventId, unless it must make up for a lookup that lies.
+        // Svix has forgotten key and eventId, unless a fault makes a lookup wrong: then the eventId must
+        // prevent a second message.
         let lies = cell.row.fault == Fault::status(404);
         let hours = if lies { 13 } else { 49 };
         world.clock.advance(Duration::from_hours(hours));
@@ -228,7 +228,7 @@ async fn a_delivery_that_fails_late_hides_no_dead_letter() {
         when: When::All,
         form: Form::Wrapped,
     };
-    // The slow one hears nothing of Svix; the one that overtakes it is refused.
+    // Svix never answers the slow delivery; it refuses the one that overtakes it.
     world.svix.always(Fault::HangBeforeStoring);
     let overtaking = async {
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,4 +1,4 @@
-//! Every fault of Svix, and what becomes of an event that meets it: the one table.
+//! Every fault of Svix and the outcome for an event that meets it, in one table.
 
 use fake_svix::{Fault, RetryAfter};
 
@@ -9,27 +9,25 @@ const TAKEN: View = "422 event-id-taken";
 const TOKEN_REFUSED: View = "503 token-refused, retry";
 const UNEXPECTED: View = "503 unexpected-status, retry";
 
-/// A fault and its consequences.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub fault: Fault,
-    /// What the sender is told if one post of its event meets the fault, and if every request does.
+    /// The reply to a sender if one post of its event meets the fault, and if every request does.
     pub post: (View, View),
     /// The same, if the event is looked up in Svix first, and is there.
     pub lookup: (View, View),
     /// Whether a post takes effect all the same.
     pub stores: bool,
-    /// What the store knows if the event is not delivered.
+    /// The store's knowledge if the event is not delivered.
     pub leaves: State,
 }
 
-/// One line for each fault: the variant, and what there is to try of it. What is no line of this
-/// table doesn't compile as a `Fault`.
+/// One line for each fault: the variant, and the instances of it to try. If a variant of `Fault` is missing
+/// in the table, the table doesn't compile.
 macro_rules! table {
     ($($variant:pat => [$($row:expr),+ $(,)?],)+) => {
-        /// All of them.
         pub fn rows() -> Vec<Row> {
-            /// Has no other purpose than to be incomplete without one of them.
+            /// Fails to compile if the table lacks a variant.
             fn is_complete(fault: &Fault) {
                 match fault { $($variant => {})+ }
             }
@@ -54,7 +52,7 @@ table! {
         outage(status(425, false)),
         outage(Fault::retry_after(503, RetryAfter::Seconds(1))),
         outage(Fault::retry_after(503, RetryAfter::Raw(String::new()))),
-        // Longer than the budget: the sender's to wait.
+        // The wait exceeds the budget, so the sender must wait.
         lasting(outage(Fault::retry_after(503, RetryAfter::Seconds(30)))),
         limit(status(429, false)),
         limit(Fault::retry_after(429, RetryAfter::Seconds(0))),
@@ -65,15 +63,15 @@ table! {
         refusal(status(400, false)),
         refusal(status(413, false)),
         refusal(status(422, false)),
-        // A wait makes nothing of it passing.
+        // A wait doesn't make a refusal retryable.
         refusal(Fault::retry_after(422, RetryAfter::Seconds(1))),
         mistake(status(401, false), TOKEN_REFUSED),
         mistake(status(403, false), TOKEN_REFUSED),
         mistake(status(302, false), UNEXPECTED),
         mistake(status(418, false), UNEXPECTED),
-        // A lookup that says so is believed, and the eventId prevents the worst.
+        // The relay believes a lookup that finds nothing; then the eventId prevents a second message.
         Row { lookup: (DELIVERED, UNEXPECTED), ..mistake(status(404, false), UNEXPECTED) },
-        // One is explained by a lookup. If that conflicts, too, it is no answer of Svix.
+        // A lookup explains one conflict. A lookup that conflicts, too, is an unexpected status.
         conflict(status(409, false)),
         conflict(status(409, true)),
     ],
@@ -126,7 +124,8 @@ fn harmless(fault: Fault) -> Row {
     }
 }
 
-/// The request bridges it if it passes; if it lasts, nobody knows what Svix has done.
+/// A short outage is bridged within the request. After a long one it is unknown whether Svix has the
+/// message.
 fn outage(fault: Fault) -> Row {
     let stores = match &fault {
         Fault::Status { stored, .. } => *stored,
@@ -152,7 +151,7 @@ fn limit(fault: Fault) -> Row {
     }
 }
 
-/// Even once it is too long for a request.
+/// The row of a fault that outlasts a request even if it is met once.
 fn lasting(row: Row) -> Row {
     Row {
         post: (row.post.1, row.post.1),
@@ -161,7 +160,7 @@ fn lasting(row: Row) -> Row {
     }
 }
 
-/// Svix will never take the event. A lookup can't be refused so.
+/// Svix will never take the event. A lookup can't be refused like this.
 fn refusal(fault: Fault) -> Row {
     Row {
         post: (REFUSED, REFUSED),
@@ -183,7 +182,7 @@ fn mistake(fault: Fault, view: View) -> Row {
     }
 }
 
-/// A conflict, which also every lookup meets if it lasts.
+/// A conflict. If it lasts, every lookup meets it, too.
 fn conflict(fault: Fault) -> Row {
     Row {
         post: (DELIVERED, UNEXPECTED),

@@ -1,4 +1,4 @@
-//! The events that the model is about, valid and invalid, and how they come.
+//! The valid and invalid events of the model, and the forms in which they come.
 
 use std::time::SystemTime;
 
@@ -9,10 +9,8 @@ use crate::support::{Reply, UNWRAPPED, World, event, wrapped};
 
 /// How many events are valid; the others have the numbers from here on.
 pub const VALID: usize = 4;
-/// How many events there are.
 pub const EVENTS: usize = VALID + 3;
 
-/// A published event.
 #[derive(Clone, Debug)]
 pub struct Published {
     pub bytes: Vec<u8>,
@@ -34,12 +32,12 @@ impl Published {
             1 => event("evt_0")
                 .replace("2026-11-23T14:12:42Z", &time)
                 .replace(r#""dev""#, r#""gigs""#),
-            // An id that Svix doesn't take, and odd spacing.
+            // Svix refuses such an id, and the spacing is odd.
             2 => format!(
                 "\n{{ \"time\":\"{time}\",\"id\" :\"msg_\u{fc}\", \"type\":\"t\",\
                  \"project\":\"dev\",\"data\":{{\"n\":10.0}} }}"
             ),
-            // Only Pub/Sub knows how old it is.
+            // Only Pub/Sub knows the age of this event.
             3 => r#"{"id":"evt_3","type":"t","project":"dev"}"#.to_owned(),
             4 => "nonsense".to_owned(),
             5 => format!(r#"{{"id":"evt_5","type":"t","time":"{time}"}}"#),

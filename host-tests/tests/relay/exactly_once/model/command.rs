@@ -1,4 +1,4 @@
-//! What can happen, and how often it does.
+//! The things that can happen, and how often each does.
 
 use std::time::Duration;
 
@@ -15,51 +15,46 @@ use crate::exactly_once::matrix::{Form, table};
 /// One event on its way to the relay.
 pub type Delivery = (usize, Form);
 
-/// Something that happens.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// These come at once; whatever follows finds them in flight.
+    /// These deliveries start at once; the commands after it find them in flight.
     Deliver(Vec<Delivery>),
-    /// These come at once, and at this step of one of them the process dies.
+    /// These deliveries start at once, and at this step of one of them the process dies.
     DieAt(Step, Vec<Delivery>),
     /// The process dies now. The store survives.
     Die,
-    /// Those in flight go on for so many milliseconds.
+    /// The deliveries in flight go on for so many milliseconds.
     Wait(u64),
-    /// Those in flight end, and then nothing happens for so long.
+    /// The deliveries in flight end, and then nothing happens for so long.
     Jump(Duration),
     /// The next request to Svix meets a fault.
     SvixFails(Fault),
-    /// All requests to Svix do.
+    /// All requests to Svix meet a fault.
     SvixIsFailing(Fault),
-    /// Those in flight end. Then nobody reaches Svix, or everybody does again.
+    /// The deliveries in flight end. Then Svix becomes unreachable, or reachable again.
     SvixIsDown(bool),
-    /// Svix is well.
     SvixIsMended,
     /// Svix takes so many milliseconds for each answer.
     SvixIsSlow(u64),
-    /// The store is about to fail.
+    /// The store has a fault in its next calls.
     StoreFails(StoreFault),
-    /// The store is well.
     StoreIsMended,
-    /// An operator does something.
     Operate(Operation),
 }
 
-/// Where the process dies.
+/// The moment at which the process dies.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// During a call to the store, which has no effect.
     Calling(Op),
     /// During a write, which has taken effect.
     Written,
-    /// Svix has heard of it, but done nothing yet.
+    /// Svix has received the message, but done nothing yet.
     Sent,
-    /// Svix has stored it, but not answered yet.
+    /// Svix has stored the message, but not answered yet.
     Stored,
 }
 
-/// A fault of the store.
 #[derive(Clone, Debug)]
 pub enum StoreFault {
     Fails(Op, usize),
@@ -71,7 +66,6 @@ pub enum StoreFault {
     WritesAndHangs,
 }
 
-/// What an operator does.
 #[derive(Clone, Debug)]
 pub enum Operation {
     List,
@@ -79,7 +73,6 @@ pub enum Operation {
     ReplayAll,
 }
 
-/// Any commands.
 pub fn commands() -> impl Strategy<Value = Vec<Command>> {
     vec(command(), 1..24)
 }
@@ -123,7 +116,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => op().prop_map(Step::Calling),
         1 => Just(Step::Written),
         1 => Just(Step::Sent),
-        // Then only Svix knows of it.
+        // After this step, only Svix knows of the message.
         2 => Just(Step::Stored),
     ]
 }
@@ -136,7 +129,7 @@ fn jump() -> impl Strategy<Value = Duration> {
     ]
 }
 
-/// Every fault there is, except a Svix that denies what it has.
+/// Every fault, except a Svix that denies a message that it has.
 fn svix_fault() -> impl Strategy<Value = Fault> {
     let faults = table::rows().into_iter().map(|row| row.fault);
     let honest = faults.filter(|fault| *fault != Fault::status(404));

@@ -1,10 +1,10 @@
-//! The model: whatever happens, and in whatever order, in the end each valid event is in Svix
-//! exactly once, each invalid one is a dead letter exactly once, and nothing else is anywhere.
+//! The model: after any commands in any order, each valid event is in Svix exactly once, and each invalid
+//! one is a dead letter exactly once. Nothing else is anywhere.
 //!
-//! A case is a list of commands, so that proptest can shrink it; time is simulated and all
-//! randomness has a fixed seed, so that the same commands lead to the same end. Where the guarantee
-//! ends (NOTES.md), so does the model: events tell their true time, a request doesn't last for
-//! hours, Svix doesn't deny a message that it has.
+//! A case is a list of commands, so that proptest can shrink it. Time is simulated and all randomness has a
+//! fixed seed, so that the same commands lead to the same end. The model ends where the guarantee ends
+//! (NOTES.md). Events tell their true time, a request doesn't last for hours, and Svix doesn't deny a
+//! message that it has.
 
 mod cast;
 mod command;
@@ -30,7 +30,7 @@ fn config() -> ProptestConfig {
     };
     match env::var("PROPTEST_CASES") {
         Ok(_) => config,
-        // The same cases in every run, so that no change fails for what it hasn't touched.
+        // The same cases run every time, so that no change fails for a case that it hasn't touched.
         Err(_) => ProptestConfig {
             cases: CASES,
             rng_seed: RngSeed::Fixed(1),
@@ -61,7 +61,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn whatever_happens_each_event_ends_where_it_belongs_exactly_once(
+    fn after_any_faults_each_event_is_one_message_or_one_dead_letter(
         nodes: bool,
         registers: bool,
         commands in commands(),

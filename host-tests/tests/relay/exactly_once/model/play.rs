@@ -1,4 +1,5 @@
-//! Plays the commands: who is in flight, what they were told, and what must be true at any time.
+//! Plays the commands: holds the requests in flight and their replies, and checks the rules that hold at
+//! any time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -21,28 +22,28 @@ use crate::support::{Reply, Setup, World};
 /// When Pub/Sub gives up waiting, by default.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// When an operator does. A replay of all lasts two budgets at most.
+/// When an operator gives up waiting. A replay of all lasts two budgets at most.
 const OPERATORS_DEADLINE: Duration = Duration::from_secs(30);
 
-/// For how long the relay may go on with what its sender has given up.
+/// For how long the relay may go on with a request whose sender has given up.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
-/// What became of something in flight.
+/// The end of a request in flight.
 struct Done {
-    /// Nothing of an operator's request.
+    /// `None` for an operator's request.
     delivery: Option<Delivery>,
-    /// Nothing if the process died.
+    /// `None` if the process died.
     reply: Option<Reply>,
     gave_up: bool,
 }
 
-/// A case as it goes.
+/// A case at work.
 pub struct Play<'a> {
     pub world: &'a World,
     pub published: BTreeMap<usize, Published>,
     /// The events that were acknowledged as dead letters.
     pub dead_lettered: BTreeSet<usize>,
-    /// Whether the store may have lost what it said it wrote.
+    /// Whether the store may have lost a write that it confirmed.
     pub store_lies: bool,
     in_flight: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + 'a>>>,
     /// Whether a call that holds up its instance may never end.
@@ -80,7 +81,7 @@ impl<'a> Play<'a> {
         match command {
             Command::Deliver(all) => {
                 self.start(all);
-                // As far as they get without waiting.
+                // The deliveries run until each has to wait.
                 self.go_on(Duration::ZERO).await?;
             }
             Command::DieAt(step, all) => self.die_at(&step, all).await?,
@@ -90,7 +91,7 @@ impl<'a> Play<'a> {
             Command::SvixFails(fault) => world.svix.script([fault]),
             Command::SvixIsFailing(fault) => world.svix.always(fault),
             Command::SvixIsDown(down) => {
-                // In which order connections break is the only thing here that is up to chance.
+                // Only the order in which connections break is up to chance, so let all requests end first.
                 self.settle().await?;
                 world.svix.set_down(down);
             }
@@ -114,7 +115,7 @@ impl<'a> Play<'a> {
         Ok(reply)
     }
 
-    /// All faults are over, and nothing is in flight any more.
+    /// Ends all faults, and lets all requests end.
     pub async fn mend(&mut self) -> Result<()> {
         self.world.svix.clear_faults();
         self.world.svix.set_latency(Duration::ZERO);
@@ -122,7 +123,7 @@ impl<'a> Play<'a> {
         self.world.faults.clear();
         self.settle().await?;
         if self.stuck {
-            // Whoever runs the relay must see to that.
+            // An instance that hangs stays so until an operator restarts the process.
             self.die().await?;
         }
         Ok(())
@@ -185,14 +186,14 @@ impl<'a> Play<'a> {
     }
 
     async fn die(&mut self) -> Result<()> {
-        // Whatever waited for the instance that died goes to the next one, which may hang at once.
+        // Requests that waited for the dead instance go to the next one, which may hang at once.
         let all_gone = Duration::from_millis(10);
         while timeout(all_gone, self.world.crash()).await.is_err() {}
         self.stuck = false;
         self.go_on(Duration::ZERO).await
     }
 
-    /// Delivers, and dies as soon as the step is reached; or else after a while, wherever they are.
+    /// Delivers, and lets the process die when the step is reached, or else after a while.
     async fn die_at(&mut self, step: &Step, all: Vec<Delivery>) -> Result<()> {
         let World { svix, faults, .. } = self.world;
         let before = [Op::Set, Op::SetMany].map(|op| faults.count(op));
@@ -229,9 +230,9 @@ impl<'a> Play<'a> {
         self.die().await
     }
 
-    /// Lets those in flight go on for so long.
+    /// Lets the requests in flight go on for so long.
     async fn go_on(&mut self, span: Duration) -> Result<()> {
-        // Whatever is ready at once is done within it.
+        // Work that is ready at once gets done within a millisecond.
         let until = Instant::now() + span.max(Duration::from_millis(1));
         while let Ok(Some(done)) = timeout_at(until, self.in_flight.next()).await {
             self.end_of(&done)?;
@@ -240,7 +241,7 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Lets those in flight end.
+    /// Lets the requests in flight end.
     async fn settle(&mut self) -> Result<()> {
         while let Some(done) = self.in_flight.next().await {
             self.end_of(&done)?;
@@ -266,7 +267,7 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// What a sender is told is true.
+    /// Checks that a reply to a sender is true.
     fn check(&mut self, (number, form): Delivery, reply: &Reply) -> Result<()> {
         let text = reply.text();
         let status = reply.json()["status"].clone();
@@ -291,7 +292,7 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// The ids of the messages of a valid event: one at most.
+    /// The ids of the messages of a valid event. Fails if there are several.
     pub fn messages(&self, number: usize) -> Result<Vec<String>> {
         let Some(event) = self.published.get(&number) else {
             return Ok(Vec::new());

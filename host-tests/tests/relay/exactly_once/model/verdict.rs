@@ -1,4 +1,4 @@
-//! The end of a case: faults are over, everything is redelivered, and then it must be right.
+//! The end of a case: without faults, everything is redelivered, and then the outcome must be right.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::exactly_once::matrix::Form;
 use crate::support::World;
 
 impl Play<'_> {
-    /// Plays the end, and says what is wrong about it.
+    /// Plays the end, and fails if the outcome is wrong.
     pub async fn end(mut self) -> Result<()> {
         self.mend().await?;
         self.acknowledgements_were_justified().await?;
 
-        // Long enough for the gate to open.
+        // The gate opens within this time.
         self.world.clock.advance(Duration::from_mins(1));
         for number in 0..EVENTS {
             let reply = self.deliver((number, Form::Wrapped)).await?;
@@ -44,15 +44,15 @@ impl Play<'_> {
             };
             ensure!(reply["status"] == expected, "{number} again: {reply}");
         }
-        ensure!(asked() == before, "what is settled stays so");
+        ensure!(asked() == before, "a redelivery asks Svix nothing");
         Ok(())
     }
 
-    /// Pub/Sub never delivers again what was acknowledged: so it must be in Svix or a dead letter
-    /// without any help.
+    /// Checks acknowledged events before their redelivery: since Pub/Sub never delivers them again, each
+    /// must be in Svix or a dead letter already.
     async fn acknowledgements_were_justified(&self) -> Result<()> {
         if self.store_lies {
-            // What such a store says that it has written is all that there is of a dead letter.
+            // A dead letter is nowhere but in the store, so a store that loses a write loses the event.
             return Ok(());
         }
         let letters = letters(self.world).await?;
@@ -67,7 +67,7 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// Only what is invalid remains a dead letter.
+    /// Replays all letters: only invalid ones remain unresolved.
     async fn replay_all(&self) -> Result<()> {
         let replayed = ask(self.world, "POST", "/dead-letters/replay?limit=100").await?;
         ensure!(
@@ -133,7 +133,7 @@ impl Play<'_> {
     }
 }
 
-/// A dead letter as far as it matters here.
+/// The parts of a dead letter that the model checks.
 struct Letter {
     /// The bytes that were published.
     event: Vec<u8>,

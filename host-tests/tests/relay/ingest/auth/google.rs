@@ -1,4 +1,4 @@
-//! Google, as the relay sees it: keys, the server that gives them away, and tokens signed with them.
+//! Google, as the relay sees it: its keys, the server of the keys, and tokens signed with them.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -24,7 +24,7 @@ use crate::support::{Setup, World};
 pub const AUDIENCE: &str = "https://relay.example/notifications";
 pub const ACCOUNT: &str = "push@p.iam.gserviceaccount.com";
 
-/// How the server of the keys answers.
+/// The behaviour of the server of the keys.
 #[derive(Clone, Debug)]
 pub enum Answers {
     Keys,
@@ -32,11 +32,11 @@ pub enum Answers {
     Down,
     Status(u16),
     Text(String),
-    /// With the keys, but only after so many seconds.
+    /// The keys come, but only after so many seconds.
     Late(u64),
 }
 
-/// The server of the keys. A clone is the same.
+/// The server of the keys. Clones share it.
 #[derive(Clone)]
 pub struct Google(Arc<Mutex<State>>);
 
@@ -48,7 +48,7 @@ struct State {
 }
 
 impl Google {
-    /// With these keys.
+    /// A server with these keys.
     pub fn new(keys: &[&Key]) -> Self {
         let google = Self(Arc::new(Mutex::new(State {
             jwks: Value::Null,
@@ -60,7 +60,6 @@ impl Google {
         google
     }
 
-    /// From now on, with these keys.
     pub fn rotate(&self, keys: &[&Key]) {
         let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
         self.state().jwks = json!({ "keys": keys });
@@ -75,21 +74,21 @@ impl Google {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("nobody panics with it")
+        self.0.lock().expect("no holder panics")
     }
 
-    /// How often it was asked.
+    /// How often the server was asked.
     pub fn requests(&self) -> usize {
         self.state().requests.len()
     }
 
-    /// What it was asked last.
+    /// The last request to the server.
     pub fn last_request(&self) -> String {
         let state = self.state();
         state.requests.last().cloned().expect("a request")
     }
 
-    /// A world whose senders are known by these keys.
+    /// A world whose senders are verified with these keys.
     pub fn world(&self) -> World {
         World::build(&self.setup())
     }
@@ -120,7 +119,7 @@ impl Google {
             let google = self.clone();
             async move { google.reply(request).await }
         });
-        // Cutting connections is part of its job.
+        // Ignore the result: the server cuts connections on purpose.
         let _ = http1::Builder::new()
             .serve_connection(TokioIo::new(io), service)
             .await;
@@ -163,7 +162,6 @@ impl std::fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
-/// A key of Google's.
 pub struct Key {
     pub kid: &'static str,
     private: PrivateKey,
@@ -195,12 +193,12 @@ impl Key {
         })
     }
 
-    /// The public key as bytes: what HS256 would take for a secret.
+    /// The public key as bytes, which HS256 would use as its secret.
     pub fn modulus(&self) -> Vec<u8> {
         self.private.n().to_be_bytes().to_vec()
     }
 
-    /// A token that says `claims`.
+    /// A token with these claims.
     pub fn token(&self, claims: &Value) -> String {
         self.token_with(
             &json!({"alg": "RS256", "kid": self.kid, "typ": "JWT"}),
@@ -208,7 +206,7 @@ impl Key {
         )
     }
 
-    /// A token with this header, signed as if it said RS256.
+    /// A token with this header, signed with RS256 all the same.
     pub fn token_with(&self, header: &Value, claims: &Value) -> String {
         let signed = unsigned(header, claims);
         let digest = Sha256::digest(&signed);
@@ -226,7 +224,7 @@ pub fn unsigned(header: &Value, claims: &Value) -> String {
     format!("{header}.{claims}")
 }
 
-/// What Google says of Pub/Sub at this time.
+/// Google's claims about Pub/Sub at this time.
 pub fn claims(world: &World) -> Value {
     let since = world.clock.now().duration_since(UNIX_EPOCH);
     let now = since.expect("a time").as_secs();
@@ -237,7 +235,7 @@ pub fn claims(world: &World) -> Value {
     })
 }
 
-/// Always the same, as tests should be.
+/// Random numbers that are the same in every run.
 struct Random(fastrand::Rng);
 
 impl TryRng for Random {

@@ -13,7 +13,7 @@ use crate::support::{World, event};
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// A token of `key`, good now.
+/// A token of `key` that is valid now.
 fn token(world: &World, key: &Key) -> String {
     key.token(&claims(world))
 }
@@ -35,7 +35,7 @@ fn told(world: &World, outcome: &str) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_are_fetched_once_for_all_who_wait() {
+async fn keys_are_fetched_once_for_all_waiting_senders() {
     let google = Google::new(&[key(0)]);
     google.answer(Answers::Late(1));
     let world = google.world();
@@ -105,7 +105,7 @@ async fn a_new_key_is_known_at_once_and_an_old_one_forgotten() {
     assert_eq!(let_in(&world, key(1)).await, 200);
     assert_eq!(google.requests(), 2);
     assert_eq!(told(&world, "keys-fetched"), 2);
-    // Verified before, not expired, and no longer signed by a key of Google's.
+    // The token was verified before and has not expired, but its key is no longer Google's.
     let reply = bearer(&world, &old).await;
     assert_eq!(reply.status, 401);
     assert_eq!(
@@ -126,7 +126,7 @@ async fn a_key_with_the_name_of_another_does_not_inherit_its_tokens() {
     other["kid"] = json!("one");
     google.answer(Answers::Text(json!({"keys": [other]}).to_string()));
     world.clock.advance(Duration::from_mins(2));
-    // Who finds the keys run out has them fetched, and doesn't wait for it.
+    // A sender that finds the keys expired starts a fetch, and doesn't wait for it.
     assert_eq!(bearer(&world, &old).await.status, 200);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(bearer(&world, &old).await.status, 401);
@@ -139,7 +139,7 @@ async fn a_key_with_the_name_of_another_does_not_inherit_its_tokens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unknown_keys_are_asked_for_once_a_minute_by_all_instances_together() {
+async fn all_instances_together_ask_for_unknown_keys_once_a_minute() {
     let google = Google::new(&[key(0)]);
     let world = google.world();
     assert_eq!(let_in(&world, key(0)).await, 200);
@@ -162,7 +162,7 @@ async fn unknown_keys_are_asked_for_once_a_minute_by_all_instances_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn old_keys_are_good_for_a_day_while_google_can_not_be_reached() {
+async fn expired_keys_are_used_for_a_day_while_google_can_not_be_reached() {
     let huge = json!({"keys": [key(1).jwk()], "x": "x".repeat(70_000)}).to_string();
     for answers in [
         Answers::Down,
@@ -194,7 +194,7 @@ async fn old_keys_are_good_for_a_day_while_google_can_not_be_reached() {
             "{answers:?}"
         );
 
-        // It may be a new one, for all that is known.
+        // The key may be a new one, so the token is not refused for good.
         let reply = bearer(&world, &token(&world, key(2))).await;
         reply.assert_retryable_problem(503, "keys-unavailable");
 
@@ -212,7 +212,7 @@ async fn old_keys_are_good_for_a_day_while_google_can_not_be_reached() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_keys_nobody_is_known_and_everybody_may_come_again() {
+async fn without_keys_every_sender_is_told_to_come_again() {
     let google = Google::new(&[key(0)]);
     google.answer(Answers::Late(30));
     let world = google.world();
@@ -245,7 +245,7 @@ async fn without_keys_nobody_is_known_and_everybody_may_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_may_not_reach_google_is_told_what_to_allow() {
+async fn a_relay_that_may_not_reach_google_logs_the_denied_request() {
     let google = Google::new(&[key(0)]);
     let mut setup = google.setup();
     setup.manifest = setup
@@ -264,7 +264,7 @@ async fn who_may_not_reach_google_is_told_what_to_allow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sender_who_leaves_does_not_leave_others_waiting() {
+async fn a_sender_that_leaves_during_the_fetch_holds_up_no_other() {
     let google = Google::new(&[key(0)]);
     google.answer(Answers::Late(2));
     let world = google.world();
@@ -280,7 +280,7 @@ async fn a_sender_who_leaves_does_not_leave_others_waiting() {
     assert!(gone.is_err());
     assert_eq!(reply.status, 200);
     assert!(took < Duration::from_secs(3), "{took:?}");
-    // The keys come although nobody is there any more who asked first.
+    // The keys come although the sender that began to fetch them has left.
     assert_eq!(google.requests(), 1);
 }
 
@@ -346,7 +346,7 @@ async fn no_more_than_sixteen_keys_are_kept() {
 async fn the_store_is_not_needed_to_know_a_sender() {
     let google = Google::new(&[key(0)]);
     let world = google.world();
-    // The first of each is for the keys.
+    // The first call of each kind is for the keys.
     world.faults.fail_next(Op::Get, 1);
     world.faults.fail_next(Op::Set, 1);
     assert_eq!(let_in(&world, key(0)).await, 200);

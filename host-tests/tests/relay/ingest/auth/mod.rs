@@ -1,5 +1,5 @@
-//! Who may post: every way to be refused, what the sender and the log see of it, and that nothing
-//! else comes of it; and Google's keys, as they change and can't be had.
+//! Authentication of senders: every refusal, as the sender and the log see it, and nothing else comes of a
+//! refused request. Also Google's keys, as they change and as they fail to come.
 
 pub mod google;
 mod keys;
@@ -12,7 +12,7 @@ use host::Op;
 
 use crate::support::{Reply, World, event, wrapped};
 
-/// The same, whatever is wrong with a sender.
+/// The same body for every refusal, independent of the flaw.
 const REFUSAL: &str = r#"{"type":"urn:svix-relay:problem:unauthenticated","title":"The sender is not known","status":401,"detail":"send authorization: Bearer and a token that ingest_auth accepts","retryable":false}"#;
 
 /// Posts an event with this `Authorization`.
@@ -35,7 +35,7 @@ fn last_log(world: &World) -> Value {
     serde_json::from_str(lines.last().expect("a line")).expect("JSON")
 }
 
-/// Refused for this reason, which only the log says, and nothing has come of it.
+/// Checks that the request was refused, that only the log says why, and that nothing else came of it.
 #[track_caller]
 fn assert_refused(world: &World, reply: &Reply, reason: &str) {
     assert_eq!(
@@ -53,7 +53,7 @@ fn assert_refused(world: &World, reply: &Reply, reason: &str) {
     assert_eq!(world.svix.requests().len(), 0, "{reason}");
 }
 
-/// Nothing is in the store but Google's keys.
+/// Checks that the store holds only Google's keys.
 async fn assert_nothing_stored(world: &World) {
     let mut names = world.names().await;
     names.retain(|name| name != "keys");
@@ -68,7 +68,7 @@ fn with_tokens() -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn anyone_may_post_where_nobody_is_asked() {
+async fn every_sender_may_post_if_authentication_is_off() {
     let world = World::new();
     assert_eq!(world.get("/readyz").await.json()["ingestAuth"], "none");
     assert_eq!(world.post(&event("evt_1")).await.status, 200);
@@ -79,7 +79,7 @@ async fn anyone_may_post_where_nobody_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_of_the_tokens_lets_in() {
+async fn each_ingest_token_lets_its_sender_in() {
     let world = with_tokens();
     assert_eq!(world.get("/readyz").await.json()["ingestAuth"], "token");
     for (number, token) in ["Bearer old-token", "bearer new-token"].iter().enumerate() {
@@ -91,7 +91,7 @@ async fn each_of_the_tokens_lets_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_but_a_token_lets_in() {
+async fn only_an_exact_ingest_token_lets_a_sender_in() {
     let world = with_tokens();
     let missing = world.post(&event("evt_1")).await;
     assert_refused(&world, &missing, "no authorization");
@@ -117,7 +117,7 @@ async fn nothing_but_a_token_lets_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_may_not_post_is_told_so_before_the_body_is_there() {
+async fn a_sender_is_refused_before_its_body_is_read() {
     let world = with_tokens();
     let (reply, took) = world.timed(world.post_slowly(&event("evt_1"), 6)).await;
     assert_refused(&world, &reply.expect("a reply"), "no authorization");
@@ -125,7 +125,7 @@ async fn who_may_not_post_is_told_so_before_the_body_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_stranger_sends_becomes_no_dead_letter() {
+async fn a_refused_notification_becomes_no_dead_letter() {
     let world = with_tokens();
     for body in [wrapped(b"nonsense"), "nonsense".to_owned()] {
         let reply = world.post(&body).await;
@@ -135,7 +135,7 @@ async fn what_a_stranger_sends_becomes_no_dead_letter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_are_shown_to_the_operator_or_where_anyone_may_post() {
+async fn records_are_shown_to_the_operator_or_where_no_token_is_needed() {
     let path = "/notifications/dev/evt_1";
     let token = [("ingest_auth", "token"), ("ingest_token", "t")];
     let admin = [("admin_token", "hush")];
@@ -175,7 +175,7 @@ async fn records_are_shown_to_the_operator_or_where_anyone_may_post() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_other_site_may_read_an_answer() {
+async fn no_other_site_may_read_a_reply() {
     let world = World::new();
     let headers = [
         ("origin", "https://evil.example"),
@@ -199,7 +199,7 @@ async fn no_other_site_may_read_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_may_be_as_deep_as_svix_takes_it() {
+async fn an_event_may_be_nested_as_deeply_as_svix_allows() {
     let nested = |levels: usize| {
         let (open, close) = ("[".repeat(levels - 1), "]".repeat(levels - 1));
         format!(r#"{{"id":"evt_1","type":"t","project":"dev","data":{open}{close},"s":"[[{{\"["}}"#)

@@ -1,4 +1,4 @@
-//! Google's tokens: each thing that can be wrong with one, once.
+//! Google's tokens, with every flaw once.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -25,7 +25,7 @@ fn seconds(world: &World, name: &str, later: i64) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_of_google_for_this_relay_lets_in() {
+async fn a_token_of_google_for_this_relay_lets_its_sender_in() {
     let google = Google::new(&[key(0), key(1)]);
     let world = google.world();
     assert_eq!(world.get("/readyz").await.json()["ingestAuth"], "pubsub");
@@ -50,7 +50,7 @@ async fn a_token_of_google_for_this_relay_lets_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_says_anything_else_does_not() {
+async fn a_token_with_any_other_claim_is_refused() {
     let google = Google::new(&[key(0)]);
     let world = google.world();
     let account = "email is not pubsub_service_account";
@@ -99,7 +99,7 @@ async fn a_token_that_says_anything_else_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_algorithm_but_rs256_is_one() {
+async fn every_algorithm_but_rs256_is_refused() {
     let google = Google::new(&[key(0)]);
     let world = google.world();
     let claims = claims(&world);
@@ -121,10 +121,10 @@ async fn no_algorithm_but_rs256_is_one() {
     let unsigned_token = format!("{}.", unsigned(&header(json!("none")), &claims));
     let reply = bearer(&world, &unsigned_token).await;
     assert_refused(&world, &reply, "alg is not RS256");
-    // Before a key has been looked for.
+    // The token is refused before a key is looked for.
     assert_eq!(google.requests(), 0);
 
-    // The public key taken for a secret, and the header that invites to do so.
+    // The public key taken for a secret, and headers that invite a reader to do so.
     for secret in [key(0).modulus(), key(0).jwk().to_string().into_bytes()] {
         let signed = unsigned(&header(json!("HS256")), &claims);
         let token = format!("{signed}.{}", BASE64.encode(hmac(&secret, &signed)));
@@ -156,7 +156,7 @@ fn hmac(secret: &[u8], message: &str) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_else_can_sign_and_nothing_signed_can_be_changed() {
+async fn a_forged_or_changed_token_is_refused() {
     let google = Google::new(&[key(0)]);
     let world = google.world();
     let claims = claims(&world);
@@ -165,7 +165,7 @@ async fn nobody_else_can_sign_and_nothing_signed_can_be_changed() {
     let (header, _) = signed.split_once('.').expect("a header");
     let other = BASE64.encode(but(&world, "sub", json!("me")).to_string());
     let foreign = json!({"alg": "RS256", "kid": "one"});
-    // A whole number of bytes.
+    // A length of whole bytes.
     let half = &signature[..168];
     for token in [
         format!("{header}.{other}.{signature}"),
@@ -212,7 +212,7 @@ async fn nobody_else_can_sign_and_nothing_signed_can_be_changed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_was_good_is_not_when_it_is_over() {
+async fn a_verified_token_is_refused_once_it_has_expired() {
     let google = Google::new(&[key(0)]);
     let world = google.world();
     let token = key(0).token(&claims(&world));

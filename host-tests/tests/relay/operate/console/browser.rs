@@ -1,5 +1,5 @@
-//! Chromium without a window, as WebDriver (<https://www.w3.org/TR/webdriver2/>) drives it: JSON over
-//! HTTP, of which a test needs so little that no crate is worth its dependencies.
+//! Chromium without a window, driven by WebDriver (<https://www.w3.org/TR/webdriver2/>): JSON over HTTP. A
+//! test needs so little of it that no crate is worth its dependencies.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -21,13 +21,13 @@ use crate::support::{full, send};
 pub const ENTER: &str = "\u{e007}";
 pub const TAB: &str = "\u{e004}";
 
-/// How long something may take to be seen, on a machine that is busy with other tests.
+/// How long a change may take to appear, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One browser is enough for a small machine.
 static ONLY_ONE: Mutex<()> = Mutex::const_new(());
 
-/// That there is none is said once.
+/// The warning that no browser is installed is printed once.
 static SAID: Once = Once::new();
 
 /// A browser with one page; killed when dropped.
@@ -36,20 +36,20 @@ pub struct Browser {
     chromium: Option<u64>,
     address: String,
     session: String,
-    // It must neither be closed nor deleted while they run.
+    // The pipe must stay open while both run.
     _output: BufReader<ChildStdout>,
     _profile: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Browser {
-    /// A browser, or none where none is installed: then the test can't be run.
+    /// A browser, or `None` where none is installed: then the test can't run.
     pub async fn start() -> Option<Self> {
         let turn = ONLY_ONE.lock().await;
         if !["chromium", "chromedriver"].into_iter().all(is_installed) {
             let missing = "the console is NOT tested: chromium or chromedriver is not installed";
             assert!(env::var_os("CI").is_none(), "{missing}");
-            // Past the capture of the test's output, or nobody would see it.
+            // Write past the capture of the test's output: cargo hides it if the test passes.
             SAID.call_once(|| _ = writeln!(io::stderr(), "{missing}"));
             return None;
         }
@@ -91,14 +91,13 @@ impl Browser {
         self.command("/url", json!({"url": url})).await;
     }
 
-    /// What an expression of JavaScript is in the page.
+    /// The value of a JavaScript expression in the page.
     pub async fn value(&self, expression: &str) -> Value {
         let script = format!("return {expression}");
         self.command("/execute/sync", json!({"script": script, "args": []}))
             .await
     }
 
-    /// Waits until an expression is true.
     pub async fn until(&self, expression: &str) {
         let start = Instant::now();
         while self.value(&format!("!!({expression})")).await != true {
@@ -120,13 +119,12 @@ impl Browser {
             .await;
     }
 
-    /// The text of an element, as it is seen.
+    /// The text of an element, as it is shown.
     pub async fn text(&self, selector: &str) -> String {
         let text = self.value(&text_of(selector)).await;
         text.as_str().expect("a text").to_owned()
     }
 
-    /// Presses keys, one after the other.
     pub async fn keys(&self, keys: &str) {
         let actions: Vec<_> = keys
             .chars()
@@ -136,7 +134,7 @@ impl Browser {
         self.command("/actions", actions).await;
     }
 
-    /// Goes to an element as people without a mouse do.
+    /// Moves the focus to an element with the Tab key.
     pub async fn tab_to(&self, selector: &str) {
         let reached = format!(
             "!!document.activeElement?.matches({})",
@@ -151,19 +149,17 @@ impl Browser {
         panic!("no way to {selector} by keyboard");
     }
 
-    /// Goes to a button and presses it.
     pub async fn press(&self, selector: &str) {
         self.tab_to(selector).await;
         self.keys(ENTER).await;
     }
 
-    /// Goes to a field and writes into it.
     pub async fn fill(&self, selector: &str, text: &str) {
         self.tab_to(selector).await;
         self.keys(text).await;
     }
 
-    /// A window of this size, for eyes that prefer this colour scheme.
+    /// Sets the size of the window and the preferred colour scheme.
     pub async fn look(&self, width: u32, height: u32, scheme: &str) {
         let size =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
@@ -173,7 +169,7 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", features).await;
     }
 
-    /// What is seen now, as PNG.
+    /// The page as it is shown now, as PNG.
     pub async fn screenshot(&self) -> Vec<u8> {
         let path = format!("{}/screenshot", self.session);
         let image = self.call("GET", &path, &Value::Null).await;
@@ -181,7 +177,7 @@ impl Browser {
         BASE64_STANDARD.decode(image).expect("base64")
     }
 
-    /// What the browser complains of, except that the relay has refused something.
+    /// The browser's complaints, without those about refusals by the relay.
     pub async fn complaints(&self) -> Vec<Value> {
         let log = self.command("/se/log", json!({"type": "browser"})).await;
         let mut log = log.as_array().expect("a list").clone();
@@ -233,7 +229,7 @@ impl Drop for Browser {
     }
 }
 
-/// What is not shown has no text.
+/// The text of an element; empty while the element is hidden.
 fn text_of(selector: &str) -> String {
     let element = format!("document.querySelector({})", Value::from(selector));
     format!("({element}?.checkVisibility() ? {element}.innerText : '')")

@@ -1,5 +1,5 @@
-//! The operator's console, in a real browser and by keyboard alone. In real time, since the browser
-//! has a clock of its own.
+//! The operator's console, in a real browser and by keyboard alone. These tests run in real time, since the
+//! browser has a clock of its own.
 
 mod browser;
 
@@ -47,14 +47,14 @@ async fn instead_of_fetch(browser: &Browser, body: &str) {
     browser.value(&script).await;
 }
 
-/// Lets the page hear this of `/status`, now.
+/// Answers the page's requests for `/status` with this document, and makes the page ask now.
 async fn answer_status(browser: &Browser, status: &Value) {
     let body = format!("return path === 'status' ? Response.json({status}) : real(path, options);");
     instead_of_fetch(browser, &body).await;
     look_again(browser).await;
 }
 
-/// What a page does that was hidden for a while.
+/// Makes the page do the same as when its tab is shown again.
 async fn look_again(browser: &Browser) {
     browser
         .value("document.dispatchEvent(new Event('visibilitychange'))")
@@ -69,7 +69,7 @@ async fn poison(world: &World, id: &str, name: &str) {
     assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
 }
 
-/// Says yes to what is asked, once it is.
+/// Waits for the question, and confirms.
 async fn confirm(browser: &Browser) {
     browser
         .until("document.querySelector('#question').open")
@@ -126,7 +126,7 @@ async fn without_a_token_there_is_no_console() {
 }
 
 #[tokio::test]
-async fn only_the_token_opens_it_and_no_secret_is_shown() {
+async fn only_the_token_opens_the_console_and_no_secret_is_shown() {
     let world = world();
     let Some(browser) = visit(&world).await else {
         return;
@@ -139,7 +139,7 @@ async fn only_the_token_opens_it_and_no_secret_is_shown() {
         .await;
     assert_eq!(browser.text("#inside").await, "");
 
-    // What was refused is selected: typing replaces it.
+    // The refused token is selected, so typing replaces it.
     browser.keys("hush").await;
     browser.keys(ENTER).await;
     browser.until_text("#tiles", "Ready").await;
@@ -198,7 +198,7 @@ async fn an_event_is_looked_up_by_project_and_id() {
     }
     assert!(
         !found.contains("dashboard"),
-        "this is not Svix's own: {found}"
+        "a link although Svix is a fake: {found}"
     );
 
     browser.keys("2").await;
@@ -244,7 +244,7 @@ async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
     let made = browser
         .value("document.querySelectorAll('script, img').length")
         .await;
-    assert_eq!(made, 1, "nothing but the page's own script");
+    assert_eq!(made, 1, "only the page's own script runs");
 
     world.svix.always_for(&Method::POST, Fault::status(422));
     browser.press("#replay").await;
@@ -336,7 +336,7 @@ async fn a_payload_keeps_each_of_its_tokens() {
 }
 
 #[tokio::test]
-async fn a_letter_is_discarded_only_once_that_is_confirmed() {
+async fn a_letter_is_discarded_only_after_a_confirmation() {
     let world = world();
     poison(&world, "evt_1", "Grace").await;
     let Some(browser) = enter(&world).await else {
@@ -347,7 +347,7 @@ async fn a_letter_is_discarded_only_once_that_is_confirmed() {
     browser
         .until_text("#question", "Discard dead letter 1?")
         .await;
-    // What can't be undone is not where Enter is.
+    // Enter does not confirm an act that can't be undone.
     browser.until("document.activeElement.id === 'no'").await;
     browser.keys(ENTER).await;
     browser
@@ -378,7 +378,7 @@ async fn a_letter_is_discarded_only_once_that_is_confirmed() {
 }
 
 #[tokio::test]
-async fn all_letters_of_a_filter_are_replayed() {
+async fn replaying_all_replays_the_letters_of_the_filter() {
     let world = world();
     for number in 1..=25 {
         poison(&world, &format!("evt_{number}"), "Grace").await;
@@ -454,7 +454,7 @@ async fn the_replay_of_all_can_be_cancelled() {
 }
 
 #[tokio::test]
-async fn shows_what_the_status_says() {
+async fn the_console_shows_the_status() {
     let world = world();
     let Some(browser) = enter(&world).await else {
         return;
@@ -497,7 +497,7 @@ async fn shows_what_the_status_says() {
         "ingest_token\nempty\nsvix_token\n[redacted]\nsvix_url\nhttps://api.eu.svix.com"
     );
 
-    // Only where Svix itself is used is its dashboard of any help.
+    // The link to Svix's dashboard is shown only if the relay talks to Svix itself.
     let link = "document.querySelector('#found a')";
     browser.fill("#project", "dev").await;
     browser.fill("#event", "evt_1").await;
@@ -538,7 +538,7 @@ async fn a_closed_gate_stops_the_replay_of_all() {
 }
 
 #[tokio::test]
-async fn fits_a_phone_in_light_and_in_dark() {
+async fn the_console_fits_a_phone_in_light_and_in_dark() {
     let world = world();
     poison(&world, &"long".repeat(60), &"wide".repeat(60)).await;
     let Some(browser) = visit(&world).await else {
@@ -572,7 +572,7 @@ async fn fits_a_phone_in_light_and_in_dark() {
 
 #[tokio::test]
 #[ignore = "takes the screenshot in the README: with --ignored"]
-async fn is_shown_in_the_readme() {
+async fn the_screenshot_for_the_readme_is_taken() {
     let world = world();
     for minute in 0..60 {
         world.clock.advance(Duration::from_mins(1));
@@ -615,7 +615,7 @@ async fn is_shown_in_the_readme() {
     browser.keys("hush").await;
     browser.keys(ENTER).await;
     browser.until_text("#shown", "3 shown").await;
-    // What is counted takes a while to be seen.
+    // The counts take a while to appear.
     let delivered = world.svix.messages().len();
     browser
         .until(&format!(
