@@ -48,7 +48,7 @@
 //! | `metrics/{n}` | 16 pages of counters ([`watch::metrics`]) | stay |
 //! | `event-type/{type}` | what Svix knows of a type ([`intake`]) | stay |
 //! | `keys` | Google's keys ([`auth::keys`]) | stays |
-//! | `readyz` | nothing: whether the store can be written | stays |
+//! | `readyz` | whether the store can be written | at once |
 //!
 //! # What an instance remembers
 //!

@@ -14,6 +14,10 @@ use crate::svix::gate::Standing;
 use crate::watch;
 use crate::watch::change::Change;
 
+/// The name of the value that is written as a probe, and its size in bytes.
+const PROBE: &str = "readyz";
+const PROBE_SIZE: usize = 8 * 1024;
+
 thread_local! {
     /// The last answer of this instance.
     static READY: Cell<bool> = const { Cell::new(true) };
@@ -53,8 +57,10 @@ pub async fn ready() -> Result<Success, Problem> {
 async fn readiness() -> Result<Readiness, Problem> {
     let config = load::config().await?;
     let gate = turnstile::standing().await?;
-    // Write as well: a store that can only be read would let no event through.
-    store::set("readyz", b"", store::TIMEOUT).await?;
+    // Write as well: a store that can only be read would let no event through. The value needs a place of
+    // its own each time, as that of an event does, so that a full disk shows.
+    store::set(PROBE, &[b'.'; PROBE_SIZE], store::TIMEOUT).await?;
+    store::delete("write to the store", PROBE).await?;
     Ok(Readiness {
         status: "ready",
         ingest_auth: config.ingest.name(),

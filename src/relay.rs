@@ -8,7 +8,7 @@ use crate::api::reply::{Reply, Success};
 use crate::api::route::Route;
 use crate::host;
 use crate::host::clock::Stopwatch;
-use crate::host::http::{self, Headers};
+use crate::host::http::{self, Headers, Incoming};
 use crate::intake;
 use crate::lookup;
 use crate::operator;
@@ -21,7 +21,13 @@ use crate::watch::trace::Trace;
 pub async fn handle(request: Request) -> Response {
     let stopwatch = Stopwatch::start();
     let mut entry = Entry::default();
-    let result = fulfil(request, stopwatch, &mut entry).await;
+    let path = request.get_path_with_query().unwrap_or_default();
+    let route = Route::of(method(&request.get_method()), &path).map_err(Problem::NoRoute);
+    let (headers, mut incoming) = Incoming::of(request);
+    let result = match route {
+        Ok(route) => fulfil(route, &mut incoming, &headers, stopwatch, &mut entry).await,
+        Err(problem) => Err(problem),
+    };
     // Monitoring asks every few seconds; an answer without news leaves no line.
     if !result.as_ref().is_ok_and(Success::is_routine) {
         entry.result(&result);
@@ -31,35 +37,41 @@ pub async fn handle(request: Request) -> Response {
         Ok(success) => Reply::from(success),
         Err(problem) => Reply::from(problem),
     };
+    incoming.discard();
     http::respond(reply.status, reply.headers, reply.body)
 }
 
 async fn fulfil(
-    request: Request,
+    route: Route,
+    incoming: &mut Incoming,
+    headers: &Headers,
     stopwatch: Stopwatch,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
-    let path = request.get_path_with_query().unwrap_or_default();
-    let route = Route::of(method(&request.get_method()), &path).map_err(Problem::NoRoute)?;
-    let headers = Headers::of_request(&request);
     match route {
         Route::Notify => {
-            let traceparent = headers.get("traceparent");
-            let trace = Trace::of(traceparent.as_deref(), &mut host::random());
-            *entry = Entry::of_notification(trace);
-            intake::notify(request, &headers, stopwatch, entry).await
+            *entry = Entry::of_notification(trace(headers));
+            intake::notify(incoming, headers, stopwatch, entry).await
         }
         Route::Lookup { project, event_id } => {
-            lookup::look_up(&project, &event_id, &headers, entry).await
+            lookup::look_up(&project, &event_id, headers, entry).await
         }
         Route::Health => Ok(probes::health()),
         Route::Ready => probes::ready().await,
         Route::OpenApi => Ok(openapi::document()),
         Route::Console(part) => operator::console::part(part).await,
         Route::Operator(operation) => {
-            operator::fulfil(operation, request, &headers, stopwatch, entry).await
+            operator::fulfil(operation, incoming, headers, stopwatch, entry).await
         }
     }
+}
+
+/// The trace that the request brings. Of two `traceparent` headers neither counts.
+fn trace(headers: &Headers) -> Trace {
+    let mut parents = headers.get_all("traceparent");
+    let parent = parents.next().filter(|_| parents.next().is_none());
+    let state: Vec<_> = headers.get_all("tracestate").collect();
+    Trace::of(parent.as_deref(), &state.join(","), &mut host::random())
 }
 
 /// The name of a method that a route may know.

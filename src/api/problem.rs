@@ -46,6 +46,8 @@ pub enum Problem {
     UnsupportedMediaType,
     /// The event is larger than so many bytes.
     BodyTooLarge(usize),
+    /// Bodies of other requests fill the memory of this instance.
+    Overloaded,
     /// The sender took longer for the body than a whole notification may take.
     SlowBody,
     /// The sender broke off before the end of its body.
@@ -104,12 +106,15 @@ impl Problem {
             Self::NoApplication => &table::NO_APPLICATION,
             Self::UnsupportedMediaType => &table::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge(_) => &table::BODY_TOO_LARGE,
+            Self::Overloaded => &table::OVERLOADED,
             Self::SlowBody => &table::SLOW_BODY,
             Self::IncompleteBody => &table::INCOMPLETE_BODY,
             Self::Rejected(rejection) => match rejection {
                 Rejection::NotUtf8 => &table::NOT_UTF8,
                 Rejection::NotJson(_) => &table::NOT_JSON,
                 Rejection::NotBase64 => &table::NOT_BASE64,
+                Rejection::Encoded(_) => &table::CONTENT_ENCODED,
+                Rejection::BinaryMode => &table::BINARY_CLOUD_EVENT,
                 Rejection::TooDeep => &table::TOO_DEEP,
                 Rejection::Invalid(_) => &table::INVALID_EVENT,
             },
@@ -117,13 +122,13 @@ impl Problem {
             Self::Svix(svix::Error::Refused(_)) => &table::REFUSED_BY_SVIX,
             Self::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
                 Cause::RateLimited | Cause::Gate(Reason::RateLimited) => &table::RATE_LIMITED,
+                Cause::NotSvix(_) => &table::UNEXPECTED_STATUS,
                 _ => &table::SVIX_UNAVAILABLE,
             },
             Self::Svix(svix::Error::Misconfigured(what)) => match what {
                 Misconfiguration::TokenRefused => &table::TOKEN_REFUSED,
                 Misconfiguration::ApplicationMissing => &table::APPLICATION_MISSING,
                 Misconfiguration::OutboundDenied => &table::OUTBOUND_DENIED,
-                Misconfiguration::UnexpectedStatus(_) => &table::UNEXPECTED_STATUS,
             },
             Self::Unconfigured(Unusable::Invalid(_)) => &table::INVALID_CONFIGURATION,
             Self::Unconfigured(Unusable::Unreadable(_)) => &table::UNREADABLE_CONFIGURATION,
@@ -177,15 +182,24 @@ impl Problem {
                     .to_owned()
             }
             Self::UnsupportedMediaType => {
-                "send application/json or application/cloudevents+json, in UTF-8".to_owned()
+                "send application/json or application/cloudevents+json".to_owned()
             }
             Self::BodyTooLarge(limit) => format!("at most {limit} bytes are taken"),
+            Self::Overloaded => "other large bodies are being read; come again".to_owned(),
             Self::SlowBody => "a notification must end within retry_budget_ms".to_owned(),
             Self::IncompleteBody => "the connection ended before the body did".to_owned(),
             Self::Rejected(rejection) => match rejection {
                 Rejection::NotUtf8 => "the event's bytes are not UTF-8".to_owned(),
                 Rejection::NotJson(reason) => reason.clone(),
-                Rejection::NotBase64 => "message.data is not standard base64".to_owned(),
+                Rejection::NotBase64 => "message.data is not base64".to_owned(),
+                Rejection::Encoded(encoding) => {
+                    format!("its encoding is {encoding}; send the JSON as it is")
+                }
+                Rejection::BinaryMode => {
+                    "the body is the event's data alone; send the whole event as \
+                                          one JSON object (application/cloudevents+json)"
+                        .to_owned()
+                }
                 Rejection::TooDeep => format!("an event may have at most {MAX_DEPTH} levels"),
                 Rejection::Invalid(violations) => listed(violations),
             },
@@ -200,12 +214,18 @@ impl Problem {
                 Cause::RateLimited => "Svix answered 429".to_owned(),
                 Cause::Gate(_) => "the gate is closed: Svix is not asked for a while".to_owned(),
                 Cause::Status(status) => format!("Svix answered {status}"),
+                Cause::NotSvix(status) => {
+                    format!(
+                        "an answer ({status}) that is not Svix's: something before it, or svix_url"
+                    )
+                }
                 Cause::Conflict => "Svix answered 409, and doesn't find the message".to_owned(),
                 Cause::UnreadableAnswer => "the answer of Svix can not be read".to_owned(),
                 Cause::OutOfTime => "no time was left for an attempt".to_owned(),
                 Cause::Timeout => "no answer of Svix in time".to_owned(),
                 Cause::Connection(_) => "the connection to Svix broke".to_owned(),
                 Cause::Unreachable(_) => "Svix can not be reached".to_owned(),
+                Cause::NotSent(_) => "no request can be sent from here".to_owned(),
             },
             Self::Svix(svix::Error::Misconfigured(what)) => match what {
                 Misconfiguration::TokenRefused => {
@@ -216,9 +236,6 @@ impl Problem {
                 }
                 Misconfiguration::OutboundDenied => {
                     "add the origin of Svix to allowed_outbound_hosts".to_owned()
-                }
-                Misconfiguration::UnexpectedStatus(status) => {
-                    format!("check svix_url: it answered {status}")
                 }
             },
             Self::InvalidRequest(violations)
@@ -243,7 +260,8 @@ impl Problem {
             }
             Self::Denied(Denial::Sender(flaw)) => flaw.logged().to_owned(),
             Self::Svix(svix::Error::Unavailable {
-                cause: Cause::Connection(reason) | Cause::Unreachable(reason),
+                cause:
+                    Cause::Connection(reason) | Cause::Unreachable(reason) | Cause::NotSent(reason),
                 ..
             }) => format!("{}: {reason}", self.detail()),
             Self::Svix(svix::Error::Refused(refusal)) => {
@@ -385,13 +403,8 @@ mod tests {
     fn problems_for_operators_are_errors_and_retryable() {
         for problem in [
             Problem::Svix(svix::Error::Misconfigured(Misconfiguration::TokenRefused)),
-            Problem::Svix(svix::Error::Misconfigured(
-                Misconfiguration::ApplicationMissing,
-            )),
             Problem::Svix(svix::Error::Misconfigured(Misconfiguration::OutboundDenied)),
-            Problem::Svix(svix::Error::Misconfigured(
-                Misconfiguration::UnexpectedStatus(302),
-            )),
+            Problem::Svix(Cause::NotSvix(302).into()),
             Problem::Unconfigured(Unusable::Invalid(vec![Violation::new(
                 "svix_token",
                 "is required",
@@ -430,10 +443,13 @@ mod tests {
             what: "read from the store",
             reason: "redis://user:password@store refused".to_owned(),
         });
-        assert_eq!(document(&problem)["detail"], "failed to read the record");
+        assert_eq!(
+            document(&problem)["detail"],
+            "failed to read from the store"
+        );
         assert_eq!(
             problem.logged(),
-            "failed to read the record: redis://user:password@store refused"
+            "failed to read from the store: redis://user:password@store refused"
         );
     }
 }

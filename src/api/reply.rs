@@ -5,6 +5,8 @@ use serde::Serialize;
 use super::problem::Problem;
 use super::route::NoRoute;
 use crate::auth::Denial;
+use crate::event::Event;
+use crate::event::notification::Rejection;
 use crate::json;
 use crate::records::Delivered;
 
@@ -18,7 +20,11 @@ pub enum Success {
         attempts: u32,
     },
     /// The event was delivered before; Svix was not called.
-    Duplicate(Delivered),
+    Duplicate {
+        record: Delivered,
+        /// Whether the delivered event had other bytes under the same id.
+        differs: bool,
+    },
     /// The event can never be delivered, and is kept as the dead letter with this number.
     DeadLettered(u64),
     /// A document of JSON.
@@ -48,7 +54,7 @@ impl Success {
             Self::Document { name, .. } | Self::Text { name, .. } => {
                 matches!(*name, "metrics" | "status")
             }
-            Self::Delivered { .. } | Self::Duplicate(_) | Self::DeadLettered(_) => false,
+            Self::Delivered { .. } | Self::Duplicate { .. } | Self::DeadLettered(_) => false,
         }
     }
 
@@ -56,11 +62,16 @@ impl Success {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Delivered { .. } => "delivered",
-            Self::Duplicate(_) => "duplicate",
+            Self::Duplicate { .. } => "duplicate",
             Self::DeadLettered(_) => "dead-lettered",
             Self::Document { name, .. } | Self::Text { name, .. } => name,
             Self::Health(_) => "probed",
         }
+    }
+
+    pub fn duplicate(record: Delivered, event: &Event<'_>) -> Self {
+        let differs = record.differs_from(event);
+        Self::Duplicate { record, differs }
     }
 
     pub fn document(name: &'static str, value: &impl Serialize) -> Self {
@@ -70,6 +81,9 @@ impl Success {
         }
     }
 }
+
+/// The names of what becomes of a notification, if nothing is wrong.
+pub const NOTIFICATION_NAMES: [&str; 3] = ["delivered", "duplicate", "dead-lettered"];
 
 /// A reply, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +103,8 @@ struct Receipt<'a> {
     event_type: &'a str,
     svix_message_id: &'a str,
     attempts: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    content_differs: bool,
 }
 
 #[derive(Serialize)]
@@ -101,7 +117,7 @@ struct Kept {
 impl From<&Success> for Reply {
     fn from(success: &Success) -> Self {
         let status = success.name();
-        let receipt = |record: &Delivered, attempts| {
+        let receipt = |record: &Delivered, attempts, content_differs| {
             json::encode(&Receipt {
                 status,
                 project: &record.project,
@@ -109,11 +125,12 @@ impl From<&Success> for Reply {
                 event_type: &record.event_type,
                 svix_message_id: &record.svix_message_id,
                 attempts,
+                content_differs,
             })
         };
         let body = match success {
-            Success::Delivered { record, attempts } => receipt(record, *attempts),
-            Success::Duplicate(record) => receipt(record, 0),
+            Success::Delivered { record, attempts } => receipt(record, *attempts, false),
+            Success::Duplicate { record, differs } => receipt(record, 0, *differs),
             Success::DeadLettered(dead_letter) => json::encode(&Kept {
                 status,
                 dead_letter: *dead_letter,
@@ -149,6 +166,9 @@ impl From<&Problem> for Reply {
             }
             Problem::Denied(Denial::Operator | Denial::Sender(_)) => {
                 headers.push(("www-authenticate", "Bearer".to_owned()));
+            }
+            Problem::Rejected(Rejection::Encoded(_)) => {
+                headers.push(("accept-encoding", "identity".to_owned()));
             }
             _ => {}
         }
@@ -200,7 +220,10 @@ mod tests {
             r#"{"status":"delivered","project":"dev","eventId":"evt \"1\"","eventType":"user.created","svixMessageId":"msg_1","attempts":2}"#
         );
         assert_eq!(
-            text(&Success::Duplicate(record())),
+            text(&Success::Duplicate {
+                record: record(),
+                differs: false
+            }),
             r#"{"status":"duplicate","project":"dev","eventId":"evt \"1\"","eventType":"user.created","svixMessageId":"msg_1","attempts":0}"#
         );
     }

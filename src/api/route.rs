@@ -39,6 +39,8 @@ pub enum Part {
 pub enum Operation {
     /// `POST /maintenance/purge`: forget old records.
     Purge,
+    /// `POST /gate/open`: ask Svix again at once.
+    OpenGate,
     /// `GET /metrics`: every counter, for a monitoring system.
     Metrics,
     /// `GET /status`: what the console shows.
@@ -166,6 +168,7 @@ impl Route {
                 (POST, Self::Operator(operation))
             }
             ["maintenance", "purge"] => (POST, Self::Operator(Operation::Purge)),
+            ["gate", "open"] => (POST, Self::Operator(Operation::OpenGate)),
             ["metrics"] => (GET, Self::Operator(Operation::Metrics)),
             ["status"] => (GET, Self::Operator(Operation::Status)),
             ["projects", project, what @ ("portal" | "test-event")] => {

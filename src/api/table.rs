@@ -49,7 +49,6 @@ macro_rules! table {
             title: $title,
         };)*
 
-        #[cfg(test)]
         pub const ROWS: &[Row] = &[$($row),*];
     };
 }
@@ -66,7 +65,10 @@ table! {
     INVALID_REQUEST:          422 Warning Never "invalid-request"          "The request is invalid";
     NO_APPLICATION:           404 Info    Never "no-application"           "No application of this project";
     UNSUPPORTED_MEDIA_TYPE:   415 Warning Never "unsupported-media-type"   "The body must be JSON";
+    CONTENT_ENCODED:          415 Warning Never "content-encoded"          "The body is encoded";
+    BINARY_CLOUD_EVENT:       415 Warning Never "binary-cloud-event"       "A CloudEvent in binary mode";
     BODY_TOO_LARGE:           413 Warning Never "body-too-large"           "The body is too large";
+    OVERLOADED:               503 Warning Soon  "overloaded"               "No room for a body of this size";
     SLOW_BODY:                408 Warning Soon  "slow-body"                "The body came too slowly";
     INCOMPLETE_BODY:          400 Warning Soon  "incomplete-body"          "The body ended too early";
     NOT_UTF8:                 400 Warning Never "not-utf8"                 "The event is not UTF-8";
@@ -79,9 +81,9 @@ table! {
     RATE_LIMITED:             429 Warning Asked "rate-limited"             "Svix limits the rate";
     SVIX_UNAVAILABLE:         503 Warning Asked "svix-unavailable"         "Svix is not available";
     TOKEN_REFUSED:            503 Error   Later "token-refused"            "Svix refuses the token";
-    APPLICATION_MISSING:      503 Error   Later "application-missing"      "Svix has no such application";
+    APPLICATION_MISSING:      422 Error   Never "application-missing"      "Svix has no such application";
     OUTBOUND_DENIED:          503 Error   Later "outbound-denied"          "The host lets no request out to Svix";
-    UNEXPECTED_STATUS:        503 Error   Later "unexpected-status"        "Svix never gives this answer";
+    UNEXPECTED_STATUS:        503 Error   Asked "unexpected-status"        "The answer is not Svix's";
     INVALID_CONFIGURATION:    503 Error   Later "invalid-configuration"    "The configuration is invalid";
     UNREADABLE_CONFIGURATION: 503 Error   Soon  "unreadable-configuration" "The configuration can not be read";
     STORE_FAILING:            503 Error   Soon  "store-failing"            "The key-value store is failing";

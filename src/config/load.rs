@@ -6,7 +6,7 @@ use spin_sdk::variables;
 
 use super::Config;
 use super::check::Values;
-use crate::host;
+use crate::host::{self, store};
 use crate::violation::Violation;
 
 /// Why there is no configuration.
@@ -24,6 +24,7 @@ pub async fn config() -> Result<&'static Config, Unusable> {
         return Ok(config);
     }
     let config = Config::from_values(&values().await?).map_err(Unusable::Invalid)?;
+    store::use_prefix(&config.key_prefix);
     Ok(CONFIG.get_or_init(|| config))
 }
 

@@ -23,6 +23,9 @@ use crate::violation::Violation;
 /// several copies of sixteen events at once.
 const MAX_EVENT: u64 = 2 * 1024 * 1024;
 
+/// The longest `key_prefix`, in characters.
+const MAX_PREFIX: usize = 32;
+
 /// A valid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -33,6 +36,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Whether the relay keeps events that can never be delivered, or leaves them to Pub/Sub.
     pub keep_dead_letters: bool,
+    /// The beginning of every name in the key-value store, so that applications can share a database.
+    pub key_prefix: String,
     /// Opens the operator's routes. Without a token these routes don't exist.
     pub admin_token: Option<Secret>,
     /// How long a record is kept at least.
@@ -68,6 +73,7 @@ impl Config {
         let ingest = Ingest::read(check);
         let max_body_bytes = check.number("max_body_bytes", 1..=MAX_EVENT);
         let keep_dead_letters = check.choice("dead_letters", ["store", "reject"]);
+        let key_prefix = check.value("key_prefix", key_prefix);
         let admin_token = check.secret("admin_token", |value| match value {
             "" => Ok(None),
             value => Secret::parse(value).map(Some),
@@ -84,9 +90,21 @@ impl Config {
             ingest: ingest?,
             max_body_bytes: usize::try_from(max_body_bytes?).ok()?,
             keep_dead_letters: keep_dead_letters?,
+            key_prefix: key_prefix?,
             admin_token: admin_token?,
             record_retention: record_retention?,
         })
+    }
+}
+
+fn key_prefix(value: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
+    if value.len() <= MAX_PREFIX && value.bytes().all(plain) {
+        Ok(value.to_owned())
+    } else {
+        Err(format!(
+            "may hold only letters, digits, '-', '_', '.', ':' and '/', at most {MAX_PREFIX}"
+        ))
     }
 }
 
@@ -121,6 +139,7 @@ mod tests {
                     "https://www.googleapis.com/oauth2/v3/certs",
                 ),
                 ("pubsub_jwks_origin", "https://www.googleapis.com"),
+                ("key_prefix", ""),
             ]
             .map(|(name, value)| (name, value.to_owned())),
         );
@@ -152,10 +171,20 @@ mod tests {
         assert_eq!(config.max_body_bytes, 1_048_576);
         assert!(config.svix.create_applications);
         assert!(config.keep_dead_letters);
+        assert_eq!(config.key_prefix, "");
         assert_eq!(config.admin_token, None);
         assert!(config.svix.register_event_types);
         assert_eq!(config.record_retention, Duration::from_hours(30 * 24));
         assert_eq!(config.ingest, Ingest::AnySender);
+    }
+
+    #[test]
+    fn a_key_prefix_is_short_and_plain() {
+        let prefix = with(&[("key_prefix", Some("svix-relay/"))]).map(|config| config.key_prefix);
+        assert_eq!(prefix.as_deref(), Ok("svix-relay/"));
+        for bad in ["a b", "\u{e4}", "a*", &"a".repeat(33)] {
+            refused("key_prefix", bad);
+        }
     }
 
     #[test]

@@ -80,6 +80,10 @@ impl<'a> Attempts<'a> {
                 }
                 Ok(Verdict::Absent) => {
                     match self.known.absent(now) {
+                        Absent::Post if self.job.is_too_large() => {
+                            let limit = self.job.config.max_body_bytes;
+                            return Err(Problem::BodyTooLarge(limit));
+                        }
                         Absent::Post => {}
                         Absent::PostAfterRace => {
                             let wait = retry.base_delay.mul_f64(self.random.f64());
@@ -106,7 +110,8 @@ impl<'a> Attempts<'a> {
     }
 
     async fn post(&mut self) -> Result<Verdict, svix::Error> {
-        let mut headers = vec![self.trace(), header("idempotency-key", self.key)];
+        let mut headers = self.trace();
+        headers.push(header("idempotency-key", self.key));
         if self.count > 0 {
             headers.push(header("svix-retry-count", &self.count.to_string()));
         }
@@ -133,7 +138,7 @@ impl<'a> Attempts<'a> {
         let answer = self
             .send(Request {
                 path: &message::lookup_path(&self.job.event.project, self.event_id),
-                headers: vec![self.trace()],
+                headers: self.trace(),
                 body: None,
                 id: &self.request_id,
             })
@@ -148,8 +153,9 @@ impl<'a> Attempts<'a> {
         result
     }
 
-    fn trace(&self) -> (String, Vec<u8>) {
-        header("traceparent", self.job.traceparent)
+    fn trace(&self) -> Vec<(String, Vec<u8>)> {
+        let headers = self.job.trace.iter();
+        headers.map(|(name, value)| header(name, value)).collect()
     }
 
     fn asked(&self) -> Asked<'a> {

@@ -18,13 +18,18 @@ pub struct Job<'a> {
     pub published: Option<SystemTime>,
     /// Whether a dead letter of the event acknowledges it. A replay delivers it all the same.
     pub accept_dead_letter: bool,
-    /// Svix gets this `traceparent` with every request.
-    pub traceparent: &'a str,
+    /// The headers by which Svix joins the trace.
+    pub trace: &'a [(&'static str, String)],
     /// Started when the request came in.
     pub stopwatch: Stopwatch,
 }
 
 impl Job<'_> {
+    /// Whether the relay would not send the event, if Svix doesn't have it yet.
+    pub fn is_too_large(&self) -> bool {
+        self.event.json.len() > self.config.max_body_bytes
+    }
+
     /// The time that is left for Svix.
     pub fn remaining(&self) -> Duration {
         self.stopwatch.remaining(self.config.retry.budget)

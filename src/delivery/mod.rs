@@ -28,7 +28,7 @@ use crate::event;
 use crate::host::{self, clock, store};
 use crate::letters::ledger;
 use crate::records::{Record, storage};
-use crate::svix::{gate, message};
+use crate::svix::message;
 
 /// For how long Svix may still be at work on an attempt that it has not answered.
 const LATE: Duration = Duration::from_mins(1);
@@ -47,7 +47,7 @@ pub struct Delivery {
 impl From<Result<Success, Problem>> for Delivery {
     fn from(result: Result<Success, Problem>) -> Self {
         let message_id = match &result {
-            Ok(Success::Delivered { record, .. } | Success::Duplicate(record)) => {
+            Ok(Success::Delivered { record, .. } | Success::Duplicate { record, .. }) => {
                 Some(record.svix_message_id.clone())
             }
             _ => None,
@@ -65,15 +65,10 @@ impl From<Result<Success, Problem>> for Delivery {
 pub async fn deliver(job: Job<'_>) -> Delivery {
     let key = event::key(&job.event.project, &job.event.id);
     let name = Record::name(&key);
-    let (stored, gate) = store::get_both(&name, gate::NAME).await;
-    let stored = match stored {
+    let stored = match store::get(&name, store::TIMEOUT).await {
         Ok(stored) => stored,
         Err(error) => return Err(error.into()).into(),
     };
-    // If the gate can't be read, the instance goes by what it knows of it.
-    if let Ok(gate) = gate {
-        turnstile::learn(gate.as_deref());
-    }
     let known = stored.as_deref().and_then(Record::decode);
     match answer_by_record(&job, known.as_ref()).await {
         Ok(None) => {}
@@ -81,10 +76,13 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
         Err(error) => return Err(error.into()).into(),
     }
 
+    turnstile::refresh().await;
     let _writer = storage::may_write();
     let event_id = message::event_id(&job.event.id);
-    // If there is a record, even an unreadable one, Svix may know more than the event's age says.
-    let not_sent_before = job.published.filter(|_| stored.is_none());
+    // If there is a record, even an unreadable one, Svix may know more than the event's age says. An event
+    // that is too large by now may have been sent under a higher limit.
+    let is_new = stored.is_none() && !job.is_too_large();
+    let not_sent_before = job.published.filter(|_| is_new);
     let unanswered = matches!(&known, Some(Record::Unknown(record))
         if record.age(clock::now()) < LATE);
     let random = host::random();
@@ -126,7 +124,7 @@ async fn answer_by_record(
     known: Option<&Record>,
 ) -> Result<Option<Success>, host::Error> {
     match known {
-        Some(Record::Delivered(record)) => Ok(Some(Success::Duplicate(record.clone()))),
+        Some(Record::Delivered(record)) => Ok(Some(Success::duplicate(record.clone(), job.event))),
         Some(Record::DeadLettered(record)) if job.accept_dead_letter => {
             let number = ledger::standing_letter(record).await?;
             Ok(number.map(Success::DeadLettered))
@@ -158,7 +156,7 @@ async fn write_unknown(job: &Job<'_>, name: String, delivery: Delivery) -> Deliv
         Ok(Some(Record::Delivered(record))) => {
             return Delivery {
                 attempts: delivery.attempts,
-                ..Ok(Success::Duplicate(record)).into()
+                ..Ok(Success::duplicate(record, job.event)).into()
             };
         }
         Ok(Some(Record::Unknown(_) | Record::DeadLettered(_))) => Ok(()),

@@ -2,11 +2,12 @@
 //!
 //! [`crate::svix::gate`] decides. This file waits, and reads and writes the store.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use super::job::Job;
-use crate::host::{self, clock, store};
+use crate::host::clock::{self, Stopwatch};
+use crate::host::{self, store};
 use crate::svix::gate::{self, Closing, Gate, Pass, Standing};
 use crate::svix::message::Verdict;
 use crate::svix::retry::MIN_ATTEMPT;
@@ -21,6 +22,9 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// becomes the probe, and the others shall have heard of it.
 const SPREAD: Duration = Duration::from_millis(250);
 
+/// For how long an instance goes by what it has read of the gate.
+const FRESH: Duration = Duration::from_millis(20);
+
 /// How long, and how often, a notification waits for a probe to come back.
 const PROBE_TIME: Duration = Duration::from_millis(150);
 const PROBE_TURNS: u32 = 2;
@@ -28,11 +32,33 @@ const PROBE_TURNS: u32 = 2;
 thread_local! {
     /// The gate as this instance knows it.
     static GATE: RefCell<Gate> = const { RefCell::new(Gate::open()) };
+    /// When the knowledge was last read from the store.
+    static LEARNED: Cell<Option<Stopwatch>> = const { Cell::new(None) };
+}
+
+/// Reads the gate from the store, unless this instance has just done so. If that fails, the instance goes
+/// by what it knows.
+pub async fn refresh() {
+    let fresh = LEARNED.get().is_some_and(|since| since.elapsed() < FRESH);
+    if !fresh {
+        let _ = learn(store::TIMEOUT).await;
+    }
 }
 
 /// Takes over what the store holds of the gate, if it is newer.
-pub fn learn(stored: Option<&[u8]>) {
-    GATE.with_borrow_mut(|gate| gate.learn(stored, clock::now()));
+async fn learn(time: Duration) -> Result<(), host::Error> {
+    let begun = Stopwatch::start();
+    let stored = store::get(gate::NAME, time).await?;
+    LEARNED.set(Some(begun));
+    GATE.with_borrow_mut(|gate| gate.learn(stored.as_deref(), clock::now()));
+    Ok(())
+}
+
+/// Opens the gate for every instance: an operator knows that Svix is well.
+pub async fn open() -> Result<(), host::Error> {
+    learn(store::TIMEOUT).await?;
+    let state = GATE.with_borrow_mut(|gate| gate.open_now(clock::now()));
+    store::set(gate::NAME, &state, store::TIMEOUT).await
 }
 
 /// How the gate is closed, as this instance knows it. `None` if it is open.
@@ -42,8 +68,7 @@ pub fn closed() -> Option<Closing> {
 
 /// The gate as the store knows it.
 pub async fn standing() -> Result<Standing, host::Error> {
-    let stored = store::get(gate::NAME, store::TIMEOUT).await?;
-    learn(stored.as_deref());
+    learn(store::TIMEOUT).await?;
     Ok(GATE.with_borrow(|gate| gate.standing(clock::now())))
 }
 
@@ -93,7 +118,7 @@ impl<'a> Turnstile<'a> {
                 });
             }
             clock::sleep(wait).await;
-            self.learn().await;
+            let _ = learn(self.time()).await;
         }
     }
 
@@ -109,7 +134,7 @@ impl<'a> Turnstile<'a> {
         };
         if failure.is_some() {
             // Other instances may have failed since. Together the failures make a run.
-            self.learn().await;
+            let _ = learn(self.time()).await;
         }
         let jitter = self.random.f64();
         let now = clock::now();
@@ -126,13 +151,6 @@ impl<'a> Turnstile<'a> {
             watch::change(change);
         }
         self.share(&state).await;
-    }
-
-    /// A failure is ignored: the instance then goes by what it knows.
-    async fn learn(&self) {
-        if let Ok(stored) = store::get(gate::NAME, self.time()).await {
-            learn(stored.as_deref());
-        }
     }
 
     /// A failure is ignored: other instances then find out for themselves.

@@ -4,6 +4,7 @@
 //! Only the fields that the relay or Svix needs are required. The rest of the event is the customer's
 //! business and passes through untouched.
 
+pub mod arrival;
 pub mod notification;
 
 use std::borrow::Cow;

@@ -3,16 +3,18 @@
 //! The form is recognised from the content. Pub/Sub's wrapped push is an object with a `message` and none
 //! of an event's own fields. Pub/Sub's unwrapped push is the event itself with `x-goog-pubsub-*` headers.
 //! Anything else is the event itself, posted directly.
+//!
+//! A CloudEvent in binary mode is none of these: its `id` and `type` stand in headers or attributes, and
+//! the body is its data alone. The data may have fields of the same names, which are another thing's.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::arrival::{Arrival, Attributes, CloudEvent, PushHeaders, Source};
 use super::{Event, key, sha256_hex, shortened};
 use crate::json;
 use crate::time;
@@ -25,41 +27,15 @@ pub const MAX_DEPTH: usize = 100;
 /// Standard base64, as Pub/Sub sends it. The padding may be missing.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
 );
 
-/// The form of a notification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Source {
-    /// The event itself, posted directly.
-    Direct,
-    /// Pub/Sub's default push: JSON around the base64 of the event.
-    Wrapped,
-    /// Pub/Sub's push without wrapper: the event itself, metadata in headers.
-    Unwrapped,
-}
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How a notification came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arrival {
-    pub source: Source,
-    /// Pub/Sub's own identifier of the message.
-    pub message_id: Option<String>,
-    /// How often Pub/Sub has tried. Only a subscription with a dead-letter topic says so.
-    pub attempt: Option<u64>,
-    /// The time at which Pub/Sub was given the message.
-    pub publish_time: Option<SystemTime>,
-}
-
-/// The headers of an unwrapped push that the relay looks at.
-#[derive(Clone, Debug, Default)]
-pub struct PushHeaders {
-    /// `x-goog-pubsub-message-id`; the push is unwrapped if it is there.
-    pub message_id: Option<String>,
-    /// `x-goog-pubsub-publish-time`.
-    pub publish_time: Option<String>,
-}
+/// How compressed data begins.
+const COMPRESSED: [(&str, &[u8]); 2] = [("gzip", b"\x1f\x8b"), ("zstd", b"\x28\xb5\x2f\xfd")];
 
 /// The fields that can be read of an event, valid or not, shortened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +53,10 @@ pub enum Rejection {
     NotJson(String),
     /// `message.data` of a wrapped push is not base64.
     NotBase64,
+    /// The bytes are encoded, such as with `gzip`.
+    Encoded(String),
+    /// The bytes are the data of a CloudEvent in binary mode, without the event.
+    BinaryMode,
     /// Arrays and objects are nested deeper than [`MAX_DEPTH`].
     TooDeep,
     /// Fields are missing or break a rule.
@@ -109,17 +89,25 @@ impl<'a> Notification<'a> {
                 None => Source::Direct,
             },
             message_id: headers.message_id,
+            subscription: headers.subscription,
             attempt: None,
             publish_time: headers
                 .publish_time
                 .as_deref()
                 .and_then(time::parse_rfc3339),
+            attributes: headers.attributes,
         };
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         let content = match str::from_utf8(body) {
             Ok(text) => Self::open(text, &mut arrival),
-            Err(_) => Content::Rejected(Rejection::NotUtf8, Cow::Borrowed(body)),
+            Err(_) => Content::Rejected(Rejection::NotUtf8, body.into()),
         };
-        Self { arrival, content }
+        let mut notification = Self { arrival, content };
+        if notification.is_binary_mode() {
+            let identity = notification.identity().to_vec();
+            notification.content = Content::Rejected(Rejection::BinaryMode, identity.into());
+        }
+        notification
     }
 
     /// The bytes that are the same in every delivery of the event, valid or not.
@@ -131,22 +119,26 @@ impl<'a> Notification<'a> {
         }
     }
 
-    /// The key of the event's record. Without a valid event it is made of the bytes alone.
+    /// The key of the event's record. Without a valid event, Pub/Sub's identifier of the message makes
+    /// the key: two messages may hold the same bytes. The bytes count only where there is no identifier.
     pub fn key(&self) -> String {
-        match self.event() {
-            Ok(event) => key(&event.project, &event.id),
-            Err(_) => format!("rejected-{}", sha256_hex(&[self.identity()])),
-        }
+        let event = self.event().ok();
+        let of_event = event.map(|event| key(&event.project, &event.id));
+        of_event.unwrap_or_else(|| match &self.arrival.message_id {
+            // Pub/Sub promises unique identifiers within a topic only.
+            Some(id) => {
+                let subscription = self.arrival.subscription.as_deref().unwrap_or_default();
+                format!("message-{}", key(subscription, id))
+            }
+            None => format!("rejected-{}", sha256_hex(&[self.identity()])),
+        })
     }
 
     pub fn hints(&self) -> Hints {
-        let fields = match &self.content {
-            Content::Body(_, fields) => *fields,
-            Content::Unpacked(json) => json::pick(json, Event::FIELDS).unwrap_or_default(),
-            Content::Rejected(..) => Default::default(),
-        };
-        let [id, event_type, project, _] =
-            fields.map(|field| field.and_then(json::string).map(|text| shortened(&text)));
+        let [id, event_type, project, _] = self
+            .fields()
+            .unwrap_or_default()
+            .map(|field| field.and_then(json::string).map(|text| shortened(&text)));
         Hints {
             id,
             event_type,
@@ -156,15 +148,60 @@ impl<'a> Notification<'a> {
 
     /// The event, checked.
     pub fn event(&self) -> Result<Event<'_>, Rejection> {
-        let (json, fields) = match &self.content {
-            Content::Body(json, fields) => (*json, *fields),
-            Content::Unpacked(json) => (json.as_str(), json::pick(json, Event::FIELDS)?),
-            Content::Rejected(rejection, _) => return Err(rejection.clone()),
-        };
+        let fields = self
+            .fields()
+            .map_err(|rejection| self.explained(rejection))?;
+        let json = self.text();
         if json::is_deeper_than(json, MAX_DEPTH) {
             return Err(Rejection::TooDeep);
         }
         Event::from_fields(json, fields).map_err(Rejection::Invalid)
+    }
+
+    /// The text of the event, empty if there is none.
+    fn text(&self) -> &str {
+        match &self.content {
+            Content::Body(json, _) => json,
+            Content::Unpacked(json) => json,
+            Content::Rejected(..) => "",
+        }
+    }
+
+    fn fields(&self) -> Result<[Option<&RawValue>; 4], Rejection> {
+        match &self.content {
+            Content::Body(_, fields) => Ok(*fields),
+            Content::Unpacked(json) => Ok(json::pick(json, Event::FIELDS)?),
+            Content::Rejected(rejection, _) => Err(rejection.clone()),
+        }
+    }
+
+    /// Bytes that can't be read may be encoded, which tells the sender more.
+    fn explained(&self, rejection: Rejection) -> Rejection {
+        if !matches!(rejection, Rejection::NotUtf8 | Rejection::NotJson(_)) {
+            return rejection;
+        }
+        let mut compressed = COMPRESSED.iter();
+        let mut by_bytes = || compressed.find(|(_, start)| self.identity().starts_with(start));
+        let encoding = self.arrival.attributes.encoding();
+        match encoding.or_else(|| by_bytes().map(|(name, _)| *name)) {
+            Some(encoding) => Rejection::Encoded(shortened(encoding)),
+            None => rejection,
+        }
+    }
+
+    /// Whether the body is the data of a CloudEvent alone. A whole event may come with attributes that
+    /// repeat its own fields.
+    fn is_binary_mode(&self) -> bool {
+        let Some(CloudEvent { id, event_type, .. }) = self.arrival.attributes.cloud_event() else {
+            return false;
+        };
+        let own = json::pick(self.text(), ["specversion", "id", "type"]).unwrap_or_default();
+        let [specversion, own_id, own_type] = own.map(|field| field.and_then(json::string));
+        let repeats = |own: &Option<Cow<'_, str>>, attribute: Option<&str>| {
+            attribute.is_none_or(|attribute| own.as_deref() == Some(attribute))
+        };
+        let whole = specversion.is_some() && repeats(&own_id, id) && repeats(&own_type, event_type);
+        !whole
     }
 
     fn open(text: &'a str, arrival: &mut Arrival) -> Content<'a> {
@@ -174,17 +211,30 @@ impl<'a> Notification<'a> {
             "project",
             "time",
             "message",
+            "subscription",
             "deliveryAttempt",
         ];
-        let [id, event_type, project, time, message, attempt] = match json::pick(text, names) {
+        let [
+            id,
+            event_type,
+            project,
+            time,
+            message,
+            subscription,
+            attempt,
+        ] = match json::pick(text, names) {
             Ok(fields) => fields,
             Err(error) => return Content::Rejected(error.into(), text.as_bytes().into()),
         };
         let wrapped = [id, event_type, project].iter().all(Option::is_none);
+        let cloud_event = arrival.attributes.cloud_event();
+        let may_be_push = cloud_event.is_none_or(|event| event.may_carry_push());
         match message {
-            Some(message) if wrapped && json::is_object(message) => {
+            Some(message) if wrapped && may_be_push && json::is_object(message) => {
                 arrival.source = Source::Wrapped;
                 arrival.attempt = attempt.and_then(|raw| raw.get().parse().ok());
+                let subscription = subscription.and_then(json::string);
+                arrival.subscription = subscription.map(Cow::into_owned);
                 unpack(message.get(), arrival)
             }
             _ => Content::Body(text, [id, event_type, project, time]),
@@ -196,10 +246,13 @@ impl<'a> Notification<'a> {
 fn unpack<'a>(message: &'a str, arrival: &mut Arrival) -> Content<'a> {
     // Only the message is the same in every delivery: the wrapper counts the attempts.
     let rejected = |rejection| Content::Rejected(rejection, message.as_bytes().into());
-    let bytes = match open_message(message, arrival) {
+    let mut bytes = match open_message(message, arrival) {
         Ok(bytes) => bytes,
         Err(rejection) => return rejected(rejection),
     };
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
     match String::from_utf8(bytes) {
         Ok(text) => Content::Unpacked(text),
         Err(error) => Content::Rejected(Rejection::NotUtf8, error.into_bytes().into()),
@@ -209,19 +262,22 @@ fn unpack<'a>(message: &'a str, arrival: &mut Arrival) -> Content<'a> {
 fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejection> {
     let names = [
         "data",
+        "attributes",
         "messageId",
         "message_id",
         "publishTime",
         "publish_time",
     ];
-    let [data, id, id_snake_case, time, time_snake_case] = json::pick(message, names)?;
-    if let Some(id) = id.or(id_snake_case).and_then(json::string) {
-        arrival.message_id = Some(id.into_owned());
-    }
+    let fields = json::pick(message, names)?;
+    let [data, attributes, id, id_snake_case, time, time_snake_case] = fields;
+    let id = id.or(id_snake_case).and_then(json::string);
+    arrival.message_id = id.filter(|id| !id.is_empty()).map(Cow::into_owned);
     let time = time.or(time_snake_case).and_then(json::string);
-    if let Some(time) = time.as_deref().and_then(time::parse_rfc3339) {
-        arrival.publish_time = Some(time);
-    }
+    arrival.publish_time = time.as_deref().and_then(time::parse_rfc3339);
+    // The headers of the request are not the message's.
+    arrival.attributes = attributes
+        .and_then(|attributes| serde_json::from_str::<Attributes>(attributes.get()).ok())
+        .unwrap_or_default();
     let invalid = |reason| Rejection::Invalid(vec![Violation::new("message.data", reason)]);
     let data = match data {
         None => return Err(invalid("is required")),
@@ -230,9 +286,40 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
     if data.is_empty() {
         return Err(invalid("must not be empty"));
     }
-    BASE64
-        .decode(data.as_bytes())
-        .map_err(|_| Rejection::NotBase64)
+    base64(&data).ok_or(Rejection::NotBase64)
+}
+
+/// Whether a body that begins so may be a wrapped push: an object whose first field is one of a wrapper's.
+pub fn may_be_wrapped(begin: &[u8]) -> bool {
+    if BYTE_ORDER_MARK.starts_with(begin) {
+        return true;
+    }
+    let text = begin.strip_prefix(BYTE_ORDER_MARK).unwrap_or(begin);
+    let text = text.trim_ascii_start();
+    let Some(fields) = text.strip_prefix(b"{") else {
+        return text.is_empty();
+    };
+    let field = fields.trim_ascii_start();
+    let mut names = ["\"message\"", "\"subscription\"", "\"deliveryAttempt\""].iter();
+    names.any(|name| {
+        let shared = field.len().min(name.len());
+        field[..shared] == name.as_bytes()[..shared]
+    })
+}
+
+/// Decodes base64 in either alphabet, as readers of JSON forms of protocol buffers must.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let standard = |byte| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        byte => byte,
+    };
+    let again = || {
+        // Command-line tools break long lines.
+        let bytes = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
+        BASE64.decode(bytes.map(standard).collect::<Vec<_>>())
+    };
+    BASE64.decode(text).or_else(|_| again()).ok()
 }
 
 impl From<json::Error> for Rejection {
@@ -246,29 +333,11 @@ impl From<json::Error> for Rejection {
     }
 }
 
-/// Whether a `Content-Type` promises one event as JSON in UTF-8.
-///
-/// A notification without the header is taken as JSON: Pub/Sub's unwrapped push need not carry it.
-pub fn is_json_media_type(content_type: Option<&str>) -> bool {
-    let Some(content_type) = content_type else {
-        return true;
-    };
-    let mut parts = content_type.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
-    let json = ["application/json", "application/cloudevents+json"];
-    json.iter().any(|known| essence.eq_ignore_ascii_case(known))
-        && parts.all(|parameter| match parameter.split_once('=') {
-            Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
-                value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-            }
-            _ => true,
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::time::SystemTime;
 
     const EVENT: &str = r#"{"id":"evt_1","type":"user.created","project":"dev","data":{"n":10.0}}"#;
 
@@ -299,8 +368,10 @@ mod tests {
             Arrival {
                 source: Source::Wrapped,
                 message_id: Some("7".to_owned()),
+                subscription: Some("projects/p/subscriptions/s".to_owned()),
                 attempt: Some(5),
                 publish_time: time::parse_rfc3339("2026-11-23T14:12:42.123Z"),
+                attributes: Attributes::default(),
             }
         );
         assert_eq!(notification.event().expect("valid").json, EVENT);
@@ -311,6 +382,7 @@ mod tests {
         let headers = PushHeaders {
             message_id: Some("8".to_owned()),
             publish_time: Some("1970-01-01T00:00:00Z".to_owned()),
+            ..PushHeaders::default()
         };
         let notification = Notification::read(EVENT.as_bytes(), headers);
         assert_eq!(
@@ -318,8 +390,10 @@ mod tests {
             Arrival {
                 source: Source::Unwrapped,
                 message_id: Some("8".to_owned()),
+                subscription: None,
                 attempt: None,
                 publish_time: Some(SystemTime::UNIX_EPOCH),
+                attributes: Attributes::default(),
             }
         );
         assert_eq!(notification.event().expect("valid").json, EVENT);
@@ -403,44 +477,181 @@ mod tests {
     }
 
     #[test]
-    fn every_delivery_of_one_event_has_the_same_identity() {
-        let identity = |body: &str| read(body).identity().to_vec();
-        for bytes in [EVENT.as_bytes(), b"no event", b"\xff"] {
+    fn a_message_without_a_valid_event_is_known_by_its_identifier() {
+        let key = |body: &str| read(body).key();
+        for bytes in [b"no event".as_slice(), b"\xff"] {
             let body = wrap(bytes);
             let later = body.replace(r#""deliveryAttempt":5"#, r#""deliveryAttempt":6"#);
+            assert_eq!(key(&body), key(&later), "another delivery");
+            let reordered = body.replacen('{', r#"{"subscription":"s","#, 1);
+            assert_eq!(key(&body), key(&reordered), "fields in another order");
             let published_again = body.replace(r#"Id":"7""#, r#"Id":"8""#);
-            assert_eq!(identity(&body), bytes);
-            assert_eq!(identity(&later), bytes);
-            assert_eq!(identity(&published_again), bytes);
+            assert_ne!(key(&body), key(&published_again), "another message");
+            let elsewhere = body.replace("subscriptions/s", "subscriptions/t");
+            assert_ne!(
+                key(&body),
+                key(&elsewhere),
+                "another topic may use the identifier"
+            );
         }
-        let undecodable = |attempt| {
-            identity(&format!(
-                r#"{{"message":{{"data":"%","messageId":"7"}},"deliveryAttempt":{attempt}}}"#
-            ))
-        };
-        assert_eq!(undecodable(1), undecodable(2));
-        assert_eq!(identity(EVENT), EVENT.as_bytes());
+        assert_ne!(key(&wrap(EVENT.as_bytes())), key(&wrap(b"{}")));
     }
 
     #[test]
-    fn recognises_json_media_types() {
-        for good in [
-            None,
-            Some("application/json"),
-            Some("Application/JSON; charset=UTF-8"),
-            Some("application/cloudevents+json;charset=\"utf-8\""),
-        ] {
-            assert!(is_json_media_type(good), "{good:?}");
+    fn the_bytes_identify_what_has_no_identifier() {
+        let key = |data, attempt| {
+            let body = format!(r#"{{"message":{{"data":"{data}"}},"deliveryAttempt":{attempt}}}"#);
+            read(&body).key()
+        };
+        assert_eq!(key("%", 1), key("%", 2));
+        assert_ne!(key("%", 1), key("&", 1));
+        assert_eq!(key("/w==", 1), key("/w", 2), "the decoded bytes");
+    }
+
+    #[test]
+    fn skips_a_byte_order_mark() {
+        let marked = format!("\u{feff}{EVENT}");
+        let wrapped = wrap(marked.as_bytes());
+        for body in [&marked, &wrapped, &format!("\u{feff}{wrapped}")] {
+            assert_eq!(read(body).event().expect("valid").json, EVENT, "{body}");
         }
-        for bad in [
+    }
+
+    #[test]
+    fn reads_either_base64_alphabet_padded_or_not_and_broken_into_lines() {
+        let event = r#"{"id":"a?~~>>??€","type":"t","project":"dev"}"#;
+        let standard = BASE64.encode(event);
+        assert!(
+            standard.contains('+') || standard.contains('/'),
+            "{standard}"
+        );
+        let url_safe = standard.replace('+', "-").replace('/', "_");
+        let lines = format!("{}\\n{}", &standard[..20], &standard[20..]);
+        for data in [&standard, &url_safe, &lines] {
+            for data in [data.as_str(), data.trim_end_matches('=')] {
+                let body = format!(r#"{{"message":{{"data":"{data}"}}}}"#);
+                assert_eq!(read(&body).event().expect("valid").json, event, "{data}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_the_encoding_of_bytes_that_are_no_text() {
+        let encoded = |name: &str| Err(Rejection::Encoded(name.to_owned()));
+        assert_eq!(read(&wrap(b"\x1f\x8b\x08\x00")).event(), encoded("gzip"));
+        let gzip = Notification::read(b"\x1f\x8b\x08\xff", PushHeaders::default());
+        assert_eq!(gzip.event(), encoded("gzip"));
+        let attribute = r#"{"message":{"data":"/w==","attributes":{"Content-Encoding":"br"}}}"#;
+        assert_eq!(read(attribute).event(), encoded("br"));
+        // Text that says it is encoded and isn't is read all the same.
+        let data = BASE64.encode(EVENT);
+        let body = format!(
+            r#"{{"message":{{"data":"{data}","attributes":{{"content-encoding":"gzip"}}}}}}"#
+        );
+        assert_eq!(read(&body).event().expect("valid").json, EVENT);
+    }
+
+    /// Headers or attributes of a CloudEvent in binary mode.
+    const BINARY: [(&str, &str); 3] = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "evt_9"),
+        ("ce-type", "user.created"),
+    ];
+
+    fn with_attributes(body: &str, attributes: &[(&str, &str)]) -> Result<String, Rejection> {
+        let owned = attributes
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let headers = PushHeaders {
+            attributes: Attributes(owned.collect()),
+            ..PushHeaders::default()
+        };
+        let notification = Notification::read(body.as_bytes(), headers);
+        notification.event().map(|event| event.id.into_owned())
+    }
+
+    #[test]
+    fn the_data_of_a_binary_cloud_event_is_never_sent_under_its_own_names() {
+        let binary = Err(Rejection::BinaryMode);
+        for body in [
+            EVENT,
+            "{}",
+            "[]",
             "",
-            "text/plain",
-            "application/jsonx",
-            "application/cloudevents-batch+json",
-            "application/json; charset=iso-8859-1",
-            "application/x-www-form-urlencoded",
+            "no JSON",
+            r#"{"message":{"data":"e30="}}"#,
         ] {
-            assert!(!is_json_media_type(Some(bad)), "{bad}");
+            assert_eq!(with_attributes(body, &BINARY), binary, "{body}");
+        }
+        assert_eq!(
+            with_attributes(EVENT, &BINARY[1..2]),
+            binary,
+            "the id alone"
+        );
+        let data = BASE64.encode(EVENT);
+        for attributes in [
+            r#"{"ce-specversion":"1.0","ce-id":"evt_9"}"#,
+            r#"{"ce-id":"evt_1","ce-type":"user.created"}"#,
+            r#"{"cloudEvents:type":"user.created"}"#,
+        ] {
+            let body = format!(
+                r#"{{"message":{{"data":"{data}","attributes":{attributes},"messageId":"7"}}}}"#
+            );
+            assert_eq!(
+                read(&body).event(),
+                Err(Rejection::BinaryMode),
+                "{attributes}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_whole_cloud_event_may_come_with_attributes_that_repeat_it() {
+        let whole = EVENT.replacen('{', r#"{"specversion":"1.0","#, 1);
+        let same = [("ce-id", "evt_1"), ("ce-type", "user.created")];
+        assert_eq!(with_attributes(&whole, &same), Ok("evt_1".to_owned()));
+        assert_eq!(with_attributes(&whole, &BINARY), Err(Rejection::BinaryMode));
+        let media_type = ("content-type", "application/cloudevents+json");
+        let structured = [BINARY[0], BINARY[1], media_type];
+        assert_eq!(with_attributes(EVENT, &structured), Ok("evt_1".to_owned()));
+    }
+
+    #[test]
+    fn eventarc_carries_a_push_in_a_cloud_event() {
+        let carrier = [
+            ("ce-specversion", "1.0"),
+            ("ce-id", "7"),
+            ("ce-type", "google.cloud.pubsub.topic.v1.messagePublished"),
+        ];
+        let push = wrap(EVENT.as_bytes());
+        assert_eq!(with_attributes(&push, &carrier), Ok("evt_1".to_owned()));
+        assert_eq!(with_attributes(EVENT, &carrier), Err(Rejection::BinaryMode));
+    }
+
+    #[test]
+    fn a_wrapped_push_is_known_by_its_beginning() {
+        for begin in [
+            "",
+            " \r\n",
+            "{",
+            "\u{feff}{ ",
+            r#"{"mess"#,
+            r#"{"message": {"data""#,
+            r#"{ "subscription":"#,
+            r#"{"deliveryAttempt":5,"message""#,
+        ] {
+            assert!(may_be_wrapped(begin.as_bytes()), "{begin}");
+        }
+        assert!(may_be_wrapped(b"\xef\xbb"));
+        for begin in [
+            "[",
+            "x",
+            r#"{"id""#,
+            r#"{"messages""#,
+            r#"{"data":"#,
+            "\u{0}",
+        ] {
+            assert!(!may_be_wrapped(begin.as_bytes()), "{begin}");
         }
     }
 

@@ -7,16 +7,19 @@
 
 use std::borrow::Cow;
 use std::future::poll_fn;
+use std::mem;
 use std::pin::pin;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{
     ErrorCode, Fields, Method, Request, Response, Scheme, Trailers,
 };
-use spin_sdk::wasip3::wit_bindgen::{FutureReader, StreamReader, StreamResult};
+use spin_sdk::wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult};
 use spin_sdk::wasip3::{self, wit_future, wit_stream};
 
+use super::clock;
 use super::origin::Origin;
 
 /// The `User-Agent` of every request to another server.
@@ -25,13 +28,21 @@ pub const USER_AGENT: &str = concat!("svix-relay/", env!("CARGO_PKG_VERSION"));
 /// How much is read at once where the length of a body is not announced.
 const CHUNK: usize = 16 * 1024;
 
-type Body = (StreamReader<u8>, FutureReader<Trailing>);
+/// How much of a body that is not wanted is read all the same, and for how long at most.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
+const DISCARDING: Duration = Duration::from_secs(5);
+
+/// The bytes of a body, and what follows them until that is read.
+type Body = (StreamReader<u8>, Option<FutureReader<Trailing>>);
 type Trailing = Result<Option<Trailers>, ErrorCode>;
 
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
     TooLarge,
+    /// There is no room for a body of this size now.
+    NoRoom,
+    /// The body broke off.
     Incomplete,
 }
 
@@ -44,60 +55,139 @@ impl Headers {
         Self(fields.copy_all())
     }
 
-    pub fn of_request(request: &Request) -> Self {
-        Self::of(&request.get_headers())
-    }
-
     /// The first value of a header. Bytes in it that are not UTF-8 are replaced.
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
-        let mut headers = self.0.iter();
-        let header = headers.find(|(known, _)| known.eq_ignore_ascii_case(name));
-        header.map(|(_, value)| String::from_utf8_lossy(value))
+        self.get_all(name).next()
     }
 
-    pub fn content_length(&self) -> Option<usize> {
+    /// Every value of a header.
+    pub fn get_all(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        let named = move |(known, _): &(&str, _)| known.eq_ignore_ascii_case(name);
+        self.all().filter(named).map(|(_, value)| value)
+    }
+
+    /// Every header and its value.
+    pub fn all(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        let headers = self.0.iter();
+        headers.map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value)))
+    }
+
+    /// The `Content-Length` of a message.
+    fn content_length(&self) -> Option<usize> {
         self.get("content-length")?.parse().ok()
     }
 }
 
-/// Reads the body of a request, of `length` if that is known; no more than `limit` bytes of it.
-pub async fn read_request(
-    request: Request,
+/// The body of a request.
+///
+/// If a server answers and closes before the client has sent its body, the client may see a reset
+/// connection instead of the answer. So [`Incoming::discard`] reads on after the answer.
+pub struct Incoming {
+    state: State,
     length: Option<usize>,
-    limit: usize,
-) -> Result<Vec<u8>, Unread> {
-    // Kept until the body is read: dropping it tells the host that the relay is done.
-    let (_done, done) = wit_future::new(|| Ok(()));
-    read(Request::consume_body(request, done), length, limit).await
+    /// Whether the headers announce a body.
+    announced: bool,
+}
+
+enum State {
+    Untouched(Request),
+    /// The rest of a body, and what tells the host at its end that the relay is done with it.
+    Rest(Body, FutureWriter<Result<(), ErrorCode>>),
+    Read,
+}
+
+impl Incoming {
+    /// The headers of a request, and its body.
+    pub fn of(request: Request) -> (Headers, Self) {
+        let headers = Headers::of(&request.get_headers());
+        let length = headers.content_length();
+        let chunked = headers.get("transfer-encoding").is_some();
+        let incoming = Self {
+            length,
+            announced: length.is_some_and(|length| length > 0) || chunked,
+            state: State::Untouched(request),
+        };
+        (headers, incoming)
+    }
+
+    fn open(&mut self) -> Option<(Body, FutureWriter<Result<(), ErrorCode>>)> {
+        match mem::replace(&mut self.state, State::Read) {
+            State::Untouched(request) => {
+                let (done, end) = wit_future::new(|| Ok(()));
+                let (stream, trailers) = Request::consume_body(request, end);
+                Some(((stream, Some(trailers)), done))
+            }
+            State::Rest(body, done) => Some((body, done)),
+            State::Read => None,
+        }
+    }
+
+    /// Reads the body. `admit` is asked before more is read: with the beginning of the body, and with its
+    /// length if that is known. Its answer is the number of bytes that are read at most.
+    pub async fn read(
+        &mut self,
+        admit: impl Fn(&[u8], Option<usize>) -> Result<usize, Unread>,
+    ) -> Result<Vec<u8>, Unread> {
+        let Some((mut body, done)) = self.open() else {
+            return Err(Unread::Incomplete);
+        };
+        let bytes = read(&mut body, self.length, admit).await;
+        if let Err(Unread::TooLarge | Unread::NoRoom) = bytes {
+            self.state = State::Rest(body, done);
+        }
+        bytes
+    }
+
+    /// Reads what is left of the body and forgets it, in the background: a bounded amount, for a bounded
+    /// time.
+    pub fn discard(mut self) {
+        if !self.announced {
+            return;
+        }
+        let Some(((mut stream, _trailers), done)) = self.open() else {
+            return;
+        };
+        wasip3::spawn(async move {
+            let _done = done;
+            let rest = async {
+                let (mut left, mut chunk) = (MAX_DISCARDED, Vec::with_capacity(CHUNK));
+                loop {
+                    let result;
+                    (result, chunk) = stream.read(chunk).await;
+                    left = left.saturating_sub(chunk.len());
+                    chunk.clear();
+                    if left == 0 || !matches!(result, StreamResult::Complete(_)) {
+                        break;
+                    }
+                }
+            };
+            clock::timeout(DISCARDING, rest).await;
+        });
+    }
 }
 
 async fn read(
-    (mut stream, trailers): Body,
+    (stream, trailers): &mut Body,
     length: Option<usize>,
-    limit: usize,
+    admit: impl Fn(&[u8], Option<usize>) -> Result<usize, Unread>,
 ) -> Result<Vec<u8>, Unread> {
-    if length.is_some_and(|length| length > limit) {
-        return Err(Unread::TooLarge);
-    }
-    let mut body = Vec::with_capacity(length.unwrap_or(CHUNK));
+    let mut limit = admit(&[], length)?;
+    let mut body = Vec::with_capacity(length.unwrap_or(CHUNK).min(CHUNK));
     // HTTP ends a body of known length there: asking for more would only cost time.
     while length != Some(body.len()) {
         if body.len() == body.capacity() {
-            body.reserve(body.len().max(CHUNK));
+            let more = body.len().max(CHUNK).min(limit + 1 - body.len());
+            body.reserve_exact(length.map_or(more, |length| length - body.len()));
         }
         let result;
         (result, body) = stream.read(body).await;
-        if body.len() > limit {
-            return Err(Unread::TooLarge);
-        }
+        limit = admit(&body, length)?;
         match result {
             StreamResult::Complete(_) => {}
             StreamResult::Dropped | StreamResult::Cancelled => {
                 // Only the trailers tell whether the body ended or broke off.
-                return match trailers.await {
-                    Ok(_) => Ok(body),
-                    Err(_) => Err(Unread::Incomplete),
-                };
+                let trailers = trailers.take().ok_or(Unread::Incomplete)?;
+                return trailers.await.map(|_| body).map_err(|_| Unread::Incomplete);
             }
         }
     }
@@ -105,7 +195,12 @@ async fn read(
 }
 
 /// A body and what writes it.
-fn body(bytes: Vec<u8>) -> (Body, impl Future<Output = ()>) {
+fn body(
+    bytes: Vec<u8>,
+) -> (
+    (StreamReader<u8>, FutureReader<Trailing>),
+    impl Future<Output = ()>,
+) {
     let (mut stream, contents) = wit_stream::new();
     let (end, trailers) = wit_future::new(|| Ok(None));
     let write = async move {
@@ -203,7 +298,13 @@ pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
         let headers = Headers::of(&response.get_headers());
         let length = headers.content_length();
         let (_done, done) = wit_future::new(|| Ok(()));
-        let body = read(Response::consume_body(response, done), length, limit).await;
+        let (stream, trailers) = Response::consume_body(response, done);
+        let mut body = (stream, Some(trailers));
+        let admit = |begin: &[u8], length: Option<usize>| {
+            let fits = length.unwrap_or(begin.len()) <= limit;
+            fits.then_some(limit).ok_or(Unread::TooLarge)
+        };
+        let body = read(&mut body, length, admit).await;
         Ok(Answer {
             status,
             headers,

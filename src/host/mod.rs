@@ -18,7 +18,7 @@ use spin_sdk::wasip3::random::random;
 /// A failure of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// The operation, as a verb and its object, such as `read the record`.
+    /// The operation, as a verb and its object, such as `read from the store`.
     pub what: &'static str,
     /// The host's own words. They may hold secrets of a provider, so only the log repeats them.
     pub reason: String,

@@ -3,10 +3,11 @@
 //! The store is opened once per instance. Every operation ends within a time, except for those of
 //! `wasi:keyvalue`, which are synchronous: they hold up the whole instance.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use futures::future::{join, join_all};
+use futures::future::join_all;
 use spin_sdk::experimental::wasi::keyvalue::{atomics, batch, store as bucket};
 use spin_sdk::key_value::{self, Store};
 
@@ -27,19 +28,29 @@ pub fn time_left(stopwatch: Stopwatch, budget: Duration) -> Duration {
 
 static STORE: OnceLock<Store> = OnceLock::new();
 
-pub async fn get_both(
-    one: &str,
-    other: &str,
-) -> (
-    Result<Option<Vec<u8>>, Error>,
-    Result<Option<Vec<u8>>, Error>,
-) {
-    let [one, other] = [one, other].map(|name| get(name, TIMEOUT));
-    join(one, other).await
+/// The beginning of every name in the store.
+static PREFIX: OnceLock<String> = OnceLock::new();
+
+/// Has every name begin so. Until then every operation fails.
+pub fn use_prefix(prefix: &str) {
+    PREFIX.get_or_init(|| prefix.to_owned());
+}
+
+/// The name as the store has it.
+fn full<'a>(what: &'static str, name: &'a str) -> Result<Cow<'a, str>, Error> {
+    match PREFIX.get() {
+        Some(prefix) if prefix.is_empty() => Ok(name.into()),
+        Some(prefix) => Ok(format!("{prefix}{name}").into()),
+        None => Err(Error {
+            what,
+            reason: "the relay is not configured".to_owned(),
+        }),
+    }
 }
 
 pub async fn get(name: &str, time: Duration) -> Result<Option<Vec<u8>>, Error> {
-    let operation = async { store().await?.get(name).await };
+    let name = full("read from the store", name)?;
+    let operation = async { store().await?.get(&*name).await };
     store_operation("read from the store", time, operation).await
 }
 
@@ -51,20 +62,35 @@ pub async fn get_all(names: &[String]) -> Vec<Result<Option<Vec<u8>>, Error>> {
 /// Writes a value within `time`. The value is durable when this returns, as far as the store promises
 /// that. After a failure the value may or may not be there.
 pub async fn set(name: &str, bytes: &[u8], time: Duration) -> Result<(), Error> {
-    let operation = async { store().await?.set(name, bytes).await };
+    let name = full("write to the store", name)?;
+    let operation = async { store().await?.set(&*name, bytes).await };
     store_operation("write to the store", time, operation).await
 }
 
 pub async fn delete(what: &'static str, name: &str) -> Result<(), Error> {
-    let operation = async { store().await?.delete(name).await };
+    let name = full(what, name)?;
+    let operation = async { store().await?.delete(&*name).await };
     store_operation(what, TIMEOUT, operation).await
 }
 
 /// Writes several values at once: all or none, where the store has transactions. The call is
 /// synchronous, and no time limits it.
 pub fn set_many(what: &'static str, values: &[(String, Vec<u8>)]) -> Result<(), Error> {
+    let named = |(name, bytes): &(String, Vec<u8>)| {
+        let name = full(what, name)?.into_owned();
+        Ok((name, bytes.clone()))
+    };
+    // Without a prefix there is nothing to copy.
+    let values: Cow<'_, [_]> = match PREFIX.get() {
+        Some(prefix) if prefix.is_empty() => values.into(),
+        _ => values
+            .iter()
+            .map(named)
+            .collect::<Result<Vec<_>, _>>()?
+            .into(),
+    };
     bucket()
-        .and_then(|bucket| batch::set_many(&bucket, values))
+        .and_then(|bucket| batch::set_many(&bucket, &values))
         .map_err(|error| bucket_failing(what, &error))
 }
 
@@ -74,7 +100,9 @@ pub async fn delete_many(what: &'static str, names: &[String]) -> Result<(), Err
     if names.is_empty() {
         return Ok(());
     }
-    let deleted = bucket().and_then(|bucket| batch::delete_many(&bucket, names));
+    let full = names.iter().map(|name| Ok(full(what, name)?.into_owned()));
+    let full = full.collect::<Result<Vec<_>, _>>()?;
+    let deleted = bucket().and_then(|bucket| batch::delete_many(&bucket, &full));
     if deleted.is_err() {
         for name in names {
             delete(what, name).await?;
@@ -85,15 +113,17 @@ pub async fn delete_many(what: &'static str, names: &[String]) -> Result<(), Err
 
 /// Whether there is a value, without reading it.
 pub async fn exists(name: &str) -> Result<bool, Error> {
-    let operation = async { store().await?.exists(name).await };
+    let name = full("look into the store", name)?;
+    let operation = async { store().await?.exists(&*name).await };
     store_operation("look into the store", TIMEOUT, operation).await
 }
 
 /// Adds to a counter, atomically, and returns its new value, or 0 if that is negative. Adding 0 reads the
 /// counter. The call is synchronous, like [`set_many`].
 pub fn increment(name: &str, by: i64) -> Result<u64, Error> {
+    let name = full("count", name)?;
     bucket()
-        .and_then(|bucket| atomics::increment(&bucket, name, by))
+        .and_then(|bucket| atomics::increment(&bucket, &name, by))
         .map(|sum| u64::try_from(sum).unwrap_or_default())
         .map_err(|error| bucket_failing("count", &error))
 }

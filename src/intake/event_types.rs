@@ -38,8 +38,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// How many types an instance remembers. A platform has some dozens.
 const MAX_REMEMBERED: usize = 256;
 
-/// The longest name of a value that every store behind Spin takes, in bytes.
-const LONGEST_NAME: usize = 255;
+/// The longest name of a value that every store behind Spin takes, in bytes, less the longest prefix.
+const LONGEST_NAME: usize = 255 - 32;
 
 /// The version of the values that this relay writes.
 const VERSION: u32 = 1;

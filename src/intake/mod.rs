@@ -3,20 +3,19 @@
 
 pub mod body;
 mod event_types;
+mod metadata;
 
-use std::borrow::Cow;
 use std::time::Duration;
-
-use spin_sdk::wasip3::http::types::Request;
 
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::auth;
 use crate::config::{Config, load};
 use crate::delivery::{self, Delivery, Job};
-use crate::event::notification::{Notification, PushHeaders, Source, is_json_media_type};
+use crate::event::arrival::{Attributes, Source};
+use crate::event::notification::Notification;
 use crate::host::clock::Stopwatch;
-use crate::host::http::Headers;
+use crate::host::http::{Headers, Incoming};
 use crate::host::{self, store};
 use crate::letters::ledger;
 use crate::records::{Record, storage};
@@ -26,7 +25,7 @@ use crate::watch::trace::Trace;
 
 /// Takes a notification.
 pub async fn notify(
-    request: Request,
+    incoming: &mut Incoming,
     headers: &Headers,
     stopwatch: Stopwatch,
     entry: &mut Entry,
@@ -34,42 +33,23 @@ pub async fn notify(
     let config = load::config().await?;
     let authorization = headers.get("authorization");
     auth::notifier(config, authorization.as_deref(), stopwatch, watch::keys).await?;
-    let push = push_headers(headers);
-    // The sender of an unwrapped push can't choose the media type of the published message.
-    let content_type = headers.get("content-type");
-    if push.message_id.is_none() && !is_json_media_type(content_type.as_deref()) {
-        return Err(Problem::UnsupportedMediaType);
+    let push = metadata::of(headers);
+    let unwrapped = push.message_id.is_some();
+    if !unwrapped {
+        metadata::check_direct(headers)?;
     }
-    let limit = body::largest(config);
-    let body = body::read(config, request, headers, limit, stopwatch).await;
-    let body = body.map_err(|problem| match problem {
-        // The sender is told the limit for its event, not for what is wrapped around it.
-        Problem::BodyTooLarge(_) => Problem::BodyTooLarge(config.max_body_bytes),
-        problem => problem,
-    })?;
+    let body = body::read_notification(config, incoming, unwrapped, stopwatch).await?;
 
-    let notification = Notification::read(&body, push);
+    let notification = Notification::read(&body.bytes, push);
     entry.arrival(&notification.arrival);
     entry.hints(notification.hints());
     let keeps = config.keep_dead_letters && notification.arrival.source != Source::Direct;
     match fulfil(config, &notification, keeps, stopwatch, entry).await {
         Err(problem) if problem.is_final() && keeps => {
             let time = store::time_left(stopwatch, config.retry.budget);
-            store_dead_letter(&notification, &body, &problem, time, entry).await
+            store_dead_letter(&notification, &body.bytes, &problem, time, entry).await
         }
         result => result,
-    }
-}
-
-fn push_headers(headers: &Headers) -> PushHeaders {
-    let get = |name| headers.get(name).map(Cow::into_owned);
-    let message_id = get("x-goog-pubsub-message-id");
-    let publish_time = message_id
-        .as_ref()
-        .and_then(|_| get("x-goog-pubsub-publish-time"));
-    PushHeaders {
-        message_id,
-        publish_time,
     }
 }
 
@@ -84,20 +64,17 @@ pub async fn fulfil(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let event = notification.event().map_err(Problem::Rejected)?;
-    if event.json.len() > config.max_body_bytes {
-        return Err(Problem::BodyTooLarge(config.max_body_bytes));
-    }
     entry.event(&event.project, &event.id);
     entry.event_type(&event.event_type);
-    let begin = || Trace::of(None, &mut host::random());
-    let traceparent = entry.trace.get_or_insert_with(begin).header();
+    let trace = trace(entry.trace.take(), &notification.arrival.attributes);
+    let trace = entry.trace.insert(trace).headers();
     let times = [event.time, notification.arrival.publish_time];
     let job = Job {
         config,
         event: &event,
         published: times.into_iter().flatten().min(),
         accept_dead_letter,
-        traceparent: &traceparent,
+        trace: &trace,
         stopwatch,
     };
     let Delivery {
@@ -117,6 +94,19 @@ pub async fn fulfil(
     result
 }
 
+/// The trace of the request, or else the one that the publisher has begun: Google's clients put it into
+/// these attributes.
+fn trace(of_request: Option<Trace>, attributes: &Attributes) -> Trace {
+    match of_request {
+        Some(trace) if trace.is_continued() => trace,
+        _ => {
+            let parent = attributes.get("googclient_traceparent");
+            let state = attributes.get("googclient_tracestate").unwrap_or_default();
+            Trace::of(parent, state, &mut host::random())
+        }
+    }
+}
+
 /// Keeps a notification that can never be delivered as a dead letter, once.
 async fn store_dead_letter(
     notification: &Notification<'_>,
@@ -133,11 +123,14 @@ async fn store_dead_letter(
                 return Ok(Success::DeadLettered(number));
             }
         }
-        Some(Record::Delivered(record)) => return Ok(Success::Duplicate(record)),
+        Some(Record::Delivered(record)) => {
+            let differs = false;
+            return Ok(Success::Duplicate { record, differs });
+        }
         Some(Record::Unknown(_)) | None => {}
     }
     let reason = (problem.row().name, problem.document());
-    let number = ledger::keep(&name, notification, body, reason)?;
+    let number = ledger::keep(&name, notification, body, reason, time).await?;
     entry.reason(problem);
     Ok(Success::DeadLettered(number))
 }

@@ -26,23 +26,27 @@ const STEP: u64 = 8;
 
 /// Keeps the notification of a record as a dead letter: `problem` is the last part of the problem's
 /// type and the problem document. Returns the letter's number.
-pub fn keep(
+///
+/// The body, which may be large, is written first and by itself, within `time`: writing several values
+/// holds up the whole instance. A crash after that leaves a body that the next delivery writes anew.
+pub async fn keep(
     record: &str,
     notification: &Notification<'_>,
     body: &[u8],
     problem: (&str, Box<RawValue>),
+    time: Duration,
 ) -> Result<u64, host::Error> {
+    // Journal the record before writing anything: the store may keep it and still report a failure.
+    journal::note(record);
+    store::set(&body_name(record), body, time).await?;
     let number = store::increment(COUNTER, 1)?;
     let letter = DeadLetter::new(number, record, notification, problem, clock::now());
     let dead_lettered = Record::DeadLettered(DeadLettered {
         dead_letter: number,
         discarded_at: None,
     });
-    // Journal the record before writing it: the store may keep it and still report a failure.
-    journal::note(record);
     // The record comes last, for stores that write one value after the other: it acknowledges the event.
     let values = [
-        (body_name(record), body.to_vec()),
         (head_name(record), letter.encode()),
         (index_name(number), record.as_bytes().to_vec()),
         (record.to_owned(), dead_lettered.encode()),
@@ -93,8 +97,9 @@ async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Record>)>
             (Some(*letter), record)
         }
         Some(Entry::Record(name)) => {
-            let (head, record) = store::get_both(&head_name(&name), &name).await;
-            (head?.as_deref().and_then(DeadLetter::decode), record?)
+            let head = store::get(&head_name(&name), store::TIMEOUT).await?;
+            let record = store::get(&name, store::TIMEOUT).await?;
+            (head.as_deref().and_then(DeadLetter::decode), record)
         }
     };
     let record = record.as_deref().and_then(Record::decode);
@@ -107,15 +112,12 @@ async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Record>)>
     Ok(letter.map(|letter| (DeadLetter { number, ..letter }, record)))
 }
 
-pub async fn body(letter: &DeadLetter) -> Result<Vec<u8>, host::Error> {
+/// The body of a letter. `None` if the store has lost it.
+pub async fn body(letter: &DeadLetter) -> Result<Option<Vec<u8>>, host::Error> {
     if letter.holds_body() {
-        return Ok(letter.own_body());
+        return Ok(Some(letter.own_body()));
     }
-    let body = store::get(&body_name(&letter.record), store::TIMEOUT).await?;
-    body.ok_or_else(|| host::Error {
-        what: "read the dead letter's body",
-        reason: "there is none".to_owned(),
-    })
+    store::get(&body_name(&letter.record), store::TIMEOUT).await
 }
 
 /// Deletes a letter, also one whose discarding broke off. The record of an undelivered event goes on

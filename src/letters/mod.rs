@@ -16,7 +16,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::event::notification::{Notification, PushHeaders, Source};
+use crate::event::arrival::{Attributes, PushHeaders, Source};
+use crate::event::notification::Notification;
 use crate::json;
 use crate::records::Delivered;
 use crate::time::rfc3339;
@@ -68,6 +69,10 @@ pub struct DeadLetter {
     /// How often Pub/Sub had tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery_attempt: Option<u64>,
+    /// The attributes of the message. A replay needs them, since the body may be one that another delivery
+    /// of the message wrote in another form.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
     /// The last part of the problem's `type`.
     pub reason: String,
     /// The whole problem document.
@@ -106,6 +111,7 @@ impl DeadLetter {
             pubsub_message_id: arrival.message_id.clone(),
             publish_time: arrival.publish_time.map(rfc3339),
             delivery_attempt: arrival.attempt,
+            attributes: arrival.attributes.clone(),
             reason: reason.to_owned(),
             problem,
             resolved: None,
@@ -140,20 +146,29 @@ impl DeadLetter {
 
     /// The headers of the notification that replaying it needs.
     pub fn headers(&self) -> PushHeaders {
+        let attributes = self.attributes.clone();
         match self.source {
             Source::Unwrapped => PushHeaders {
                 message_id: self.pubsub_message_id.clone(),
+                subscription: None,
                 publish_time: self.publish_time.clone(),
+                attributes,
             },
-            Source::Direct | Source::Wrapped => PushHeaders::default(),
+            Source::Direct | Source::Wrapped => PushHeaders {
+                attributes,
+                ..PushHeaders::default()
+            },
         }
     }
 
     /// The letter as operators see it alone: with its body.
     #[must_use]
     pub fn with_body(mut self, body: Vec<u8>) -> Self {
+        // JSON makes six bytes of a control character.
+        let plain = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..);
         (self.body, self.body_base64) = match String::from_utf8(body) {
-            Ok(text) => (Some(text), None),
+            Ok(text) if text.as_bytes().iter().all(plain) => (Some(text), None),
+            Ok(text) => (None, Some(BASE64_STANDARD.encode(text))),
             Err(error) => (None, Some(BASE64_STANDARD.encode(error.as_bytes()))),
         };
         self
@@ -163,6 +178,7 @@ impl DeadLetter {
     #[must_use]
     pub fn summary(self) -> Self {
         Self {
+            attributes: Attributes::default(),
             body: None,
             body_base64: None,
             ..self
@@ -191,6 +207,7 @@ mod tests {
         let headers = PushHeaders {
             message_id: Some("8".to_owned()),
             publish_time: Some("2026-11-23T14:12:42Z".to_owned()),
+            ..PushHeaders::default()
         };
         let text = r#"{"version":2,"number":7,"deadLetteredAt":"1970-01-01T00:00:00Z","record":"record/r","source":"unwrapped","pubsubMessageId":"8","publishTime":"2026-11-23T14:12:42Z","reason":"not-utf8","problem":{"status":400}}"#;
         assert_eq!(

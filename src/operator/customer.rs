@@ -5,16 +5,16 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use spin_sdk::wasip3::http::types::Request as Incoming;
 
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::config::Config;
 use crate::event;
-use crate::event::notification::{Notification, PushHeaders, Rejection, is_json_media_type};
+use crate::event::arrival::{PushHeaders, is_json_media_type};
+use crate::event::notification::{Notification, Rejection};
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
-use crate::host::http::Headers;
+use crate::host::http::{Headers, Incoming};
 use crate::intake;
 use crate::json;
 use crate::svix::client::{self, Request};
@@ -37,12 +37,13 @@ const TEST_TYPE: &str = "svix-relay.test";
 /// Reads the body of such a request. An empty body needs no media type.
 pub async fn read_body(
     config: &Config,
-    request: Incoming,
+    incoming: &mut Incoming,
     headers: &Headers,
     stopwatch: Stopwatch,
 ) -> Result<Vec<u8>, Problem> {
-    let body = intake::body::read(config, request, headers, MAX_BODY, stopwatch).await?;
-    let is_json = is_json_media_type(headers.get("content-type").as_deref());
+    let body = intake::body::read_small(config, incoming, MAX_BODY, stopwatch).await?;
+    let content_type = headers.get("content-type");
+    let is_json = content_type.is_none_or(|content_type| is_json_media_type(&content_type));
     if is_json || body.is_empty() {
         Ok(body)
     } else {

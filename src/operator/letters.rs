@@ -44,8 +44,11 @@ pub async fn list(
 /// Shows a letter, with its body.
 pub async fn show(number: u64) -> Result<Success, Problem> {
     let letter = ledger::read(number).await?.ok_or(Problem::NoDeadLetter)?;
-    let body = ledger::body(&letter).await?;
-    Ok(Success::document("dead-letter", &letter.with_body(body)))
+    let letter = match ledger::body(&letter).await? {
+        Some(body) => letter.with_body(body),
+        None => letter,
+    };
+    Ok(Success::document("dead-letter", &letter))
 }
 
 /// Deletes a letter. Its record goes on acknowledging the event.
@@ -146,13 +149,17 @@ async fn send(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     if let Some(record) = &letter.resolved {
-        return Ok(Success::Duplicate(record.clone()));
+        let (record, differs) = (record.clone(), false);
+        return Ok(Success::Duplicate { record, differs });
     }
-    let body = ledger::body(letter).await?;
+    let body = ledger::body(letter).await?.ok_or_else(|| host::Error {
+        what: "read the dead letter's body",
+        reason: "the store has lost it".to_owned(),
+    })?;
     let notification = Notification::read(&body, letter.headers());
     entry.arrival(&notification.arrival);
     let success = intake::fulfil(config, &notification, false, stopwatch, entry).await?;
-    if let Success::Delivered { record, .. } | Success::Duplicate(record) = &success
+    if let Success::Delivered { record, .. } | Success::Duplicate { record, .. } = &success
         && record.dead_letter != Some(letter.number)
     {
         // The letter held no valid event when it came, so its record is not the event's. Resolve it, too.

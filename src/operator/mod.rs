@@ -6,20 +6,18 @@ mod letters;
 mod purge;
 mod status;
 
-use spin_sdk::wasip3::http::types::Request;
-
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::{NoRoute, Operation};
 use crate::auth;
 use crate::config::load;
 use crate::host::clock::Stopwatch;
-use crate::host::http::Headers;
+use crate::host::http::{Headers, Incoming};
 use crate::watch::entry::Entry;
 
 pub async fn fulfil(
     operation: Operation,
-    request: Request,
+    incoming: &mut Incoming,
     headers: &Headers,
     stopwatch: Stopwatch,
     entry: &mut Entry,
@@ -34,14 +32,15 @@ pub async fn fulfil(
         Operation::ReplayAll(query) => letters::replay_all(config, &query, stopwatch, entry).await,
         Operation::None(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
         Operation::Purge => purge::purge(config, stopwatch, entry).await,
+        Operation::OpenGate => status::open_gate(entry).await,
         Operation::Metrics => status::metrics().await,
         Operation::Status => status::status(config).await,
         Operation::Portal(project) => {
-            let body = customer::read_body(config, request, headers, stopwatch).await?;
+            let body = customer::read_body(config, incoming, headers, stopwatch).await?;
             customer::portal(config, &project, &body, stopwatch, entry).await
         }
         Operation::TestEvent(project) => {
-            let body = customer::read_body(config, request, headers, stopwatch).await?;
+            let body = customer::read_body(config, incoming, headers, stopwatch).await?;
             customer::test_event(config, &project, &body, stopwatch, entry).await
         }
     }

@@ -14,6 +14,7 @@ use crate::letters::{self, ledger};
 use crate::svix::gate::Standing;
 use crate::time::rfc3339;
 use crate::watch::counters;
+use crate::watch::entry::Entry;
 use crate::watch::metrics::{Counts, Numbers};
 use crate::watch::openmetrics::{CONTENT_TYPE, Snapshot};
 
@@ -46,6 +47,14 @@ pub async fn status(config: &Config) -> Result<Success, Problem> {
     Ok(Success::document("status", &status))
 }
 
+/// Opens the gate, and shows it.
+pub async fn open_gate(entry: &mut Entry) -> Result<Success, Problem> {
+    turnstile::open().await?;
+    entry.say("an operator has opened the gate".to_owned());
+    let gate = turnstile::standing().await?;
+    Ok(Success::document("gate-opened", &Opened { gate }))
+}
+
 async fn snapshot() -> Result<Snapshot, host::Error> {
     Ok(Snapshot {
         counts: counters::total().await?,
@@ -64,6 +73,11 @@ struct Status {
     configuration: Values,
     dead_letters: DeadLetters,
     last_hour: Vec<Minute>,
+}
+
+#[derive(Serialize)]
+struct Opened {
+    gate: Standing,
 }
 
 #[derive(Serialize)]

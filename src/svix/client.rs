@@ -1,12 +1,13 @@
 //! One exchange with Svix: how long it may take, and what it is if there is no answer.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use spin_sdk::wasip3::http::types::ErrorCode;
 
+use super::retry::parse_retry_after;
 use super::{Answer, Cause, Error, Misconfiguration};
 use crate::config::Svix;
+use crate::event::arrival::is_encoded;
 use crate::host::clock;
 use crate::host::http::{self, Call, header};
 
@@ -39,6 +40,8 @@ pub async fn send(
     headers.extend([
         header("authorization", &format!("Bearer {token}")),
         header("accept", "application/json"),
+        // The relay decodes nothing, and servers between may compress unless they are told not to.
+        header("accept-encoding", "identity"),
         header("user-agent", http::USER_AGENT),
         header("svix-req-id", request.id),
     ]);
@@ -54,26 +57,41 @@ pub async fn send(
     let time = config.timeout.min(remaining);
     let cause = match clock::timeout(time, http::fetch(call, MAX_ANSWER)).await {
         Some(Ok(answer)) => {
-            let answer = Answer {
-                status: answer.status,
-                retry_after: answer.headers.get("retry-after").map(Cow::into_owned),
-                body: answer.body,
-            };
-            return answer.checked(clock::now());
+            return read(answer).checked();
         }
-        Some(Err(ErrorCode::HttpRequestDenied)) => {
+        Some(Err(ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited)) => {
             return Err(Error::Misconfigured(Misconfiguration::OutboundDenied));
         }
+        // Spin reports a missing local port as a `DnsError`, too.
         Some(Err(
-            error @ (ErrorCode::ConnectionRefused
+            error @ (ErrorCode::DnsError(_)
+            | ErrorCode::DnsTimeout
             | ErrorCode::DestinationNotFound
-            | ErrorCode::DnsError(_)
-            | ErrorCode::DnsTimeout),
-        )) => Cause::Unreachable(error.to_string()),
+            | ErrorCode::ConnectionLimitReached
+            | ErrorCode::ConfigurationError),
+        )) => Cause::NotSent(error.to_string()),
+        Some(Err(error @ ErrorCode::ConnectionRefused)) => Cause::Unreachable(error.to_string()),
         Some(Err(error)) => Cause::Connection(error.to_string()),
         None => Cause::Timeout,
     };
     Err(cause.into())
+}
+
+fn read(answer: http::Answer) -> Answer {
+    let headers = answer.headers;
+    let encoding = headers.get("content-encoding");
+    // A date is meant by the clock of the server that wrote it.
+    let date = headers.get("date");
+    let now = date.and_then(|date| httpdate::parse_http_date(&date).ok());
+    let now = now.unwrap_or_else(clock::now);
+    let retry_after = headers.get("retry-after");
+    Answer {
+        status: answer.status,
+        retry_after: retry_after.and_then(|value| parse_retry_after(&value, now)),
+        body: answer
+            .body
+            .filter(|_| !encoding.is_some_and(|encoding| is_encoded(&encoding))),
+    }
 }
 
 /// An id for the attempts at one thing, from a random number.

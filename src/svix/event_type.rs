@@ -36,7 +36,7 @@ pub fn classify_create(answer: &Answer, token: &str) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{TOKEN, answer};
-    use super::super::{Misconfiguration, Refusal};
+    use super::super::{Cause, Refusal};
     use super::*;
 
     #[test]
@@ -52,7 +52,7 @@ mod tests {
         let look_up = |status| classify_lookup(&answer(status, "{}"), TOKEN);
         assert_eq!(look_up(200), Ok(true));
         assert_eq!(look_up(404), Ok(false));
-        let unexpected = Error::Misconfigured(Misconfiguration::UnexpectedStatus(302));
+        let unexpected = Error::from(Cause::NotSvix(302));
         assert_eq!(look_up(302), Err(unexpected));
     }
 
@@ -68,7 +68,7 @@ mod tests {
             detail: Some("no [redacted]".to_owned()),
         };
         assert_eq!(refused, Err(Error::Refused(refusal)));
-        let unexpected = Error::Misconfigured(Misconfiguration::UnexpectedStatus(404));
+        let unexpected = Error::from(Cause::NotSvix(404));
         assert_eq!(classify_create(&answer(404, ""), TOKEN), Err(unexpected));
     }
 }

@@ -6,7 +6,7 @@
 //! only computes it. Times are wall-clock times, since nodes share them. A state never blocks for longer
 //! than the time it was made for, even if a clock is wrong.
 //!
-//! - A 429 closes the gate for its `Retry-After`.
+//! - A 429 closes the gate for its `Retry-After`, or until the next probe: one goes out every minute.
 //! - Five failures in a row close it for a second, then two, up to half a minute, half of that random.
 //!   The run of failures is part of the state, since an instance may live for one event only.
 //! - One event alone can't keep the gate closed. Of one event only three failures in succession count.
@@ -32,8 +32,8 @@ const VERSION: u32 = 1;
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest closing where Svix doesn't say.
 const LONGEST_GROWING: Duration = Duration::from_secs(30);
-/// The longest closing that Svix may ask for.
-const LONGEST: Duration = Duration::from_hours(1);
+/// The longest closing, whatever Svix asks for. Svix may have been wrong, and only a probe finds out.
+const LONGEST: Duration = Duration::from_mins(1);
 /// How many attempts must fail in a row, wherever they are made, to close the gate.
 const RUN: u32 = 5;
 /// How many failures of one event in succession count.
@@ -252,6 +252,11 @@ impl Gate {
             ..closed
         });
         self.change(closed, Run::none(), now)
+    }
+
+    /// An operator opens the gate. Returns the state to share.
+    pub fn open_now(&mut self, now: SystemTime) -> Vec<u8> {
+        self.change(None, Run::none(), now)
     }
 
     /// Svix has answered, and not with a failure of its own. Returns the state to share, if it changed.
@@ -583,14 +588,14 @@ mod tests {
         gate.learn(state.as_deref(), at(0));
         assert_eq!(gate.pass(at(0)), Pass::Open, "from the future");
         gate.learn(state.as_deref(), at(9_999));
-        assert_eq!(closed_for(&gate, at(9_999)), Some(3_600));
+        assert_eq!(closed_for(&gate, at(9_999)), Some(60));
 
         let eternal = br#"{"version":1,"changed":1000000000,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":4294967295,"probing":false,"failedProbe":null},"run":{"failures":0,"event":"","ofEvent":0}}"#;
         let mut gate = Gate::open();
         gate.learn(Some(eternal), at(0));
-        assert_eq!(closed_for(&gate, at(0)), Some(3_600));
-        assert_eq!(gate.pass(at(3_600)), Pass::Probe);
-        assert!(limited(&mut gate, true, None, at(3_600)));
+        assert_eq!(closed_for(&gate, at(0)), Some(60));
+        assert_eq!(gate.pass(at(60)), Pass::Probe);
+        assert!(limited(&mut gate, true, None, at(60)));
     }
 
     #[test]

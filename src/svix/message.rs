@@ -120,7 +120,7 @@ pub fn classify_create(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Er
     match answer.status {
         200..=299 => stored(answer, asked),
         409 => Ok(Verdict::Conflict),
-        404 if !asked.create_application => {
+        404 if !asked.create_application && answer.says_not_found() => {
             Err(Error::Misconfigured(Misconfiguration::ApplicationMissing))
         }
         _ => Err(answer.error(asked.token)),
@@ -131,10 +131,8 @@ pub fn classify_create(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Er
 pub fn classify_lookup(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Error> {
     match answer.status {
         200 => stored(answer, asked),
-        404 => Ok(Verdict::Absent),
-        status => Err(Error::Misconfigured(Misconfiguration::UnexpectedStatus(
-            status,
-        ))),
+        404 if answer.says_not_found() => Ok(Verdict::Absent),
+        status => Err(Cause::NotSvix(status).into()),
     }
 }
 
@@ -154,7 +152,7 @@ fn stored(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{NOW, TOKEN, answer};
+    use super::super::tests::{TOKEN, answer, error_body};
     use super::*;
     use proptest::prelude::*;
 
@@ -213,7 +211,7 @@ mod tests {
 
     #[test]
     fn an_event_is_looked_up_first_once_svix_may_have_forgotten_its_key() {
-        let hours = |hours| NOW + Duration::from_hours(hours);
+        let hours = |hours| SystemTime::UNIX_EPOCH + Duration::from_hours(hours);
         assert!(!may_have_forgotten(Some(hours(1)), hours(12)));
         assert!(may_have_forgotten(Some(hours(1)), hours(13)));
         assert!(
@@ -282,29 +280,29 @@ mod tests {
 
     #[test]
     fn a_missing_application_is_the_configurations_fault_unless_svix_may_create_it() {
-        use Misconfiguration::{ApplicationMissing, UnexpectedStatus};
-        assert_eq!(
-            create(404, ""),
-            Err(Error::Misconfigured(ApplicationMissing))
-        );
+        let missing = error_body("not_found");
+        let error = Error::Misconfigured(Misconfiguration::ApplicationMissing);
+        assert_eq!(create(404, &missing), Err(error));
         let creating = Asked {
             create_application: true,
             ..ASKED
         };
         assert_eq!(
-            classify_create(&answer(404, ""), &creating),
-            Err(Error::Misconfigured(UnexpectedStatus(404)))
+            classify_create(&answer(404, &missing), &creating),
+            Err(Cause::NotSvix(404).into())
         );
     }
 
     #[test]
     fn only_a_lookup_tells_stored_from_absent() {
-        assert_eq!(create(409, ""), Ok(Verdict::Conflict));
+        assert_eq!(create(409, &error_body("conflict")), Ok(Verdict::Conflict));
         let stored = Ok(Verdict::Stored("msg_1".to_owned()));
         assert_eq!(look_up(200, r#"{"id":"msg_1"}"#), stored);
-        assert_eq!(look_up(404, ""), Ok(Verdict::Absent));
-        let unexpected = Error::Misconfigured(Misconfiguration::UnexpectedStatus(422));
-        assert_eq!(look_up(422, ""), Err(unexpected));
+        assert_eq!(look_up(404, &error_body("not_found")), Ok(Verdict::Absent));
+        for status in [404, 422] {
+            let unexpected = Err(Cause::NotSvix(status).into());
+            assert_eq!(look_up(status, &error_body("other")), unexpected);
+        }
     }
 
     proptest! {
@@ -334,11 +332,10 @@ mod tests {
         #[test]
         fn classifying_never_panics(
             status in 100u16..=999,
-            retry_after in proptest::option::of(".{0,20}"),
             body in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
         ) {
-            let answer = Answer { status, retry_after, body };
-            if let Ok(answer) = answer.checked(NOW) {
+            let answer = Answer { status, retry_after: None, body };
+            if let Ok(answer) = answer.checked() {
                 let _ = classify_create(&answer, &ASKED);
                 let _ = classify_lookup(&answer, &ASKED);
             }

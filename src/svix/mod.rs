@@ -11,7 +11,7 @@ pub mod portal;
 pub mod retry;
 
 use std::borrow::Cow;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, Value};
@@ -26,9 +26,9 @@ const MAX_DETAIL: usize = 1_000;
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
-    /// The `Retry-After` header, as it came.
-    pub retry_after: Option<String>,
-    /// The body, or `None` if it could not be read to its end or was too large.
+    /// How long Svix asks to wait, by its `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// The body, or `None` if it could not be read to its end, was too large, or is encoded.
     pub body: Option<Vec<u8>>,
 }
 
@@ -54,6 +54,9 @@ pub enum Cause {
     RateLimited,
     /// Svix failed, with this status.
     Status(u16),
+    /// The answer with this status is none of Svix's. Something between answered in its place, or
+    /// `svix_url` leads to another server.
+    NotSvix(u16),
     /// Svix reports a conflict (409) with a message that it doesn't find: an earlier attempt may not be
     /// finished yet.
     Conflict,
@@ -65,6 +68,9 @@ pub enum Cause {
     Connection(String),
     /// The request never got as far as Svix, in the host's words.
     Unreachable(String),
+    /// The request never left, since something is missing here (a name's address, a free port or
+    /// descriptor), in the host's words.
+    NotSent(String),
     /// The gate is closed, so Svix was not asked.
     Gate(Reason),
     /// Too little of the budget was left to ask Svix.
@@ -93,8 +99,6 @@ pub enum Misconfiguration {
     ApplicationMissing,
     /// The host doesn't let the relay reach Svix.
     OutboundDenied,
-    /// An answer that Svix's API never gives: `svix_url` most likely leads to another server.
-    UnexpectedStatus(u16),
 }
 
 impl Cause {
@@ -102,11 +106,16 @@ impl Cause {
     pub fn leaves_unknown(&self) -> bool {
         match self {
             Self::Status(_)
+            | Self::NotSvix(_)
             | Self::Conflict
             | Self::UnreadableAnswer
             | Self::Timeout
             | Self::Connection(_) => true,
-            Self::RateLimited | Self::Unreachable(_) | Self::Gate(_) | Self::OutOfTime => false,
+            Self::RateLimited
+            | Self::Unreachable(_)
+            | Self::NotSent(_)
+            | Self::Gate(_)
+            | Self::OutOfTime => false,
         }
     }
 
@@ -115,12 +124,13 @@ impl Cause {
         match self {
             Self::RateLimited => Some(Reason::RateLimited),
             Self::Status(_)
+            | Self::NotSvix(_)
             | Self::Conflict
             | Self::UnreadableAnswer
             | Self::Timeout
             | Self::Connection(_)
             | Self::Unreachable(_) => Some(Reason::SvixUnavailable),
-            Self::Gate(_) | Self::OutOfTime => None,
+            Self::NotSent(_) | Self::Gate(_) | Self::OutOfTime => None,
         }
     }
 }
@@ -146,19 +156,40 @@ impl From<Cause> for Error {
 }
 
 impl Answer {
-    /// The answer, unless its status means the same for every request.
-    pub fn checked(self, now: SystemTime) -> Result<Self, Error> {
+    /// The answer, unless its status means the same for every request, or it is none of Svix's.
+    pub fn checked(self) -> Result<Self, Error> {
         let cause = match self.status {
-            401 | 403 => return Err(Error::Misconfigured(Misconfiguration::TokenRefused)),
+            200..=299 => return Ok(self),
             429 => Cause::RateLimited,
             408 | 425 | 500..=599 => Cause::Status(self.status),
+            _ if !self.is_error_of_svix() => Cause::NotSvix(self.status),
+            401 | 403 => return Err(Error::Misconfigured(Misconfiguration::TokenRefused)),
             _ => return Ok(self),
         };
-        let retry_after = self.retry_after.as_deref();
         Err(Error::Unavailable {
             cause,
-            retry_after: retry_after.and_then(|value| retry::parse_retry_after(value, now)),
+            retry_after: self.retry_after,
         })
+    }
+
+    /// Whether the body is an error as Svix writes it: an object with a `code` and a `detail`. Only the
+    /// 422 of its validation has no `code`; its `detail` is a list.
+    fn is_error_of_svix(&self) -> bool {
+        let is_string = |raw: &RawValue| json::string(raw).is_some();
+        let Some([code, Some(detail)]) = self.fields(["code", "detail"]) else {
+            return false;
+        };
+        let is_list = self.status == 422 && detail.get().starts_with('[');
+        match code {
+            Some(code) => is_string(code) && (is_string(detail) || is_list),
+            None => is_list,
+        }
+    }
+
+    /// Whether Svix says that the thing that was asked for doesn't exist.
+    fn says_not_found(&self) -> bool {
+        let code = self.fields(["code"]).and_then(|[code]| code);
+        self.status == 404 && code.and_then(json::string).as_deref() == Some("not_found")
     }
 
     fn fields<const N: usize>(&self, names: [&'static str; N]) -> Option<[Option<&RawValue>; N]> {
@@ -171,7 +202,7 @@ impl Answer {
     fn error(&self, token: &str) -> Error {
         match self.status {
             400 | 413 | 422 => Error::Refused(self.refusal(token)),
-            status => Error::Misconfigured(Misconfiguration::UnexpectedStatus(status)),
+            status => Cause::NotSvix(status).into(),
         }
     }
 
@@ -200,7 +231,11 @@ pub mod tests {
     use super::*;
 
     pub const TOKEN: &str = "testsk_secret";
-    pub const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    /// A body of Svix's with this code.
+    pub fn error_body(code: &str) -> String {
+        format!(r#"{{"code":"{code}","detail":"No."}}"#)
+    }
 
     pub fn answer(status: u16, body: &str) -> Answer {
         Answer {
@@ -239,14 +274,14 @@ pub mod tests {
         ) {
             for wait in [None, Some(7)] {
                 let failed = Answer {
-                    retry_after: wait.map(|seconds: u64| seconds.to_string()),
+                    retry_after: wait.map(Duration::from_secs),
                     ..answer(status, "")
                 };
                 let expected = Error::Unavailable {
                     cause: cause.clone(),
                     retry_after: wait.map(Duration::from_secs),
                 };
-                assert_eq!(failed.checked(NOW).expect_err("failed"), expected);
+                assert_eq!(failed.checked().expect_err("failed"), expected);
             }
         }
     }
@@ -254,12 +289,45 @@ pub mod tests {
     #[test]
     fn a_refused_token_is_the_configurations_fault() {
         for status in [401, 403] {
-            let error = answer(status, "").checked(NOW).expect_err("refused");
+            let body = error_body("authentication_failed");
+            let error = answer(status, &body).checked().expect_err("refused");
             assert_eq!(error, Error::Misconfigured(Misconfiguration::TokenRefused));
         }
-        for status in [301, 404, 405] {
-            let error = Error::Misconfigured(Misconfiguration::UnexpectedStatus(status));
-            assert_eq!(answer(status, "").error(TOKEN), error);
+    }
+
+    #[test]
+    fn an_answer_of_something_between_is_a_passing_fault() {
+        let not_svix = |status| Err(Error::from(Cause::NotSvix(status)));
+        for status in [301, 400, 401, 403, 404, 405, 409, 410, 413, 422, 451] {
+            for body in [
+                "",
+                "<html><h1>Forbidden</h1></html>",
+                "null",
+                "{}",
+                "[]",
+                r#""not_found""#,
+                r#"{"message":"Forbidden"}"#,
+                r#"{"detail":"Not Found"}"#,
+                r#"{"code":404,"detail":"Not Found"}"#,
+                r#"{"code":"not_found","detail":null}"#,
+                r#"{"code":"not_found"}"#,
+                r#"{"code":"not_found","detail":"cut o"#,
+            ] {
+                let checked = answer(status, body).checked().map(|_| ());
+                assert_eq!(checked, not_svix(status), "{status} {body}");
+            }
+            let unread = Answer {
+                body: None,
+                ..answer(status, "")
+            };
+            assert_eq!(unread.checked().map(|_| ()), not_svix(status), "{status}");
+        }
+        let list = r#"{"detail":[{"loc":["body"],"msg":"no","type":"t"}]}"#;
+        assert!(answer(422, list).checked().is_ok(), "Svix's validation");
+        assert_eq!(answer(400, list).checked().map(|_| ()), not_svix(400));
+        for status in [302, 405] {
+            let error = answer(status, &error_body("no")).error(TOKEN);
+            assert_eq!(Err::<(), _>(error), not_svix(status));
         }
     }
 

@@ -144,7 +144,7 @@ mod tests {
             line(Change::not_ready(&problem)),
             concat!(
                 r#"{"severity":"ERROR","time":"2026-11-23T14:12:42Z","#,
-                r#""message":"failed to read the record: gone","#,
+                r#""message":"failed to read from the store: gone","#,
                 r#""outcome":"not-ready","reason":"store-failing"}"#,
                 "\n"
             )

@@ -8,7 +8,8 @@ use super::trace::Trace;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::table::Severity;
-use crate::event::notification::{Arrival, Hints, Source};
+use crate::event::arrival::{Arrival, Source};
+use crate::event::notification::Hints;
 use crate::event::shortened;
 
 #[derive(Debug, Default, Serialize)]
@@ -49,18 +50,27 @@ pub struct Entry {
     /// Whether Svix may or may not have the message. The next delivery looks it up first.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub left_unknown: bool,
-    /// Whether the request is a notification, which the metrics count.
+    /// Whether a duplicate has other bytes than the event that was delivered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    content_differs: bool,
     #[serde(skip)]
-    pub notification: bool,
-    /// Whether the notification holds a valid event.
-    #[serde(skip)]
-    valid: bool,
+    counted: Counted,
+}
+
+/// As what the metrics count a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Counted {
+    #[default]
+    Not,
+    Notification,
+    /// A notification that holds a valid event.
+    Event,
 }
 
 impl Entry {
     pub fn of_notification(trace: Trace) -> Self {
         Self {
-            notification: true,
+            counted: Counted::Notification,
             trace: Some(trace),
             ..Self::default()
         }
@@ -70,13 +80,19 @@ impl Entry {
         self.outcome
     }
 
+    pub fn content_differs(&self) -> bool {
+        self.content_differs
+    }
+
     pub fn is_notification(&self) -> bool {
-        self.notification
+        self.counted != Counted::Not
     }
 
     /// The project of a valid event. In an invalid event the field can hold any text.
     pub fn counted_project(&self) -> Option<&str> {
-        self.project.as_deref().filter(|_| self.valid)
+        self.project
+            .as_deref()
+            .filter(|_| self.counted == Counted::Event)
     }
 
     pub fn arrival(&mut self, arrival: &Arrival) {
@@ -94,7 +110,9 @@ impl Entry {
 
     /// Project and id of a valid event.
     pub fn event(&mut self, project: &str, id: &str) {
-        self.valid = true;
+        if self.is_notification() {
+            self.counted = Counted::Event;
+        }
         self.project(project);
         self.event_id = Some(shortened(id));
     }
@@ -140,9 +158,17 @@ impl Entry {
         if self.message.is_empty() {
             self.outcome.clone_into(&mut self.message);
         }
-        if let Success::DeadLettered(number) = success {
-            self.severity = Some(Severity::Warning);
-            self.dead_letter = Some(*number);
+        match success {
+            Success::DeadLettered(number) => {
+                self.severity = Some(Severity::Warning);
+                self.dead_letter = Some(*number);
+            }
+            Success::Duplicate { differs: true, .. } => {
+                self.severity = Some(Severity::Warning);
+                self.content_differs = true;
+                "another event was delivered under this id".clone_into(&mut self.message);
+            }
+            _ => {}
         }
     }
 
@@ -166,6 +192,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::arrival::Attributes;
     use crate::host;
 
     fn line(fill: impl FnOnce(&mut Entry)) -> String {
@@ -180,8 +207,10 @@ mod tests {
             entry.arrival(&Arrival {
                 source: Source::Wrapped,
                 message_id: Some("136969346945".to_owned()),
+                subscription: None,
                 attempt: Some(5),
                 publish_time: None,
+                attributes: Attributes::default(),
             });
             entry.event("dev", "evt_1");
             entry.event_type("user.created");
@@ -204,7 +233,8 @@ mod tests {
 
     #[test]
     fn only_the_project_of_a_valid_event_is_counted() {
-        let mut entry = Entry::default();
+        let trace = Trace::of(None, "", &mut fastrand::Rng::with_seed(1));
+        let mut entry = Entry::of_notification(trace);
         entry.hints(Hints {
             project: Some("anything".to_owned()),
             ..Hints::default()

@@ -32,6 +32,9 @@ const MAX_SERIES: usize = 2_000;
 /// The series of [`Counts::left_unknown`].
 pub const LEFT_UNKNOWN: &str = "unknown";
 
+/// The series of [`Counts::differing`].
+pub const DIFFERING: &str = "differing";
+
 /// For how many minutes outcomes are kept.
 const MINUTES: u64 = 60;
 
@@ -56,8 +59,8 @@ pub const BOUNDS: [(u64, &str); 14] = [
 pub type Numbers = BTreeMap<String, u64>;
 
 /// The counts by series: `notifications/{outcome}/{project}`, `minutes/{minute}/{outcome}`,
-/// `attempts/{result}` and `unknown`. The histograms `svix` and `request` have a series for each bucket,
-/// named by its bound, and `sum` in microseconds.
+/// `attempts/{result}`, `unknown` and `differing`. The histograms `svix` and `request` have a series for
+/// each bucket, named by its bound, and `sum` in microseconds.
 ///
 /// The map is flat, so that all counts are added up, stored and read in the same way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +85,10 @@ impl Counts {
     /// A notification ended, and Svix may or may not have the message.
     pub fn left_unknown(&mut self) {
         self.add(LEFT_UNKNOWN, 1);
+    }
+
+    pub fn differing(&mut self) {
+        self.add(DIFFERING, 1);
     }
 
     pub fn attempt(&mut self, result: &str) {

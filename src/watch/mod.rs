@@ -25,6 +25,9 @@ pub fn request(entry: Entry, stopwatch: Stopwatch) {
             if entry.left_unknown {
                 counts.left_unknown();
             }
+            if entry.content_differs() {
+                counts.differing();
+            }
         });
     }
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

@@ -1,11 +1,23 @@
 //! The metrics as text that monitoring systems read (OpenMetrics 1.0).
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use super::metrics::{BOUNDS, Counts, LEFT_UNKNOWN};
+use super::metrics::{BOUNDS, Counts, DIFFERING, LEFT_UNKNOWN};
+use crate::api::reply::NOTIFICATION_NAMES;
+use crate::api::table::ROWS;
 use crate::svix::gate::{Reason, Standing};
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The results of an attempt at Svix.
+const ATTEMPTS: [&str; 5] = ["conflict", "misconfigured", "refused", "retry", "stored"];
+
+/// The name of every outcome.
+fn names() -> impl Iterator<Item = &'static str> {
+    let problems = ROWS.iter().map(|row| row.name);
+    NOTIFICATION_NAMES.into_iter().chain(problems)
+}
 
 /// Every number at one moment.
 #[derive(Debug)]
@@ -37,10 +49,28 @@ impl Text {
             let labels = [("outcome", outcome), ("project", project)];
             self.sample("notifications_total", &labels, &number)?;
         }
+        // Monitoring can't see the first increase of a series that begins with it. So every outcome has a
+        // series from the start, which no project is needed for.
+        self.family("outcomes", "counter", "Notifications by outcome alone")?;
+        let mut outcomes: BTreeMap<_, u64> = names().map(|name| (name, 0)).collect();
+        for (series, number) in snapshot.counts.under("notifications/") {
+            let outcome = series
+                .split_once('/')
+                .map_or(series, |(outcome, _)| outcome);
+            *outcomes.entry(outcome).or_default() += number;
+        }
+        for (outcome, number) in outcomes {
+            self.sample("outcomes_total", &[("outcome", outcome)], &number)?;
+        }
         self.family("attempts", "counter", "What became of attempts at Svix")?;
-        for (result, number) in snapshot.counts.under("attempts/") {
+        for result in ATTEMPTS {
+            let number = snapshot.counts.get(&format!("attempts/{result}"));
             self.sample("attempts_total", &[("result", result)], &number)?;
         }
+        let help = "Duplicates with other bytes than the event that was delivered";
+        self.family("duplicates_differing", "counter", help)?;
+        let differing = snapshot.counts.get(DIFFERING);
+        self.sample("duplicates_differing_total", &[], &differing)?;
         let help = "Notifications after which Svix may or may not have the message";
         self.family("outcomes_unknown", "counter", help)?;
         let unknown = snapshot.counts.get(LEFT_UNKNOWN);
@@ -131,12 +161,17 @@ mod tests {
 # HELP svix_relay_notifications What became of notifications.
 svix_relay_notifications_total{outcome=\"delivered\",project=\"dev\"} 1
 svix_relay_notifications_total{outcome=\"not-json\",project=\"\"} 1
-# TYPE svix_relay_attempts counter
-# HELP svix_relay_attempts What became of attempts at Svix.
-svix_relay_attempts_total{result=\"stored\"} 1
+# TYPE svix_relay_outcomes counter
+# HELP svix_relay_outcomes Notifications by outcome alone.
 ";
         assert_eq!(text[..expected.len()], *expected);
         for line in [
+            "svix_relay_outcomes_total{outcome=\"delivered\"} 1",
+            "svix_relay_outcomes_total{outcome=\"not-json\"} 1",
+            "svix_relay_outcomes_total{outcome=\"token-refused\"} 0",
+            "svix_relay_attempts_total{result=\"stored\"} 1",
+            "svix_relay_attempts_total{result=\"retry\"} 0",
+            "svix_relay_duplicates_differing_total 0",
             "svix_relay_svix_duration_seconds_bucket{le=\"10.0\"} 0",
             "svix_relay_svix_duration_seconds_bucket{le=\"+Inf\"} 1",
             "svix_relay_svix_duration_seconds_sum 60.000000",

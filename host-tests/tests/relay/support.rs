@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -482,14 +483,22 @@ pub fn event(id: &str) -> String {
     event
 }
 
+/// An identifier of a message that only the same bytes have.
+fn message_id(event: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    event.hash(&mut hasher);
+    hasher.finish().to_string()
+}
+
 /// Pub/Sub's push of these bytes, in its default form.
 pub fn wrapped(event: &[u8]) -> String {
+    let message_id = message_id(event);
     json!({
         "message": {
             "data": BASE64_STANDARD.encode(event),
             "attributes": {"k": "v"},
-            "messageId": "136969346945",
-            "message_id": "136969346945",
+            "messageId": message_id,
+            "message_id": message_id,
             "publishTime": "2026-11-23T14:12:42.123Z",
             "publish_time": "2026-11-23T14:12:42.123Z",
             "orderingKey": "k",
@@ -510,6 +519,15 @@ pub const UNWRAPPED: [(&str, &str); 4] = [
     ("x-goog-pubsub-publish-time", "2026-11-23T14:12:42.123Z"),
     ("content-type", "application/octet-stream"),
 ];
+
+/// The headers of an unwrapped push with an identifier that only the same bytes have, as in [`wrapped`].
+pub fn unwrapped(event: &[u8]) -> [(&'static str, &'static str); 4] {
+    let id = message_id(event).leak();
+    UNWRAPPED.map(|(name, value)| match name {
+        "x-goog-pubsub-message-id" => (name, &*id),
+        _ => (name, value),
+    })
+}
 
 /// The folder of `spin.toml`.
 pub fn root() -> PathBuf {

@@ -133,6 +133,11 @@ impl Faults {
         self.state().ops[op as usize].next.push_back(Fault::Hang);
     }
 
+    /// The next `set` or `set-many` meets no fault. The one after it meets the next fault.
+    pub fn spare_next_set(&self) {
+        self.state().sets.push_back(Fault::None);
+    }
+
     /// The next `set` or `set-many` succeeds without effect.
     pub fn lose_next_set(&self) {
         self.state().sets.push_back(Fault::Lose);

@@ -64,6 +64,7 @@ fn assert_calls_are_plain(world: &World, about: &str) {
         for name in request.headers.keys() {
             let known = [
                 "accept",
+                "accept-encoding",
                 "authorization",
                 "content-length",
                 "content-type",
@@ -72,6 +73,7 @@ fn assert_calls_are_plain(world: &World, about: &str) {
                 "svix-req-id",
                 "svix-retry-count",
                 "traceparent",
+                "tracestate",
                 "user-agent",
             ];
             assert!(known.contains(&name.as_str()), "{name}: {about}");

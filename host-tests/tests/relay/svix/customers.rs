@@ -262,8 +262,8 @@ fn failures() -> Vec<(Fault, u16, &'static str, Option<u64>)> {
     vec![
         (Fault::status(401), 503, "token-refused", Some(60)),
         (Fault::status(403), 503, "token-refused", Some(60)),
-        (Fault::status(302), 503, "unexpected-status", Some(60)),
-        (Fault::status(405), 503, "unexpected-status", Some(60)),
+        (Fault::status(302), 503, "unexpected-status", Some(5)),
+        (Fault::status(405), 503, "unexpected-status", Some(5)),
         (
             Fault::retry_after(429, RetryAfter::Seconds(60)),
             429,
@@ -457,5 +457,5 @@ async fn a_sample_goes_the_way_of_every_event() {
 
     let world = World::with(&[("admin_token", "hush"), ("create_applications", "false")]);
     let reply = post(&world, TEST_EVENT, "").await;
-    reply.assert_retryable_problem(503, "application-missing");
+    reply.assert_final_problem(422, "application-missing");
 }

@@ -272,6 +272,7 @@ async fn a_gate_that_can_not_be_read_or_written_stops_no_event() {
         world.put("gate", state).await;
         let id = format!("evt_{}", state.len());
         assert_eq!(world.post(&event(&id)).await.json()["status"], "delivered");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // The read of the record comes first.
     world.faults.fail_nth(Op::Get, 2);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Reply, UNWRAPPED, World, event, wrapped};
+use crate::support::{Reply, World, event, unwrapped, wrapped};
 
 /// The reply to a sender, in the words of [`told`].
 type View = &'static str;
@@ -47,8 +47,9 @@ impl Form {
             Self::Direct => world.post(event).await,
             Self::Wrapped => world.post(&wrapped(event.as_bytes())).await,
             Self::Unwrapped => {
+                let headers = unwrapped(event.as_bytes());
                 world
-                    .request("POST", "/notifications", &UNWRAPPED, event)
+                    .request("POST", "/notifications", &headers, event)
                     .await
             }
         }

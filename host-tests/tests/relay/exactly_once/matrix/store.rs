@@ -45,10 +45,13 @@ enum Call {
     GetBeforeKeeping,
     /// Opens the store by its other interface, for the calls below.
     OpenBucket,
+    /// Writes the body of a dead letter.
+    SetBody,
     Increment,
     SetMany,
     /// Was this notification without an event here before?
     GetRejected,
+    SetBodyForRejected,
     IncrementForRejected,
     SetManyForRejected,
 }
@@ -64,7 +67,7 @@ enum Fault {
     WritesAndHangs,
 }
 
-const CALLS: [Call; 20] = [
+const CALLS: [Call; 22] = [
     Call::Open,
     Call::GetRecord,
     Call::GetGate,
@@ -80,9 +83,11 @@ const CALLS: [Call; 20] = [
     Call::SetUnknown,
     Call::GetBeforeKeeping,
     Call::OpenBucket,
+    Call::SetBody,
     Call::Increment,
     Call::SetMany,
     Call::GetRejected,
+    Call::SetBodyForRejected,
     Call::IncrementForRejected,
     Call::SetManyForRejected,
 ];
@@ -103,7 +108,7 @@ const FAULTS: [Fault; 6] = [
 fn outcome(call: Call, fault: Fault) -> Option<(View, usize, State)> {
     use Call::{
         GetBeforeKeeping, GetBeforeUnknown, GetGate, GetGateAgain, GetGateFailed, GetRecord, GetRejected, Increment, IncrementForRejected, Open,
-        OpenBucket, SetDelivered, SetRun, SetRunOver, SetGateClosed, SetGateOpen, SetGateProbing, SetMany,
+        OpenBucket, SetBody, SetBodyForRejected, SetDelivered, SetRun, SetRunOver, SetGateClosed, SetGateOpen, SetGateProbing, SetMany,
         SetManyForRejected, SetUnknown,
     };
     use Fault::{Fails, Hangs, IsSlow, Loses, WritesAndFails, WritesAndHangs};
@@ -137,6 +142,11 @@ fn outcome(call: Call, fault: Fault) -> Option<(View, usize, State)> {
         (GetBeforeUnknown | SetUnknown, IsSlow)         => (UNAVAILABLE, 1, UNKNOWN),
         (SetUnknown, Loses)                             => (UNAVAILABLE, 1, NO_RECORD),
 
+        (SetBody | SetBodyForRejected, Fails | Hangs | WritesAndFails | WritesAndHangs)
+                                                        => (STORE_FAILING, 0, NO_RECORD),
+        (SetBody | SetBodyForRejected, IsSlow)          => (DEAD_LETTERED, 0, KEPT),
+        // The record doesn't acknowledge an event whose letter has no body, so the next delivery keeps it.
+        (SetBody | SetBodyForRejected, Loses)           => (DEAD_LETTERED, 0, KEPT),
         (OpenBucket | Increment | IncrementForRejected | SetMany | SetManyForRejected, Fails)
                                                         => (STORE_FAILING, 0, NO_RECORD),
         // These calls are synchronous: the instance hangs with them.
@@ -165,7 +175,11 @@ impl Call {
             Self::GetGateAgain => (Op::Get, 4),
             // Four attempts precede the call, and each looks at the gate.
             Self::GetBeforeUnknown => (Op::Get, 7),
-            Self::SetGateClosed | Self::SetRun | Self::SetDelivered => (Op::Set, 1),
+            Self::SetGateClosed
+            | Self::SetRun
+            | Self::SetDelivered
+            | Self::SetBody
+            | Self::SetBodyForRejected => (Op::Set, 1),
             Self::SetGateProbing | Self::SetRunOver => (Op::Set, 2),
             // Three writes precede the call, for the three failures of one event that count.
             Self::SetUnknown => (Op::Set, 4),
@@ -180,7 +194,10 @@ impl Call {
     fn is_of_rejected(self) -> bool {
         matches!(
             self,
-            Self::GetRejected | Self::IncrementForRejected | Self::SetManyForRejected
+            Self::GetRejected
+                | Self::SetBodyForRejected
+                | Self::IncrementForRejected
+                | Self::SetManyForRejected
         )
     }
 
@@ -200,7 +217,11 @@ impl Call {
             Self::GetBeforeUnknown | Self::SetUnknown => {
                 world.svix.always(SvixFault::ResetAfterStoring);
             }
-            Self::GetBeforeKeeping | Self::OpenBucket | Self::Increment | Self::SetMany => {
+            Self::GetBeforeKeeping
+            | Self::OpenBucket
+            | Self::SetBody
+            | Self::Increment
+            | Self::SetMany => {
                 world.svix.script([SvixFault::status(422)]);
             }
             Self::Open
@@ -208,6 +229,7 @@ impl Call {
             | Self::GetGate
             | Self::SetDelivered
             | Self::GetRejected
+            | Self::SetBodyForRejected
             | Self::IncrementForRejected
             | Self::SetManyForRejected => {}
         }
@@ -221,6 +243,8 @@ impl Call {
             Fault::Hangs => return world.faults.hang_nth(op, nth),
             // The call follows the one before without a wait.
             _ if self == Self::GetGate => {}
+            // The body is written before, by a call of another kind.
+            _ if op == Op::SetMany => world.faults.spare_next_set(),
             _ => world.faults.called(op, nth - 1).await,
         }
         match fault {
@@ -294,12 +318,16 @@ async fn every_call_to_the_store_meets_every_fault() {
             if (view, fault) != (DEAD_LETTERED, Fault::Loses) {
                 assert_justified(&seen, &world, cell).await;
             }
-            if call.is_of_rejected() {
+            if cell == (Call::SetBody, Fault::Loses) {
+                // Svix takes the event by now.
+                let again = deliver(Call::GetRecord, Fault::IsSlow, &world).await;
+                assert_eq!(again, DELIVERED);
+            } else if call.is_of_rejected() {
                 finish_rejected(&world, cell).await;
             } else {
                 finish(&world, Form::Wrapped, cell).await;
             }
         }
     }
-    assert_eq!(cells, 87);
+    assert_eq!(cells, 99);
 }

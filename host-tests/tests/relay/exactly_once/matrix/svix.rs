@@ -209,10 +209,11 @@ async fn a_duplicate_whose_record_is_lost_meets_every_fault() {
         let expected = Seen {
             told: vec![view.to_owned()],
             held: 1,
-            state: if view == DELIVERED {
-                RECORDED
-            } else {
-                NO_RECORD
+            state: match view {
+                DELIVERED => RECORDED,
+                // The event was posted after such a lookup, and the post was not answered by Svix.
+                _ if lies => UNKNOWN,
+                _ => NO_RECORD,
             }
             .to_owned(),
         };

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use clock::rfc3339;
 
 use crate::exactly_once::matrix::Form;
-use crate::support::{Reply, UNWRAPPED, World, event, wrapped};
+use crate::support::{Reply, World, event, unwrapped, wrapped};
 
 /// How many events are valid; the others have the numbers from here on.
 pub const VALID: usize = 4;
@@ -69,7 +69,7 @@ impl Published {
                 (&[], body.into_bytes())
             }
             Form::Unwrapped => {
-                let headers = UNWRAPPED.map(|(name, value)| {
+                let headers = unwrapped(&self.bytes).map(|(name, value)| {
                     let is_time = name == "x-goog-pubsub-publish-time";
                     (name, if is_time { time.as_str() } else { value })
                 });

@@ -143,13 +143,16 @@ struct Letter {
 impl Letter {
     fn read(json: &Value) -> Result<Self> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let event = if json["source"] == "wrapped" {
-            let push: Value = serde_json::from_str(&text(&json["body"]))?;
-            BASE64_STANDARD.decode(text(&push["message"]["data"]))?
-        } else if json["bodyBase64"].is_null() {
+        let body = if json["bodyBase64"].is_null() {
             text(&json["body"]).into_bytes()
         } else {
             BASE64_STANDARD.decode(text(&json["bodyBase64"]))?
+        };
+        // Of two deliveries in different forms, one may have written the head and the other one the body.
+        let push: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let event = match push["message"]["data"].as_str() {
+            Some(data) => BASE64_STANDARD.decode(data)?,
+            None => body,
         };
         let resolved = !json["resolved"].is_null();
         Ok(Self { event, resolved })

@@ -1,0 +1,94 @@
+//! Reads the headers of a notification, as far as they concern the event in its body.
+
+use std::borrow::Cow;
+
+use crate::api::problem::Problem;
+use crate::event::arrival::{Attributes, PushHeaders, is_encoded, is_json_media_type};
+use crate::event::notification::Rejection;
+use crate::event::shortened;
+use crate::host::http::Headers;
+
+/// The headers that belong to the request and not to the message, or that hold secrets. Any other header
+/// of an unwrapped push may be an attribute of its message.
+const OF_REQUEST: [&str; 17] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "forwarded",
+    "from",
+    "host",
+    "proxy-authorization",
+    "te",
+    "traceparent",
+    "tracestate",
+    "transfer-encoding",
+    "user-agent",
+    "via",
+    "x-serverless-authorization",
+];
+
+/// And all that begin so.
+const PREFIXES_OF_REQUEST: [&str; 4] =
+    ["x-goog-pubsub-", "x-forwarded-", "x-cloud-trace-", "spin-"];
+
+/// The headers that tell how the event came.
+pub fn of(headers: &Headers) -> PushHeaders {
+    let get = |name| headers.get(name).map(Cow::into_owned);
+    let message_id = get("x-goog-pubsub-message-id").filter(|id| !id.is_empty());
+    if message_id.is_none() {
+        let attributes = if headers.all().any(|(name, _)| has_prefix(name, "ce-")) {
+            attributes(headers)
+        } else {
+            Attributes::default()
+        };
+        return PushHeaders {
+            attributes,
+            ..PushHeaders::default()
+        };
+    }
+    PushHeaders {
+        message_id,
+        subscription: get("x-goog-pubsub-subscription-name"),
+        publish_time: get("x-goog-pubsub-publish-time"),
+        attributes: attributes(headers),
+    }
+}
+
+/// Whether the body of a request that is no unwrapped push is declared as something that can be read.
+pub fn check_direct(headers: &Headers) -> Result<(), Problem> {
+    match headers.get("content-type") {
+        Some(content_type) if is_json_media_type(&content_type) => {}
+        // An unwrapped push without metadata may have none. A web page may send requests without one, too,
+        // which the browser would not let it do with the right one.
+        None if headers.get("origin").is_none() => {}
+        _ => return Err(Problem::UnsupportedMediaType),
+    }
+    match headers.get("content-encoding") {
+        Some(encoding) if is_encoded(&encoding) => {
+            let rejection = Rejection::Encoded(shortened(&encoding));
+            Err(Problem::Rejected(rejection))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn attributes(headers: &Headers) -> Attributes {
+    let of_message = |name: &str| {
+        let mut prefixes = PREFIXES_OF_REQUEST.iter();
+        !OF_REQUEST
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+            && !prefixes.any(|prefix| has_prefix(name, prefix))
+    };
+    let all = headers.all().filter(|(name, _)| of_message(name));
+    let all = all.map(|(name, value)| (name.to_ascii_lowercase(), value.into_owned()));
+    Attributes(all.collect())
+}
+
+fn has_prefix(name: &str, prefix: &str) -> bool {
+    let start = name.as_bytes().get(..prefix.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+}
