@@ -145,7 +145,7 @@ async fn answer(fake: &FakeSvix, request: Request<Incoming>) -> Result<Response<
     };
     let date = httpdate::fmt_http_date(fake.clock().now());
     if let Ok(date) = HeaderValue::try_from(date) {
-        response.headers_mut().insert(DATE, date);
+        response.headers_mut().entry(DATE).or_insert(date);
     }
     Ok(response)
 }

@@ -57,6 +57,13 @@ pub enum Fault {
     },
     /// A 400 whose detail repeats the Authorization header; the request has no effect.
     EchoCredentials,
+    /// Something between answers in Svix's place. The request has no effect.
+    Page {
+        status: u16,
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        body: String,
+    },
 }
 
 impl Fault {
@@ -66,6 +73,15 @@ impl Fault {
             status,
             retry_after: None,
             stored: false,
+        }
+    }
+
+    /// The error page of a proxy or a firewall, with `status`.
+    pub fn page(status: u16) -> Self {
+        Self::Page {
+            status,
+            headers: vec![("content-type".to_owned(), "text/html".to_owned())],
+            body: format!("<html><body><h1>{status}</h1></body></html>"),
         }
     }
 

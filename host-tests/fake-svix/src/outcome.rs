@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use http::header::RETRY_AFTER;
+use http::header::{HeaderName, RETRY_AFTER};
 
 use crate::call::Call;
 use crate::fault::Fault;
@@ -118,9 +118,26 @@ impl Outcome {
                 let status = StatusCode::BAD_REQUEST;
                 Then::Reply(reply::error(status, "generic_error", &detail))
             }
+            Fault::Page {
+                status,
+                headers,
+                body,
+            } => Then::Reply(page(sendable(*status), headers, body)),
         };
         Self { after, then }
     }
+}
+
+/// A reply of something between. A header that HTTP doesn't allow is left out.
+fn page(status: StatusCode, headers: &[(String, String)], body: &str) -> Reply {
+    let mut reply = Reply::new(Bytes::copy_from_slice(body.as_bytes()));
+    *reply.status_mut() = status;
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
+            reply.headers_mut().append(name, value);
+        }
+    }
+    reply
 }
 
 /// The error for a scripted status, in the form that Svix gives to that status.

@@ -41,7 +41,7 @@ pub enum End {
 }
 
 /// The names of all kinds of faults.
-pub const KINDS: [&str; 14] = [
+pub const KINDS: [&str; 15] = [
     "calm",
     "status",
     "delay",
@@ -56,6 +56,7 @@ pub const KINDS: [&str; 14] = [
     "oversized reply",
     "slow body",
     "echo credentials",
+    "page",
 ];
 
 /// The name of a fault's kind. A new kind must be added to [`KINDS`] and [`faults`].
@@ -75,6 +76,7 @@ pub fn kind(fault: &Fault) -> &'static str {
         Fault::OversizedReply { .. } => 11,
         Fault::SlowBody { .. } => 12,
         Fault::EchoCredentials => 13,
+        Fault::Page { .. } => 14,
     }]
 }
 
@@ -102,6 +104,10 @@ pub fn faults() -> Vec<Fault> {
         Fault::SlowBody { millis: 100 },
         Fault::SlowBody { millis: 700 },
         Fault::EchoCredentials,
+        Fault::page(403),
+        Fault::page(404),
+        Fault::page(409),
+        Fault::page(422),
         Fault::retry_after(429, RetryAfter::Seconds(1)),
         Fault::retry_after(429, RetryAfter::Date(1)),
         Fault::retry_after(503, RetryAfter::Seconds(1)),

@@ -1,6 +1,6 @@
 //! Every form in which an event comes in, and the message in Svix.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{UNWRAPPED, World, event, wrapped};
 
@@ -48,7 +48,7 @@ async fn an_event_arrives_byte_for_byte_in_every_form() {
 
 /// The same event with another id.
 fn rename(sample: &str, id: &str) -> String {
-    let event: serde_json::Value = serde_json::from_str(sample).expect("a sample is JSON");
+    let event: Value = serde_json::from_str(sample).expect("a sample is JSON");
     let old = event["id"].as_str().expect("a sample has an id");
     sample.replacen(old, id, 1)
 }
@@ -141,4 +141,205 @@ async fn an_invalid_wrapper_is_refused_with_the_violated_rule() {
         reply.json()["errors"],
         json!([{"field": "type", "reason": "is required"}])
     );
+}
+
+const PUSH_ID: (&str, &str) = ("x-goog-pubsub-message-id", "7");
+
+fn json_headers<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(more);
+    headers
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_order_mark_before_an_event_is_skipped() {
+    let world = World::new();
+    let marked = |id: &str| format!("\u{feff}{}", event(id));
+    for (number, body) in [
+        marked("evt_0"),
+        wrapped(marked("evt_1").as_bytes()),
+        format!("\u{feff}{}", wrapped(event("evt_2").as_bytes())),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let reply = world.post(body).await;
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        let id = format!("evt_{number}");
+        assert_eq!(world.message(&id).payload, event(&id).trim());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bytes_decide_and_not_the_charset() {
+    for charset in ["utf8", "UTF-8", "\"utf-8\"", "us-ascii", "iso-8859-1"] {
+        let world = World::new();
+        let content_type = format!("application/json; charset={charset}");
+        let headers = [("content-type", content_type.as_str())];
+        let body = event("evt_1");
+        let reply = world
+            .request("POST", "/notifications", &headers, &body)
+            .await;
+        assert_eq!(reply.json()["status"], "delivered", "{charset}");
+        let latin = world.request_bytes("POST", "/notifications", &headers, b"{\"id\":\"\xe4\"}");
+        latin.await.assert_final_problem(400, "not-utf8");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_encoded_body_is_refused_by_the_name_of_its_encoding() {
+    let world = World::with(&[("admin_token", "hush")]);
+    let gzip = b"\x1f\x8b\x08\x00\x00\x00";
+    let headers = json_headers(&[("content-encoding", "gzip")]);
+    let reply = world
+        .request_bytes("POST", "/notifications", &headers, gzip)
+        .await;
+    reply.assert_final_problem(415, "content-encoded");
+    assert_eq!(reply.header("accept-encoding"), Some("identity"));
+    assert!(reply.text().contains("gzip"), "{}", reply.text());
+    let undeclared = world.post_bytes(gzip).await;
+    undeclared.assert_final_problem(415, "content-encoded");
+
+    let identity = json_headers(&[("content-encoding", "identity")]);
+    let body = event("evt_1");
+    let plain = world.request("POST", "/notifications", &identity, &body);
+    assert_eq!(plain.await.json()["status"], "delivered");
+
+    let attribute = [PUSH_ID, ("content-encoding", "br")];
+    let kept = world
+        .request_bytes("POST", "/notifications", &attribute, b"\xff\x00")
+        .await;
+    assert_eq!(kept.json()["status"], "dead-lettered", "{}", kept.text());
+    let pushed = world.post(&wrapped(gzip)).await;
+    assert_eq!(pushed.json()["status"], "dead-lettered");
+    for number in [1, 2] {
+        let admin = [("authorization", "Bearer hush")];
+        let path = format!("/dead-letters/{number}");
+        let letter = world.request("GET", &path, &admin, "").await.json();
+        assert_eq!(letter["reason"], "content-encoded", "{letter}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cloud_event_in_binary_mode_is_refused_and_never_sent_under_its_datas_names() {
+    let binary = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "evt_9"),
+        ("ce-type", "user.created"),
+        ("ce-source", "/users"),
+    ];
+    let world = World::with(&[("admin_token", "hush")]);
+    let headers = json_headers(&binary);
+    for body in [
+        event("usr_1"),
+        "{\"id\":\"usr_1\"}".to_owned(),
+        String::new(),
+    ] {
+        let reply = world
+            .request("POST", "/notifications", &headers, &body)
+            .await;
+        reply.assert_final_problem(415, "binary-cloud-event");
+    }
+    // From Pub/Sub, with and without wrapper.
+    let mut push: Value = serde_json::from_str(&wrapped(event("usr_1").as_bytes())).expect("JSON");
+    push["message"]["attributes"] = json!({"ce-id": "evt_9", "ce-type": "user.created"});
+    let mut unwrapped = vec![PUSH_ID];
+    unwrapped.extend(binary);
+    for (headers, body) in [
+        (&[][..], push.to_string()),
+        (&unwrapped[..], event("usr_1")),
+    ] {
+        let reply = world
+            .request("POST", "/notifications", headers, &body)
+            .await;
+        assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+    }
+    let admin = [("authorization", "Bearer hush")];
+    let replayed = world
+        .request("POST", "/dead-letters/replay", &admin, "")
+        .await;
+    assert_eq!(replayed.json()["failed"], 2, "{}", replayed.text());
+    let letter = world
+        .request("GET", "/dead-letters/2", &admin, "")
+        .await
+        .json();
+    assert_eq!(letter["attributes"]["ce-id"], "evt_9");
+    assert!(world.svix.requests().is_empty());
+
+    let structured = [("content-type", "application/cloudevents+json"), binary[1]];
+    let body = event("evt_1");
+    let reply = world.request("POST", "/notifications", &structured, &body);
+    assert_eq!(reply.await.json()["status"], "delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn eventarc_delivers_a_push_inside_a_cloud_event() {
+    let world = World::new();
+    let headers = json_headers(&[
+        ("ce-specversion", "1.0"),
+        ("ce-id", "7"),
+        ("ce-type", "google.cloud.pubsub.topic.v1.messagePublished"),
+    ]);
+    let push = wrapped(event("evt_1").as_bytes());
+    let reply = world
+        .request("POST", "/notifications", &headers, &push)
+        .await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_without_an_event_are_known_by_their_identifier() {
+    let push = |id: &str, attributes: &str| {
+        format!(
+            r#"{{"message":{{"data":"bm9uc2Vuc2U=","attributes":{attributes},"messageId":"{id}"}},"subscription":"s"}}"#
+        )
+    };
+    let world = World::with(&[("admin_token", "hush")]);
+    for (body, letter) in [
+        (push("1", r#"{"a":"1","b":"2"}"#), 1),
+        (push("2", r#"{"a":"2"}"#), 2),
+        (push("3", r#"{"a":"1","b":"2"}"#), 3),
+        (push("1", r#"{"b":"2","a":"1"}"#), 1),
+    ] {
+        let reply = world.post(&body).await;
+        assert_eq!(
+            reply.json(),
+            json!({"status": "dead-lettered", "deadLetter": letter})
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_with_other_bytes_is_a_duplicate_that_says_so() {
+    let world = World::new();
+    world.post(&event("evt_1")).await;
+    let same = world.post(&wrapped(event("evt_1").as_bytes())).await.json();
+    assert_eq!(
+        (&same["status"], &same["contentDiffers"]),
+        (&json!("duplicate"), &json!(null))
+    );
+    let other = event("evt_1").replace("usr_0S", "usr_1S");
+    assert_ne!(other, event("evt_1"));
+    let differs = world.post(&other).await.json();
+    assert_eq!(
+        (&differs["status"], &differs["contentDiffers"]),
+        (&json!("duplicate"), &json!(true))
+    );
+    let line: Value = serde_json::from_str(world.stdout().last().expect("a line")).expect("JSON");
+    assert_eq!(
+        (&line["severity"], &line["contentDiffers"]),
+        (&json!("WARNING"), &json!(true))
+    );
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_a_web_page_needs_its_media_type() {
+    let world = World::new();
+    let origin = [("origin", "https://evil.example")];
+    let reply = world
+        .request("POST", "/notifications", &origin, &event("evt_1"))
+        .await;
+    reply.assert_final_problem(415, "unsupported-media-type");
+    world.assert_untouched();
 }

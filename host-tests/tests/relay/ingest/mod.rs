@@ -4,4 +4,5 @@ mod answers;
 pub mod auth;
 mod forms;
 mod injection;
+mod limits;
 mod traces;

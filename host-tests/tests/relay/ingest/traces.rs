@@ -69,6 +69,64 @@ async fn without_a_valid_traceparent_a_trace_begins_here() {
     assert_eq!(sent.len(), 3, "three traces");
 }
 
+/// The headers of the only request that Svix got, after a notification with these headers.
+async fn forwarded(headers: &[(&str, &str)], body: &str) -> (String, Option<String>) {
+    let world = World::new();
+    let reply = world.request("POST", "/notifications", headers, body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let requests = world.svix.requests();
+    let header = |name| requests[0].header(name).map(str::to_owned);
+    (
+        header("traceparent").expect("a traceparent"),
+        header("tracestate"),
+    )
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[tokio::test(start_paused = true)]
+async fn the_state_of_a_trace_goes_on_with_it() {
+    let event = event("evt_1");
+    let given = [
+        JSON,
+        ("traceparent", GIVEN),
+        ("tracestate", "foo=1"),
+        ("tracestate", "bar=2"),
+    ];
+    let (parent, state) = forwarded(&given, &event).await;
+    assert_eq!(parent[..36], GIVEN[..36]);
+    assert_eq!(state.as_deref(), Some("foo=1,bar=2"));
+    let (_, state) = forwarded(&[JSON, ("tracestate", "foo=1")], &event).await;
+    assert_eq!(state, None, "without a trace");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trace_of_a_later_version_goes_on_and_two_at_once_do_not() {
+    let event = event("evt_1");
+    let later = format!("{}-later", GIVEN.replacen("00", "01", 1));
+    let (parent, _) = forwarded(&[JSON, ("traceparent", &later)], &event).await;
+    assert_eq!(parent[..36], GIVEN[..36]);
+    let other = GIVEN.replacen("4bf9", "5bf9", 1);
+    let twice = [JSON, ("traceparent", GIVEN), ("traceparent", &other)];
+    let (parent, _) = forwarded(&twice, &event).await;
+    assert!(!parent.contains("bf92f3577b34da6"), "{parent}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_publishers_trace_goes_on_where_the_request_brings_none() {
+    let mut push: Value = serde_json::from_str(&wrapped(event("evt_1").as_bytes())).expect("JSON");
+    push["message"]["attributes"] =
+        serde_json::json!({"googclient_traceparent": GIVEN, "googclient_tracestate": "foo=1"});
+    let push = push.to_string();
+    let (parent, state) = forwarded(&[JSON], &push).await;
+    assert_eq!(parent[..36], GIVEN[..36]);
+    assert_eq!(state.as_deref(), Some("foo=1"));
+    let other = GIVEN.replacen("4bf9", "5bf9", 1);
+    let (parent, state) = forwarded(&[JSON, ("traceparent", &other)], &push).await;
+    assert_eq!(parent[..36], other[..36]);
+    assert_eq!(state, None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reply_without_svix_is_traced_in_the_log() {
     let world = World::new();

@@ -281,6 +281,8 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
         .script_at(Target::EventTypes, [Fault::status(422)]);
     let delivered = world.post(&wrapped(event("evt_1").as_bytes())).await;
     assert_eq!(delivered.json()["status"], "delivered");
+    let other = event("evt_1").replace("usr_", "usr_other_");
+    assert_eq!(world.post(&other).await.json()["contentDiffers"], true);
     world.svix.script([Fault::status(422)]);
     let kept = world.post(&wrapped(event("evt_2").as_bytes())).await;
     assert_eq!(kept.json()["status"], "dead-lettered");

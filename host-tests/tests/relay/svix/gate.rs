@@ -47,6 +47,47 @@ async fn a_rate_limit_stops_other_events_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_goes_out_every_minute_whatever_svix_asks_for() {
+    let world = World::new();
+    rate_limit(&world, 3_600).await;
+    let limit = Fault::retry_after(429, RetryAfter::Seconds(3_600));
+    world.svix.script([limit]);
+    world.clock.advance(Duration::from_mins(1));
+    let wait = world
+        .post(&event("evt_1"))
+        .await
+        .assert_retryable_problem(429, "rate-limited");
+    assert!(wait >= 60, "{wait}");
+    assert_eq!(world.svix.requests().len(), 2, "the probe met the limit");
+    world
+        .post(&event("evt_1"))
+        .await
+        .assert_retryable_problem(429, "rate-limited");
+    assert_eq!(world.svix.requests().len(), 2);
+    world.clock.advance(Duration::from_mins(1));
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.json()["status"], "delivered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_opens_the_gate_for_every_node() {
+    let mut setup = Setup::new();
+    setup.variables.insert("admin_token", "hush");
+    let world = World::build(&setup);
+    let other = world.node(&setup);
+    rate_limit(&world, 3_600).await;
+    let admin = [("authorization", "Bearer hush")];
+    let reply = other.request("POST", "/gate/open", &admin, "").await;
+    assert_eq!(reply.json()["gate"]["state"], "open");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    for world in [&world, &other] {
+        assert_eq!(world.post(&event("evt_1")).await.status, 200);
+    }
+    let strangers = other.request("POST", "/gate/open", &[], "").await;
+    strangers.assert_final_problem(401, "unauthorized");
+}
+
+#[tokio::test(start_paused = true)]
 async fn senders_are_told_to_come_back_at_different_times() {
     let world = World::new();
     rate_limit(&world, 100).await;

@@ -3,3 +3,4 @@
 mod customers;
 mod event_types;
 mod gate;
+mod impostors;

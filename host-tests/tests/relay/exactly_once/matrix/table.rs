@@ -103,6 +103,19 @@ table! {
         outage(Fault::SlowBody { millis: 20_000 }),
     ],
     Fault::EchoCredentials => [refusal(Fault::EchoCredentials)],
+    Fault::Page { .. } => [
+        unexpected(Fault::page(301)),
+        unexpected(Fault::page(400)),
+        unexpected(Fault::page(401)),
+        unexpected(Fault::page(403)),
+        unexpected(Fault::page(404)),
+        unexpected(Fault::page(409)),
+        unexpected(Fault::page(413)),
+        unexpected(Fault::page(422)),
+        limit(Fault::page(429)),
+        outage(Fault::page(502)),
+        outage(Fault::page(200)),
+    ],
 }
 
 fn status(status: u16, stored: bool) -> Fault {
@@ -129,7 +142,10 @@ fn harmless(fault: Fault) -> Row {
 fn outage(fault: Fault) -> Row {
     let stores = match &fault {
         Fault::Status { stored, .. } => *stored,
-        fault => !matches!(fault, Fault::HangBeforeStoring | Fault::ResetBeforeStoring),
+        fault => !matches!(
+            fault,
+            Fault::HangBeforeStoring | Fault::ResetBeforeStoring | Fault::Page { .. }
+        ),
     };
     Row {
         post: (DELIVERED, UNAVAILABLE),

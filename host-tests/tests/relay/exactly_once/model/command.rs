@@ -138,6 +138,8 @@ fn svix_fault() -> impl Strategy<Value = Fault> {
         1 => Just(Fault::HangBeforeStoring),
         1 => Just(Fault::HangAfterStoring),
         1 => Just(Fault::status(422)),
+        1 => Just(Fault::page(404)),
+        1 => Just(Fault::page(409)),
     ]
 }
 

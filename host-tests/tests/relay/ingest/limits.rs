@@ -1,0 +1,149 @@
+//! How large a body may be, in every form, and what happens to one that is too large.
+
+use futures::future::join_all;
+use serde_json::json;
+
+use crate::support::{Setup, World, event, wrapped};
+
+/// An event of exactly so many bytes.
+fn event_of(bytes: usize) -> String {
+    let empty = r#"{"id":"evt_1","type":"t","project":"dev","x":""}"#;
+    empty.replace(
+        r#""x":"""#,
+        &format!(r#""x":"{}""#, "x".repeat(bytes - empty.len())),
+    )
+}
+
+/// A push with the most that Pub/Sub allows beside the data, escaped in the worst way.
+fn with_attributes(data: &[u8]) -> String {
+    let plain = wrapped(data);
+    let control = r"\u0001";
+    let attributes: Vec<_> = (10..110)
+        .map(|number| {
+            format!(
+                r#""{}{number}":"{}""#,
+                control.repeat(254),
+                control.repeat(1_024)
+            )
+        })
+        .collect();
+    let attributes = attributes.join(",");
+    let push = plain.replace(r#""k":"v""#, &attributes);
+    assert!(push.len() > plain.len() + 700_000);
+    push
+}
+
+#[tokio::test(start_paused = true)]
+async fn attributes_do_not_count_against_the_largest_event() {
+    for letters in ["store", "reject"] {
+        let world = World::with(&[("dead_letters", letters), ("max_body_bytes", "100000")]);
+        let largest = event_of(100_000);
+        let reply = world.post(&with_attributes(largest.as_bytes())).await;
+        assert_eq!(
+            reply.json()["status"],
+            "delivered",
+            "{letters}: {}",
+            reply.text()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_message_of_pubsub_is_kept_and_acknowledged() {
+    let world = World::new();
+    // Attributes and data together have 10 MB.
+    let push = with_attributes(&vec![0xff; 9_870_000]);
+    assert!(push.len() > 13_900_000, "{}", push.len());
+    let reply = world.post(&push).await;
+    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_direct_post_is_refused_as_soon_as_it_passes_its_own_limit() {
+    let world = World::with(&[("max_body_bytes", "100000")]);
+    assert_eq!(world.post(&event_of(100_000)).await.status, 200);
+    for body in [
+        event_of(100_001),
+        "x".repeat(5_000_000),
+        "[".repeat(5_000_000),
+    ] {
+        world
+            .post(&body)
+            .await
+            .assert_final_problem(413, "body-too-large");
+        world
+            .post_chunked(&body)
+            .await
+            .assert_final_problem(413, "body-too-large");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_too_large_by_now_is_looked_up_before_it_is_judged() {
+    let large = event_of(50_000);
+    let world = World::with(&[("max_body_bytes", "100000"), ("admin_token", "hush")]);
+    world.faults.lose_next_set();
+    assert_eq!(world.post(&large).await.json()["status"], "delivered");
+
+    let mut setup = Setup::new();
+    setup.variables.insert("max_body_bytes", "10000");
+    let lowered = world.node(&setup);
+    let again = lowered.post(&wrapped(large.as_bytes())).await;
+    assert_eq!(again.json()["status"], "delivered", "{}", again.text());
+    let again = lowered.post(&wrapped(large.as_bytes())).await;
+    assert_eq!(again.json()["status"], "duplicate", "{}", again.text());
+    world.only_message();
+    let new = large.replace("evt_1", "evt_2");
+    let kept = lowered.post(&wrapped(new.as_bytes())).await;
+    assert_eq!(
+        kept.json(),
+        json!({"status": "dead-lettered", "deadLetter": 1})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_body_of_control_characters_is_kept_and_shown() {
+    let world = World::with(&[("admin_token", "hush")]);
+    let push = format!(
+        r#"{{"message":{{"data":"{}"}}}}"#,
+        "\\u0001".repeat(1_800_000)
+    );
+    assert_eq!(world.post(&push).await.json()["status"], "dead-lettered");
+    let raw = "\u{1}".repeat(10_000_000);
+    let headers = [("x-goog-pubsub-message-id", "7")];
+    let kept = world
+        .request("POST", "/notifications", &headers, &raw)
+        .await;
+    assert_eq!(kept.json()["status"], "dead-lettered", "{}", kept.text());
+    let admin = [("authorization", "Bearer hush")];
+    let letter = world.request("GET", "/dead-letters/2", &admin, "").await;
+    assert_eq!(letter.status, 200);
+    assert!(letter.json()["bodyBase64"].is_string());
+    assert_eq!(
+        world.post(&event("evt_1")).await.status,
+        200,
+        "the instance lives"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_takes_no_more_large_bodies_than_it_has_room_for() {
+    let world = World::new();
+    let bodies: Vec<_> = (0..6)
+        .map(|number| {
+            let mut data = vec![0xff; 8_000_000];
+            data.push(number);
+            wrapped(&data)
+        })
+        .collect();
+    let posts = bodies.iter().map(|body| world.post(body));
+    let replies = join_all(posts).await;
+    let (kept, refused): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 200);
+    assert!(!kept.is_empty());
+    for reply in refused {
+        reply.assert_retryable_problem(503, "overloaded");
+    }
+    for body in &bodies {
+        assert_eq!(world.post(body).await.status, 200, "there is room again");
+    }
+}

@@ -1,0 +1,148 @@
+//! Only Svix's own words count: a proxy, a firewall or another server may answer in its place.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use fake_svix::Fault;
+
+use crate::support::{World, event, wrapped};
+
+/// An answer of something between.
+fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Fault {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Fault::Page {
+        status,
+        headers: headers.iter().map(owned).collect(),
+        body: body.to_owned(),
+    }
+}
+
+/// Error bodies that look more or less like Svix's.
+fn bodies() -> [&'static str; 7] {
+    [
+        "",
+        "<html>no</html>",
+        r#"{"message":"no"}"#,
+        r#"{"detail":"Not Found"}"#,
+        r#"{"code":404,"detail":"Not Found"}"#,
+        r#"{"code":"not_found"}"#,
+        r#"["code","detail"]"#,
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxys_404_to_a_lookup_is_no_proof_that_svix_lacks_the_event() {
+    for body in bodies() {
+        let world = World::new();
+        world.faults.lose_next_set();
+        assert_eq!(
+            world.post(&event("evt_1")).await.json()["status"],
+            "delivered"
+        );
+        // Svix has forgotten the key and the eventId, so a second post would be a second message.
+        world.clock.advance(Duration::from_hours(49));
+        world.svix.always(answer(404, &[], body));
+        let reply = world.post(&event("evt_1")).await;
+        reply.assert_retryable_problem(503, "unexpected-status");
+        world.svix.clear_faults();
+        assert_eq!(
+            world.post(&event("evt_1")).await.json()["status"],
+            "delivered"
+        );
+        world.only_message();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_something_between_refuses_is_neither_lost_nor_kept_for_good() {
+    for status in [400, 401, 403, 404, 409, 413, 422] {
+        for body in bodies() {
+            let world = World::with(&[("admin_token", "hush")]);
+            let push = wrapped(event("evt_1").as_bytes());
+            world.svix.always(answer(status, &[], body));
+            let reply = world.post(&push).await;
+            reply.assert_retryable_problem(503, "unexpected-status");
+            world.svix.clear_faults();
+            world.clock.advance(Duration::from_mins(1));
+            assert_eq!(world.post(&push).await.json()["status"], "delivered");
+            world.only_message();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_firewall_that_refuses_one_payload_stops_no_other_event() {
+    let world = World::new();
+    world.svix.always(Fault::page(403));
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "unexpected-status");
+    world.svix.clear_faults();
+    assert_eq!(
+        world.post(&event("evt_2")).await.json()["status"],
+        "delivered"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn svix_is_asked_for_plain_answers_and_encoded_ones_are_not_believed() {
+    let world = World::new();
+    world.post(&event("evt_1")).await;
+    let request = world.svix.requests().pop().expect("a request");
+    assert_eq!(request.header("accept-encoding"), Some("identity"));
+
+    let world = World::new();
+    world.faults.lose_next_set();
+    world.post(&event("evt_1")).await;
+    world.clock.advance(Duration::from_hours(49));
+    let error = json!({"code": "not_found", "detail": "Entity not found"}).to_string();
+    world
+        .svix
+        .always(answer(404, &[("content-encoding", "gzip")], &error));
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "unexpected-status");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_date_is_meant_by_the_clock_of_its_sender() {
+    for (date, until) in [
+        (
+            "Mon, 23 Nov 2026 14:32:42 GMT",
+            "Mon, 23 Nov 2026 14:32:44 GMT",
+        ),
+        (
+            "Mon, 23 Nov 2026 13:12:42 GMT",
+            "Mon, 23 Nov 2026 13:12:44 GMT",
+        ),
+    ] {
+        let world = World::new();
+        let headers = [("date", date), ("retry-after", until)];
+        world.svix.script([answer(429, &headers, "")]);
+        let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
+        assert_eq!(reply.json()["status"], "delivered");
+        assert!(
+            took.as_secs_f64() >= 2.0 && took.as_secs_f64() < 3.0,
+            "{took:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_without_an_application_is_kept_and_replayed_once_there_is_one() {
+    let world = World::with(&[("create_applications", "false"), ("admin_token", "hush")]);
+    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    assert_eq!(
+        reply.json(),
+        json!({"status": "dead-lettered", "deadLetter": 1})
+    );
+    let admin = [("authorization", "Bearer hush")];
+    let letter = world.request("GET", "/dead-letters/1", &admin, "").await;
+    assert_eq!(letter.json()["reason"], "application-missing");
+    let path = "/dead-letters/replay?reason=application-missing";
+    let replayed = world.request("POST", path, &admin, "").await;
+    assert_eq!(replayed.json()["failed"], 1);
+    world.svix.create_application("dev");
+    let replayed = world.request("POST", path, &admin, "").await;
+    assert_eq!(replayed.json()["resolved"], 1);
+    world.only_message();
+}
