@@ -1,9 +1,11 @@
 //! How an event came: the request's headers, and the attributes of a Pub/Sub message.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserializer as _, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 /// The prefixes of CloudEvents' attributes where the event's data is sent alone: over HTTP and Pub/Sub,
 /// over Kafka, and over AMQP.
@@ -16,7 +18,7 @@ const PUBSUB_EVENTS: [&str; 2] = [
 ];
 
 /// The form of a notification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The event itself, posted directly.
@@ -25,6 +27,18 @@ pub enum Source {
     Wrapped,
     /// Pub/Sub's push without wrapper: the event itself, metadata in headers.
     Unwrapped,
+}
+
+impl Source {
+    /// Reads what `Serialize` writes.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "direct" => Some(Self::Direct),
+            "wrapped" => Some(Self::Wrapped),
+            "unwrapped" => Some(Self::Unwrapped),
+            _ => None,
+        }
+    }
 }
 
 /// How a notification came.
@@ -55,10 +69,35 @@ pub struct PushHeaders {
     pub attributes: Attributes,
 }
 
-/// The attributes of a message, by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Attributes(pub BTreeMap<String, String>);
+/// The attributes of a message: names and values. As JSON, they are an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes(pub Vec<(String, String)>);
+
+impl Serialize for Attributes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let attributes = self.0.iter();
+        serializer.collect_map(attributes.map(|(name, value)| (name, value)))
+    }
+}
+
+/// Collects the pairs of an object of strings.
+struct Pairs;
+
+impl<'de> Visitor<'de> for Pairs {
+    type Value = Vec<(String, String)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(pair) = map.next_entry()? {
+            pairs.push(pair);
+        }
+        Ok(pairs)
+    }
+}
 
 /// The attributes by which a CloudEvent in binary mode is known.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -69,6 +108,12 @@ pub struct CloudEvent<'a> {
 }
 
 impl Attributes {
+    /// The attributes in an object. Anything but an object of strings has none.
+    pub fn read(object: &RawValue) -> Self {
+        let pairs = serde_json::Deserializer::from_str(object.get()).deserialize_map(Pairs);
+        Self(pairs.unwrap_or_default())
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -275,9 +275,7 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
     let time = time.or(time_snake_case).and_then(json::string);
     arrival.publish_time = time.as_deref().and_then(time::parse_rfc3339);
     // The headers of the request are not the message's.
-    arrival.attributes = attributes
-        .and_then(|attributes| serde_json::from_str::<Attributes>(attributes.get()).ok())
-        .unwrap_or_default();
+    arrival.attributes = attributes.map(Attributes::read).unwrap_or_default();
     let invalid = |reason| Rejection::Invalid(vec![Violation::new("message.data", reason)]);
     let data = match data {
         None => return Err(invalid("is required")),

@@ -48,10 +48,17 @@ fn full<'a>(what: &'static str, name: &'a str) -> Result<Cow<'a, str>, Error> {
     }
 }
 
+/// An operation on one value, which may bring the value.
+enum Operation<'a> {
+    Get,
+    Set(&'a [u8]),
+    Delete,
+    /// Brings an empty value.
+    Exists,
+}
+
 pub async fn get(name: &str, time: Duration) -> Result<Option<Vec<u8>>, Error> {
-    let name = full("read from the store", name)?;
-    let operation = async { store().await?.get(&*name).await };
-    store_operation("read from the store", time, operation).await
+    operate("read from the store", name, time, Operation::Get).await
 }
 
 /// Reads several values at once, in the order of their names.
@@ -62,15 +69,14 @@ pub async fn get_all(names: &[String]) -> Vec<Result<Option<Vec<u8>>, Error>> {
 /// Writes a value within `time`. The value is durable when this returns, as far as the store promises
 /// that. After a failure the value may or may not be there.
 pub async fn set(name: &str, bytes: &[u8], time: Duration) -> Result<(), Error> {
-    let name = full("write to the store", name)?;
-    let operation = async { store().await?.set(&*name, bytes).await };
-    store_operation("write to the store", time, operation).await
+    let operation = Operation::Set(bytes);
+    operate("write to the store", name, time, operation).await?;
+    Ok(())
 }
 
 pub async fn delete(what: &'static str, name: &str) -> Result<(), Error> {
-    let name = full(what, name)?;
-    let operation = async { store().await?.delete(&*name).await };
-    store_operation(what, TIMEOUT, operation).await
+    operate(what, name, TIMEOUT, Operation::Delete).await?;
+    Ok(())
 }
 
 /// Writes several values at once: all or none, where the store has transactions. The call is
@@ -113,9 +119,8 @@ pub async fn delete_many(what: &'static str, names: &[String]) -> Result<(), Err
 
 /// Whether there is a value, without reading it.
 pub async fn exists(name: &str) -> Result<bool, Error> {
-    let name = full("look into the store", name)?;
-    let operation = async { store().await?.exists(&*name).await };
-    store_operation("look into the store", TIMEOUT, operation).await
+    let value = operate("look into the store", name, TIMEOUT, Operation::Exists).await?;
+    Ok(value.is_some())
 }
 
 /// Adds to a counter, atomically, and returns its new value, or 0 if that is negative. Adding 0 reads the
@@ -147,11 +152,22 @@ async fn store() -> Result<&'static Store, key_value::Error> {
     Ok(STORE.get_or_init(|| store))
 }
 
-async fn store_operation<T>(
+async fn operate(
     what: &'static str,
+    name: &str,
     time: Duration,
-    operation: impl Future<Output = Result<T, key_value::Error>>,
-) -> Result<T, Error> {
+    operation: Operation<'_>,
+) -> Result<Option<Vec<u8>>, Error> {
+    let name = &*full(what, name)?;
+    let operation = async {
+        let store = store().await?;
+        match operation {
+            Operation::Get => store.get(name).await,
+            Operation::Set(bytes) => store.set(name, bytes).await.map(|()| None),
+            Operation::Delete => store.delete(name).await.map(|()| None),
+            Operation::Exists => Ok(store.exists(name).await?.then(Vec::new)),
+        }
+    };
     let reason = match clock::timeout(time, operation).await {
         Some(Ok(value)) => return Ok(value),
         Some(Err(error)) => error.to_string(),

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::event::arrival::{Attributes, PushHeaders, Source};
@@ -28,6 +28,26 @@ pub const COUNTER: &str = "dead-letters";
 /// The version of the heads that this relay writes, and that of letters which hold their body.
 const VERSION: u32 = 2;
 const WITH_BODY: u32 = 1;
+
+/// The fields of both versions.
+const FIELDS: [&str; 16] = [
+    "version",
+    "number",
+    "deadLetteredAt",
+    "record",
+    "project",
+    "eventId",
+    "eventType",
+    "source",
+    "pubsubMessageId",
+    "publishTime",
+    "deliveryAttempt",
+    "attributes",
+    "reason",
+    "problem",
+    "body",
+    "bodyBase64",
+];
 
 /// The name of the index entry with this number: the name of the letter's record, or a letter of 0.1.0.
 pub fn index_name(number: u64) -> String {
@@ -45,7 +65,7 @@ pub fn body_name(record: &str) -> String {
 }
 
 /// A dead letter as the store holds it and operators see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
     version: u32,
@@ -71,14 +91,14 @@ pub struct DeadLetter {
     pub delivery_attempt: Option<u64>,
     /// The attributes of the message. A replay needs them, since the body may be one that another delivery
     /// of the message wrote in another form.
-    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    #[serde(skip_serializing_if = "Attributes::is_empty")]
     pub attributes: Attributes,
     /// The last part of the problem's `type`.
     pub reason: String,
     /// The whole problem document.
     pub problem: Box<RawValue>,
     /// The record of the event once it is delivered. Not stored.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub resolved: Option<Delivered>,
     /// The notification's body, if it is text. Stored only by 0.1.0.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,8 +146,34 @@ impl DeadLetter {
 
     /// Reads what the store holds. `None` for anything that this version doesn't understand.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let letter: Self = serde_json::from_slice(bytes).ok()?;
-        matches!(letter.version, VERSION | WITH_BODY).then_some(letter)
+        let stored = json::Stored::read(bytes, FIELDS)?;
+        let string = |name| stored.string(name);
+        let version = u32::try_from(stored.number("version")?).ok()?;
+        if !matches!(version, VERSION | WITH_BODY) {
+            return None;
+        }
+        Some(Self {
+            version,
+            number: stored.number("number")?,
+            dead_lettered_at: string("deadLetteredAt")?,
+            record: string("record")?,
+            project: string("project"),
+            event_id: string("eventId"),
+            event_type: string("eventType"),
+            source: Source::parse(&string("source")?)?,
+            pubsub_message_id: string("pubsubMessageId"),
+            publish_time: string("publishTime"),
+            delivery_attempt: stored.number("deliveryAttempt"),
+            attributes: stored
+                .raw("attributes")
+                .map(Attributes::read)
+                .unwrap_or_default(),
+            reason: string("reason")?,
+            problem: stored.raw("problem")?.to_owned(),
+            resolved: None,
+            body: string("body"),
+            body_base64: string("bodyBase64"),
+        })
     }
 
     /// Whether the letter was written by 0.1.0, under its number.

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use crate::event::Event;
 use crate::json;
 use crate::time::{parse_rfc3339, rfc3339};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// The version of the records that this relay writes.
 const VERSION: u32 = 1;
@@ -105,25 +105,6 @@ struct Versioned<'a> {
     record: &'a Record,
 }
 
-/// A record as it is read: the fields of all states. Reading a tagged enum would build a tree first,
-/// and cost 20 kB of code.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Stored {
-    version: u32,
-    state: String,
-    project: Option<String>,
-    event_id: Option<String>,
-    event_type: Option<String>,
-    svix_message_id: Option<String>,
-    attempts: Option<u32>,
-    delivered_at: Option<String>,
-    first_attempt_at: Option<String>,
-    dead_letter: Option<u64>,
-    discarded_at: Option<String>,
-    fingerprint: Option<String>,
-}
-
 impl Record {
     /// The name of an event's record in the store, from [`crate::event::key`].
     pub fn name(key: &str) -> String {
@@ -169,35 +150,53 @@ impl Record {
 
     /// Reads what the store holds; `None` for anything that this version has not written.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let stored: Stored = serde_json::from_slice(bytes).ok()?;
-        if stored.version != VERSION {
+        let stored = json::Stored::read(bytes, FIELDS)?;
+        let string = |name| stored.string(name);
+        let number = |name| stored.number(name);
+        if number("version")? != u64::from(VERSION) {
             return None;
         }
-        match stored.state.as_str() {
+        match string("state")?.as_str() {
             "delivered" => Some(Self::Delivered(Delivered {
-                project: stored.project?,
-                event_id: stored.event_id?,
-                event_type: stored.event_type?,
-                svix_message_id: stored.svix_message_id.filter(|id| !id.is_empty())?,
-                attempts: stored.attempts?,
-                delivered_at: stored.delivered_at?,
-                dead_letter: stored.dead_letter,
-                fingerprint: stored.fingerprint,
+                project: string("project")?,
+                event_id: string("eventId")?,
+                event_type: string("eventType")?,
+                svix_message_id: string("svixMessageId").filter(|id| !id.is_empty())?,
+                attempts: number("attempts")?.try_into().ok()?,
+                delivered_at: string("deliveredAt")?,
+                dead_letter: number("deadLetter"),
+                fingerprint: string("fingerprint"),
             })),
             "unknown" => Some(Self::Unknown(Unknown {
-                project: stored.project?,
-                event_id: stored.event_id?,
-                event_type: stored.event_type?,
-                first_attempt_at: stored.first_attempt_at?,
+                project: string("project")?,
+                event_id: string("eventId")?,
+                event_type: string("eventType")?,
+                first_attempt_at: string("firstAttemptAt")?,
             })),
             "dead-lettered" => Some(Self::DeadLettered(DeadLettered {
-                dead_letter: stored.dead_letter?,
-                discarded_at: stored.discarded_at,
+                dead_letter: number("deadLetter")?,
+                discarded_at: string("discardedAt"),
             })),
             _ => None,
         }
     }
 }
+
+/// The fields of all states.
+const FIELDS: [&str; 12] = [
+    "version",
+    "state",
+    "project",
+    "eventId",
+    "eventType",
+    "svixMessageId",
+    "attempts",
+    "deliveredAt",
+    "deadLetter",
+    "fingerprint",
+    "firstAttemptAt",
+    "discardedAt",
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! The metrics as text that monitoring systems read (OpenMetrics 1.0).
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use super::metrics::{BOUNDS, Counts, DIFFERING, LEFT_UNKNOWN};
@@ -52,14 +51,10 @@ impl Text {
         // Monitoring can't see the first increase of a series that begins with it. So every outcome has a
         // series from the start, which no project is needed for.
         self.family("outcomes", "counter", "Notifications by outcome alone")?;
-        let mut outcomes: BTreeMap<_, u64> = names().map(|name| (name, 0)).collect();
-        for (series, number) in snapshot.counts.under("notifications/") {
-            let outcome = series
-                .split_once('/')
-                .map_or(series, |(outcome, _)| outcome);
-            *outcomes.entry(outcome).or_default() += number;
-        }
-        for (outcome, number) in outcomes {
+        for outcome in names() {
+            let series = format!("notifications/{outcome}/");
+            let numbers = snapshot.counts.under(&series).map(|(_, number)| number);
+            let number: u64 = numbers.sum();
             self.sample("outcomes_total", &[("outcome", outcome)], &number)?;
         }
         self.family("attempts", "counter", "What became of attempts at Svix")?;
