@@ -16,7 +16,9 @@ use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{
     ErrorCode, Fields, Method, Request, Response, Scheme, Trailers,
 };
-use spin_sdk::wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult};
+use spin_sdk::wasip3::wit_bindgen::{
+    FutureReader, FutureWriter, StreamReader, StreamResult, yield_async,
+};
 use spin_sdk::wasip3::{self, wit_future, wit_stream};
 
 use super::clock;
@@ -27,6 +29,9 @@ pub const USER_AGENT: &str = concat!("svix-relay/", env!("CARGO_PKG_VERSION"));
 
 /// How much is read at once where the length of a body is not announced.
 const CHUNK: usize = 16 * 1024;
+
+/// How often the relay yields before it hands over a message.
+const YIELDS: usize = 2;
 
 /// How much of a body that is not wanted is read all the same, and for how long at most.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
@@ -212,8 +217,25 @@ fn body(
     ((contents, trailers), write)
 }
 
+/// Leaves a thread of Spin on which head and body would be split.
+///
+/// After a blocking call, such as a read from SQLite, an instance runs beside Spin's pool of threads. What it
+/// hands over there, a thread of the pool writes at once: often the head before the body. An instance that
+/// yields returns to the pool, where Spin writes after the instance's turn. A yield that meets an event only
+/// handles that event, so the relay yields twice.
+async fn yield_thread() {
+    for _ in 0..YIELDS {
+        yield_async().await;
+    }
+}
+
 /// Hands a reply over to the host; `headers` are all but `content-length`.
-pub fn respond(status: u16, headers: Vec<(&'static str, String)>, bytes: Vec<u8>) -> Response {
+pub async fn respond(
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    bytes: Vec<u8>,
+) -> Response {
+    yield_thread().await;
     let length = ("content-length", bytes.len().to_string());
     let headers: Vec<_> = headers
         .into_iter()
@@ -259,6 +281,7 @@ pub struct Answer {
 ///
 /// Dropping the future abandons the exchange.
 pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
+    yield_thread().await;
     let method = match call.body {
         Some(_) => Method::Post,
         None => Method::Get,
