@@ -86,7 +86,8 @@ pub use relay::handle;
 #[cfg(feature = "fuzz")]
 pub mod fuzz {
     pub use crate::api::route::{Operation, Route};
-    pub use crate::event::notification::{Notification, PushHeaders, Source};
+    pub use crate::event::arrival::{Attributes, PushHeaders, Source};
+    pub use crate::event::notification::{Notification, Rejection};
     pub use crate::event::{Event, identifier, key, shortened};
     pub use crate::letters::DeadLetter;
     pub use crate::records::Record;

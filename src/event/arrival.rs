@@ -67,6 +67,9 @@ pub struct PushHeaders {
     pub publish_time: Option<String>,
     /// The headers that may be attributes of the message.
     pub attributes: Attributes,
+    /// Whether the message is known to have come in a wrapper, as a replay knows. Then the attributes are
+    /// the message's, and say nothing of the wrapper.
+    pub wrapped: bool,
 }
 
 /// The attributes of a message: names and values. As JSON, they are an object.

@@ -97,9 +97,11 @@ impl<'a> Notification<'a> {
                 .and_then(time::parse_rfc3339),
             attributes: headers.attributes,
         };
+        let cloud_event = arrival.attributes.cloud_event();
+        let may_be_push = headers.wrapped || cloud_event.is_none_or(|event| event.may_carry_push());
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         let content = match str::from_utf8(body) {
-            Ok(text) => Self::open(text, &mut arrival),
+            Ok(text) => Self::open(text, may_be_push, &mut arrival),
             Err(_) => Content::Rejected(Rejection::NotUtf8, body.into()),
         };
         let mut notification = Self { arrival, content };
@@ -204,7 +206,7 @@ impl<'a> Notification<'a> {
         !whole
     }
 
-    fn open(text: &'a str, arrival: &mut Arrival) -> Content<'a> {
+    fn open(text: &'a str, may_be_push: bool, arrival: &mut Arrival) -> Content<'a> {
         let names = [
             "id",
             "type",
@@ -227,8 +229,6 @@ impl<'a> Notification<'a> {
             Err(error) => return Content::Rejected(error.into(), text.as_bytes().into()),
         };
         let wrapped = [id, event_type, project].iter().all(Option::is_none);
-        let cloud_event = arrival.attributes.cloud_event();
-        let may_be_push = cloud_event.is_none_or(|event| event.may_carry_push());
         match message {
             Some(message) if wrapped && may_be_push && json::is_object(message) => {
                 arrival.source = Source::Wrapped;

@@ -54,6 +54,7 @@ pub fn of(headers: &Headers) -> PushHeaders {
         subscription: get("x-goog-pubsub-subscription-name"),
         publish_time: get("x-goog-pubsub-publish-time"),
         attributes: attributes(headers),
+        wrapped: false,
     }
 }
 

@@ -199,9 +199,11 @@ impl DeadLetter {
                 subscription: None,
                 publish_time: self.publish_time.clone(),
                 attributes,
+                wrapped: false,
             },
             Source::Direct | Source::Wrapped => PushHeaders {
                 attributes,
+                wrapped: self.source == Source::Wrapped,
                 ..PushHeaders::default()
             },
         }
