@@ -1,11 +1,10 @@
 //! Fuzzes the way of a notification: route, form, event, the requests to Svix, and the dead letter of an
 //! undeliverable event.
 //!
-//! An input is a small request: a line with method and path, a line each with the values of
-//! `x-goog-pubsub-message-id` and `x-goog-pubsub-publish-time`, a line with the names and values of
-//! attributes, separated by spaces, and the body. A missing part is empty. The
-//! body is read in all forms, also inside a wrapper of its own, since no mutation of bytes finds its way
-//! into base64.
+//! An input is a small request of five lines: method and path, `x-goog-pubsub-message-id`,
+//! `x-goog-pubsub-publish-time`, names and values of attributes separated by spaces, and the body. A missing
+//! line is empty. The body is read in all forms, also inside a wrapper of its own, since no mutation of
+//! bytes finds its way into base64.
 
 #![no_main]
 
