@@ -260,10 +260,26 @@ pub mod tests {
             (Cause::Timeout, true),
             (Cause::Connection("reset".to_owned()), true),
             (Cause::Unreachable("refused".to_owned()), false),
+            (Cause::NotSent("no descriptor".to_owned()), false),
+            (Cause::NotSvix(403), true),
             (Cause::RateLimited, false),
             (Cause::Gate(Reason::RateLimited), false),
         ] {
             assert_eq!(cause.leaves_unknown(), unknown, "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_concerns_svix_closes_the_gate() {
+        let text = || "why".to_owned();
+        for (cause, reason) in [
+            (Cause::RateLimited, Some(Reason::RateLimited)),
+            (Cause::NotSvix(403), Some(Reason::SvixUnavailable)),
+            (Cause::Unreachable(text()), Some(Reason::SvixUnavailable)),
+            (Cause::NotSent(text()), None),
+            (Cause::OutOfTime, None),
+        ] {
+            assert_eq!(cause.gate_reason(), reason, "{cause:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fake_svix::Fault;
 use serde_json::{Value, json};
 
-use crate::support::{World, event, wrapped};
+use crate::support::{Setup, World, event, wrapped};
 
 const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
 
@@ -174,4 +174,32 @@ async fn other_values_of_a_later_version_stop_no_event() {
     });
     assert_eq!(world.post(&event("evt_1")).await.status, 200);
     world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn applications_with_different_prefixes_share_a_store_without_meeting() {
+    let mut setup = Setup::new();
+    setup.variables.insert("admin_token", "hush");
+    setup.variables.insert("key_prefix", "one/");
+    let one = World::build(&setup);
+    setup.variables.insert("key_prefix", "two/");
+    let two = one.node(&setup);
+    for world in [&one, &two] {
+        let reply = world.post(&event("evt_1")).await;
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        assert_eq!(
+            world.post(&event("evt_1")).await.json()["status"],
+            "duplicate"
+        );
+        let kept = world.post(&wrapped(b"nonsense")).await;
+        assert_eq!(kept.json()["deadLetter"], 1);
+        assert_eq!(world.get("/readyz").await.status, 200);
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for name in one.names().await {
+        assert!(
+            name.starts_with("one/") || name.starts_with("two/"),
+            "{name}"
+        );
+    }
 }

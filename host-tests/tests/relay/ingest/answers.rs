@@ -490,3 +490,35 @@ async fn a_store_that_fails_after_the_send_is_a_503_and_still_one_message() {
     );
     world.message("evt_1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_before_the_end_of_a_body_reaches_a_client_that_still_sends() {
+    let world = World::with(&[("ingest_auth", "token"), ("ingest_token", "right")]);
+    let body = "x".repeat(5_000_000);
+    for (headers, status) in [
+        ("content-type: application/json\r\n", 401),
+        (
+            "content-type: text/plain\r\nauthorization: Bearer right\r\n",
+            415,
+        ),
+        (
+            "content-type: application/json\r\nauthorization: Bearer right\r\n",
+            413,
+        ),
+    ] {
+        let length = body.len();
+        let head =
+            format!("POST /notifications HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n");
+        let next = "GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let sent = format!("{head}{headers}\r\n{body}{next}");
+        let replies = world.send_raw(sent.as_bytes()).await;
+        assert!(
+            replies.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{replies}"
+        );
+        assert!(
+            replies.contains("HTTP/1.1 200 "),
+            "the next request: {replies}"
+        );
+    }
+}
