@@ -168,7 +168,7 @@ async fn other_values_of_a_later_version_stop_no_event() {
         world.put(name, later(gate).as_bytes()).await;
     }
     let world = world.node(&{
-        let mut setup = crate::support::Setup::new();
+        let mut setup = Setup::new();
         setup.variables.insert("register_event_types", "true");
         setup
     });

@@ -1,6 +1,6 @@
 //! The trace of a notification: from its sender through the log to Svix.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use fake_svix::{Fault, ReceivedRequest};
 
@@ -116,7 +116,7 @@ async fn a_trace_of_a_later_version_goes_on_and_two_at_once_do_not() {
 async fn the_publishers_trace_goes_on_where_the_request_brings_none() {
     let mut push: Value = serde_json::from_str(&wrapped(event("evt_1").as_bytes())).expect("JSON");
     push["message"]["attributes"] =
-        serde_json::json!({"googclient_traceparent": GIVEN, "googclient_tracestate": "foo=1"});
+        json!({"googclient_traceparent": GIVEN, "googclient_tracestate": "foo=1"});
     let push = push.to_string();
     let (parent, state) = forwarded(&[JSON], &push).await;
     assert_eq!(parent[..36], GIVEN[..36]);
