@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// Why a text could not be read as an object.
@@ -56,23 +56,24 @@ fn pick_into<'a>(
         .map_err(|error| unreadable(&error, json))
 }
 
-/// Fields of a stored value, by name. Reading a value so costs a third of the code that a derived
+/// A stored value: the fields of a JSON object. Reading a value so costs a third of the code that a derived
 /// `Deserialize` does.
-pub struct Stored<'a, const N: usize> {
-    names: [&'static str; N],
-    fields: [Option<&'a RawValue>; N],
-}
+pub struct Stored<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'a, const N: usize> Stored<'a, N> {
+impl<'a> Stored<'a> {
     /// `None` if the bytes are not a JSON object.
-    pub fn read(bytes: &'a [u8], names: [&'static str; N]) -> Option<Self> {
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let text = str::from_utf8(bytes).ok()?;
-        let fields = pick(text, names).ok()?;
-        Some(Self { names, fields })
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let fields = deserializer.deserialize_map(All).ok()?;
+        deserializer.end().ok()?;
+        Some(Self(fields))
     }
 
     pub fn raw(&self, name: &str) -> Option<&'a RawValue> {
-        self.fields[self.names.iter().position(|known| *known == name)?]
+        let mut fields = self.0.iter().rev();
+        let (_, value) = fields.find(|(known, _)| known == name)?;
+        Some(value)
     }
 
     pub fn string(&self, name: &str) -> Option<String> {
@@ -83,6 +84,28 @@ impl<'a, const N: usize> Stored<'a, N> {
         self.raw(name)?.get().parse().ok()
     }
 }
+
+/// Collects all fields of an object.
+struct All;
+
+impl<'de> Visitor<'de> for All {
+    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::with_capacity(16);
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            fields.push((key.0, map.next_value()?));
+        }
+        Ok(fields)
+    }
+}
+
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The string in a raw value. `None` if the value is not a string.
 pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {

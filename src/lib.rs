@@ -14,8 +14,10 @@
 //!   watch        one line, one count                    (         host: standard output)
 //! ```
 //!
-//! To read it in ten minutes: [`relay`] from `handle` down, [`intake`], [`delivery`] and its
-//! `attempts`, then the decisions that it leans on: [`svix::message`], [`svix::retry`], [`svix::gate`].
+//! To read it in ten minutes: `handle` in [`relay`], `notify` in [`intake`], `deliver` in [`delivery`], and
+//! `run` in its `attempts`. Then the heads of the files that decide: `delivery::next`, [`svix::gate`] and
+//! [`letters`]; how an answer is read (`Answer::checked` in [`mod@svix`], [`svix::message`]); and the table
+//! of failures (`api::table`).
 //!
 //! # The folders
 //!
@@ -42,7 +44,7 @@
 //! | --- | --- | --- |
 //! | `record/{SHA-256}` | what is known of an event ([`records`]) | by the purge |
 //! | `journal/day/{day}`, `…/{page}`, `journal/cursor` | which records were written on which day ([`records::journal`]) | by the purge |
-//! | `letter/{record}`, `letter-body/{record}` | events that can't be delivered ([`letters`]) | discarded, or with their record |
+//! | `letter/record/{SHA-256}`, `letter-body/record/{SHA-256}` | events that can't be delivered ([`letters`]) | discarded, or with their record |
 //! | `dead-letters`, `dead-letter/{n}`, `dead-letters/settled` | which letter has which number, and up to which none waits | stay; entries with their letter |
 //! | `gate` | whether Svix is asked just now ([`mod@svix::gate`]) | stays |
 //! | `metrics/{n}` | 16 pages of counters ([`watch::metrics`]) | stay |
@@ -86,11 +88,11 @@ pub use relay::handle;
 #[cfg(feature = "fuzz")]
 pub mod fuzz {
     pub use crate::api::route::{Operation, Route};
-    pub use crate::event::arrival::{Attributes, PushHeaders, Source};
+    pub use crate::event::arrival::{ArrivalHeaders, Attributes, Source};
     pub use crate::event::notification::{Notification, Rejection};
     pub use crate::event::{Event, identifier, key, shortened};
     pub use crate::letters::DeadLetter;
-    pub use crate::records::Record;
+    pub use crate::records::{Delivered, Record, Unknown};
     pub use crate::svix::gate::{Gate, Pass, Reason};
     pub use crate::svix::message::{
         Asked, Verdict, body, classify_create, classify_lookup, create_path, event_id, lookup_path,

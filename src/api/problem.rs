@@ -58,6 +58,9 @@ pub enum Problem {
     Svix(svix::Error),
     /// Svix reports the event's id as taken, but not by this event.
     EventIdTaken,
+    /// Svix reports the event's id as taken, and has no such message yet: an earlier attempt at the event
+    /// may not be finished.
+    StillUnanswered,
     /// There is no valid configuration.
     Unconfigured(Unusable),
     /// The key-value store failed or didn't answer.
@@ -119,10 +122,11 @@ impl Problem {
                 Rejection::Invalid(_) => &table::INVALID_EVENT,
             },
             Self::EventIdTaken => &table::EVENT_ID_TAKEN,
+            Self::StillUnanswered => &table::SVIX_UNAVAILABLE,
             Self::Svix(svix::Error::Refused(_)) => &table::REFUSED_BY_SVIX,
             Self::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
                 Cause::RateLimited | Cause::Gate(Reason::RateLimited) => &table::RATE_LIMITED,
-                Cause::NotSvix(_) => &table::UNEXPECTED_STATUS,
+                Cause::Unexpected(_) => &table::UNEXPECTED_STATUS,
                 _ => &table::SVIX_UNAVAILABLE,
             },
             Self::Svix(svix::Error::Misconfigured(what)) => match what {
@@ -203,6 +207,10 @@ impl Problem {
                 Rejection::TooDeep => format!("an event may have at most {MAX_DEPTH} levels"),
                 Rejection::Invalid(violations) => listed(violations),
             },
+            Self::StillUnanswered => {
+                "Svix answers 409, and doesn't find the message: an earlier attempt may go on"
+                    .to_owned()
+            }
             Self::EventIdTaken => {
                 "Svix answers 409, yet the project's application has no such message".to_owned()
             }
@@ -214,12 +222,11 @@ impl Problem {
                 Cause::RateLimited => "Svix answered 429".to_owned(),
                 Cause::Gate(_) => "the gate is closed: Svix is not asked for a while".to_owned(),
                 Cause::Status(status) => format!("Svix answered {status}"),
-                Cause::NotSvix(status) => {
+                Cause::Unexpected(status) => {
                     format!(
                         "an answer ({status}) that is not Svix's: something before it, or svix_url"
                     )
                 }
-                Cause::Conflict => "Svix answered 409, and doesn't find the message".to_owned(),
                 Cause::UnreadableAnswer => "the answer of Svix can not be read".to_owned(),
                 Cause::OutOfTime => "no time was left for an attempt".to_owned(),
                 Cause::Timeout => "no answer of Svix in time".to_owned(),
@@ -404,7 +411,7 @@ mod tests {
         for problem in [
             Problem::Svix(svix::Error::Misconfigured(Misconfiguration::TokenRefused)),
             Problem::Svix(svix::Error::Misconfigured(Misconfiguration::OutboundDenied)),
-            Problem::Svix(Cause::NotSvix(302).into()),
+            Problem::Svix(Cause::Unexpected(302).into()),
             Problem::Unconfigured(Unusable::Invalid(vec![Violation::new(
                 "svix_token",
                 "is required",

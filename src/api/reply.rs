@@ -193,7 +193,6 @@ fn headers(content_type: &str) -> Vec<(&'static str, String)> {
 mod tests {
     use super::*;
     use crate::event::Event;
-    use crate::records::Record;
     use crate::svix::{self, Cause};
     use std::time::{Duration, SystemTime};
 
@@ -205,7 +204,7 @@ mod tests {
             time: None,
             json: "{}",
         };
-        Record::delivered(&event, "msg_1".to_owned(), 2, SystemTime::UNIX_EPOCH)
+        Delivered::of(&event, "msg_1".to_owned(), 2, SystemTime::UNIX_EPOCH)
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::host::http::header;
 use crate::svix::client::{self, Request};
 use crate::svix::message::{self, Asked, Verdict};
 use crate::svix::retry::Retries;
-use crate::svix::{self, Answer, Cause};
+use crate::svix::{self, Answer};
 use crate::watch::counters;
 
 /// The requests to Svix about one event.
@@ -31,13 +31,13 @@ pub struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    /// `not_sent_before`: the earliest time at which the event may have been sent, if that is known.
+    /// `sent_since`: the earliest time at which the event may have been sent, if that is known.
     /// `unanswered`: whether Svix may still be at work on an earlier request's attempt.
     pub fn new(
         job: Job<'a>,
         key: &'a str,
         event_id: &'a str,
-        not_sent_before: Option<SystemTime>,
+        sent_since: Option<SystemTime>,
         unanswered: bool,
         mut random: fastrand::Rng,
     ) -> Self {
@@ -47,7 +47,7 @@ impl<'a> Attempts<'a> {
             event_id,
             request_id: client::request_id(random.u64(..)),
             random,
-            known: Known::NotSentBefore(not_sent_before),
+            known: Known::MaybeSentSince(sent_since),
             count: 0,
             unanswered,
         }
@@ -91,9 +91,7 @@ impl<'a> Attempts<'a> {
                         }
                         // The conflicting message may come from an earlier attempt at this event,
                         // which Svix has not finished yet.
-                        Absent::IdTaken if self.unanswered => {
-                            return Err(svix::Error::from(Cause::Conflict).into());
-                        }
+                        Absent::IdTaken if self.unanswered => return Err(Problem::StillUnanswered),
                         Absent::IdTaken => return Err(Problem::EventIdTaken),
                     }
                     continue;

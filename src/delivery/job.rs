@@ -17,7 +17,7 @@ pub struct Job<'a> {
     /// The earliest time at which the event is known to have existed.
     pub published: Option<SystemTime>,
     /// Whether a dead letter of the event acknowledges it. A replay delivers it all the same.
-    pub accept_dead_letter: bool,
+    pub letter_acknowledges: bool,
     /// The headers by which Svix joins the trace.
     pub trace: &'a [(&'static str, String)],
     /// Started when the request came in.

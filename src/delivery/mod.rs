@@ -7,11 +7,10 @@
 //! | --- | --- | --- | --- |
 //! | before the post | nothing | nothing | posts |
 //! | between post and answer | perhaps the message | nothing | posts; the same key brings the same message |
-//! | before the record is written | the message | nothing | the same |
+//! | before the record is written | the message | nothing | posts; the same key brings the same message |
 //! | before the 200 | the message | the record | answers from the record |
 //!
-//! Svix knows a key for 12 hours. An event that is older, or that an attempt may have left in Svix, is
-//! looked up before it is posted ([`next`]).
+//! Svix knows a key for 12 hours only. [`next`] says when an event is looked up instead of posted.
 
 mod attempts;
 mod job;
@@ -27,7 +26,7 @@ use crate::api::reply::Success;
 use crate::event;
 use crate::host::{self, clock, store};
 use crate::letters::ledger;
-use crate::records::{Record, storage};
+use crate::records::{Delivered, Record, Unknown, storage};
 use crate::svix::message;
 
 /// For how long Svix may still be at work on an attempt that it has not answered.
@@ -38,7 +37,7 @@ pub struct Delivery {
     pub result: Result<Success, Problem>,
     /// How often the event was posted to Svix.
     pub attempts: u32,
-    /// Whether Svix may or may not have the message. The next delivery looks it up first.
+    /// Whether it is open if Svix has the message. The next delivery looks it up first.
     pub left_unknown: bool,
     /// The message in Svix, if it is known.
     pub message_id: Option<String>,
@@ -77,16 +76,16 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
     }
 
     turnstile::refresh().await;
-    let _writer = storage::may_write();
+    let _writer = storage::announce_writer();
     let event_id = message::event_id(&job.event.id);
     // If there is a record, even an unreadable one, Svix may know more than the event's age says. An event
     // that is too large by now may have been sent under a higher limit.
     let is_new = stored.is_none() && !job.is_too_large();
-    let not_sent_before = job.published.filter(|_| is_new);
+    let sent_since = job.published.filter(|_| is_new);
     let unanswered = matches!(&known, Some(Record::Unknown(record))
         if record.age(clock::now()) < LATE);
     let random = host::random();
-    let mut attempts = Attempts::new(job, &key, &event_id, not_sent_before, unanswered, random);
+    let mut attempts = Attempts::new(job, &key, &event_id, sent_since, unanswered, random);
     match attempts.run().await {
         Ok(message_id) => {
             let result = write_delivered(
@@ -110,7 +109,7 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
                 left_unknown: attempts.left_unknown(),
                 message_id: None,
             };
-            if delivery.left_unknown && known.is_none() {
+            if delivery.left_unknown {
                 return write_unknown(&job, name, delivery).await;
             }
             delivery
@@ -125,8 +124,8 @@ async fn answer_by_record(
 ) -> Result<Option<Success>, host::Error> {
     match known {
         Some(Record::Delivered(record)) => Ok(Some(Success::duplicate(record.clone(), job.event))),
-        Some(Record::DeadLettered(record)) if job.accept_dead_letter => {
-            let number = ledger::standing_letter(record).await?;
+        Some(Record::DeadLettered(record)) if job.letter_acknowledges => {
+            let number = ledger::acknowledging_letter(record).await?;
             Ok(number.map(Success::DeadLettered))
         }
         Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => Ok(None),
@@ -140,7 +139,7 @@ async fn write_delivered(
     message_id: String,
     attempts: u32,
 ) -> Result<Success, Problem> {
-    let mut record = Record::delivered(job.event, message_id, attempts, clock::now());
+    let mut record = Delivered::of(job.event, message_id, attempts, clock::now());
     if let Some(Record::DeadLettered(letter)) = known {
         record.dead_letter = Some(letter.dead_letter);
     }
@@ -149,9 +148,10 @@ async fn write_delivered(
     Ok(Success::Delivered { record, attempts })
 }
 
-/// Notes that Svix may have the message, unless a concurrent delivery has got further. Returns the
-/// delivery with what came of that.
+/// Notes that it is open whether Svix has the message, unless a concurrent delivery has got further. Returns
+/// the delivery with what came of that.
 async fn write_unknown(job: &Job<'_>, name: String, delivery: Delivery) -> Delivery {
+    let now = clock::now();
     let written = match storage::read(&name, job.time_to_store() / 2).await {
         Ok(Some(Record::Delivered(record))) => {
             return Delivery {
@@ -159,10 +159,16 @@ async fn write_unknown(job: &Job<'_>, name: String, delivery: Delivery) -> Deliv
                 ..Ok(Success::duplicate(record, job.event)).into()
             };
         }
-        Ok(Some(Record::Unknown(_) | Record::DeadLettered(_))) => Ok(()),
-        Ok(None) => {
-            let record = Record::unknown(job.event, job.stopwatch.started());
-            storage::write((name, record.encode()), job.time_to_store()).await
+        Ok(Some(Record::DeadLettered(_))) => Ok(()),
+        Ok(Some(Record::Unknown(record))) if record.age(now) < LATE / 2 => Ok(()),
+        Ok(earlier) => {
+            let begun = job.stopwatch.started();
+            let record = match earlier {
+                Some(Record::Unknown(record)) => record.again(begun),
+                _ => Unknown::of(job.event, begun),
+            };
+            let bytes = Record::Unknown(record).encode();
+            storage::write((name, bytes), job.time_to_store()).await
         }
         Err(error) => Err(error),
     };

@@ -1,9 +1,18 @@
 //! Post the event, or look it up first? Decides from what is known of its message, and sends nothing.
 //!
+//! An event is looked up first if Svix may have its message and may have forgotten its idempotency key:
+//!
+//! - 12 hours or more have passed since the event came into being, or nothing tells its age;
+//! - there is a record of the event that doesn't answer it: unknown, unreadable, or of a dead letter;
+//! - the event is larger than allowed by now, but may have been sent under a higher limit;
+//! - Svix has answered a post with 409.
+//!
+//! After a timeout within one request the event is posted again: Svix still knows the key.
+//!
 //! | known | next | 409 | lookup finds nothing |
 //! | --- | --- | --- | --- |
-//! | `NotSentBefore`, for less than 12 hours | post | `Conflict` | |
-//! | `NotSentBefore`, for longer or unknown | look up | | `NotSentBefore(now)`: post |
+//! | `MaybeSentSince`, for less than 12 hours | post | `Conflict` | |
+//! | `MaybeSentSince`, for longer or unknown | look up | | `MaybeSentSince(now)`: post |
 //! | `Conflict` | look up | | `Raced`: post once more |
 //! | `Raced` | post | `ConflictAgain` | |
 //! | `ConflictAgain` | look up | | the id is taken |
@@ -23,8 +32,8 @@ pub enum Step {
 /// The knowledge of the event's message in Svix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// No attempt was made before this time. `None` stands for an unknown time.
-    NotSentBefore(Option<SystemTime>),
+    /// The event may have been sent since this time, and not before. `None` stands for an unknown time.
+    MaybeSentSince(Option<SystemTime>),
     /// Svix answered 409: the message may be stored.
     Conflict,
     /// Svix answered 409, and a lookup at this time found nothing: two first messages of the project
@@ -50,7 +59,7 @@ impl Known {
     /// Svix knows the idempotency key.
     pub fn step(self, now: SystemTime) -> Step {
         let forgotten = match self {
-            Self::NotSentBefore(since) => may_have_forgotten(since, now),
+            Self::MaybeSentSince(since) => may_have_forgotten(since, now),
             Self::Raced(since) => may_have_forgotten(Some(since), now),
             Self::Conflict | Self::ConflictAgain => true,
         };
@@ -60,7 +69,7 @@ impl Known {
     /// A post was answered with 409.
     pub fn conflict(&mut self) {
         *self = match self {
-            Self::NotSentBefore(_) | Self::Conflict => Self::Conflict,
+            Self::MaybeSentSince(_) | Self::Conflict => Self::Conflict,
             Self::Raced(_) | Self::ConflictAgain => Self::ConflictAgain,
         };
     }
@@ -68,7 +77,7 @@ impl Known {
     /// A lookup at `now` found nothing.
     pub fn absent(&mut self, now: SystemTime) -> Absent {
         let (known, next) = match self {
-            Self::NotSentBefore(_) => (Self::NotSentBefore(Some(now)), Absent::Post),
+            Self::MaybeSentSince(_) => (Self::MaybeSentSince(Some(now)), Absent::Post),
             Self::Conflict | Self::Raced(_) => (Self::Raced(now), Absent::PostAfterRace),
             Self::ConflictAgain => (Self::Raced(now), Absent::IdTaken),
         };
@@ -94,20 +103,20 @@ mod tests {
     #[test]
     fn a_new_event_is_posted_and_an_old_one_is_looked_up_first() {
         assert_eq!(
-            Known::NotSentBefore(Some(hours(1))).step(hours(2)),
+            Known::MaybeSentSince(Some(hours(1))).step(hours(2)),
             Step::Post
         );
-        let mut old = Known::NotSentBefore(Some(hours(1)));
+        let mut old = Known::MaybeSentSince(Some(hours(1)));
         assert_eq!(old.step(hours(13)), Step::LookUp);
         assert_eq!(old.absent(hours(13)), Absent::Post);
         assert_eq!(old.step(hours(13)), Step::Post);
         assert_eq!(old.step(hours(25)), Step::LookUp, "the process was frozen");
-        assert_eq!(Known::NotSentBefore(None).step(hours(1)), Step::LookUp);
+        assert_eq!(Known::MaybeSentSince(None).step(hours(1)), Step::LookUp);
     }
 
     #[test]
     fn a_conflict_is_looked_up_and_an_absent_message_is_posted_once_more() {
-        let mut known = Known::NotSentBefore(Some(hours(1)));
+        let mut known = Known::MaybeSentSince(Some(hours(1)));
         known.conflict();
         assert!(known.is_conflict());
         assert_eq!(known.step(hours(1)), Step::LookUp);

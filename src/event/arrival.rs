@@ -58,7 +58,7 @@ pub struct Arrival {
 
 /// The headers of a request that tell how its event came.
 #[derive(Clone, Debug, Default)]
-pub struct PushHeaders {
+pub struct ArrivalHeaders {
     /// `x-goog-pubsub-message-id`; the push is unwrapped if it is there.
     pub message_id: Option<String>,
     /// `x-goog-pubsub-subscription-name`.

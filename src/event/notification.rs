@@ -14,7 +14,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
-use super::arrival::{Arrival, Attributes, CloudEvent, PushHeaders, Source};
+use super::arrival::{Arrival, ArrivalHeaders, Attributes, CloudEvent, Source};
 use super::{Event, key, sha256_hex, shortened};
 use crate::json;
 use crate::time;
@@ -82,7 +82,7 @@ enum Content<'a> {
 
 impl<'a> Notification<'a> {
     /// Recognises the form of a notification.
-    pub fn read(body: &'a [u8], headers: PushHeaders) -> Self {
+    pub fn read(body: &'a [u8], headers: ArrivalHeaders) -> Self {
         let mut arrival = Arrival {
             source: match headers.message_id {
                 Some(_) => Source::Unwrapped,
@@ -340,7 +340,7 @@ mod tests {
     const EVENT: &str = r#"{"id":"evt_1","type":"user.created","project":"dev","data":{"n":10.0}}"#;
 
     fn read(body: &str) -> Notification<'_> {
-        Notification::read(body.as_bytes(), PushHeaders::default())
+        Notification::read(body.as_bytes(), ArrivalHeaders::default())
     }
 
     fn wrap(event: &[u8]) -> String {
@@ -377,10 +377,10 @@ mod tests {
 
     #[test]
     fn knows_an_unwrapped_push_by_its_header() {
-        let headers = PushHeaders {
+        let headers = ArrivalHeaders {
             message_id: Some("8".to_owned()),
             publish_time: Some("1970-01-01T00:00:00Z".to_owned()),
-            ..PushHeaders::default()
+            ..ArrivalHeaders::default()
         };
         let notification = Notification::read(EVENT.as_bytes(), headers);
         assert_eq!(
@@ -441,7 +441,7 @@ mod tests {
             assert_eq!(read(body).event(), Err(expected), "{body}");
         }
         assert_eq!(
-            Notification::read(b"{\"id\":\"\xff\"}", PushHeaders::default()).event(),
+            Notification::read(b"{\"id\":\"\xff\"}", ArrivalHeaders::default()).event(),
             Err(Rejection::NotUtf8)
         );
         assert!(matches!(
@@ -537,7 +537,7 @@ mod tests {
     fn names_the_encoding_of_bytes_that_are_no_text() {
         let encoded = |name: &str| Err(Rejection::Encoded(name.to_owned()));
         assert_eq!(read(&wrap(b"\x1f\x8b\x08\x00")).event(), encoded("gzip"));
-        let gzip = Notification::read(b"\x1f\x8b\x08\xff", PushHeaders::default());
+        let gzip = Notification::read(b"\x1f\x8b\x08\xff", ArrivalHeaders::default());
         assert_eq!(gzip.event(), encoded("gzip"));
         let attribute = r#"{"message":{"data":"/w==","attributes":{"Content-Encoding":"br"}}}"#;
         assert_eq!(read(attribute).event(), encoded("br"));
@@ -560,9 +560,9 @@ mod tests {
         let owned = attributes
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let headers = PushHeaders {
+        let headers = ArrivalHeaders {
             attributes: Attributes(owned.collect()),
-            ..PushHeaders::default()
+            ..ArrivalHeaders::default()
         };
         let notification = Notification::read(body.as_bytes(), headers);
         notification.event().map(|event| event.id.into_owned())
@@ -656,7 +656,7 @@ mod tests {
     proptest! {
         #[test]
         fn reading_never_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Notification::read(&body, PushHeaders::default()).event();
+            let _ = Notification::read(&body, ArrivalHeaders::default()).event();
         }
 
         #[test]

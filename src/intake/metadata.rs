@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::api::problem::Problem;
-use crate::event::arrival::{Attributes, PushHeaders, is_encoded, is_json_media_type};
+use crate::event::arrival::{ArrivalHeaders, Attributes, is_encoded, is_json_media_type};
 use crate::event::notification::Rejection;
 use crate::event::shortened;
 use crate::host::http::Headers;
@@ -35,7 +35,7 @@ const PREFIXES_OF_REQUEST: [&str; 4] =
     ["x-goog-pubsub-", "x-forwarded-", "x-cloud-trace-", "spin-"];
 
 /// The headers that tell how the event came.
-pub fn of(headers: &Headers) -> PushHeaders {
+pub fn of(headers: &Headers) -> ArrivalHeaders {
     let get = |name| headers.get(name).map(Cow::into_owned);
     let message_id = get("x-goog-pubsub-message-id").filter(|id| !id.is_empty());
     if message_id.is_none() {
@@ -44,12 +44,12 @@ pub fn of(headers: &Headers) -> PushHeaders {
         } else {
             Attributes::default()
         };
-        return PushHeaders {
+        return ArrivalHeaders {
             attributes,
-            ..PushHeaders::default()
+            ..ArrivalHeaders::default()
         };
     }
-    PushHeaders {
+    ArrivalHeaders {
         message_id,
         subscription: get("x-goog-pubsub-subscription-name"),
         publish_time: get("x-goog-pubsub-publish-time"),
@@ -59,7 +59,7 @@ pub fn of(headers: &Headers) -> PushHeaders {
 }
 
 /// Whether the body of a request that is no unwrapped push is declared as something that can be read.
-pub fn check_direct(headers: &Headers) -> Result<(), Problem> {
+pub fn check_media_type(headers: &Headers) -> Result<(), Problem> {
     match headers.get("content-type") {
         Some(content_type) if is_json_media_type(&content_type) => {}
         // An unwrapped push without metadata may have none. A web page may send requests without one, too,

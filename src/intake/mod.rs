@@ -36,7 +36,7 @@ pub async fn notify(
     let push = metadata::of(headers);
     let unwrapped = push.message_id.is_some();
     if !unwrapped {
-        metadata::check_direct(headers)?;
+        metadata::check_media_type(headers)?;
     }
     let body = body::read_notification(config, incoming, unwrapped, stopwatch).await?;
 
@@ -44,7 +44,7 @@ pub async fn notify(
     entry.arrival(&notification.arrival);
     entry.hints(notification.hints());
     let keeps = config.keep_dead_letters && notification.arrival.source != Source::Direct;
-    match fulfil(config, &notification, keeps, stopwatch, entry).await {
+    match deliver_event(config, &notification, keeps, stopwatch, entry).await {
         Err(problem) if problem.is_final() && keeps => {
             let time = store::time_left(stopwatch, config.retry.budget);
             store_dead_letter(&notification, &body.bytes, &problem, time, entry).await
@@ -55,11 +55,11 @@ pub async fn notify(
 
 /// Delivers the event of a notification, and makes its type known to Svix.
 ///
-/// `accept_dead_letter`: whether a dead letter of the same event acknowledges it.
-pub async fn fulfil(
+/// `letter_acknowledges`: whether a dead letter of the same event acknowledges it.
+pub async fn deliver_event(
     config: &Config,
     notification: &Notification<'_>,
-    accept_dead_letter: bool,
+    letter_acknowledges: bool,
     stopwatch: Stopwatch,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
@@ -73,7 +73,7 @@ pub async fn fulfil(
         config,
         event: &event,
         published: times.into_iter().flatten().min(),
-        accept_dead_letter,
+        letter_acknowledges,
         trace: &trace,
         stopwatch,
     };
@@ -119,7 +119,7 @@ async fn store_dead_letter(
     // The event may have come before, or a concurrent delivery may have got further just now.
     match storage::read(&name, time).await? {
         Some(Record::DeadLettered(record)) => {
-            if let Some(number) = ledger::standing_letter(&record).await? {
+            if let Some(number) = ledger::acknowledging_letter(&record).await? {
                 return Ok(Success::DeadLettered(number));
             }
         }

@@ -59,7 +59,7 @@ pub async fn keep(
 ///
 /// `None` if that letter isn't there. Where a store has no transactions, a crash may have left the
 /// record alone, which must not acknowledge an event that nothing holds.
-pub async fn standing_letter(record: &DeadLettered) -> Result<Option<u64>, host::Error> {
+pub async fn acknowledging_letter(record: &DeadLettered) -> Result<Option<u64>, host::Error> {
     let number = record.dead_letter;
     if record.discarded_at.is_some() {
         return Ok(Some(number));

@@ -16,7 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::event::arrival::{Attributes, PushHeaders, Source};
+use crate::event::arrival::{ArrivalHeaders, Attributes, Source};
 use crate::event::notification::Notification;
 use crate::json;
 use crate::records::Delivered;
@@ -28,26 +28,6 @@ pub const COUNTER: &str = "dead-letters";
 /// The version of the heads that this relay writes, and that of letters which hold their body.
 const VERSION: u32 = 2;
 const WITH_BODY: u32 = 1;
-
-/// The fields of both versions.
-const FIELDS: [&str; 16] = [
-    "version",
-    "number",
-    "deadLetteredAt",
-    "record",
-    "project",
-    "eventId",
-    "eventType",
-    "source",
-    "pubsubMessageId",
-    "publishTime",
-    "deliveryAttempt",
-    "attributes",
-    "reason",
-    "problem",
-    "body",
-    "bodyBase64",
-];
 
 /// The name of the index entry with this number: the name of the letter's record, or a letter of 0.1.0.
 pub fn index_name(number: u64) -> String {
@@ -146,7 +126,7 @@ impl DeadLetter {
 
     /// Reads what the store holds. `None` for anything that this version doesn't understand.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let stored = json::Stored::read(bytes, FIELDS)?;
+        let stored = json::Stored::read(bytes)?;
         let string = |name| stored.string(name);
         let version = u32::try_from(stored.number("version")?).ok()?;
         if !matches!(version, VERSION | WITH_BODY) {
@@ -191,20 +171,20 @@ impl DeadLetter {
     }
 
     /// The headers of the notification that replaying it needs.
-    pub fn headers(&self) -> PushHeaders {
+    pub fn headers(&self) -> ArrivalHeaders {
         let attributes = self.attributes.clone();
         match self.source {
-            Source::Unwrapped => PushHeaders {
+            Source::Unwrapped => ArrivalHeaders {
                 message_id: self.pubsub_message_id.clone(),
                 subscription: None,
                 publish_time: self.publish_time.clone(),
                 attributes,
                 wrapped: false,
             },
-            Source::Direct | Source::Wrapped => PushHeaders {
+            Source::Direct | Source::Wrapped => ArrivalHeaders {
                 attributes,
                 wrapped: self.source == Source::Wrapped,
-                ..PushHeaders::default()
+                ..ArrivalHeaders::default()
             },
         }
     }
@@ -242,7 +222,7 @@ mod tests {
     /// A letter as 0.1.0 wrote it.
     const OLD: &str = r#"{"version":1,"number":7,"deadLetteredAt":"1970-01-01T00:00:00Z","record":"record/r","source":"unwrapped","pubsubMessageId":"8","reason":"not-utf8","problem":{"status":400},"bodyBase64":"/wD+"}"#;
 
-    fn letter(headers: PushHeaders) -> DeadLetter {
+    fn letter(headers: ArrivalHeaders) -> DeadLetter {
         let notification = Notification::read(b"{}", headers);
         let problem = serde_json::value::to_raw_value(&json!({"status": 400})).expect("JSON");
         let reason = ("not-utf8", problem);
@@ -252,10 +232,10 @@ mod tests {
     /// Stored bytes outlive the relay that wrote them: this text must never need to change.
     #[test]
     fn the_head_is_stored_as_it_always_was() {
-        let headers = PushHeaders {
+        let headers = ArrivalHeaders {
             message_id: Some("8".to_owned()),
             publish_time: Some("2026-11-23T14:12:42Z".to_owned()),
-            ..PushHeaders::default()
+            ..ArrivalHeaders::default()
         };
         let text = r#"{"version":2,"number":7,"deadLetteredAt":"1970-01-01T00:00:00Z","record":"record/r","source":"unwrapped","pubsubMessageId":"8","publishTime":"2026-11-23T14:12:42Z","reason":"not-utf8","problem":{"status":400}}"#;
         assert_eq!(
@@ -267,7 +247,7 @@ mod tests {
         assert!(!read.holds_body());
         assert_eq!(read.headers().message_id.as_deref(), Some("8"));
         assert!(
-            letter(PushHeaders::default())
+            letter(ArrivalHeaders::default())
                 .headers()
                 .message_id
                 .is_none()
@@ -289,7 +269,7 @@ mod tests {
         let shown = |letter: DeadLetter| -> serde_json::Value {
             serde_json::from_slice(&letter.encode()).expect("JSON")
         };
-        let letter = letter(PushHeaders::default());
+        let letter = letter(ArrivalHeaders::default());
         let text = letter.clone().with_body(b"text".to_vec());
         assert_eq!(shown(text.clone())["body"], "text");
         assert_eq!(

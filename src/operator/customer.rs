@@ -10,7 +10,7 @@ use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::config::Config;
 use crate::event;
-use crate::event::arrival::{PushHeaders, is_json_media_type};
+use crate::event::arrival::{ArrivalHeaders, is_json_media_type};
 use crate::event::notification::{Notification, Rejection};
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
@@ -77,9 +77,9 @@ pub async fn test_event(
     entry.project(project);
     let event_type = test_event_request(project, body)?;
     let event = sample(project, &event_type, host::random().u64(..), clock::now());
-    let notification = Notification::read(event.as_bytes(), PushHeaders::default());
+    let notification = Notification::read(event.as_bytes(), ArrivalHeaders::default());
     entry.arrival(&notification.arrival);
-    intake::fulfil(config, &notification, false, stopwatch, entry).await
+    intake::deliver_event(config, &notification, false, stopwatch, entry).await
 }
 
 /// The link is a secret; the token that Svix gives beside it is never passed on.

@@ -158,7 +158,7 @@ async fn send(
     })?;
     let notification = Notification::read(&body, letter.headers());
     entry.arrival(&notification.arrival);
-    let success = intake::fulfil(config, &notification, false, stopwatch, entry).await?;
+    let success = intake::deliver_event(config, &notification, false, stopwatch, entry).await?;
     if let Success::Delivered { record, .. } | Success::Duplicate { record, .. } = &success
         && record.dead_letter != Some(letter.number)
     {

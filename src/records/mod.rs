@@ -57,6 +57,9 @@ pub struct Unknown {
     pub event_type: String,
     /// When the first notification that ended so came in, in RFC 3339, UTC.
     pub first_attempt_at: String,
+    /// When the last one came in, if that was later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_attempt_at: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -69,6 +72,20 @@ pub struct DeadLettered {
 }
 
 impl Delivered {
+    /// The record of `event`, known to be delivered at `now`.
+    pub fn of(event: &Event<'_>, svix_message_id: String, attempts: u32, now: SystemTime) -> Self {
+        Self {
+            project: event.project.clone().into_owned(),
+            event_id: event.id.clone().into_owned(),
+            event_type: event.event_type.clone().into_owned(),
+            svix_message_id,
+            attempts,
+            delivered_at: rfc3339(now),
+            dead_letter: None,
+            fingerprint: Some(fingerprint_of(event)),
+        }
+    }
+
     /// Whether `event`, which has the same id, has other bytes.
     pub fn differs_from(&self, event: &Event<'_>) -> bool {
         let fingerprint = self.fingerprint.as_ref();
@@ -89,10 +106,32 @@ fn fingerprint_of(event: &Event<'_>) -> String {
 }
 
 impl Unknown {
-    /// How long ago the first attempt was, at `now`. An unreadable time counts as infinitely old.
+    /// The record of `event` after attempts that began at `begun` or later and ended without an answer.
+    pub fn of(event: &Event<'_>, begun: SystemTime) -> Self {
+        Self {
+            project: event.project.clone().into_owned(),
+            event_id: event.id.clone().into_owned(),
+            event_type: event.event_type.clone().into_owned(),
+            first_attempt_at: rfc3339(begun),
+            last_attempt_at: None,
+        }
+    }
+
+    /// The record after more such attempts.
+    #[must_use]
+    pub fn again(self, begun: SystemTime) -> Self {
+        Self {
+            last_attempt_at: Some(rfc3339(begun)),
+            ..self
+        }
+    }
+
+    /// How long ago the last attempts began, at `now`. An unreadable time counts as infinitely old.
     pub fn age(&self, now: SystemTime) -> Duration {
-        parse_rfc3339(&self.first_attempt_at).map_or(Duration::MAX, |first| {
-            now.duration_since(first).unwrap_or_default()
+        let last = self.last_attempt_at.as_ref();
+        let begun = parse_rfc3339(last.unwrap_or(&self.first_attempt_at));
+        begun.map_or(Duration::MAX, |begun| {
+            now.duration_since(begun).unwrap_or_default()
         })
     }
 }
@@ -111,35 +150,6 @@ impl Record {
         format!("record/{key}")
     }
 
-    /// The record of `event`, known to be delivered at `now`.
-    pub fn delivered(
-        event: &Event<'_>,
-        svix_message_id: String,
-        attempts: u32,
-        now: SystemTime,
-    ) -> Delivered {
-        Delivered {
-            project: event.project.clone().into_owned(),
-            event_id: event.id.clone().into_owned(),
-            event_type: event.event_type.clone().into_owned(),
-            svix_message_id,
-            attempts,
-            delivered_at: rfc3339(now),
-            dead_letter: None,
-            fingerprint: Some(fingerprint_of(event)),
-        }
-    }
-
-    /// The record of `event` after attempts that began at `since` or later and ended without an answer.
-    pub fn unknown(event: &Event<'_>, since: SystemTime) -> Self {
-        Self::Unknown(Unknown {
-            project: event.project.clone().into_owned(),
-            event_id: event.id.clone().into_owned(),
-            event_type: event.event_type.clone().into_owned(),
-            first_attempt_at: rfc3339(since),
-        })
-    }
-
     pub fn encode(&self) -> Vec<u8> {
         let stored = Versioned {
             version: VERSION,
@@ -150,7 +160,7 @@ impl Record {
 
     /// Reads what the store holds; `None` for anything that this version has not written.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let stored = json::Stored::read(bytes, FIELDS)?;
+        let stored = json::Stored::read(bytes)?;
         let string = |name| stored.string(name);
         let number = |name| stored.number(name);
         if number("version")? != u64::from(VERSION) {
@@ -172,6 +182,7 @@ impl Record {
                 event_id: string("eventId")?,
                 event_type: string("eventType")?,
                 first_attempt_at: string("firstAttemptAt")?,
+                last_attempt_at: string("lastAttemptAt"),
             })),
             "dead-lettered" => Some(Self::DeadLettered(DeadLettered {
                 dead_letter: number("deadLetter")?,
@@ -181,22 +192,6 @@ impl Record {
         }
     }
 }
-
-/// The fields of all states.
-const FIELDS: [&str; 12] = [
-    "version",
-    "state",
-    "project",
-    "eventId",
-    "eventType",
-    "svixMessageId",
-    "attempts",
-    "deliveredAt",
-    "deadLetter",
-    "fingerprint",
-    "firstAttemptAt",
-    "discardedAt",
-];
 
 #[cfg(test)]
 mod tests {
@@ -222,11 +217,11 @@ mod tests {
     fn stored() -> [(Record, &'static str); 4] {
         [
             (
-                Record::Delivered(Record::delivered(&event(), "msg_1".to_owned(), 2, now())),
+                Record::Delivered(Delivered::of(&event(), "msg_1".to_owned(), 2, now())),
                 r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","attempts":2,"deliveredAt":"2026-11-23T14:12:42.123Z","fingerprint":"08f44b07b5901a25"}"#,
             ),
             (
-                Record::unknown(&event(), now()),
+                Record::Unknown(Unknown::of(&event(), now())),
                 r#"{"version":1,"state":"unknown","project":"dev","eventId":"evt_1","eventType":"user.created","firstAttemptAt":"2026-11-23T14:12:42.123Z"}"#,
             ),
             (
@@ -256,7 +251,7 @@ mod tests {
 
     #[test]
     fn another_event_under_the_same_id_has_another_fingerprint() {
-        let record = Record::delivered(&event(), "msg_1".to_owned(), 1, now());
+        let record = Delivered::of(&event(), "msg_1".to_owned(), 1, now());
         let other = Event {
             json: r#"{"a":1}"#,
             ..event()
@@ -295,8 +290,8 @@ mod tests {
             let event = Event { id: id.into(), project: project.into(), ..event() };
             let now = UNIX_EPOCH + Duration::from_millis(millis);
             for record in [
-                Record::Delivered(Record::delivered(&event, message, attempts, now)),
-                Record::unknown(&event, now),
+                Record::Delivered(Delivered::of(&event, message, attempts, now)),
+                Record::Unknown(Unknown::of(&event, now)),
                 Record::DeadLettered(DeadLettered { dead_letter, discarded_at: None }),
             ] {
                 prop_assert_eq!(Record::decode(&record.encode()), Some(record));

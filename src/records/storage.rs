@@ -41,7 +41,7 @@ pub async fn read(name: &str, time: Duration) -> Result<Option<Record>, host::Er
 pub struct Writer(());
 
 /// Announces a request that may write a record.
-pub fn may_write() -> Writer {
+pub fn announce_writer() -> Writer {
     WRITERS.set(WRITERS.get() + 1);
     Writer(())
 }

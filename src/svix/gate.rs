@@ -6,7 +6,7 @@
 //! only computes it. Times are wall-clock times, since nodes share them. A state never blocks for longer
 //! than the time it was made for, even if a clock is wrong.
 //!
-//! - A 429 closes the gate for its `Retry-After`, or until the next probe: one goes out every minute.
+//! - A 429 closes the gate for its `Retry-After`, a minute at most; without one, like failures below.
 //! - Five failures in a row close it for a second, then two, up to half a minute, half of that random.
 //!   The run of failures is part of the state, since an instance may live for one event only.
 //! - One event alone can't keep the gate closed. Of one event only three failures in succession count.

@@ -132,7 +132,7 @@ pub fn classify_lookup(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Er
     match answer.status {
         200 => stored(answer, asked),
         404 if answer.says_not_found() => Ok(Verdict::Absent),
-        status => Err(Cause::NotSvix(status).into()),
+        status => Err(Cause::Unexpected(status).into()),
     }
 }
 
@@ -289,7 +289,7 @@ mod tests {
         };
         assert_eq!(
             classify_create(&answer(404, &missing), &creating),
-            Err(Cause::NotSvix(404).into())
+            Err(Cause::Unexpected(404).into())
         );
     }
 
@@ -300,7 +300,7 @@ mod tests {
         assert_eq!(look_up(200, r#"{"id":"msg_1"}"#), stored);
         assert_eq!(look_up(404, &error_body("not_found")), Ok(Verdict::Absent));
         for status in [404, 422] {
-            let unexpected = Err(Cause::NotSvix(status).into());
+            let unexpected = Err(Cause::Unexpected(status).into());
             assert_eq!(look_up(status, &error_body("other")), unexpected);
         }
     }

@@ -54,12 +54,9 @@ pub enum Cause {
     RateLimited,
     /// Svix failed, with this status.
     Status(u16),
-    /// The answer with this status is none of Svix's. Something between answered in its place, or
-    /// `svix_url` leads to another server.
-    NotSvix(u16),
-    /// Svix reports a conflict (409) with a message that it doesn't find: an earlier attempt may not be
-    /// finished yet.
-    Conflict,
+    /// Svix's API never gives this answer, or not with this status. Something between answered in its
+    /// place, or `svix_url` leads to another server.
+    Unexpected(u16),
     /// Svix accepted, but its answer is cut off or not what its API promises.
     UnreadableAnswer,
     /// No answer came within the time that an attempt may take.
@@ -106,8 +103,7 @@ impl Cause {
     pub fn leaves_unknown(&self) -> bool {
         match self {
             Self::Status(_)
-            | Self::NotSvix(_)
-            | Self::Conflict
+            | Self::Unexpected(_)
             | Self::UnreadableAnswer
             | Self::Timeout
             | Self::Connection(_) => true,
@@ -124,8 +120,7 @@ impl Cause {
         match self {
             Self::RateLimited => Some(Reason::RateLimited),
             Self::Status(_)
-            | Self::NotSvix(_)
-            | Self::Conflict
+            | Self::Unexpected(_)
             | Self::UnreadableAnswer
             | Self::Timeout
             | Self::Connection(_)
@@ -162,7 +157,7 @@ impl Answer {
             200..=299 => return Ok(self),
             429 => Cause::RateLimited,
             408 | 425 | 500..=599 => Cause::Status(self.status),
-            _ if !self.is_error_of_svix() => Cause::NotSvix(self.status),
+            _ if !self.is_error_of_svix() => Cause::Unexpected(self.status),
             401 | 403 => return Err(Error::Misconfigured(Misconfiguration::TokenRefused)),
             _ => return Ok(self),
         };
@@ -202,7 +197,7 @@ impl Answer {
     fn error(&self, token: &str) -> Error {
         match self.status {
             400 | 413 | 422 => Error::Refused(self.refusal(token)),
-            status => Cause::NotSvix(status).into(),
+            status => Cause::Unexpected(status).into(),
         }
     }
 
@@ -261,7 +256,7 @@ pub mod tests {
             (Cause::Connection("reset".to_owned()), true),
             (Cause::Unreachable("refused".to_owned()), false),
             (Cause::NotSent("no descriptor".to_owned()), false),
-            (Cause::NotSvix(403), true),
+            (Cause::Unexpected(403), true),
             (Cause::RateLimited, false),
             (Cause::Gate(Reason::RateLimited), false),
         ] {
@@ -274,7 +269,7 @@ pub mod tests {
         let text = || "why".to_owned();
         for (cause, reason) in [
             (Cause::RateLimited, Some(Reason::RateLimited)),
-            (Cause::NotSvix(403), Some(Reason::SvixUnavailable)),
+            (Cause::Unexpected(403), Some(Reason::SvixUnavailable)),
             (Cause::Unreachable(text()), Some(Reason::SvixUnavailable)),
             (Cause::NotSent(text()), None),
             (Cause::OutOfTime, None),
@@ -313,7 +308,7 @@ pub mod tests {
 
     #[test]
     fn an_answer_of_something_between_is_a_passing_fault() {
-        let not_svix = |status| Err(Error::from(Cause::NotSvix(status)));
+        let unexpected = |status| Err(Error::from(Cause::Unexpected(status)));
         for status in [301, 400, 401, 403, 404, 405, 409, 410, 413, 422, 451] {
             for body in [
                 "",
@@ -330,20 +325,20 @@ pub mod tests {
                 r#"{"code":"not_found","detail":"cut o"#,
             ] {
                 let checked = answer(status, body).checked().map(|_| ());
-                assert_eq!(checked, not_svix(status), "{status} {body}");
+                assert_eq!(checked, unexpected(status), "{status} {body}");
             }
             let unread = Answer {
                 body: None,
                 ..answer(status, "")
             };
-            assert_eq!(unread.checked().map(|_| ()), not_svix(status), "{status}");
+            assert_eq!(unread.checked().map(|_| ()), unexpected(status), "{status}");
         }
         let list = r#"{"detail":[{"loc":["body"],"msg":"no","type":"t"}]}"#;
         assert!(answer(422, list).checked().is_ok(), "Svix's validation");
-        assert_eq!(answer(400, list).checked().map(|_| ()), not_svix(400));
+        assert_eq!(answer(400, list).checked().map(|_| ()), unexpected(400));
         for status in [302, 405] {
             let error = answer(status, &error_body("no")).error(TOKEN);
-            assert_eq!(Err::<(), _>(error), not_svix(status));
+            assert_eq!(Err::<(), _>(error), unexpected(status));
         }
     }
 

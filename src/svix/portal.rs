@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_missing_application_is_told_from_a_failure() {
         assert_eq!(classify(&answer(404, ""), TOKEN), Ok(None));
-        let unexpected = Error::from(Cause::NotSvix(302));
+        let unexpected = Error::from(Cause::Unexpected(302));
         assert_eq!(classify(&answer(302, ""), TOKEN), Err(unexpected));
     }
 }

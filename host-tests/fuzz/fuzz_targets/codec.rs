@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use svix_relay::fuzz::{
-    Answer, Asked, DeadLetter, Error, Gate, Pass, PushHeaders, Reason, Record, Verdict,
+    Answer, ArrivalHeaders, Asked, DeadLetter, Error, Gate, Pass, Reason, Record, Verdict,
     classify_create, classify_lookup, identifier, parse_retry_after, whole_seconds,
 };
 
@@ -50,7 +50,7 @@ fn check_dead_letter(input: &[u8]) {
 
     // A replay starts with these.
     assert_eq!(again.own_body(), letter.own_body());
-    let headers = |letter: &DeadLetter| -> PushHeaders { letter.headers() };
+    let headers = |letter: &DeadLetter| -> ArrivalHeaders { letter.headers() };
     assert_eq!(headers(&again).message_id, headers(&letter).message_id);
     assert!(again.summary().own_body().is_empty());
 }

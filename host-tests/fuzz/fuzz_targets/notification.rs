@@ -16,8 +16,8 @@ use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use svix_relay::fuzz::{
-    self as relay, Attributes, DeadLetter, Event, Notification, Operation, PushHeaders, Record,
-    Route, Source, event_id, identifier, key, parse_rfc3339, shortened,
+    self as relay, ArrivalHeaders, Attributes, DeadLetter, Delivered, Event, Notification,
+    Operation, Record, Route, Source, Unknown, event_id, identifier, key, parse_rfc3339, shortened,
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -37,11 +37,11 @@ fuzz_target!(|input: &[u8]| {
     check_route(&text(request));
     check_forms(
         body,
-        &PushHeaders {
+        &ArrivalHeaders {
             message_id: header(message_id),
             publish_time: header(publish_time),
             attributes: Attributes(pairs.collect()),
-            ..PushHeaders::default()
+            ..ArrivalHeaders::default()
         },
     );
 });
@@ -62,8 +62,8 @@ fn check_route(request: &str) {
     }
 }
 
-fn check_forms(body: &[u8], headers: &PushHeaders) {
-    let direct = read(body, &PushHeaders::default());
+fn check_forms(body: &[u8], headers: &ArrivalHeaders) {
+    let direct = read(body, &ArrivalHeaders::default());
     let unwrapped = read(body, headers);
     if headers.attributes.is_empty() {
         assert_eq!(unwrapped.event(), direct.event(), "headers change no event");
@@ -86,7 +86,7 @@ fn check_forms(body: &[u8], headers: &PushHeaders) {
     let pushed = [5, 6].map(|attempt| wrap(body, headers, attempt));
     let [wrapped, again] = pushed
         .each_ref()
-        .map(|body| read(body.as_bytes(), &PushHeaders::default()));
+        .map(|body| read(body.as_bytes(), &ArrivalHeaders::default()));
     assert_eq!(wrapped.arrival.source, Source::Wrapped);
     assert_eq!(wrapped.arrival.message_id, headers.message_id);
     let publish_time = headers.publish_time.as_deref();
@@ -110,7 +110,7 @@ fn check_forms(body: &[u8], headers: &PushHeaders) {
 }
 
 /// A wrapped push, as Pub/Sub sends it.
-fn wrap(event: &[u8], headers: &PushHeaders, attempt: u64) -> String {
+fn wrap(event: &[u8], headers: &ArrivalHeaders, attempt: u64) -> String {
     let message = serde_json::json!({
         "data": BASE64_STANDARD.encode(event),
         "attributes": headers.attributes,
@@ -121,7 +121,7 @@ fn wrap(event: &[u8], headers: &PushHeaders, attempt: u64) -> String {
 }
 
 /// Reads a notification, and checks the properties that every notification has.
-fn read<'a>(body: &'a [u8], headers: &PushHeaders) -> Notification<'a> {
+fn read<'a>(body: &'a [u8], headers: &ArrivalHeaders) -> Notification<'a> {
     let notification = Notification::read(body, headers.clone());
     let again = Notification::read(body, headers.clone());
     assert_eq!(notification.key(), again.key(), "stable");
@@ -218,8 +218,8 @@ fn check_event(event: &Event<'_>) {
         check_message(event, &mapped, create_application);
     }
     for record in [
-        Record::unknown(event, now()),
-        Record::Delivered(Record::delivered(event, "msg_1".to_owned(), 1, now())),
+        Record::Unknown(Unknown::of(event, now())),
+        Record::Delivered(Delivered::of(event, "msg_1".to_owned(), 1, now())),
     ] {
         assert_eq!(Record::decode(&record.encode()), Some(record));
     }

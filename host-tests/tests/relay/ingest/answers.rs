@@ -292,6 +292,32 @@ async fn an_id_that_an_earlier_attempt_of_the_event_may_hold_is_no_422() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_last_attempt_that_svix_left_unanswered_counts_and_not_the_first() {
+    let world = World::new();
+    world.svix.set_event_id_scope(EventIdScope::Environment);
+    world.svix.create_application("another");
+    world.svix.store_message("another", "evt_1", "t", "{}");
+    world.svix.script([Fault::HangBeforeStoring]);
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+
+    world.clock.advance(Duration::from_mins(2));
+    // A lookup finds nothing, and the post after it is left open.
+    world.svix.script([Fault::None, Fault::HangBeforeStoring]);
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    let record = world.get("/notifications/dev/evt_1").await.json();
+    assert_eq!(
+        record["lastAttemptAt"].as_str().map(|time| &time[..16]),
+        Some("2026-11-23T14:14")
+    );
+
+    world.clock.advance(Duration::from_secs(20));
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_a_slow_svix_and_a_slow_store_the_answer_comes_before_pubsubs_deadline() {
     for millis in [500, 1_000, 1_400] {
         for fault in [Fault::HangAfterStoring, Fault::Delay { millis: 2_900 }] {
