@@ -38,7 +38,7 @@ pub async fn handle(request: Request) -> Response {
         Err(problem) => Reply::from(problem),
     };
     incoming.discard();
-    http::respond(reply.status, reply.headers, reply.body).await
+    http::respond(reply.status, reply.headers, reply.body, stopwatch).await
 }
 
 async fn fulfil(

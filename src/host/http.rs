@@ -2,8 +2,10 @@
 //!
 //! Neither Spin nor wasmtime sets TCP_NODELAY, so a head that is written before its body waits for the
 //! peer's delayed acknowledgement, some 40 ms. To avoid that, `content-length` is set, and the write of a
-//! body is pending before its head is handed over. Both then leave in one segment. A request may still be
-//! split, if the host's connection asks for the body before the host has fetched it from here.
+//! body is pending before its head is handed over. Both then leave in one segment, unless the host's
+//! connection asks for the body before the host has fetched it from here. Spin's does, if it runs at the
+//! same time on another thread. A blocking call, such as a read from SQLite, leads to that, so the relay
+//! steps back first: Spin then runs one after the other.
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -16,13 +18,12 @@ use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{
     ErrorCode, Fields, Method, Request, Response, Scheme, Trailers,
 };
-use spin_sdk::wasip3::wit_bindgen::{
-    FutureReader, FutureWriter, StreamReader, StreamResult, yield_async,
-};
+use spin_sdk::wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult};
 use spin_sdk::wasip3::{self, wit_future, wit_stream};
 
-use super::clock;
+use super::clock::{self, Stopwatch};
 use super::origin::Origin;
+use super::step_back;
 
 /// The `User-Agent` of every request to another server.
 pub const USER_AGENT: &str = concat!("svix-relay/", env!("CARGO_PKG_VERSION"));
@@ -30,8 +31,9 @@ pub const USER_AGENT: &str = concat!("svix-relay/", env!("CARGO_PKG_VERSION"));
 /// How much is read at once where the length of a body is not announced.
 const CHUNK: usize = 16 * 1024;
 
-/// How often the relay yields before it hands over a message.
-const YIELDS: usize = 2;
+/// After this time a reply goes out at once: stepping back could cost more than a split reply does, since
+/// another request may then block the instance.
+const LATE: Duration = Duration::from_secs(1);
 
 /// How much of a body that is not wanted is read all the same, and for how long at most.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
@@ -217,25 +219,17 @@ fn body(
     ((contents, trailers), write)
 }
 
-/// Leaves a thread of Spin on which head and body would be split.
-///
-/// After a blocking call, such as a read from SQLite, an instance runs beside Spin's pool of threads. What it
-/// hands over there, a thread of the pool writes at once: often the head before the body. An instance that
-/// yields returns to the pool, where Spin writes after the instance's turn. A yield that meets an event only
-/// handles that event, so the relay yields twice.
-async fn yield_thread() {
-    for _ in 0..YIELDS {
-        yield_async().await;
-    }
-}
-
-/// Hands a reply over to the host; `headers` are all but `content-length`.
+/// Hands the reply to a request that came in at `stopwatch` over to the host; `headers` are all but
+/// `content-length`.
 pub async fn respond(
     status: u16,
     headers: Vec<(&'static str, String)>,
     bytes: Vec<u8>,
+    stopwatch: Stopwatch,
 ) -> Response {
-    yield_thread().await;
+    if stopwatch.elapsed() < LATE {
+        step_back().await;
+    }
     let length = ("content-length", bytes.len().to_string());
     let headers: Vec<_> = headers
         .into_iter()
@@ -281,7 +275,7 @@ pub struct Answer {
 ///
 /// Dropping the future abandons the exchange.
 pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
-    yield_thread().await;
+    step_back().await;
     let method = match call.body {
         Some(_) => Method::Post,
         None => Method::Get,

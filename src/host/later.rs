@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use spin_sdk::wasip3;
 
-use super::{clock, random};
+use super::{clock, random, step_back};
 
 /// The shortest time in which things gather before they are written. An idle instance lives on for that
 /// time, so a longer one would cost more instances.
@@ -36,6 +36,8 @@ pub fn begin<W: AsyncFn() -> Left + 'static>(at_work: &'static LocalKey<Cell<boo
         let mut failures = 0;
         while failures < MAX_FAILURES {
             clock::sleep(spread(GATHERING, &mut random)).await;
+            // Let replies leave first: a store may block the instance while it writes.
+            step_back().await;
             match write().await {
                 Left::Nothing => break,
                 Left::Something => failures = 0,

@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use std::io::Write as _;
 
 use spin_sdk::wasip3::random::random;
+use spin_sdk::wasip3::wit_bindgen::yield_async;
 
 /// A failure of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,14 @@ pub fn random() -> fastrand::Rng {
             RefCell::new(fastrand::Rng::with_seed(random::get_random_u64()));
     }
     SOURCE.with_borrow_mut(fastrand::Rng::fork)
+}
+
+/// Goes on after everything else that is ready: the host's own work, and other requests.
+///
+/// A yield that meets an event only handles that event, so there are two.
+pub async fn step_back() {
+    yield_async().await;
+    yield_async().await;
 }
 
 /// Writes a line of the log. A failure is ignored: no request may fail because of its log line.
