@@ -1,28 +1,30 @@
-//! `GET /notifications/{project}/{eventId}`: what is known of an event.
+//! `GET /notifications/{project}/{eventId}` and `GET /records`: what is known of an event.
 
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
+use crate::api::route::Name;
 use crate::auth;
 use crate::config::load;
 use crate::event;
 use crate::host::http::Headers;
 use crate::host::store;
 use crate::records::Record;
+use crate::violation::Violation;
 use crate::watch::entry::Entry;
 
-/// The record of an event, as the store holds it.
+/// The record of an event, as the store holds it. `name` is read only for those who may ask.
 pub async fn look_up(
-    project: &str,
-    event_id: &str,
+    name: impl FnOnce() -> Result<Name, Violation>,
     headers: &Headers,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let authorization = headers.get("authorization");
     auth::reader(load::config().await?, authorization.as_deref())?;
-    entry.event(project, event_id);
+    let Name { project, event_id } = name().map_err(Problem::InvalidQuery)?;
+    entry.event(&project, &event_id);
     // An invalid project never has a record; do not build a key from it.
-    event::identifier(project).map_err(|_| Problem::NoRecord)?;
-    let name = Record::name(&event::key(project, event_id));
+    event::identifier(&project).map_err(|_| Problem::NoRecord)?;
+    let name = Record::name(&event::key(&project, &event_id));
     let bytes = store::get(&name, store::TIMEOUT).await?;
     let bytes = bytes.ok_or(Problem::NoRecord)?;
     Record::decode(&bytes).ok_or(Problem::NoRecord)?;

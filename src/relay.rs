@@ -53,9 +53,8 @@ async fn fulfil(
             *entry = Entry::of_notification(trace(headers));
             intake::notify(incoming, headers, stopwatch, entry).await
         }
-        Route::Lookup { project, event_id } => {
-            lookup::look_up(&project, &event_id, headers, entry).await
-        }
+        Route::Lookup(name) => lookup::look_up(|| Ok(name), headers, entry).await,
+        Route::Find(query) => lookup::look_up(|| query.name(), headers, entry).await,
         Route::Health => Ok(probes::health()),
         Route::Ready => probes::ready().await,
         Route::OpenApi => Ok(openapi::document()),

@@ -9,12 +9,9 @@ pub enum Route {
     /// `POST /notifications`: deliver an event.
     Notify,
     /// `GET /notifications/{project}/{eventId}`: the record of an event.
-    Lookup {
-        /// The customer.
-        project: String,
-        /// The platform's identifier of the event.
-        event_id: String,
-    },
+    Lookup(Name),
+    /// `GET /records`: the same, for ids that a path can't carry. Browsers and proxies resolve `.` and `..`.
+    Find(Query),
     Operator(Operation),
     /// `GET /healthz`: is the relay alive?
     Health,
@@ -63,6 +60,15 @@ pub enum Operation {
     None(&'static str),
 }
 
+/// Which event is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// The customer.
+    pub project: String,
+    /// The platform's identifier of the event.
+    pub event_id: String,
+}
+
 /// The query of a request, not parsed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query(String);
@@ -81,6 +87,28 @@ pub struct Selection {
 }
 
 impl Query {
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.0.split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    }
+
+    /// Reads `project` and `eventId`.
+    pub fn name(&self) -> Result<Name, Violation> {
+        let (mut project, mut event_id) = (None, None);
+        for (name, value) in self.pairs() {
+            match name {
+                "project" => project = decode(value),
+                "eventId" => event_id = decode(value),
+                _ => return Err(Violation::new("query", "may hold only project and eventId")),
+            }
+        }
+        let required = |name| move || Violation::new(name, "is required, as text in UTF-8");
+        Ok(Name {
+            project: project.ok_or_else(required("project"))?,
+            event_id: event_id.ok_or_else(required("eventId"))?,
+        })
+    }
+
     /// Reads `after`, `limit`, `project` and `reason`.
     pub fn selection(&self) -> Result<Selection, Violation> {
         let mut selection = Selection {
@@ -89,8 +117,7 @@ impl Query {
             project: None,
             reason: None,
         };
-        for pair in self.0.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (name, value) in self.pairs() {
             let number = || value.parse::<u64>().ok();
             let text = || percent_decode_str(value).decode_utf8_lossy().into_owned();
             match name {
@@ -151,8 +178,9 @@ impl Route {
                 let (project, event_id) = decode(project)
                     .zip(decode(event_id))
                     .ok_or(NoRoute::NotFound)?;
-                (GET, Self::Lookup { project, event_id })
+                (GET, Self::Lookup(Name { project, event_id }))
             }
+            ["records"] => (GET, Self::Find(query)),
             ["dead-letters"] => (GET, Self::Operator(Operation::List(query))),
             ["dead-letters", "replay"] => (POST, Self::Operator(Operation::ReplayAll(query))),
             ["dead-letters", number] => {
@@ -226,11 +254,31 @@ mod tests {
         assert_eq!(Route::of("GET", "/openapi.json"), Ok(Route::OpenApi));
         assert_eq!(
             Route::of("GET", "/notifications/dev/evt%2F1%20%C3%A4"),
-            Ok(Route::Lookup {
-                project: "dev".to_owned(),
-                event_id: "evt/1 ä".to_owned(),
-            })
+            Ok(Route::Lookup(named("evt/1 ä")))
         );
+    }
+
+    /// The event of project `dev` with this id.
+    fn named(event_id: &str) -> Name {
+        Name {
+            project: "dev".to_owned(),
+            event_id: event_id.to_owned(),
+        }
+    }
+
+    #[test]
+    fn refuses_a_query_that_names_no_event() {
+        for (query, field) in [
+            ("", "project"),
+            ("eventId=evt_1", "project"),
+            ("project=dev", "eventId"),
+            ("project=dev&eventId=", "eventId"),
+            ("project=dev&eventId=%FF", "eventId"),
+            ("project=dev&id=evt_1", "query"),
+        ] {
+            let violation = Query(query.to_owned()).name().expect_err(query);
+            assert_eq!(violation.field, field);
+        }
     }
 
     #[test]
@@ -343,8 +391,11 @@ mod tests {
             let encoded = percent_encoding::percent_encode(id.as_bytes(), NON_ALPHANUMERIC);
             prop_assert_eq!(
                 Route::of("GET", &format!("/notifications/dev/{encoded}")),
-                Ok(Route::Lookup { project: "dev".to_owned(), event_id: id })
+                Ok(Route::Lookup(named(&id)))
             );
+            let query = Query(format!("project=dev&eventId={encoded}"));
+            prop_assert_eq!(Route::of("GET", &format!("/records?{}", query.0)), Ok(Route::Find(query.clone())));
+            prop_assert_eq!(query.name(), Ok(named(&id)));
         }
     }
 }

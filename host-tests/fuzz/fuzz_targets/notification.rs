@@ -49,9 +49,15 @@ fuzz_target!(|input: &[u8]| {
 fn check_route(request: &str) {
     let (method, path) = request.split_once(' ').unwrap_or(("GET", request));
     match Route::of(method, path) {
-        Ok(Route::Lookup { project, event_id }) => {
-            assert!(!project.is_empty() && !event_id.is_empty());
+        Ok(Route::Lookup(name)) => {
+            assert!(!name.project.is_empty() && !name.event_id.is_empty());
+            let (project, event_id) = (name.project, name.event_id);
             assert_eq!(lookup(&project, &event_id), Some((project, event_id)));
+        }
+        Ok(Route::Find(query)) => {
+            if let Ok(name) = query.name() {
+                assert!(!name.project.is_empty() && !name.event_id.is_empty());
+            }
         }
         Ok(Route::Operator(Operation::List(query) | Operation::ReplayAll(query))) => {
             if let Ok(selection) = query.selection() {
@@ -233,7 +239,7 @@ fn lookup(project: &str, event_id: &str) -> Option<(String, String)> {
     };
     let path = format!("/notifications/{}/{}", encode(project), encode(event_id));
     match Route::of("GET", &path) {
-        Ok(Route::Lookup { project, event_id }) => Some((project, event_id)),
+        Ok(Route::Lookup(name)) => Some((name.project, name.event_id)),
         _ => None,
     }
 }

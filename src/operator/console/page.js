@@ -1,5 +1,10 @@
-// Text from outside is put into text nodes, and nowhere else.
+// Text from outside is put into text nodes, and nowhere else. Characters that reorder a text, or that can't be
+// seen in it, are shown as escapes: an id must not look like another one.
+const HIDDEN = /[\p{Bidi_Control}\u00ad\u180e\u200b\u2060-\u2064\ufeff]/gu;
+const visible = text => text.replace(HIDDEN, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
 const $ = id => document.getElementById(id);
+const put = (where, text) => { $(where).textContent = visible(text); };
 const on = (id, type, act) => $(id).addEventListener(type, event => {
   if (type === 'submit') event.preventDefault();
   act(event);
@@ -8,17 +13,17 @@ const el = (tag, ...children) => {
   const [name, ...classes] = tag.split('.');
   const node = document.createElement(name);
   node.className = classes.join(' ');
-  node.append(...children);
+  node.append(...children.map(child => typeof child === 'string' ? visible(child) : child));
   return node;
 };
 const say = (where, text, kind = '') => {
   $(where).className = `said ${kind}`;
-  $(where).textContent = text;
+  put(where, text);
 };
 const number = n => typeof n === 'number' ? n.toLocaleString('en') : '–';
 const sum = counts => counts.reduce((a, b) => a + b, 0);
 const mono = text => el('span.mono', text);
-const utc = text => Object.assign(el('time', text.replace('T', ' ').replace(/(\.\d+)?Z$/, '')), { dateTime: text, title: text });
+const utc = text => Object.assign(el('time', text.replace('T', ' ').replace(/(\.\d+)?Z$/, '')), { dateTime: text, title: visible(text) });
 const facts = (...pairs) => el('dl.facts', ...pairs
   .filter(([, value]) => value !== undefined)
   .map(([name, value, show = value => value, ...more]) => el('div', el('dt', name), el('dd', show(value), ...more))));
@@ -98,7 +103,8 @@ async function refresh() {
   const { version = '', time, configuration, deadLetters, lastHour, gate = ready.value?.gate } = status.value ?? {};
   svixUrl = configuration?.svix_url;
   written = deadLetters?.written;
-  $('version').textContent = version;
+  put('version', version);
+  $('open-gate').hidden = gate?.state !== 'closed';
   $('time').replaceChildren(...time ? [utc(time), ' UTC'] : []);
 
   const sums = {};
@@ -133,7 +139,7 @@ function draw(minutes, now) {
   const rank = ([name]) => (ORDER.indexOf(name) + 4) % 4;
   const minute = time => Math.floor(time / 60000);
   const peak = Math.max(0, ...minutes.map(({ outcomes }) => sum(Object.values(outcomes))));
-  $('peak').textContent = `Answers by minute${peak ? `, at most ${number(peak)}` : ''}`;
+  put('peak', `Answers by minute${peak ? `, at most ${number(peak)}` : ''}`);
   $('bars').replaceChildren(...minutes.map(({ minute: begin, outcomes }) => {
     const x = 590 - 10 * (minute(now) - minute(Date.parse(begin)));
     const parts = Object.entries(outcomes).sort((a, b) => rank(a) - rank(b));
@@ -147,6 +153,18 @@ function draw(minutes, now) {
       }));
   }));
 }
+
+on('open-gate', 'click', async () => {
+  if (!await sure('Open the gate?', 'Every node asks Svix again at once. If Svix still limits or fails, the gate closes again.', 'Open', 'main')) return;
+  try {
+    await ask('POST', 'gate/open');
+    say('gate-said', 'You have opened the gate.', 'good');
+    $('status-title').focus();
+  } catch (failure) {
+    say('gate-said', `Opening the gate failed. ${failure.message}`, 'bad');
+  }
+  refresh();
+});
 
 setInterval(refresh, 10000);
 document.addEventListener('visibilitychange', refresh);
@@ -167,7 +185,8 @@ const record = of => facts(
   ['Dead letter', of.deadLetter, opener]);
 
 on('find', 'submit', async () => {
-  const path = ['notifications', $('project').value.trim(), $('event').value].map(encodeURIComponent).join('/');
+  // A browser would resolve the id `..` in a path.
+  const path = 'records' + query({ project: $('project').value.trim(), eventId: $('event').value });
   const found = await ask('GET', path).then(record, failure => el(failure.status === 404 ? 'p.said' : 'p.said.bad', failure.message));
   $('found').replaceChildren(found);
 });
@@ -175,7 +194,7 @@ on('find', 'submit', async () => {
 // The list of dead letters
 
 const COLUMNS = ['Number', 'Since (UTC)', 'Project', 'Event', 'Reason', 'State'];
-const REASONS = ['invalid-event', 'too-deep', 'not-json', 'not-base64', 'not-utf8', 'body-too-large', 'refused-by-svix', 'event-id-taken'];
+const REASONS = ['invalid-event', 'too-deep', 'not-json', 'not-base64', 'not-utf8', 'content-encoded', 'binary-cloud-event', 'body-too-large', 'refused-by-svix', 'event-id-taken', 'application-missing'];
 $('letters').tHead.rows[0].append(...COLUMNS.map(name => Object.assign(el('th', name), { scope: 'col' })));
 $('reasons').append(...REASONS.map(name => el('option', name)));
 
@@ -199,8 +218,8 @@ async function load(more = false) {
   $('letters').tBodies[0].replaceChildren(...letters.map(row));
   $('letters').hidden = !letters.length;
   $('more').hidden = next === null;
-  $('shown').textContent = letters.length ? `${number(letters.length)} shown, oldest first`
-    : $('unresolved').checked ? 'No unresolved dead letters.' : 'No dead letters.';
+  put('shown', letters.length ? `${number(letters.length)} shown, oldest first`
+    : $('unresolved').checked ? 'No unresolved dead letters.' : 'No dead letters.');
 }
 
 function opener(n) {
@@ -242,14 +261,16 @@ async function show(n) {
     return say('said', failure.message, 'bad');
   }
   shown = n;
-  $('letter-title').textContent = `Dead letter ${n}`;
-  $('problem').textContent = `${letter.problem.title}: ${letter.problem.detail}.`;
+  put('letter-title', `Dead letter ${n}`);
+  put('problem', `${letter.problem.title}: ${letter.problem.detail}.`);
   const origin = facts(
     ['Reason', letter.reason], ['Since (UTC)', letter.deadLetteredAt, utc], ['Project', letter.project], ['Event', letter.eventId, mono],
     ['Type', letter.eventType], ['Source', letter.source], ['Pub/Sub message', letter.pubsubMessageId, mono],
     ['Published (UTC)', letter.publishTime, utc], ['Pub/Sub’s attempts', letter.deliveryAttempt, number]);
   const outcome = letter.resolved ? [el('h3', 'Resolved'), record({ ...letter.resolved, state: 'delivered', deadLetter: undefined })] : [];
-  $('letter-body').replaceChildren(origin, ...outcome, ...payload(letter));
+  const attributes = Object.entries(letter.attributes ?? {}).map(([name, value]) => [name, value, mono]);
+  const sent = attributes.length ? [el('h3', 'Attributes'), facts(...attributes)] : [];
+  $('letter-body').replaceChildren(origin, ...outcome, ...sent, ...payload(letter));
   $('replay').hidden = !!letter.resolved;
   if ($('letter').open) return;
   say('letter-said', '');
@@ -297,9 +318,9 @@ function indent(text) {
 }
 
 function sure(title, text, verb, kind) {
-  $('question-title').textContent = title;
-  $('question-text').textContent = text;
-  $('yes').textContent = verb;
+  put('question-title', title);
+  put('question-text', text);
+  put('yes', verb);
   $('yes').className = kind;
   $('question').returnValue = '';
   $('question').showModal();
@@ -364,7 +385,7 @@ on('replay-all', 'click', async () => {
   try {
     while (after !== null) {
       if (written) Object.assign($('progress'), { max: written, value: after });
-      $('count').textContent = sums();
+      put('count', sums());
       if (cancelled) throw Error('Cancelled.');
       const part = await ask('POST', 'dead-letters/replay' + query({ after, limit: 20, ...filter }), 600);
       resolved += part.resolved;

@@ -256,6 +256,30 @@ fn every_problem_is_explained_with_its_status() {
 }
 
 #[test]
+fn every_reason_of_a_dead_letter_is_named() {
+    let contract: Value = serde_json::from_str(&document("src/api/openapi.json")).expect("JSON");
+    let replay = &contract["paths"]["/dead-letters/{n}/replay"];
+    let mut found = BTreeSet::new();
+    problems(&contract, "", replay, &mut found);
+    let found = found.into_iter();
+    let kept = found.filter(|(status, _)| ["400", "413", "415", "422"].contains(status));
+    let mut reasons: BTreeSet<_> = kept.map(|(_, name)| name).collect();
+    // A push is JSON by its form, whatever its media type.
+    reasons.remove("unsupported-media-type");
+    assert!(reasons.len() >= 11, "{reasons:?}");
+
+    let api = document("docs/api.md");
+    let list = between(&api, "that a direct post would get: ", ".\n");
+    assert_eq!(code(list), reasons);
+    let page = document("src/operator/console/page.js");
+    let list = between(&page, "const REASONS = ['", "'];").split("', '");
+    assert_eq!(list.collect::<BTreeSet<_>>(), reasons);
+    let runbook = document("deploy/runbook.md");
+    let act = between(&runbook, "3. Act by `reason`:\n", "\n4. ");
+    assert!(code(act).is_superset(&reasons), "{act}");
+}
+
+#[test]
 fn every_route_is_named_with_its_methods() {
     let contract: Value = serde_json::from_str(&document("src/api/openapi.json")).expect("JSON");
     let paths = contract["paths"].as_object().expect("paths");

@@ -599,6 +599,32 @@ async fn an_invalid_event_is_counted_without_its_project() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_query_finds_a_record_that_no_path_leads_to() {
+    let world = world();
+    world.post(&event("..")).await;
+    let find = "/records?project=dev&eventId=%2e.";
+    let found = ask(&world, "GET", find).await.json();
+    assert_eq!(found["eventId"], "..");
+    assert_eq!(found["svixMessageId"], world.only_message().id);
+    for (path, status, problem) in [
+        ("/records?project=dev&eventId=.", 404, "no-record"),
+        ("/records?project=.&eventId=.", 404, "no-record"),
+        ("/records?project=dev", 400, "invalid-query"),
+    ] {
+        let reply = world.request("GET", path, &[ADMIN], "").await;
+        reply.assert_final_problem(status, problem);
+        // A stranger learns nothing of the query.
+        let reply = world.get(path).await;
+        reply.assert_final_problem(401, "unauthorized");
+    }
+    let closed = World::with(&[("ingest_auth", "token"), ("ingest_token", "psst")]);
+    closed
+        .get(find)
+        .await
+        .assert_final_problem(404, "not-found");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_outcome_is_counted_and_logged() {
     let world = world();
     world.svix.always(Fault::status(500));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use fake_svix::Fault;
+use fake_svix::{Fault, RetryAfter};
 use host::Op;
 
 use crate::support::{World, event, root, wrapped};
@@ -212,6 +212,135 @@ async fn an_event_is_looked_up_by_project_and_id() {
         .until_text("#found", "The key-value store is failing")
         .await;
     assert!(browser.text("#found").await.contains("Try again in 5 s."));
+    assert_eq!(browser.complaints().await, [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn an_event_whose_id_is_a_dot_segment_is_looked_up() {
+    let world = world();
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    browser.fill("#project", "dev").await;
+    browser.tab_to("#event").await;
+    for id in [".", "..", "%2e"] {
+        world.post(&event(id)).await;
+        browser.value("document.activeElement.select()").await;
+        browser.keys(id).await;
+        browser.keys(ENTER).await;
+        browser
+            .until_text("#found", &format!("Event\n{id}\nType"))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn characters_that_reorder_a_text_or_hide_in_it_are_shown_as_escapes() {
+    let world = world();
+    let hidden = "\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{200b}\u{feff}";
+    let escaped = r"\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u200b\ufeff";
+    let id = format!("evt_{hidden}1");
+    poison(&world, &id, &format!("Grace {hidden}")).await;
+    let broken = format!(r#"{{"id":"{id}","type":"a{hidden}","project":"b{hidden}"}}"#);
+    world.post(&wrapped(broken.as_bytes())).await;
+    world.post(&event(&format!("{id}2"))).await;
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    let raw = format!(
+        "[...{}].some(char => document.documentElement.outerHTML.includes(char))",
+        Value::from(hidden)
+    );
+    browser
+        .until_text("#letters", &format!("evt_{escaped}1"))
+        .await;
+    assert_eq!(browser.value(&raw).await, false);
+    for (number, told) in [
+        (1, format!("\"Grace {escaped}\"")),
+        (2, format!("\"b{escaped}\"")),
+    ] {
+        browser
+            .press(&format!("[aria-label='Dead letter {number}']"))
+            .await;
+        browser.until_text("#letter pre", &told).await;
+        assert_eq!(browser.value(&raw).await, false, "letter {number}");
+        browser.press("#close").await;
+        browser
+            .until(&format!(
+                "document.activeElement.ariaLabel === 'Dead letter {number}'"
+            ))
+            .await;
+    }
+
+    browser.fill("#project", "dev").await;
+    let set = format!(
+        "document.querySelector('#event').value = {}",
+        Value::from(format!("{id}2"))
+    );
+    browser.value(&set).await;
+    browser.press("#find button").await;
+    browser
+        .until_text("#found", &format!("evt_{escaped}12"))
+        .await;
+    assert_eq!(browser.value(&raw).await, false);
+}
+
+#[tokio::test]
+async fn a_letter_is_shown_with_its_attributes() {
+    let world = world();
+    let push =
+        r#"{"message":{"data":"bm9uZQ==","messageId":"1","attributes":{"ce-id":"evt_\u202e1"}}}"#;
+    assert_eq!(world.post(push).await.json()["status"], "dead-lettered");
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    browser.press("#letters button").await;
+    browser
+        .until_text("#letter-body", "Attributes\nce-id\nevt_\\u202e1")
+        .await;
+}
+
+#[tokio::test]
+async fn an_operator_opens_the_closed_gate() {
+    let world = world();
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    browser.until_text("#tiles", "events go to Svix").await;
+    assert_eq!(browser.text("#open-gate").await, "");
+    let limited = Fault::retry_after(429, RetryAfter::Seconds(3600));
+    world.svix.script([limited]);
+    assert_eq!(world.post(&event("evt_1")).await.status, 429);
+    look_again(&browser).await;
+    browser.until_text("#open-gate", "Open the gate").await;
+
+    browser.press("#open-gate").await;
+    browser.until_text("#question", "Open the gate?").await;
+    browser.press("#no").await;
+    browser
+        .until("!document.querySelector('#question').open")
+        .await;
+    assert_eq!(world.post(&event("evt_1")).await.status, 429);
+
+    world.faults.fail_next(Op::Set, 1);
+    browser.press("#open-gate").await;
+    confirm(&browser).await;
+    browser
+        .until_text("#gate-said", "Opening the gate failed. The key-value store")
+        .await;
+
+    browser.press("#open-gate").await;
+    confirm(&browser).await;
+    browser
+        .until_text("#gate-said", "You have opened the gate.")
+        .await;
+    browser.until_text("#tiles", "events go to Svix").await;
+    assert_eq!(browser.text("#open-gate").await, "");
+    assert_eq!(
+        browser.value("document.activeElement.id").await,
+        "status-title"
+    );
+    assert_eq!(world.post(&event("evt_1")).await.status, 200);
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
 }
 
