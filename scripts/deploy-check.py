@@ -110,9 +110,67 @@ def dashboard():
         for n, (kind, query) in enumerate(queries)
         if kind == "prometheus"
     ]
+    for rule in rules:
+        check_query("dashboard", rule["expr"])
     groups = {"groups": [{"name": "dashboard", "rules": rules}]}
     (tools / "dashboard.rules.yaml").write_text(yaml.safe_dump(groups))
     return [query for kind, query in queries if kind == "loki"]
+
+
+def series(text):
+    """The name and the labels of a series, as text that is the same for the same series."""
+    name, _, labels = text.partition("{")
+    labels = re.findall(r'(\w+)="([^"]*)"', labels)
+    return name, tuple(sorted((label, value) for label, value in labels if value))
+
+
+# The series of a fresh store, which a test of the relay holds against GET /metrics.
+FRESH = {
+    series(line.rpartition(" ")[0]): line.rpartition(" ")[2]
+    for line in Path("host-tests/samples/fresh.metrics").read_text().splitlines()
+    if not line.startswith("#")
+}
+OUTCOMES = {dict(labels)["outcome"] for name, labels in FRESH if name == "svix_relay_outcomes_total"}
+# This family has no series in a fresh store: each begins with its project's first notification.
+BY_PROJECT = "svix_relay_notifications_total"
+
+
+def check_labels(where, name, labels):
+    """Whether the relay exports such a series; a value may be a list of alternatives."""
+    exported = [dict(of) for known, of in FRESH if known == name]
+    if name == BY_PROJECT:
+        exported = [{"outcome": outcome, "project": None} for outcome in OUTCOMES]
+    expect(exported, f"{where}: the relay exports no {name}")
+    for label, values in labels:
+        known = {of.get(label, "") for of in exported}
+        for value in values.split("|"):
+            expect(None in known or value in known, f'{where}: no {name} has {label}="{value}"')
+
+
+def check_query(where, query):
+    for name, matchers in re.findall(r"\b(svix_relay_\w+)(?:\{([^}]*)\})?", query):
+        check_labels(where, name, re.findall(r'(\w+)[=!]~?"([^"]*)"', matchers))
+
+
+def alert_tests():
+    """Writes the alerts' tests with every series that a fresh store exports and the test doesn't set."""
+    tests = yaml.safe_load((DEPLOY / "alerts.test.yaml").read_text())
+    tests["rule_files"] = [str((DEPLOY / "alerts.yaml").resolve())]
+    for test in tests["tests"]:
+        given = {series(of["series"]): of["values"] for of in test["input_series"]}
+        for (name, labels), values in given.items():
+            where, text = f"alerts.test.yaml: {test['name']}", str(values)
+            if name == BY_PROJECT:
+                check_labels(where, name, labels)
+                expect(text.startswith("_"), f"{where}: {name} begins with a project's first notification, not at 0")
+            elif name != "up":
+                expect((name, labels) in FRESH, f"{where}: the relay exports no {name}{dict(labels)}")
+                expect(text.startswith("0"), f"{where}: a fresh store exports {name} from 0")
+        for (name, labels), value in FRESH.items():
+            if (name, labels) not in given:
+                labels = ",".join(f'{label}="{of}"' for label, of in labels)
+                test["input_series"].append({"series": f"{name}{{{labels}}}", "values": f"{value}x200"})
+    (tools / "alerts.test.yaml").write_text(yaml.safe_dump(tests))
 
 
 def prose(markdown):
@@ -151,6 +209,8 @@ def documents():
 
 def alerts():
     sections = anchors((DEPLOY / "runbook.md").read_text())
+    logged = Path("docs/metrics-and-log.md").read_text().partition("### Changes")[2]
+    changes = set(re.findall(r"^\| `([\w-]+)` \|", logged, flags=re.M))
     logql = []
     for name in ("alerts.yaml", "alerts.loki.yaml"):
         for group in yaml.safe_load((DEPLOY / name).read_text())["groups"]:
@@ -163,8 +223,18 @@ def alerts():
                 expect(url.removeprefix("runbook.md#") in sections, f"{where}: no section {url}")
                 if name == "alerts.loki.yaml":
                     logql.append(rule["expr"])
+                    for values in re.findall(r'\b(?:outcome|reason) [=!]~? "([^"]+)"', rule["expr"]):
+                        unknown = set(values.split("|")) - OUTCOMES - changes
+                        expect(not unknown, f"{where}: the log has no outcome {unknown}")
+                    continue
+                check_query(where, rule["expr"])
+                expect(
+                    BY_PROJECT not in rule["expr"] or f"unless present_over_time({BY_PROJECT}" in rule["expr"],
+                    f"{where}: misses the first value of each new series of {BY_PROJECT}",
+                )
     for section in re.findall(r'section += "([\w-]+)"', (DEPLOY / "terraform/alerts.tf").read_text()):
         expect(section in sections, f"alerts.tf: no section {section}")
+    alert_tests()
     # Each problem that a notification can end in has its place in the alerts.
     known = (DEPLOY / "alerts.yaml").read_text()
     contract = json.loads(Path("src/api/openapi.json").read_text())

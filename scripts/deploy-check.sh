@@ -47,7 +47,8 @@ else
   done >"$rendered"
 fi
 
-# Kubernetes, Terraform's syntax, the dashboard, the documents; writes down the queries that it found.
+# Kubernetes, Terraform's syntax, the dashboard, the documents, and the series that alerts look at. Writes
+# down the queries and the tests that it found.
 check scripts/deploy-check.py "$rendered" "$tools"
 
 if command -v terraform >/dev/null; then
@@ -58,7 +59,7 @@ fi
 
 if command -v promtool >/dev/null; then
   check promtool check rules deploy/alerts.yaml "$tools/dashboard.rules.yaml"
-  check promtool test rules deploy/alerts.test.yaml
+  check promtool test rules "$tools/alerts.test.yaml"
   check promtool check config --syntax-only "$tools/scrape.yaml"
 else
   skip 'PromQL: there is no promtool'

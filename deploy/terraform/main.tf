@@ -58,7 +58,8 @@ resource "google_pubsub_subscription" "relay" {
     ttl = ""
   }
 
-  # Wrapped pushes: only they carry deliveryAttempt.
+  # Wrapped pushes: only they carry deliveryAttempt. An unwrapped push has each attribute as a header, and
+  # Spin takes at most 100 headers (docs/field-notes.md).
   push_config {
     push_endpoint = var.push_endpoint
     oidc_token {

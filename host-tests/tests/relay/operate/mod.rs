@@ -1,5 +1,6 @@
 //! Operators' requests, and the relay as operators see it.
 
+mod alerts;
 mod beside;
 mod console;
 pub mod contract;
