@@ -47,7 +47,9 @@ impl FaultyStore {
     }
 
     pub async fn exists(&self, store: &str, key: &str) -> Result<bool> {
-        self.run(Op::Exists, self.store.exists(store, key)).await
+        let faults = self.faults.of(key);
+        let exists = self.life.guard(self.store.exists(store, key));
+        faults.around(Op::Exists, exists).await
     }
 
     pub async fn keys(&self, store: &str) -> Result<Vec<String>> {
