@@ -4,6 +4,7 @@
 //! `wasi:keyvalue`, which are synchronous: they hold up the whole instance.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -26,7 +27,15 @@ pub fn time_left(stopwatch: Stopwatch, budget: Duration) -> Duration {
     stopwatch.remaining(budget + TIMEOUT)
 }
 
+/// For how long an answer of the store shows that the store is there.
+const AWAKE: Duration = Duration::from_millis(100);
+
 static STORE: OnceLock<Store> = OnceLock::new();
+
+thread_local! {
+    /// When the store last answered.
+    static ANSWERED: Cell<Option<Stopwatch>> = const { Cell::new(None) };
+}
 
 /// The beginning of every name in the store.
 static PREFIX: OnceLock<String> = OnceLock::new();
@@ -81,7 +90,7 @@ pub async fn delete(what: &'static str, name: &str) -> Result<(), Error> {
 
 /// Writes several values at once: all or none, where the store has transactions. The call is
 /// synchronous, and no time limits it.
-pub fn set_many(what: &'static str, values: &[(String, Vec<u8>)]) -> Result<(), Error> {
+pub async fn set_many(what: &'static str, values: &[(String, Vec<u8>)]) -> Result<(), Error> {
     let named = |(name, bytes): &(String, Vec<u8>)| {
         let name = full(what, name)?.into_owned();
         Ok((name, bytes.clone()))
@@ -95,6 +104,7 @@ pub fn set_many(what: &'static str, values: &[(String, Vec<u8>)]) -> Result<(), 
             .collect::<Result<Vec<_>, _>>()?
             .into(),
     };
+    check_awake().await?;
     bucket()
         .and_then(|bucket| batch::set_many(&bucket, &values))
         .map_err(|error| bucket_failing(what, &error))
@@ -108,6 +118,7 @@ pub async fn delete_many(what: &'static str, names: &[String]) -> Result<(), Err
     }
     let full = names.iter().map(|name| Ok(full(what, name)?.into_owned()));
     let full = full.collect::<Result<Vec<_>, _>>()?;
+    check_awake().await?;
     let deleted = bucket().and_then(|bucket| batch::delete_many(&bucket, &full));
     if deleted.is_err() {
         for name in names {
@@ -125,12 +136,24 @@ pub async fn exists(name: &str) -> Result<bool, Error> {
 
 /// Adds to a counter, atomically, and returns its new value, or 0 if that is negative. Adding 0 reads the
 /// counter. The call is synchronous, like [`set_many`].
-pub fn increment(name: &str, by: i64) -> Result<u64, Error> {
+pub async fn increment(name: &str, by: i64) -> Result<u64, Error> {
     let name = full("count", name)?;
+    check_awake().await?;
     bucket()
         .and_then(|bucket| atomics::increment(&bucket, &name, by))
         .map(|sum| u64::try_from(sum).unwrap_or_default())
         .map_err(|error| bucket_failing("count", &error))
+}
+
+/// Fails unless the store answers, or has just done so. A synchronous call holds up the instance, and on
+/// Spin it may last for minutes if the store is away. An instance that is idle and blocked keeps every other
+/// request waiting.
+async fn check_awake() -> Result<(), Error> {
+    let awake = ANSWERED.get().is_some_and(|since| since.elapsed() < AWAKE);
+    if !awake {
+        exists("readyz").await?;
+    }
+    Ok(())
 }
 
 fn bucket() -> Result<bucket::Bucket, bucket::Error> {
@@ -169,7 +192,10 @@ async fn operate(
         }
     };
     let reason = match clock::timeout(time, operation).await {
-        Some(Ok(value)) => return Ok(value),
+        Some(Ok(value)) => {
+            ANSWERED.set(Some(Stopwatch::start()));
+            return Ok(value);
+        }
         Some(Err(error)) => error.to_string(),
         None => format!("no answer within {time:?}"),
     };

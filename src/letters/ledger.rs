@@ -39,7 +39,7 @@ pub async fn keep(
     // Journal the record before writing anything: the store may keep it and still report a failure.
     journal::note(record);
     store::set(&body_name(record), body, time).await?;
-    let number = store::increment(COUNTER, 1)?;
+    let number = store::increment(COUNTER, 1).await?;
     let letter = DeadLetter::new(number, record, notification, problem, clock::now());
     let dead_lettered = Record::DeadLettered(DeadLettered {
         dead_letter: number,
@@ -51,7 +51,7 @@ pub async fn keep(
         (index_name(number), record.as_bytes().to_vec()),
         (record.to_owned(), dead_lettered.encode()),
     ];
-    store::set_many("write the dead letter", &values)?;
+    store::set_many("write the dead letter", &values).await?;
     Ok(number)
 }
 
@@ -177,7 +177,10 @@ impl Mark {
 /// The mark moves up to the first letter that is unresolved, and index entries that it passes go if
 /// their letter is gone. Two requests at once may set the mark back, which costs the next one reads.
 pub async fn unresolved() -> Result<u64, host::Error> {
-    let (last, now) = (store::increment(COUNTER, 0)?, unix_seconds(clock::now()));
+    let (last, now) = (
+        store::increment(COUNTER, 0).await?,
+        unix_seconds(clock::now()),
+    );
     let stored = store::get(SETTLED, store::TIMEOUT).await?;
     let mark = stored.as_deref().and_then(Mark::decode).unwrap_or_default();
     let rested = now.abs_diff(mark.taken_at) >= SETTLING.as_secs();

@@ -27,7 +27,7 @@ pub async fn list(
     stopwatch: Stopwatch,
 ) -> Result<Success, Problem> {
     let selection = query.selection().map_err(Problem::InvalidQuery)?;
-    let mut letters = Letters::of(config, &selection, stopwatch)?;
+    let mut letters = Letters::of(config, &selection, stopwatch).await?;
     let mut dead_letters = Vec::new();
     while dead_letters.len() < selection.limit
         && let Some(letter) = letters.next().await?
@@ -97,7 +97,7 @@ struct Letters<'a> {
 }
 
 impl<'a> Letters<'a> {
-    fn of(
+    async fn of(
         config: &Config,
         selection: &'a Selection,
         stopwatch: Stopwatch,
@@ -107,7 +107,7 @@ impl<'a> Letters<'a> {
             stopwatch,
             budget: config.retry.budget,
             at: selection.after,
-            last: store::increment(letters::COUNTER, 0)?,
+            last: store::increment(letters::COUNTER, 0).await?,
             reads: 0,
         })
     }
@@ -193,7 +193,7 @@ pub async fn replay_all(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let selection = query.selection().map_err(Problem::InvalidQuery)?;
-    let mut letters = Letters::of(config, &selection, stopwatch)?;
+    let mut letters = Letters::of(config, &selection, stopwatch).await?;
     let mut replayed = Replayed::default();
     let mut tried = 0;
     while tried < selection.limit {

@@ -166,7 +166,7 @@ impl Slice {
             let counter = journal::counter(self.cursor.day);
             let known = store::exists(&counter).await?;
             let pages = if known {
-                store::increment(&counter, 0)?
+                store::increment(&counter, 0).await?
             } else {
                 0
             };
@@ -197,7 +197,7 @@ impl Slice {
         if !store::exists(OLD_COUNTER).await? {
             return Ok(true);
         }
-        let pages = store::increment(OLD_COUNTER, 0)?;
+        let pages = store::increment(OLD_COUNTER, 0).await?;
         let done = store::get(OLD_CURSOR, store::TIMEOUT).await?;
         let done = done.and_then(|bytes| str::from_utf8(&bytes).ok()?.parse::<u64>().ok());
         for page in done.unwrap_or_default() + 1..=pages {

@@ -59,7 +59,7 @@ async fn snapshot() -> Result<Snapshot, host::Error> {
     Ok(Snapshot {
         counts: counters::total().await?,
         gate: turnstile::standing().await?,
-        dead_letters: store::increment(letters::COUNTER, 0)?,
+        dead_letters: store::increment(letters::COUNTER, 0).await?,
         unresolved: ledger::unresolved().await?,
     })
 }

@@ -86,10 +86,7 @@ async fn add_page() -> Left {
 /// Adds a page to today's.
 pub async fn append(names: &[String]) -> Result<(), host::Error> {
     let day = day(clock::now());
-    // If the store is away, `increment` may block for minutes on Spin, and an idle instance that is blocked
-    // keeps every other request waiting. A read ends in time.
-    store::exists(&counter(day)).await?;
-    let page = store::increment(&counter(day), 1)?;
+    let page = store::increment(&counter(day), 1).await?;
     store::set(&page_name(day, page), &encode(names), store::TIMEOUT).await
 }
 

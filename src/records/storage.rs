@@ -125,7 +125,7 @@ async fn lead(record: Named, time: Duration, followers: Vec<Follower>) -> Outcom
         others.push(follower.waiting);
     }
     let stopwatch = Stopwatch::start();
-    if store::set_many("write the records", &records).is_ok() {
+    if store::set_many("write the records", &records).await.is_ok() {
         for other in others {
             other.outcome.set(Some(Ok(())));
         }
