@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
+    server: watch::Sender<SocketAddr>,
     is_cut: watch::Sender<bool>,
     listening: JoinHandle<()>,
 }
@@ -22,13 +23,17 @@ impl Proxy {
         let address = listener.local_addr()?;
         let is_cut = watch::Sender::new(false);
         let cut = is_cut.clone();
+        let server = watch::Sender::new(server);
+        let present = server.subscribe();
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                let server = *present.borrow();
                 tokio::spawn(pass(client, server, cut.subscribe()));
             }
         });
         Ok(Self {
             address,
+            server,
             is_cut,
             listening,
         })
@@ -36,6 +41,11 @@ impl Proxy {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Passes new connections on to this address. Old connections stay where they are.
+    pub fn lead_to(&self, server: SocketAddr) {
+        self.server.send_replace(server);
     }
 
     /// Lets nothing through from now on.
