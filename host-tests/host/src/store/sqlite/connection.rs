@@ -17,7 +17,7 @@ pub(super) const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS spin_key_value (
 pub(super) const GET: &str = "SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2";
 
 /// The limit for waiting while another process has locked the file.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(400);
 
 pub(super) fn connect(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;

@@ -1,10 +1,12 @@
 //! The store in an SQLite file with Spin's schema, so that `spin up` and `serve` can use the same
 //! file one after the other.
 //!
-//! Reads are quick and run on the caller's thread. They have a connection of their own, which
-//! write-ahead logging isolates from the `writer`.
+//! Reads have a connection of their own, which write-ahead logging isolates from the `writer`. Nothing runs on
+//! the caller's thread: while another process has locked the file or the disk hangs, the timers of the
+//! instances go on.
 
 mod connection;
+mod files;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -17,11 +19,19 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension};
-use tokio::task;
+use tokio::{task, time};
 
 use self::connection::{BUSY_TIMEOUT, GET, SCHEMA, closing, connect, is_busy, lock};
+use self::files::Files;
 use self::writer::Writer;
-use super::write::{Result, Write};
+use super::write::{Error, Result, Write};
+
+/// The limit for a call, which for some calls is also how long an instance is held up. A write that takes
+/// longer may still succeed.
+const LIMIT: Duration = Duration::from_secs(1);
+
+// A write may wait for two locked commits: the one before it, and its own.
+const _: () = assert!(BUSY_TIMEOUT.as_millis() * 2 < LIMIT.as_millis());
 
 const EXISTS: &str = "SELECT 1 FROM spin_key_value WHERE store = ?1 AND key = ?2";
 const KEYS: &str = "SELECT key FROM spin_key_value WHERE store = ?1";
@@ -30,6 +40,7 @@ const KEYS: &str = "SELECT key FROM spin_key_value WHERE store = ?1";
 #[derive(Clone)]
 pub struct Sqlite {
     path: Arc<Path>,
+    files: Arc<Files>,
     reader: Arc<Mutex<Connection>>,
     writer: Writer,
 }
@@ -45,10 +56,12 @@ impl Sqlite {
             // As durable as a rollback journal, with one fsync per commit instead of several.
             writer.pragma_update(None, "journal_mode", "wal")?;
             writer.execute(SCHEMA, [])?;
+            let files = Arc::new(Files::of(path)?);
             Ok(Self {
                 path: path.into(),
                 reader: Arc::new(Mutex::new(connect(path, Duration::ZERO)?)),
-                writer: Writer::new(writer),
+                writer: Writer::new(writer, files.clone()),
+                files,
             })
         };
         open().with_context(|| format!("can't open the store {}", path.display()))
@@ -81,7 +94,7 @@ impl Sqlite {
     pub(super) async fn keys(&self, store: &str) -> Result<Vec<String>> {
         let (path, store) = (self.path.clone(), store.to_owned());
         // Use a separate connection, because a long list must not delay the other readers.
-        blocking(move || {
+        self.blocking(move || {
             let connection = connect(&path, BUSY_TIMEOUT)?;
             let mut keys = connection.prepare(KEYS)?;
             keys.query_map([store], |row| row.get(0))?.collect()
@@ -89,37 +102,49 @@ impl Sqlite {
         .await
     }
 
-    /// Reads on this thread, or on another one if another process has locked the file.
     async fn read<T: Send + 'static>(
         &self,
         store: &str,
         key: &str,
         read: fn(&Connection, &str, &str) -> rusqlite::Result<T>,
     ) -> Result<T> {
-        let result = read(&lock(&self.reader), store, key);
-        match result {
-            Err(error) if is_busy(&error) => {
-                let (path, store, key) = (self.path.clone(), store.to_owned(), key.to_owned());
-                blocking(move || read(&connect(&path, BUSY_TIMEOUT)?, &store, &key)).await
+        let (path, reader) = (self.path.clone(), self.reader.clone());
+        let (store, key) = (store.to_owned(), key.to_owned());
+        self.blocking(move || {
+            let result = read(&lock(&reader), &store, &key);
+            match result {
+                // Another process has locked the file. Wait for it without holding up the other readers.
+                Err(error) if is_busy(&error) => read(&connect(&path, BUSY_TIMEOUT)?, &store, &key),
+                result => result,
             }
-            result => Ok(result?),
-        }
+        })
+        .await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let files = self.files.clone();
+        let work = task::spawn_blocking(move || {
+            files.check()?;
+            Ok(work()?)
+        });
+        within_limit(async { work.await.map_err(|_| closing())? }).await
     }
 
     pub(super) async fn write(&self, store: &str, write: Write) -> Result<i64> {
-        self.writer.write(store, write).await
+        within_limit(self.writer.write(store, write)).await
     }
+}
+
+async fn within_limit<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Err(Error("the database did not answer in time".to_owned()));
+    time::timeout(LIMIT, call).await.unwrap_or_else(late)
 }
 
 impl fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Sqlite").field(&self.path).finish()
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> rusqlite::Result<T> + Send + 'static,
-) -> Result<T> {
-    let result = task::spawn_blocking(work).await;
-    Ok(result.map_err(|_| closing())??)
 }

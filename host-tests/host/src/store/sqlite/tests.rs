@@ -113,11 +113,58 @@ async fn a_locked_store_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_is_an_error_after_its_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite = open(&directory);
+    // As if the disk hung: reader and writer get no further.
+    let held = (lock(&sqlite.reader), sqlite.writer.connection());
+    let mut read = Box::pin(sqlite.get("a", "k"));
+    let mut write = Box::pin(sqlite.write("a", set("k")));
+    for limit in [Duration::ZERO, LIMIT - Duration::from_millis(1)] {
+        time::advance(limit).await;
+        assert!((&mut read).now_or_never().is_none() && (&mut write).now_or_never().is_none());
+    }
+    time::advance(Duration::from_millis(2)).await;
+    for error in [read.await.map(drop), write.await.map(drop)].map(Result::unwrap_err) {
+        assert!(error.0.contains("in time"), "{error}");
+    }
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_file_deleted_or_replaced_underneath_is_an_error_of_every_call() {
+    for (name, replaced) in [
+        ("store.db", false),
+        ("store.db", true),
+        ("store.db-wal", false),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let sqlite = open(&directory);
+        sqlite.write("a", set("k")).await.unwrap();
+        let file = directory.path().join(name);
+        let copy = directory.path().join("copy");
+        fs::copy(&file, &copy).unwrap();
+        fs::remove_file(&file).unwrap();
+        if replaced {
+            fs::rename(&copy, &file).unwrap();
+        }
+        for error in [
+            sqlite.write("a", set("k")).await.unwrap_err(),
+            sqlite.get("a", "k").await.unwrap_err(),
+            sqlite.exists("a", "k").await.unwrap_err(),
+            sqlite.keys("a").await.unwrap_err(),
+        ] {
+            assert!(error.0.contains("was deleted or replaced"), "{error}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_paused_timeout_overtakes_the_disk() {
     let directory = tempfile::tempdir().unwrap();
     let sqlite = open(&directory);
     let write = sqlite.write("a", set("k"));
-    tokio::time::timeout(Duration::from_millis(1), write)
+    time::timeout(Duration::from_millis(1), write)
         .await
         .unwrap()
         .unwrap();
@@ -129,6 +176,7 @@ fn a_runtime_that_ends_does_not_stop_the_next() {
     let sqlite = open(&directory);
     sqlite.writer.lose_a_run();
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap();
     runtime.block_on(sqlite.write("a", set("k"))).unwrap();

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task;
 
 use super::connection::{GET, closing, is_busy, lock};
+use super::files::Files;
 use crate::store::write::{Error, Result, Write, increment};
 
 pub(super) const SET: &str = "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
@@ -31,6 +32,7 @@ const GATHERING: Duration = Duration::from_millis(2);
 pub(super) struct Writer(Arc<Shared>);
 
 struct Shared {
+    files: Arc<Files>,
     connection: Mutex<Connection>,
     queue: Mutex<Queue>,
     commits: AtomicU64,
@@ -50,8 +52,9 @@ struct Job {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection) -> Self {
+    pub(super) fn new(connection: Connection, files: Arc<Files>) -> Self {
         Self(Arc::new(Shared {
+            files,
             connection: Mutex::new(connection),
             queue: Mutex::default(),
             commits: AtomicU64::new(0),
@@ -147,6 +150,8 @@ impl Drain {
             results.push(apply(&transaction, &job.store, &job.write)?);
         }
         transaction.commit()?;
+        // Check after the commit: it may have gone to a file that was deleted before.
+        self.shared.files.check()?;
         self.shared.commits.fetch_add(1, Ordering::Relaxed);
         Ok(results)
     }
