@@ -1,5 +1,5 @@
 //! Wall-clock time that follows the time of tokio, so that tests with a paused clock see hours pass
-//! without waiting. After its creation, a clock never asks the operating system.
+//! without waiting. Such a clock never asks the operating system after its creation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,28 +11,40 @@ use tokio::time::Instant;
 /// advanced by. Clones show the same time.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    start: SystemTime,
-    created: Instant,
+    /// `None` for the system's own clock.
+    started: Option<(SystemTime, Instant)>,
     moved_nanos: Arc<AtomicU64>,
 }
 
 impl Clock {
     pub fn starting_at(start: SystemTime) -> Self {
         Self {
-            start,
-            created: Instant::now(),
+            started: Some((start, Instant::now())),
             moved_nanos: Arc::default(),
         }
     }
 
-    /// A clock that starts at the system's time.
+    /// The system's own clock, with every correction. It also counts the time for which the machine slept.
+    pub fn real() -> Self {
+        Self {
+            started: None,
+            moved_nanos: Arc::default(),
+        }
+    }
+
+    /// A clock that starts at the system's time, and from then on follows tokio's.
     pub fn system() -> Self {
         Self::starting_at(SystemTime::now())
     }
 
     pub fn now(&self) -> SystemTime {
         let moved = Duration::from_nanos(self.moved_nanos.load(Ordering::Relaxed));
-        self.start + self.created.elapsed() + moved
+        let now = self
+            .started
+            .map_or_else(SystemTime::now, |(start, created)| {
+                start + created.elapsed()
+            });
+        now + moved
     }
 
     /// Moves this clock and its clones forward. No timer of tokio fires by that.
@@ -68,6 +80,16 @@ mod tests {
 
         let passed = clock.now().duration_since(SystemTime::UNIX_EPOCH + START);
         assert_eq!(passed.expect("forward").as_secs(), 90);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_real_clock_is_the_systems() {
+        let clock = Clock::real();
+        tokio::time::sleep(Duration::from_hours(1)).await;
+
+        let before = SystemTime::now();
+        let now = clock.now();
+        assert!(before <= now && now <= SystemTime::now());
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use clock::Clock;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time;
@@ -141,6 +142,7 @@ pub async fn run(options: Options) -> Result<()> {
         .output(Output::inherited())
         .reuse(reuse)
         .entrances(options.entrances)
+        .clock(Clock::real())
         .tcp_delay(options.tcp_delay);
     for Variable { name, value } in options.variables {
         host = host.variable(name, value);
