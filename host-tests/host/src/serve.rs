@@ -3,6 +3,7 @@
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use crate::output::Output;
 use crate::server::{ENTRANCES, Host};
 use crate::store::Location;
 
-/// How long the process waits for its instances to end.
+/// How long the process waits for its instances to end, and for the readers of each of its streams.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// The status of a process that ends at a second Ctrl-C.
@@ -119,6 +120,17 @@ fn parse_variable(text: &str) -> Result<Variable, &'static str> {
 
 /// Serves until Ctrl-C or SIGTERM. An error says why it could not start.
 pub async fn run(options: Options) -> Result<()> {
+    let output = Output::inherited();
+    let remarks = output.clone();
+    // A panic ends one task. Its message must not wait for a reader either.
+    panic::set_hook(Box::new(move |panic| remarks.remark(&panic.to_string())));
+    let result = serve(options, &output).await;
+    // A reader that has stalled must not keep the process from ending.
+    output.flush(LAST_WAIT);
+    result
+}
+
+async fn serve(options: Options, output: &Output) -> Result<()> {
     let start = Instant::now();
     let manifest = Manifest::read(&options.from)?;
     let program = Program::load(&manifest)?;
@@ -139,7 +151,7 @@ pub async fn run(options: Options) -> Result<()> {
     let mut host = Host::builder(&program, &manifest)
         .environment()
         .key_value(key_value)
-        .output(Output::inherited())
+        .output(output.clone())
         .reuse(reuse)
         .entrances(options.entrances)
         .clock(Clock::real())
@@ -157,28 +169,29 @@ pub async fn run(options: Options) -> Result<()> {
     let mut signals = Signals::new()?;
     let listener = bind(options.listen, "--listen").await?;
     let address = listener.local_addr()?;
-    say(&format!(
+    output.say(&format!(
         "{}: listening on http://{address} after {} ms",
         manifest.name,
         start.elapsed().as_millis()
     ));
-    say(&format!("  records: {records}"));
+    output.say(&format!("  records: {records}"));
     if let Some(who) = who_may_post {
-        say(&format!("  notifications: {who}"));
+        output.say(&format!("  notifications: {who}"));
     }
     if operated {
-        say(&format!("  console: http://{address}/console"));
+        output.say(&format!("  console: http://{address}/console"));
     }
     // Like Spin, serve even while the store can't be reached.
+    let remarks = output.clone();
     tokio::spawn(async move {
         if let Err(error) = records.check().await {
-            say(&format!("  {records} can't be reached now: {error}"));
+            remarks.say(&format!("  {records} can't be reached now: {error}"));
         }
     });
     let all_ended = host
         .listen(listener, async {
             signals.next().await;
-            say("stopping: requests in flight may end; Ctrl-C again to stop at once");
+            output.say("stopping: requests in flight may end; Ctrl-C again to stop at once");
             // A second signal must end the process while requests are still in flight.
             tokio::spawn(async move {
                 signals.next().await;
@@ -187,7 +200,7 @@ pub async fn run(options: Options) -> Result<()> {
         })
         .await;
     if !all_ended {
-        say("stopped before all requests had ended");
+        output.say("stopped before all requests had ended");
     }
     // End the instances here: if the runtime did, they would report a failure. An instance that
     // never yields is left to the end of the process.
@@ -234,11 +247,6 @@ fn default_store(manifest: &Path) -> PathBuf {
 async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).await;
     listener.with_context(|| format!("can't listen on {address} ({option})"))
-}
-
-fn say(line: &str) {
-    // If stderr is closed, the line is lost.
-    drop(writeln!(io::stderr(), "{line}"));
 }
 
 /// Ctrl-C and SIGTERM.

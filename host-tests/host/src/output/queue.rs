@@ -1,0 +1,171 @@
+//! A queue of log lines before a stream whose reader may stall, with a thread that writes them. Adding a line
+//! never waits: a line that doesn't fit is dropped and counted.
+
+use std::io::Write;
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How many bytes may wait: some 3,000 lines. As many may be with the writer.
+pub(super) const CAPACITY: usize = 1 << 20;
+
+/// The lines that wait for one stream. Clones share them.
+#[derive(Clone)]
+pub(super) struct Queue(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Vec<u8>,
+    dropped: u64,
+    is_writing: bool,
+}
+
+impl Queue {
+    /// Starts the thread that writes to `stream`. How many lines were dropped is said among the lines of
+    /// `remarks`, or in the stream itself.
+    pub fn start(mut stream: impl Write + Send + 'static, remarks: Option<Self>) -> Self {
+        let queue = Self(Arc::default());
+        let shared = queue.0.clone();
+        thread::spawn(move || {
+            loop {
+                let (mut lines, dropped) = shared.next();
+                if dropped > 0 {
+                    let remark = format!(
+                        "host: {dropped} lines of the log were dropped: their reader had stalled\n"
+                    );
+                    match &remarks {
+                        Some(remarks) => remarks.push(remark.as_bytes()),
+                        None => lines.extend(remark.as_bytes()),
+                    }
+                }
+                // If a line can't be written, it is lost: there is no other place for it.
+                drop(stream.write_all(&lines));
+            }
+        });
+        queue
+    }
+
+    /// Adds a whole line, or several, with their line breaks.
+    pub fn push(&self, line: &[u8]) {
+        let mut state = self.0.lock();
+        if state.lines.len() + line.len() > CAPACITY {
+            state.dropped += 1;
+        } else {
+            state.lines.extend_from_slice(line);
+            self.0.changed.notify_all();
+        }
+    }
+
+    /// Blocks until all lines are written, but no longer than `patience`.
+    pub fn flush(&self, patience: Duration) {
+        let is_busy = |state: &mut State| state.is_writing || !state.lines.is_empty();
+        let state = self.0.lock();
+        drop(self.0.changed.wait_timeout_while(state, patience, is_busy));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for lines, and takes all of them, with the number of those that were dropped after them.
+    fn next(&self) -> (Vec<u8>, u64) {
+        let mut state = self.lock();
+        state.is_writing = false;
+        self.changed.notify_all();
+        let waiting = self
+            .changed
+            .wait_while(state, |state| state.lines.is_empty());
+        let mut state = waiting.unwrap_or_else(PoisonError::into_inner);
+        state.is_writing = true;
+        (mem::take(&mut state.lines), mem::take(&mut state.dropped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A stream whose reader takes one write at a time, when it likes.
+    struct Stalling {
+        written: Sender<Vec<u8>>,
+        go_on: Receiver<()>,
+    }
+
+    impl Write for Stalling {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.written.send(bytes.to_vec());
+            let _ = self.go_on.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn stalling() -> (Stalling, Receiver<Vec<u8>>, Sender<()>) {
+        let ((written, read), (read_on, go_on)) = (channel(), channel());
+        (Stalling { written, go_on }, read, read_on)
+    }
+
+    #[test]
+    fn lines_that_do_not_fit_are_dropped_counted_and_told_of() {
+        let (stream, read, read_on) = stalling();
+        let queue = Queue::start(stream, None);
+        queue.push(b"first\n");
+        assert_eq!(read.recv_timeout(PATIENCE).unwrap(), b"first\n");
+        // The reader has stalled. Exactly so many lines find room.
+        let line = [b'x'; 1024];
+        for _ in 0..CAPACITY / line.len() + 3 {
+            queue.push(&line);
+        }
+        read_on.send(()).unwrap();
+        let next = read.recv_timeout(PATIENCE).unwrap();
+        let (lines, remark) = next.split_at(CAPACITY);
+        assert!(lines.iter().all(|byte| *byte == b'x'));
+        let remark = String::from_utf8_lossy(remark);
+        assert!(remark.starts_with("host: 3 lines of the log"), "{remark}");
+    }
+
+    #[test]
+    fn the_number_of_dropped_lines_is_told_among_the_remarks() {
+        let (stream, read, read_on) = stalling();
+        let (remarks, told, _kept) = stalling();
+        let queue = Queue::start(stream, Some(Queue::start(remarks, None)));
+        queue.push(b"first\n");
+        read.recv_timeout(PATIENCE).unwrap();
+        queue.push(&[b'x'; CAPACITY]);
+        queue.push(b"dropped\n");
+        read_on.send(()).unwrap();
+        assert_eq!(read.recv_timeout(PATIENCE).unwrap().len(), CAPACITY);
+        let told = String::from_utf8(told.recv_timeout(PATIENCE).unwrap()).unwrap();
+        assert!(told.starts_with("host: 1 lines of the log"), "{told}");
+    }
+
+    #[test]
+    fn flushing_waits_for_all_lines_but_not_for_a_stalled_reader() {
+        let (stream, read, read_on) = stalling();
+        let queue = Queue::start(stream, None);
+        queue.push(b"a\n");
+        queue.flush(Duration::from_millis(1));
+        assert_eq!(read.recv_timeout(PATIENCE).unwrap(), b"a\n");
+        drop(read_on);
+        queue.push(b"b\n");
+        queue.flush(PATIENCE);
+        assert_eq!(read.try_recv().unwrap(), b"b\n");
+    }
+}
