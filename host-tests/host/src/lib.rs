@@ -6,6 +6,7 @@
 //! - `component` is the component compiled, the life of its instances, and what they import.
 //! - `store` holds the component's records, `outbound` sends its requests, `output` takes what it
 //!   prints; `life` ends all three with the instance that uses them.
+//! - `descriptors` shares this process's file descriptors among them.
 //!
 //! In tests everything runs in one process and in paused time: nothing waits for the system's
 //! clock, and nothing needs a socket.
@@ -16,6 +17,7 @@
 )]
 
 mod component;
+mod descriptors;
 mod life;
 mod manifest;
 mod outbound;

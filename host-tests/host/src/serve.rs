@@ -16,9 +16,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time;
 
 use crate::component::{Program, Reuse};
+use crate::descriptors;
 use crate::manifest::{Manifest, from_environment};
 use crate::output::Output;
-use crate::server::{ENTRANCES, Host};
+use crate::server::{ENTRANCES, Host, MAX_CONNECTIONS};
 use crate::store::Location;
 
 /// How long the process waits for its instances to end, and for the readers of each of its streams.
@@ -132,6 +133,10 @@ pub async fn run(options: Options) -> Result<()> {
 
 async fn serve(options: Options, output: &Output) -> Result<()> {
     let start = Instant::now();
+    let descriptors = descriptors::raise_limit();
+    let max_connections = descriptors
+        .map_or(MAX_CONNECTIONS, descriptors::connections_below)
+        .min(MAX_CONNECTIONS);
     let manifest = Manifest::read(&options.from)?;
     let program = Program::load(&manifest)?;
     let location = options.key_value.clone();
@@ -154,6 +159,7 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
         .output(output.clone())
         .reuse(reuse)
         .entrances(options.entrances)
+        .max_connections(max_connections)
         .clock(Clock::real())
         .tcp_delay(options.tcp_delay);
     for Variable { name, value } in options.variables {
@@ -181,6 +187,10 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
     if operated {
         output.say(&format!("  console: http://{address}/console"));
     }
+    let descriptors = descriptors.map_or("any number of".to_owned(), |limit| limit.to_string());
+    output.say(&format!(
+        "  connections: at most {max_connections} at once, with {descriptors} file descriptors"
+    ));
     // Like Spin, serve even while the store can't be reached.
     let remarks = output.clone();
     tokio::spawn(async move {

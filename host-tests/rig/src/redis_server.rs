@@ -107,6 +107,15 @@ impl RedisServer {
         Ok(names.collect())
     }
 
+    /// Sends a command, as an operator does.
+    pub async fn order(&self, words: &[&str]) -> Result<()> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        Ok(command.query_async(&mut connection).await?)
+    }
+
     /// The length of Redis' log of changes. One second later, so much is on the disk.
     pub fn written(&self) -> Result<u64> {
         Ok(fs::metadata(self.log())?.len())

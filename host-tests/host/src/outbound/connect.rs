@@ -14,6 +14,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::{Connected, Connection as ConnectionInfo};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time;
@@ -103,6 +104,8 @@ pub enum ConnectError {
     /// The name has no address.
     Dns,
     Refused,
+    /// This machine has no descriptor or no memory for another connection.
+    Exhausted,
     Unreachable,
     TimedOut,
     Tls,
@@ -118,6 +121,7 @@ impl From<&ConnectError> for Error {
                 info_code: Some(0),
             },
             ConnectError::Refused => Self::ConnectionRefused,
+            ConnectError::Exhausted => Self::ConnectionLimitReached,
             ConnectError::Unreachable => Self::DestinationIpUnroutable,
             ConnectError::TimedOut => Self::ConnectionTimeout,
             ConnectError::Tls => Self::TlsProtocolError,
@@ -129,13 +133,20 @@ impl From<&ConnectError> for Error {
 impl From<&io::Error> for ConnectError {
     fn from(error: &io::Error) -> Self {
         match error.kind() {
+            // As under Spin. No port of this machine is free, for example.
             io::ErrorKind::AddrNotAvailable => Self::Dns,
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
             io::ErrorKind::TimedOut => Self::TimedOut,
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Self::Terminated,
+            _ if is_exhausted(error) => Self::Exhausted,
             _ => Self::Refused,
         }
     }
+}
+
+fn is_exhausted(error: &io::Error) -> bool {
+    let errors = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|error| errors.contains(&error))
 }
 
 impl fmt::Display for ConnectError {
@@ -143,6 +154,7 @@ impl fmt::Display for ConnectError {
         f.write_str(match self {
             Self::Dns => "the name has no address",
             Self::Refused => "connection refused",
+            Self::Exhausted => "this machine has no room for a connection",
             Self::Unreachable => "destination unreachable",
             Self::TimedOut => "connecting timed out",
             Self::Tls => "the TLS handshake failed",
@@ -179,9 +191,11 @@ impl Service<Uri> for Tcp {
                 80
             };
             let port = uri.port_u16().unwrap_or(default_port);
-            let addresses = lookup_host((host, port))
-                .await
-                .map_err(|_| ConnectError::Dns)?;
+            let addresses = lookup_host((host, port)).await;
+            let addresses = addresses.map_err(|error| match ConnectError::from(&error) {
+                ConnectError::Exhausted => ConnectError::Exhausted,
+                _ => ConnectError::Dns,
+            })?;
             let addresses: Vec<SocketAddr> = addresses.collect();
             let connect = async {
                 let stream = TcpStream::connect(&*addresses).await?;

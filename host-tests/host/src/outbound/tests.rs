@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http_body_util::Empty;
+use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::Instant;
 
@@ -145,16 +146,20 @@ async fn broken_replies_have_names() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_to_connect_have_names() {
-    for (kind, expected) in [
-        (io::ErrorKind::ConnectionRefused, "connection refused"),
-        (io::ErrorKind::ConnectionReset, "connection terminated"),
+    for (errno, expected) in [
+        (Errno::CONNREFUSED, "connection refused"),
+        (Errno::CONNRESET, "connection terminated"),
+        (Errno::NETUNREACH, "destination IP address is unroutable"),
+        (Errno::MFILE, "connection limit reached"),
+        (Errno::NFILE, "connection limit reached"),
+        (Errno::NOBUFS, "connection limit reached"),
         (
-            io::ErrorKind::NetworkUnreachable,
-            "destination IP address is unroutable",
+            Errno::ADDRNOTAVAIL,
+            "DNS error: rcode address not available (info code 0)",
         ),
     ] {
         let failing =
-            Connector::new(move |_| async move { Err::<DuplexStream, _>(io::Error::from(kind)) });
+            Connector::new(move |_| async move { Err::<DuplexStream, _>(io::Error::from(errno)) });
         let error = get(&client(failing).0, RequestOptions::default())
             .await
             .unwrap_err();

@@ -11,7 +11,9 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use wasmtime_wasi_http::handler::ProxyHandler;
 
+use super::connections::Connections;
 use super::host::{ENTRANCES, Host, Inner};
+use super::room::{BODY_ROOM, Rooms};
 use crate::component::{Environment, Instances, Program, Reuse};
 use crate::manifest::{AllowedHosts, Manifest, Variables, from_environment};
 use crate::outbound::{Client, Connector};
@@ -23,6 +25,9 @@ const DEFAULT_STORE: &str = "default";
 
 /// How many requests are with the component at once; further ones wait.
 pub(super) const MAX_REQUESTS: usize = 10_000;
+
+/// How many clients may be connected at once. So many idle connections take 110 MB.
+pub(crate) const MAX_CONNECTIONS: usize = 5_000;
 
 /// How long requests may take to end after a shutdown has begun.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,6 +46,8 @@ pub struct HostBuilder<'a> {
     clock: Clock,
     seed: Option<u64>,
     reuse: Reuse,
+    max_connections: usize,
+    body_room: usize,
     max_requests: usize,
     entrances: usize,
     drain_timeout: Duration,
@@ -67,6 +74,8 @@ impl<'a> HostBuilder<'a> {
             clock: Clock::system(),
             seed: None,
             reuse: Reuse::default(),
+            max_connections: MAX_CONNECTIONS,
+            body_room: BODY_ROOM,
             max_requests: MAX_REQUESTS,
             entrances: ENTRANCES,
             drain_timeout: DRAIN_TIMEOUT,
@@ -122,6 +131,19 @@ impl<'a> HostBuilder<'a> {
 
     pub fn reuse(mut self, reuse: Reuse) -> Self {
         self.reuse = reuse;
+        self
+    }
+
+    /// How many clients may be connected at once. For another one, the connection that is idle longest is
+    /// closed.
+    pub fn max_connections(mut self, max_connections: usize) -> Self {
+        self.max_connections = max_connections;
+        self
+    }
+
+    /// How many bytes of large bodies are let in at once.
+    pub fn body_room(mut self, bytes: usize) -> Self {
+        self.body_room = bytes;
         self
     }
 
@@ -182,6 +204,8 @@ impl<'a> HostBuilder<'a> {
         Ok(Host(Arc::new(Inner {
             handler: ProxyHandler::new(instances),
             route: self.manifest.route.clone(),
+            connections: Connections::new(self.max_connections),
+            rooms: Rooms::new(self.body_room),
             requests: Semaphore::new(self.max_requests),
             entrances: (self.entrances > 0).then(|| Arc::new(Semaphore::new(self.entrances))),
             drain_timeout: self.drain_timeout,

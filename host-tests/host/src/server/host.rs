@@ -13,28 +13,21 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{self, Instant};
 use wasmtime_wasi_http::handler::{InstantiationError, ProxyHandler};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::body::ReplyBody;
+use super::body::{ReplyBody, RequestBody};
+use super::connection;
+use super::connections::{Busy, Connections};
 use super::refusal;
+use super::room::Rooms;
 use crate::component::{Entrance, Instances};
 use crate::manifest::Route;
 use crate::output::Output;
-
-/// How long a client may take to send a request's head.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Pub/Sub allows 100 attributes, and sends each as a header if it pushes without wrapper.
-const MAX_HEADERS: usize = 256;
 
 /// The pause after a failed accept, for example if file descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -50,6 +43,8 @@ pub struct Host(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub handler: ProxyHandler<Instances>,
     pub route: Route,
+    pub connections: Connections,
+    pub rooms: Rooms,
     pub requests: Semaphore,
     /// `None`: any number of requests may enter at once, as in Spin.
     pub entrances: Option<Arc<Semaphore>>,
@@ -82,7 +77,7 @@ impl Host {
 
     /// Sends one request without a connection and collects the reply.
     pub async fn handle(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Cut> {
-        let (head, body) = self.respond(request).await?.into_parts();
+        let (head, body) = self.respond(request, None).await?.into_parts();
         let body = body.collect().await.map_err(|_| Cut)?;
         Ok(Response::from_parts(head, body.to_bytes()))
     }
@@ -92,19 +87,29 @@ impl Host {
     where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        // An error means that the client broke the connection, as it may.
-        drop(self.connection(io).await);
+        let peer = self.0.connections.open();
+        connection::serve(self.clone(), io, peer).await;
     }
 
     /// Serves all connections to `listener` until `shutdown`, then lets the requests in flight end.
     /// Returns whether all of them ended within the drain timeout.
     pub async fn listen(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> bool {
-        let graceful = GracefulShutdown::new();
         let mut shutdown = pin!(shutdown);
+        let accept = async || {
+            let (stream, _) = listener.accept().await?;
+            self.0.connections.room().await;
+            io::Result::Ok(stream)
+        };
         loop {
             tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.accept(stream, &graceful),
+                accepted = accept() => match accepted {
+                    Ok(stream) => {
+                        // If TCP_NODELAY can't be set, bodies wait for the acknowledgement of their
+                        // heads: slower, not wrong.
+                        drop(stream.set_nodelay(!self.0.tcp_delay));
+                        let peer = self.0.connections.open();
+                        tokio::spawn(connection::serve(self.clone(), stream, peer));
+                    }
                     Err(error) => {
                         self.output().remark(&format!("can't accept a connection: {error}"));
                         time::sleep(ACCEPT_PAUSE).await;
@@ -114,48 +119,42 @@ impl Host {
             }
         }
         drop(listener);
-        time::timeout(self.0.drain_timeout, graceful.shutdown())
+        time::timeout(self.0.drain_timeout, self.0.connections.end())
             .await
             .is_ok()
     }
 
-    fn accept(&self, stream: TcpStream, graceful: &GracefulShutdown) {
-        // If TCP_NODELAY can't be set, bodies wait for the acknowledgement of their heads: slower,
-        // not wrong.
-        drop(stream.set_nodelay(!self.0.tcp_delay));
-        let connection = graceful.watch(self.connection(stream));
-        tokio::spawn(async move { drop(connection.await) });
-    }
-
-    fn connection<I>(&self, io: I) -> impl GracefulConnection<Error = hyper::Error> + Send + 'static
+    /// Answers one request. `busy` is dropped after its body and the reply's.
+    pub(super) async fn respond<B>(
+        &self,
+        request: Request<B>,
+        busy: Option<Arc<Busy>>,
+    ) -> Result<Response<ReplyBody>, Cut>
     where
-        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let host = self.clone();
-        let service = service_fn(move |request| {
-            let host = host.clone();
-            async move { host.respond(request).await }
-        });
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_READ_TIMEOUT)
-            .max_headers(MAX_HEADERS)
-            .half_close(true)
-            .serve_connection(TokioIo::new(io), service)
-    }
-
-    async fn respond<B>(&self, request: Request<B>) -> Result<Response<ReplyBody>, Cut>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Error>,
     {
         let life = self.instances().life();
+        let room = self.0.rooms.none_yet();
+        let length = request.body().size_hint().lower();
+        let request = request.map(|body| RequestBody::new(body, room.clone(), busy.clone()));
+        let reply = async {
+            if !room.grow_to(length) {
+                return refusal::overloaded(self.output());
+            }
+            let reply = self.reply(request).await;
+            if room.was_refused() {
+                return refusal::overloaded(self.output());
+            }
+            reply
+        };
         let reply = tokio::select! {
             biased;
             () = life.clone().ended() => return Err(Cut),
-            reply = self.reply(request) => reply,
+            reply = reply => reply,
         };
-        Ok(reply.map(|body| ReplyBody::new(body, life)))
+        room.release();
+        Ok(reply.map(|body| ReplyBody::new(body, life, busy)))
     }
 
     async fn reply<B>(&self, request: Request<B>) -> Response<WasiBody>

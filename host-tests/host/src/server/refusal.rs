@@ -2,7 +2,7 @@
 //! cause goes to stderr, never to the client.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use wasmtime_wasi_http::WasiBody;
@@ -13,6 +13,22 @@ use crate::output::Output;
 /// The manifest has no trigger for this path.
 pub(super) fn no_route() -> Response<WasiBody> {
     problem(StatusCode::NOT_FOUND, "Not found")
+}
+
+/// Other large bodies take all the room. The document is the component's own, since the component also
+/// refuses bodies for lack of room.
+pub(super) fn overloaded(output: &Output) -> Response<WasiBody> {
+    output.remark("no room for a large body");
+    let mut reply = document(
+        StatusCode::SERVICE_UNAVAILABLE,
+        r#"{"type":"urn:svix-relay:problem:overloaded","title":"No room for a body of this size","status":503,"detail":"other large bodies are being read; come again","retryable":true}"#
+            .to_owned(),
+    );
+    let headers = reply.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    // The rest of the body stays unread.
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    reply
 }
 
 /// `error` says why no instance could be made.
@@ -38,6 +54,10 @@ fn problem(status: StatusCode, title: &str) -> Response<WasiBody> {
         r#"{{"type":"about:blank","title":"{title}","status":{}}}"#,
         status.as_u16()
     );
+    document(status, body)
+}
+
+fn document(status: StatusCode, body: String) -> Response<WasiBody> {
     let body = Full::new(Bytes::from(body))
         .map_err(|never| match never {})
         .boxed_unsync();

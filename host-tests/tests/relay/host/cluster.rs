@@ -239,6 +239,23 @@ async fn while_redis_is_cut_off_every_answer_is_a_503_and_then_events_flow_again
 }
 
 #[tokio::test]
+async fn events_flow_again_when_another_redis_becomes_the_master() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    cluster.assert_flowing("before").await;
+    let master = RedisServer::start().await.expect("another Redis");
+    let port = master.address().port().to_string();
+    let order = ["REPLICAOF", "127.0.0.1", &port];
+    cluster.redis.order(&order).await.expect("a replica");
+    cluster.assert_stopped("meanwhile").await;
+    cluster.way.lead_to(master.address());
+    cluster.assert_flowing("after").await;
+    // Redis refused the records of the six events between, but not their messages.
+    cluster.assert_messages(12);
+}
+
+#[tokio::test]
 async fn a_connection_cut_between_message_and_record_leaves_one_message() {
     let Some(cluster) = Cluster::start().await else {
         return;
@@ -361,7 +378,7 @@ async fn a_node_that_starts_without_redis_says_so_and_shows_no_password() {
     let svix = svix();
     let url = format!("redis://:hush@{}/2", redis.address());
     let mut node = node(&url, &url_of(&svix).await);
-    let lines: String = (0..4).map(|_| node.line()).collect();
+    let lines: String = (0..5).map(|_| node.line()).collect();
     let place = format!("Redis at {}, database 2", redis.address());
     assert!(lines.contains(&format!("records: {place}")), "{lines}");
     assert!(

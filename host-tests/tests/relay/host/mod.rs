@@ -1,6 +1,8 @@
 //! The host around the component, and its processes in real time.
 
+mod clients;
 mod cluster;
 mod instances;
 mod process;
+mod shortage;
 mod soak;

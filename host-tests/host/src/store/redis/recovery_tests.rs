@@ -34,15 +34,6 @@ async fn assert_recovers(store: &Redis) {
     }
 }
 
-/// Sends a command as an operator does.
-async fn order(server: &RedisServer, command: &[&str]) {
-    let client = Client::open(server.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let mut order = cmd(command[0]);
-    order.arg(&command[1..]);
-    let () = order.query_async(&mut connection).await.unwrap();
-}
-
 async fn two_servers() -> Option<[RedisServer; 2]> {
     let first = RedisServer::for_test().await.unwrap()?;
     Some([first, RedisServer::start().await.unwrap()])
@@ -57,7 +48,7 @@ async fn a_master_that_became_a_replica_is_left_for_the_new_master() {
     let store = Redis::at(&format!("redis://{}", proxy.address())).unwrap();
     store.write(set("k")).await.unwrap();
     let port = new.address().port().to_string();
-    order(&old, &["REPLICAOF", "127.0.0.1", &port]).await;
+    old.order(&["REPLICAOF", "127.0.0.1", &port]).await.unwrap();
     let error = store.write(set("k")).await.unwrap_err();
     assert!(error.0.contains("ReadOnly"), "{error}");
     proxy.lead_to(new.address());
@@ -72,10 +63,11 @@ async fn a_replica_that_becomes_the_master_is_written_to() {
         return;
     };
     let port = master.address().port().to_string();
-    order(&server, &["REPLICAOF", "127.0.0.1", &port]).await;
+    let order = ["REPLICAOF", "127.0.0.1", &port];
+    server.order(&order).await.unwrap();
     let store = Redis::at(&server.url()).unwrap();
     store.write(set("k")).await.unwrap_err();
-    order(&server, &["REPLICAOF", "NO", "ONE"]).await;
+    server.order(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
     assert_recovers(&store).await;
 }
 
@@ -84,7 +76,8 @@ async fn a_wrong_password_is_named_until_redis_accepts_it() {
     let Some(server) = RedisServer::for_test().await.unwrap() else {
         return;
     };
-    order(&server, &["CONFIG", "SET", "requirepass", "old"]).await;
+    let order = ["CONFIG", "SET", "requirepass", "old"];
+    server.order(&order).await.unwrap();
     let store = Redis::at(&format!("redis://:old@{}", server.address())).unwrap();
     let operator = Client::open(format!("redis://:old@{}", server.address())).unwrap();
     let mut operator = operator.get_multiplexed_async_connection().await.unwrap();
