@@ -129,6 +129,8 @@ impl World {
             .clock(clock.clone())
             .seed(seed)
             .reuse(setup.reuse)
+            // Spin doesn't bound bodies, so the component alone does here.
+            .body_room(1 << 30)
             .connector(Connector::new(move |uri| {
                 let (ours, theirs) = tokio::io::duplex(64 * 1024);
                 let authority = uri.authority().map(Authority::as_str);

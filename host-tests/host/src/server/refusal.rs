@@ -2,7 +2,7 @@
 //! cause goes to stderr, never to the client.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use wasmtime_wasi_http::WasiBody;
@@ -26,6 +26,7 @@ pub(super) fn overloaded(output: &Output) -> Response<WasiBody> {
     );
     let headers = reply.headers_mut();
     headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // The rest of the body stays unread.
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     reply
