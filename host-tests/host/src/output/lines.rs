@@ -109,3 +109,27 @@ impl AsyncWrite for Lines {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, pipe};
+
+    use super::*;
+
+    #[test]
+    fn lines_of_several_instances_stay_whole() {
+        let (mut reader, writer) = pipe().unwrap();
+        let queue = Queue::start(writer, None);
+        let [mut first, mut second] = [(); 2].map(|()| Lines::new(queue.clone()));
+        first.push(b"fir");
+        second.push(b"second\nthi");
+        first.push(b"st\n");
+        second.push(&vec![b'x'; LONGEST]);
+        first.push(b"last");
+        drop((first, second));
+        let expected = format!("second\nfirst\nthi{}\nlast\n", "x".repeat(LONGEST));
+        let mut read = vec![0; expected.len()];
+        reader.read_exact(&mut read).unwrap();
+        assert_eq!(String::from_utf8(read).unwrap(), expected);
+    }
+}

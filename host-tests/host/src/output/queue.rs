@@ -148,7 +148,7 @@ mod tests {
         let queue = Queue::start(stream, Some(Queue::start(remarks, None)));
         queue.push(b"first\n");
         read.recv_timeout(PATIENCE).unwrap();
-        queue.push(&[b'x'; CAPACITY]);
+        queue.push(&vec![b'x'; CAPACITY]);
         queue.push(b"dropped\n");
         read_on.send(()).unwrap();
         assert_eq!(read.recv_timeout(PATIENCE).unwrap().len(), CAPACITY);

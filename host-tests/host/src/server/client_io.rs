@@ -95,3 +95,48 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for ClientIo<I> {
         self.within_timeout(cx, shut_down)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::Instant;
+
+    use super::super::connections::Connections;
+    use super::*;
+
+    fn pair(connections: &Connections) -> (ClientIo<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = duplex(8);
+        (ClientIo::new(ours, Arc::new(connections.open())), theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_breaks_its_connection_after_a_while() {
+        let (mut io, mut client) = pair(&Connections::new(1));
+        let start = Instant::now();
+        io.write_all(b"12345678").await.unwrap();
+        let slow = async {
+            time::sleep(WRITE_TIMEOUT / 2).await;
+            client.read_exact(&mut [0; 8]).await.unwrap();
+        };
+        let (written, ()) = tokio::join!(io.write_all(b"12345678"), slow);
+        written.unwrap();
+        let error = io.write_all(b"9").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), WRITE_TIMEOUT / 2 + WRITE_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_to_close_reads_as_ended_once_its_requests_have() {
+        let connections = Connections::new(1);
+        let (mut io, mut client) = pair(&connections);
+        let request = io.peer.begin_request();
+        assert!(connections.end().now_or_never().is_none());
+        client.write_all(b"body").await.unwrap();
+        let mut bytes = [0; 8];
+        assert_eq!(io.read(&mut bytes).await.unwrap(), 4);
+        drop(request);
+        client.write_all(b"GET /").await.unwrap();
+        assert_eq!(io.read(&mut bytes).await.unwrap(), 0);
+    }
+}
