@@ -70,6 +70,11 @@ impl<'a> Stored<'a> {
         Some(Self(fields))
     }
 
+    /// All fields, by name.
+    pub fn into_fields(self) -> Vec<(Cow<'a, str>, &'a RawValue)> {
+        self.0
+    }
+
     pub fn raw(&self, name: &str) -> Option<&'a RawValue> {
         let mut fields = self.0.iter().rev();
         let (_, value) = fields.find(|(known, _)| known == name)?;

@@ -127,9 +127,11 @@ impl<'a> Turnstile<'a> {
         let failure = match result {
             // The request never left the host, which says nothing of Svix.
             Err(svix::Error::Misconfigured(Misconfiguration::OutboundDenied)) => return,
-            Err(svix::Error::Unavailable { cause, retry_after }) => {
-                cause.gate_reason().map(|reason| (reason, *retry_after))
-            }
+            Err(svix::Error::Unavailable { cause, retry_after }) => match cause.gate_reason() {
+                // If the event was the probe, another one follows when its time is over.
+                None => return,
+                Some(reason) => Some((reason, *retry_after)),
+            },
             _ => None,
         };
         if failure.is_some() {

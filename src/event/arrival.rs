@@ -1,15 +1,23 @@
 //! How an event came: the request's headers, and the attributes of a Pub/Sub message.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::time::SystemTime;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserializer as _, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// The prefixes of CloudEvents' attributes where the event's data is sent alone: over HTTP and Pub/Sub,
-/// over Kafka, and over AMQP.
-const CLOUD_EVENT_PREFIXES: [&str; 4] = ["ce-", "ce_", "cloudevents:", "cloudevents_"];
+use crate::json;
+
+/// The names of CloudEvents' attributes by which binary mode is known, of 1.0 and of 0.1.
+const OF_CLOUD_EVENTS: [[&str; 2]; 4] = [
+    ["id", "eventid"],
+    ["type", "eventtype"],
+    ["specversion", "cloudeventsversion"],
+    ["source", "source"],
+];
+
+/// The media type of a whole CloudEvent.
+const STRUCTURED: &str = "application/cloudevents+json";
 
 /// The types of the events by which Eventarc and Knative carry a Pub/Sub message.
 const PUBSUB_EVENTS: [&str; 2] = [
@@ -67,9 +75,9 @@ pub struct ArrivalHeaders {
     pub publish_time: Option<String>,
     /// The headers that may be attributes of the message.
     pub attributes: Attributes,
-    /// Whether the message is known to have come in a wrapper, as a replay knows. Then the attributes are
-    /// the message's, and say nothing of the wrapper.
-    pub wrapped: bool,
+    /// Whether a letter is replayed. Its body may have either form, whatever the headers say: another delivery
+    /// of the message may have written it.
+    pub replayed: bool,
 }
 
 /// The attributes of a message: names and values. As JSON, they are an object.
@@ -83,38 +91,36 @@ impl Serialize for Attributes {
     }
 }
 
-/// Collects the pairs of an object of strings.
-struct Pairs;
-
-impl<'de> Visitor<'de> for Pairs {
-    type Value = Vec<(String, String)>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object of strings")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some(pair) = map.next_entry()? {
-            pairs.push(pair);
-        }
-        Ok(pairs)
-    }
-}
-
 /// The attributes by which a CloudEvent in binary mode is known.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct CloudEvent<'a> {
-    specversion: Option<&'a str>,
+    /// An attribute that only shows that there is a CloudEvent.
+    known: Option<&'a str>,
     pub id: Option<&'a str>,
     pub event_type: Option<&'a str>,
 }
 
 impl Attributes {
-    /// The attributes in an object. Anything but an object of strings has none.
-    pub fn read(object: &RawValue) -> Self {
-        let pairs = serde_json::Deserializer::from_str(object.get()).deserialize_map(Pairs);
-        Self(pairs.unwrap_or_default())
+    /// The attributes in an object; values that are not strings are kept as they stand there. `None` if it is
+    /// no object.
+    pub fn read(object: &RawValue) -> Option<Self> {
+        let stored = json::Stored::read(object.get().as_bytes())?;
+        let pairs = stored.into_fields().into_iter().map(|(name, value)| {
+            let text = json::string(value).unwrap_or(Cow::Borrowed(value.get()));
+            (name.into_owned(), text.into_owned())
+        });
+        Some(Self(pairs.collect()))
+    }
+
+    /// All names and values, whatever their order was.
+    pub fn in_order(&self) -> String {
+        let mut lines: Vec<_> = self
+            .0
+            .iter()
+            .map(|(name, value)| format!("{name}\0{value}\0"))
+            .collect();
+        lines.sort_unstable();
+        lines.concat()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -139,23 +145,22 @@ impl Attributes {
         if self.is_empty() {
             return None;
         }
-        let get = |wanted: &str| {
-            self.find(|name| {
-                let name = name.to_ascii_lowercase();
-                let mut prefixes = CLOUD_EVENT_PREFIXES.iter();
-                prefixes.any(|prefix| name.strip_prefix(prefix) == Some(wanted))
-            })
+        let get = |[name, old]: [&str; 2]| {
+            self.find(|known| unprefixed(known).is_some_and(|known| known == name || known == old))
         };
+        let [id, event_type, specversion, source] = OF_CLOUD_EVENTS.map(get);
+        // Over MQTT the names have no prefix, and of these only this one is a CloudEvent's alone.
+        let specversion = specversion.or_else(|| self.get("specversion"));
         let event = CloudEvent {
-            specversion: get("specversion"),
-            id: get("id"),
-            event_type: get("type"),
+            known: specversion.or(source),
+            id,
+            event_type,
         };
         let media_types = ["content-type", "contentType", "content_type"];
         let structured = media_types
             .iter()
             .filter_map(|name| self.get(name))
-            .any(|media_type| begins_with(media_type, "application/cloudevents"));
+            .any(|media_type| essence(media_type) == STRUCTURED);
         (event != CloudEvent::default() && !structured).then_some(event)
     }
 
@@ -182,18 +187,28 @@ pub fn is_encoded(content_encoding: &str) -> bool {
 /// Whether a `Content-Type` promises one event as JSON. Which characters the bytes stand for is no matter
 /// of the header: JSON is UTF-8, and anything else is found out.
 pub fn is_json_media_type(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default();
-    let essence = essence.trim().to_ascii_lowercase();
+    let essence = essence(content_type);
     let json = ["application/json", "text/json"].contains(&essence.as_str());
     let suffixed = essence.starts_with("application/") && essence.ends_with("+json");
     // A batch holds many events, of which each needs an answer of its own.
     json || (suffixed && !essence.ends_with("-batch+json"))
 }
 
-fn begins_with(text: &str, prefix: &str) -> bool {
-    let text = text.trim_start().as_bytes();
-    text.get(..prefix.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+/// A media type without its parameters, in lower case.
+fn essence(media_type: &str) -> String {
+    let essence = media_type.split(';').next().unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
+}
+
+/// The name of a CloudEvent's attribute without the prefix that HTTP, Pub/Sub, Kafka or AMQP gives it, in lower
+/// case. `None` if it has none.
+fn unprefixed(name: &str) -> Option<String> {
+    let name = name.to_ascii_lowercase();
+    let rest = name
+        .strip_prefix("cloudevents")
+        .or_else(|| name.strip_prefix("ce"))?;
+    let rest = rest.strip_prefix(['-', '_', ':', '.'])?;
+    Some(rest.to_owned())
 }
 
 #[cfg(test)]
@@ -216,10 +231,14 @@ mod tests {
             "ce_id",
             "cloudEvents:specversion",
             "cloudEvents_type",
+            "CE-EventID",
+            "ce-source",
+            "cloudevents-id",
+            "specversion",
         ] {
             assert!(attributes(&[(name, "1")]).cloud_event().is_some(), "{name}");
         }
-        for name in ["id", "ce-", "ce-subject", "source", "ceid", "force-id"] {
+        for name in ["id", "ce-", "type", "source", "ceid", "force-id"] {
             assert_eq!(attributes(&[(name, "1")]).cloud_event(), None, "{name}");
         }
     }
@@ -230,8 +249,10 @@ mod tests {
             let structured = [("ce-id", "1"), (name, "Application/CloudEvents+json")];
             assert_eq!(attributes(&structured).cloud_event(), None, "{name}");
         }
-        let binary = [("ce-id", "1"), ("content-type", "application/json")];
-        assert!(attributes(&binary).cloud_event().is_some());
+        for other in ["application/json", "application/cloudevents-batch+json"] {
+            let binary = [("ce-id", "1"), ("content-type", other)];
+            assert!(attributes(&binary).cloud_event().is_some(), "{other}");
+        }
     }
 
     #[test]

@@ -34,6 +34,24 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// The fields with which an event may begin, and a wrapper doesn't.
+const OF_EVENTS: [&str; 11] = [
+    "object",
+    "id",
+    "type",
+    "project",
+    "source",
+    "specversion",
+    "datacontenttype",
+    "time",
+    "version",
+    "data",
+    "subject",
+];
+
+/// The longest name of a field for which a body counts as a wrapper, in bytes.
+const MAX_NAME: usize = 64;
+
 /// How compressed data begins.
 const COMPRESSED: [(&str, &[u8]); 2] = [("gzip", b"\x1f\x8b"), ("zstd", b"\x28\xb5\x2f\xfd")];
 
@@ -98,7 +116,10 @@ impl<'a> Notification<'a> {
             attributes: headers.attributes,
         };
         let cloud_event = arrival.attributes.cloud_event();
-        let may_be_push = headers.wrapped || cloud_event.is_none_or(|event| event.may_carry_push());
+        // An unwrapped push carries the event, whatever that looks like.
+        let may_be_push = headers.replayed
+            || (arrival.source == Source::Direct
+                && cloud_event.is_none_or(|event| event.may_carry_push()));
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         let content = match str::from_utf8(body) {
             Ok(text) => Self::open(text, may_be_push, &mut arrival),
@@ -126,13 +147,15 @@ impl<'a> Notification<'a> {
     pub fn key(&self) -> String {
         let event = self.event().ok();
         let of_event = event.map(|event| key(&event.project, &event.id));
-        of_event.unwrap_or_else(|| match &self.arrival.message_id {
-            // Pub/Sub promises unique identifiers within a topic only.
-            Some(id) => {
+        of_event.unwrap_or_else(|| {
+            if let Some(id) = &self.arrival.message_id {
+                // Pub/Sub promises unique identifiers within a topic only.
                 let subscription = self.arrival.subscription.as_deref().unwrap_or_default();
-                format!("message-{}", key(subscription, id))
+                return format!("message-{}", key(subscription, id));
             }
-            None => format!("rejected-{}", sha256_hex(&[self.identity()])),
+            let attributes = self.arrival.attributes.in_order();
+            let parts = [self.identity(), attributes.as_bytes()];
+            format!("rejected-{}", sha256_hex(&parts))
         })
     }
 
@@ -270,12 +293,21 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
     ];
     let fields = json::pick(message, names)?;
     let [data, attributes, id, id_snake_case, time, time_snake_case] = fields;
-    let id = id.or(id_snake_case).and_then(json::string);
-    arrival.message_id = id.filter(|id| !id.is_empty()).map(Cow::into_owned);
-    let time = time.or(time_snake_case).and_then(json::string);
-    arrival.publish_time = time.as_deref().and_then(time::parse_rfc3339);
+    arrival.message_id = [id, id_snake_case]
+        .into_iter()
+        .flatten()
+        .find_map(message_id);
+    let times = [time, time_snake_case].into_iter().flatten();
+    let mut times = times.filter_map(json::string);
+    arrival.publish_time = times.find_map(|time| time::parse_rfc3339(&time));
     // The headers of the request are not the message's.
-    arrival.attributes = attributes.map(Attributes::read).unwrap_or_default();
+    arrival.attributes = match attributes.filter(|raw| raw.get() != "null") {
+        None => Attributes::default(),
+        Some(raw) => Attributes::read(raw).ok_or_else(|| {
+            let reason = "must be an object of strings";
+            Rejection::Invalid(vec![Violation::new("message.attributes", reason)])
+        })?,
+    };
     let invalid = |reason| Rejection::Invalid(vec![Violation::new("message.data", reason)]);
     let data = match data {
         None => return Err(invalid("is required")),
@@ -287,7 +319,7 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
     base64(&data).ok_or(Rejection::NotBase64)
 }
 
-/// Whether a body that begins so may be a wrapped push: an object whose first field is one of a wrapper's.
+/// Whether a body that begins so may be a wrapped push: an object whose first field is none of an event's.
 pub fn may_be_wrapped(begin: &[u8]) -> bool {
     if BYTE_ORDER_MARK.starts_with(begin) {
         return true;
@@ -297,12 +329,23 @@ pub fn may_be_wrapped(begin: &[u8]) -> bool {
     let Some(fields) = text.strip_prefix(b"{") else {
         return text.is_empty();
     };
-    let field = fields.trim_ascii_start();
-    let mut names = ["\"message\"", "\"subscription\"", "\"deliveryAttempt\""].iter();
-    names.any(|name| {
-        let shared = field.len().min(name.len());
-        field[..shared] == name.as_bytes()[..shared]
-    })
+    let Some(name) = fields.trim_ascii_start().strip_prefix(b"\"") else {
+        return fields.trim_ascii_start().is_empty();
+    };
+    let end = name.iter().position(|byte| *byte == b'"');
+    // A name that is not complete yet may be one of a wrapper's.
+    let Some(name) = end.and_then(|end| str::from_utf8(&name[..end]).ok()) else {
+        return name.len() < MAX_NAME;
+    };
+    !OF_EVENTS.contains(&name)
+}
+
+/// Pub/Sub's identifier of a message: a string, or a number of another client.
+fn message_id(raw: &RawValue) -> Option<String> {
+    match json::string(raw) {
+        Some(text) => (!text.is_empty()).then(|| text.into_owned()),
+        None => raw.get().parse::<u64>().ok().map(|id| id.to_string()),
+    }
 }
 
 /// Decodes base64 in either alphabet, as readers of JSON forms of protocol buffers must.
@@ -435,6 +478,13 @@ mod tests {
                 r#"{"message":{"data":"","attributes":{"k":"v"}}}"#,
                 invalid("message.data", "must not be empty"),
             ),
+            (
+                r#"{"message":{"data":"e30=","attributes":[{"key":"ce-id"}]}}"#,
+                Rejection::Invalid(vec![Violation::new(
+                    "message.attributes",
+                    "must be an object of strings",
+                )]),
+            ),
             (r#"{"message":{"data":"***"}}"#, Rejection::NotBase64),
             (r#"{"message":{"data":"/w=="}}"#, Rejection::NotUtf8),
         ] {
@@ -493,6 +543,34 @@ mod tests {
             );
         }
         assert_ne!(key(&wrap(EVENT.as_bytes())), key(&wrap(b"{}")));
+    }
+
+    #[test]
+    fn an_identifier_may_be_a_number_or_have_either_name() {
+        let id = |fields: &str| {
+            let body = format!(r#"{{"message":{{"data":"%",{fields}}},"subscription":"s"}}"#);
+            read(&body).arrival.message_id.clone()
+        };
+        assert_eq!(id(r#""messageId":7"#).as_deref(), Some("7"));
+        for absent in ["null", "\"\"", "{}", "1.5"] {
+            let either = format!(r#""messageId":{absent},"message_id":"8""#);
+            assert_eq!(id(&either).as_deref(), Some("8"), "{absent}");
+            assert_eq!(id(&format!(r#""messageId":{absent}"#)), None, "{absent}");
+        }
+    }
+
+    #[test]
+    fn an_unwrapped_push_is_never_opened_as_a_wrapper() {
+        let headers = || ArrivalHeaders {
+            message_id: Some("8".to_owned()),
+            ..ArrivalHeaders::default()
+        };
+        for body in [r#"{"message":{"text":"hi"}}"#, &wrap(EVENT.as_bytes())] {
+            let notification = Notification::read(body.as_bytes(), headers());
+            assert_eq!(notification.arrival.source, Source::Unwrapped, "{body}");
+            assert_eq!(notification.arrival.message_id.as_deref(), Some("8"));
+            assert!(notification.event().is_err());
+        }
     }
 
     #[test]
@@ -591,6 +669,9 @@ mod tests {
             r#"{"ce-specversion":"1.0","ce-id":"evt_9"}"#,
             r#"{"ce-id":"evt_1","ce-type":"user.created"}"#,
             r#"{"cloudEvents:type":"user.created"}"#,
+            r#"{"ce-id":"evt_9","n":null}"#,
+            r#"{"n":1,"CE-EventID":"evt_9"}"#,
+            r#"{"specversion":"1.0","id":"evt_9"}"#,
         ] {
             let body = format!(
                 r#"{{"message":{{"data":"{data}","attributes":{attributes},"messageId":"7"}}}}"#
@@ -637,18 +718,12 @@ mod tests {
             r#"{"message": {"data""#,
             r#"{ "subscription":"#,
             r#"{"deliveryAttempt":5,"message""#,
+            r#"{"x":1,"message""#,
         ] {
             assert!(may_be_wrapped(begin.as_bytes()), "{begin}");
         }
         assert!(may_be_wrapped(b"\xef\xbb"));
-        for begin in [
-            "[",
-            "x",
-            r#"{"id""#,
-            r#"{"messages""#,
-            r#"{"data":"#,
-            "\u{0}",
-        ] {
+        for begin in ["[", "x", r#"{"id""#, r#"{"data":"#, "\u{0}"] {
             assert!(!may_be_wrapped(begin.as_bytes()), "{begin}");
         }
     }

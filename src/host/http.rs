@@ -81,7 +81,8 @@ impl Headers {
 
     /// The `Content-Length` of a message.
     fn content_length(&self) -> Option<usize> {
-        self.get("content-length")?.parse().ok()
+        let length: u64 = self.get("content-length")?.parse().ok()?;
+        Some(usize::try_from(length).unwrap_or(usize::MAX))
     }
 }
 
@@ -107,8 +108,9 @@ impl Incoming {
     /// The headers of a request, and its body.
     pub fn of(request: Request) -> (Headers, Self) {
         let headers = Headers::of(&request.get_headers());
-        let length = headers.content_length();
         let chunked = headers.get("transfer-encoding").is_some();
+        // HTTP ignores the length of a chunked body.
+        let length = headers.content_length().filter(|_| !chunked);
         let incoming = Self {
             length,
             announced: length.is_some_and(|length| length > 0) || chunked,

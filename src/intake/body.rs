@@ -21,7 +21,7 @@ const LARGE: usize = 128 * 1024;
 
 /// How many bytes of large bodies an instance holds at once. Each may be there three times (as it came,
 /// decoded, and on its way to the store), and an instance has no more than 128 MiB in all.
-const ROOM: usize = 32 * 1024 * 1024;
+const ROOM: usize = 16 * 1024 * 1024;
 
 thread_local! {
     /// The bytes of large bodies in this instance.
@@ -61,13 +61,14 @@ pub async fn read_notification(
     config: &Config,
     incoming: &mut Incoming,
     unwrapped: bool,
+    carries_push: bool,
     stopwatch: Stopwatch,
 ) -> Result<Body, Problem> {
     let limits = Limits::of(config);
     let limit = |begin: &[u8]| {
         if unwrapped {
             limits.event
-        } else if may_be_wrapped(begin) {
+        } else if carries_push || may_be_wrapped(begin) {
             limits.wrapped
         } else {
             config.max_body_bytes

@@ -39,7 +39,7 @@ pub fn of(headers: &Headers) -> ArrivalHeaders {
     let get = |name| headers.get(name).map(Cow::into_owned);
     let message_id = get("x-goog-pubsub-message-id").filter(|id| !id.is_empty());
     if message_id.is_none() {
-        let attributes = if headers.all().any(|(name, _)| has_prefix(name, "ce-")) {
+        let attributes = if headers.all().any(|(name, _)| may_be_cloud_events(name)) {
             attributes(headers)
         } else {
             Attributes::default()
@@ -54,7 +54,7 @@ pub fn of(headers: &Headers) -> ArrivalHeaders {
         subscription: get("x-goog-pubsub-subscription-name"),
         publish_time: get("x-goog-pubsub-publish-time"),
         attributes: attributes(headers),
-        wrapped: false,
+        replayed: false,
     }
 }
 
@@ -67,12 +67,10 @@ pub fn check_media_type(headers: &Headers) -> Result<(), Problem> {
         None if headers.get("origin").is_none() => {}
         _ => return Err(Problem::UnsupportedMediaType),
     }
-    match headers.get("content-encoding") {
-        Some(encoding) if is_encoded(&encoding) => {
-            let rejection = Rejection::Encoded(shortened(&encoding));
-            Err(Problem::Rejected(rejection))
-        }
-        _ => Ok(()),
+    let mut encodings = headers.get_all("content-encoding");
+    match encodings.find(|encoding| is_encoded(encoding)) {
+        Some(encoding) => Err(Problem::Rejected(Rejection::Encoded(shortened(&encoding)))),
+        None => Ok(()),
     }
 }
 
@@ -87,6 +85,10 @@ fn attributes(headers: &Headers) -> Attributes {
     let all = headers.all().filter(|(name, _)| of_message(name));
     let all = all.map(|(name, value)| (name.to_ascii_lowercase(), value.into_owned()));
     Attributes(all.collect())
+}
+
+fn may_be_cloud_events(name: &str) -> bool {
+    has_prefix(name, "ce") || has_prefix(name, "cloudevents") || has_prefix(name, "specversion")
 }
 
 fn has_prefix(name: &str, prefix: &str) -> bool {

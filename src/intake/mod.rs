@@ -38,7 +38,10 @@ pub async fn notify(
     if !unwrapped {
         metadata::check_media_type(headers)?;
     }
-    let body = body::read_notification(config, incoming, unwrapped, stopwatch).await?;
+    let cloud_event = push.attributes.cloud_event();
+    let carries_push = cloud_event.is_some_and(|event| event.may_carry_push());
+    let body = body::read_notification(config, incoming, unwrapped, carries_push, stopwatch);
+    let body = body.await?;
 
     let notification = Notification::read(&body.bytes, push);
     entry.arrival(&notification.arrival);

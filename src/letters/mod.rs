@@ -146,7 +146,7 @@ impl DeadLetter {
             delivery_attempt: stored.number("deliveryAttempt"),
             attributes: stored
                 .raw("attributes")
-                .map(Attributes::read)
+                .and_then(Attributes::read)
                 .unwrap_or_default(),
             reason: string("reason")?,
             problem: stored.raw("problem")?.to_owned(),
@@ -179,11 +179,11 @@ impl DeadLetter {
                 subscription: None,
                 publish_time: self.publish_time.clone(),
                 attributes,
-                wrapped: false,
+                replayed: true,
             },
             Source::Direct | Source::Wrapped => ArrivalHeaders {
                 attributes,
-                wrapped: self.source == Source::Wrapped,
+                replayed: true,
                 ..ArrivalHeaders::default()
             },
         }

@@ -121,7 +121,15 @@ impl<'a> Conversation<'a> {
         if self.config.svix.create_applications {
             let body = portal::application_body(project);
             let answer = self.post(portal::APPLICATION_PATH, &body).await?;
-            event_type::classify_create(&answer, token)?;
+            match event_type::classify_create(&answer, token) {
+                // If the answer can't be read, the next request shows whether the application is there.
+                Ok(())
+                | Err(svix::Error::Unavailable {
+                    cause: Cause::UnreadableAnswer,
+                    ..
+                }) => {}
+                Err(error) => return Err(error.into()),
+            }
             let answer = self.post(&path, &portal::body(expiry)).await?;
             if let Some(url) = portal::classify(&answer, token)? {
                 return Ok(url);

@@ -79,7 +79,9 @@ pub async fn send(
 
 fn read(answer: http::Answer) -> Answer {
     let headers = answer.headers;
-    let encoding = headers.get("content-encoding");
+    let encoded = headers
+        .get_all("content-encoding")
+        .any(|it| is_encoded(&it));
     // A date is meant by the clock of the server that wrote it.
     let date = headers.get("date");
     let now = date.and_then(|date| httpdate::parse_http_date(&date).ok());
@@ -88,9 +90,7 @@ fn read(answer: http::Answer) -> Answer {
     Answer {
         status: answer.status,
         retry_after: retry_after.and_then(|value| parse_retry_after(&value, now)),
-        body: answer
-            .body
-            .filter(|_| !encoding.is_some_and(|encoding| is_encoded(&encoding))),
+        body: answer.body.filter(|_| !encoded),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Event types: Svix shows customers, and lets them choose among, only the types that it knows.
 
-use super::{Answer, Error};
+use super::{Answer, Cause, Error};
 
 pub const CREATE_PATH: &str = "/api/v1/event-type/";
 
@@ -18,9 +18,17 @@ pub fn body(event_type: &str) -> Vec<u8> {
 /// doesn't want to see it again.
 pub fn classify_lookup(answer: &Answer, token: &str) -> Result<bool, Error> {
     match answer.status {
-        200 => Ok(true),
+        200 => named(answer).map(|()| true),
         404 => Ok(false),
         _ => Err(answer.error(token)),
+    }
+}
+
+/// Fails unless the answer shows an event type or an application, as Svix does.
+fn named(answer: &Answer) -> Result<(), Error> {
+    match answer.fields(["name"]) {
+        Some([Some(_)]) => Ok(()),
+        _ => Err(Cause::UnreadableAnswer.into()),
     }
 }
 
@@ -28,7 +36,8 @@ pub fn classify_lookup(answer: &Answer, token: &str) -> Result<bool, Error> {
 /// that another instance has just created it.
 pub fn classify_create(answer: &Answer, token: &str) -> Result<(), Error> {
     match answer.status {
-        200 | 201 | 409 => Ok(()),
+        200 | 201 => named(answer),
+        409 => Ok(()),
         _ => Err(answer.error(token)),
     }
 }
@@ -49,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_missing_type_is_told_from_a_failure() {
-        let look_up = |status| classify_lookup(&answer(status, "{}"), TOKEN);
+        let look_up = |status| classify_lookup(&answer(status, r#"{"name":"t"}"#), TOKEN);
         assert_eq!(look_up(200), Ok(true));
         assert_eq!(look_up(404), Ok(false));
         let unexpected = Error::from(Cause::Unexpected(302));
@@ -59,7 +68,10 @@ mod tests {
     #[test]
     fn creating_an_existing_type_succeeds() {
         for status in [200, 201, 409] {
-            assert_eq!(classify_create(&answer(status, ""), TOKEN), Ok(()));
+            assert_eq!(
+                classify_create(&answer(status, r#"{"name":"t"}"#), TOKEN),
+                Ok(())
+            );
         }
         let refused = classify_create(&answer(422, r#"{"detail":"no testsk_secret"}"#), TOKEN);
         let refusal = Refusal {

@@ -142,7 +142,7 @@ fn stored(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Error> {
     let id = || {
         let [id, event_id] = answer.fields(["id", "eventId"])?;
         let id = json::string(id?)?;
-        let ours = event_id.is_none_or(|raw| json::string(raw).as_deref() == Some(asked.event_id));
+        let ours = event_id.and_then(json::string).as_deref() == Some(asked.event_id);
         let of_svix = id.starts_with("msg_") && event::identifier(&id).is_ok();
         (ours && of_svix).then(|| id.into_owned())
     };
@@ -297,7 +297,7 @@ mod tests {
     fn only_a_lookup_tells_stored_from_absent() {
         assert_eq!(create(409, &error_body("conflict")), Ok(Verdict::Conflict));
         let stored = Ok(Verdict::Stored("msg_1".to_owned()));
-        assert_eq!(look_up(200, r#"{"id":"msg_1"}"#), stored);
+        assert_eq!(look_up(200, r#"{"id":"msg_1","eventId":"evt_1"}"#), stored);
         assert_eq!(look_up(404, &error_body("not_found")), Ok(Verdict::Absent));
         for status in [404, 422] {
             let unexpected = Err(Cause::Unexpected(status).into());

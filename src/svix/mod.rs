@@ -120,12 +120,12 @@ impl Cause {
         match self {
             Self::RateLimited => Some(Reason::RateLimited),
             Self::Status(_)
-            | Self::Unexpected(_)
             | Self::UnreadableAnswer
             | Self::Timeout
             | Self::Connection(_)
             | Self::Unreachable(_) => Some(Reason::SvixUnavailable),
-            Self::NotSent(_) | Self::Gate(_) | Self::OutOfTime => None,
+            // A firewall that refuses some payloads must not stop the other events.
+            Self::Unexpected(_) | Self::NotSent(_) | Self::Gate(_) | Self::OutOfTime => None,
         }
     }
 }
@@ -170,11 +170,12 @@ impl Answer {
     /// Whether the body is an error as Svix writes it: an object with a `code` and a `detail`. Only the
     /// 422 of its validation has no `code`; its `detail` is a list.
     fn is_error_of_svix(&self) -> bool {
-        let is_string = |raw: &RawValue| json::string(raw).is_some();
+        let is_string = |raw: &RawValue| json::string(raw).is_some_and(|text| !text.is_empty());
         let Some([code, Some(detail)]) = self.fields(["code", "detail"]) else {
             return false;
         };
-        let is_list = self.status == 422 && detail.get().starts_with('[');
+        let is_list =
+            self.status == 422 && detail.get().starts_with('[') && detail.get().contains('{');
         match code {
             Some(code) => is_string(code) && (is_string(detail) || is_list),
             None => is_list,
@@ -269,7 +270,8 @@ pub mod tests {
         let text = || "why".to_owned();
         for (cause, reason) in [
             (Cause::RateLimited, Some(Reason::RateLimited)),
-            (Cause::Unexpected(403), Some(Reason::SvixUnavailable)),
+            (Cause::Unexpected(403), None),
+            (Cause::Status(502), Some(Reason::SvixUnavailable)),
             (Cause::Unreachable(text()), Some(Reason::SvixUnavailable)),
             (Cause::NotSent(text()), None),
             (Cause::OutOfTime, None),
@@ -322,6 +324,8 @@ pub mod tests {
                 r#"{"code":404,"detail":"Not Found"}"#,
                 r#"{"code":"not_found","detail":null}"#,
                 r#"{"code":"not_found"}"#,
+                r#"{"code":"","detail":"No."}"#,
+                r#"{"detail":[]}"#,
                 r#"{"code":"not_found","detail":"cut o"#,
             ] {
                 let checked = answer(status, body).checked().map(|_| ());

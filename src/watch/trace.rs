@@ -16,6 +16,8 @@ const LENGTH: usize = 55;
 /// The most members of a `tracestate`, and the longest name and value of one, in bytes.
 const MAX_MEMBERS: usize = 32;
 const MAX_PART: usize = 256;
+const MAX_TENANT: usize = 241;
+const MAX_SYSTEM: usize = 14;
 
 /// A trace, and the relay's span in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,13 +105,27 @@ fn state(tracestate: &str) -> Option<String> {
 }
 
 fn is_member(member: &str) -> bool {
-    let in_key =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/@".contains(&byte);
     let in_value = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'=';
     let is_long = |part: &str| (1..=MAX_PART).contains(&part.len());
-    member.split_once('=').is_some_and(|(key, value)| {
-        is_long(key) && is_long(value) && key.bytes().all(in_key) && value.bytes().all(in_value)
-    })
+    member
+        .split_once('=')
+        .is_some_and(|(key, value)| is_key(key) && is_long(value) && value.bytes().all(in_value))
+}
+
+/// A name, or a tenant of a system.
+fn is_key(key: &str) -> bool {
+    let is_name = |name: &str, most: usize| {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        name.len() <= most
+            && name.bytes().next().is_some_and(plain)
+            && name
+                .bytes()
+                .all(|byte| plain(byte) || b"_-*/".contains(&byte))
+    };
+    match key.split_once('@') {
+        None => is_name(key, MAX_PART),
+        Some((tenant, system)) => is_name(tenant, MAX_TENANT) && is_name(system, MAX_SYSTEM),
+    }
 }
 
 #[cfg(test)]
@@ -206,6 +222,10 @@ mod tests {
             ("foo=", None),
             ("foo=a=b", None),
             ("FOO=1", None),
+            ("foo@=1", None),
+            ("@foo=1", None),
+            ("a@b@c=1", None),
+            ("t@fifteen_letters=1", None),
             ("foo=\u{e4}", None),
         ] {
             assert_eq!(passed(GIVEN, given), expected, "{given}");
