@@ -57,8 +57,12 @@ async fn learn(time: Duration) -> Result<(), host::Error> {
 /// Opens the gate for every instance: an operator knows that Svix is well.
 pub async fn open() -> Result<(), host::Error> {
     learn(store::TIMEOUT).await?;
-    let state = GATE.with_borrow_mut(|gate| gate.open_now(clock::now()));
-    store::set(gate::NAME, &state, store::TIMEOUT).await
+    // Until the store has it, the others keep the gate closed, and so does this instance.
+    let mut gate = GATE.with_borrow(Gate::clone);
+    let state = gate.open_now(clock::now());
+    store::set(gate::NAME, &state, store::TIMEOUT).await?;
+    GATE.set(gate);
+    Ok(())
 }
 
 /// How the gate is closed, as this instance knows it. `None` if it is open.

@@ -140,7 +140,8 @@ impl Browser {
             "!!document.activeElement?.matches({})",
             Value::from(selector)
         );
-        for _ in 0..50 {
+        // While the page draws itself anew, the focus may begin again at the top.
+        for _ in 0..200 {
             if self.value(&reached).await == true {
                 return;
             }
