@@ -83,10 +83,10 @@ for package in rust-src wasi-libc; do
     die "downloading $package $found failed"
   }
 done
-for deb in "$apt"/packages/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
+for deb in "$apt"/packages/*.deb; do dpkg-deb -x "$deb" "$work/unpacked"; done
 
-library=$(echo "$work"/root/usr/src/rustc-*/library)
-libc=$work/root/usr/lib/$target
+library=$(echo "$work"/unpacked/usr/src/rustc-*/library)
+libc=$work/unpacked/usr/lib/$target
 [[ -d $library ]] || die "rust-src does not hold usr/src/rustc-$version/library"
 for file in crt1-command.o crt1-reactor.o libc.a; do
   [[ -f $libc/$file ]] || die "wasi-libc does not hold usr/lib/$target/$file"

@@ -4,7 +4,7 @@
 //! of an event's own fields. Pub/Sub's unwrapped push is the event itself with `x-goog-pubsub-*` headers.
 //! Anything else is the event itself, posted directly.
 //!
-//! A CloudEvent in binary mode is none of these: its `id` and `type` stand in headers or attributes, and
+//! A CloudEvent in binary mode is refused. Its `id` and `type` stand in headers or attributes, and
 //! the body is its data alone. The data may have fields of the same names, which are another thing's.
 
 use std::borrow::Cow;
@@ -183,7 +183,7 @@ impl<'a> Notification<'a> {
         Event::from_fields(json, fields).map_err(Rejection::Invalid)
     }
 
-    /// The text of the event, empty if there is none.
+    /// The text of the event. A rejected notification has an empty one.
     fn text(&self) -> &str {
         match &self.content {
             Content::Body(json, _) => json,
@@ -319,7 +319,8 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
     base64(&data).ok_or(Rejection::NotBase64)
 }
 
-/// Whether a body that begins so may be a wrapped push: an object whose first field is none of an event's.
+/// Whether a body with this beginning may be a wrapped push. An object that begins with a field of an event
+/// is an event.
 pub fn may_be_wrapped(begin: &[u8]) -> bool {
     if BYTE_ORDER_MARK.starts_with(begin) {
         return true;

@@ -30,7 +30,7 @@ thread_local! {
     static FOLLOWERS: RefCell<Option<Vec<Follower>>> = const { RefCell::new(None) };
 }
 
-/// A record, read within `time`. `None` if there is none, or none that this version understands.
+/// A record, read within `time`. `None` if the value is missing, or of a later version.
 pub async fn read(name: &str, time: Duration) -> Result<Option<Record>, host::Error> {
     let bytes = store::get(name, time).await?;
     Ok(bytes.as_deref().and_then(Record::decode))

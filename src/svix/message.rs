@@ -59,7 +59,7 @@ pub fn lookup_path(project: &str, event_id: &str) -> String {
 /// The body of the request that creates the message of an event. The payload is the event itself,
 /// byte for byte.
 ///
-/// With `create_application`, Svix creates the project's application if there is none.
+/// With `create_application`, Svix creates a missing application of the project.
 pub fn body(event: &Event<'_>, create_application: bool) -> Vec<u8> {
     // Type, eventId and project are plain identifiers by now: nothing in them needs escaping.
     let mut body = String::with_capacity(event.json.len() + 1_024);

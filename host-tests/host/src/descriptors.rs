@@ -8,7 +8,7 @@ const KEPT_BACK: usize = 64;
 /// A request needs a connection from its client, one to Svix, and one while a name is looked up.
 const FOR_EACH_REQUEST: usize = 3;
 
-/// Raises the soft limit of this process to the hard one, and returns the limit; `None` if there is none.
+/// Raises the soft limit of this process to the hard one, and returns that limit. `None` stands for an unlimited number.
 pub(crate) fn raise_limit() -> Option<usize> {
     let limit = getrlimit(Resource::Nofile);
     let hard = Rlimit {
