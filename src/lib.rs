@@ -14,7 +14,7 @@
 //!   watch        one line, one count                    (         host: standard output)
 //! ```
 //!
-//! To read it in ten minutes: `handle` in [`relay`], `notify` in [`intake`], `deliver` in [`delivery`], and
+//! To follow one event, read: `handle` in [`relay`], `notify` in [`intake`], `deliver` in [`delivery`], and
 //! `run` in its `attempts`. Then the heads of the files that decide: `delivery::next`, [`svix::gate`] and
 //! [`letters`]; how an answer is read (`Answer::checked` in [`mod@svix`], [`svix::message`]); and the table
 //! of failures (`api::table`).
