@@ -250,6 +250,16 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_record_is_as_old_as_its_last_attempt() {
+        let hour = Duration::from_hours(1);
+        let again = Unknown::of(&event(), now()).again(now() + hour);
+        assert_eq!(again.age(now() + 2 * hour), hour);
+        assert_eq!(again.first_attempt_at, rfc3339(now()));
+        let record = Record::Unknown(again);
+        assert_eq!(Record::decode(&record.encode()), Some(record));
+    }
+
+    #[test]
     fn another_event_under_the_same_id_has_another_fingerprint() {
         let record = Delivered::of(&event(), "msg_1".to_owned(), 1, now());
         let other = Event {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
-use std::{env, fs};
+use std::{env, fs, io};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -65,6 +65,9 @@ pub struct Setup {
     /// The server at another authority than Svix's.
     pub elsewhere: Option<(&'static str, Serve)>,
 }
+
+/// An authority that no host finds.
+pub const NOWHERE: &str = "nowhere.test";
 
 /// Serves one connection.
 pub type Serve = Arc<dyn Fn(DuplexStream) + Send + Sync>;
@@ -134,6 +137,7 @@ impl World {
             .connector(Connector::new(move |uri| {
                 let (ours, theirs) = tokio::io::duplex(64 * 1024);
                 let authority = uri.authority().map(Authority::as_str);
+                let found = authority != Some(NOWHERE);
                 match &elsewhere {
                     Some((name, serve)) if authority == Some(*name) => serve(theirs),
                     _ => {
@@ -141,7 +145,10 @@ impl World {
                         tokio::spawn(async move { svix.serve_connection(theirs).await });
                     }
                 }
-                async { Ok(ours) }
+                async move {
+                    let missing = || io::Error::from(io::ErrorKind::AddrNotAvailable);
+                    found.then_some(ours).ok_or_else(missing)
+                }
             }));
         for (name, value) in &setup.variables {
             host = host.variable(*name, *value);

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use fake_svix::{Fault, RetryAfter};
 use host::Op;
 
-use crate::support::{Setup, World, event};
+use crate::support::{NOWHERE, Setup, World, event};
 
 /// Closes the gate for so many seconds.
 async fn rate_limit(world: &World, seconds: u64) {
@@ -85,6 +85,32 @@ async fn an_operator_opens_the_gate_for_every_node() {
     }
     let strangers = other.request("POST", "/gate/open", &[], "").await;
     strangers.assert_final_problem(401, "unauthorized");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_on_our_own_side_neither_closes_nor_opens_the_gate() {
+    let mut setup = Setup::new();
+    let world = World::build(&setup);
+    setup.variables.insert("svix_url", "http://nowhere.test");
+    assert!(setup.variables["svix_url"].ends_with(NOWHERE));
+    let cut_off = world.node(&setup);
+    let gate = async || world.get("/readyz").await.json()["gate"]["state"].clone();
+    for number in 0..8 {
+        let reply = cut_off.post(&event(&format!("evt_{number}"))).await;
+        reply.assert_retryable_problem(503, "svix-unavailable");
+    }
+    assert_eq!(gate().await, "open");
+
+    rate_limit(&world, 10).await;
+    world.clock.advance(Duration::from_secs(11));
+    // The event is the probe. When that can't leave, its next attempt finds the gate still closed.
+    let reply = cut_off.post(&event("evt_9")).await;
+    reply.assert_retryable_problem(429, "rate-limited");
+    assert_eq!(gate().await, "closed", "the probe never left");
+    // The probe's time is over.
+    world.clock.advance(Duration::from_secs(11));
+    assert_eq!(world.post(&event("evt_9")).await.status, 200);
+    assert_eq!(gate().await, "open");
 }
 
 #[tokio::test(start_paused = true)]
