@@ -25,20 +25,21 @@ pub struct Attempts<'a> {
     known: Known,
     /// How often the event was posted.
     pub count: u32,
-    /// Whether Svix may still store the message of an attempt that it has not answered: one of this
-    /// request, or one that an earlier request made within the last minute.
-    unanswered: bool,
+    /// Whether Svix may still be at work on an attempt that an earlier request made within the last minute.
+    earlier_unanswered: bool,
+    /// Whether Svix has left an attempt of this request unanswered.
+    pub unanswered: bool,
 }
 
 impl<'a> Attempts<'a> {
     /// `sent_since`: the earliest time at which the event may have been sent, if that is known.
-    /// `unanswered`: whether Svix may still be at work on an earlier request's attempt.
+    /// `earlier_unanswered`: whether Svix may still be at work on an earlier request's attempt.
     pub fn new(
         job: Job<'a>,
         key: &'a str,
         event_id: &'a str,
         sent_since: Option<SystemTime>,
-        unanswered: bool,
+        earlier_unanswered: bool,
         mut random: fastrand::Rng,
     ) -> Self {
         Self {
@@ -49,13 +50,18 @@ impl<'a> Attempts<'a> {
             random,
             known: Known::MaybeSentSince(sent_since),
             count: 0,
-            unanswered,
+            earlier_unanswered,
+            unanswered: false,
         }
     }
 
     /// Whether Svix may or may not have the message.
     pub fn left_unknown(&self) -> bool {
-        self.unanswered || self.known.is_conflict()
+        self.may_be_stored() || self.known.is_conflict()
+    }
+
+    fn may_be_stored(&self) -> bool {
+        self.unanswered || self.earlier_unanswered
     }
 
     /// Tries until Svix has the message, and returns the message's id.
@@ -91,7 +97,9 @@ impl<'a> Attempts<'a> {
                         }
                         // The conflicting message may come from an earlier attempt at this event,
                         // which Svix has not finished yet.
-                        Absent::IdTaken if self.unanswered => return Err(Problem::StillUnanswered),
+                        Absent::IdTaken if self.may_be_stored() => {
+                            return Err(Problem::StillUnanswered);
+                        }
                         Absent::IdTaken => return Err(Problem::EventIdTaken),
                     }
                     continue;

@@ -82,10 +82,10 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
     // that is too large by now may have been sent under a higher limit.
     let is_new = stored.is_none() && !job.is_too_large();
     let sent_since = job.published.filter(|_| is_new);
-    let unanswered = matches!(&known, Some(Record::Unknown(record))
+    let earlier_unanswered = matches!(&known, Some(Record::Unknown(record))
         if record.age(clock::now()) < LATE);
     let random = host::random();
-    let mut attempts = Attempts::new(job, &key, &event_id, sent_since, unanswered, random);
+    let mut attempts = Attempts::new(job, &key, &event_id, sent_since, earlier_unanswered, random);
     match attempts.run().await {
         Ok(message_id) => {
             let result = write_delivered(
@@ -109,7 +109,8 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
                 left_unknown: attempts.left_unknown(),
                 message_id: None,
             };
-            if delivery.left_unknown {
+            // A record that says so already is renewed only by another attempt without an answer.
+            if attempts.unanswered || (delivery.left_unknown && known.is_none()) {
                 return write_unknown(&job, name, delivery).await;
             }
             delivery

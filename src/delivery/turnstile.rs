@@ -58,10 +58,9 @@ async fn learn(time: Duration) -> Result<(), host::Error> {
 pub async fn open() -> Result<(), host::Error> {
     learn(store::TIMEOUT).await?;
     // Until the store has it, the others keep the gate closed, and so does this instance.
-    let mut gate = GATE.with_borrow(Gate::clone);
-    let state = gate.open_now(clock::now());
+    let state = GATE.with_borrow(Gate::clone).open_now(clock::now());
     store::set(gate::NAME, &state, store::TIMEOUT).await?;
-    GATE.set(gate);
+    GATE.with_borrow_mut(|gate| gate.learn(Some(&state), clock::now()));
     Ok(())
 }
 

@@ -107,6 +107,7 @@ pub async fn set_many(what: &'static str, values: &[(String, Vec<u8>)]) -> Resul
     check_awake().await?;
     bucket()
         .and_then(|bucket| batch::set_many(&bucket, &values))
+        .inspect(|()| note_answer())
         .map_err(|error| bucket_failing(what, &error))
 }
 
@@ -141,6 +142,7 @@ pub async fn increment(name: &str, by: i64) -> Result<u64, Error> {
     check_awake().await?;
     bucket()
         .and_then(|bucket| atomics::increment(&bucket, &name, by))
+        .inspect(|_| note_answer())
         .map(|sum| u64::try_from(sum).unwrap_or_default())
         .map_err(|error| bucket_failing("count", &error))
 }
@@ -154,6 +156,10 @@ async fn check_awake() -> Result<(), Error> {
         exists("readyz").await?;
     }
     Ok(())
+}
+
+fn note_answer() {
+    ANSWERED.set(Some(Stopwatch::start()));
 }
 
 fn bucket() -> Result<bucket::Bucket, bucket::Error> {
@@ -193,7 +199,7 @@ async fn operate(
     };
     let reason = match clock::timeout(time, operation).await {
         Some(Ok(value)) => {
-            ANSWERED.set(Some(Stopwatch::start()));
+            note_answer();
             return Ok(value);
         }
         Some(Err(error)) => error.to_string(),

@@ -38,8 +38,8 @@ pub async fn notify(
     if !unwrapped {
         metadata::check_media_type(headers)?;
     }
-    let cloud_event = push.attributes.cloud_event();
-    let carries_push = cloud_event.is_some_and(|event| event.may_carry_push());
+    let cloud_event = || push.attributes.cloud_event();
+    let carries_push = !unwrapped && cloud_event().is_some_and(|event| event.may_carry_push());
     let body = body::read_notification(config, incoming, unwrapped, carries_push, stopwatch);
     let body = body.await?;
 

@@ -57,7 +57,7 @@ pub struct Unknown {
     pub event_type: String,
     /// When the first notification that ended so came in, in RFC 3339, UTC.
     pub first_attempt_at: String,
-    /// When the last one came in, if that was later.
+    /// When the last one came in, to within half a minute, if that was later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_attempt_at: Option<String>,
 }

@@ -174,8 +174,8 @@ impl Answer {
         let Some([code, Some(detail)]) = self.fields(["code", "detail"]) else {
             return false;
         };
-        let is_list =
-            self.status == 422 && detail.get().starts_with('[') && detail.get().contains('{');
+        let first = detail.get().strip_prefix('[').map(str::trim_ascii_start);
+        let is_list = self.status == 422 && first.is_some_and(|first| first.starts_with('{'));
         match code {
             Some(code) => is_string(code) && (is_string(detail) || is_list),
             None => is_list,
@@ -326,6 +326,7 @@ pub mod tests {
                 r#"{"code":"not_found"}"#,
                 r#"{"code":"","detail":"No."}"#,
                 r#"{"detail":[]}"#,
+                r#"{"detail":["{"]}"#,
                 r#"{"code":"not_found","detail":"cut o"#,
             ] {
                 let checked = answer(status, body).checked().map(|_| ());

@@ -255,12 +255,17 @@ async fn an_event_too_large_for_svix_is_a_422_with_the_reason_of_svix() {
     assert_eq!(reply.json()["svix"]["code"], "payload_too_large");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_id_that_another_application_in_svix_holds_is_a_422() {
-    let world = World::new();
+/// Lets another application of Svix hold the id of `evt_1`.
+fn hold_elsewhere(world: &World) {
     world.svix.set_event_id_scope(EventIdScope::Environment);
     world.svix.create_application("another");
     world.svix.store_message("another", "evt_1", "t", "{}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_another_application_in_svix_holds_is_a_422() {
+    let world = World::new();
+    hold_elsewhere(&world);
 
     let reply = world.post(&event("evt_1")).await;
     reply.assert_final_problem(422, "event-id-taken");
@@ -271,9 +276,7 @@ async fn an_id_that_another_application_in_svix_holds_is_a_422() {
 #[tokio::test(start_paused = true)]
 async fn an_id_that_an_earlier_attempt_of_the_event_may_hold_is_no_422() {
     let world = World::new();
-    world.svix.set_event_id_scope(EventIdScope::Environment);
-    world.svix.create_application("another");
-    world.svix.store_message("another", "evt_1", "t", "{}");
+    hold_elsewhere(&world);
     world.svix.script([Fault::HangBeforeStoring]);
 
     let reply = world.post(&event("evt_1")).await;
@@ -294,9 +297,7 @@ async fn an_id_that_an_earlier_attempt_of_the_event_may_hold_is_no_422() {
 #[tokio::test(start_paused = true)]
 async fn the_last_attempt_that_svix_left_unanswered_counts_and_not_the_first() {
     let world = World::new();
-    world.svix.set_event_id_scope(EventIdScope::Environment);
-    world.svix.create_application("another");
-    world.svix.store_message("another", "evt_1", "t", "{}");
+    hold_elsewhere(&world);
     world.svix.script([Fault::HangBeforeStoring]);
     let reply = world.post(&event("evt_1")).await;
     reply.assert_retryable_problem(503, "svix-unavailable");
@@ -315,6 +316,21 @@ async fn the_last_attempt_that_svix_left_unanswered_counts_and_not_the_first() {
     world.clock.advance(Duration::from_secs(20));
     let reply = world.post(&event("evt_1")).await;
     reply.assert_retryable_problem(503, "svix-unavailable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_of_svix_do_not_prolong_the_doubt_of_an_earlier_attempt() {
+    let world = World::new();
+    hold_elsewhere(&world);
+    world.svix.script([Fault::HangBeforeStoring]);
+    for seconds in [0, 40] {
+        world.clock.advance(Duration::from_secs(seconds));
+        let reply = world.post(&event("evt_1")).await;
+        reply.assert_retryable_problem(503, "svix-unavailable");
+    }
+    world.clock.advance(Duration::from_secs(40));
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_final_problem(422, "event-id-taken");
 }
 
 #[tokio::test(start_paused = true)]
