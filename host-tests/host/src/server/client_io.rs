@@ -32,6 +32,11 @@ impl<I> ClientIo<I> {
         }
     }
 
+    /// The bytes as the client sends them, also after the end.
+    pub fn into_inner(self) -> I {
+        self.io
+    }
+
     fn within_timeout<T>(
         &mut self,
         cx: &mut Context<'_>,

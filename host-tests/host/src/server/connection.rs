@@ -65,8 +65,8 @@ where
     .await;
     // An error means that the client broke the connection, as it may.
     if end.is_ok() && peer.has_unread() {
-        let io = connection.into_parts().io.into_inner().take(LINGER_BYTES);
-        drop(time::timeout(LINGER_TIME, linger(io)).await);
+        let io = connection.into_parts().io.into_inner().into_inner();
+        drop(time::timeout(LINGER_TIME, linger(io.take(LINGER_BYTES))).await);
     }
 }
 

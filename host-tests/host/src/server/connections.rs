@@ -5,9 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+
+/// How long a connection may take to end before another one is closed in its place.
+const TIME_TO_END: Duration = Duration::from_secs(1);
 
 /// The connections of one host. Clones share them.
 #[derive(Clone)]
@@ -41,7 +45,7 @@ struct Link {
 struct State {
     requests: usize,
     idle_since: Instant,
-    is_closing: bool,
+    closing_since: Option<Instant>,
     has_unread: bool,
 }
 
@@ -65,7 +69,7 @@ impl Connections {
             state: Mutex::new(State {
                 requests: 0,
                 idle_since: Instant::now(),
-                is_closing: false,
+                closing_since: None,
                 has_unread: false,
             }),
             close: Notify::new(),
@@ -82,14 +86,17 @@ impl Connections {
     }
 
     /// Waits until one more connection may be opened. If there are too many, the one that is idle for the
-    /// longest time is closed; if all are busy, this waits for one of them.
+    /// longest time is closed, and another one if that takes longer than `TIME_TO_END`. If all are busy, this
+    /// waits for one of them.
     pub async fn room(&self) {
         self.wait_for(|open| {
             let has_room = open.peers.len() < self.0.limit;
-            if !has_room && !open.peers.values().any(|peer| peer.is_closing()) {
+            let mut peers = open.peers.values();
+            if !has_room && !peers.any(|peer| peer.is_about_to_end()) {
                 let idle = open
                     .peers
                     .values()
+                    .filter(|peer| !peer.is_closing())
                     .filter_map(|peer| Some((peer.idle_since()?, peer)));
                 if let Some((_, peer)) = idle.min_by_key(|(since, _)| *since) {
                     peer.close();
@@ -114,7 +121,8 @@ impl Connections {
             if condition(&self.lock()) {
                 return;
             }
-            changed.await;
+            // A connection that is slow to end notifies no waiter.
+            let _ = timeout(TIME_TO_END, changed).await;
         }
     }
 
@@ -129,7 +137,13 @@ impl Link {
     }
 
     fn is_closing(&self) -> bool {
-        self.state().is_closing
+        self.state().closing_since.is_some()
+    }
+
+    /// Whether the connection was told to close a moment ago.
+    fn is_about_to_end(&self) -> bool {
+        let since = self.state().closing_since;
+        since.is_some_and(|since| since.elapsed() < TIME_TO_END)
     }
 
     /// `None` while a request is at work.
@@ -139,7 +153,7 @@ impl Link {
     }
 
     fn close(&self) {
-        self.state().is_closing = true;
+        self.state().closing_since.get_or_insert_with(Instant::now);
         self.close.notify_one();
     }
 }
@@ -163,7 +177,7 @@ impl Peer {
     /// Whether the connection is to close and no request is at work: then nothing more is read.
     pub fn has_ended(&self) -> bool {
         let state = self.link.state();
-        state.is_closing && state.requests == 0
+        state.closing_since.is_some() && state.requests == 0
     }
 
     /// Whether a request's body was dropped before its end, so that its client may still be sending.
@@ -224,6 +238,22 @@ mod tests {
         assert!(!is_closing(&first) && !is_closing(&second));
         drop(third);
         assert!(room.now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_slow_to_end_keeps_no_other_from_making_room() {
+        let connections = Connections::new(2);
+        let [slow, other] = [(); 2].map(|()| connections.open());
+        let busy = other.begin_request();
+        let mut room = Box::pin(connections.room());
+        assert!((&mut room).now_or_never().is_none() && is_closing(&slow));
+        drop(busy);
+        let end = async {
+            other.closing().await;
+            drop(other);
+        };
+        tokio::join!(room, end);
+        assert!(is_closing(&slow));
     }
 
     #[tokio::test]

@@ -63,6 +63,10 @@ impl Links {
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         let asking = async {
             let mut link = self.link();
+            if link.has_failed() {
+                time::sleep(FRESH.saturating_sub(link.begun.elapsed())).await;
+                link = self.link();
+            }
             if link.is_idle() && !self.lives(&link).await {
                 self.give_up(&link);
                 link = self.link();
@@ -86,18 +90,20 @@ impl Links {
     async fn send<T: FromRedisValue>(&self, link: &Arc<Link>, command: &Cmd) -> RedisResult<T> {
         let answer = link.send(command).await;
         if let Err(error) = &answer
-            && (is_broken(error) || is_refusal(error) && link.begun.elapsed() > FRESH)
+            && (is_broken(error) && !link.has_failed()
+                || is_refusal(error) && link.begun.elapsed() > FRESH)
         {
             self.give_up(link);
         }
         answer
     }
 
-    /// The present link, or a new one if that has failed.
+    /// The present link, or a new one if that has failed. A failure lasts for `FRESH`, so that many commands
+    /// don't make as many connections.
     fn link(&self) -> Arc<Link> {
         let mut current = lock(&self.current);
         match &*current {
-            Some(link) if !link.has_failed() => link.clone(),
+            Some(link) if !link.has_failed() || link.begun.elapsed() < FRESH => link.clone(),
             _ => current.insert(Link::begin(&self.client)).clone(),
         }
     }
