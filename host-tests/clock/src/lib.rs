@@ -54,10 +54,11 @@ impl Clock {
     }
 }
 
+const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
 /// `time` as Svix writes it: RFC 3339 in UTC, with microseconds.
 pub fn rfc3339(time: SystemTime) -> String {
     // The HTTP date has every field at a fixed place: `Sun, 06 Nov 1994 08:49:37 GMT`.
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let date = httpdate::fmt_http_date(time);
     let month = MONTHS.find(&date[8..11]).map_or(0, |at| at / 3 + 1);
     let micros = time
@@ -65,6 +66,23 @@ pub fn rfc3339(time: SystemTime) -> String {
         .map_or(0, |since| since.subsec_micros());
     let (year, day, clock) = (&date[12..16], &date[5..7], &date[17..25]);
     format!("{year}-{month:02}-{day}T{clock}.{micros:06}Z")
+}
+
+/// Reads a time of RFC 3339 in UTC, as [`rfc3339`] writes it. `None` if it has an offset.
+pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    let (date, clock) = text.strip_suffix('Z')?.split_once('T')?;
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let mut parts = date.split('-');
+    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+    let at = month.parse::<usize>().ok()?.checked_sub(1)? * 3;
+    let month = MONTHS.get(at..at + 3)?;
+    // An HTTP date is valid with the right day of the week only.
+    let days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    let time = days.into_iter().find_map(|name| {
+        httpdate::parse_http_date(&format!("{name}, {day} {month} {year} {clock} GMT")).ok()
+    })?;
+    let nanos = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+    Some(time + Duration::from_nanos(nanos))
 }
 
 #[cfg(test)]
@@ -112,5 +130,24 @@ mod tests {
         assert_eq!(rfc3339(time), "1994-11-06T08:49:37.001500Z");
         let leap = SystemTime::UNIX_EPOCH + Duration::from_hours(474_768);
         assert_eq!(rfc3339(leap), "2024-02-29T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn reads_rfc_3339_in_utc() {
+        let time = SystemTime::UNIX_EPOCH + START + Duration::from_micros(1_500);
+        assert_eq!(parse_rfc3339(&rfc3339(time)), Some(time));
+        let whole = SystemTime::UNIX_EPOCH + START;
+        assert_eq!(parse_rfc3339("1994-11-06T08:49:37Z"), Some(whole));
+        for other in [
+            "",
+            "1994-11-06",
+            "1994-13-06T08:49:37Z",
+            "1994-00-06T08:49:37Z",
+            "1994-11-31T08:49:37Z",
+            "1994-11-06T08:49:37+01:00",
+            "1994-11-06T08:49:37.xZ",
+        ] {
+            assert_eq!(parse_rfc3339(other), None, "{other}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Applications: creating one, and the link to its portal.
+//! Applications: creating and deleting one, and the link to its portal.
 
 use std::time::SystemTime;
 
@@ -32,11 +32,7 @@ impl CreateApplication {
             uid: Option<String>,
             name: String,
         }
-        let get_if_exists = match request.query("get_if_exists") {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => return Err(Refusal::QueryInvalid),
-        };
+        let get_if_exists = request.flag("get_if_exists", false)?;
         let application: ApplicationIn = request.json(too_large)?;
         let mut violations = Vec::new();
         if application.name.is_empty() {
@@ -78,6 +74,15 @@ impl CreateApplication {
         });
         reply::json(status, &application)
     }
+}
+
+/// Deletes an application with its messages. Its uid is free again.
+pub(crate) fn delete(store: &mut Store, app: &str) -> Reply {
+    if !store.has_application(app) {
+        return Refusal::ApplicationNotFound.reply();
+    }
+    store.delete_application(app);
+    reply::empty(StatusCode::NO_CONTENT)
 }
 
 #[derive(Debug)]

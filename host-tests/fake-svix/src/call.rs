@@ -8,11 +8,11 @@
 use std::time::SystemTime;
 
 use http::StatusCode;
-use serde::Serialize;
 
-use crate::application::{CreateApplication, OpenPortal};
+use crate::application::{self, CreateApplication, OpenPortal};
 use crate::event_type::{self, CreateEventType};
 use crate::idempotency::KeptReplies;
+use crate::list::ListMessages;
 use crate::message::{MessageOut, NewApplication, NewMessage, check_app_uid};
 use crate::refusal::{Refusal, Violation};
 use crate::reply::{self, Reply};
@@ -32,15 +32,19 @@ pub(crate) enum Call<'a> {
         id: &'a str,
         with_content: bool,
     },
-    ListMessages {
-        app: &'a str,
-        with_content: bool,
-    },
+    ListMessages(ListMessages<'a>),
     CreateApplication(CreateApplication),
+    DeleteApplication {
+        app: &'a str,
+    },
     OpenPortal(OpenPortal<'a>),
     CreateEventType(CreateEventType),
     GetEventType {
         name: &'a str,
+    },
+    DeleteEventType {
+        name: &'a str,
+        expunge: bool,
     },
     ListEventTypes,
 }
@@ -72,18 +76,19 @@ impl<'a> Call<'a> {
                 CreateMessage::read(app, request, too_large, authorization).map(Self::CreateMessage)
             }
             Route::GetMessage { app, id } => {
-                with_content(request).map(|with_content| Self::GetMessage {
-                    app,
-                    id,
-                    with_content,
-                })
+                request
+                    .flag("with_content", true)
+                    .map(|with_content| Self::GetMessage {
+                        app,
+                        id,
+                        with_content,
+                    })
             }
-            Route::ListMessages { app } => {
-                with_content(request).map(|with_content| Self::ListMessages { app, with_content })
-            }
+            Route::ListMessages { app } => ListMessages::read(app, request).map(Self::ListMessages),
             Route::CreateApplication => {
                 CreateApplication::read(request, too_large).map(Self::CreateApplication)
             }
+            Route::DeleteApplication { app } => Ok(Self::DeleteApplication { app }),
             Route::OpenPortal { app } => {
                 OpenPortal::read(app, request, too_large).map(Self::OpenPortal)
             }
@@ -91,6 +96,9 @@ impl<'a> Call<'a> {
                 CreateEventType::read(request, too_large).map(Self::CreateEventType)
             }
             Route::GetEventType { name } => Ok(Self::GetEventType { name }),
+            Route::DeleteEventType { name } => request
+                .flag("expunge", false)
+                .map(|expunge| Self::DeleteEventType { name, expunge }),
             Route::ListEventTypes => Ok(Self::ListEventTypes),
         };
         call.unwrap_or_else(Self::Refused)
@@ -113,11 +121,13 @@ impl<'a> Call<'a> {
                 None if store.has_application(app) => Refusal::EntityNotFound.reply(),
                 None => Refusal::ApplicationNotFound.reply(),
             },
-            Self::ListMessages { app, with_content } => list(store, app, *with_content),
+            Self::ListMessages(list) => list.execute(store, now),
             Self::CreateApplication(create) => create.execute(store, now),
+            Self::DeleteApplication { app } => application::delete(store, app),
             Self::OpenPortal(open) => open.execute(store),
             Self::CreateEventType(create) => create.execute(store, now),
             Self::GetEventType { name } => event_type::get(store, name),
+            Self::DeleteEventType { name, expunge } => event_type::delete(store, name, *expunge),
             Self::ListEventTypes => event_type::list(store),
         }
     }
@@ -181,7 +191,7 @@ fn read_message(
     request: &ReceivedRequest,
     too_large: bool,
 ) -> Result<(NewMessage, bool), Refusal> {
-    let with_content = with_content(request)?;
+    let with_content = request.flag("with_content", true)?;
     if too_large {
         return Err(Refusal::TooLarge);
     }
@@ -208,35 +218,4 @@ fn check_new_application(app: &str, new: Option<&NewApplication>) -> Result<(), 
         msg: msg.to_owned(),
         kind,
     }]))
-}
-
-/// All of an application's messages on one page, newest first.
-fn list(store: &Store, app: &str, with_content: bool) -> Reply {
-    #[derive(Serialize)]
-    struct List<'a> {
-        data: Vec<MessageOut<'a>>,
-        iterator: Option<&'a str>,
-        done: bool,
-    }
-    if !store.has_application(app) {
-        return Refusal::ApplicationNotFound.reply();
-    }
-    let of_app = store.messages().rev().filter(|message| message.app == app);
-    let list = List {
-        data: of_app
-            .map(|message| MessageOut::new(message, with_content))
-            .collect(),
-        iterator: None,
-        done: true,
-    };
-    reply::json(StatusCode::OK, &list)
-}
-
-/// The query parameter `with_content`; true if it is missing.
-fn with_content(request: &ReceivedRequest) -> Result<bool, Refusal> {
-    match request.query("with_content") {
-        None | Some("true") => Ok(true),
-        Some("false") => Ok(false),
-        Some(_) => Err(Refusal::QueryInvalid),
-    }
 }

@@ -62,6 +62,18 @@ pub(crate) fn get(store: &Store, name: &str) -> Reply {
     }
 }
 
+/// Archives an event type, or forgets it.
+pub(crate) fn delete(store: &mut Store, name: &str, expunge: bool) -> Reply {
+    let Some(event_type) = store.event_types.get_mut(name) else {
+        return Refusal::EntityNotFound.reply();
+    };
+    event_type.archived = true;
+    if expunge {
+        store.event_types.remove(name);
+    }
+    reply::empty(StatusCode::NO_CONTENT)
+}
+
 /// The reply with all event types that aren't archived.
 pub(crate) fn list(store: &Store) -> Reply {
     let all = store.event_types.values();

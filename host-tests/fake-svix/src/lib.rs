@@ -8,7 +8,7 @@
 //! - `request`, `route`, `call`: the request as received, its route, and what it asks for.
 //! - `script`, `fault`, `outcome`: the faults to come, and what a fault makes of a request.
 //! - `store`, `message`, `idempotency`: what Svix stores, and its rules.
-//! - `application`, `event_type`: applications, portals and event types.
+//! - `list`, `application`, `event_type`: lists of messages, applications, portals and event types.
 //! - `refusal`, `reply`, `trickle`: the replies.
 //! - `control`, `helpers`: the switches for tests, and the same for people with curl.
 
@@ -21,6 +21,7 @@ mod fake;
 mod fault;
 mod helpers;
 mod idempotency;
+mod list;
 mod message;
 mod outcome;
 mod refusal;

@@ -9,12 +9,13 @@ use crate::reply::{self, Reply};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Unauthenticated,
+    /// The path doesn't exist. The reply has no body, unlike that of a missing message.
     NoRoute,
     /// The route has these methods.
     WrongMethod(&'static str),
     /// The Idempotency-Key has the prefix that Svix's own clients use.
     KeyReserved,
-    /// A parameter of the query is neither `true` nor `false`.
+    /// A parameter of the query doesn't have its type.
     QueryInvalid,
     TooLarge,
     /// The body or the path is not valid.
@@ -58,7 +59,7 @@ impl Refusal {
                 "authentication_failed",
                 "Incorrect authentication credentials.",
             ),
-            Self::NoRoute => (StatusCode::NOT_FOUND, "not_found", "Route not found"),
+            Self::NoRoute => return reply::empty(StatusCode::NOT_FOUND),
             Self::WrongMethod(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
@@ -72,7 +73,7 @@ impl Refusal {
             Self::QueryInvalid => (
                 StatusCode::BAD_REQUEST,
                 "generic_error",
-                "query: expected true or false",
+                "query: invalid value",
             ),
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,

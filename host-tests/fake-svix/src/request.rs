@@ -37,6 +37,14 @@ impl ReceivedRequest {
         pairs.find_map(|(known, value)| (known == name).then_some(value))
     }
 
+    /// A parameter that is true or false, and `default` if it is missing.
+    pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, Refusal> {
+        let value = self.query(name).map(str::parse);
+        value
+            .unwrap_or(Ok(default))
+            .map_err(|_| Refusal::QueryInvalid)
+    }
+
     /// The body as JSON; `too_large` says that it was not kept.
     pub(crate) fn json<T: DeserializeOwned>(&self, too_large: bool) -> Result<T, Refusal> {
         if too_large {

@@ -18,12 +18,18 @@ pub(crate) enum Route<'a> {
         id: &'a str,
     },
     CreateApplication,
+    DeleteApplication {
+        app: &'a str,
+    },
     OpenPortal {
         app: &'a str,
     },
     CreateEventType,
     ListEventTypes,
     GetEventType {
+        name: &'a str,
+    },
+    DeleteEventType {
         name: &'a str,
     },
     /// The path has only these methods.
@@ -48,12 +54,16 @@ impl<'a> Route<'a> {
                 Self::GetMessage { app, id }
             }
             ([Some("app"), None, ..], "POST") => Self::CreateApplication,
+            ([Some("app"), Some(app), None, ..], "DELETE") => Self::DeleteApplication { app },
             ([Some("auth"), Some("app-portal-access"), Some(app), None, _], "POST") => {
                 Self::OpenPortal { app }
             }
             ([Some("event-type"), None, ..], "POST") => Self::CreateEventType,
             ([Some("event-type"), None, ..], "GET") => Self::ListEventTypes,
             ([Some("event-type"), Some(name), None, ..], "GET") => Self::GetEventType { name },
+            ([Some("event-type"), Some(name), None, ..], "DELETE") => {
+                Self::DeleteEventType { name }
+            }
             ([Some("app"), Some(_), Some("msg"), None, _] | [Some("event-type"), None, ..], _) => {
                 Self::WrongMethod("GET, POST")
             }
@@ -62,10 +72,10 @@ impl<'a> Route<'a> {
                 | [Some("auth"), Some("app-portal-access"), Some(_), None, _],
                 _,
             ) => Self::WrongMethod("POST"),
+            ([Some("app"), Some(_), None, ..], _) => Self::WrongMethod("DELETE"),
+            ([Some("event-type"), Some(_), None, ..], _) => Self::WrongMethod("GET, DELETE"),
             (
-                [Some("health"), None, ..]
-                | [Some("app"), Some(_), Some("msg"), Some(_), None]
-                | [Some("event-type"), Some(_), None, ..],
+                [Some("health"), None, ..] | [Some("app"), Some(_), Some("msg"), Some(_), None],
                 _,
             ) => Self::WrongMethod("GET"),
             _ => Self::Unknown,
@@ -76,9 +86,11 @@ impl<'a> Route<'a> {
     pub fn target(&self) -> Option<Target> {
         match self {
             Self::CreateMessage { .. } | Self::GetMessage { .. } => Some(Target::Messages),
-            Self::CreateApplication => Some(Target::Applications),
+            Self::CreateApplication | Self::DeleteApplication { .. } => Some(Target::Applications),
             Self::OpenPortal { .. } => Some(Target::Portals),
-            Self::CreateEventType | Self::GetEventType { .. } => Some(Target::EventTypes),
+            Self::CreateEventType | Self::GetEventType { .. } | Self::DeleteEventType { .. } => {
+                Some(Target::EventTypes)
+            }
             Self::Health
             | Self::ListMessages { .. }
             | Self::ListEventTypes
@@ -127,7 +139,13 @@ mod tests {
             assert_eq!(Route::of(get, &path), Route::ListEventTypes);
             let path = format!("/api/v1/event-type/a.b{end}");
             assert_eq!(Route::of(get, &path), Route::GetEventType { name });
-            assert_eq!(Route::of(post, &path), Route::WrongMethod("GET"));
+            assert_eq!(Route::of(post, &path), Route::WrongMethod("GET, DELETE"));
+            let delete = Route::of(&Method::DELETE, &path);
+            assert_eq!(delete, Route::DeleteEventType { name });
+            let path = format!("/api/v1/app/dev{end}");
+            let delete = Route::of(&Method::DELETE, &path);
+            assert_eq!(delete, Route::DeleteApplication { app });
+            assert_eq!(Route::of(get, &path), Route::WrongMethod("DELETE"));
         }
     }
 
@@ -147,7 +165,6 @@ mod tests {
             "/api/v1/",
             "/api/v2/health/",
             "/api/v1/app/dev/msg/1/2/",
-            "/api/v1/app/dev",
         ] {
             assert_eq!(Route::of(&Method::GET, path), Route::Unknown, "{path}");
         }

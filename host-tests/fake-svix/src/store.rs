@@ -134,7 +134,7 @@ impl Store {
     pub fn find(&self, app: &str, id: &str) -> Option<&StoredMessage> {
         let by_event_id = self.applications.get(app)?;
         let number = match id.strip_prefix("msg_") {
-            Some(digits) => digits.get(11..)?.parse().ok()?,
+            Some(_) => number(id)?,
             None => *by_event_id.get(id)?,
         };
         self.messages.get(&number).filter(|message| {
@@ -154,4 +154,9 @@ impl Store {
         let seconds = created.map_or(0, |since| since.as_secs());
         format!("msg_{seconds:011}{number:016}")
     }
+}
+
+/// The number in a message's id. Messages are stored in the order of their numbers.
+pub(crate) fn number(id: &str) -> Option<u64> {
+    id.strip_prefix("msg_")?.get(11..)?.parse().ok()
 }

@@ -8,16 +8,18 @@ use serde_json::{Value, json};
 use super::{Client, ReceivedReply, fake, request};
 use crate::{FakeSvix, Fault, Target};
 
-async fn post(fake: &FakeSvix, path: &str, body: &Value) -> ReceivedReply {
-    let request = request(Method::POST, path, &body.to_string());
+async fn send(fake: &FakeSvix, method: Method, path: &str, body: &str) -> ReceivedReply {
     let mut client = Client::connect(fake).await;
+    let request = request(method, path, body);
     client.send(request).await.expect("an answer")
 }
 
+async fn post(fake: &FakeSvix, path: &str, body: &Value) -> ReceivedReply {
+    send(fake, Method::POST, path, &body.to_string()).await
+}
+
 async fn get(fake: &FakeSvix, path: &str) -> ReceivedReply {
-    let mut client = Client::connect(fake).await;
-    let request = request(Method::GET, path, "");
-    client.send(request).await.expect("an answer")
+    send(fake, Method::GET, path, "").await
 }
 
 const PORTAL: &str = "/api/v1/auth/app-portal-access/dev/";
@@ -96,6 +98,25 @@ async fn an_event_type_is_created_once_and_brought_back_from_the_archive() {
     assert_eq!(post(&fake, TYPES, &body).await.status, StatusCode::CREATED);
     let listed = get(&fake, TYPES).await.json();
     assert_eq!(listed["data"][0]["description"], "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_event_type_is_archived_or_forgotten() {
+    let (fake, _) = fake();
+    let body = json!({ "name": "a.b", "description": "one" });
+    post(&fake, TYPES, &body).await;
+    for (query, known) in [
+        ("", StatusCode::OK),
+        ("?expunge=true", StatusCode::NOT_FOUND),
+    ] {
+        let path = format!("{TYPES}a.b/{query}");
+        let deleted = send(&fake, Method::DELETE, &path, "").await;
+        assert_eq!(deleted.status, StatusCode::NO_CONTENT);
+        assert_eq!(get(&fake, &format!("{TYPES}a.b/")).await.status, known);
+        assert_eq!(get(&fake, TYPES).await.json()["data"], json!([]));
+    }
+    let missing = send(&fake, Method::DELETE, &format!("{TYPES}a.b/"), "").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test(start_paused = true)]

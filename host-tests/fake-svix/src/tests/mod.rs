@@ -18,6 +18,7 @@ mod checks;
 mod customers;
 mod faults;
 mod helper_routes;
+mod lists;
 mod once;
 mod switches;
 mod tcp;
