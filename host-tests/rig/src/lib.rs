@@ -1,4 +1,4 @@
-//! Parts of a network for tests and the soak: a real Redis, a proxy that can be cut, free ports.
+//! Parts of a network for tests and the soak: processes, a real Redis, a proxy that can be cut, free ports.
 
 #![cfg_attr(
     test,
@@ -6,8 +6,10 @@
 )]
 
 pub mod ports;
+mod process;
 mod proxy;
 mod redis_server;
 
+pub use process::Process;
 pub use proxy::Proxy;
 pub use redis_server::RedisServer;

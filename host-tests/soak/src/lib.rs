@@ -35,6 +35,7 @@ use tokio::time::{self, Instant};
 
 use clock::{Clock, rfc3339};
 use fake_svix::FakeSvix;
+use rig::Process;
 
 pub use self::options::Options;
 use self::options::TOKEN;
@@ -45,7 +46,6 @@ use self::publisher::event::Event;
 use self::publisher::message::{Duplicate, Message};
 use self::storm::Storm;
 use self::storm::outage::{self, Outages};
-use self::storm::process::Process;
 use self::storm::relays::{self, SharedRedis};
 pub use self::verdict::Report;
 use self::verdict::at_risk;

@@ -15,11 +15,11 @@ use http::Method;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{self, Instant};
 
-use self::process::Process;
 use crate::plan::phase::{End, KINDS, Phase, Weather, kind};
 use crate::progress::Progress;
 use crate::publisher::Order;
 use fake_svix::{FakeSvix, Fault};
+use rig::Process;
 
 /// The time between two looks at relays and Svix.
 const TICK: Duration = Duration::from_millis(10);

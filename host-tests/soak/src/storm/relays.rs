@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::process::{Process, Settings};
+use super::process::{self, Settings};
 use crate::options::{Options, TOKEN};
-use rig::{Proxy, RedisServer};
+use rig::{Process, Proxy, RedisServer};
 
 /// The Redis that several relays share.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub async fn start(
             svix,
             token: TOKEN,
         };
-        Process::start(settings)
+        process::start(settings)
     };
     let mut relays: Vec<_> = (0..options.nodes.unwrap_or(1))
         .map(start)
