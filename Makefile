@@ -5,7 +5,7 @@ FAKE   := 127.0.0.1:9071
 # The toolchain is complete once `target` has run; from then on rustup need not look for more.
 CARGO := RUSTUP_AUTO_INSTALL=0 cargo
 
-.PHONY: run test soak soak-cluster bench fuzz contract build check clean target
+.PHONY: run test soak soak-cluster conformance bench fuzz contract build check clean target
 
 # Serves the relay beside a fake Svix, on which the operator's token is "admin"; or with the real Svix,
 # if SPIN_VARIABLE_SVIX_TOKEN is set.
@@ -26,6 +26,12 @@ soak: build
 soak-cluster: build
 	$(CARGO) build $(HARNESS) --package soak
 	target/debug/soak --nodes 3
+
+# Checks that a host and a Svix behave as the relay needs: serve and the fake Svix, or those that SPIN,
+# RELAY_URL and SVIX_URL name. docs/conformance.md says more.
+conformance: build
+	$(CARGO) build $(HARNESS) --package conformance
+	target/debug/conformance
 
 # Measures the relay beside other servers. Prints a table, and writes bench.json and bench.svg to
 # target/bench. BENCH holds the options. Linux only.

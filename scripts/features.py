@@ -18,6 +18,7 @@ RUN = ["build", "--package", "host", "--package", "fake-svix"]
 OTHERS = [
     ["test", "--no-run", "--workspace", "--exclude", "bench", "--exclude", "floor", "--exclude", "fsyncs"],
     [*RUN, "--package", "soak"],
+    [*RUN, "--package", "conformance"],
     [*RUN, "--package", "bench", "--package", "fsyncs"],
 ]
 

@@ -2,6 +2,7 @@
 
 mod clients;
 mod cluster;
+mod conformance;
 mod instances;
 mod process;
 mod shortage;
