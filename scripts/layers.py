@@ -11,7 +11,8 @@ SRC = Path(__file__).resolve().parent.parent / "src"
 # From the ground up. Rooms of one line know nothing of each other.
 LEVELS = [
     "host json time violation",
-    "event config",
+    "event",
+    "config",
     "svix records",
     "letters auth",
     "api",
@@ -27,7 +28,7 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms.spl
 # These may wait, and call the host. All other files decide.
 WAITING = re.compile(
     r"(host/|config/load|svix/client|records/(storage|journal)|letters/ledger|auth/(mod|keys)"
-    r"|watch/(mod|counters)|delivery/(mod|job|attempts|turnstile)|intake/|operator/|lookup|probes|relay|lib)"
+    r"|watch/(mod|counters)|delivery/(mod|budget|attempts|turnstile)|intake/|operator/|lookup|probes|relay|lib)"
 )
 # Forbidden in a deciding file. `host::Error` and `host::origin` are plain types.
 DOING = re.compile(r"\basync\b|\.await\b|wasip3|host::(?!Error|origin)\w")

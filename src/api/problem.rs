@@ -34,6 +34,10 @@ pub enum Problem {
     NoRecord,
     /// No dead letter has this number.
     NoDeadLetter,
+    /// The audit has no finding with this id.
+    NoFinding,
+    /// No project is set for the canary.
+    NoCanary,
     /// The sender or the operator is not let in.
     Denied(Denial),
     /// The query of a request breaks a rule.
@@ -101,6 +105,8 @@ impl Problem {
             Self::NoRoute(NoRoute::MethodNotAllowed(_)) => &table::METHOD_NOT_ALLOWED,
             Self::NoRecord => &table::NO_RECORD,
             Self::NoDeadLetter => &table::NO_DEAD_LETTER,
+            Self::NoFinding => &table::NO_FINDING,
+            Self::NoCanary => &table::NO_CANARY,
             Self::Denied(Denial::Operator) => &table::UNAUTHORIZED,
             Self::Denied(Denial::Sender(_)) => &table::UNAUTHENTICATED,
             Self::Denied(Denial::KeysUnavailable(_)) => &table::KEYS_UNAVAILABLE,
@@ -173,6 +179,8 @@ impl Problem {
                                then Svix may have it"
                 .to_owned(),
             Self::NoDeadLetter => "never written, or discarded".to_owned(),
+            Self::NoFinding => "never found, or resolved".to_owned(),
+            Self::NoCanary => "canary_project is not set".to_owned(),
             Self::Denied(Denial::Operator) => {
                 "send authorization: Bearer and the admin_token".to_owned()
             }

@@ -1,7 +1,10 @@
 //! Routes: which request asks for what.
 
+use std::time::SystemTime;
+
 use percent_encoding::percent_decode_str;
 
+use crate::time::parse_rfc3339;
 use crate::violation::Violation;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,14 @@ pub enum Part {
 pub enum Operation {
     /// `POST /maintenance/purge`: forget old records.
     Purge,
+    /// `POST /maintenance/audit`: compare the next records with Svix.
+    Audit(Query),
+    /// `POST /maintenance/canary`: send the canary, and see that it arrives.
+    Canary,
+    /// `GET /audit/findings`: what the audit has found.
+    Findings,
+    /// `POST /audit/findings/{id}/resolve`: an operator has seen to it.
+    Resolve(String),
     /// `POST /gate/open`: ask Svix again at once.
     OpenGate,
     /// `GET /metrics`: every counter, for a monitoring system.
@@ -73,6 +84,15 @@ pub struct Name {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query(String);
 
+/// Which records are to be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Begin anew with the day of this time.
+    pub since: Option<SystemTime>,
+    /// Only one in so many projects, others each day.
+    pub one_in: u64,
+}
+
 /// Which dead letters are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
@@ -107,6 +127,34 @@ impl Query {
             project: project.ok_or_else(required("project"))?,
             event_id: event_id.ok_or_else(required("eventId"))?,
         })
+    }
+
+    /// Reads `since` and `oneIn`.
+    pub fn audit(&self) -> Result<Audit, Violation> {
+        let mut audit = Audit {
+            since: None,
+            one_in: 1,
+        };
+        for (name, value) in self.pairs() {
+            match name {
+                "since" => {
+                    let since = decode(value).and_then(|text| parse_rfc3339(&text));
+                    let reason = "must be a time in RFC 3339";
+                    audit.since = Some(since.ok_or_else(|| Violation::new("since", reason))?);
+                }
+                "oneIn" => {
+                    let number = value.parse().ok();
+                    audit.one_in = number
+                        .filter(|number| (1..=MAX_ONE_IN).contains(number))
+                        .ok_or_else(|| {
+                            let reason = format!("must be a whole number from 1 to {MAX_ONE_IN}");
+                            Violation::new("oneIn", reason)
+                        })?;
+                }
+                _ => return Err(Violation::new("query", "may hold only since and oneIn")),
+            }
+        }
+        Ok(audit)
     }
 
     /// Reads `after`, `limit`, `project` and `reason`.
@@ -155,6 +203,9 @@ pub enum NoRoute {
     MethodNotAllowed(&'static str),
 }
 
+/// The fewest projects that an audit compares are one in so many.
+const MAX_ONE_IN: u64 = 1_000;
+
 /// The most dead letters that one request is about.
 const MAX_LIMIT: usize = 100;
 
@@ -196,6 +247,13 @@ impl Route {
                 (POST, Self::Operator(operation))
             }
             ["maintenance", "purge"] => (POST, Self::Operator(Operation::Purge)),
+            ["maintenance", "audit"] => (POST, Self::Operator(Operation::Audit(query))),
+            ["maintenance", "canary"] => (POST, Self::Operator(Operation::Canary)),
+            ["audit", "findings"] => (GET, Self::Operator(Operation::Findings)),
+            ["audit", "findings", id, "resolve"] => {
+                let id = decode(id).ok_or(NoRoute::NotFound)?;
+                (POST, Self::Operator(Operation::Resolve(id)))
+            }
             ["gate", "open"] => (POST, Self::Operator(Operation::OpenGate)),
             ["metrics"] => (GET, Self::Operator(Operation::Metrics)),
             ["status"] => (GET, Self::Operator(Operation::Status)),

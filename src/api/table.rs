@@ -58,6 +58,8 @@ table! {
     METHOD_NOT_ALLOWED:       405 Warning Never "method-not-allowed"       "Not with this method";
     NO_RECORD:                404 Info    Never "no-record"                "No record of this event";
     NO_DEAD_LETTER:           404 Info    Never "no-dead-letter"           "No such dead letter";
+    NO_FINDING:               404 Info    Never "no-finding"               "No such finding";
+    NO_CANARY:                404 Info    Never "no-canary"                "No project for the canary";
     UNAUTHORIZED:             401 Warning Never "unauthorized"             "The operator's token is needed";
     UNAUTHENTICATED:          401 Warning Never "unauthenticated"          "The sender is not known";
     KEYS_UNAVAILABLE:         503 Error   Soon  "keys-unavailable"         "The keys of the senders can not be fetched";

@@ -17,6 +17,7 @@ pub use self::ingest::{Ingest, Pubsub};
 pub use self::retry::Retry;
 pub use self::secret::Secret;
 pub use self::svix::Svix;
+use crate::event;
 use crate::violation::Violation;
 
 /// The largest event that can be allowed. Svix itself takes no more than 2 MB, and an instance may hold
@@ -42,6 +43,10 @@ pub struct Config {
     pub admin_token: Option<Secret>,
     /// How long a record is kept at least.
     pub record_retention: Duration,
+    /// For how long Pub/Sub keeps an event that is not acknowledged.
+    pub pubsub_retention: Duration,
+    /// The project that canaries go to. Without it there are none.
+    pub canary_project: Option<String>,
 }
 
 impl Config {
@@ -84,6 +89,10 @@ impl Config {
             let reason = "must not be less than pubsub_retention_days";
             check.refuse::<()>("record_retention_days", reason);
         }
+        let canary_project = check.value("canary_project", |value| match value {
+            "" => Ok(None),
+            value => event::application_uid(value).map(|()| Some(value.to_owned())),
+        });
         Some(Self {
             svix: svix?,
             retry: retry?,
@@ -93,6 +102,8 @@ impl Config {
             key_prefix: key_prefix?,
             admin_token: admin_token?,
             record_retention: record_retention?,
+            pubsub_retention: pubsub_retention?,
+            canary_project: canary_project?,
         })
     }
 }
@@ -130,6 +141,7 @@ mod tests {
                 ("register_event_types", "true"),
                 ("record_retention_days", "30"),
                 ("pubsub_retention_days", "7"),
+                ("canary_project", ""),
                 ("ingest_auth", "none"),
                 ("ingest_token", ""),
                 ("pubsub_audience", ""),

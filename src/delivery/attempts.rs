@@ -66,7 +66,12 @@ impl<'a> Attempts<'a> {
 
     /// Tries until Svix has the message, and returns the message's id.
     pub async fn run(&mut self) -> Result<String, Problem> {
-        let mut turnstile = Turnstile::new(self.job, self.key, self.random.fork());
+        let mut turnstile = Turnstile::new(
+            self.job.config,
+            self.job.budget,
+            self.key,
+            self.random.fork(),
+        );
         let retry = &self.job.config.retry;
         let mut retries = Retries::new(retry.clone(), self.random.u64(..));
         loop {
@@ -108,7 +113,7 @@ impl<'a> Attempts<'a> {
                 Err(error) => return Err(error.into()),
             };
             self.unanswered |= step == Step::Post && cause.leaves_unknown();
-            match retries.next_wait(self.job.remaining(), retry_after) {
+            match retries.next_wait(self.job.budget.remaining(), retry_after) {
                 Some(wait) => clock::sleep(wait).await,
                 None => return Err(svix::Error::Unavailable { cause, retry_after }.into()),
             }
@@ -154,7 +159,8 @@ impl<'a> Attempts<'a> {
 
     async fn send(&self, request: Request<'_>) -> Result<Answer, svix::Error> {
         let stopwatch = Stopwatch::start();
-        let result = client::send(&self.job.config.svix, request, self.job.remaining()).await;
+        let result =
+            client::send(&self.job.config.svix, request, self.job.budget.remaining()).await;
         counters::count(|counts| counts.asked_svix(stopwatch.elapsed()));
         result
     }

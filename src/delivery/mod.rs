@@ -13,6 +13,7 @@
 //! Svix knows a key for 12 hours only. [`next`] says when an event is looked up instead of posted.
 
 mod attempts;
+pub mod budget;
 mod job;
 mod next;
 pub mod turnstile;
@@ -145,7 +146,7 @@ async fn write_delivered(
         record.dead_letter = Some(letter.dead_letter);
     }
     let bytes = Record::Delivered(record.clone()).encode();
-    storage::write((name, bytes), job.time_to_store()).await?;
+    storage::write((name, bytes), job.budget.time_to_store()).await?;
     Ok(Success::Delivered { record, attempts })
 }
 
@@ -153,7 +154,7 @@ async fn write_delivered(
 /// the delivery with what came of that.
 async fn write_unknown(job: &Job<'_>, name: String, delivery: Delivery) -> Delivery {
     let now = clock::now();
-    let written = match storage::read(&name, job.time_to_store() / 2).await {
+    let written = match storage::read(&name, job.budget.time_to_store() / 2).await {
         Ok(Some(Record::Delivered(record))) => {
             return Delivery {
                 attempts: delivery.attempts,
@@ -163,13 +164,13 @@ async fn write_unknown(job: &Job<'_>, name: String, delivery: Delivery) -> Deliv
         Ok(Some(Record::DeadLettered(_))) => Ok(()),
         Ok(Some(Record::Unknown(record))) if record.age(now) < LATE / 2 => Ok(()),
         Ok(earlier) => {
-            let begun = job.stopwatch.started();
+            let begun = job.budget.stopwatch.started();
             let record = match earlier {
                 Some(Record::Unknown(record)) => record.again(begun),
                 _ => Unknown::of(job.event, begun),
             };
             let bytes = Record::Unknown(record).encode();
-            storage::write((name, bytes), job.time_to_store()).await
+            storage::write((name, bytes), job.budget.time_to_store()).await
         }
         Err(error) => Err(error),
     };

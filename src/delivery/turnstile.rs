@@ -5,11 +5,11 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use super::job::Job;
+use super::budget::Budget;
+use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
 use crate::svix::gate::{self, Closing, Gate, Pass, Standing};
-use crate::svix::message::Verdict;
 use crate::svix::retry::MIN_ATTEMPT;
 use crate::svix::{self, Cause, Misconfiguration};
 use crate::watch;
@@ -75,33 +75,39 @@ pub async fn standing() -> Result<Standing, host::Error> {
     Ok(GATE.with_borrow(|gate| gate.standing(clock::now())))
 }
 
-/// One event at the gate.
+/// One event at the gate, or an operator's work.
 pub struct Turnstile<'a> {
-    job: Job<'a>,
+    config: &'a Config,
+    budget: Budget,
     /// The event's key, by which the gate tells whether failures are all of one event.
     key: &'a str,
     random: fastrand::Rng,
 }
 
 impl<'a> Turnstile<'a> {
-    pub fn new(job: Job<'a>, key: &'a str, random: fastrand::Rng) -> Self {
-        Self { job, key, random }
+    pub fn new(config: &'a Config, budget: Budget, key: &'a str, random: fastrand::Rng) -> Self {
+        Self {
+            config,
+            budget,
+            key,
+            random,
+        }
     }
 
     /// Waits until the event may be sent, for as long as waiting makes sense. Returns whether the event
     /// is the gate's probe.
     pub async fn wait(&mut self) -> Result<bool, svix::Error> {
-        let entered = self.job.stopwatch.elapsed();
+        let entered = self.budget.stopwatch.elapsed();
         let mut turns = 0;
         loop {
-            self.job.check_time()?;
+            self.budget.check()?;
             let closing = match GATE.with_borrow(|gate| gate.pass(clock::now())) {
                 Pass::Open => return Ok(false),
                 Pass::Probe => {
-                    let lease = self.job.config.svix.timeout.min(self.job.remaining());
+                    let lease = self.config.svix.timeout.min(self.budget.remaining());
                     let state = GATE.with_borrow_mut(|gate| gate.probing(lease, clock::now()));
                     self.share(&state).await;
-                    self.job.check_time()?;
+                    self.budget.check()?;
                     return Ok(true);
                 }
                 Pass::Closed(closing) => closing,
@@ -110,11 +116,11 @@ impl<'a> Turnstile<'a> {
                 turns += 1;
                 (closing.rest.min(PROBE_TIME), turns <= PROBE_TURNS)
             } else {
-                let waited = self.job.stopwatch.elapsed().saturating_sub(entered);
+                let waited = self.budget.stopwatch.elapsed().saturating_sub(entered);
                 (closing.rest, waited + closing.rest <= MAX_WAIT)
             };
             let wait = rest + SPREAD.mul_f64(self.random.f64());
-            if !patient || wait + MIN_ATTEMPT > self.job.remaining() {
+            if !patient || wait + MIN_ATTEMPT > self.budget.remaining() {
                 return Err(svix::Error::Unavailable {
                     cause: Cause::Gate(closing.reason),
                     retry_after: Some(gate::spread(closing.rest, self.random.f64())),
@@ -126,7 +132,7 @@ impl<'a> Turnstile<'a> {
     }
 
     /// Tells the gate how an attempt or a lookup went, and shares its state if that changed.
-    pub async fn tell(&mut self, result: &Result<Verdict, svix::Error>, probe: bool) {
+    pub async fn tell<T>(&mut self, result: &Result<T, svix::Error>, probe: bool) {
         let failure = match result {
             // The request never left the host, which says nothing of Svix.
             Err(svix::Error::Misconfigured(Misconfiguration::OutboundDenied)) => return,
@@ -165,6 +171,6 @@ impl<'a> Turnstile<'a> {
 
     /// The time that the gate may take: half of what is left stays for the record.
     fn time(&self) -> Duration {
-        store::TIMEOUT.min(self.job.time_to_store() / 2)
+        store::TIMEOUT.min(self.budget.time_to_store() / 2)
     }
 }

@@ -11,6 +11,7 @@ use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::auth;
 use crate::config::{Config, load};
+use crate::delivery::budget::Budget;
 use crate::delivery::{self, Delivery, Job};
 use crate::event::arrival::{Attributes, Source};
 use crate::event::notification::Notification;
@@ -78,7 +79,10 @@ pub async fn deliver_event(
         published: times.into_iter().flatten().min(),
         letter_acknowledges,
         trace: &trace,
-        stopwatch,
+        budget: Budget {
+            stopwatch,
+            time: config.retry.budget,
+        },
     };
     let Delivery {
         result,

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::conversation::Conversation;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::config::Config;
@@ -17,9 +18,7 @@ use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Headers, Incoming};
 use crate::intake;
 use crate::json;
-use crate::svix::client::{self, Request};
-use crate::svix::retry::{MIN_ATTEMPT, Retries};
-use crate::svix::{self, Answer, Cause, event_type, portal};
+use crate::svix::{self, Cause, event_type, portal};
 use crate::time::rfc3339;
 use crate::violation::Violation;
 use crate::watch::entry::Entry;
@@ -61,8 +60,7 @@ pub async fn portal(
 ) -> Result<Success, Problem> {
     entry.project(project);
     let expiry = portal_request(project, body)?;
-    let mut conversation = Conversation::new(config, stopwatch);
-    let url = conversation.link(project, expiry).await?;
+    let url = link(config, project, expiry, stopwatch).await?;
     Ok(Success::document("portal", &Portal { url: &url }))
 }
 
@@ -76,7 +74,18 @@ pub async fn test_event(
 ) -> Result<Success, Problem> {
     entry.project(project);
     let event_type = test_event_request(project, body)?;
-    let event = sample(project, &event_type, host::random().u64(..), clock::now());
+    send_sample(config, project, &event_type, stopwatch, entry).await
+}
+
+/// Delivers a sample event of this type.
+pub async fn send_sample(
+    config: &Config,
+    project: &str,
+    event_type: &str,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let event = sample(project, event_type, host::random().u64(..), clock::now());
     let notification = Notification::read(event.as_bytes(), ArrivalHeaders::default());
     entry.arrival(&notification.arrival);
     intake::deliver_event(config, &notification, false, stopwatch, entry).await
@@ -88,80 +97,38 @@ struct Portal<'a> {
     url: &'a str,
 }
 
-/// The requests to Svix about one portal, within the budget of one operator's request.
-///
-/// They neither ask the gate nor tell it anything. An operator wants to hear of Svix itself, most of all
-/// while Svix is in trouble, and the App Portal says little about messages.
-struct Conversation<'a> {
-    config: &'a Config,
+async fn link(
+    config: &Config,
+    project: &str,
+    expiry: u64,
     stopwatch: Stopwatch,
-    retries: Retries,
-    request_id: String,
-}
-
-impl<'a> Conversation<'a> {
-    fn new(config: &'a Config, stopwatch: Stopwatch) -> Self {
-        let mut random = host::random();
-        Self {
-            config,
-            stopwatch,
-            retries: Retries::new(config.retry.clone(), random.u64(..)),
-            request_id: client::request_id(random.u64(..)),
-        }
+) -> Result<String, Problem> {
+    let mut conversation = Conversation::new(config, stopwatch);
+    let token = config.svix.token.expose();
+    let path = portal::path(project);
+    // A second link does no harm: no customer gets to see the first.
+    let answer = conversation.post(&path, portal::body(expiry)).await?;
+    if let Some(url) = portal::classify(&answer, token)? {
+        return Ok(url);
     }
-
-    async fn link(&mut self, project: &str, expiry: u64) -> Result<String, Problem> {
-        let token = self.config.svix.token.expose();
-        let path = portal::path(project);
-        // A second link does no harm: no customer gets to see the first.
-        let answer = self.post(&path, &portal::body(expiry)).await?;
+    if config.svix.create_applications {
+        let body = portal::application_body(project);
+        let answer = conversation.post(portal::APPLICATION_PATH, body).await?;
+        match event_type::classify_create(&answer, token) {
+            // If the answer can't be read, the next request shows whether the application is there.
+            Ok(())
+            | Err(svix::Error::Unavailable {
+                cause: Cause::UnreadableAnswer,
+                ..
+            }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let answer = conversation.post(&path, portal::body(expiry)).await?;
         if let Some(url) = portal::classify(&answer, token)? {
             return Ok(url);
         }
-        if self.config.svix.create_applications {
-            let body = portal::application_body(project);
-            let answer = self.post(portal::APPLICATION_PATH, &body).await?;
-            match event_type::classify_create(&answer, token) {
-                // If the answer can't be read, the next request shows whether the application is there.
-                Ok(())
-                | Err(svix::Error::Unavailable {
-                    cause: Cause::UnreadableAnswer,
-                    ..
-                }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let answer = self.post(&path, &portal::body(expiry)).await?;
-            if let Some(url) = portal::classify(&answer, token)? {
-                return Ok(url);
-            }
-        }
-        Err(Problem::NoApplication)
     }
-
-    /// Posts until Svix answers, or the budget is spent.
-    async fn post(&mut self, path: &str, body: &[u8]) -> Result<Answer, svix::Error> {
-        loop {
-            let remaining = self.stopwatch.remaining(self.config.retry.budget);
-            if remaining < MIN_ATTEMPT {
-                return Err(Cause::OutOfTime.into());
-            }
-            let request = Request {
-                path,
-                headers: Vec::new(),
-                body: Some(body.to_vec()),
-                id: &self.request_id,
-            };
-            let result = client::send(&self.config.svix, request, remaining).await;
-            let Err(svix::Error::Unavailable { retry_after, .. }) = &result else {
-                return result;
-            };
-            let remaining = self.stopwatch.remaining(self.config.retry.budget);
-            match self.retries.next_wait(remaining, *retry_after) {
-                Some(wait) => clock::sleep(wait).await,
-                None => return result,
-            }
-        }
-    }
+    Err(Problem::NoApplication)
 }
 
 /// For how many seconds the link to a portal is to live.

@@ -1,6 +1,9 @@
 //! The operators' requests, answered once they have shown their token.
 
+mod audit;
+mod canary;
 pub mod console;
+mod conversation;
 mod customer;
 mod letters;
 mod purge;
@@ -32,6 +35,10 @@ pub async fn fulfil(
         Operation::ReplayAll(query) => letters::replay_all(config, &query, stopwatch, entry).await,
         Operation::None(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
         Operation::Purge => purge::purge(config, stopwatch, entry).await,
+        Operation::Audit(query) => audit::audit(config, &query, stopwatch, entry).await,
+        Operation::Findings => audit::findings().await,
+        Operation::Resolve(id) => audit::resolve(&id, entry).await,
+        Operation::Canary => canary::send(config, stopwatch, entry).await,
         Operation::OpenGate => status::open_gate(entry).await,
         Operation::Metrics => status::metrics().await,
         Operation::Status => status::status(config).await,

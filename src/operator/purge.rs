@@ -21,7 +21,8 @@ use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
 use crate::letters::{body_name, head_name, index_name};
-use crate::records::{Record, journal};
+use crate::records::Record;
+use crate::records::journal::{self, Page};
 use crate::time::{age, rfc3339};
 use crate::watch::entry::Entry;
 
@@ -163,21 +164,16 @@ impl Slice {
             self.cursor = Cursor::START;
         }
         while self.cursor.day < end {
-            let counter = journal::counter(self.cursor.day);
-            let known = store::exists(&counter).await?;
-            let pages = if known {
-                store::increment(&counter, 0).await?
-            } else {
-                0
-            };
-            while self.cursor.page < pages {
+            let pages = journal::pages(self.cursor.day).await?;
+            while self.cursor.page < pages.unwrap_or_default() {
                 self.page(self.cursor.page + 1).await?;
                 self.cursor.page += 1;
                 if self.is_over() {
                     return Ok(false);
                 }
             }
-            if known {
+            if pages.is_some() {
+                let counter = journal::counter(self.cursor.day);
                 store::delete("purge the journal", &counter).await?;
             }
             self.cursor = Cursor {
@@ -234,12 +230,11 @@ impl Slice {
     /// Deletes what is due of a page's records, and the page. A page of a later version stays.
     async fn page(&mut self, page: u64) -> Result<(), host::Error> {
         let name = journal::page_name(self.cursor.day, page);
-        let bytes = store::get(&name, store::TIMEOUT).await?;
-        let Some(names) = bytes.as_deref().and_then(journal::decode) else {
+        let Some(page) = journal::page(self.cursor.day, page).await? else {
             return Ok(());
         };
         let mut rest = Rest::default();
-        for step in names.chunks(STEP) {
+        for step in page.names.chunks(STEP) {
             self.step(step, &mut rest).await?;
         }
         if !rest.unclear.is_empty() {
@@ -250,8 +245,11 @@ impl Slice {
             None => store::delete("purge the journal", &name).await,
             Some(error) => {
                 // The next slice goes on with the records that could not be read.
-                let page = journal::encode(&rest.unread);
-                store::set(&name, &page, store::TIMEOUT).await?;
+                let page = Page {
+                    names: rest.unread,
+                    ..page
+                };
+                store::set(&name, &page.encode(), store::TIMEOUT).await?;
                 Err(error)
             }
         }

@@ -4,6 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::audit;
+use super::canary::{self, Canary};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::config::check::Values;
@@ -12,11 +14,11 @@ use crate::delivery::turnstile;
 use crate::host::{self, clock, store};
 use crate::letters::{self, ledger};
 use crate::svix::gate::Standing;
-use crate::time::rfc3339;
+use crate::time::{parse_rfc3339, rfc3339};
 use crate::watch::counters;
 use crate::watch::entry::Entry;
 use crate::watch::metrics::{Counts, Numbers};
-use crate::watch::openmetrics::{CONTENT_TYPE, Snapshot};
+use crate::watch::openmetrics::{Audit, CONTENT_TYPE, Snapshot};
 
 pub async fn metrics() -> Result<Success, Problem> {
     let snapshot = snapshot().await?;
@@ -42,6 +44,8 @@ pub async fn status(config: &Config) -> Result<Success, Problem> {
             written: snapshot.dead_letters,
             unresolved: snapshot.unresolved,
         },
+        audit: snapshot.audit,
+        canary: canary::last().await?,
         last_hour: last_hour(&snapshot.counts),
     };
     Ok(Success::document("status", &status))
@@ -61,6 +65,10 @@ async fn snapshot() -> Result<Snapshot, host::Error> {
         gate: turnstile::standing().await?,
         dead_letters: store::increment(letters::COUNTER, 0).await?,
         unresolved: ledger::unresolved().await?,
+        audit: audit::numbers().await?,
+        canary_at: canary::last()
+            .await?
+            .and_then(|canary| parse_rfc3339(&canary.delivered_at)),
     })
 }
 
@@ -72,6 +80,8 @@ struct Status {
     gate: Standing,
     configuration: Values,
     dead_letters: DeadLetters,
+    audit: Audit,
+    canary: Option<Canary>,
     last_hour: Vec<Minute>,
 }
 

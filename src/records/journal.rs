@@ -3,7 +3,7 @@
 //!
 //! An instance adds a page for all the records that it has written in a moment, after the answers, so an
 //! event costs the store no call of its own. Pages are named by their day and numbered within it by a
-//! counter, so a page's name is its age. A record that is on no page is never purged: an instance that
+//! counter, so a page's name is its age. A page says to the millisecond when it was written. A record that is on no page is never purged: an instance that
 //! dies takes the names of its last two seconds with it.
 
 use std::cell::{Cell, RefCell};
@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use crate::host::later::{self, Left};
 use crate::host::{self, clock, store};
-use crate::time::unix_seconds;
+use crate::time::{rfc3339, unix_seconds};
 
 /// How many names a page has at most. A purge looks at no less than a page.
 pub const PAGE: usize = 256;
@@ -34,21 +34,50 @@ pub fn day(time: SystemTime) -> u64 {
     unix_seconds(time) / (24 * 60 * 60)
 }
 
-/// A page as the store holds it: lines, the version and then the names.
-pub fn encode(names: &[String]) -> Vec<u8> {
-    let mut text = VERSION.to_owned();
-    for name in names {
-        text.push('\n');
-        text.push_str(name);
-    }
-    text.into_bytes()
+/// A page, of records that were written at most a few seconds before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// In RFC 3339, UTC.
+    pub written_at: String,
+    pub names: Vec<String>,
 }
 
-/// The names on a page. `None` for anything that this version has not written.
-pub fn decode(bytes: &[u8]) -> Option<Vec<String>> {
-    let mut lines = str::from_utf8(bytes).ok()?.split('\n');
-    let ours = lines.next()? == VERSION;
-    ours.then(|| lines.map(str::to_owned).collect())
+impl Page {
+    /// The page as the store holds it: lines, the version with the time and then the names.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut text = format!("{VERSION} {}", self.written_at);
+        for name in &self.names {
+            text.push('\n');
+            text.push_str(name);
+        }
+        text.into_bytes()
+    }
+
+    /// `None` for anything that this version has not written.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut lines = str::from_utf8(bytes).ok()?.split('\n');
+        let written_at = lines.next()?.strip_prefix(VERSION)?.strip_prefix(' ')?;
+        Some(Self {
+            written_at: written_at.to_owned(),
+            names: lines.map(str::to_owned).collect(),
+        })
+    }
+}
+
+/// How many pages a day has. `None` if the day has no journal.
+pub async fn pages(day: u64) -> Result<Option<u64>, host::Error> {
+    let counter = counter(day);
+    if store::exists(&counter).await? {
+        store::increment(&counter, 0).await.map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// A page of the store. `None` if it is missing or of a later version.
+pub async fn page(day: u64, page: u64) -> Result<Option<Page>, host::Error> {
+    let bytes = store::get(&page_name(day, page), store::TIMEOUT).await?;
+    Ok(bytes.as_deref().and_then(Page::decode))
 }
 
 thread_local! {
@@ -85,9 +114,14 @@ async fn add_page() -> Left {
 
 /// Adds a page to today's.
 pub async fn append(names: &[String]) -> Result<(), host::Error> {
-    let day = day(clock::now());
-    let page = store::increment(&counter(day), 1).await?;
-    store::set(&page_name(day, page), &encode(names), store::TIMEOUT).await
+    let now = clock::now();
+    let page = Page {
+        written_at: rfc3339(now),
+        names: names.to_vec(),
+    };
+    let number = store::increment(&counter(day(now)), 1).await?;
+    let name = page_name(day(now), number);
+    store::set(&name, &page.encode(), store::TIMEOUT).await
 }
 
 #[cfg(test)]
@@ -98,9 +132,13 @@ mod tests {
     /// Stored bytes outlive the relay that wrote them: this text must never need to change.
     #[test]
     fn a_page_is_stored_as_it_always_was() {
-        let names = ["record/a", "record/b"].map(str::to_owned);
-        assert_eq!(encode(&names), b"2\nrecord/a\nrecord/b");
-        assert_eq!(decode(b"2\nrecord/a\nrecord/b"), Some(names.to_vec()));
+        let page = Page {
+            written_at: "2026-11-23T14:12:42.123Z".to_owned(),
+            names: ["record/a", "record/b"].map(str::to_owned).to_vec(),
+        };
+        let text = b"2 2026-11-23T14:12:42.123Z\nrecord/a\nrecord/b";
+        assert_eq!(page.encode(), text);
+        assert_eq!(Page::decode(text), Some(page));
         assert_eq!(page_name(20_780, 7), "journal/day/20780/7");
     }
 
@@ -111,9 +149,10 @@ mod tests {
             b"{}",
             b"\xff",
             b"1 2026-11-23T14:12:42Z\nrecord/a",
-            b"3\na",
+            b"2\na",
+            b"3 2026-11-23T14:12:42Z\na",
         ] {
-            assert_eq!(decode(bytes), None, "{bytes:?}");
+            assert_eq!(Page::decode(bytes), None, "{bytes:?}");
         }
     }
 

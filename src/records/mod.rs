@@ -126,6 +126,31 @@ impl Unknown {
         }
     }
 
+    /// The record of an event whose message Svix has lost.
+    pub fn lost(record: Delivered) -> Self {
+        Self {
+            project: record.project,
+            event_id: record.event_id,
+            event_type: record.event_type,
+            first_attempt_at: record.delivered_at,
+            last_attempt_at: None,
+        }
+    }
+
+    /// The record once Svix is known to have the message.
+    pub fn delivered(&self, svix_message_id: String, now: SystemTime) -> Delivered {
+        Delivered {
+            project: self.project.clone(),
+            event_id: self.event_id.clone(),
+            event_type: self.event_type.clone(),
+            svix_message_id,
+            attempts: 1,
+            delivered_at: rfc3339(now),
+            dead_letter: None,
+            fingerprint: None,
+        }
+    }
+
     /// How long ago the last attempts began, at `now`. An unreadable time counts as infinitely old.
     pub fn age(&self, now: SystemTime) -> Duration {
         let last = self.last_attempt_at.as_ref();

@@ -11,8 +11,8 @@ use crate::event::arrival::is_encoded;
 use crate::host::clock;
 use crate::host::http::{self, Call, header};
 
-/// Svix's answers are small, since the payload is left out of them.
-const MAX_ANSWER: usize = 64 * 1024;
+/// Svix's answers are small, since the payload is left out of them. The largest is a page of 250 messages.
+const MAX_ANSWER: usize = 512 * 1024;
 
 /// A request to Svix.
 #[derive(Debug)]

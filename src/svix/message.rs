@@ -24,7 +24,7 @@ pub fn event_id(id: &str) -> Cow<'_, str> {
     let acceptable = !id.is_empty()
         && event::identifier(id).is_ok()
         && !id.starts_with("msg_")
-        && !id.starts_with(MAPPED_PREFIX)
+        && !is_mapped(id)
         && !event::is_dot_segment(id);
     if acceptable {
         Cow::Borrowed(id)
@@ -34,6 +34,11 @@ pub fn event_id(id: &str) -> Cow<'_, str> {
             event::sha256_hex(&[id.as_bytes()])
         ))
     }
+}
+
+/// Whether the event's own id can't be told from the eventId.
+pub fn is_mapped(event_id: &str) -> bool {
+    event_id.starts_with(MAPPED_PREFIX)
 }
 
 /// Whether Svix may have forgotten the key of an attempt that was made at or after `since`: then the

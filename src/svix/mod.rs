@@ -1,11 +1,12 @@
 //! The requests to Svix, the meaning of its answers, and the gate that spares it.
 //!
-//! One file for each thing that is asked: [`message`], [`event_type`], [`portal`]. Each builds the
+//! One file for each thing that is asked: [`message`], [`list`], [`event_type`], [`portal`]. Each builds the
 //! request and reads the answer; only [`client`] sends. This file holds what is true of every request.
 
 pub mod client;
 pub mod event_type;
 pub mod gate;
+pub mod list;
 pub mod message;
 pub mod portal;
 pub mod retry;

@@ -22,6 +22,12 @@ pub struct Change {
     seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    svix_message_ids: Vec<String>,
 }
 
 impl Change {
@@ -35,6 +41,9 @@ impl Change {
             reason: None,
             seconds: None,
             event_type: None,
+            project: None,
+            event_id: None,
+            svix_message_ids: Vec::new(),
         }
     }
 
@@ -72,6 +81,18 @@ impl Change {
             reason: Some(problem.row().name),
             event_type: Some(shortened(event_type)),
             ..Self::new(Severity::Warning, "event-type-unregistered", message)
+        }
+    }
+
+    /// The audit has found that a record and Svix don't agree.
+    pub fn of_finding(kind: &'static str, project: &str, event_id: &str, ids: &[String]) -> Self {
+        let message = format!("the audit has found an event that is {kind}");
+        Self {
+            reason: Some(kind),
+            project: Some(shortened(project)),
+            event_id: Some(shortened(event_id)),
+            svix_message_ids: ids.iter().map(|id| shortened(id)).collect(),
+            ..Self::new(Severity::Error, "audit-finding", message)
         }
     }
 

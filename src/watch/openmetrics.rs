@@ -1,11 +1,16 @@
 //! The metrics as text that monitoring systems read (OpenMetrics 1.0).
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::time::SystemTime;
+
+use serde::Serialize;
 
 use super::metrics::{BOUNDS, Counts, DIFFERING, LEFT_UNKNOWN};
 use crate::api::reply::NOTIFICATION_NAMES;
 use crate::api::table::ROWS;
 use crate::svix::gate::{Reason, Standing};
+use crate::time::{parse_rfc3339, unix_seconds};
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -27,6 +32,21 @@ pub struct Snapshot {
     pub dead_letters: u64,
     /// How many of them are neither resolved nor discarded.
     pub unresolved: u64,
+    pub audit: Audit,
+    /// When the last canary arrived.
+    pub canary_at: Option<SystemTime>,
+}
+
+/// The audit's numbers.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Audit {
+    /// Up to when all records are compared, in RFC 3339. `None` before that.
+    pub verified_until: Option<String>,
+    /// How many records were found in Svix since the audit began anew.
+    pub events: u64,
+    /// How many findings of each kind no operator has resolved.
+    pub findings: BTreeMap<&'static str, u64>,
 }
 
 impl Snapshot {
@@ -89,6 +109,16 @@ impl Text {
         let help = "Dead letters neither resolved nor discarded";
         self.family("dead_letters_unresolved", "gauge", help)?;
         self.sample("dead_letters_unresolved", &[], &snapshot.unresolved)?;
+        let help = "Findings of the audit that no operator has resolved";
+        self.family("audit_findings", "gauge", help)?;
+        for (kind, number) in &snapshot.audit.findings {
+            self.sample("audit_findings", &[("kind", kind)], number)?;
+        }
+        let help = "Up to when the audit has compared all records, or 0";
+        let until = snapshot.audit.verified_until.as_deref();
+        self.time("audit_verified_until", until.and_then(parse_rfc3339), help)?;
+        let help = "When the last canary arrived, or 0";
+        self.time("canary_delivered", snapshot.canary_at, help)?;
         self.0.write_str("# EOF\n")
     }
 
@@ -104,6 +134,13 @@ impl Text {
         let sum = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
         self.sample(&format!("{name}_sum"), &[], &sum)?;
         self.sample(&format!("{name}_count"), &[], &up_to)
+    }
+
+    /// A time, in seconds since 1970.
+    fn time(&mut self, what: &str, time: Option<SystemTime>, help: &str) -> fmt::Result {
+        let name = format!("{what}_seconds");
+        self.family(&name, "gauge", help)?;
+        self.sample(&name, &[], &time.map_or(0, unix_seconds))
     }
 
     fn family(&mut self, name: &str, kind: &str, help: &str) -> fmt::Result {
@@ -149,6 +186,12 @@ mod tests {
             },
             dead_letters: 7,
             unresolved: 3,
+            audit: Audit {
+                verified_until: Some("1970-01-01T00:01:00.5Z".to_owned()),
+                events: 5,
+                findings: [("missing", 2), ("doubled", 0)].into(),
+            },
+            canary_at: None,
         };
         let text = snapshot.text();
         let expected = "\
@@ -179,6 +222,10 @@ svix_relay_notifications_total{outcome=\"not-json\",project=\"\"} 1
             "svix_relay_outcomes_unknown_total 0",
             "svix_relay_dead_letters_total 7",
             "svix_relay_dead_letters_unresolved 3",
+            "svix_relay_audit_findings{kind=\"missing\"} 2",
+            "svix_relay_audit_findings{kind=\"doubled\"} 0",
+            "svix_relay_audit_verified_until_seconds 60",
+            "svix_relay_canary_delivered_seconds 0",
         ] {
             assert!(text.lines().any(|it| it == line), "{line} in\n{text}");
         }

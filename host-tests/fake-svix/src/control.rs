@@ -127,6 +127,11 @@ impl FakeSvix {
         self.state().store.delete_application(uid);
     }
 
+    /// Loses a message. The reply kept under its Idempotency-Key stays.
+    pub fn forget_message(&self, id: &str) {
+        self.state().store.forget_message(id);
+    }
+
     /// Stores a message of another sender, unchecked, and returns its id.
     pub fn store_message(
         &self,

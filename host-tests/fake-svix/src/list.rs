@@ -94,8 +94,10 @@ impl<'a> ListMessages<'a> {
         if !store.has_application(self.app) {
             return Refusal::ApplicationNotFound.reply();
         }
-        let messages = store.messages();
-        let found = messages.filter(|message| message.app == self.app && self.covers(message, now));
+        let after = self.after.unwrap_or(UNIX_EPOCH);
+        let messages =
+            store.messages_since(self.app, |message| unit(message.timestamp) >= unit(after));
+        let found = messages.filter(|message| self.covers(message, now));
         let mut page: Vec<_> = if self.is_forward() {
             found.take(self.limit + 1).collect()
         } else {

@@ -91,11 +91,8 @@ impl<'a> Route<'a> {
             Self::CreateEventType | Self::GetEventType { .. } | Self::DeleteEventType { .. } => {
                 Some(Target::EventTypes)
             }
-            Self::Health
-            | Self::ListMessages { .. }
-            | Self::ListEventTypes
-            | Self::WrongMethod(_)
-            | Self::Unknown => None,
+            Self::ListMessages { .. } => Some(Target::MessageLists),
+            Self::Health | Self::ListEventTypes | Self::WrongMethod(_) | Self::Unknown => None,
         }
     }
 }

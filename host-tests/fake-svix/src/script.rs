@@ -11,6 +11,8 @@ use crate::fault::Fault;
 pub enum Target {
     /// Creating and getting messages.
     Messages,
+    /// Lists of messages.
+    MessageLists,
     /// Creating applications.
     Applications,
     /// Links to portals.

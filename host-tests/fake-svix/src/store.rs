@@ -32,6 +32,14 @@ pub struct EventType {
     pub created_at: SystemTime,
 }
 
+#[derive(Debug, Default)]
+struct Application {
+    /// The numbers of all messages, oldest first.
+    messages: Vec<u64>,
+    /// The newest message of each eventId.
+    newest: HashMap<String, u64>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Store {
     pub replies: KeptReplies,
@@ -42,8 +50,8 @@ pub(crate) struct Store {
     created: SystemTime,
     stored: u64,
     messages: BTreeMap<u64, StoredMessage>,
-    /// For each uid, the newest message of each eventId.
-    applications: BTreeMap<String, HashMap<String, u64>>,
+    /// By uid.
+    applications: BTreeMap<String, Application>,
     /// The newest message of each eventId in any application.
     newest: HashMap<String, u64>,
 }
@@ -70,7 +78,8 @@ impl Store {
     /// Creates an application unless it exists.
     pub fn create_application(&mut self, uid: &str) {
         if !self.has_application(uid) {
-            self.applications.insert(uid.to_owned(), HashMap::new());
+            let application = Application::default();
+            self.applications.insert(uid.to_owned(), application);
         }
     }
 
@@ -93,7 +102,7 @@ impl Store {
     /// Whether this eventId was used within the last day. A post with it is a conflict then.
     pub fn is_taken(&self, app: &str, event_id: &str, now: SystemTime) -> bool {
         let newest = match self.event_id_scope {
-            EventIdScope::Application => self.applications.get(app),
+            EventIdScope::Application => self.applications.get(app).map(|app| &app.newest),
             EventIdScope::Environment => Some(&self.newest),
         };
         newest
@@ -111,12 +120,11 @@ impl Store {
     ) -> &StoredMessage {
         self.stored += 1;
         let number = self.stored;
+        let application = self.applications.entry(app.to_owned()).or_default();
+        application.messages.push(number);
         if let Some(event_id) = &message.event_id {
-            let application = self.applications.entry(app.to_owned()).or_default();
-            application.insert(event_id.clone(), number);
+            application.newest.insert(event_id.clone(), number);
             self.newest.insert(event_id.clone(), number);
-        } else {
-            self.create_application(app);
         }
         let id = self.message_id(number);
         self.messages.entry(number).or_insert(StoredMessage {
@@ -132,14 +140,41 @@ impl Store {
 
     /// Finds a message of this application by Svix's id, or the newest one with this eventId.
     pub fn find(&self, app: &str, id: &str) -> Option<&StoredMessage> {
-        let by_event_id = self.applications.get(app)?;
+        let application = self.applications.get(app)?;
         let number = match id.strip_prefix("msg_") {
             Some(_) => number(id)?,
-            None => *by_event_id.get(id)?,
+            None => *application.newest.get(id)?,
         };
         self.messages.get(&number).filter(|message| {
             message.app == app && (message.id == id || message.event_id.as_deref() == Some(id))
         })
+    }
+
+    /// The messages of an application, oldest first, from the first that `is_later` holds for. It holds for
+    /// all messages after that one.
+    pub fn messages_since(
+        &self,
+        app: &str,
+        is_later: impl Fn(&StoredMessage) -> bool,
+    ) -> impl DoubleEndedIterator<Item = &StoredMessage> {
+        let application = self.applications.get(app);
+        let numbers = application.map_or(&[][..], |application| &application.messages);
+        let first = numbers.partition_point(|number| {
+            let message = self.messages.get(number);
+            !message.is_some_and(&is_later)
+        });
+        let later = numbers[first..].iter();
+        later.filter_map(|number| self.messages.get(number))
+    }
+
+    pub fn forget_message(&mut self, id: &str) {
+        let forgotten =
+            number(id).and_then(|number| Some((number, self.messages.remove(&number)?)));
+        if let Some((number, message)) = forgotten
+            && let Some(application) = self.applications.get_mut(&message.app)
+        {
+            application.messages.retain(|it| *it != number);
+        }
     }
 
     /// All messages, oldest first.

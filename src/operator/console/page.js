@@ -24,6 +24,7 @@ const number = n => typeof n === 'number' ? n.toLocaleString('en') : '–';
 const sum = counts => counts.reduce((a, b) => a + b, 0);
 const mono = text => el('span.mono', text);
 const utc = text => Object.assign(el('time', text.replace('T', ' ').replace(/(\.\d+)?Z$/, '')), { dateTime: text, title: visible(text) });
+const clock = text => text.slice(0, 10) === new Date().toISOString().slice(0, 10) ? text.slice(11, 16) : text.slice(0, 16).replace('T', ' ');
 const facts = (...pairs) => el('dl.facts', ...pairs
   .filter(([, value]) => value !== undefined)
   .map(([name, value, show = value => value, ...more]) => el('div', el('dt', name), el('dd', show(value), ...more))));
@@ -100,7 +101,7 @@ async function refresh() {
   const [ready, status] = await Promise.allSettled([ask('GET', 'readyz', 9), ask('GET', 'status', 9)]);
   if (mine !== turn || !token) return;
   const missing = 'not available';
-  const { version = '', time, configuration, deadLetters, lastHour, gate = ready.value?.gate } = status.value ?? {};
+  const { version = '', time, configuration, deadLetters, audit, canary, lastHour, gate = ready.value?.gate } = status.value ?? {};
   svixUrl = configuration?.svix_url;
   written = deadLetters?.written;
   put('version', version);
@@ -117,6 +118,10 @@ async function refresh() {
       : gate.state === 'open' ? tile('Gate', 'Open', 'events go to Svix', 'good')
       : tile('Gate', 'Closed', `${gate.reason}, for ${Math.ceil(gate.seconds)} s`, 'warn'),
     tile('Unresolved dead letters', number(deadLetters?.unresolved), deadLetters ? `of ${number(written)} so far` : missing, deadLetters?.unresolved ? 'warn' : 'plain'),
+    !audit ? tile('Audit', '–', missing) : verdict(audit, tile),
+    ...canary || configuration?.canary_project ? [canary
+      ? tile('Canary', `${number(canary.durationMs)} ms`, `arrived ${clock(canary.deliveredAt)} UTC`, Date.parse(time) - Date.parse(canary.deliveredAt) < 300000 ? 'good' : 'bad')
+      : tile('Canary', 'None', 'none has arrived yet', 'warn')] : [],
     lastHour ? tile('Delivered in the last hour', number(sums.delivered ?? 0), `of ${number(sum(Object.values(sums)))} answers`) : tile('Delivered in the last hour', '–', missing));
   const outcomes = Object.entries(sums).sort((a, b) => b[1] - a[1]).map(([name, count]) => [el('td', el(`i.${name}`), name), el('td.number', number(count))]);
   if (!outcomes.length) outcomes.push([el('td.soft', lastHour ? 'nothing came' : missing), el('td')]);
@@ -125,6 +130,17 @@ async function refresh() {
   $('configuration').replaceChildren(configuration
     ? facts(...Object.entries(configuration).map(([name, value]) => [name, value, value => value ? mono(value) : el('span.soft', 'empty')]))
     : el('p.soft', status.reason.status === 404 ? missing : status.reason.message));
+}
+
+// What the audit says in one tile, and above its findings.
+function verdict({ verifiedUntil, events, findings }, tile) {
+  const { pending, ...kinds } = findings;
+  const count = sum(Object.values(kinds));
+  const numbers = `${number(events)} events, ${Object.entries(kinds).map(([kind, n]) => `${number(n)} ${kind}`).join(', ')}`;
+  put('audited', numbers + (pending ? `, ${number(pending)} pending` : ''));
+  if (sum(Object.values(findings)) !== $('findings').tBodies[0].rows.length) loadFindings();
+  return verifiedUntil ? tile('Verified until', `${clock(verifiedUntil)} UTC`, numbers, count ? 'bad' : 'good')
+    : tile('Verified until', 'Never', 'no audit has run yet', 'warn');
 }
 
 // A bar for each minute; from the ground up what is good, then what is not.
@@ -168,6 +184,71 @@ on('open-gate', 'click', async () => {
 
 setInterval(refresh, 10000);
 document.addEventListener('visibilitychange', refresh);
+
+// The audit
+
+const KINDS = {
+  missing: 'The record says delivered, and Svix has no such message.',
+  doubled: 'Svix has two messages of the event.',
+  unrecorded: 'Svix has the message, and the relay has no record.',
+  unsettled: 'Svix has no message, and no sender has come back.',
+};
+const FINDING = ['Found (UTC)', 'Project', 'Event', 'Kind', 'Svix messages', ''];
+$('findings').tHead.rows[0].append(...FINDING.map(name => Object.assign(el('th', name), { scope: 'col' })));
+
+async function loadFindings() {
+  try {
+    const { findings } = await ask('GET', 'audit/findings');
+    $('findings').hidden = !findings.length;
+    $('findings').tBodies[0].replaceChildren(...findings.map(finding));
+  } catch (failure) {
+    say('audit-said', failure.message, 'bad');
+  }
+}
+
+function finding(of) {
+  const button = Object.assign(el('button', of.kind === 'missing' ? 'Send again…' : 'Acknowledge…'), { onclick: () => resolve(of) });
+  button.ariaLabel = `${button.textContent} ${of.eventId}`;
+  const kind = of.pendingUntil ? [el('span', 'pending'), el('small', `until ${utc(of.pendingUntil).textContent}: a sender may come again`)] : [el('span.bad', of.kind), el('small', KINDS[of.kind])];
+  const cells = [[utc(of.foundAt)], [of.project], [mono(of.eventId)], kind, of.svixMessageIds.map(id => el('small.mono', id)), of.pendingUntil ? [] : [button]];
+  return el('tr', ...cells.map((cell, column) => {
+    const td = el('td', el('div', ...cell));
+    td.dataset.label = FINDING[column];
+    return td;
+  }));
+}
+
+async function resolve({ id, kind, eventId }) {
+  const lost = kind === 'missing';
+  const [title, text, verb] = lost
+    ? [`Send ${eventId} again?`, 'Its record answers no sender any more. Then publish the event again, or replay its dead letter: it is looked up in Svix first.', 'Open the record']
+    : [`Acknowledge ${eventId}?`, 'The finding goes. Nothing is changed at Svix or in the record.', 'Acknowledge'];
+  if (!await sure(title, text, verb, 'main')) return;
+  try {
+    const { deadLetter } = await ask('POST', `audit/findings/${id}/resolve`);
+    say('audit-said', !lost ? `${eventId} is acknowledged.` : deadLetter ? `Replay dead letter ${deadLetter} now.` : `Publish ${eventId} again now.`, 'good');
+    $('audit-title').focus();
+  } catch (failure) {
+    say('audit-said', failure.message, 'bad');
+  }
+  await Promise.all([loadFindings(), refresh()]);
+}
+
+on('audit', 'click', async () => {
+  let events = 0, found = 0;
+  $('audit').disabled = true;
+  try {
+    for (let done = false; !done && token;) {
+      const slice = await ask('POST', 'maintenance/audit', 60);
+      [events, found, done] = [events + slice.events, found + slice.found, slice.done];
+      say('audit-said', `${number(events)} events compared, ${number(found)} new findings${done ? '.' : '…'}`, found ? 'bad' : 'good');
+    }
+  } catch (failure) {
+    say('audit-said', `The audit has stopped. ${failure.message}`, 'bad');
+  }
+  $('audit').disabled = false;
+  if (token) await Promise.all([loadFindings(), refresh()]);
+});
 
 // Looking up
 

@@ -1,6 +1,7 @@
 //! Operators' requests, and the relay as operators see it.
 
 mod alerts;
+mod audit;
 mod beside;
 mod console;
 pub mod contract;

@@ -1,0 +1,557 @@
+//! The audit compares records with Svix's messages, finds what doesn't agree, and nothing else.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use fake_svix::{Fault, RetryAfter, Target};
+
+use crate::support::{Reply, World, event};
+
+const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
+const HOUR: Duration = Duration::from_hours(1);
+const WEEK: Duration = Duration::from_hours(7 * 24);
+
+fn world() -> World {
+    World::with(&[("admin_token", "hush")])
+}
+
+fn event_of(project: &str, id: &str) -> String {
+    event(id).replacen(
+        r#""project": "dev""#,
+        &format!(r#""project": "{project}""#),
+        1,
+    )
+}
+
+async fn ask(world: &World, method: &str, path: &str) -> Reply {
+    world.request(method, path, &[TOKEN], "").await
+}
+
+async fn slice(world: &World) -> Value {
+    let reply = ask(world, "POST", "/maintenance/audit").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+/// Audits until nothing more is due. Returns the sums of all slices.
+async fn audit(world: &World) -> (u64, u64) {
+    audit_from(world, "").await
+}
+
+async fn audit_from(world: &World, query: &str) -> (u64, u64) {
+    let (mut events, mut found) = (0, 0);
+    let mut path = format!("/maintenance/audit{query}");
+    loop {
+        let reply = ask(world, "POST", &path).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let report = reply.json();
+        events += report["events"].as_u64().expect("a number");
+        found += report["found"].as_u64().expect("a number");
+        if report["done"] == true {
+            return (events, found);
+        }
+        path = "/maintenance/audit".to_owned();
+    }
+}
+
+/// The kind and the event of each finding, and whether it is pending.
+async fn findings(world: &World) -> Vec<(String, String, bool)> {
+    let reply = ask(world, "GET", "/audit/findings").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let findings = reply.json()["findings"].as_array().expect("a list").clone();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut findings: Vec<_> = findings
+        .iter()
+        .map(|it| {
+            (
+                text(&it["kind"]),
+                text(&it["eventId"]),
+                it["pendingUntil"].is_string(),
+            )
+        })
+        .collect();
+    findings.sort();
+    findings
+}
+
+/// The id of the only finding.
+async fn only_finding(world: &World) -> String {
+    let findings = ask(world, "GET", "/audit/findings").await.json();
+    assert_eq!(
+        findings["findings"].as_array().map(Vec::len),
+        Some(1),
+        "{findings}"
+    );
+    findings["findings"][0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned()
+}
+
+fn found(kind: &str, event_id: &str) -> (String, String, bool) {
+    (kind.to_owned(), event_id.to_owned(), false)
+}
+
+async fn post(world: &World, id: &str) {
+    let reply = world.post(&event(id)).await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+}
+
+/// Waits until the journal is written and old enough for the audit.
+async fn grow_old(world: &World) {
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    world.clock.advance(HOUR);
+}
+
+/// The lists and the look-ups that Svix was asked for.
+fn calls(world: &World) -> (usize, usize) {
+    let requests = world.svix.requests();
+    let gets = requests.iter().filter(|it| it.method == Method::GET);
+    let (lists, lookups): (Vec<_>, Vec<_>) = gets.partition(|it| it.path.contains("/msg/?"));
+    (lists.len(), lookups.len())
+}
+
+async fn metric(world: &World, line: &str) {
+    let metrics = ask(world, "GET", "/metrics").await.text();
+    assert!(metrics.lines().any(|it| it == line), "{line} in\n{metrics}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_and_messages_that_agree_leave_no_finding() {
+    let world = world();
+    for number in 0..20 {
+        post(&world, &format!("evt_{number}")).await;
+    }
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (20, 0));
+    assert_eq!(findings(&world).await, []);
+    assert_eq!(calls(&world), (1, 0), "one page lists all");
+    metric(&world, r#"svix_relay_audit_findings{kind="missing"} 0"#).await;
+
+    assert_eq!(audit(&world).await, (0, 0), "nothing is compared twice");
+    assert_eq!(calls(&world), (1, 0));
+    let status = ask(&world, "GET", "/status").await.json();
+    assert_eq!(status["audit"]["events"], 20);
+    // The clock shows 15:12:52.
+    let until = status["audit"]["verifiedUntil"]
+        .as_str()
+        .expect("a time")
+        .to_owned();
+    assert!(until.starts_with("2026-11-23T14:57:"), "{until}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_waits_a_quarter_of_an_hour_for_the_audit() {
+    let world = world();
+    post(&world, "evt_1").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(audit(&world).await, (0, 0));
+    world.clock.advance(Duration::from_mins(15));
+    assert_eq!(audit(&world).await, (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_svix_has_lost_is_missing() {
+    let world = world();
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        post(&world, id).await;
+    }
+    world.svix.forget_message(&world.message("evt_2").id);
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (2, 1));
+    assert_eq!(findings(&world).await, [found("missing", "evt_2")]);
+    metric(&world, r#"svix_relay_audit_findings{kind="missing"} 1"#).await;
+    let line = world
+        .stdout()
+        .into_iter()
+        .find(|line| line.contains("audit-finding"));
+    let line: Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
+    assert_eq!(
+        (
+            &line["severity"],
+            &line["reason"],
+            &line["project"],
+            &line["eventId"]
+        ),
+        (
+            &json!("ERROR"),
+            &json!("missing"),
+            &json!("dev"),
+            &json!("evt_2")
+        )
+    );
+    assert!(
+        line["svixMessageIds"][0]
+            .as_str()
+            .is_some_and(|id| id.starts_with("msg_"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_event_is_sent_again_once_its_finding_is_resolved() {
+    let world = world();
+    post(&world, "evt_1").await;
+    world.svix.forget_message(&world.message("evt_1").id);
+    grow_old(&world).await;
+    world.clock.advance(13 * HOUR);
+    assert_eq!(audit(&world).await, (0, 1));
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(
+        reply.json()["status"],
+        "duplicate",
+        "the record still answers"
+    );
+
+    let path = format!("/audit/findings/{}/resolve", only_finding(&world).await);
+    let reply = ask(&world, "POST", &path).await;
+    assert_eq!(reply.json()["sendAgain"], true, "{}", reply.text());
+    assert_eq!(findings(&world).await, []);
+    metric(&world, r#"svix_relay_audit_findings{kind="missing"} 0"#).await;
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    world.message("evt_1");
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await.1, 0);
+    ask(&world, "POST", &path)
+        .await
+        .assert_final_problem(404, "no-finding");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_nobody_sends_again_becomes_unsettled() {
+    let world = world();
+    post(&world, "evt_1").await;
+    world.svix.forget_message(&world.message("evt_1").id);
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (0, 1));
+    let path = format!("/audit/findings/{}/resolve", only_finding(&world).await);
+    ask(&world, "POST", &path).await;
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (0, 1));
+    assert_eq!(findings(&world).await, [found("unsettled", "evt_1")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_messages_of_one_event_are_doubled() {
+    let world = world();
+    post(&world, "evt_1").await;
+    post(&world, "evt_2").await;
+    world
+        .svix
+        .store_message("dev", "evt_1", "user.created", "{}");
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (2, 1));
+    assert_eq!(findings(&world).await, [found("doubled", "evt_1")]);
+
+    assert_eq!(
+        audit_from(&world, "?since=2026-11-23T00:00:00Z").await,
+        (2, 0),
+        "known"
+    );
+    let path = format!("/audit/findings/{}/resolve", only_finding(&world).await);
+    let reply = ask(&world, "POST", &path).await;
+    assert_eq!(reply.json()["sendAgain"], false, "{}", reply.text());
+    assert_eq!(findings(&world).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_without_a_record_is_a_finding_once_no_sender_can_come_again() {
+    let world = world();
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        post(&world, id).await;
+    }
+    let reply = ask(&world, "GET", "/notifications/dev/evt_2").await;
+    assert_eq!(reply.status, 200);
+    let lost = record_of(&world, "evt_2").await;
+    world.remove(&lost).await;
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (2, 1));
+    let pending = ("unrecorded".to_owned(), "evt_2".to_owned(), true);
+    assert_eq!(findings(&world).await, [pending]);
+    metric(&world, r#"svix_relay_audit_findings{kind="unrecorded"} 0"#).await;
+    metric(&world, r#"svix_relay_audit_findings{kind="pending"} 1"#).await;
+    let told = || {
+        world
+            .stdout()
+            .iter()
+            .filter(|line| line.contains("audit-finding"))
+            .count()
+    };
+    assert_eq!(told(), 0, "a sender may come again");
+
+    world.clock.advance(WEEK);
+    assert_eq!(audit(&world).await, (0, 0));
+    assert_eq!(findings(&world).await, [found("unrecorded", "evt_2")]);
+    metric(&world, r#"svix_relay_audit_findings{kind="unrecorded"} 1"#).await;
+    assert_eq!(told(), 1);
+}
+
+/// The name of an event's record.
+async fn record_of(world: &World, event_id: &str) -> String {
+    for name in world.records().await {
+        let record = world.stored(&name).await.expect("a record");
+        if String::from_utf8_lossy(&record).contains(&format!(r#""eventId":"{event_id}""#)) {
+            return name;
+        }
+    }
+    panic!("no record of {event_id}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_record_that_a_sender_brings_back_is_no_finding() {
+    let world = world();
+    post(&world, "evt_1").await;
+    post(&world, "evt_2").await;
+    world.remove(&record_of(&world, "evt_2").await).await;
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (1, 1));
+    post(&world, "evt_2").await;
+    world.message("evt_2");
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (1, 0));
+    assert_eq!(findings(&world).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_record_that_no_sender_comes_back_for_is_settled() {
+    let world = world();
+    world
+        .svix
+        .script_for(&Method::POST, vec![Fault::HangAfterStoring; 8]);
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    world.svix.clear_faults();
+    grow_old(&world).await;
+    let report = slice(&world).await;
+    assert_eq!(
+        (&report["settled"], &report["found"]),
+        (&json!(1), &json!(0)),
+        "{report}"
+    );
+    let record = ask(&world, "GET", "/notifications/dev/evt_1").await.json();
+    assert_eq!(record["state"], "delivered");
+    assert_eq!(record["svixMessageId"], json!(world.message("evt_1").id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_record_without_a_message_is_unsettled_until_its_sender_comes() {
+    let world = world();
+    world.svix.always(Fault::status(500));
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    world.svix.clear_faults();
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (0, 1));
+    assert_eq!(findings(&world).await, [found("unsettled", "evt_1")]);
+    post(&world, "evt_1").await;
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (1, 0));
+    assert_eq!(findings(&world).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_that_is_gone_has_lost_every_message() {
+    let world = world();
+    post(&world, "evt_1").await;
+    post(&world, "evt_2").await;
+    world.post(&event_of("other", "evt_1")).await;
+    world.svix.delete_application("dev");
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (1, 2));
+    let expected = [found("missing", "evt_1"), found("missing", "evt_2")];
+    assert_eq!(findings(&world).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_other_senders_and_mapped_ids_are_no_findings() {
+    let world = world();
+    post(&world, "evt_1").await;
+    post(&world, "an id with spaces").await;
+    post(&world, "msg_7").await;
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (3, 0));
+    assert_eq!(calls(&world), (1, 0), "a mapped id is found in the list");
+    assert_eq!(findings(&world).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_list_is_followed_to_its_end() {
+    let world = world();
+    for number in 0..3 {
+        post(&world, &format!("evt_{number}")).await;
+    }
+    for number in 0..600 {
+        let id = format!("evt_other_{number}");
+        world.svix.store_message("dev", &id, "user.created", "{}");
+    }
+    grow_old(&world).await;
+    let (events, found) = audit(&world).await;
+    assert_eq!((events, found), (3, 600));
+    assert_eq!(calls(&world), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_far_from_its_record_is_looked_up() {
+    let world = world();
+    let id = world
+        .svix
+        .store_message("dev", "evt_1", "user.created", "{}");
+    world.clock.advance(24 * HOUR);
+    post(&world, "evt_1").await;
+    assert_eq!(world.message("evt_1").id, id, "found there");
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (1, 0));
+    assert_eq!(calls(&world).0, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_projects_take_many_slices() {
+    let world = world();
+    for number in 0..60 {
+        let reply = world.post(&event_of(&format!("p{number}"), "evt_1")).await;
+        assert_eq!(reply.status, 200);
+    }
+    grow_old(&world).await;
+    world.svix.set_latency(Duration::from_millis(100));
+    let mut slices = 0;
+    let mut events = 0;
+    loop {
+        let (report, took) = world.timed(slice(&world)).await;
+        slices += 1;
+        events += report["events"].as_u64().expect("a number");
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        if report["done"] == true {
+            break;
+        }
+    }
+    assert_eq!(events, 60);
+    assert!((5..=9).contains(&slices), "{slices}");
+    assert_eq!(calls(&world), (60, 0), "no project is compared twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sample_of_projects_costs_a_part_of_the_calls() {
+    let world = world();
+    for number in 0..60 {
+        world.post(&event_of(&format!("p{number}"), "evt_1")).await;
+    }
+    grow_old(&world).await;
+    let (events, found) = audit_from(&world, "?oneIn=4").await;
+    assert_eq!(found, 0);
+    assert!((5..=25).contains(&events), "{events}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_audit_goes_on_where_svix_failed() {
+    let world = world();
+    for number in 0..8 {
+        world.post(&event_of(&format!("p{number}"), "evt_1")).await;
+    }
+    grow_old(&world).await;
+    let failures = vec![Fault::status(500); 8];
+    world.svix.script_at(
+        Target::MessageLists,
+        [vec![Fault::None; 3], failures].concat(),
+    );
+    let reply = ask(&world, "POST", "/maintenance/audit").await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    world.svix.clear_faults();
+    assert_eq!(audit(&world).await, (5, 0), "three are done");
+    assert_eq!(
+        ask(&world, "GET", "/status").await.json()["audit"]["events"],
+        8
+    );
+    let reply = world.post(&event("evt_2")).await;
+    assert_eq!(reply.status, 200, "the gate stays open: {}", reply.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_audit_that_svix_limits_closes_the_gate_for_itself_too() {
+    let world = world();
+    post(&world, "evt_1").await;
+    grow_old(&world).await;
+    world.svix.always_at(
+        Target::MessageLists,
+        Fault::retry_after(429, RetryAfter::Seconds(30)),
+    );
+    let reply = ask(&world, "POST", "/maintenance/audit").await;
+    reply.assert_retryable_problem(429, "rate-limited");
+    let asked = calls(&world);
+    let reply = ask(&world, "POST", "/maintenance/audit").await;
+    reply.assert_retryable_problem(429, "rate-limited");
+    assert_eq!(calls(&world), asked, "Svix is spared");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_audit_survives_a_crash_anywhere() {
+    let world = world();
+    for number in 0..6 {
+        world.post(&event_of(&format!("p{number}"), "evt_1")).await;
+    }
+    world
+        .svix
+        .forget_message(&world.svix.messages_for("p3")[0].id);
+    grow_old(&world).await;
+    world.crash().await;
+    for call in 0..4 {
+        world.svix.set_latency(Duration::from_secs(2));
+        let audit = ask(&world, "POST", "/maintenance/audit");
+        let crash = async {
+            tokio::time::sleep(Duration::from_millis(500 + 2_000 * call)).await;
+            world.crash().await;
+        };
+        tokio::select! { _ = audit => {}, () = crash => {} }
+    }
+    world.svix.set_latency(Duration::ZERO);
+    audit(&world).await;
+    assert_eq!(findings(&world).await, [found("missing", "evt_1")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_alone_may_audit() {
+    let world = world();
+    for (method, path) in [
+        ("POST", "/maintenance/audit"),
+        ("GET", "/audit/findings"),
+        ("POST", "/audit/findings/0123456789abcdef/resolve"),
+        ("POST", "/maintenance/canary"),
+    ] {
+        let reply = world.request(method, path, &[], "").await;
+        reply.assert_final_problem(401, "unauthorized");
+    }
+    for (path, status, name) in [
+        ("/maintenance/audit?since=yesterday", 400, "invalid-query"),
+        ("/maintenance/audit?oneIn=0", 400, "invalid-query"),
+        ("/maintenance/audit?until=x", 400, "invalid-query"),
+        ("/audit/findings/x/resolve", 404, "no-finding"),
+        ("/maintenance/canary", 404, "no-canary"),
+    ] {
+        let reply = ask(&world, "POST", path).await;
+        reply.assert_final_problem(status, name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_takes_the_way_of_every_event() {
+    let world = World::with(&[("admin_token", "hush"), ("canary_project", "canary")]);
+    metric(&world, "svix_relay_canary_delivered_seconds 0").await;
+    let reply = ask(&world, "POST", "/maintenance/canary").await;
+    let canary = reply.json();
+    let message = world.only_message();
+    assert_eq!(
+        (&message.app[..], &message.event_type[..]),
+        ("canary", "svix-relay.canary")
+    );
+    assert_eq!(canary["svixMessageId"], json!(message.id));
+    assert_eq!(ask(&world, "GET", "/status").await.json()["canary"], canary);
+    let at = canary["deliveredAt"].as_str().expect("a time").to_owned();
+    world.svix.always(Fault::status(500));
+    let reply = ask(&world, "POST", "/maintenance/canary").await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(
+        ask(&world, "GET", "/status").await.json()["canary"]["deliveredAt"],
+        json!(at)
+    );
+}

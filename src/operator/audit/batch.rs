@@ -1,0 +1,173 @@
+//! The next records of the journal, grouped by their project.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::time::{Duration, SystemTime};
+
+use super::state::{State, millis, time};
+use crate::event;
+use crate::host::{self, store};
+use crate::records::{Record, journal};
+use crate::svix::message;
+use crate::time::parse_rfc3339;
+
+/// How old pages are that the audit compares: a sender that got no answer has come back by then.
+pub const LAG: Duration = Duration::from_mins(15);
+
+/// How many records a batch has, until its last page is full: enough for several pages of Svix's list,
+/// and few enough to hold in memory.
+const RECORDS: usize = 1_024;
+
+/// How many projects a batch has, until its last page is full. Each costs a request to Svix at least.
+const PROJECTS: usize = 32;
+
+/// How many records are read at once.
+const STEP: usize = 64;
+
+/// How long before its page a record may be written, and its message stored.
+const BEFORE_PAGE: Duration = Duration::from_secs(3);
+/// How far Svix's clock may be ahead.
+const AFTER_PAGE: Duration = Duration::from_secs(1);
+
+/// A record to compare: delivered, or unknown.
+#[derive(Debug)]
+pub struct Item {
+    pub record: Record,
+    /// The id under which Svix has the event.
+    pub event_id: String,
+}
+
+#[derive(Debug)]
+pub struct Batch {
+    /// The last page.
+    pub end: u64,
+    /// When the last page was written, in milliseconds since 1970.
+    pub until: u64,
+    /// Messages of this batch are stored at this time or later, and before the other.
+    pub after: SystemTime,
+    pub before: SystemTime,
+    /// The items of each project, by their record's name.
+    pub projects: BTreeMap<String, BTreeMap<String, Item>>,
+    records: usize,
+}
+
+/// Which projects are compared: one in so many, others each day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample(pub u64);
+
+impl Sample {
+    fn takes(self, project: &str, day: u64) -> bool {
+        let hash = event::sha256_hex(&[project.as_bytes()]);
+        let number = u64::from_str_radix(&hash[..8], 16).unwrap_or_default();
+        (number + day).is_multiple_of(self.0)
+    }
+}
+
+/// The next batch, or what is left of the one that the last slice began. `None` if everything is compared
+/// up to [`LAG`] ago. Moves the state past days that are done.
+pub async fn next(
+    state: &mut State,
+    sample: Sample,
+    now: SystemTime,
+) -> Result<Option<Batch>, host::Error> {
+    let due = now.checked_sub(LAG).unwrap_or(SystemTime::UNIX_EPOCH);
+    while state.day <= journal::day(due) {
+        let pages = journal::pages(state.day).await?.unwrap_or_default();
+        let pages = state.open.as_ref().map_or(pages, |open| open.end);
+        let batch = read(state, pages, due, sample, now).await?;
+        if batch.end > state.page {
+            return Ok(Some(batch));
+        }
+        if state.day == journal::day(due) {
+            break;
+        }
+        state.day += 1;
+        state.page = 0;
+        state.open = None;
+    }
+    Ok(None)
+}
+
+/// Reads pages until the batch is full, or the next page is not due.
+async fn read(
+    state: &State,
+    pages: u64,
+    due: SystemTime,
+    sample: Sample,
+    now: SystemTime,
+) -> Result<Batch, host::Error> {
+    let mut batch = Batch {
+        end: state.page,
+        until: state.until,
+        after: time(state.until),
+        before: due,
+        projects: BTreeMap::new(),
+        records: 0,
+    };
+    for number in state.page + 1..=pages {
+        let is_full = batch.records >= RECORDS || batch.projects.len() >= PROJECTS;
+        if is_full && state.open.is_none() {
+            break;
+        }
+        // A page that is missing may be on its way. A later one shows that it is not.
+        let Some(page) = journal::page(state.day, number).await? else {
+            continue;
+        };
+        let written_at = parse_rfc3339(&page.written_at).unwrap_or(due);
+        if written_at > due {
+            break;
+        }
+        if batch.end == state.page {
+            let begin = written_at.checked_sub(BEFORE_PAGE).unwrap_or(written_at);
+            batch.after = match state.until {
+                0 => begin,
+                until => begin.min(time(until)),
+            };
+        }
+        batch.end = number;
+        batch.until = batch.until.max(millis(written_at));
+        for names in page.names.chunks(STEP) {
+            let found = store::get_all(names).await;
+            for (name, bytes) in names.iter().zip(found) {
+                let record = bytes?.as_deref().and_then(Record::decode);
+                batch.add(
+                    name,
+                    record,
+                    |project| sample.takes(project, state.day),
+                    now,
+                );
+            }
+        }
+    }
+    batch.before = time(batch.until) + AFTER_PAGE;
+    Ok(batch)
+}
+
+impl Batch {
+    fn add(
+        &mut self,
+        name: &str,
+        record: Option<Record>,
+        takes: impl Fn(&str) -> bool,
+        now: SystemTime,
+    ) {
+        let (project, event_id) = match &record {
+            Some(Record::Delivered(record)) => (&record.project, &record.event_id),
+            // Another delivery has written the record since, so a later page names it, too.
+            Some(Record::Unknown(record)) if record.age(now) < LAG => return,
+            Some(Record::Unknown(record)) => (&record.project, &record.event_id),
+            // A letter waits for an operator. A record that is missing was purged, or never written.
+            Some(Record::DeadLettered(_)) | None => return,
+        };
+        if !takes(project) {
+            return;
+        }
+        let items = self.projects.entry(project.clone()).or_default();
+        let event_id = message::event_id(event_id).into_owned();
+        // Two pages may name one record.
+        if let (Entry::Vacant(item), Some(record)) = (items.entry(name.to_owned()), record) {
+            self.records += 1;
+            item.insert(Item { record, event_id });
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! One project: its records against its messages in Svix, in both directions.
+//!
+//! Svix lists the project's messages page by page. Each is held against its record. A record whose message
+//! was not in the list is looked up by itself: the message may be stored long before its record, or at
+//! another time by Svix's clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use super::batch::{Batch, Item};
+use super::findings::{self, Finding, Kind};
+use super::state::Progress;
+use crate::api::problem::Problem;
+use crate::config::Config;
+use crate::event;
+use crate::host::clock::{self, Stopwatch};
+use crate::host::store;
+use crate::operator::conversation::Conversation;
+use crate::records::{Delivered, Record, Unknown};
+use crate::svix::Answer;
+use crate::svix::list::{self, Message};
+use crate::svix::message::{self, Asked, Verdict};
+use crate::time::age;
+
+/// How many records are read at once.
+const STEP: usize = 64;
+
+/// How long a slice goes on with the list of one project: a list that breaks off costs look-ups.
+const LISTING: Duration = Duration::from_secs(3);
+
+/// After what time a slice begins nothing new.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// For how long Svix keeps a message.
+const SVIX_RETENTION: Duration = Duration::from_hours(90 * 24);
+
+/// The event key by which the gate knows the audit. Failures that are all of one key don't close the gate.
+const GATE_KEY: &str = "audit";
+
+/// The comparisons of one slice.
+pub struct Comparison<'a> {
+    config: &'a Config,
+    conversation: Conversation<'a>,
+    stopwatch: Stopwatch,
+    now: SystemTime,
+    /// Whether the slice has got anywhere, so that the next one begins at another place.
+    pub is_begun: bool,
+    /// How many records were found in Svix.
+    pub events: u64,
+    /// How many unknown records were settled.
+    pub settled: u64,
+    /// How many findings are new.
+    pub found: u64,
+}
+
+/// A project at work.
+pub struct Project<'a> {
+    pub name: &'a str,
+    pub items: &'a BTreeMap<String, Item>,
+    pub batch: &'a Batch,
+}
+
+impl<'a> Comparison<'a> {
+    pub async fn new(config: &'a Config, stopwatch: Stopwatch, now: SystemTime) -> Self {
+        Self {
+            config,
+            conversation: Conversation::at_the_gate(config, stopwatch, GATE_KEY).await,
+            stopwatch,
+            now,
+            is_begun: false,
+            events: 0,
+            settled: 0,
+            found: 0,
+        }
+    }
+
+    /// Whether the slice begins nothing new.
+    pub fn is_over(&self) -> bool {
+        self.is_begun && self.stopwatch.remaining(SLICE).is_zero()
+    }
+
+    async fn ask(&mut self, path: &str) -> Result<Answer, Problem> {
+        let answer = self.conversation.get(path).await?;
+        self.is_begun = true;
+        Ok(answer)
+    }
+
+    /// Compares a project, as far as the time allows. Returns whether it is done; `progress` keeps what is.
+    pub async fn run(
+        &mut self,
+        project: &Project<'_>,
+        progress: &mut Progress,
+    ) -> Result<bool, Problem> {
+        let mut unseen: BTreeSet<_> = progress.unseen.drain(..).collect();
+        let result = self.list(project, progress, &mut unseen).await;
+        let result = match result {
+            Ok(true) => self.look_up(project, &mut unseen).await,
+            other => other,
+        };
+        progress.unseen.extend(unseen);
+        result
+    }
+
+    /// Holds each listed message against its record.
+    async fn list(
+        &mut self,
+        project: &Project<'_>,
+        progress: &mut Progress,
+        unseen: &mut BTreeSet<String>,
+    ) -> Result<bool, Problem> {
+        let by_event: BTreeMap<_, _> = project
+            .items
+            .iter()
+            .map(|(name, item)| (item.event_id.as_str(), name))
+            .collect();
+        while !progress.listed {
+            if self.stopwatch.elapsed() >= LISTING && progress.iterator.is_some() {
+                return Ok(false);
+            }
+            let Batch { after, before, .. } = project.batch;
+            let path = list::path(project.name, *after, *before, progress.iterator.as_deref());
+            let answer = self.ask(&path).await?;
+            // Without an application there is no message.
+            let page = list::classify(&answer)?;
+            let (messages, next) = page
+                .map(|page| (page.messages, page.next))
+                .unwrap_or_default();
+            let mut others = Vec::new();
+            for message in messages {
+                let Some(event_id) = message.event_id.as_deref() else {
+                    continue;
+                };
+                if let Some(name) = by_event.get(event_id) {
+                    let record = project.items.get(*name).map(|item| &item.record);
+                    self.pair(project.name, name, record, &message, unseen)
+                        .await?;
+                } else if !message::is_mapped(event_id) {
+                    let key = event::key(project.name, event_id);
+                    others.push((Record::name(&key), message));
+                }
+            }
+            self.compare_others(project.name, &others, unseen).await?;
+            progress.listed = next.is_none();
+            progress.iterator = next;
+        }
+        Ok(true)
+    }
+
+    /// Holds messages against records that are not of this batch.
+    async fn compare_others(
+        &mut self,
+        project: &str,
+        others: &[(String, Message)],
+        unseen: &mut BTreeSet<String>,
+    ) -> Result<(), Problem> {
+        for others in others.chunks(STEP) {
+            let names: Vec<_> = others.iter().map(|(name, _)| name.clone()).collect();
+            let found = store::get_all(&names).await;
+            for ((name, message), bytes) in others.iter().zip(found) {
+                let record = bytes?.as_deref().and_then(Record::decode);
+                self.pair(project, name, record.as_ref(), message, unseen)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds a message against the record of its event.
+    async fn pair(
+        &mut self,
+        project: &str,
+        name: &str,
+        record: Option<&Record>,
+        message: &Message,
+        unseen: &mut BTreeSet<String>,
+    ) -> Result<(), Problem> {
+        let event_id = message.event_id.as_deref().unwrap_or_default();
+        match record {
+            Some(Record::Delivered(record)) if record.svix_message_id == message.id => {
+                self.events += u64::from(unseen.remove(name));
+            }
+            Some(Record::Delivered(delivered)) => {
+                let ids = vec![delivered.svix_message_id.clone(), message.id.clone()];
+                let (project, id) = (&delivered.project, &delivered.event_id);
+                let finding = Finding::new(Kind::Doubled, project, id, name, ids);
+                self.report(finding, record).await?;
+            }
+            Some(Record::Unknown(unknown)) if unseen.remove(name) => {
+                self.settle(name, unknown, &message.id).await?;
+            }
+            // Another page names the unknown record. A letter waits for an operator.
+            Some(Record::Unknown(_) | Record::DeadLettered(_)) => {}
+            None if self.was_purged(message) => {}
+            None => {
+                let ids = vec![message.id.clone()];
+                let finding = Finding::new(Kind::Unrecorded, project, event_id, name, ids);
+                let retention = self.config.pubsub_retention;
+                let until = findings::pending_until(&message.timestamp, retention);
+                let finding = match until.filter(|until| *until > self.now) {
+                    Some(until) => finding.pending(until),
+                    None => finding,
+                };
+                self.report(finding, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the record of a message may be purged already.
+    fn was_purged(&self, message: &Message) -> bool {
+        let day = Duration::from_hours(24);
+        age(&message.timestamp, self.now)
+            .is_none_or(|age| age + day >= self.config.record_retention)
+    }
+
+    /// Looks up the messages that were not in the list.
+    async fn look_up(
+        &mut self,
+        project: &Project<'_>,
+        unseen: &mut BTreeSet<String>,
+    ) -> Result<bool, Problem> {
+        while let Some(name) = unseen.first().cloned() {
+            if let Some(item) = project.items.get(&name) {
+                if self.is_over() {
+                    return Ok(false);
+                }
+                match &item.record {
+                    Record::Delivered(record) => self.confirm(&name, item, record).await?,
+                    Record::Unknown(record) => self.ask_again(&name, item, record).await?,
+                    Record::DeadLettered(_) => {}
+                }
+            }
+            unseen.remove(&name);
+        }
+        Ok(true)
+    }
+
+    /// Looks up the message of a record.
+    async fn confirm(
+        &mut self,
+        name: &str,
+        item: &Item,
+        record: &Delivered,
+    ) -> Result<(), Problem> {
+        let is_old = age(&record.delivered_at, self.now).is_none_or(|age| age >= SVIX_RETENTION);
+        if is_old {
+            return Ok(());
+        }
+        let id = &record.svix_message_id;
+        let answer = self.ask(&message::lookup_path(&record.project, id)).await?;
+        if list::classify_held(&answer, id)? {
+            self.events += 1;
+            return Ok(());
+        }
+        let ids = vec![id.clone()];
+        let finding = Finding::new(Kind::Missing, &record.project, &record.event_id, name, ids);
+        self.report(finding, Some(&item.record)).await
+    }
+
+    /// Looks up the message of an unknown record, since no sender has come back.
+    async fn ask_again(
+        &mut self,
+        name: &str,
+        item: &Item,
+        record: &Unknown,
+    ) -> Result<(), Problem> {
+        let path = message::lookup_path(&record.project, &item.event_id);
+        let answer = self.ask(&path).await?;
+        let asked = Asked {
+            event_id: &item.event_id,
+            create_application: false,
+            token: self.config.svix.token.expose(),
+        };
+        match message::classify_lookup(&answer, &asked)? {
+            Verdict::Stored(id) => self.settle(name, record, &id).await,
+            Verdict::Absent | Verdict::Conflict => {
+                let (project, event_id) = (&record.project, &record.event_id);
+                let finding = Finding::new(Kind::Unsettled, project, event_id, name, Vec::new());
+                self.report(finding, Some(&item.record)).await
+            }
+        }
+    }
+
+    /// Writes that an event is delivered, unless its record has changed meanwhile.
+    async fn settle(&mut self, name: &str, unknown: &Unknown, id: &str) -> Result<(), Problem> {
+        if self
+            .is_as_before(name, Some(&Record::Unknown(unknown.clone())))
+            .await?
+        {
+            let record = unknown.delivered(id.to_owned(), clock::now());
+            let bytes = Record::Delivered(record).encode();
+            store::set(name, &bytes, store::TIMEOUT).await?;
+            self.settled += 1;
+        }
+        Ok(())
+    }
+
+    /// Reports a finding, unless the record has changed meanwhile.
+    async fn report(&mut self, finding: Finding, record: Option<&Record>) -> Result<(), Problem> {
+        if self.is_as_before(&finding.record, record).await? && findings::report(&finding).await? {
+            self.found += 1;
+        }
+        Ok(())
+    }
+
+    async fn is_as_before(&self, name: &str, record: Option<&Record>) -> Result<bool, Problem> {
+        let bytes = store::get(name, store::TIMEOUT).await?;
+        Ok(bytes.as_deref().and_then(Record::decode).as_ref() == record)
+    }
+}

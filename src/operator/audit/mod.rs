@@ -1,0 +1,252 @@
+//! The audit: compares what the relay remembers with what Svix holds, a bounded slice at each request.
+//!
+//! It follows the journal from where the last slice ended to a quarter of an hour ago, in batches of
+//! records. Of each project in a batch, Svix's messages of that time are listed. So a lost record shows, too,
+//! as long as its project has other records in the batch. The audit writes nothing to Svix.
+//!
+//! The state moves last: after a crash anywhere, the next slice compares some records again. Two slices at
+//! once do the same work twice.
+//!
+//! The audit can't see a record on no page (an instance died within two seconds of writing it) whose message
+//! Svix has lost as well, and no message without a record if the event's id had to be mapped for Svix.
+
+mod batch;
+mod compare;
+pub mod findings;
+pub mod state;
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use self::batch::{Batch, LAG, Sample};
+use self::compare::{Comparison, Project};
+use self::findings::{Finding, Kind};
+use self::state::{Open, Progress, State, millis};
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::api::route::Query;
+use crate::config::Config;
+use crate::host::clock::{self, Stopwatch};
+use crate::host::{self, store};
+use crate::records::{DeadLettered, Record, Unknown, journal};
+use crate::watch::entry::Entry;
+use crate::watch::openmetrics::Audit;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    /// How many records this slice has found in Svix.
+    events: u64,
+    /// How many unknown records it has settled.
+    settled: u64,
+    /// How many new findings it has.
+    found: u64,
+    verified_until: Option<String>,
+    /// Whether nothing more is due.
+    done: bool,
+}
+
+/// Compares the next records.
+pub async fn audit(
+    config: &Config,
+    query: &Query,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let selection = query.audit().map_err(Problem::InvalidQuery)?;
+    let now = clock::now();
+    let stored = read_state().await?;
+    let start = match (selection.since, &stored) {
+        (Some(since), _) => State::begin(since),
+        (None, Some(state)) => state.clone(),
+        (None, None) => State::begin(now.checked_sub(config.record_retention).unwrap_or(now)),
+    };
+    let mut slice = Slice {
+        comparison: Comparison::new(config, stopwatch, now).await,
+        sample: Sample(selection.one_in),
+        now,
+        state: start,
+    };
+    let result = slice.run().await;
+    let mut state = slice.state;
+    let Comparison {
+        events,
+        settled,
+        found,
+        ..
+    } = slice.comparison;
+    state.events += events;
+    state.settled += settled;
+    // Keep what is done, also if Svix or the store has failed since.
+    if stored.as_ref() != Some(&state) {
+        store::set(state::NAME, &state.encode(), store::TIMEOUT).await?;
+    }
+    if found > 0 || matches!(result, Ok(true)) {
+        findings::review(now).await?;
+    }
+    let done = result?;
+    entry.say(format!(
+        "audited: {events} events, {settled} settled, {found} found"
+    ));
+    let report = Report {
+        events,
+        settled,
+        found,
+        verified_until: state.verified_until(),
+        done,
+    };
+    Ok(Success::document("audited", &report))
+}
+
+/// How far the audit has come. `None` before its first slice.
+pub async fn read_state() -> Result<Option<State>, host::Error> {
+    let bytes = store::get(state::NAME, store::TIMEOUT).await?;
+    Ok(bytes.as_deref().and_then(State::decode))
+}
+
+/// A slice at work.
+struct Slice<'a> {
+    comparison: Comparison<'a>,
+    sample: Sample,
+    now: SystemTime,
+    state: State,
+}
+
+impl Slice<'_> {
+    /// Whether nothing more is due.
+    async fn run(&mut self) -> Result<bool, Problem> {
+        while let Some(batch) = batch::next(&mut self.state, self.sample, self.now).await? {
+            if !self.batch(&batch).await? {
+                return Ok(false);
+            }
+            self.state.page = batch.end;
+            self.state.until = batch.until;
+            self.state.open = None;
+            self.comparison.is_begun = true;
+            if self.comparison.is_over() {
+                return Ok(false);
+            }
+        }
+        let until = self.now.checked_sub(LAG).map_or(0, millis);
+        self.state.until = self.state.until.max(until);
+        Ok(true)
+    }
+
+    /// Compares the projects of a batch that are not done. Returns whether the batch is done.
+    async fn batch(&mut self, batch: &Batch) -> Result<bool, Problem> {
+        let open = self.state.open.take();
+        let (first, mut progress) =
+            open.map_or_else(Default::default, |open| (open.project, open.progress));
+        for (name, items) in batch.projects.range(first.clone()..) {
+            let mut progress = progress.take().filter(|_| *name == first);
+            let is_done = if self.comparison.is_over() {
+                Ok(false)
+            } else {
+                let project = Project { name, items, batch };
+                let progress = progress.get_or_insert_with(|| Progress {
+                    listed: false,
+                    iterator: None,
+                    unseen: items.keys().cloned().collect(),
+                });
+                self.comparison.run(&project, progress).await
+            };
+            if !matches!(is_done, Ok(true)) {
+                self.state.open = Some(Open {
+                    end: batch.end,
+                    project: name.clone(),
+                    progress,
+                });
+                return is_done;
+            }
+        }
+        Ok(true)
+    }
+}
+
+#[derive(Serialize)]
+struct Findings {
+    findings: Vec<Finding>,
+}
+
+/// The findings that no operator has resolved.
+pub async fn findings() -> Result<Success, Problem> {
+    let findings = findings::all().await?;
+    Ok(Success::document("findings", &Findings { findings }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Resolved<'a> {
+    resolved: &'a str,
+    kind: Kind,
+    /// Whether the event can be sent again: publish it, or replay its dead letter.
+    send_again: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letter: Option<u64>,
+}
+
+/// Removes a finding. The record of a missing message is opened, so the event can be sent again: it is
+/// looked up first, as always.
+pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
+    let finding = findings::find(id).await?.ok_or(Problem::NoFinding)?;
+    entry.event(&finding.project, &finding.event_id);
+    let dead_letter = if finding.kind == Kind::Missing {
+        open(&finding).await?
+    } else {
+        None
+    };
+    findings::remove(id).await?;
+    findings::review(clock::now()).await?;
+    entry.say(format!("resolved: the event was {}", finding.kind.name()));
+    let resolved = Resolved {
+        resolved: id,
+        kind: finding.kind,
+        send_again: finding.kind == Kind::Missing,
+        dead_letter,
+    };
+    Ok(Success::document("resolved", &resolved))
+}
+
+/// Has the record of a missing message answer no sender any more. Returns the dead letter that the event
+/// was before: it has the payload.
+async fn open(finding: &Finding) -> Result<Option<u64>, host::Error> {
+    let name = &finding.record;
+    let bytes = store::get(name, store::TIMEOUT).await?;
+    let record = match bytes.as_deref().and_then(Record::decode) {
+        Some(Record::Delivered(record))
+            if finding.svix_message_ids.contains(&record.svix_message_id) =>
+        {
+            record
+        }
+        _ => return Ok(None),
+    };
+    let dead_letter = record.dead_letter;
+    let record = match dead_letter {
+        Some(dead_letter) => Record::DeadLettered(DeadLettered {
+            dead_letter,
+            discarded_at: None,
+        }),
+        None => Record::Unknown(Unknown::lost(record)),
+    };
+    journal::append(std::slice::from_ref(name)).await?;
+    store::set(name, &record.encode(), store::TIMEOUT).await?;
+    Ok(dead_letter)
+}
+
+/// The numbers of the audit, for metrics and status.
+pub async fn numbers() -> Result<Audit, host::Error> {
+    let state = read_state().await?;
+    let numbers = findings::numbers().await?;
+    let kinds = Kind::ALL
+        .map(Kind::name)
+        .into_iter()
+        .chain([findings::PENDING]);
+    Ok(Audit {
+        verified_until: state.as_ref().and_then(State::verified_until),
+        events: state.as_ref().map_or(0, |state| state.events),
+        findings: kinds
+            .map(|kind| (kind, numbers.get(kind).copied().unwrap_or_default()))
+            .collect(),
+    })
+}

@@ -1,0 +1,127 @@
+//! How far the audit has come.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::json;
+use crate::records::journal;
+use crate::time::rfc3339;
+
+/// The name of the state in the store.
+pub const NAME: &str = "audit/state";
+
+const VERSION: u32 = 1;
+
+/// Everything that the next slice needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    version: u32,
+    /// The place in the journal: all pages of this day up to this one are compared.
+    pub day: u64,
+    pub page: u64,
+    /// Up to when all pages are compared, in milliseconds since 1970. 0 until the first batch is done.
+    pub until: u64,
+    /// How many records were found in Svix since the audit began anew.
+    pub events: u64,
+    /// How many unknown records were settled since then.
+    pub settled: u64,
+    /// The batch that the last slice left.
+    pub open: Option<Open>,
+}
+
+/// A batch that is not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// Its last page.
+    pub end: u64,
+    /// All projects before this one, by the alphabet, are done.
+    pub project: String,
+    /// How far this project has come. `None` if it has not begun.
+    pub progress: Option<Progress>,
+}
+
+/// A project that is not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Whether all of its messages are listed.
+    pub listed: bool,
+    /// The page of the list that comes next. `None` for the first.
+    pub iterator: Option<String>,
+    /// The names of the records whose messages were not in the list.
+    pub unseen: Vec<String>,
+}
+
+impl State {
+    /// An audit that begins with the day of `since`.
+    pub fn begin(since: SystemTime) -> Self {
+        Self {
+            version: VERSION,
+            day: journal::day(since),
+            page: 0,
+            until: 0,
+            events: 0,
+            settled: 0,
+            open: None,
+        }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        json::encode(self)
+    }
+
+    /// `None` for anything that this version has not written.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let state: Self = serde_json::from_slice(bytes).ok()?;
+        (state.version == VERSION).then_some(state)
+    }
+
+    /// Up to when all pages are compared. `None` until the first batch is done.
+    pub fn verified_until(&self) -> Option<String> {
+        (self.until > 0).then(|| rfc3339(time(self.until)))
+    }
+}
+
+pub fn time(millis: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(millis)
+}
+
+pub fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_read_as_it_is_written() {
+        let mut state = State::begin(UNIX_EPOCH + Duration::from_hours(24 * 20_780));
+        assert_eq!(state.verified_until(), None);
+        state.until = 1_795_443_162_123;
+        state.open = Some(Open {
+            end: 7,
+            project: "dev".to_owned(),
+            progress: Some(Progress {
+                listed: false,
+                iterator: Some("msg_1".to_owned()),
+                unseen: vec!["record/a".to_owned()],
+            }),
+        });
+        let text = concat!(
+            r#"{"version":1,"day":20780,"page":0,"until":1795443162123,"events":0,"settled":0,"#,
+            r#""open":{"end":7,"project":"dev","progress":{"listed":false,"iterator":"msg_1","#,
+            r#""unseen":["record/a"]}}}"#,
+        );
+        assert_eq!(String::from_utf8(state.encode()).expect("text"), text);
+        let until = "2026-11-23T14:12:42.123Z".to_owned();
+        assert_eq!(state.verified_until(), Some(until));
+        assert_eq!(State::decode(text.as_bytes()), Some(state));
+        let newer = text.replace(r#""version":1"#, r#""version":2"#);
+        for other in ["", "{}", &newer] {
+            assert_eq!(State::decode(other.as_bytes()), None);
+        }
+    }
+}

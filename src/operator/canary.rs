@@ -1,0 +1,61 @@
+//! The canary: an event of the relay's own, sent every minute, that shows that the whole path works.
+
+use serde::{Deserialize, Serialize};
+
+use super::customer;
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::config::Config;
+use crate::host::clock::{self, Stopwatch};
+use crate::host::{self, store};
+use crate::json;
+use crate::time::rfc3339;
+use crate::watch::entry::Entry;
+
+/// The name of the last canary in the store.
+const NAME: &str = "canary";
+
+/// The type of the canary's events.
+const TYPE: &str = "svix-relay.canary";
+
+/// A canary that arrived.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Canary {
+    /// In RFC 3339, UTC.
+    pub delivered_at: String,
+    pub duration_ms: u64,
+    project: String,
+    event_id: String,
+    svix_message_id: String,
+}
+
+/// Sends a canary to its project, the way every other event goes.
+pub async fn send(
+    config: &Config,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let project = config.canary_project.as_deref();
+    let project = project.ok_or(Problem::NoCanary)?;
+    let success = customer::send_sample(config, project, TYPE, stopwatch, entry).await?;
+    let (Success::Delivered { record, .. } | Success::Duplicate { record, .. }) = success else {
+        return Ok(success);
+    };
+    let duration_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let canary = Canary {
+        delivered_at: rfc3339(clock::now()),
+        duration_ms,
+        project: record.project,
+        event_id: record.event_id,
+        svix_message_id: record.svix_message_id,
+    };
+    store::set(NAME, &json::encode(&canary), store::TIMEOUT).await?;
+    Ok(Success::document("canary", &canary))
+}
+
+/// The last canary that arrived.
+pub async fn last() -> Result<Option<Canary>, host::Error> {
+    let bytes = store::get(NAME, store::TIMEOUT).await?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}

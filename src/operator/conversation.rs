@@ -1,0 +1,82 @@
+//! The requests to Svix that an operator's request needs, within its budget.
+
+use crate::config::Config;
+use crate::delivery::budget::Budget;
+use crate::delivery::turnstile::{self, Turnstile};
+use crate::host;
+use crate::host::clock::{self, Stopwatch};
+use crate::svix::client::{self, Request};
+use crate::svix::retry::Retries;
+use crate::svix::{self, Answer};
+
+pub struct Conversation<'a> {
+    config: &'a Config,
+    budget: Budget,
+    random: fastrand::Rng,
+    request_id: String,
+    gate: Option<Turnstile<'a>>,
+}
+
+impl<'a> Conversation<'a> {
+    /// A conversation that neither asks the gate nor tells it anything: an operator wants to hear of Svix
+    /// itself, most of all while Svix is in trouble.
+    pub fn new(config: &'a Config, stopwatch: Stopwatch) -> Self {
+        let mut random = host::random();
+        let time = config.retry.budget;
+        Self {
+            config,
+            budget: Budget { stopwatch, time },
+            request_id: client::request_id(random.u64(..)),
+            random,
+            gate: None,
+        }
+    }
+
+    /// A conversation that waits at the gate, like an event with this key.
+    pub async fn at_the_gate(config: &'a Config, stopwatch: Stopwatch, key: &'a str) -> Self {
+        turnstile::refresh().await;
+        let conversation = Self::new(config, stopwatch);
+        let gate = Turnstile::new(config, conversation.budget, key, host::random());
+        Self {
+            gate: Some(gate),
+            ..conversation
+        }
+    }
+
+    pub async fn get(&mut self, path: &str) -> Result<Answer, svix::Error> {
+        self.ask(path, None).await
+    }
+
+    pub async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Answer, svix::Error> {
+        self.ask(path, Some(body)).await
+    }
+
+    /// Asks until Svix answers, or the budget is spent.
+    async fn ask(&mut self, path: &str, body: Option<Vec<u8>>) -> Result<Answer, svix::Error> {
+        let mut retries = Retries::new(self.config.retry.clone(), self.random.u64(..));
+        loop {
+            self.budget.check()?;
+            let probe = match &mut self.gate {
+                Some(gate) => gate.wait().await?,
+                None => false,
+            };
+            let request = Request {
+                path,
+                headers: Vec::new(),
+                body: body.clone(),
+                id: &self.request_id,
+            };
+            let result = client::send(&self.config.svix, request, self.budget.remaining()).await;
+            if let Some(gate) = &mut self.gate {
+                gate.tell(&result, probe).await;
+            }
+            let Err(svix::Error::Unavailable { retry_after, .. }) = &result else {
+                return result;
+            };
+            match retries.next_wait(self.budget.remaining(), *retry_after) {
+                Some(wait) => clock::sleep(wait).await,
+                None => return result,
+            }
+        }
+    }
+}
