@@ -26,7 +26,7 @@
 //! | folder | what it is for |
 //! | --- | --- |
 //! | [`relay`], [`probes`], [`lookup`] | one request; is the relay well?; what became of an event? |
-//! | [`operator`] | what operators ask for: dead letters, customers, status, purge, console |
+//! | [`operator`] | what operators ask for: dead letters, customers, status, console, purge, audit, canary |
 //! | [`intake`] | `POST /notifications`, and the event of a replay or a test |
 //! | [`delivery`] | one event to Svix |
 //! | [`watch`] | what is seen: log and metrics |
@@ -49,6 +49,8 @@
 //! | `gate` | whether Svix is asked just now ([`mod@svix::gate`]) | stays |
 //! | `metrics/{n}` | 16 pages of counters ([`watch::metrics`]) | stay |
 //! | `event-type/{type}` | what Svix knows of a type ([`intake`]) | stay |
+//! | `audit/state`, `audit/numbers`, `audit/finding/{slot}` | how far the audit has come, and its findings ([`operator`]) | stay; findings once they are resolved |
+//! | `canary` | the last canary that arrived ([`operator`]) | stays |
 //! | `keys` | Google's keys ([`auth::keys`]) | stays |
 //! | `readyz` | whether the store can be written | at once |
 //!

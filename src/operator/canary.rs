@@ -1,6 +1,9 @@
 //! The canary: an event of the relay's own, sent every minute, that shows that the whole path works.
 
-use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::customer;
 use crate::api::problem::Problem;
@@ -9,7 +12,7 @@ use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
 use crate::json;
-use crate::time::rfc3339;
+use crate::time::{parse_rfc3339, rfc3339};
 use crate::watch::entry::Entry;
 
 /// The name of the last canary in the store.
@@ -19,12 +22,12 @@ const NAME: &str = "canary";
 const TYPE: &str = "svix-relay.canary";
 
 /// A canary that arrived.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Canary {
+struct Canary {
     /// In RFC 3339, UTC.
-    pub delivered_at: String,
-    pub duration_ms: u64,
+    delivered_at: String,
+    duration_ms: u64,
     project: String,
     event_id: String,
     svix_message_id: String,
@@ -54,8 +57,17 @@ pub async fn send(
     Ok(Success::document("canary", &canary))
 }
 
-/// The last canary that arrived.
-pub async fn last() -> Result<Option<Canary>, host::Error> {
+/// The last canary that arrived, as JSON.
+pub async fn last() -> Result<Option<Box<RawValue>>, host::Error> {
     let bytes = store::get(NAME, store::TIMEOUT).await?;
-    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    Ok(text.and_then(|text| RawValue::from_string(text).ok()))
+}
+
+/// When the last canary arrived.
+pub async fn last_at() -> Result<Option<SystemTime>, host::Error> {
+    let canary = last().await?;
+    let at = canary
+        .and_then(|canary| json::Stored::read(canary.get().as_bytes())?.string("deliveredAt"));
+    Ok(at.as_deref().and_then(parse_rfc3339))
 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::audit;
-use super::canary::{self, Canary};
+use super::canary;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::config::check::Values;
@@ -14,7 +15,7 @@ use crate::delivery::turnstile;
 use crate::host::{self, clock, store};
 use crate::letters::{self, ledger};
 use crate::svix::gate::Standing;
-use crate::time::{parse_rfc3339, rfc3339};
+use crate::time::rfc3339;
 use crate::watch::counters;
 use crate::watch::entry::Entry;
 use crate::watch::metrics::{Counts, Numbers};
@@ -66,9 +67,7 @@ async fn snapshot() -> Result<Snapshot, host::Error> {
         dead_letters: store::increment(letters::COUNTER, 0).await?,
         unresolved: ledger::unresolved().await?,
         audit: audit::numbers().await?,
-        canary_at: canary::last()
-            .await?
-            .and_then(|canary| parse_rfc3339(&canary.delivered_at)),
+        canary_at: canary::last_at().await?,
     })
 }
 
@@ -81,7 +80,7 @@ struct Status {
     configuration: Values,
     dead_letters: DeadLetters,
     audit: Audit,
-    canary: Option<Canary>,
+    canary: Option<Box<RawValue>>,
     last_hour: Vec<Minute>,
 }
 

@@ -67,7 +67,7 @@ fn page(answer: &Answer) -> Option<Page> {
     let body: Body = serde_json::from_slice(answer.body.as_deref()?).ok()?;
     let next = match body.iterator {
         _ if body.done => None,
-        // It becomes part of a path.
+        // The iterator becomes part of a path.
         Some(iterator) if event::identifier(&iterator).is_ok() => Some(iterator),
         _ => return None,
     };

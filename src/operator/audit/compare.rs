@@ -182,7 +182,7 @@ impl<'a> Comparison<'a> {
             Some(Record::Delivered(delivered)) => {
                 let ids = vec![delivered.svix_message_id.clone(), message.id.clone()];
                 let (project, id) = (&delivered.project, &delivered.event_id);
-                let finding = Finding::new(Kind::Doubled, project, id, name, ids);
+                let finding = Finding::new(Kind::Doubled, project, id, name, ids, self.now);
                 self.report(finding, record).await?;
             }
             Some(Record::Unknown(unknown)) if unseen.remove(name) => {
@@ -193,7 +193,8 @@ impl<'a> Comparison<'a> {
             None if self.was_purged(message) => {}
             None => {
                 let ids = vec![message.id.clone()];
-                let finding = Finding::new(Kind::Unrecorded, project, event_id, name, ids);
+                let finding =
+                    Finding::new(Kind::Unrecorded, project, event_id, name, ids, self.now);
                 let retention = self.config.pubsub_retention;
                 let until = findings::pending_until(&message.timestamp, retention);
                 let finding = match until.filter(|until| *until > self.now) {
@@ -253,7 +254,14 @@ impl<'a> Comparison<'a> {
             return Ok(());
         }
         let ids = vec![id.clone()];
-        let finding = Finding::new(Kind::Missing, &record.project, &record.event_id, name, ids);
+        let finding = Finding::new(
+            Kind::Missing,
+            &record.project,
+            &record.event_id,
+            name,
+            ids,
+            self.now,
+        );
         self.report(finding, Some(&item.record)).await
     }
 
@@ -275,7 +283,14 @@ impl<'a> Comparison<'a> {
             Verdict::Stored(id) => self.settle(name, record, &id).await,
             Verdict::Absent | Verdict::Conflict => {
                 let (project, event_id) = (&record.project, &record.event_id);
-                let finding = Finding::new(Kind::Unsettled, project, event_id, name, Vec::new());
+                let finding = Finding::new(
+                    Kind::Unsettled,
+                    project,
+                    event_id,
+                    name,
+                    Vec::new(),
+                    self.now,
+                );
                 self.report(finding, Some(&item.record)).await
             }
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::event;
-use crate::host::{self, clock, store};
+use crate::host::{self, store};
 use crate::json;
 use crate::records::Record;
 use crate::time::{parse_rfc3339, rfc3339};
@@ -94,6 +94,7 @@ impl Finding {
         event_id: &str,
         record: &str,
         svix_message_ids: Vec<String>,
+        now: SystemTime,
     ) -> Self {
         let last = svix_message_ids.last().map_or("", String::as_str);
         let id = event::sha256_hex(&[kind.name().as_bytes(), record.as_bytes(), last.as_bytes()]);
@@ -105,7 +106,7 @@ impl Finding {
             event_id: event_id.to_owned(),
             svix_message_ids,
             record: record.to_owned(),
-            found_at: rfc3339(clock::now()),
+            found_at: rfc3339(now),
             pending_until: None,
         }
     }
@@ -128,7 +129,7 @@ impl Finding {
         self.pending_until.is_some()
     }
 
-    /// What a finding is by now, after its record. `None` if it has resolved itself.
+    /// The finding as it is by now, after its record. `None` if it has resolved itself.
     fn reviewed(mut self, record: Option<&Record>, now: SystemTime) -> Option<Self> {
         let message = match record {
             Some(Record::Delivered(record)) => Some(record.svix_message_id.as_str()),
@@ -155,6 +156,7 @@ impl Finding {
                 &self.event_id,
                 &self.record,
                 ids,
+                now,
             ));
         }
         let until = self.pending_until.as_deref().and_then(parse_rfc3339);
@@ -176,26 +178,42 @@ fn slot(number: u64) -> String {
 
 /// Stores a finding and leaves its line, unless it is known. Returns whether it is new.
 pub async fn report(finding: &Finding) -> Result<bool, host::Error> {
+    if find(&finding.id).await?.is_some() {
+        return Ok(false);
+    }
+    if !finding.is_pending() {
+        tell(finding);
+    }
+    put(finding).await?;
+    Ok(true)
+}
+
+fn tell(finding: &Finding) {
+    watch::change(Change::of_finding(
+        finding.kind.name(),
+        &finding.project,
+        &finding.event_id,
+        &finding.svix_message_ids,
+    ));
+}
+
+/// Stores a finding, in place of the one with its id.
+async fn put(finding: &Finding) -> Result<(), host::Error> {
     let mut free = None;
     for slot in slots(&finding.id) {
         match read(&slot).await? {
-            Some(known) if known.id == finding.id => return Ok(false),
-            Some(_) => {}
+            Some(other) if other.id != finding.id => {}
+            Some(_) => {
+                free = Some(slot);
+                break;
+            }
             None => free = free.or(Some(slot)),
         }
     }
-    if !finding.is_pending() {
-        watch::change(Change::of_finding(
-            finding.kind.name(),
-            &finding.project,
-            &finding.event_id,
-            &finding.svix_message_ids,
-        ));
+    match free {
+        Some(slot) => store::set(&slot, &json::encode(finding), store::TIMEOUT).await,
+        None => Ok(()),
     }
-    if let Some(slot) = free {
-        store::set(&slot, &json::encode(finding), store::TIMEOUT).await?;
-    }
-    Ok(true)
 }
 
 async fn read(slot: &str) -> Result<Option<Finding>, host::Error> {
@@ -247,11 +265,17 @@ pub async fn review(now: SystemTime) -> Result<(), host::Error> {
         let record = store::get(&finding.record, store::TIMEOUT).await?;
         let record = record.as_deref().and_then(Record::decode);
         let reviewed = finding.clone().reviewed(record.as_ref(), now);
-        if reviewed.as_ref() != Some(&finding) {
-            remove(&finding.id).await?;
-            if let Some(changed) = &reviewed {
-                report(changed).await?;
+        match &reviewed {
+            Some(same) if *same == finding => {}
+            Some(due) if due.id == finding.id => {
+                tell(due);
+                put(due).await?;
             }
+            Some(other) => {
+                report(other).await?;
+                remove(&finding.id).await?;
+            }
+            None => remove(&finding.id).await?,
         }
         if let Some(finding) = reviewed {
             let name = if finding.is_pending() {
@@ -275,4 +299,95 @@ pub async fn numbers() -> Result<Numbers, host::Error> {
 /// For how long a message may be without a record: Pub/Sub brings its event again until then.
 pub fn pending_until(stored: &str, pubsub_retention: Duration) -> Option<SystemTime> {
     parse_rfc3339(stored)?.checked_add(pubsub_retention)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{DeadLettered, Delivered, Unknown};
+    use std::time::UNIX_EPOCH;
+
+    fn finding(kind: Kind, ids: &[&str]) -> Finding {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        let found_at = UNIX_EPOCH + Duration::from_secs(1);
+        Finding::new(kind, "dev", "evt_1", "record/a", ids, found_at)
+    }
+
+    fn unknown() -> Unknown {
+        Unknown {
+            project: "dev".to_owned(),
+            event_id: "evt_1".to_owned(),
+            event_type: "user.created".to_owned(),
+            first_attempt_at: rfc3339(UNIX_EPOCH),
+            last_attempt_at: None,
+        }
+    }
+
+    fn delivered(message: &str) -> Record {
+        let record: Delivered = unknown().delivered(message.to_owned(), UNIX_EPOCH);
+        Record::Delivered(record)
+    }
+
+    #[test]
+    fn a_finding_is_stored_as_it_always_was() {
+        let finding = finding(Kind::Unrecorded, &["msg_1"]).pending(UNIX_EPOCH);
+        let text = concat!(
+            r#"{"version":1,"id":"b3cba99f2bd8a1f1","kind":"unrecorded","project":"dev","#,
+            r#""eventId":"evt_1","svixMessageIds":["msg_1"],"record":"record/a","#,
+            r#""foundAt":"1970-01-01T00:00:01Z","pendingUntil":"1970-01-01T00:00:00Z"}"#,
+        );
+        assert_eq!(
+            String::from_utf8(json::encode(&finding)).expect("text"),
+            text
+        );
+        assert_eq!(Finding::decode(text.as_bytes()), Some(finding));
+        let newer = text.replace(r#""version":1"#, r#""version":2"#);
+        assert_eq!(Finding::decode(newer.as_bytes()), None);
+    }
+
+    #[test]
+    fn a_finding_lasts_until_its_record_resolves_it() {
+        let now = UNIX_EPOCH + Duration::from_hours(1);
+        let letter = Record::DeadLettered(DeadLettered {
+            dead_letter: 1,
+            discarded_at: None,
+        });
+        let others = [None, Some(Record::Unknown(unknown()))];
+        for (kind, resolving) in [
+            (Kind::Missing, vec![delivered("msg_2")]),
+            (Kind::Doubled, vec![]),
+            (Kind::Unrecorded, vec![delivered("msg_1"), letter.clone()]),
+            (Kind::Unsettled, vec![delivered("msg_2"), letter]),
+        ] {
+            let finding = finding(kind, &["msg_1"]);
+            for record in &others {
+                let reviewed = finding.clone().reviewed(record.as_ref(), now);
+                assert_eq!(reviewed.as_ref(), Some(&finding), "{record:?}");
+            }
+            for record in resolving {
+                let reviewed = finding.clone().reviewed(Some(&record), now);
+                assert_eq!(reviewed, None, "{kind:?} {record:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_sent_again_is_doubled() {
+        let finding = finding(Kind::Unrecorded, &["msg_1"]).pending(UNIX_EPOCH);
+        let reviewed = finding.reviewed(Some(&delivered("msg_2")), UNIX_EPOCH);
+        let reviewed = reviewed.expect("a finding");
+        assert_eq!(reviewed.kind, Kind::Doubled);
+        assert_eq!(reviewed.svix_message_ids, ["msg_2", "msg_1"]);
+        assert!(!reviewed.is_pending());
+    }
+
+    #[test]
+    fn a_finding_is_pending_until_no_sender_can_come_again() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        for (now, pending) in [(9, true), (10, false)] {
+            let finding = finding(Kind::Unrecorded, &["msg_1"]).pending(at(10));
+            let reviewed = finding.reviewed(None, at(now)).expect("a finding");
+            assert_eq!(reviewed.is_pending(), pending);
+        }
+    }
 }

@@ -7,8 +7,9 @@
 //! The state moves last: after a crash anywhere, the next slice compares some records again. Two slices at
 //! once do the same work twice.
 //!
-//! The audit can't see a record on no page (an instance died within two seconds of writing it) whose message
-//! Svix has lost as well, and no message without a record if the event's id had to be mapped for Svix.
+//! Two things stay hidden. An instance that dies within two seconds of writing a record leaves it on no page:
+//! such a record is not compared if Svix has lost its message. A message without a record is not found if the
+//! event's id had to be mapped for Svix.
 
 mod batch;
 mod compare;

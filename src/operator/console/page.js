@@ -132,11 +132,12 @@ async function refresh() {
     : el('p.soft', status.reason.status === 404 ? missing : status.reason.message));
 }
 
-// What the audit says in one tile, and above its findings.
+// The audit's numbers, in one tile and above its findings.
 function verdict({ verifiedUntil, events, findings }, tile) {
-  const { pending, ...kinds } = findings;
-  const count = sum(Object.values(kinds));
-  const numbers = `${number(events)} events, ${Object.entries(kinds).map(([kind, n]) => `${number(n)} ${kind}`).join(', ')}`;
+  const kinds = Object.keys(KINDS);
+  const { pending } = findings;
+  const count = sum(kinds.map(kind => findings[kind]));
+  const numbers = `${number(events)} events, ${kinds.map(kind => `${number(findings[kind])} ${kind}`).join(', ')}`;
   put('audited', numbers + (pending ? `, ${number(pending)} pending` : ''));
   if (sum(Object.values(findings)) !== $('findings').tBodies[0].rows.length) loadFindings();
   return verifiedUntil ? tile('Verified until', `${clock(verifiedUntil)} UTC`, numbers, count ? 'bad' : 'good')

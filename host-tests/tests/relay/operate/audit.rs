@@ -220,7 +220,7 @@ async fn a_missing_event_is_sent_again_once_its_finding_is_resolved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_nobody_sends_again_becomes_unsettled() {
+async fn an_event_that_no_sender_sends_again_becomes_unsettled() {
     let world = world();
     post(&world, "evt_1").await;
     world.svix.forget_message(&world.message("evt_1").id);
@@ -497,7 +497,7 @@ async fn an_audit_survives_a_crash_anywhere() {
     world.crash().await;
     for call in 0..4 {
         world.svix.set_latency(Duration::from_secs(2));
-        let audit = ask(&world, "POST", "/maintenance/audit");
+        let audit = world.request_or_die("POST", "/maintenance/audit", &[TOKEN], b"");
         let crash = async {
             tokio::time::sleep(Duration::from_millis(500 + 2_000 * call)).await;
             world.crash().await;

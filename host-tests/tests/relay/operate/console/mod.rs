@@ -14,6 +14,8 @@ use host::Op;
 use crate::support::{World, event, root, wrapped};
 use browser::{Browser, ENTER};
 
+const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
+
 const POISON: &str = r#"<script>window.pwned=1</script><img src=x onerror=\"window.pwned=1\">"#;
 
 fn world() -> World {
@@ -350,6 +352,87 @@ async fn an_operator_opens_the_closed_gate() {
     );
     assert_eq!(world.post(&event("evt_1")).await.status, 200);
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn an_operator_audits_and_resolves_what_is_found() {
+    let world = World::with(&[("admin_token", "hush"), ("canary_project", "canary")]);
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    browser.until_text("#tiles", "no audit has run yet").await;
+    browser.until_text("#tiles", "none has arrived yet").await;
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        assert_eq!(world.post(&event(id)).await.status, 200);
+    }
+    world.svix.forget_message(&world.message("evt_1").id);
+    world
+        .svix
+        .store_message("dev", "evt_2", "user.created", "{}");
+    let canary = world
+        .request("POST", "/maintenance/canary", &[TOKEN], "")
+        .await;
+    assert_eq!(canary.status, 200, "{}", canary.text());
+    wait_for_journal(&world, 4).await;
+    world.clock.advance(Duration::from_hours(1));
+
+    browser.press("#audit").await;
+    browser
+        .until_text("#audit-said", "3 events compared, 2 new findings.")
+        .await;
+    browser
+        .until_text("#tiles", "3 events, 1 missing, 1 doubled")
+        .await;
+    browser.until_text("#tiles", "arrived").await;
+    let findings = browser.text("#findings tbody").await;
+    for told in [
+        "missing",
+        "evt_1",
+        "doubled",
+        "evt_2",
+        "Svix has two messages",
+    ] {
+        assert!(findings.contains(told), "{findings}");
+    }
+
+    browser.press("[aria-label='Send again… evt_1']").await;
+    browser
+        .until_text("#question", "publish the event again")
+        .await;
+    confirm(&browser).await;
+    browser
+        .until_text("#audit-said", "Publish evt_1 again now.")
+        .await;
+    browser.press("[aria-label='Acknowledge… evt_2']").await;
+    confirm(&browser).await;
+    browser
+        .until_text("#audit-said", "evt_2 is acknowledged.")
+        .await;
+    browser
+        .until("document.querySelector('#findings').hidden")
+        .await;
+    browser.until_text("#tiles", "0 missing, 0 doubled").await;
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    world.message("evt_1");
+    assert_eq!(browser.complaints().await, [Value::Null; 0]);
+}
+
+/// Waits until the journal names this many records.
+async fn wait_for_journal(world: &World, records: usize) {
+    loop {
+        let mut named = 0;
+        for name in world.names().await {
+            if name.starts_with("journal/day/") && name.matches('/').count() == 3 {
+                let page = world.stored(&name).await.unwrap_or_default();
+                named += page.split(|byte| *byte == b'\n').count() - 1;
+            }
+        }
+        if named >= records {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
