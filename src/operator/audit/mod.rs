@@ -31,6 +31,8 @@ use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
 use crate::records::{DeadLettered, Record, Unknown, journal};
+use crate::svix::message::EVENT_ID_LIFETIME;
+use crate::time::{parse_rfc3339, rfc3339};
 use crate::watch::entry::Entry;
 use crate::watch::openmetrics::Audit;
 
@@ -181,8 +183,17 @@ pub async fn findings() -> Result<Success, Problem> {
 struct Resolved<'a> {
     resolved: &'a str,
     kind: Kind,
-    /// Whether the event can be sent again: publish it, or replay its dead letter.
-    send_again: bool,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    again: Option<Again>,
+}
+
+/// How the event of a missing message is sent again.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Again {
+    /// Until then Svix answers with the lost message, or refuses the eventId. In RFC 3339, UTC.
+    send_again_after: String,
+    /// The letter that the event was before: it has the payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letter: Option<u64>,
 }
@@ -192,10 +203,9 @@ struct Resolved<'a> {
 pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
     let finding = findings::find(id).await?.ok_or(Problem::NoFinding)?;
     entry.event(&finding.project, &finding.event_id);
-    let dead_letter = if finding.kind == Kind::Missing {
-        open(&finding).await?
-    } else {
-        None
+    let again = match finding.kind {
+        Kind::Missing => open(&finding).await?,
+        _ => None,
     };
     findings::remove(id).await?;
     findings::review(clock::now()).await?;
@@ -203,27 +213,27 @@ pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
     let resolved = Resolved {
         resolved: id,
         kind: finding.kind,
-        send_again: finding.kind == Kind::Missing,
-        dead_letter,
+        again,
     };
     Ok(Success::document("resolved", &resolved))
 }
 
-/// Has the record of a missing message answer no sender any more. Returns the dead letter that the event
-/// was before: it has the payload.
-async fn open(finding: &Finding) -> Result<Option<u64>, host::Error> {
+/// Has the record of a missing message answer no sender any more. `None` if the record has changed.
+async fn open(finding: &Finding) -> Result<Option<Again>, host::Error> {
     let name = &finding.record;
     let bytes = store::get(name, store::TIMEOUT).await?;
-    let record = match bytes.as_deref().and_then(Record::decode) {
-        Some(Record::Delivered(record))
-            if finding.svix_message_ids.contains(&record.svix_message_id) =>
-        {
-            record
-        }
-        _ => return Ok(None),
+    let Some(Record::Delivered(record)) = bytes.as_deref().and_then(Record::decode) else {
+        return Ok(None);
     };
-    let dead_letter = record.dead_letter;
-    let record = match dead_letter {
+    if !finding.svix_message_ids.contains(&record.svix_message_id) {
+        return Ok(None);
+    }
+    let delivered_at = parse_rfc3339(&record.delivered_at).unwrap_or_else(clock::now);
+    let again = Again {
+        send_again_after: rfc3339(delivered_at + EVENT_ID_LIFETIME),
+        dead_letter: record.dead_letter,
+    };
+    let record = match record.dead_letter {
         Some(dead_letter) => Record::DeadLettered(DeadLettered {
             dead_letter,
             discarded_at: None,
@@ -232,7 +242,7 @@ async fn open(finding: &Finding) -> Result<Option<u64>, host::Error> {
     };
     journal::append(std::slice::from_ref(name)).await?;
     store::set(name, &record.encode(), store::TIMEOUT).await?;
-    Ok(dead_letter)
+    Ok(Some(again))
 }
 
 /// The numbers of the audit, for metrics and status.

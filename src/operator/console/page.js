@@ -226,8 +226,8 @@ async function resolve({ id, kind, eventId }) {
     : [`Acknowledge ${eventId}?`, 'The finding goes. Nothing is changed at Svix or in the record.', 'Acknowledge'];
   if (!await sure(title, text, verb, 'main')) return;
   try {
-    const { deadLetter } = await ask('POST', `audit/findings/${id}/resolve`);
-    say('audit-said', !lost ? `${eventId} is acknowledged.` : deadLetter ? `Replay dead letter ${deadLetter} now.` : `Publish ${eventId} again now.`, 'good');
+    const { sendAgainAfter, deadLetter } = await ask('POST', `audit/findings/${id}/resolve`);
+    say('audit-said', sendAgainAfter ? `${deadLetter ? `Replay dead letter ${deadLetter}` : `Publish ${eventId} again`} after ${clock(sendAgainAfter)} UTC.` : `${eventId} is acknowledged.`, 'good');
     $('audit-title').focus();
   } catch (failure) {
     say('audit-said', failure.message, 'bad');
