@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::audit::Auditing;
 use crate::purge::Purging;
 
 /// The figures of `special`.
@@ -18,4 +19,5 @@ pub struct Special {
     /// The number of records in the store, and the processor time of an event in milliseconds.
     pub cpu_by_records: Vec<(usize, f64)>,
     pub purging: Purging,
+    pub auditing: Auditing,
 }

@@ -8,6 +8,7 @@
     reason = "these are figures, of which three digits count"
 )]
 
+mod audit;
 mod contender;
 mod figures;
 mod load;
@@ -58,6 +59,10 @@ pub struct Options {
     #[arg(long)]
     load_only: bool,
 
+    /// Measures nothing but the audit
+    #[arg(long)]
+    audit_only: bool,
+
     /// Where bench.json and bench.svg go
     #[arg(long, value_name = "DIRECTORY", default_value = "target/bench")]
     out: PathBuf,
@@ -78,6 +83,16 @@ async fn main() -> Result<()> {
     let svix_address = listener.local_addr()?;
     tokio::spawn(svix.clone().listen(listener));
 
+    let setting = setting::Setting {
+        svix: &svix,
+        svix_address,
+        directory: directory.path(),
+    };
+    if options.audit_only {
+        let auditing = audit::measure(&setting).await?;
+        drop(writeln!(io::stdout(), "{auditing}"));
+        return Ok(());
+    }
     let mut contenders = Vec::new();
     for kind in Kind::ALL {
         if options.only.is_empty() || options.only.iter().any(|name| name == kind.name()) {
@@ -92,11 +107,6 @@ async fn main() -> Result<()> {
     // Write the report now, too, because the rest may fail.
     report.write(&options.out)?;
     if !options.load_only {
-        let setting = setting::Setting {
-            svix: &svix,
-            svix_address,
-            directory: directory.path(),
-        };
         report.special = Some(special::measure(&setting).await?);
     }
     report.write(&options.out)?;

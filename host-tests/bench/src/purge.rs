@@ -2,6 +2,7 @@
 //! that come meanwhile, and checks that it leaves the other half, although the relay is killed half
 //! way.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,9 +30,9 @@ const ANEW: usize = 12;
 const OLD: &str = "2026-01-02T14:12:42.123Z";
 const OLD_DAY: u64 = 20_455;
 
-const CONNECTIONS: usize = 16;
-const TIME: Duration = Duration::from_secs(1);
-const TOKEN: &str = "hush";
+pub const CONNECTIONS: usize = 16;
+pub const TIME: Duration = Duration::from_secs(1);
+pub const TOKEN: &str = "hush";
 
 #[derive(Debug, Default, Serialize)]
 pub struct Purging {
@@ -75,7 +76,7 @@ pub async fn measure(setting: &Setting<'_>) -> Result<Purging> {
         beside.add(&load);
         if !killed && purged > DUE / 2 {
             // Kill the relay, most likely in the middle of a slice.
-            let slice = tokio::spawn(ask(server.address.to_string()));
+            let slice = tokio::spawn(ask(server.address, "purge"));
             tokio::time::sleep(Duration::from_millis(20)).await;
             drop(server);
             // The slice may have failed or not: `check` looks at the store.
@@ -95,19 +96,19 @@ pub async fn measure(setting: &Setting<'_>) -> Result<Purging> {
 }
 
 #[derive(Default)]
-struct Figures {
-    p99: Vec<f64>,
-    rate: Vec<f64>,
+pub struct Figures {
+    pub p99: Vec<f64>,
+    pub rate: Vec<f64>,
 }
 
 impl Figures {
-    fn add(&mut self, load: &crate::load::Load) {
+    pub fn add(&mut self, load: &crate::load::Load) {
         self.p99.push(load.percentile(99).as_secs_f64() * 1_000.0);
         self.rate.push(load.rate());
     }
 }
 
-async fn start(setting: &Setting<'_>, path: &Path) -> Result<Server> {
+pub async fn start(setting: &Setting<'_>, path: &Path) -> Result<Server> {
     let mut command = setting.relay(&format!("sqlite:{}", path.display()))?;
     command.args(["--variable", &format!("admin_token={TOKEN}")]);
     Server::start(command, setting.directory).await
@@ -117,7 +118,7 @@ async fn start(setting: &Setting<'_>, path: &Path) -> Result<Server> {
 async fn purge_for(server: &Server, time: Duration) -> Result<(usize, bool)> {
     let (begin, mut purged) = (Instant::now(), 0);
     while begin.elapsed() < time {
-        let report = ask(server.address.to_string()).await?;
+        let report = ask(server.address, "purge").await?;
         let slice = report["purged"].as_u64().context("no number")?;
         purged += usize::try_from(slice)?;
         if report["done"] == true {
@@ -127,9 +128,10 @@ async fn purge_for(server: &Server, time: Duration) -> Result<(usize, bool)> {
     Ok((purged, false))
 }
 
-async fn ask(address: String) -> Result<Value> {
+/// Asks for a slice of the work with this name.
+pub async fn ask(address: SocketAddr, work: &str) -> Result<Value> {
     let reply = reqwest::Client::new()
-        .post(format!("http://{address}/maintenance/purge"))
+        .post(format!("http://{address}/maintenance/{work}"))
         .bearer_auth(TOKEN)
         .send()
         .await?
@@ -141,13 +143,14 @@ async fn ask(address: String) -> Result<Value> {
 fn fill(path: &Path, young: &str) -> Result<()> {
     let mut connection = Connection::open(path)?;
     let transaction = connection.transaction()?;
-    let due = insert_records(&transaction, 0..DUE as u64, OLD)?;
-    let young = insert_records(&transaction, DUE as u64..(DUE + YOUNG) as u64, young)?;
+    let due = insert_records(&transaction, 0..DUE as u64, |_| OLD.to_owned())?;
+    let numbers = DUE as u64..(DUE + YOUNG) as u64;
+    let young = insert_records(&transaction, numbers, |_| young.to_owned())?;
     let sql = "INSERT INTO spin_key_value (store, key, value) VALUES ('default', ?1, ?2)";
     let mut pages = 0_i64;
     for (due, anew) in due.chunks(PAGE).zip(young.chunks(ANEW)) {
         pages += 1;
-        let page = format!("2\n{}\n{}", due.join("\n"), anew.join("\n"));
+        let page = format!("2 {OLD}\n{}\n{}", due.join("\n"), anew.join("\n"));
         let key = format!("journal/day/{OLD_DAY}/{pages}");
         transaction.execute(sql, params![key, page.into_bytes()])?;
     }

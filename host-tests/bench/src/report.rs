@@ -214,6 +214,6 @@ impl fmt::Display for Report {
             "purge of 500,000         {:.0} records/s; p99 {p99:.2} -> {p99_beside:.2} ms; events/s {rate:.0} -> {rate_beside:.0}",
             purging.records_per_second
         )?;
-        Ok(())
+        writeln!(f, "{}", special.auditing)
     }
 }

@@ -1,5 +1,6 @@
 //! The surroundings of every measurement beside the load.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::process::Command;
 
 use anyhow::Result;
 use rusqlite::{Transaction, params};
+use sha2::{Digest as _, Sha256};
 
 use crate::contender::serve;
 use crate::svix::Svix;
@@ -36,21 +38,24 @@ pub fn root() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", ".."].iter().collect()
 }
 
-/// Writes records like those of the relay into a store, dated `at`, and returns their names.
+/// Writes records like those of the relay into a store, each dated by `at`, and returns their names.
 pub fn insert_records(
     transaction: &Transaction<'_>,
     numbers: Range<u64>,
-    at: &str,
+    at: impl Fn(u64) -> String,
 ) -> Result<Vec<String>> {
     let sql = "INSERT INTO spin_key_value (store, key, value) VALUES ('default', ?1, ?2)";
     let mut insert = transaction.prepare(sql)?;
     let mut names = Vec::new();
     for number in numbers {
-        // Spread the names evenly, as digests are.
-        let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let name = format!("record/{spread:016x}{number:048x}");
+        let key = Sha256::digest(format!("dev\0evt_{number:026}"));
+        let mut name = "record/".to_owned();
+        for byte in key {
+            let _ = write!(name, "{byte:02x}");
+        }
         let value = format!(
-            r#"{{"version":1,"state":"delivered","project":"dev","eventId":"evt_{number:026}","eventType":"user.created","svixMessageId":"msg_{number:027}","attempts":1,"deliveredAt":"{at}"}}"#
+            r#"{{"version":1,"state":"delivered","project":"dev","eventId":"evt_{number:026}","eventType":"user.created","svixMessageId":"msg_{number:027}","attempts":1,"deliveredAt":"{}"}}"#,
+            at(number)
         );
         insert.execute(params![name, value.into_bytes()])?;
         names.push(name);

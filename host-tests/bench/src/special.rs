@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use rusqlite::Connection;
 use tokio::time::sleep;
 
+use crate::audit;
 use crate::contender::serve;
 use crate::figures::Special;
 use crate::load::Connections;
@@ -39,6 +40,7 @@ pub async fn measure(setting: &Setting<'_>) -> Result<Special> {
         bytes_per_notification: in_flight(setting).await?,
         cpu_by_records: by_records(setting).await?,
         purging: purge::measure(setting).await?,
+        auditing: audit::measure(setting).await?,
     })
 }
 
@@ -133,7 +135,8 @@ async fn by_records(setting: &Setting<'_>) -> Result<Vec<(usize, f64)>> {
 fn fill(path: &Path, records: usize) -> Result<()> {
     let mut connection = Connection::open(path)?;
     let transaction = connection.transaction()?;
-    insert_records(&transaction, 0..records as u64, "2026-11-23T14:12:42.123Z")?;
+    let at = |_| "2026-11-23T14:12:42.123Z".to_owned();
+    insert_records(&transaction, 0..records as u64, at)?;
     transaction.commit()?;
     Ok(())
 }
