@@ -27,6 +27,9 @@ pub fn time_left(stopwatch: Stopwatch, budget: Duration) -> Duration {
     stopwatch.remaining(budget + TIMEOUT)
 }
 
+/// How many values are read at once.
+const AT_ONCE: usize = 16;
+
 /// For how long an answer of the store shows that the store is there.
 const AWAKE: Duration = Duration::from_millis(100);
 
@@ -70,9 +73,13 @@ pub async fn get(name: &str, time: Duration) -> Result<Option<Vec<u8>>, Error> {
     operate("read from the store", name, time, Operation::Get).await
 }
 
-/// Reads several values at once, in the order of their names.
+/// Reads several values, in the order of their names, and a few at once: the host may take a thread for each.
 pub async fn get_all(names: &[String]) -> Vec<Result<Option<Vec<u8>>, Error>> {
-    join_all(names.iter().map(|name| get(name, TIMEOUT))).await
+    let mut found = Vec::with_capacity(names.len());
+    for names in names.chunks(AT_ONCE) {
+        found.extend(join_all(names.iter().map(|name| get(name, TIMEOUT))).await);
+    }
+    found
 }
 
 /// Writes a value within `time`. The value is durable when this returns, as far as the store promises

@@ -57,6 +57,10 @@ pub async fn measure(setting: &Setting<'_>) -> Result<Auditing> {
     drop(start(setting, &path).await?);
     fill(&path)?;
     let server = start(setting, &path).await?;
+    // Instances exist before the audit begins.
+    let mut connections = Connections::open(server.address, CONNECTIONS).await?;
+    connections.run(TIME).await?;
+    drop(connections);
     let memory = server.memory_now()?;
     server.reset_peak();
     let asked = setting.svix.asked();

@@ -21,9 +21,6 @@ const RECORDS: usize = 1_024;
 /// How many projects a batch has, until its last page is full. Each costs a request to Svix at least.
 const PROJECTS: usize = 32;
 
-/// How many records are read at once.
-const STEP: usize = 64;
-
 /// How long before its page a record may be written, and its message stored.
 const BEFORE_PAGE: Duration = Duration::from_secs(3);
 /// How far Svix's clock may be ahead.
@@ -126,17 +123,11 @@ async fn read(
         }
         batch.end = number;
         batch.until = batch.until.max(millis(written_at));
-        for names in page.names.chunks(STEP) {
-            let found = store::get_all(names).await;
-            for (name, bytes) in names.iter().zip(found) {
-                let record = bytes?.as_deref().and_then(Record::decode);
-                batch.add(
-                    name,
-                    record,
-                    |project| sample.takes(project, state.day),
-                    now,
-                );
-            }
+        let found = store::get_all(&page.names).await;
+        for (name, bytes) in page.names.iter().zip(found) {
+            let record = bytes?.as_deref().and_then(Record::decode);
+            let takes = |project: &str| sample.takes(project, state.day);
+            batch.add(name, record, takes, now);
         }
     }
     batch.before = time(batch.until) + AFTER_PAGE;

@@ -22,9 +22,6 @@ use crate::svix::list::{self, Message};
 use crate::svix::message::{self, Asked, Verdict};
 use crate::time::age;
 
-/// How many records are read at once.
-const STEP: usize = 64;
-
 /// How long a slice goes on with the list of one project: a list that breaks off costs look-ups.
 const LISTING: Duration = Duration::from_secs(3);
 
@@ -153,14 +150,12 @@ impl<'a> Comparison<'a> {
         others: &[(String, Message)],
         unseen: &mut BTreeSet<String>,
     ) -> Result<(), Problem> {
-        for others in others.chunks(STEP) {
-            let names: Vec<_> = others.iter().map(|(name, _)| name.clone()).collect();
-            let found = store::get_all(&names).await;
-            for ((name, message), bytes) in others.iter().zip(found) {
-                let record = bytes?.as_deref().and_then(Record::decode);
-                self.pair(project, name, record.as_ref(), message, unseen)
-                    .await?;
-            }
+        let names: Vec<_> = others.iter().map(|(name, _)| name.clone()).collect();
+        let found = store::get_all(&names).await;
+        for ((name, message), bytes) in others.iter().zip(found) {
+            let record = bytes?.as_deref().and_then(Record::decode);
+            self.pair(project, name, record.as_ref(), message, unseen)
+                .await?;
         }
         Ok(())
     }

@@ -22,9 +22,6 @@ const SLOTS: u64 = 1_024;
 /// In how many slots a finding is looked for.
 const TRIES: u64 = 8;
 
-/// How many slots are read at once.
-const STEP: usize = 64;
-
 /// The name of the number of findings of each kind, as the last review left them.
 const NUMBERS: &str = "audit/numbers";
 
@@ -243,10 +240,8 @@ pub async fn remove(id: &str) -> Result<(), host::Error> {
 pub async fn all() -> Result<Vec<Finding>, host::Error> {
     let mut all = Vec::new();
     let names: Vec<_> = (0..SLOTS).map(slot).collect();
-    for names in names.chunks(STEP) {
-        for bytes in store::get_all(names).await {
-            all.extend(bytes?.as_deref().and_then(Finding::decode));
-        }
+    for bytes in store::get_all(&names).await {
+        all.extend(bytes?.as_deref().and_then(Finding::decode));
     }
     all.sort_by(|one, other| {
         one.found_at

@@ -52,7 +52,7 @@ async fn audit_from(world: &World, query: &str) -> (u64, u64) {
         if report["done"] == true {
             return (events, found);
         }
-        path = "/maintenance/audit".to_owned();
+        "/maintenance/audit".clone_into(&mut path);
     }
 }
 

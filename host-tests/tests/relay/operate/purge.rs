@@ -431,7 +431,7 @@ const OCTOBER: u64 = 20_727;
 /// Writes so many records of 1 October, on pages of so many.
 async fn fill(world: &World, records: usize, page: usize) {
     for number in 0..records.div_ceil(page) {
-        let mut text = "2".to_owned();
+        let mut text = "2 2026-10-01T12:00:00Z".to_owned();
         for record in (number * page..records).take(page) {
             let name = format!("record/old{record}");
             let value = r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt","eventType":"t","svixMessageId":"msg_1","attempts":1,"deliveredAt":"2026-10-01T12:00:00Z"}"#;
