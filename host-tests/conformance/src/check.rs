@@ -56,38 +56,48 @@ where
     Ok(())
 }
 
-/// Runs checks one after the other, `prepare` before each. Tells of each on stderr unless `quiet`.
+/// Shows the progress, unless `quiet`.
+pub fn tell(quiet: bool, line: &str) {
+    if !quiet {
+        // If stderr is closed, the line is lost.
+        drop(writeln!(io::stderr(), "{line}"));
+    }
+}
+
+/// Runs checks one after the other. Tells of each on stderr unless `quiet`. After a failed one, `recover`
+/// ends what it has left behind, and may add to the finding; if that fails, the others are not run.
 pub async fn run<S>(
     checks: &[Check<S>],
     subject: &mut S,
-    prepare: impl Fn(&S),
+    recover: impl AsyncFn(&mut S) -> Result<Option<String>>,
     quiet: bool,
     report: &mut Report,
-) {
+) -> Result<()> {
     for (number, check) in checks.iter().enumerate() {
-        prepare(subject);
         let start = Instant::now();
         let outcome = match time::timeout(PATIENCE, (check.run)(subject)).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Outcome::Failed(format!("{error:#}")),
             Err(_) => Outcome::Failed(format!("no end after {} s", PATIENCE.as_secs())),
         };
-        let row = Row {
+        let mut row = Row {
             name: check.name,
             otherwise: check.otherwise,
             outcome,
         };
-        if !quiet {
-            let (number, all, took) = (number + 1, checks.len(), start.elapsed());
-            let result = row.result();
-            let line = format!(
-                "{number}/{all} {}: {result} ({} ms)",
-                row.name,
-                took.as_millis()
-            );
-            // If stderr is closed, the line is lost.
-            drop(writeln!(io::stderr(), "{line}"));
+        let mut recovered = Ok(None);
+        if let Outcome::Failed(finding) = &mut row.outcome {
+            recovered = recover(subject).await;
+            if let Ok(Some(more)) = &recovered {
+                *finding = format!("{finding}; {more}");
+            }
         }
+        let (number, all) = (number + 1, checks.len());
+        let (result, took) = (row.result(), start.elapsed().as_millis());
+        let line = format!("{number}/{all} {}: {result} ({took} ms)", row.name);
+        tell(quiet, &line);
         report.rows.push(row);
+        recovered?;
     }
+    Ok(())
 }

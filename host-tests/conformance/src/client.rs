@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Uri};
 use http_body_util::{BodyExt as _, Full};
@@ -23,7 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const RAW_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A server, and the headers that every request to it has.
-#[derive(Debug)]
 pub struct Client {
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: String,
@@ -80,6 +79,7 @@ impl Client {
         let exchange = async {
             let (head, body) = self.pool.request(request).await?.into_parts();
             anyhow::Ok(Reply {
+                request: format!("{method} {path}"),
                 status: head.status.as_u16(),
                 headers: head.headers,
                 body: body.collect().await?.to_bytes(),
@@ -99,25 +99,24 @@ impl Client {
         self.ask("GET", path).await
     }
 
-    /// Sends these bytes, and returns the head of the answer as soon as it is there. `None` if the
+    /// Sends these bytes, and returns the first line of the answer as soon as it is there. `None` if the
     /// connection ends without one.
     pub async fn send_raw(&self, bytes: &[u8], then_close: bool) -> Result<Option<String>> {
         let uri: Uri = self.base.parse()?;
-        let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else {
-            bail!("only http:// can be checked for this");
-        };
+        let host = uri.host().context("a URL without a host")?;
         let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
         let (mut read, mut write) = stream.into_split();
         let mut head = Vec::new();
         let answer = async {
             let mut buffer = [0; 4_096];
-            while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+            while !head.contains(&b'\n') {
                 match read.read(&mut buffer).await {
                     Ok(0) | Err(_) => return None,
                     Ok(length) => head.extend_from_slice(&buffer[..length]),
                 }
             }
-            Some(String::from_utf8_lossy(&head).into_owned())
+            let head = String::from_utf8_lossy(&head);
+            head.lines().next().map(str::to_owned)
         };
         let send = async {
             // The server may have heard enough.
@@ -136,6 +135,8 @@ impl Client {
 
 #[derive(Debug)]
 pub struct Reply {
+    /// The method and the path.
+    request: String,
     pub status: u16,
     headers: HeaderMap,
     pub body: Bytes,
@@ -165,9 +166,9 @@ impl Reply {
         Ok(self)
     }
 
-    /// The answer, shortened.
+    /// The request and the answer, shortened.
     pub fn shown(&self) -> String {
         let text: String = self.text().chars().take(200).collect();
-        format!("{} {text}", self.status)
+        format!("{}: {} {text}", self.request, self.status)
     }
 }

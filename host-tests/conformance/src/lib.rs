@@ -16,8 +16,9 @@ mod report;
 mod svix;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clock::Clock;
 use fake_svix::FakeSvix;
 use tokio::net::TcpListener;
@@ -30,16 +31,23 @@ pub use report::Report;
 /// The token that the fake Svix accepts, unless another one is given.
 const TOKEN: &str = "testsk_fake.eu";
 
-/// Runs the checks. An error says why they could not begin.
-pub async fn run(options: &Options) -> Result<Report> {
-    let mut report = Report::default();
+/// Runs the checks, unless `interrupted` is ready before. An error says why not all of them were run.
+pub async fn run(
+    options: &Options,
+    interrupted: impl Future<Output = ()>,
+    report: &mut Report,
+) -> Result<()> {
+    let mut interrupted = pin!(interrupted);
     if options.checks(Part::Svix) {
-        svix::check(options, &mut report).await?;
+        svix::check(options, interrupted.as_mut(), report).await?;
     }
     if options.checks(Part::Host) {
-        host::check(options, &mut report).await?;
+        tokio::select! {
+            ended = host::check(options, report) => ended?,
+            () = interrupted => bail!("interrupted"),
+        }
     }
-    Ok(report)
+    Ok(())
 }
 
 /// All checks, without running them: the name of each, and what its failure means.

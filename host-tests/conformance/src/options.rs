@@ -12,13 +12,13 @@ Environment:
   SVIX_URL, SVIX_TOKEN  a real Svix; the region of the token names its URL [default: a fake Svix]
   SPIN                  a `spin` that the suite starts and kills [default: serve, beside this program]
   SPIN_RUNTIME_CONFIG   the runtime configuration for it
-  RELAY_URL             a relay that is running already. Its variables must be svix_url=http://FAKE,
-                        svix_token=testsk_fake.eu and the ADMIN_TOKEN
+  RELAY_URL             a relay that is running already, as http://HOST:PORT. Its variables must be
+                        svix_url=http://FAKE, svix_token=testsk_fake.eu and the ADMIN_TOKEN
   FAKE                  where the fake Svix listens for that relay [default: 127.0.0.1:9071]
   ADMIN_TOKEN           the operator's token of that relay [default: admin]";
 
 /// Checks that a host, its store and a Svix behave as the relay's guarantee needs.
-#[derive(Clone, Debug, Parser)]
+#[derive(Clone, Parser)]
 #[command(name = "conformance", after_help = ENVIRONMENT)]
 pub struct Options {
     /// Only this part

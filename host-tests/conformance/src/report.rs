@@ -51,8 +51,11 @@ impl Report {
 }
 
 impl fmt::Display for Report {
-    /// A table in Markdown.
+    /// A table in Markdown; nothing if no check was run.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
         for subject in &self.subjects {
             writeln!(f, "{subject}\n")?;
         }

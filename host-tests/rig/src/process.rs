@@ -87,7 +87,13 @@ impl Process {
         let patience = Instant::now() + START;
         while TcpStream::connect(self.address).await.is_err() {
             self.check()?;
-            ensure!(Instant::now() < patience, "the process does not listen");
+            ensure!(
+                Instant::now() < patience,
+                "the process does not listen on {} within {} s\n{}",
+                self.address,
+                START.as_secs(),
+                self.last_lines()
+            );
             time::sleep(POLL).await;
         }
         Ok(())
@@ -96,11 +102,19 @@ impl Process {
     /// Fails if the process has ended by itself.
     pub fn check(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
-            let log = fs::read_to_string(&self.log).unwrap_or_default();
-            let last: Vec<_> = log.lines().rev().take(5).collect();
-            bail!("the process ended by itself ({status}): {last:?}");
+            bail!(
+                "the process ended by itself ({status})\n{}",
+                self.last_lines()
+            );
         }
         Ok(())
+    }
+
+    /// The last lines of the log.
+    fn last_lines(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(8)..].join("\n")
     }
 
     /// Sends SIGKILL.

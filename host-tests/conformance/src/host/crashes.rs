@@ -59,21 +59,24 @@ pub async fn before_the_record(host: &mut Host) -> Result<Outcome> {
 pub async fn under_load(host: &mut Host) -> Result<Outcome> {
     let mut acknowledged = 0;
     for after in KILLS {
-        let Some(mut process) = host.process.take() else {
+        let events = host.new_events(CROWD);
+        let Some(process) = &mut host.process else {
             return Ok(RUNNING);
         };
-        let events = host.new_events(CROWD);
         host.svix.set_latency(LATENCY);
-        let relay = &*host;
-        let deliver = |event| async move { (event, relay.deliver(event).await) };
-        let mut deliveries: FuturesUnordered<_> = events.iter().map(deliver).collect();
+        let client = &host.client;
+        let deliveries = events.iter().map(|event| async move {
+            let body = event.text.clone();
+            let sent = client.send("POST", "/notifications", &[], body);
+            (event, sent.await)
+        });
+        let mut deliveries: FuturesUnordered<_> = deliveries.collect();
         let mut replies: Vec<_> = deliveries.by_ref().take(after).collect().await;
         process.kill().await?;
         replies.extend(deliveries.collect::<Vec<_>>().await);
         host.svix.set_latency(Duration::ZERO);
         process.restart()?;
         process.is_up().await?;
-        host.process = Some(process);
         for (event, reply) in replies {
             let again = host.deliver(event).await?;
             if reply.is_ok_and(|reply| reply.status == 200) {

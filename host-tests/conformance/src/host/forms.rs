@@ -2,14 +2,14 @@
 
 use std::time::SystemTime;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use tokio::time;
 
 use super::{Event, Host, expect};
 use crate::check::Outcome;
-use crate::client::{Headers, Reply};
+use crate::client::Headers;
 
 async fn arrives(host: &Host, event: &Event, headers: Headers<'_>, body: String) -> Result<()> {
     let reply = host
@@ -91,12 +91,9 @@ pub async fn chunked(host: &mut Host) -> Result<Outcome> {
     let (length, text) = (event.text.len(), &event.text);
     let request =
         format!("{HEAD}transfer-encoding: chunked\r\n\r\n{length:x}\r\n{text}\r\n0\r\n\r\n");
-    let head = host
-        .client
-        .send_raw(request.as_bytes(), false)
-        .await?
-        .unwrap_or_default();
-    ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let head = host.client.send_raw(request.as_bytes(), false).await?;
+    let head = head.context("the connection ends without an answer")?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{head} instead of 200");
     host.expect_one(&event)?;
     Ok(Outcome::Passed)
 }
@@ -107,12 +104,12 @@ pub async fn cut_off(host: &mut Host) -> Result<Outcome> {
     let request = format!("{HEAD}content-length: {length}\r\n\r\n{}", event.text);
     let head = host.client.send_raw(request.as_bytes(), true).await?;
     if let Some(head) = head.filter(|head| !head.starts_with("HTTP/1.1 400")) {
-        anyhow::bail!("{head}");
+        bail!("{head} instead of 400");
     }
     // The relay may still be at work.
     time::sleep(time::Duration::from_millis(200)).await;
     ensure!(host.messages(&event) == 0, "half a body was stored");
-    let reply: Reply = host.deliver(&event).await?;
+    let reply = host.deliver(&event).await?;
     expect::status(&reply, "delivered")?;
     Ok(Outcome::Passed)
 }

@@ -11,7 +11,7 @@ mod relay;
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use fake_svix::FakeSvix;
 use rig::Process;
 use serde_json::Value;
@@ -108,6 +108,8 @@ pub async fn check(options: &Options, report: &mut Report) -> Result<()> {
         fake = options.fake.as_deref().unwrap_or("127.0.0.1:9071");
         admin = options.admin_token.as_deref().unwrap_or(admin);
     }
+    let name = relay::name(options);
+    check::tell(options.quiet, &format!("Host: {name}"));
     let (svix, fake) = fake_svix(fake, TOKEN, &mut tasks).await?;
     let mut process = match &options.relay_url {
         Some(_) => None,
@@ -118,8 +120,12 @@ pub async fn check(options: &Options, report: &mut Report) -> Result<()> {
             process.is_up().await?;
             format!("http://{}", process.address())
         }
-        None => options.relay_url.clone().unwrap_or_default(),
+        None => name.clone(),
     };
+    ensure!(
+        url.starts_with("http://"),
+        "RELAY_URL must begin with http://, and is {url}"
+    );
     let headers = vec![
         ("authorization", format!("Bearer {admin}")),
         ("content-type", "application/json".to_owned()),
@@ -132,24 +138,25 @@ pub async fn check(options: &Options, report: &mut Report) -> Result<()> {
         used: 0,
     };
     host.is_usable().await?;
-    check::run(CHECKS, &mut host, Host::calm, options.quiet, report).await;
-    report
-        .subjects
-        .push(format!("Host: {}", relay::name(options)));
+    let before = report.failed().len();
+    let ended = check::run(CHECKS, &mut host, Host::recover, options.quiet, report).await;
+    report.subjects.push(format!("Host: {name}"));
     drop(host);
-    if report.has_failed() && is_ours {
+    if report.failed().len() > before && is_ours {
         let log = relay::log(&directory.keep());
         report
             .subjects
             .push(format!("Log of the host: {}", log.display()));
     }
-    Ok(())
+    ended
 }
 
 impl Host {
     /// Fails if no event can arrive in the fake Svix: then every check would.
     async fn is_usable(&mut self) -> Result<()> {
-        self.client.get("/readyz").await?.expect(200)?;
+        let ready = self.client.get("/readyz").await;
+        let ready = ready.and_then(|reply| reply.expect(200).map(drop));
+        ready.context("no relay answers, or it is not ready")?;
         self.open_gate()
             .await
             .context("the operator's token (ADMIN_TOKEN)")?;
@@ -161,10 +168,22 @@ impl Host {
         Ok(())
     }
 
-    /// Ends what a failed check may have left behind.
-    fn calm(&self) {
+    /// Ends what a failed check has left behind. Tells if the host has ended, too.
+    async fn recover(&mut self) -> Result<Option<String>> {
         self.svix.clear_faults();
         self.svix.set_latency(Duration::ZERO);
+        let mut ended = None;
+        if let Some(process) = &mut self.process
+            && let Err(error) = process.check()
+        {
+            // The log tells more than the first line.
+            ended = error.to_string().lines().next().map(str::to_owned);
+            process.restart()?;
+            process.is_up().await?;
+        }
+        let open = self.open_gate().await;
+        open.context("the relay doesn't answer after a failed check")?;
+        Ok(ended)
     }
 
     fn new_event(&mut self) -> Event {

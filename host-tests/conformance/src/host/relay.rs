@@ -33,6 +33,8 @@ pub fn start(options: &Options, directory: &Path, svix: SocketAddr) -> Result<Pr
             .arg("--from")
             .arg(&options.from)
             .args(["--listen", &listen.to_string()])
+            // A backtrace would hide the reason for which the host ends.
+            .env_remove("RUST_BACKTRACE")
             .env("SPIN_VARIABLE_SVIX_URL", format!("http://{svix}"))
             .env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN)
             .env("SPIN_VARIABLE_ADMIN_TOKEN", "admin");

@@ -8,9 +8,8 @@ use crate::check::Outcome;
 
 /// Deletes the type in the end, unless Svix knew it before.
 pub async fn have_event_types(svix: &mut Svix) -> Result<Outcome> {
-    let path = format!("/api/v1/event-type/{}/", svix.new_id());
-    let name = path.trim_end_matches('/').rsplit('/').next();
-    let body = json!({"name": name, "description": name}).to_string();
+    let path = format!("/api/v1/event-type/{}/", svix.app);
+    let body = json!({"name": svix.app, "description": svix.app}).to_string();
     svix.client.get(&path).await?.expect(404)?;
     let types = "/api/v1/event-type/";
     svix.client
@@ -26,8 +25,7 @@ pub async fn have_event_types(svix: &mut Svix) -> Result<Outcome> {
         anyhow::Ok(())
     };
     let checked = checked.await;
-    let path = format!("{path}?expunge=true");
-    svix.client.ask("DELETE", &path).await?.expect(204)?;
+    svix.delete_event_type().await?.expect(204)?;
     checked.map(|()| Outcome::Passed)
 }
 
@@ -52,10 +50,7 @@ pub async fn have_a_portal(svix: &mut Svix) -> Result<Outcome> {
 }
 
 pub async fn can_be_deleted(svix: &mut Svix) -> Result<Outcome> {
-    svix.client
-        .ask("DELETE", &svix.path(""))
-        .await?
-        .expect(204)?;
+    svix.delete_application().await?.expect(204)?;
     svix.client
         .get(&svix.path("msg/?limit=1"))
         .await?

@@ -6,9 +6,12 @@ mod lists;
 mod messages;
 mod repetitions;
 
-use anyhow::{Context as _, Result, bail};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tokio::time;
 
 use crate::check::{self, Check, checks};
 use crate::client::{Client, Reply};
@@ -75,7 +78,11 @@ pub struct Svix {
     used: usize,
 }
 
-pub async fn check(options: &Options, report: &mut Report) -> Result<()> {
+pub async fn check(
+    options: &Options,
+    interrupted: impl Future<Output = ()>,
+    report: &mut Report,
+) -> Result<()> {
     let mut tasks = JoinSet::new();
     let (url, token) = match (&options.svix_url, &options.svix_token) {
         (None, None) => {
@@ -85,7 +92,11 @@ pub async fn check(options: &Options, report: &mut Report) -> Result<()> {
         (url, Some(token)) => (url.clone().unwrap_or_else(|| region(token)), token.clone()),
         (Some(_), None) => bail!("SVIX_URL needs a SVIX_TOKEN"),
     };
-    let is_fake = options.svix_token.is_none();
+    let name = match options.svix_token {
+        Some(_) => &url,
+        None => "the fake Svix",
+    };
+    check::tell(options.quiet, &format!("Svix: {name}"));
     let headers = vec![
         ("authorization", format!("Bearer {token}")),
         ("content-type", "application/json".to_owned()),
@@ -96,17 +107,21 @@ pub async fn check(options: &Options, report: &mut Report) -> Result<()> {
         app: format!("conformance-{:016x}", fastrand::u64(..)),
         used: 0,
     };
-    check::run(CHECKS, &mut svix, |_| {}, options.quiet, report).await;
-    let name = if is_fake {
-        "the fake Svix"
-    } else {
-        svix.client.base()
+    svix.is_usable().await?;
+    let recover = async |_: &mut Svix| Ok(None);
+    let ended = tokio::select! {
+        ended = check::run(CHECKS, &mut svix, recover, options.quiet, report) => ended,
+        () = interrupted => {
+            let cleaned = svix.clean_up().await;
+            cleaned.with_context(|| format!("interrupted, and {} is still in Svix", svix.app))?;
+            bail!("interrupted");
+        }
     };
     let calls = svix.client.calls();
     report
         .subjects
         .push(format!("Svix: {name}, {calls} requests"));
-    Ok(())
+    ended
 }
 
 /// The URL of the region that a token names.
@@ -120,6 +135,54 @@ fn region(token: &str) -> String {
 }
 
 impl Svix {
+    /// Fails if no Svix answers, or none that accepts the token: then every check would.
+    async fn is_usable(&self) -> Result<()> {
+        let nothing = || format!("no Svix answers at {} (SVIX_URL)", self.client.base());
+        let reply = self.look_up("evt_0").await.with_context(nothing)?;
+        let shown = reply.shown();
+        ensure!(
+            !matches!(reply.status, 401 | 403),
+            "Svix does not accept the token (SVIX_TOKEN): {shown}"
+        );
+        ensure!(reply.json()["code"].is_string(), "{}: {shown}", nothing());
+        Ok(())
+    }
+
+    /// Deletes something. Waits while Svix limits, because a check may have met the limit just before.
+    async fn delete(&self, path: &str) -> Result<Reply> {
+        for _ in 0..4 {
+            let reply = self.client.ask("DELETE", path).await?;
+            if reply.status != 429 {
+                return Ok(reply);
+            }
+            let wait = reply
+                .header("retry-after")
+                .and_then(|wait| wait.parse().ok());
+            time::sleep(Duration::from_secs(wait.unwrap_or(5).min(30))).await;
+        }
+        self.client.ask("DELETE", path).await
+    }
+
+    async fn delete_event_type(&self) -> Result<Reply> {
+        let path = format!("/api/v1/event-type/{}/?expunge=true", self.app);
+        self.delete(&path).await
+    }
+
+    async fn delete_application(&self) -> Result<Reply> {
+        self.delete(&self.path("")).await
+    }
+
+    /// Deletes all that the checks may have created.
+    async fn clean_up(&self) -> Result<()> {
+        for reply in [
+            self.delete_event_type().await?,
+            self.delete_application().await?,
+        ] {
+            ensure!(matches!(reply.status, 204 | 404), "{}", reply.shown());
+        }
+        Ok(())
+    }
+
     /// An event id that was not used before.
     fn new_id(&mut self) -> String {
         self.used += 1;
