@@ -71,6 +71,7 @@ pub enum Operation {
     List,
     Replay(u64),
     ReplayAll,
+    Audit,
 }
 
 pub fn commands() -> impl Strategy<Value = Vec<Command>> {
@@ -171,5 +172,6 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Operation::List),
         2 => (1..5_u64).prop_map(Operation::Replay),
         2 => Just(Operation::ReplayAll),
+        2 => Just(Operation::Audit),
     ]
 }

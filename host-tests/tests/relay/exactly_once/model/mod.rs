@@ -1,5 +1,5 @@
 //! The model: after any commands in any order, each valid event is in Svix exactly once, and each invalid
-//! one is a dead letter exactly once. Nothing else is anywhere.
+//! one is a dead letter exactly once. Nothing else is anywhere, and an audit finds nothing.
 //!
 //! A case is a list of commands, so that proptest can shrink it. Time is simulated and all randomness has a
 //! fixed seed, so that the same commands lead to the same end. The model ends where the guarantee ends

@@ -155,6 +155,7 @@ impl<'a> Play<'a> {
             Operation::List => ("GET", "/dead-letters".to_owned()),
             Operation::Replay(number) => ("POST", format!("/dead-letters/{number}/replay")),
             Operation::ReplayAll => ("POST", "/dead-letters/replay".to_owned()),
+            Operation::Audit => ("POST", "/maintenance/audit".to_owned()),
         };
         let world = self.world;
         self.in_flight.push(Box::pin(async move {

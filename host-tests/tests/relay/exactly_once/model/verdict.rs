@@ -5,12 +5,15 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cast::{EVENTS, VALID};
 use super::play::Play;
 use crate::exactly_once::matrix::Form;
 use crate::support::World;
+
+/// Within this time the names of all records are in the journal.
+const JOURNAL: Duration = Duration::from_secs(10);
 
 impl Play<'_> {
     /// Plays the end, and fails if the outcome is wrong.
@@ -45,6 +48,20 @@ impl Play<'_> {
             ensure!(reply["status"] == expected, "{number} again: {reply}");
         }
         ensure!(asked() == before, "a redelivery asks Svix nothing");
+        self.audit_finds_nothing().await
+    }
+
+    /// Audits everything that the case has done: whatever an audit found on the way has resolved itself.
+    async fn audit_finds_nothing(&self) -> Result<()> {
+        tokio::time::sleep(JOURNAL).await;
+        self.world.clock.advance(Duration::from_hours(1));
+        let began = "/maintenance/audit?since=2026-11-23T00:00:00Z";
+        let mut report = ask(self.world, "POST", began).await?;
+        while report["done"] == false {
+            report = ask(self.world, "POST", "/maintenance/audit").await?;
+        }
+        let findings = ask(self.world, "GET", "/audit/findings").await?;
+        ensure!(findings["findings"] == json!([]), "{findings}");
         Ok(())
     }
 
@@ -112,6 +129,7 @@ impl Play<'_> {
                 "event-type/",
                 "metrics/",
                 "journal",
+                "audit/",
             ];
             ensure!(
                 known.iter().any(|known| name.starts_with(known)),
