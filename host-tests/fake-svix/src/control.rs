@@ -132,6 +132,11 @@ impl FakeSvix {
         self.state().store.forget_message(id);
     }
 
+    /// Stores a message a second time, at the same time under another id.
+    pub fn store_again(&self, id: &str) {
+        self.state().store.store_again(id);
+    }
+
     /// Stores a message of another sender, unchecked, and returns its id.
     pub fn store_message(
         &self,

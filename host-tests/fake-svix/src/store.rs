@@ -118,7 +118,8 @@ impl Store {
         idempotency_key: Option<&str>,
         now: SystemTime,
     ) -> &StoredMessage {
-        self.stored += 1;
+        // The number between two messages is for a copy of the first.
+        self.stored += 2;
         let number = self.stored;
         let application = self.applications.entry(app.to_owned()).or_default();
         application.messages.push(number);
@@ -175,6 +176,24 @@ impl Store {
         {
             application.messages.retain(|it| *it != number);
         }
+    }
+
+    /// Stores a copy right after a message, if the message has none.
+    pub fn store_again(&mut self, id: &str) {
+        let Some((number, message)) =
+            number(id).and_then(|number| Some((number, self.messages.get(&number)?)))
+        else {
+            return;
+        };
+        let copy = StoredMessage {
+            id: self.message_id(number + 1),
+            ..message.clone()
+        };
+        if let Some(application) = self.applications.get_mut(&copy.app) {
+            let place = application.messages.partition_point(|it| *it <= number);
+            application.messages.insert(place, number + 1);
+        }
+        self.messages.insert(number + 1, copy);
     }
 
     /// All messages, oldest first.

@@ -30,4 +30,4 @@ pub use component::{Program, Reuse};
 pub use manifest::Manifest;
 pub use outbound::Connector;
 pub use server::{Cut, Host, HostBuilder};
-pub use store::{Faults, KeyValue, Op};
+pub use store::{Faults, KeyValue, Location, Op};

@@ -72,6 +72,10 @@ pub struct Options {
     /// Lets TCP hold back small segments (no TCP_NODELAY), as Spin does
     #[arg(long)]
     tcp_delay: bool,
+
+    /// How many seconds the component's clock is ahead of the system's
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    clock_ahead: u64,
 }
 
 /// A variable from the command line. Its value may be a secret, so `Debug` leaves it out.
@@ -153,6 +157,8 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
     let operated = options
         .given("admin_token")
         .is_some_and(|token| !token.is_empty());
+    let clock = Clock::real();
+    clock.advance(Duration::from_secs(options.clock_ahead));
     let mut host = Host::builder(&program, &manifest)
         .environment()
         .key_value(key_value)
@@ -160,7 +166,7 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
         .reuse(reuse)
         .entrances(options.entrances)
         .max_connections(max_connections)
-        .clock(Clock::real())
+        .clock(clock)
         .tcp_delay(options.tcp_delay);
     for Variable { name, value } in options.variables {
         host = host.variable(name, value);

@@ -7,7 +7,7 @@
 //! - `storm` carries them out, on the fake Svix, on the processes of the relays, and on their
 //!   Redis.
 //! - `publisher` delivers the events and notes the outcome of each delivery.
-//! - `verdict` compares what was published with what Svix has, and judges the relay.
+//! - `verdict` compares what was published with what Svix has, judges the relay, and has the relay audit itself.
 //! - `progress` shows how far the soak is.
 
 #![cfg_attr(
@@ -49,6 +49,7 @@ use self::storm::outage::{self, Outages};
 use self::storm::relays::{self, SharedRedis};
 pub use self::verdict::Report;
 use self::verdict::at_risk;
+use self::verdict::audit::{Audit, audit};
 use self::verdict::comparison::Comparison;
 
 /// Runs a soak. An error says why it broke off; the report says whether the relay passed.
@@ -94,7 +95,8 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
         Some(nodes) => Some(SharedRedis::start(nodes).await?),
         None => None,
     };
-    let relays = relays::start(&options, directory, svix_address, redis.as_ref()).await?;
+    let settings = relays::settings(&options, directory, svix_address, redis.as_ref())?;
+    let relays = relays::start(&settings).await?;
 
     let endpoint = Endpoint::new(relays.iter().map(Process::address));
     let nodes = relays.len();
@@ -126,9 +128,8 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
         tokio::try_join!(storm.run(&phases, orders), delivered, befallen)?;
         redeliveries = Some(progress.redeliveries());
         let kills = storm.kills().iter().map(|at| *at - started);
-        let losses = outages.iter().flat_map(Outages::been);
-        let losses = losses.map(|away| away.from);
-        let sample = at_risk::sample(publisher.messages(), kills.chain(losses), &mut random);
+        let been = outages.as_ref().map_or(&[][..], Outages::been);
+        let sample = at_risk::sample(publisher.messages(), kills, been, &mut random);
         publisher.deliver_again(sample).await;
         // End the relays, so that nothing reaches Svix after the comparison.
         storm.calm_down().await
@@ -149,6 +150,10 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
     let kills: Vec<_> = storm.kills().iter().map(|at| *at - started).collect();
     let been = outages.as_ref().map_or(&[][..], Outages::been);
     let unmet = (!options.calm).then(|| storm.unmet());
+    let audit = match settings.into_iter().next() {
+        Some(settings) if in_time => audit(settings, &svix, began, &mut random).await?,
+        _ => Audit::default(),
+    };
     Ok(Report {
         messages: stored.len(),
         nodes,
@@ -161,6 +166,7 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
         redeliveries: redeliveries.unwrap_or_else(|| progress.redeliveries()),
         unmet: unmet.unwrap_or_default(),
         timed_out: !in_time,
+        audit,
         ..Report::judge(messages, Comparison::of(&events, &stored), been)
     })
 }

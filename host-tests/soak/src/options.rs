@@ -7,6 +7,9 @@ use clap::Parser;
 /// The token that the fake Svix accepts.
 pub const TOKEN: &str = "testsk_soak.eu";
 
+/// The operator's token.
+pub const ADMIN_TOKEN: &str = "soak";
+
 /// Sends events to a relay that is killed again and again, beside a Svix with every fault.
 /// Checks that each event becomes exactly one message.
 #[derive(Clone, Debug, Parser)]

@@ -31,6 +31,22 @@ fn ids(page: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_is_stored_again_is_in_the_list_twice() -> anyhow::Result<()> {
+    let (fake, mut client) = five().await?;
+    fake.store_again(&fake.messages()[2].id);
+    let first = list(&mut client, "limit=3").await?.json();
+    assert_eq!(ids(&first), ["evt_5", "evt_4", "evt_3"]);
+    let iterator = first["iterator"].as_str().expect("an id");
+    let rest = list(&mut client, &format!("iterator={iterator}"))
+        .await?
+        .json();
+    assert_eq!(ids(&rest), ["evt_3", "evt_2", "evt_1"]);
+    assert_eq!(rest["data"][0]["timestamp"], first["data"][2]["timestamp"]);
+    assert_ne!(rest["data"][0]["id"], iterator);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn pages_lead_from_the_newest_message_to_the_oldest_and_back() -> anyhow::Result<()> {
     let (fake, mut client) = five().await?;
     let first = list(&mut client, "limit=2").await?.json();

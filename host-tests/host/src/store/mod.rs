@@ -14,6 +14,5 @@ mod write;
 
 pub use faults::{Faults, Op};
 pub(crate) use faulty_store::FaultyStore;
-pub use key_value::KeyValue;
-pub(crate) use key_value::Location;
+pub use key_value::{KeyValue, Location};
 pub(crate) use write::{Error, Write};

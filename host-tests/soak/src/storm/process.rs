@@ -4,19 +4,22 @@ use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
+use crate::options::ADMIN_TOKEN;
 use anyhow::Result;
 use rig::Process;
 
 /// The relay's configuration, with short timeouts, so that a request that hangs doesn't take
 /// seconds.
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 6] = [
     ("svix_timeout_ms", "500"),
     ("retry_budget_ms", "2000"),
     ("retry_base_delay_ms", "20"),
     ("retry_max_delay_ms", "300"),
     // Here Svix's final refusals are faults that pass, so Pub/Sub must keep the event.
     ("dead_letters", "reject"),
+    ("admin_token", ADMIN_TOKEN),
 ];
 
 #[derive(Clone, Debug)]
@@ -29,6 +32,7 @@ pub struct Settings {
     pub svix: SocketAddr,
     /// The token that the fake Svix accepts.
     pub token: &'static str,
+    pub clock_ahead: Duration,
 }
 
 /// Starts a relay on a free port and doesn't wait for it.
@@ -51,6 +55,7 @@ fn command(settings: &Settings, address: SocketAddr) -> Command {
         .arg(&settings.from)
         .args(["--listen", &address.to_string()])
         .args(["--key-value", &settings.key_value])
+        .args(["--clock-ahead", &settings.clock_ahead.as_secs().to_string()])
         .args(["--variable", &format!("svix_url=http://{}", settings.svix)]);
     for (name, value) in VARIABLES {
         command.args(["--variable", &format!("{name}={value}")]);

@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -41,33 +42,37 @@ impl SharedRedis {
     }
 }
 
-/// Starts the relays and waits until they listen.
-pub async fn start(
+/// The settings of the relays, each with a directory.
+pub fn settings(
     options: &Options,
     directory: &Path,
     svix: SocketAddr,
     redis: Option<&SharedRedis>,
-) -> Result<Vec<Process>> {
-    let start = |relay| {
+) -> Result<Vec<Settings>> {
+    let settings = |relay| {
         let directory = directory.join(format!("relay-{relay}"));
         fs::create_dir(&directory)?;
         let key_value = match redis {
             Some(redis) => format!("redis://{}", redis.address(relay, options.calm)),
             None => format!("sqlite:{}", directory.join("records.db").display()),
         };
-        let settings = Settings {
+        Ok(Settings {
             serve: options.serve.clone().map_or_else(beside, Ok)?,
             from: options.from.clone(),
             directory,
             key_value,
             svix,
             token: TOKEN,
-        };
-        process::start(settings)
+            clock_ahead: Duration::ZERO,
+        })
     };
-    let mut relays: Vec<_> = (0..options.nodes.unwrap_or(1))
-        .map(start)
-        .collect::<Result<_>>()?;
+    (0..options.nodes.unwrap_or(1)).map(settings).collect()
+}
+
+/// Starts the relays and waits until they listen.
+pub async fn start(settings: &[Settings]) -> Result<Vec<Process>> {
+    let start = |settings: &Settings| process::start(settings.clone());
+    let mut relays: Vec<_> = settings.iter().map(start).collect::<Result<_>>()?;
     for relay in &mut relays {
         relay.is_up().await?;
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use fastrand::Rng;
 
 use crate::publisher::message::Message;
+use crate::storm::outage::Away;
 use fake_svix::StoredMessage;
 
 /// How many events are delivered once more at the end.
@@ -15,10 +16,12 @@ const SAMPLE: usize = 500;
 /// How many more for each kill: those acknowledged last before it.
 const BEFORE_KILL: usize = 20;
 
-/// The messages to deliver once more: those whose records a kill may have hit, and random others.
+/// The messages to deliver once more: those whose records a kill may have hit, all whose records Redis may
+/// have lost, and random others.
 pub fn sample(
     messages: &[Message],
     kills: impl Iterator<Item = Duration>,
+    outages: &[Away],
     random: &mut Rng,
 ) -> BTreeSet<usize> {
     let mut by_time: Vec<_> = (0..messages.len())
@@ -31,6 +34,13 @@ pub fn sample(
         let last = &by_time[before.saturating_sub(BEFORE_KILL)..before];
         sample.extend(last.iter().map(|(_, message)| *message));
     }
+    let is_lost = |at| {
+        outages
+            .iter()
+            .any(|away| (away.lost_from..=away.until).contains(&at))
+    };
+    let lost = by_time.iter().filter(|(at, _)| is_lost(*at));
+    sample.extend(lost.map(|(_, message)| *message));
     let others = random.choose_multiple(0..messages.len(), SAMPLE);
     sample.extend(others);
     sample
@@ -79,16 +89,22 @@ mod tests {
     }
 
     #[test]
-    fn the_sample_holds_messages_acknowledged_just_before_a_kill_and_others() {
+    fn the_sample_holds_messages_that_a_kill_or_redis_may_have_lost_and_others() {
         let messages: Vec<_> = (0..5_000).map(message).collect();
         let kills = [1_000 * MS, 3_000 * MS].into_iter();
-        let sample = sample(&messages, kills, &mut Rng::with_seed(1));
+        let away = Away {
+            lost_from: 4_000 * MS,
+            from: 4_010 * MS,
+            until: 4_099 * MS,
+        };
+        let sample = sample(&messages, kills, &[away], &mut Rng::with_seed(1));
         assert!(
             (980..1_000)
                 .chain(2_980..3_000)
+                .chain(4_000..4_100)
                 .all(|at| sample.contains(&at))
         );
-        assert!((SAMPLE..=SAMPLE + 2 * BEFORE_KILL).contains(&sample.len()));
+        assert!((SAMPLE..=SAMPLE + 2 * BEFORE_KILL + 100).contains(&sample.len()));
     }
 
     #[test]

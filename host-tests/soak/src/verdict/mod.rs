@@ -1,6 +1,7 @@
 //! The result of a soak: its numbers, the verdict, and the history of every event that went wrong.
 
 pub mod at_risk;
+pub mod audit;
 pub mod comparison;
 mod memory;
 
@@ -9,6 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use self::audit::Audit;
 use self::comparison::Comparison;
 use self::memory::{Remembered, is_unfit};
 use crate::publisher::message::Message;
@@ -46,6 +48,8 @@ pub struct Report {
     pub outages: usize,
     /// Events that were not acknowledged before the deadline.
     pub unacknowledged: usize,
+    /// The relay's own audit of its store.
+    pub audit: Audit,
     /// The kinds of faults that no request has met.
     pub unmet: Vec<&'static str>,
     pub kills: usize,
@@ -133,7 +137,8 @@ impl Report {
             + self.forgotten
             + self.unfit
             + self.late
-            + self.unacknowledged;
+            + self.unacknowledged
+            + self.audit.wrong.len();
         wrong == 0 && self.unmet.is_empty() && !self.timed_out
     }
 
@@ -147,6 +152,7 @@ impl Report {
     /// The lines before the one line at the end.
     pub fn details(&self) -> Vec<String> {
         let mut lines = self.offences.clone();
+        lines.extend(self.audit.wrong.iter().take(TOLD).cloned());
         for (count, what) in [
             (self.altered, "messages altered"),
             (self.unknown, "messages unknown"),
@@ -192,6 +198,7 @@ impl Report {
         let ways = self.outcomes.iter();
         let ways: Vec<_> = ways.map(|(way, count)| format!("{way}: {count}")).collect();
         lines.push(ways.join(", "));
+        lines.push(self.audit.told.clone());
         lines.push(format!(
             "{:.1} s, {:.0} events a second, {} deliveries at once, {} SIGTERMs, {} events stored before a kill and acknowledged after it",
             self.elapsed.as_secs_f64(),
@@ -215,11 +222,14 @@ impl fmt::Display for Report {
             redeliveries,
             nodes,
             outages,
+            audit: Audit {
+                audited, findings, ..
+            },
             ..
         } = self;
         write!(
             f,
-            "events={events} messages={messages} lost={lost} duplicated={duplicated} kills={kills} redeliveries={redeliveries}"
+            "events={events} messages={messages} lost={lost} duplicated={duplicated} audited={audited} findings={findings} kills={kills} redeliveries={redeliveries}"
         )?;
         if *nodes > 1 {
             write!(f, " nodes={nodes} outages={outages}")?;

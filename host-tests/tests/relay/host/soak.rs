@@ -22,6 +22,7 @@ async fn soak(options: &[&str]) -> Report {
     assert_eq!((report.lost, report.duplicated), (0, 0), "{told}");
     assert!(report.kills >= 3 && report.terminations > 0, "{report}");
     assert!(report.redeliveries >= 200, "{report}");
+    assert!(report.audit.audited > 0, "{report}");
     report
 }
 
