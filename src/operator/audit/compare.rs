@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use super::batch::{Batch, Item};
+use super::board::Board;
 use super::findings::{self, Finding, Kind};
 use super::state::Progress;
 use crate::api::problem::Problem;
@@ -48,6 +49,8 @@ pub struct Comparison<'a> {
     pub settled: u64,
     /// How many findings are new.
     pub found: u64,
+    /// Read with the first finding.
+    pub board: Option<Board>,
 }
 
 /// A project at work.
@@ -68,6 +71,7 @@ impl<'a> Comparison<'a> {
             events: 0,
             settled: 0,
             found: 0,
+            board: None,
         }
     }
 
@@ -307,9 +311,15 @@ impl<'a> Comparison<'a> {
 
     /// Reports a finding, unless the record has changed meanwhile.
     async fn report(&mut self, finding: Finding, record: Option<&Record>) -> Result<(), Problem> {
-        if self.is_as_before(&finding.record, record).await? && findings::report(&finding).await? {
-            self.found += 1;
+        if !self.is_as_before(&finding.record, record).await? {
+            return Ok(());
         }
+        let mut board = match self.board.take() {
+            Some(board) => board,
+            None => Board::read().await?,
+        };
+        self.found += u64::from(board.report(finding).await?);
+        self.board = Some(board);
         Ok(())
     }
 

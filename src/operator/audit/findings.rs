@@ -1,29 +1,12 @@
-//! The findings of the audit, in the store until an operator resolves them.
-//!
-//! A finding has a slot that follows from its id, so two audits that find the same thing store it once,
-//! and no list of findings has to be kept. If no slot is free, the finding is only in the log.
+//! A finding of the audit, and when it has resolved itself.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use crate::event;
-use crate::host::{self, store};
-use crate::json;
 use crate::records::Record;
 use crate::time::{parse_rfc3339, rfc3339};
-use crate::watch;
-use crate::watch::change::Change;
-
-/// How many findings the store holds at most.
-const SLOTS: u64 = 1_024;
-
-/// In how many slots a finding is looked for.
-const TRIES: u64 = 8;
-
-/// The name of the number of findings of each kind, as the last review left them.
-const NUMBERS: &str = "audit/numbers";
 
 const VERSION: u32 = 1;
 
@@ -58,12 +41,6 @@ impl Kind {
     }
 }
 
-/// The name under which [`Numbers`] counts findings that may still resolve themselves.
-pub const PENDING: &str = "pending";
-
-/// How many findings there are, by the name of their kind.
-pub type Numbers = BTreeMap<String, u64>;
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
@@ -78,7 +55,7 @@ pub struct Finding {
     /// The name of the event's record in the store.
     pub record: String,
     /// In RFC 3339, UTC.
-    found_at: String,
+    pub found_at: String,
     /// Until then a sender may come again and resolve it. In RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending_until: Option<String>,
@@ -117,17 +94,17 @@ impl Finding {
         }
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
         let finding: Self = serde_json::from_slice(bytes).ok()?;
         (finding.version == VERSION).then_some(finding)
     }
 
-    fn is_pending(&self) -> bool {
+    pub fn is_pending(&self) -> bool {
         self.pending_until.is_some()
     }
 
     /// The finding as it is by now, after its record. `None` if it has resolved itself.
-    fn reviewed(mut self, record: Option<&Record>, now: SystemTime) -> Option<Self> {
+    pub fn reviewed(mut self, record: Option<&Record>, now: SystemTime) -> Option<Self> {
         let message = match record {
             Some(Record::Delivered(record)) => Some(record.svix_message_id.as_str()),
             _ => None,
@@ -164,133 +141,6 @@ impl Finding {
     }
 }
 
-fn slots(id: &str) -> impl Iterator<Item = String> {
-    let first = u64::from_str_radix(id, 16).unwrap_or_default();
-    (0..TRIES).map(move |more| slot(first.wrapping_add(more) % SLOTS))
-}
-
-fn slot(number: u64) -> String {
-    format!("audit/finding/{number}")
-}
-
-/// Stores a finding and leaves its line, unless it is known. Returns whether it is new.
-pub async fn report(finding: &Finding) -> Result<bool, host::Error> {
-    if find(&finding.id).await?.is_some() {
-        return Ok(false);
-    }
-    if !finding.is_pending() {
-        tell(finding);
-    }
-    put(finding).await?;
-    Ok(true)
-}
-
-fn tell(finding: &Finding) {
-    watch::change(Change::of_finding(
-        finding.kind.name(),
-        &finding.project,
-        &finding.event_id,
-        &finding.svix_message_ids,
-    ));
-}
-
-/// Stores a finding, in place of the one with its id.
-async fn put(finding: &Finding) -> Result<(), host::Error> {
-    let mut free = None;
-    for slot in slots(&finding.id) {
-        match read(&slot).await? {
-            Some(other) if other.id != finding.id => {}
-            Some(_) => {
-                free = Some(slot);
-                break;
-            }
-            None => free = free.or(Some(slot)),
-        }
-    }
-    match free {
-        Some(slot) => store::set(&slot, &json::encode(finding), store::TIMEOUT).await,
-        None => Ok(()),
-    }
-}
-
-async fn read(slot: &str) -> Result<Option<Finding>, host::Error> {
-    let bytes = store::get(slot, store::TIMEOUT).await?;
-    Ok(bytes.as_deref().and_then(Finding::decode))
-}
-
-pub async fn find(id: &str) -> Result<Option<Finding>, host::Error> {
-    for slot in slots(id) {
-        if let Some(finding) = read(&slot).await?.filter(|finding| finding.id == id) {
-            return Ok(Some(finding));
-        }
-    }
-    Ok(None)
-}
-
-pub async fn remove(id: &str) -> Result<(), host::Error> {
-    for slot in slots(id) {
-        if read(&slot).await?.is_some_and(|finding| finding.id == id) {
-            store::delete("delete the finding", &slot).await?;
-        }
-    }
-    Ok(())
-}
-
-/// All findings, oldest first.
-pub async fn all() -> Result<Vec<Finding>, host::Error> {
-    let mut all = Vec::new();
-    let names: Vec<_> = (0..SLOTS).map(slot).collect();
-    for bytes in store::get_all(&names).await {
-        all.extend(bytes?.as_deref().and_then(Finding::decode));
-    }
-    all.sort_by(|one, other| {
-        one.found_at
-            .cmp(&other.found_at)
-            .then(one.id.cmp(&other.id))
-    });
-    Ok(all)
-}
-
-/// Looks at every finding again: what its record has resolved goes, and what is no longer pending is told.
-/// Counts the rest.
-pub async fn review(now: SystemTime) -> Result<(), host::Error> {
-    let mut numbers: Numbers = Kind::ALL.map(|kind| (kind.name().to_owned(), 0)).into();
-    numbers.insert(PENDING.to_owned(), 0);
-    for finding in all().await? {
-        let record = store::get(&finding.record, store::TIMEOUT).await?;
-        let record = record.as_deref().and_then(Record::decode);
-        let reviewed = finding.clone().reviewed(record.as_ref(), now);
-        match &reviewed {
-            Some(same) if *same == finding => {}
-            Some(due) if due.id == finding.id => {
-                tell(due);
-                put(due).await?;
-            }
-            Some(other) => {
-                report(other).await?;
-                remove(&finding.id).await?;
-            }
-            None => remove(&finding.id).await?,
-        }
-        if let Some(finding) = reviewed {
-            let name = if finding.is_pending() {
-                PENDING
-            } else {
-                finding.kind.name()
-            };
-            *numbers.entry(name.to_owned()).or_default() += 1;
-        }
-    }
-    store::set(NUMBERS, &json::encode(&numbers), store::TIMEOUT).await
-}
-
-/// How many findings the last review has left.
-pub async fn numbers() -> Result<Numbers, host::Error> {
-    let bytes = store::get(NUMBERS, store::TIMEOUT).await?;
-    let numbers = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    Ok(numbers.unwrap_or_default())
-}
-
 /// For how long a message may be without a record: Pub/Sub brings its event again until then.
 pub fn pending_until(stored: &str, pubsub_retention: Duration) -> Option<SystemTime> {
     parse_rfc3339(stored)?.checked_add(pubsub_retention)
@@ -299,6 +149,7 @@ pub fn pending_until(stored: &str, pubsub_retention: Duration) -> Option<SystemT
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json;
     use crate::records::{DeadLettered, Delivered, Unknown};
     use std::time::UNIX_EPOCH;
 

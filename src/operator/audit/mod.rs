@@ -12,15 +12,17 @@
 //! event's id had to be mapped for Svix.
 
 mod batch;
+mod board;
 mod compare;
-pub mod findings;
-pub mod state;
+mod findings;
+mod state;
 
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use self::batch::{Batch, LAG, Sample};
+use self::board::Board;
 use self::compare::{Comparison, Project};
 use self::findings::{Finding, Kind};
 use self::state::{Open, Progress, State, millis};
@@ -77,6 +79,7 @@ pub async fn audit(
         events,
         settled,
         found,
+        board,
         ..
     } = slice.comparison;
     state.events += events;
@@ -86,7 +89,11 @@ pub async fn audit(
         store::set(state::NAME, &state.encode(), store::TIMEOUT).await?;
     }
     if found > 0 || matches!(result, Ok(true)) {
-        findings::review(now).await?;
+        let board = match board {
+            Some(board) => Ok(board),
+            None => Board::read().await,
+        };
+        board?.review(now).await?;
     }
     let done = result?;
     entry.say(format!(
@@ -174,7 +181,7 @@ struct Findings {
 
 /// The findings that no operator has resolved.
 pub async fn findings() -> Result<Success, Problem> {
-    let findings = findings::all().await?;
+    let findings = Board::read().await?.into_findings();
     Ok(Success::document("findings", &Findings { findings }))
 }
 
@@ -201,14 +208,15 @@ struct Again {
 /// Removes a finding. The record of a missing message is opened, so the event can be sent again: it is
 /// looked up first, as always.
 pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
-    let finding = findings::find(id).await?.ok_or(Problem::NoFinding)?;
+    let mut board = Board::read().await?;
+    let finding = board.find(id).cloned().ok_or(Problem::NoFinding)?;
     entry.event(&finding.project, &finding.event_id);
     let again = match finding.kind {
         Kind::Missing => open(&finding).await?,
         _ => None,
     };
-    findings::remove(id).await?;
-    findings::review(clock::now()).await?;
+    board.remove(id).await?;
+    board.review(clock::now()).await?;
     entry.say(format!("resolved: the event was {}", finding.kind.name()));
     let resolved = Resolved {
         resolved: id,
@@ -248,11 +256,11 @@ async fn open(finding: &Finding) -> Result<Option<Again>, host::Error> {
 /// The numbers of the audit, for metrics and status.
 pub async fn numbers() -> Result<Audit, host::Error> {
     let state = read_state().await?;
-    let numbers = findings::numbers().await?;
+    let numbers = board::numbers().await?;
     let kinds = Kind::ALL
         .map(Kind::name)
         .into_iter()
-        .chain([findings::PENDING]);
+        .chain([board::PENDING]);
     Ok(Audit {
         verified_until: state.as_ref().and_then(State::verified_until),
         events: state.as_ref().map_or(0, |state| state.events),

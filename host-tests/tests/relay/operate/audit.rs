@@ -391,6 +391,7 @@ async fn a_long_list_is_followed_to_its_end() {
     grow_old(&world).await;
     let (events, found) = audit(&world).await;
     assert_eq!((events, found), (3, 600));
+    assert_eq!(findings(&world).await.len(), 600);
     assert_eq!(calls(&world), (3, 0));
 }
 
