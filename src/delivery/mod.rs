@@ -86,7 +86,22 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
     let earlier_unanswered = matches!(&known, Some(Record::Unknown(record))
         if record.age(clock::now()) < LATE);
     let random = host::random();
-    let mut attempts = Attempts::new(job, &key, &event_id, sent_since, earlier_unanswered, random);
+    let idempotency_key = match &known {
+        // Under its first key Svix would answer with the message that it has lost.
+        Some(Record::Unknown(Unknown {
+            lost_message_id: Some(lost),
+            ..
+        })) => event::sha256_hex(&[key.as_bytes(), lost.as_bytes()]),
+        _ => key,
+    };
+    let mut attempts = Attempts::new(
+        job,
+        &idempotency_key,
+        &event_id,
+        sent_since,
+        earlier_unanswered,
+        random,
+    );
     match attempts.run().await {
         Ok(message_id) => {
             let result = write_delivered(

@@ -2,19 +2,19 @@
 
 use crate::config::Config;
 use crate::delivery::budget::Budget;
-use crate::delivery::turnstile::{self, Turnstile};
+use crate::delivery::turnstile;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
 use crate::svix::client::{self, Request};
 use crate::svix::retry::Retries;
-use crate::svix::{self, Answer};
+use crate::svix::{self, Answer, Cause};
 
 pub struct Conversation<'a> {
     config: &'a Config,
     budget: Budget,
     random: fastrand::Rng,
     request_id: String,
-    gate: Option<Turnstile<'a>>,
+    asks_gate: bool,
 }
 
 impl<'a> Conversation<'a> {
@@ -28,18 +28,16 @@ impl<'a> Conversation<'a> {
             budget: Budget { stopwatch, time },
             request_id: client::request_id(random.u64(..)),
             random,
-            gate: None,
+            asks_gate: false,
         }
     }
 
-    /// A conversation that waits at the gate, like an event with this key.
-    pub async fn at_the_gate(config: &'a Config, stopwatch: Stopwatch, key: &'a str) -> Self {
-        turnstile::refresh().await;
-        let conversation = Self::new(config, stopwatch);
-        let gate = Turnstile::new(config, conversation.budget, key, host::random());
+    /// A conversation that fails while the gate is closed. The gate learns nothing from it: what is asked here
+    /// says little about messages, and events must not wait for it.
+    pub fn behind_the_gate(config: &'a Config, stopwatch: Stopwatch) -> Self {
         Self {
-            gate: Some(gate),
-            ..conversation
+            asks_gate: true,
+            ..Self::new(config, stopwatch)
         }
     }
 
@@ -56,10 +54,9 @@ impl<'a> Conversation<'a> {
         let mut retries = Retries::new(self.config.retry.clone(), self.random.u64(..));
         loop {
             self.budget.check()?;
-            let probe = match &mut self.gate {
-                Some(gate) => gate.wait().await?,
-                None => false,
-            };
+            if self.asks_gate {
+                check_gate().await?;
+            }
             let request = Request {
                 path,
                 headers: Vec::new(),
@@ -67,9 +64,6 @@ impl<'a> Conversation<'a> {
                 id: &self.request_id,
             };
             let result = client::send(&self.config.svix, request, self.budget.remaining()).await;
-            if let Some(gate) = &mut self.gate {
-                gate.tell(&result, probe).await;
-            }
             let Err(svix::Error::Unavailable { retry_after, .. }) = &result else {
                 return result;
             };
@@ -78,5 +72,17 @@ impl<'a> Conversation<'a> {
                 None => return result,
             }
         }
+    }
+}
+
+/// Fails while the gate is closed. An event that comes then may still be the probe.
+async fn check_gate() -> Result<(), svix::Error> {
+    turnstile::refresh().await;
+    match turnstile::closed() {
+        Some(closing) if !closing.rest.is_zero() => Err(svix::Error::Unavailable {
+            cause: Cause::Gate(closing.reason),
+            retry_after: Some(closing.rest),
+        }),
+        _ => Ok(()),
     }
 }

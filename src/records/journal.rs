@@ -37,7 +37,7 @@ pub fn day(time: SystemTime) -> u64 {
 /// A page, of records that were written at most a few seconds before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// In RFC 3339, UTC.
+    /// In RFC 3339, UTC. Empty on pages of the first builds of this version.
     pub written_at: String,
     pub names: Vec<String>,
 }
@@ -56,7 +56,12 @@ impl Page {
     /// `None` for anything that this version has not written.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut lines = str::from_utf8(bytes).ok()?.split('\n');
-        let written_at = lines.next()?.strip_prefix(VERSION)?.strip_prefix(' ')?;
+        let (version, written_at) = lines
+            .next()
+            .map(|line| line.split_once(' ').unwrap_or((line, "")))?;
+        if version != VERSION {
+            return None;
+        }
         Some(Self {
             written_at: written_at.to_owned(),
             names: lines.map(str::to_owned).collect(),
@@ -149,7 +154,6 @@ mod tests {
             b"{}",
             b"\xff",
             b"1 2026-11-23T14:12:42Z\nrecord/a",
-            b"2\na",
             b"3 2026-11-23T14:12:42Z\na",
         ] {
             assert_eq!(Page::decode(bytes), None, "{bytes:?}");

@@ -60,6 +60,9 @@ pub struct Unknown {
     /// When the last one came in, to within half a minute, if that was later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_attempt_at: Option<String>,
+    /// The message that Svix had, and has lost. The event is posted under another key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_message_id: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -114,6 +117,7 @@ impl Unknown {
             event_type: event.event_type.clone().into_owned(),
             first_attempt_at: rfc3339(begun),
             last_attempt_at: None,
+            lost_message_id: None,
         }
     }
 
@@ -134,6 +138,7 @@ impl Unknown {
             event_type: record.event_type,
             first_attempt_at: record.delivered_at,
             last_attempt_at: None,
+            lost_message_id: Some(record.svix_message_id),
         }
     }
 
@@ -208,6 +213,7 @@ impl Record {
                 event_type: string("eventType")?,
                 first_attempt_at: string("firstAttemptAt")?,
                 last_attempt_at: string("lastAttemptAt"),
+                lost_message_id: string("lostMessageId"),
             })),
             "dead-lettered" => Some(Self::DeadLettered(DeadLettered {
                 dead_letter: number("deadLetter")?,

@@ -71,6 +71,10 @@ fn page(answer: &Answer) -> Option<Page> {
         Some(iterator) if event::identifier(&iterator).is_ok() => Some(iterator),
         _ => return None,
     };
+    let is_id = |id: &str| id.starts_with("msg_") && event::identifier(id).is_ok();
+    if !body.data.iter().all(|message| is_id(&message.id)) {
+        return None;
+    }
     Some(Page {
         messages: body.data,
         next,
@@ -137,6 +141,7 @@ mod tests {
             r#"{"data":[],"iterator":null,"done":false}"#,
             r#"{"data":[],"iterator":"msg_1&limit=1","done":false}"#,
             r#"{"data":[{"eventId":"evt_1"}],"iterator":null,"done":true}"#,
+            r#"{"data":[{"id":"msg_1?","timestamp":""}],"iterator":null,"done":true}"#,
         ] {
             let unreadable = Err(Cause::UnreadableAnswer.into());
             assert_eq!(classify(&answer(200, body)), unreadable, "{body}");

@@ -18,9 +18,6 @@ const MAPPED_PREFIX: &str = "sha256.";
 /// For how long Svix knows an `Idempotency-Key`.
 const KEY_LIFETIME: Duration = Duration::from_hours(12);
 
-/// For how long an eventId is taken in Svix, also if its message is lost.
-pub const EVENT_ID_LIFETIME: Duration = Duration::from_hours(24);
-
 /// The eventId under which Svix stores an event: the event's own id where Svix accepts it, otherwise
 /// a stable stand-in made of its SHA-256.
 pub fn event_id(id: &str) -> Cow<'_, str> {

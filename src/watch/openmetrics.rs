@@ -45,6 +45,8 @@ pub struct Audit {
     pub verified_until: Option<String>,
     /// How many records were found in Svix since the audit began anew.
     pub events: u64,
+    /// Only one in so many projects is compared.
+    pub one_in: u64,
     /// How many findings of each kind no operator has resolved.
     pub findings: BTreeMap<&'static str, u64>,
 }
@@ -189,6 +191,7 @@ mod tests {
             audit: Audit {
                 verified_until: Some("1970-01-01T00:01:00.5Z".to_owned()),
                 events: 5,
+                one_in: 1,
                 findings: [("missing", 2), ("doubled", 0)].into(),
             },
             canary_at: None,

@@ -9,22 +9,22 @@ use crate::event;
 use crate::host::{self, store};
 use crate::records::{Record, journal};
 use crate::svix::message;
-use crate::time::parse_rfc3339;
+use crate::time::{SKEW, parse_rfc3339};
 
 /// How old pages are that the audit compares: a sender that got no answer has come back by then.
 pub const LAG: Duration = Duration::from_mins(15);
 
-/// How many records a batch has, until its last page is full: enough for several pages of Svix's list,
+/// How many records a batch has, until its last page is full: many, since each of its projects costs a list,
 /// and few enough to hold in memory.
-const RECORDS: usize = 1_024;
+const RECORDS: usize = 4_096;
 
-/// How many projects a batch has, until its last page is full. Each costs a request to Svix at least.
-const PROJECTS: usize = 32;
+/// How many pages a batch has at most: projects that are left out cost reads, too.
+const PAGES: u64 = 256;
 
 /// How long before its page a record may be written, and its message stored.
-const BEFORE_PAGE: Duration = Duration::from_secs(3);
+const BEFORE_PAGE: Duration = Duration::from_secs(5);
 /// How far Svix's clock may be ahead.
-const AFTER_PAGE: Duration = Duration::from_secs(1);
+const AFTER_PAGE: Duration = Duration::from_secs(5);
 
 /// A record to compare: delivered, or unknown.
 #[derive(Debug)]
@@ -48,30 +48,21 @@ pub struct Batch {
     records: usize,
 }
 
-/// Which projects are compared: one in so many, others each day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample(pub u64);
-
-impl Sample {
-    fn takes(self, project: &str, day: u64) -> bool {
-        let hash = event::sha256_hex(&[project.as_bytes()]);
-        let number = u64::from_str_radix(&hash[..8], 16).unwrap_or_default();
-        (number + day).is_multiple_of(self.0)
-    }
+/// Whether a project is compared: one in so many is, and others each day.
+fn takes(state: &State, project: &str) -> bool {
+    let hash = event::sha256_hex(&[project.as_bytes()]);
+    let number = u64::from_str_radix(&hash[..8], 16).unwrap_or_default();
+    (number + state.day).is_multiple_of(state.one_in.max(1))
 }
 
 /// The next batch, or what is left of the one that the last slice began. `None` if everything is compared
 /// up to [`LAG`] ago. Moves the state past days that are done.
-pub async fn next(
-    state: &mut State,
-    sample: Sample,
-    now: SystemTime,
-) -> Result<Option<Batch>, host::Error> {
+pub async fn next(state: &mut State, now: SystemTime) -> Result<Option<Batch>, host::Error> {
     let due = now.checked_sub(LAG).unwrap_or(SystemTime::UNIX_EPOCH);
     while state.day <= journal::day(due) {
         let pages = journal::pages(state.day).await?.unwrap_or_default();
         let pages = state.open.as_ref().map_or(pages, |open| open.end);
-        let batch = read(state, pages, due, sample, now).await?;
+        let batch = read(state, pages, due, now).await?;
         if batch.end > state.page {
             return Ok(Some(batch));
         }
@@ -90,7 +81,6 @@ async fn read(
     state: &State,
     pages: u64,
     due: SystemTime,
-    sample: Sample,
     now: SystemTime,
 ) -> Result<Batch, host::Error> {
     let mut batch = Batch {
@@ -102,7 +92,7 @@ async fn read(
         records: 0,
     };
     for number in state.page + 1..=pages {
-        let is_full = batch.records >= RECORDS || batch.projects.len() >= PROJECTS;
+        let is_full = batch.records >= RECORDS || batch.end >= state.page + PAGES;
         if is_full && state.open.is_none() {
             break;
         }
@@ -111,9 +101,12 @@ async fn read(
             continue;
         };
         let written_at = parse_rfc3339(&page.written_at).unwrap_or(due);
-        if written_at > due {
+        // A page that is far in the future comes from a clock that was ahead. It must hide no later page.
+        let is_young = written_at > due && written_at <= now + SKEW;
+        if is_young {
             break;
         }
+        let written_at = written_at.min(due);
         if batch.end == state.page {
             let begin = written_at.checked_sub(BEFORE_PAGE).unwrap_or(written_at);
             batch.after = match state.until {
@@ -126,8 +119,7 @@ async fn read(
         let found = store::get_all(&page.names).await;
         for (name, bytes) in page.names.iter().zip(found) {
             let record = bytes?.as_deref().and_then(Record::decode);
-            let takes = |project: &str| sample.takes(project, state.day);
-            batch.add(name, record, takes, now);
+            batch.add(name, record, |project| takes(state, project), now);
         }
     }
     batch.before = time(batch.until) + AFTER_PAGE;

@@ -52,10 +52,11 @@ impl Board {
         if self.find(&finding.id).is_some() {
             return Ok(false);
         }
-        if !finding.is_pending() {
+        let slot = self.slot_for(&finding);
+        if slot.is_none() || !finding.is_pending() {
             tell(&finding);
         }
-        if let Some(slot) = self.slot_for(&finding) {
+        if let Some(slot) = slot {
             self.put(slot, finding).await?;
         }
         Ok(true)

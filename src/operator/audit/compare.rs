@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::batch::{Batch, Item};
 use super::board::Board;
-use super::findings::{self, Finding, Kind};
+use super::findings::{Finding, Kind};
 use super::state::Progress;
 use crate::api::problem::Problem;
 use crate::config::Config;
@@ -17,11 +17,11 @@ use crate::event;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::store;
 use crate::operator::conversation::Conversation;
-use crate::records::{Delivered, Record, Unknown};
-use crate::svix::Answer;
+use crate::records::{Delivered, Record, Unknown, journal};
 use crate::svix::list::{self, Message};
 use crate::svix::message::{self, Asked, Verdict};
-use crate::time::age;
+use crate::svix::{self, Answer, Cause};
+use crate::time::{age, parse_rfc3339};
 
 /// How long a slice goes on with the list of one project: a list that breaks off costs look-ups.
 const LISTING: Duration = Duration::from_secs(3);
@@ -31,9 +31,6 @@ const SLICE: Duration = Duration::from_secs(1);
 
 /// For how long Svix keeps a message.
 const SVIX_RETENTION: Duration = Duration::from_hours(90 * 24);
-
-/// The event key by which the gate knows the audit. Failures that are all of one key don't close the gate.
-const GATE_KEY: &str = "audit";
 
 /// The comparisons of one slice.
 pub struct Comparison<'a> {
@@ -61,10 +58,10 @@ pub struct Project<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    pub async fn new(config: &'a Config, stopwatch: Stopwatch, now: SystemTime) -> Self {
+    pub fn new(config: &'a Config, stopwatch: Stopwatch, now: SystemTime) -> Self {
         Self {
             config,
-            conversation: Conversation::at_the_gate(config, stopwatch, GATE_KEY).await,
+            conversation: Conversation::behind_the_gate(config, stopwatch),
             stopwatch,
             now,
             is_begun: false,
@@ -80,7 +77,7 @@ impl<'a> Comparison<'a> {
         self.is_begun && self.stopwatch.remaining(SLICE).is_zero()
     }
 
-    async fn ask(&mut self, path: &str) -> Result<Answer, Problem> {
+    async fn ask(&mut self, path: &str) -> Result<Answer, svix::Error> {
         let answer = self.conversation.get(path).await?;
         self.is_begun = true;
         Ok(answer)
@@ -120,12 +117,23 @@ impl<'a> Comparison<'a> {
             }
             let Batch { after, before, .. } = project.batch;
             let path = list::path(project.name, *after, *before, progress.iterator.as_deref());
-            let answer = self.ask(&path).await?;
-            // Without an application there is no message.
-            let page = list::classify(&answer)?;
-            let (messages, next) = page
-                .map(|page| (page.messages, page.next))
-                .unwrap_or_default();
+            let answer = self.ask(&path).await;
+            let page = match answer.and_then(|answer| list::classify(&answer)) {
+                Ok(Some(page)) => page,
+                Ok(None) => {
+                    self.application_missing(project, unseen).await?;
+                    break;
+                }
+                // A list that is unreadable or too large holds up no other project: each record of this one
+                // is looked up by itself.
+                Err(svix::Error::Unavailable {
+                    cause: Cause::UnreadableAnswer | Cause::Unexpected(_),
+                    ..
+                }) => break,
+                Err(error) => return Err(error.into()),
+            };
+            let (messages, next) = (page.messages, page.next);
+            let goes_on = next.is_some() && next != progress.iterator;
             let mut others = Vec::new();
             for message in messages {
                 let Some(event_id) = message.event_id.as_deref() else {
@@ -141,10 +149,31 @@ impl<'a> Comparison<'a> {
                 }
             }
             self.compare_others(project.name, &others, unseen).await?;
-            progress.listed = next.is_none();
+            progress.listed = !goes_on;
             progress.iterator = next;
         }
+        progress.listed = true;
         Ok(true)
+    }
+
+    /// Reports one finding for all records of a project without an application.
+    async fn application_missing(
+        &mut self,
+        project: &Project<'_>,
+        unseen: &mut BTreeSet<String>,
+    ) -> Result<(), Problem> {
+        let before = unseen.len();
+        unseen.retain(|name| {
+            let item = project.items.get(name);
+            !item.is_some_and(|item| matches!(item.record, Record::Delivered(_)))
+        });
+        if unseen.len() < before {
+            let name = format!("application/{}", project.name);
+            let kind = Kind::ApplicationMissing;
+            let finding = Finding::new(kind, project.name, "", &name, Vec::new(), self.now);
+            self.report(finding, None).await?;
+        }
+        Ok(())
     }
 
     /// Holds messages against records that are not of this batch.
@@ -157,7 +186,12 @@ impl<'a> Comparison<'a> {
         let names: Vec<_> = others.iter().map(|(name, _)| name.clone()).collect();
         let found = store::get_all(&names).await;
         for ((name, message), bytes) in others.iter().zip(found) {
-            let record = bytes?.as_deref().and_then(Record::decode);
+            let bytes = bytes?;
+            let record = bytes.as_deref().and_then(Record::decode);
+            if record.is_none() && bytes.is_some() {
+                // A later version has written it.
+                continue;
+            }
             self.pair(project, name, record.as_ref(), message, unseen)
                 .await?;
         }
@@ -194,12 +228,7 @@ impl<'a> Comparison<'a> {
                 let ids = vec![message.id.clone()];
                 let finding =
                     Finding::new(Kind::Unrecorded, project, event_id, name, ids, self.now);
-                let retention = self.config.pubsub_retention;
-                let until = findings::pending_until(&message.timestamp, retention);
-                let finding = match until.filter(|until| *until > self.now) {
-                    Some(until) => finding.pending(until),
-                    None => finding,
-                };
+                let finding = self.pending(finding, &message.timestamp);
                 self.report(finding, None).await?;
             }
         }
@@ -208,9 +237,7 @@ impl<'a> Comparison<'a> {
 
     /// Whether the record of a message may be purged already.
     fn was_purged(&self, message: &Message) -> bool {
-        let day = Duration::from_hours(24);
-        age(&message.timestamp, self.now)
-            .is_none_or(|age| age + day >= self.config.record_retention)
+        age(&message.timestamp, self.now).is_none_or(|age| age >= self.config.record_retention)
     }
 
     /// Looks up the messages that were not in the list.
@@ -290,8 +317,20 @@ impl<'a> Comparison<'a> {
                     Vec::new(),
                     self.now,
                 );
+                let last = record.last_attempt_at.as_ref();
+                let finding = self.pending(finding, last.unwrap_or(&record.first_attempt_at));
                 self.report(finding, Some(&item.record)).await
             }
+        }
+    }
+
+    /// The finding, pending for as long as Pub/Sub brings an event of that time again.
+    fn pending(&self, finding: Finding, since: &str) -> Finding {
+        let until =
+            parse_rfc3339(since).and_then(|since| since.checked_add(self.config.pubsub_retention));
+        match until.filter(|until| *until > self.now) {
+            Some(until) => finding.pending(until),
+            None => finding,
         }
     }
 
@@ -301,6 +340,8 @@ impl<'a> Comparison<'a> {
             .is_as_before(name, Some(&Record::Unknown(unknown.clone())))
             .await?
         {
+            // The page that names the record may be purged before the record is due.
+            journal::note(name);
             let record = unknown.delivered(id.to_owned(), clock::now());
             let bytes = Record::Delivered(record).encode();
             store::set(name, &bytes, store::TIMEOUT).await?;
@@ -325,6 +366,6 @@ impl<'a> Comparison<'a> {
 
     async fn is_as_before(&self, name: &str, record: Option<&Record>) -> Result<bool, Problem> {
         let bytes = store::get(name, store::TIMEOUT).await?;
-        Ok(bytes.as_deref().and_then(Record::decode).as_ref() == record)
+        Ok(bytes.as_deref().map(Record::decode).as_ref() == record.cloned().map(Some).as_ref())
     }
 }

@@ -1,6 +1,6 @@
 //! A finding of the audit, and when it has resolved itself.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,16 +19,19 @@ pub enum Kind {
     Doubled,
     /// Svix holds a message of which the relay has no record.
     Unrecorded,
+    /// Svix has no application of a project with delivered events.
+    ApplicationMissing,
     /// An attempt ended without an answer, Svix has no message, and no sender has come back.
     Unsettled,
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Missing,
         Self::Doubled,
         Self::Unrecorded,
         Self::Unsettled,
+        Self::ApplicationMissing,
     ];
 
     pub fn name(self) -> &'static str {
@@ -36,6 +39,7 @@ impl Kind {
             Self::Missing => "missing",
             Self::Doubled => "doubled",
             Self::Unrecorded => "unrecorded",
+            Self::ApplicationMissing => "application-missing",
             Self::Unsettled => "unsettled",
         }
     }
@@ -115,7 +119,7 @@ impl Finding {
             Kind::Missing => message.is_some() && message != found,
             Kind::Unrecorded => is_letter || (message.is_some() && message == found),
             Kind::Unsettled => is_letter || message.is_some(),
-            Kind::Doubled => false,
+            Kind::Doubled | Kind::ApplicationMissing => false,
         };
         if resolved {
             return None;
@@ -141,17 +145,12 @@ impl Finding {
     }
 }
 
-/// For how long a message may be without a record: Pub/Sub brings its event again until then.
-pub fn pending_until(stored: &str, pubsub_retention: Duration) -> Option<SystemTime> {
-    parse_rfc3339(stored)?.checked_add(pubsub_retention)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::json;
     use crate::records::{DeadLettered, Delivered, Unknown};
-    use std::time::UNIX_EPOCH;
+    use std::time::{Duration, UNIX_EPOCH};
 
     fn finding(kind: Kind, ids: &[&str]) -> Finding {
         let ids = ids.iter().map(|id| (*id).to_owned()).collect();
@@ -166,6 +165,7 @@ mod tests {
             event_type: "user.created".to_owned(),
             first_attempt_at: rfc3339(UNIX_EPOCH),
             last_attempt_at: None,
+            lost_message_id: None,
         }
     }
 
@@ -202,6 +202,7 @@ mod tests {
         for (kind, resolving) in [
             (Kind::Missing, vec![delivered("msg_2")]),
             (Kind::Doubled, vec![]),
+            (Kind::ApplicationMissing, vec![]),
             (Kind::Unrecorded, vec![delivered("msg_1"), letter.clone()]),
             (Kind::Unsettled, vec![delivered("msg_2"), letter]),
         ] {

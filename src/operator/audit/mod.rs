@@ -21,7 +21,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use self::batch::{Batch, LAG, Sample};
+use self::batch::{Batch, LAG};
 use self::board::Board;
 use self::compare::{Comparison, Project};
 use self::findings::{Finding, Kind};
@@ -32,9 +32,8 @@ use crate::api::route::Query;
 use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
-use crate::records::{DeadLettered, Record, Unknown, journal};
-use crate::svix::message::EVENT_ID_LIFETIME;
-use crate::time::{parse_rfc3339, rfc3339};
+use crate::records::{Delivered, Record, Unknown, journal};
+use crate::violation::Violation;
 use crate::watch::entry::Entry;
 use crate::watch::openmetrics::Audit;
 
@@ -62,14 +61,24 @@ pub async fn audit(
     let selection = query.audit().map_err(Problem::InvalidQuery)?;
     let now = clock::now();
     let stored = read_state().await?;
-    let start = match (selection.since, &stored) {
+    if selection.since.is_some_and(|since| since > now) {
+        let violation = Violation::new("since", "must not be in the future");
+        return Err(Problem::InvalidQuery(violation));
+    }
+    // A state in the future comes from a clock that was ahead.
+    let known = stored
+        .as_ref()
+        .filter(|state| state.day <= journal::day(now) && state::time(state.until) <= now);
+    let mut start = match (selection.since, known) {
         (Some(since), _) => State::begin(since),
         (None, Some(state)) => state.clone(),
         (None, None) => State::begin(now.checked_sub(config.record_retention).unwrap_or(now)),
     };
+    if start.open.is_none() {
+        start.one_in = selection.one_in;
+    }
     let mut slice = Slice {
-        comparison: Comparison::new(config, stopwatch, now).await,
-        sample: Sample(selection.one_in),
+        comparison: Comparison::new(config, stopwatch, now),
         now,
         state: start,
     };
@@ -118,7 +127,6 @@ pub async fn read_state() -> Result<Option<State>, host::Error> {
 /// A slice at work.
 struct Slice<'a> {
     comparison: Comparison<'a>,
-    sample: Sample,
     now: SystemTime,
     state: State,
 }
@@ -126,7 +134,7 @@ struct Slice<'a> {
 impl Slice<'_> {
     /// Whether nothing more is due.
     async fn run(&mut self) -> Result<bool, Problem> {
-        while let Some(batch) = batch::next(&mut self.state, self.sample, self.now).await? {
+        while let Some(batch) = batch::next(&mut self.state, self.now).await? {
             if !self.batch(&batch).await? {
                 return Ok(false);
             }
@@ -190,16 +198,8 @@ pub async fn findings() -> Result<Success, Problem> {
 struct Resolved<'a> {
     resolved: &'a str,
     kind: Kind,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    again: Option<Again>,
-}
-
-/// How the event of a missing message is sent again.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Again {
-    /// Until then Svix answers with the lost message, or refuses the eventId. In RFC 3339, UTC.
-    send_again_after: String,
+    /// Whether the event can be sent again: publish it, or replay its dead letter.
+    send_again: bool,
     /// The letter that the event was before: it has the payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letter: Option<u64>,
@@ -211,7 +211,7 @@ pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
     let mut board = Board::read().await?;
     let finding = board.find(id).cloned().ok_or(Problem::NoFinding)?;
     entry.event(&finding.project, &finding.event_id);
-    let again = match finding.kind {
+    let opened = match finding.kind {
         Kind::Missing => open(&finding).await?,
         _ => None,
     };
@@ -221,13 +221,14 @@ pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
     let resolved = Resolved {
         resolved: id,
         kind: finding.kind,
-        again,
+        send_again: opened.is_some(),
+        dead_letter: opened.and_then(|record| record.dead_letter),
     };
     Ok(Success::document("resolved", &resolved))
 }
 
 /// Has the record of a missing message answer no sender any more. `None` if the record has changed.
-async fn open(finding: &Finding) -> Result<Option<Again>, host::Error> {
+async fn open(finding: &Finding) -> Result<Option<Delivered>, host::Error> {
     let name = &finding.record;
     let bytes = store::get(name, store::TIMEOUT).await?;
     let Some(Record::Delivered(record)) = bytes.as_deref().and_then(Record::decode) else {
@@ -236,21 +237,10 @@ async fn open(finding: &Finding) -> Result<Option<Again>, host::Error> {
     if !finding.svix_message_ids.contains(&record.svix_message_id) {
         return Ok(None);
     }
-    let delivered_at = parse_rfc3339(&record.delivered_at).unwrap_or_else(clock::now);
-    let again = Again {
-        send_again_after: rfc3339(delivered_at + EVENT_ID_LIFETIME),
-        dead_letter: record.dead_letter,
-    };
-    let record = match record.dead_letter {
-        Some(dead_letter) => Record::DeadLettered(DeadLettered {
-            dead_letter,
-            discarded_at: None,
-        }),
-        None => Record::Unknown(Unknown::lost(record)),
-    };
+    let opened = Record::Unknown(Unknown::lost(record.clone()));
     journal::append(std::slice::from_ref(name)).await?;
-    store::set(name, &record.encode(), store::TIMEOUT).await?;
-    Ok(Some(again))
+    store::set(name, &opened.encode(), store::TIMEOUT).await?;
+    Ok(Some(record))
 }
 
 /// The numbers of the audit, for metrics and status.
@@ -264,6 +254,7 @@ pub async fn numbers() -> Result<Audit, host::Error> {
     Ok(Audit {
         verified_until: state.as_ref().and_then(State::verified_until),
         events: state.as_ref().map_or(0, |state| state.events),
+        one_in: state.as_ref().map_or(1, |state| state.one_in),
         findings: kinds
             .map(|kind| (kind, numbers.get(kind).copied().unwrap_or_default()))
             .collect(),

@@ -21,6 +21,8 @@ pub struct State {
     /// The place in the journal: all pages of this day up to this one are compared.
     pub day: u64,
     pub page: u64,
+    /// Only one in so many projects is compared.
+    pub one_in: u64,
     /// Up to when all pages are compared, in milliseconds since 1970. 0 until the first batch is done.
     pub until: u64,
     /// How many records were found in Svix since the audit began anew.
@@ -60,6 +62,7 @@ impl State {
             version: VERSION,
             day: journal::day(since),
             page: 0,
+            one_in: 1,
             until: 0,
             events: 0,
             settled: 0,
@@ -111,7 +114,7 @@ mod tests {
             }),
         });
         let text = concat!(
-            r#"{"version":1,"day":20780,"page":0,"until":1795443162123,"events":0,"settled":0,"#,
+            r#"{"version":1,"day":20780,"page":0,"oneIn":1,"until":1795443162123,"events":0,"settled":0,"#,
             r#""open":{"end":7,"project":"dev","progress":{"listed":false,"iterator":"msg_1","#,
             r#""unseen":["record/a"]}}}"#,
         );

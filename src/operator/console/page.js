@@ -133,11 +133,12 @@ async function refresh() {
 }
 
 // The audit's numbers, in one tile and above its findings.
-function verdict({ verifiedUntil, events, findings }, tile) {
+function verdict({ verifiedUntil, events, oneIn, findings }, tile) {
   const kinds = Object.keys(KINDS);
   const { pending } = findings;
   const count = sum(kinds.map(kind => findings[kind]));
-  const numbers = `${number(events)} events, ${kinds.map(kind => `${number(findings[kind])} ${kind}`).join(', ')}`;
+  const sample = oneIn > 1 ? ` of one in ${number(oneIn)} projects` : '';
+  const numbers = `${number(events)} events${sample}, ${kinds.map(kind => `${number(findings[kind])} ${kind}`).join(', ')}`;
   put('audited', numbers + (pending ? `, ${number(pending)} pending` : ''));
   if (sum(Object.values(findings)) !== $('findings').tBodies[0].rows.length) loadFindings();
   return verifiedUntil ? tile('Verified until', `${clock(verifiedUntil)} UTC`, numbers, count ? 'bad' : 'good')
@@ -193,6 +194,7 @@ const KINDS = {
   doubled: 'Svix has two messages of the event.',
   unrecorded: 'Svix has the message, and the relay has no record.',
   unsettled: 'Svix has no message, and no sender has come back.',
+  'application-missing': 'Svix has no application of this project.',
 };
 const FINDING = ['Found (UTC)', 'Project', 'Event', 'Kind', 'Svix messages', ''];
 $('findings').tHead.rows[0].append(...FINDING.map(name => Object.assign(el('th', name), { scope: 'col' })));
@@ -209,7 +211,7 @@ async function loadFindings() {
 
 function finding(of) {
   const button = Object.assign(el('button', of.kind === 'missing' ? 'Send again…' : 'Acknowledge…'), { onclick: () => resolve(of) });
-  button.ariaLabel = `${button.textContent} ${of.eventId}`;
+  button.ariaLabel = `${button.textContent} ${of.eventId || of.project}`;
   const kind = of.pendingUntil ? [el('span', 'pending'), el('small', `until ${utc(of.pendingUntil).textContent}: a sender may come again`)] : [el('span.bad', of.kind), el('small', KINDS[of.kind])];
   const cells = [[utc(of.foundAt)], [of.project], [mono(of.eventId)], kind, of.svixMessageIds.map(id => el('small.mono', id)), of.pendingUntil ? [] : [button]];
   return el('tr', ...cells.map((cell, column) => {
@@ -219,15 +221,15 @@ function finding(of) {
   }));
 }
 
-async function resolve({ id, kind, eventId }) {
+async function resolve({ id, kind, eventId, project }) {
   const lost = kind === 'missing';
   const [title, text, verb] = lost
     ? [`Send ${eventId} again?`, 'Its record answers no sender any more. Then publish the event again, or replay its dead letter: it is looked up in Svix first.', 'Open the record']
-    : [`Acknowledge ${eventId}?`, 'The finding goes. Nothing is changed at Svix or in the record.', 'Acknowledge'];
+    : [`Acknowledge ${eventId || project}?`, 'The finding goes. Nothing is changed at Svix or in the record.', 'Acknowledge'];
   if (!await sure(title, text, verb, 'main')) return;
   try {
-    const { sendAgainAfter, deadLetter } = await ask('POST', `audit/findings/${id}/resolve`);
-    say('audit-said', sendAgainAfter ? `${deadLetter ? `Replay dead letter ${deadLetter}` : `Publish ${eventId} again`} after ${clock(sendAgainAfter)} UTC.` : `${eventId} is acknowledged.`, 'good');
+    const { sendAgain, deadLetter } = await ask('POST', `audit/findings/${id}/resolve`);
+    say('audit-said', !sendAgain ? `${eventId || project} is acknowledged.` : deadLetter ? `Replay dead letter ${deadLetter} now.` : `Publish ${eventId} again now.`, 'good');
     $('audit-title').focus();
   } catch (failure) {
     say('audit-said', failure.message, 'bad');

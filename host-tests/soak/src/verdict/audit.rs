@@ -27,8 +27,10 @@ const AHEAD: Duration = Duration::from_hours(1);
 /// How many faults of each kind are planted.
 const FAULTS: usize = 5;
 
-/// The audit compares records in batches. The page that brings a batch to so many records is its last.
-const BATCH: usize = 1_024;
+/// The audit compares records in batches. The page that brings a batch to so many records is its last, or the
+/// last of so many pages.
+const BATCH: usize = 4_096;
+const PAGES: u64 = 256;
 
 /// The limit for a slice of the audit.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -133,19 +135,25 @@ async fn read(store: &KeyValue) -> Result<(BTreeMap<String, Value>, Vec<BTreeSet
             records.insert(name, serde_json::from_slice(&bytes)?);
         }
     }
-    let mut batches: BTreeMap<u64, Vec<BTreeSet<String>>> = BTreeMap::new();
-    for ((day, _), page) in &pages {
+    let mut batches: Vec<BTreeSet<String>> = Vec::new();
+    let (mut day, mut before, mut last) = (0, 0, 0);
+    for ((of_day, number), page) in &pages {
         let names = page
             .lines()
             .filter(|name| records.contains_key(*name))
             .map(str::to_owned);
-        let batches = batches.entry(*day).or_default();
         match batches.last_mut() {
-            Some(batch) if batch.len() < BATCH => batch.extend(names),
-            _ => batches.push(names.collect()),
+            Some(batch) if day == *of_day && batch.len() < BATCH && last < before + PAGES => {
+                batch.extend(names);
+            }
+            _ => {
+                before = if day == *of_day { last } else { 0 };
+                batches.push(names.collect());
+            }
         }
+        (day, last) = (*of_day, *number);
     }
-    Ok((records, batches.into_values().flatten().collect()))
+    Ok((records, batches))
 }
 
 fn differences(mut found: Vec<Finding>, expected: &[Finding]) -> Vec<String> {

@@ -401,10 +401,7 @@ async fn an_operator_audits_and_resolves_what_is_found() {
         .await;
     confirm(&browser).await;
     browser
-        .until_text(
-            "#audit-said",
-            "Publish evt_1 again after 2026-11-24 14:12 UTC.",
-        )
+        .until_text("#audit-said", "Publish evt_1 again now.")
         .await;
     browser.press("[aria-label='Acknowledge… evt_2']").await;
     confirm(&browser).await;
@@ -415,7 +412,6 @@ async fn an_operator_audits_and_resolves_what_is_found() {
         .until("document.querySelector('#findings').hidden")
         .await;
     browser.until_text("#tiles", "0 missing, 0 doubled").await;
-    world.clock.advance(Duration::from_hours(24));
     let reply = world.post(&event("evt_1")).await;
     assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
     world.message("evt_1");
