@@ -41,7 +41,7 @@ if command -v kubectl >/dev/null; then
   kubectl kustomize deploy/spinkube >"$rendered"
 else
   skip 'how kustomize renders: there is no kubectl'
-  sed -n 's/^  - \(.*\.yaml\)$/\1/p' deploy/spinkube/kustomization.yaml | while read -r file; do
+  sed -n 's/^  - \([a-z-]*\.yaml\)$/\1/p' deploy/spinkube/kustomization.yaml | while read -r file; do
     printf -- '---\n'
     cat "deploy/spinkube/$file"
   done >"$rendered"
