@@ -332,6 +332,11 @@ async fn the_status_shows_every_variable_but_secrets() {
         "gate": {"state": "closed", "reason": "rate-limited", "seconds": null},
         "configuration": null,
         "deadLetters": {"written": 1, "unresolved": 1},
+        "audit": {
+            "verifiedUntil": null, "events": 0,
+            "findings": {"missing": 0, "doubled": 0, "unrecorded": 0, "unsettled": 0, "pending": 0},
+        },
+        "canary": null,
         "lastHour": [
             {"minute": "2026-11-23T14:12:00Z", "outcomes": {"delivered": 1, "duplicate": 1, "not-json": 1}},
             {"minute": "2026-11-23T14:14:00Z", "outcomes": {"dead-lettered": 1, "rate-limited": 1}},
@@ -541,7 +546,10 @@ async fn settled_letters_are_not_looked_at_again() {
     let before = world.faults.count(Op::Get);
     assert_eq!(unresolved(&world).await, 1);
     let reads = world.faults.count(Op::Get) - before;
-    assert!(reads <= 7, "gate, mark and one letter: {reads}");
+    assert!(
+        reads <= 11,
+        "gate, mark, one letter, audit and canary: {reads}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -555,7 +563,10 @@ async fn a_number_that_was_taken_an_hour_ago_and_never_used_is_not_looked_at_aga
     let posted = world.faults.count(Op::Get);
     assert_eq!(unresolved(&world).await, 1);
     let reads = world.faults.count(Op::Get) - posted;
-    assert!(reads <= 7, "gate, mark and one letter: {reads}");
+    assert!(
+        reads <= 11,
+        "gate, mark, one letter, audit and canary: {reads}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
