@@ -333,8 +333,8 @@ async fn the_status_shows_every_variable_but_secrets() {
         "configuration": null,
         "deadLetters": {"written": 1, "unresolved": 1},
         "audit": {
-            "verifiedUntil": null, "events": 0,
-            "findings": {"missing": 0, "doubled": 0, "unrecorded": 0, "unsettled": 0, "pending": 0},
+            "verifiedUntil": null, "events": 0, "oneIn": 1,
+            "findings": {"missing": 0, "doubled": 0, "unrecorded": 0, "unsettled": 0, "application-missing": 0, "pending": 0},
         },
         "canary": null,
         "lastHour": [
