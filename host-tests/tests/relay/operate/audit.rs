@@ -6,6 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use fake_svix::{Fault, RetryAfter, Target};
+use host::Op;
 
 use crate::support::{Reply, World, event};
 
@@ -550,28 +551,46 @@ async fn a_record_of_a_later_version_is_not_taken_for_a_lost_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_audit_survives_a_crash_anywhere() {
+async fn an_audit_finds_the_same_through_crashes_and_failures() {
     let world = world();
-    for number in 0..6 {
-        world.post(&event_of(&format!("p{number}"), "evt_1")).await;
+    for number in 0..24 {
+        let project = format!("p{}", number % 6);
+        world
+            .post(&event_of(&project, &format!("evt_{number}")))
+            .await;
     }
+    world.svix.forget_message(&world.message("evt_3").id);
     world
         .svix
-        .forget_message(&world.svix.messages_for("p3")[0].id);
+        .store_message("p4", "evt_10", "user.created", "{}");
+    world.remove(&record_of(&world, "evt_17").await).await;
     grow_old(&world).await;
-    world.crash().await;
-    for call in 0..4 {
-        world.svix.set_latency(Duration::from_secs(2));
+    world.svix.set_latency(Duration::from_millis(300));
+    for attempt in 0_u64..40 {
+        match attempt % 4 {
+            0 => world
+                .svix
+                .script_at(Target::MessageLists, vec![Fault::status(500); 4]),
+            1 => world.faults.fail_next(Op::Get, 1),
+            2 => world.faults.fail_next(Op::Set, 1),
+            _ => {}
+        }
         let audit = world.request_or_die("POST", "/maintenance/audit", &[TOKEN], b"");
         let crash = async {
-            tokio::time::sleep(Duration::from_millis(500 + 2_000 * call)).await;
+            tokio::time::sleep(Duration::from_millis(70 * attempt)).await;
             world.crash().await;
         };
         tokio::select! { _ = audit => {}, () = crash => {} }
+        world.svix.clear_faults();
+        world.faults.clear();
     }
-    world.svix.set_latency(Duration::ZERO);
     audit(&world).await;
-    assert_eq!(findings(&world).await, [found("missing", "evt_1")]);
+    let expected = [
+        found("doubled", "evt_10"),
+        found("missing", "evt_3"),
+        pending("unrecorded", "evt_17"),
+    ];
+    assert_eq!(findings(&world).await, expected);
 }
 
 #[tokio::test(start_paused = true)]
