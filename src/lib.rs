@@ -8,16 +8,17 @@
 //!   intake       who posts? which event?                (auth, event; host: variables, body)
 //!   delivery     is there a record? then answer         (records; host: key-value get)
 //!                wait at the gate, post or look up      (svix;    host: outbound HTTP, store)
-//!                write the record                       (records; host: key-value set, set-many)
+//!                write the record: delivered, or unknown if Svix gave no answer
+//!                                                       (records; host: key-value set, set-many)
 //!   letters      keep an event of Pub/Sub that can never be delivered   (host: set-many)
 //!   api          200, or what the table of failures says
 //!   watch        one line, one count                    (         host: standard output)
 //! ```
 //!
 //! To follow one event, read: `handle` in [`relay`], `notify` in [`intake`], `deliver` in [`delivery`], and
-//! `run` in its `attempts`. Then the heads of the files that decide: `delivery::next`, [`svix::gate`] and
-//! [`letters`]; how an answer is read (`Answer::checked` in [`mod@svix`], [`svix::message`]); and the table
-//! of failures (`api::table`).
+//! `run` in its `attempts`. That is a quarter of an hour. Then the heads of the files that decide:
+//! `delivery::next`, [`svix::gate`] and [`letters`]; how an answer is read (`Cause` and `Answer::checked` in
+//! [`mod@svix`], [`svix::message`]); and the table of failures (`api::table`).
 //!
 //! # The folders
 //!

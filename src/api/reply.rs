@@ -19,7 +19,7 @@ pub enum Success {
         /// How often the event was posted for this request.
         attempts: u32,
     },
-    /// The event was delivered before; Svix was not called.
+    /// The event was delivered before, or by another request meanwhile.
     Duplicate {
         record: Delivered,
         /// Whether the delivered event had other bytes under the same id.

@@ -1,13 +1,13 @@
 //! Posts and lookups for one event, until Svix has its message or the budget is spent.
 
-use std::time::SystemTime;
-
 use super::job::Job;
-use super::next::{Absent, Known, Step};
+use super::next::{AfterLookup, Known, LATE, Step};
 use super::turnstile::Turnstile;
 use crate::api::problem::Problem;
+use crate::host;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::header;
+use crate::records::Record;
 use crate::svix::client::{self, Request};
 use crate::svix::message::{self, Asked, Verdict};
 use crate::svix::retry::Retries;
@@ -24,7 +24,7 @@ pub struct Attempts<'a> {
     random: fastrand::Rng,
     known: Known,
     /// How often the event was posted.
-    pub count: u32,
+    pub posts: u32,
     /// Whether Svix may still be at work on an attempt that an earlier request made within the last minute.
     earlier_unanswered: bool,
     /// Whether Svix has left an attempt of this request unanswered.
@@ -32,16 +32,21 @@ pub struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    /// `sent_since`: the earliest time at which the event may have been sent, if that is known.
-    /// `earlier_unanswered`: whether Svix may still be at work on an earlier request's attempt.
+    /// `stored`: whether there is a record of the event, even an unreadable one.
     pub fn new(
         job: Job<'a>,
         key: &'a str,
         event_id: &'a str,
-        sent_since: Option<SystemTime>,
-        earlier_unanswered: bool,
-        mut random: fastrand::Rng,
+        stored: bool,
+        record: Option<&Record>,
     ) -> Self {
+        // If there is a record, Svix may know more than the event's age says. An event that is too large by
+        // now may have been sent under a higher limit.
+        let is_new = !stored && !job.is_too_large();
+        let sent_since = job.published.filter(|_| is_new);
+        let earlier_unanswered = matches!(record, Some(Record::Unknown(record))
+            if record.age(clock::now()) < LATE);
+        let mut random = host::random();
         Self {
             job,
             key,
@@ -49,13 +54,13 @@ impl<'a> Attempts<'a> {
             request_id: client::request_id(random.u64(..)),
             random,
             known: Known::MaybeSentSince(sent_since),
-            count: 0,
+            posts: 0,
             earlier_unanswered,
             unanswered: false,
         }
     }
 
-    /// Whether Svix may or may not have the message.
+    /// Whether only Svix knows if it has the message.
     pub fn left_unknown(&self) -> bool {
         self.may_be_stored() || self.known.is_conflict()
     }
@@ -90,22 +95,22 @@ impl<'a> Attempts<'a> {
                     continue;
                 }
                 Ok(Verdict::Absent) => {
-                    match self.known.absent(now) {
-                        Absent::Post if self.job.is_too_large() => {
+                    match self.known.not_found(now) {
+                        AfterLookup::Post if self.job.is_too_large() => {
                             let limit = self.job.config.max_body_bytes;
                             return Err(Problem::BodyTooLarge(limit));
                         }
-                        Absent::Post => {}
-                        Absent::PostAfterRace => {
+                        AfterLookup::Post => {}
+                        AfterLookup::PostAfterRace => {
                             let wait = retry.base_delay.mul_f64(self.random.f64());
                             clock::sleep(wait).await;
                         }
                         // The conflicting message may come from an earlier attempt at this event,
                         // which Svix has not finished yet.
-                        Absent::IdTaken if self.may_be_stored() => {
+                        AfterLookup::IdTaken if self.may_be_stored() => {
                             return Err(Problem::StillUnanswered);
                         }
-                        Absent::IdTaken => return Err(Problem::EventIdTaken),
+                        AfterLookup::IdTaken => return Err(Problem::EventIdTaken),
                     }
                     continue;
                 }
@@ -123,10 +128,10 @@ impl<'a> Attempts<'a> {
     async fn post(&mut self) -> Result<Verdict, svix::Error> {
         let mut headers = self.trace();
         headers.push(header("idempotency-key", self.key));
-        if self.count > 0 {
-            headers.push(header("svix-retry-count", &self.count.to_string()));
+        if self.posts > 0 {
+            headers.push(header("svix-retry-count", &self.posts.to_string()));
         }
-        self.count += 1;
+        self.posts += 1;
         let Job { config, event, .. } = self.job;
         let answer = self
             .send(Request {

@@ -3,12 +3,13 @@
 //! The order is the guarantee: Svix has the message, then the store has the record, then the sender
 //! gets its 200. The sender sends every event again that got none.
 //!
-//! | the process dies | Svix has | the store has | the next delivery |
+//! | what happens | Svix has | the store has | the next delivery |
 //! | --- | --- | --- | --- |
-//! | before the post | nothing | nothing | posts |
-//! | between post and answer | perhaps the message | nothing | posts; the same key brings the same message |
-//! | before the record is written | the message | nothing | posts; the same key brings the same message |
-//! | before the 200 | the message | the record | answers from the record |
+//! | the process dies before the post | nothing | nothing | posts |
+//! | … between post and answer | perhaps the message | nothing | posts; the same key brings the same message |
+//! | … before the record is written | the message | nothing | posts; the same key brings the same message |
+//! | … before the 200 | the message | the record | answers from the record |
+//! | Svix gives no answer in time, or fails | perhaps the message | a record that says `unknown` | looks the message up |
 //!
 //! Svix knows a key for 12 hours only. [`next`] says when an event is looked up instead of posted.
 
@@ -30,22 +31,24 @@ use crate::letters::ledger;
 use crate::records::{Delivered, Record, Unknown, storage};
 use crate::svix::message;
 
-/// For how long Svix may still be at work on an attempt that it has not answered.
-const LATE: Duration = Duration::from_mins(1);
+/// How old an unknown record is before another attempt without an answer renews it: a write for each
+/// redelivery would say nothing new.
+const RENEWED_AFTER: Duration = Duration::from_secs(30);
 
 /// How a delivery ended, and what it found on its way.
 pub struct Delivery {
     pub result: Result<Success, Problem>,
     /// How often the event was posted to Svix.
     pub attempts: u32,
-    /// Whether it is open if Svix has the message. The next delivery looks it up first.
+    /// Whether only Svix knows if it has the message. The next delivery looks the message up first.
     pub left_unknown: bool,
     /// The message in Svix, if it is known.
     pub message_id: Option<String>,
 }
 
-impl From<Result<Success, Problem>> for Delivery {
-    fn from(result: Result<Success, Problem>) -> Self {
+impl Delivery {
+    /// A delivery that this request has not posted for.
+    fn without_post(result: Result<Success, Problem>) -> Self {
         let message_id = match &result {
             Ok(Success::Delivered { record, .. } | Success::Duplicate { record, .. }) => {
                 Some(record.svix_message_id.clone())
@@ -67,53 +70,33 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
     let name = Record::name(&key);
     let stored = match store::get(&name, store::TIMEOUT).await {
         Ok(stored) => stored,
-        Err(error) => return Err(error.into()).into(),
+        Err(error) => return Delivery::without_post(Err(error.into())),
     };
-    let known = stored.as_deref().and_then(Record::decode);
-    match answer_by_record(&job, known.as_ref()).await {
+    let record = stored.as_deref().and_then(Record::decode);
+    match answer_by_record(&job, record.as_ref()).await {
         Ok(None) => {}
-        Ok(Some(success)) => return Ok(success).into(),
-        Err(error) => return Err(error.into()).into(),
+        Ok(Some(success)) => return Delivery::without_post(Ok(success)),
+        Err(error) => return Delivery::without_post(Err(error.into())),
     }
 
     turnstile::refresh().await;
+    // Records that requests write at the same time become one write of the store.
     let _writer = storage::announce_writer();
     let event_id = message::event_id(&job.event.id);
-    // If there is a record, even an unreadable one, Svix may know more than the event's age says. An event
-    // that is too large by now may have been sent under a higher limit.
-    let is_new = stored.is_none() && !job.is_too_large();
-    let sent_since = job.published.filter(|_| is_new);
-    let earlier_unanswered = matches!(&known, Some(Record::Unknown(record))
-        if record.age(clock::now()) < LATE);
-    let random = host::random();
-    let idempotency_key = match &known {
-        // Under its first key Svix would answer with the message that it has lost.
-        Some(Record::Unknown(Unknown {
-            lost_message_id: Some(lost),
-            ..
-        })) => event::sha256_hex(&[key.as_bytes(), lost.as_bytes()]),
-        _ => key,
-    };
-    let mut attempts = Attempts::new(
-        job,
-        &idempotency_key,
-        &event_id,
-        sent_since,
-        earlier_unanswered,
-        random,
-    );
+    let key = idempotency_key(key, record.as_ref());
+    let mut attempts = Attempts::new(job, &key, &event_id, stored.is_some(), record.as_ref());
     match attempts.run().await {
         Ok(message_id) => {
             let result = write_delivered(
                 &job,
                 name,
-                known.as_ref(),
+                record.as_ref(),
                 message_id.clone(),
-                attempts.count,
+                attempts.posts,
             );
             Delivery {
                 result: result.await,
-                attempts: attempts.count,
+                attempts: attempts.posts,
                 left_unknown: false,
                 message_id: Some(message_id),
             }
@@ -121,25 +104,38 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
         Err(problem) => {
             let delivery = Delivery {
                 result: Err(problem),
-                attempts: attempts.count,
+                attempts: attempts.posts,
                 left_unknown: attempts.left_unknown(),
                 message_id: None,
             };
             // A record that says so already is renewed only by another attempt without an answer.
-            if attempts.unanswered || (delivery.left_unknown && known.is_none()) {
-                return write_unknown(&job, name, delivery).await;
+            let says_so = record.is_some() && !attempts.unanswered;
+            if delivery.left_unknown && !says_so {
+                write_unknown(&job, name, delivery).await
+            } else {
+                delivery
             }
-            delivery
         }
+    }
+}
+
+/// The event's key, unless Svix would answer under it with a message that it has lost.
+fn idempotency_key(key: String, record: Option<&Record>) -> String {
+    match record {
+        Some(Record::Unknown(Unknown {
+            lost_message_id: Some(lost),
+            ..
+        })) => event::sha256_hex(&[key.as_bytes(), lost.as_bytes()]),
+        _ => key,
     }
 }
 
 /// The answer to an event whose record needs no delivery.
 async fn answer_by_record(
     job: &Job<'_>,
-    known: Option<&Record>,
+    record: Option<&Record>,
 ) -> Result<Option<Success>, host::Error> {
-    match known {
+    match record {
         Some(Record::Delivered(record)) => Ok(Some(Success::duplicate(record.clone(), job.event))),
         Some(Record::DeadLettered(record)) if job.letter_acknowledges => {
             let number = ledger::acknowledging_letter(record).await?;
@@ -152,12 +148,12 @@ async fn answer_by_record(
 async fn write_delivered(
     job: &Job<'_>,
     name: String,
-    known: Option<&Record>,
+    earlier: Option<&Record>,
     message_id: String,
     attempts: u32,
 ) -> Result<Success, Problem> {
     let mut record = Delivered::of(job.event, message_id, attempts, clock::now());
-    if let Some(Record::DeadLettered(letter)) = known {
+    if let Some(Record::DeadLettered(letter)) = earlier {
         record.dead_letter = Some(letter.dead_letter);
     }
     let bytes = Record::Delivered(record.clone()).encode();
@@ -165,7 +161,7 @@ async fn write_delivered(
     Ok(Success::Delivered { record, attempts })
 }
 
-/// Notes that it is open whether Svix has the message, unless a concurrent delivery has got further. Returns
+/// Notes that only Svix knows if it has the message, unless a concurrent delivery has got further. Returns
 /// the delivery with what came of that.
 async fn write_unknown(job: &Job<'_>, name: String, delivery: Delivery) -> Delivery {
     let now = clock::now();
@@ -173,11 +169,11 @@ async fn write_unknown(job: &Job<'_>, name: String, delivery: Delivery) -> Deliv
         Ok(Some(Record::Delivered(record))) => {
             return Delivery {
                 attempts: delivery.attempts,
-                ..Ok(Success::duplicate(record, job.event)).into()
+                ..Delivery::without_post(Ok(Success::duplicate(record, job.event)))
             };
         }
         Ok(Some(Record::DeadLettered(_))) => Ok(()),
-        Ok(Some(Record::Unknown(record))) if record.age(now) < LATE / 2 => Ok(()),
+        Ok(Some(Record::Unknown(record))) if record.age(now) < RENEWED_AFTER => Ok(()),
         Ok(earlier) => {
             let begun = job.budget.stopwatch.started();
             let record = match earlier {

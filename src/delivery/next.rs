@@ -1,13 +1,14 @@
 //! Post the event, or look it up first? Decides from what is known of its message, and sends nothing.
 //!
-//! An event is looked up first if Svix may have its message and may have forgotten its idempotency key:
-//!
+//! An event is posted only if it is surely new, or if Svix surely remembers its idempotency key. It is looked up
+//! first if
 //! - 12 hours or more have passed since the event came into being, or nothing tells its age;
 //! - there is a record of the event that doesn't answer it: unknown, unreadable, or of a dead letter;
 //! - the event is larger than allowed by now, but may have been sent under a higher limit;
 //! - Svix has answered a post with 409.
 //!
-//! After a timeout within one request the event is posted again: Svix still knows the key.
+//! After a timeout within one request the event is posted again: Svix still knows the key. A later request can't
+//! be sure of that, since it goes by a stored time and by its own clock.
 //!
 //! | known | next | 409 | lookup finds nothing |
 //! | --- | --- | --- | --- |
@@ -19,9 +20,12 @@
 //!
 //! So an event is asked about at most five times in a row before an answer or a failure ends it.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::svix::message::may_have_forgotten;
+
+/// For how long Svix may still be at work on an attempt that it has not answered.
+pub const LATE: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -45,7 +49,7 @@ pub enum Known {
 
 /// The next step after a lookup that found nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
+pub enum AfterLookup {
     /// Post the event.
     Post,
     /// Post it once more, after a moment, in which the race is settled.
@@ -75,11 +79,11 @@ impl Known {
     }
 
     /// A lookup at `now` found nothing.
-    pub fn absent(&mut self, now: SystemTime) -> Absent {
+    pub fn not_found(&mut self, now: SystemTime) -> AfterLookup {
         let (known, next) = match self {
-            Self::MaybeSentSince(_) => (Self::MaybeSentSince(Some(now)), Absent::Post),
-            Self::Conflict | Self::Raced(_) => (Self::Raced(now), Absent::PostAfterRace),
-            Self::ConflictAgain => (Self::Raced(now), Absent::IdTaken),
+            Self::MaybeSentSince(_) => (Self::MaybeSentSince(Some(now)), AfterLookup::Post),
+            Self::Conflict | Self::Raced(_) => (Self::Raced(now), AfterLookup::PostAfterRace),
+            Self::ConflictAgain => (Self::Raced(now), AfterLookup::IdTaken),
         };
         *self = known;
         next
@@ -94,7 +98,6 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn hours(hours: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_hours(hours)
@@ -108,7 +111,7 @@ mod tests {
         );
         let mut old = Known::MaybeSentSince(Some(hours(1)));
         assert_eq!(old.step(hours(13)), Step::LookUp);
-        assert_eq!(old.absent(hours(13)), Absent::Post);
+        assert_eq!(old.not_found(hours(13)), AfterLookup::Post);
         assert_eq!(old.step(hours(13)), Step::Post);
         assert_eq!(old.step(hours(25)), Step::LookUp, "the process was frozen");
         assert_eq!(Known::MaybeSentSince(None).step(hours(1)), Step::LookUp);
@@ -120,13 +123,13 @@ mod tests {
         known.conflict();
         assert!(known.is_conflict());
         assert_eq!(known.step(hours(1)), Step::LookUp);
-        assert_eq!(known.absent(hours(1)), Absent::PostAfterRace);
+        assert_eq!(known.not_found(hours(1)), AfterLookup::PostAfterRace);
         assert!(!known.is_conflict());
         assert_eq!(known.step(hours(1)), Step::Post);
         known.conflict();
         assert_eq!(known.step(hours(1)), Step::LookUp);
         assert!(known.is_conflict());
-        assert_eq!(known.absent(hours(1)), Absent::IdTaken);
+        assert_eq!(known.not_found(hours(1)), AfterLookup::IdTaken);
         assert!(!known.is_conflict(), "the lookup has explained it");
     }
 }

@@ -60,7 +60,8 @@ pub fn of(headers: &Headers) -> ArrivalHeaders {
 
 /// Whether the body of a request that is no unwrapped push is declared as something that can be read.
 pub fn check_media_type(headers: &Headers) -> Result<(), Problem> {
-    match headers.get("content-type") {
+    let content_type = headers.get("content-type");
+    match content_type.filter(|content_type| !content_type.trim().is_empty()) {
         Some(content_type) if is_json_media_type(&content_type) => {}
         // An unwrapped push without metadata may have none. A web page may send requests without one, too,
         // which the browser would not let it do with the right one.

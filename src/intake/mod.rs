@@ -47,6 +47,7 @@ pub async fn notify(
     let notification = Notification::read(&body.bytes, push);
     entry.arrival(&notification.arrival);
     entry.hints(notification.hints());
+    // A letter acknowledges its event: if Pub/Sub had to repeat it, it would slow every project's events down.
     let keeps = config.keep_dead_letters && notification.arrival.source != Source::Direct;
     match deliver_event(config, &notification, keeps, stopwatch, entry).await {
         Err(problem) if problem.is_final() && keeps => {
@@ -131,8 +132,10 @@ async fn store_dead_letter(
             }
         }
         Some(Record::Delivered(record)) => {
-            let differs = false;
-            return Ok(Success::Duplicate { record, differs });
+            return Ok(Success::Duplicate {
+                record,
+                differs: false,
+            });
         }
         Some(Record::Unknown(_)) | None => {}
     }

@@ -30,6 +30,9 @@ const MAX_BODY: usize = 4 * 1024;
 const SHORTEST_EXPIRY: u64 = 3_600;
 const LONGEST_EXPIRY: u64 = 7 * 24 * 3_600;
 
+/// The beginning of the types that only samples have.
+pub const SAMPLES: &str = "svix-relay.";
+
 /// The type of a sample event, unless another one is asked for.
 const TEST_TYPE: &str = "svix-relay.test";
 

@@ -40,7 +40,7 @@ pub async fn fulfil(
         Operation::Resolve(id) => audit::resolve(&id, entry).await,
         Operation::Canary => canary::send(config, stopwatch, entry).await,
         Operation::OpenGate => status::open_gate(entry).await,
-        Operation::Metrics => status::metrics().await,
+        Operation::Metrics => status::metrics(config).await,
         Operation::Status => status::status(config).await,
         Operation::Portal(project) => {
             let body = customer::read_body(config, incoming, headers, stopwatch).await?;

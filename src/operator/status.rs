@@ -21,8 +21,8 @@ use crate::watch::entry::Entry;
 use crate::watch::metrics::{Counts, Numbers};
 use crate::watch::openmetrics::{Audit, CONTENT_TYPE, Snapshot};
 
-pub async fn metrics() -> Result<Success, Problem> {
-    let snapshot = snapshot().await?;
+pub async fn metrics(config: &Config) -> Result<Success, Problem> {
+    let snapshot = snapshot(config).await?;
     Ok(Success::Text {
         name: "metrics",
         content_type: CONTENT_TYPE,
@@ -32,7 +32,7 @@ pub async fn metrics() -> Result<Success, Problem> {
 }
 
 pub async fn status(config: &Config) -> Result<Success, Problem> {
-    let snapshot = snapshot().await?;
+    let snapshot = snapshot(config).await?;
     let mut configuration = load::shown().await?;
     // Show the origin in use, also where it follows from the token.
     configuration.insert("svix_url", config.svix.origin.to_string());
@@ -60,14 +60,17 @@ pub async fn open_gate(entry: &mut Entry) -> Result<Success, Problem> {
     Ok(Success::document("gate-opened", &Opened { gate }))
 }
 
-async fn snapshot() -> Result<Snapshot, host::Error> {
+async fn snapshot(config: &Config) -> Result<Snapshot, host::Error> {
     Ok(Snapshot {
         counts: counters::total().await?,
         gate: turnstile::standing().await?,
         dead_letters: store::increment(letters::COUNTER, 0).await?,
         unresolved: ledger::unresolved().await?,
         audit: audit::numbers().await?,
-        canary_at: canary::last_at().await?,
+        canary_at: match config.canary_project {
+            Some(_) => canary::last_at().await?,
+            None => None,
+        },
     })
 }
 

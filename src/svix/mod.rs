@@ -44,7 +44,8 @@ pub enum Error {
     },
     /// Svix will never do it.
     Refused(Refusal),
-    /// Nothing of the kind can be done until an operator acts.
+    /// An operator has to act first. If the project's application is missing, the event becomes a dead letter;
+    /// everything else stops all events.
     Misconfigured(Misconfiguration),
 }
 

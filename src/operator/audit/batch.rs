@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::state::{State, millis, time};
 use crate::event;
 use crate::host::{self, store};
+use crate::operator::customer::SAMPLES;
 use crate::records::{Record, journal};
 use crate::svix::message;
 use crate::time::{SKEW, parse_rfc3339};
@@ -138,6 +139,8 @@ impl Batch {
             Some(Record::Delivered(record)) => (&record.project, &record.event_id),
             // Another delivery has written the record since, so a later page names it, too.
             Some(Record::Unknown(record)) if record.age(now) < LAG => return,
+            // An operator or a job has sent a sample, and seen the answer.
+            Some(Record::Unknown(record)) if record.event_type.starts_with(SAMPLES) => return,
             Some(Record::Unknown(record)) => (&record.project, &record.event_id),
             // A letter waits for an operator. A record that is missing was purged, or never written.
             Some(Record::DeadLettered(_)) | None => return,

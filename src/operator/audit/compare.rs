@@ -124,10 +124,10 @@ impl<'a> Comparison<'a> {
                     self.application_missing(project, unseen).await?;
                     break;
                 }
-                // A list that is unreadable or too large holds up no other project: each record of this one
-                // is looked up by itself.
+                // A list that fails, or is unreadable or too large, holds up no other project: each record of
+                // this one is looked up by itself.
                 Err(svix::Error::Unavailable {
-                    cause: Cause::UnreadableAnswer | Cause::Unexpected(_),
+                    cause: Cause::Status(_) | Cause::UnreadableAnswer | Cause::Unexpected(_),
                     ..
                 }) => break,
                 Err(error) => return Err(error.into()),

@@ -7,9 +7,7 @@
 //! The state moves last: after a crash anywhere, the next slice compares some records again. Two slices at
 //! once do the same work twice.
 //!
-//! Two things stay hidden. An instance that dies within two seconds of writing a record leaves it on no page:
-//! such a record is not compared if Svix has lost its message. A message without a record is not found if the
-//! event's id had to be mapped for Svix.
+//! What the audit can't see stands in `docs/operating.md`.
 
 mod batch;
 mod board;

@@ -51,7 +51,7 @@ pub struct Progress {
     pub listed: bool,
     /// The page of the list that comes next. `None` for the first.
     pub iterator: Option<String>,
-    /// The names of the records whose messages were not in the list.
+    /// The names of the records that have not met their message yet.
     pub unseen: Vec<String>,
 }
 

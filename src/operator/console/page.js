@@ -1,7 +1,8 @@
 // Text from outside is put into text nodes, and nowhere else. Characters that reorder a text, or that can't be
 // seen in it, are shown as escapes: an id must not look like another one.
-const HIDDEN = /[\p{Bidi_Control}\u00ad\u180e\u200b\u2060-\u2064\ufeff]/gu;
-const visible = text => text.replace(HIDDEN, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+const HIDDEN = /(?![\t\n\r])[\p{Bidi_Control}\p{Default_Ignorable_Code_Point}\p{Cc}]/gu;
+const escape = unit => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+const visible = text => text.replace(HIDDEN, char => char.split('').map(escape).join(''));
 
 const $ = id => document.getElementById(id);
 const put = (where, text) => { $(where).textContent = visible(text); };

@@ -181,6 +181,16 @@ async fn a_body_that_breaks_off_is_not_taken_for_a_whole_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_empty_media_type_counts_as_none() {
+    let world = World::new();
+    let headers = [("content-type", "")];
+    let reply = world
+        .request("POST", "/notifications", &headers, &event("evt_1"))
+        .await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_media_type_is_a_415() {
     let world = World::new();
     for content_type in [

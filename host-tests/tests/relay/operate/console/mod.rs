@@ -239,8 +239,8 @@ async fn an_event_whose_id_is_a_dot_segment_is_looked_up() {
 #[tokio::test]
 async fn characters_that_reorder_a_text_or_hide_in_it_are_shown_as_escapes() {
     let world = world();
-    let hidden = "\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{200b}\u{feff}";
-    let escaped = r"\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u200b\ufeff";
+    let hidden = "\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{200b}\u{feff}\u{34f}\u{e0041}\u{7f}";
+    let escaped = r"\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u200b\ufeff\u034f\udb40\udc41\u007f";
     let id = format!("evt_{hidden}1");
     poison(&world, &id, &format!("Grace {hidden}")).await;
     let broken = format!(r#"{{"id":"{id}","type":"a{hidden}","project":"b{hidden}"}}"#);
