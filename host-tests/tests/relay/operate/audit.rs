@@ -647,4 +647,11 @@ async fn a_canary_takes_the_way_of_every_event() {
         ask(&world, "GET", "/status").await.json()["canary"]["deliveredAt"],
         json!(at)
     );
+    world.svix.clear_faults();
+    grow_old(&world).await;
+    assert_eq!(
+        audit(&world).await,
+        (1, 0),
+        "the failed canary is no finding"
+    );
 }
