@@ -56,9 +56,9 @@ pub fn create_path(project: &str) -> String {
     format!("/api/v1/app/{project}/msg/?with_content=false")
 }
 
-/// The path, with query, of the request that asks for the message of an event.
-pub fn lookup_path(project: &str, event_id: &str) -> String {
-    format!("/api/v1/app/{project}/msg/{event_id}/?with_content=false")
+/// The path, with query, of the request that asks for a message, by its id or its eventId.
+pub fn lookup_path(project: &str, id: &str) -> String {
+    format!("/api/v1/app/{project}/msg/{id}/?with_content=false")
 }
 
 /// The body of the request that creates the message of an event. The payload is the event itself,

@@ -32,7 +32,7 @@ const AFTER_PAGE: Duration = Duration::from_secs(5);
 pub struct Item {
     pub record: Record,
     /// The id under which Svix has the event.
-    pub event_id: String,
+    pub svix_event_id: String,
 }
 
 #[derive(Debug)]
@@ -62,7 +62,10 @@ pub async fn next(state: &mut State, now: SystemTime) -> Result<Option<Batch>, h
     let due = now.checked_sub(LAG).unwrap_or(SystemTime::UNIX_EPOCH);
     while state.day <= journal::day(due) {
         let pages = journal::pages(state.day).await?.unwrap_or_default();
-        let pages = state.open.as_ref().map_or(pages, |open| open.end);
+        let pages = state
+            .unfinished
+            .as_ref()
+            .map_or(pages, |unfinished| unfinished.end);
         let batch = read(state, pages, due, now).await?;
         if batch.end > state.page {
             return Ok(Some(batch));
@@ -72,7 +75,7 @@ pub async fn next(state: &mut State, now: SystemTime) -> Result<Option<Batch>, h
         }
         state.day += 1;
         state.page = 0;
-        state.open = None;
+        state.unfinished = None;
     }
     Ok(None)
 }
@@ -94,7 +97,7 @@ async fn read(
     };
     for number in state.page + 1..=pages {
         let is_full = batch.records >= RECORDS || batch.end >= state.page + PAGES;
-        if is_full && state.open.is_none() {
+        if is_full && state.unfinished.is_none() {
             break;
         }
         // A page that is missing may be on its way. A later one shows that it is not.
@@ -149,11 +152,14 @@ impl Batch {
             return;
         }
         let items = self.projects.entry(project.clone()).or_default();
-        let event_id = message::event_id(event_id).into_owned();
+        let svix_event_id = message::event_id(event_id).into_owned();
         // Two pages may name one record.
         if let (Entry::Vacant(item), Some(record)) = (items.entry(name.to_owned()), record) {
             self.records += 1;
-            item.insert(Item { record, event_id });
+            item.insert(Item {
+                record,
+                svix_event_id,
+            });
         }
     }
 }

@@ -109,7 +109,7 @@ impl<'a> Comparison<'a> {
         let by_event: BTreeMap<_, _> = project
             .items
             .iter()
-            .map(|(name, item)| (item.event_id.as_str(), name))
+            .map(|(name, item)| (item.svix_event_id.as_str(), name))
             .collect();
         while !progress.listed {
             if self.stopwatch.elapsed() >= LISTING && progress.iterator.is_some() {
@@ -298,10 +298,10 @@ impl<'a> Comparison<'a> {
         item: &Item,
         record: &Unknown,
     ) -> Result<(), Problem> {
-        let path = message::lookup_path(&record.project, &item.event_id);
+        let path = message::lookup_path(&record.project, &item.svix_event_id);
         let answer = self.ask(&path).await?;
         let asked = Asked {
-            event_id: &item.event_id,
+            event_id: &item.svix_event_id,
             create_application: false,
             token: self.config.svix.token.expose(),
         };

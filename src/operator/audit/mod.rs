@@ -23,7 +23,7 @@ use self::batch::{Batch, LAG};
 use self::board::Board;
 use self::compare::{Comparison, Project};
 use self::findings::{Finding, Kind};
-use self::state::{Open, Progress, State, millis};
+use self::state::{Progress, State, Unfinished, millis};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::Query;
@@ -72,7 +72,7 @@ pub async fn audit(
         (None, Some(state)) => state.clone(),
         (None, None) => State::begin(now.checked_sub(config.record_retention).unwrap_or(now)),
     };
-    if start.open.is_none() {
+    if start.unfinished.is_none() {
         start.one_in = selection.one_in;
     }
     let mut slice = Slice {
@@ -138,7 +138,7 @@ impl Slice<'_> {
             }
             self.state.page = batch.end;
             self.state.until = batch.until;
-            self.state.open = None;
+            self.state.unfinished = None;
             self.comparison.is_begun = true;
             if self.comparison.is_over() {
                 return Ok(false);
@@ -151,29 +151,32 @@ impl Slice<'_> {
 
     /// Compares the projects of a batch that are not done. Returns whether the batch is done.
     async fn batch(&mut self, batch: &Batch) -> Result<bool, Problem> {
-        let open = self.state.open.take();
-        let (first, mut progress) =
-            open.map_or_else(Default::default, |open| (open.project, open.progress));
-        for (name, items) in batch.projects.range(first.clone()..) {
-            let mut progress = progress.take().filter(|_| *name == first);
-            let is_done = if self.comparison.is_over() {
-                Ok(false)
-            } else {
-                let project = Project { name, items, batch };
-                let progress = progress.get_or_insert_with(|| Progress {
-                    listed: false,
-                    iterator: None,
-                    unseen: items.keys().cloned().collect(),
-                });
-                self.comparison.run(&project, progress).await
-            };
-            if !matches!(is_done, Ok(true)) {
-                self.state.open = Some(Open {
+        let mut begun = self.state.unfinished.take();
+        let first = begun.as_ref().map_or("", |begun| &begun.project).to_owned();
+        for (name, items) in batch.projects.range(first..) {
+            let begun = begun.take().filter(|begun| begun.project == *name);
+            let earlier = begun.and_then(|begun| begun.progress);
+            let leave = |progress| {
+                Some(Unfinished {
                     end: batch.end,
                     project: name.clone(),
                     progress,
-                });
-                return is_done;
+                })
+            };
+            if self.comparison.is_over() {
+                self.state.unfinished = leave(earlier);
+                return Ok(false);
+            }
+            let mut progress = earlier.unwrap_or_else(|| Progress {
+                listed: false,
+                iterator: None,
+                unseen: items.keys().cloned().collect(),
+            });
+            let project = Project { name, items, batch };
+            let result = self.comparison.run(&project, &mut progress).await;
+            if !matches!(result, Ok(true)) {
+                self.state.unfinished = leave(Some(progress));
+                return result;
             }
         }
         Ok(true)
@@ -203,14 +206,14 @@ struct Resolved<'a> {
     dead_letter: Option<u64>,
 }
 
-/// Removes a finding. The record of a missing message is opened, so the event can be sent again: it is
+/// Removes a finding. The record of a missing message is reopened, so the event can be sent again: it is
 /// looked up first, as always.
 pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
     let mut board = Board::read().await?;
     let finding = board.find(id).cloned().ok_or(Problem::NoFinding)?;
     entry.event(&finding.project, &finding.event_id);
-    let opened = match finding.kind {
-        Kind::Missing => open(&finding).await?,
+    let reopened = match finding.kind {
+        Kind::Missing => reopen(&finding).await?,
         _ => None,
     };
     board.remove(id).await?;
@@ -219,14 +222,14 @@ pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
     let resolved = Resolved {
         resolved: id,
         kind: finding.kind,
-        send_again: opened.is_some(),
-        dead_letter: opened.and_then(|record| record.dead_letter),
+        send_again: reopened.is_some(),
+        dead_letter: reopened.and_then(|record| record.dead_letter),
     };
     Ok(Success::document("resolved", &resolved))
 }
 
 /// Has the record of a missing message answer no sender any more. `None` if the record has changed.
-async fn open(finding: &Finding) -> Result<Option<Delivered>, host::Error> {
+async fn reopen(finding: &Finding) -> Result<Option<Delivered>, host::Error> {
     let name = &finding.record;
     let bytes = store::get(name, store::TIMEOUT).await?;
     let Some(Record::Delivered(record)) = bytes.as_deref().and_then(Record::decode) else {
@@ -235,9 +238,9 @@ async fn open(finding: &Finding) -> Result<Option<Delivered>, host::Error> {
     if !finding.svix_message_ids.contains(&record.svix_message_id) {
         return Ok(None);
     }
-    let opened = Record::Unknown(Unknown::lost(record.clone()));
+    let lost = Record::Unknown(Unknown::lost(record.clone()));
     journal::append(std::slice::from_ref(name)).await?;
-    store::set(name, &opened.encode(), store::TIMEOUT).await?;
+    store::set(name, &lost.encode(), store::TIMEOUT).await?;
     Ok(Some(record))
 }
 

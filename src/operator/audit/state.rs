@@ -30,12 +30,12 @@ pub struct State {
     /// How many unknown records were settled since then.
     pub settled: u64,
     /// The batch that the last slice left.
-    pub open: Option<Open>,
+    pub unfinished: Option<Unfinished>,
 }
 
 /// A batch that is not done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Open {
+pub struct Unfinished {
     /// Its last page.
     pub end: u64,
     /// All projects before this one, by the alphabet, are done.
@@ -66,7 +66,7 @@ impl State {
             until: 0,
             events: 0,
             settled: 0,
-            open: None,
+            unfinished: None,
         }
     }
 
@@ -104,7 +104,7 @@ mod tests {
         let mut state = State::begin(UNIX_EPOCH + Duration::from_hours(24 * 20_780));
         assert_eq!(state.verified_until(), None);
         state.until = 1_795_443_162_123;
-        state.open = Some(Open {
+        state.unfinished = Some(Unfinished {
             end: 7,
             project: "dev".to_owned(),
             progress: Some(Progress {
@@ -115,7 +115,7 @@ mod tests {
         });
         let text = concat!(
             r#"{"version":1,"day":20780,"page":0,"oneIn":1,"until":1795443162123,"events":0,"settled":0,"#,
-            r#""open":{"end":7,"project":"dev","progress":{"listed":false,"iterator":"msg_1","#,
+            r#""unfinished":{"end":7,"project":"dev","progress":{"listed":false,"iterator":"msg_1","#,
             r#""unseen":["record/a"]}}}"#,
         );
         assert_eq!(String::from_utf8(state.encode()).expect("text"), text);

@@ -534,7 +534,7 @@ async fn a_clock_that_was_ahead_hides_nothing_from_the_audit() {
     let ahead = b"2 2027-01-01T00:00:00Z\nrecord/none";
     world.put(&format!("{day}/2"), ahead).await;
     world.put(day, &2_i64.to_le_bytes()).await;
-    let state = br#"{"version":1,"day":30000,"page":9,"oneIn":1,"until":0,"events":0,"settled":0,"open":null}"#;
+    let state = br#"{"version":1,"day":30000,"page":9,"oneIn":1,"until":0,"events":0,"settled":0,"unfinished":null}"#;
     world.put("audit/state", state).await;
     world.svix.forget_message(&world.message("evt_1").id);
     grow_old(&world).await;
