@@ -9,6 +9,7 @@
 //! - `script`, `fault`, `outcome`: the faults to come, and what a fault makes of a request.
 //! - `store`, `message`, `idempotency`: what Svix stores, and its rules.
 //! - `list`, `application`, `event_type`: lists of messages, applications, portals and event types.
+//! - `page`: the pages of all lists.
 //! - `refusal`, `reply`, `trickle`: the replies.
 //! - `control`, `helpers`: the switches for tests, and the same for people with curl.
 
@@ -24,6 +25,7 @@ mod idempotency;
 mod list;
 mod message;
 mod outcome;
+mod page;
 mod refusal;
 mod reply;
 mod request;

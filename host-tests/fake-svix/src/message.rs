@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::page::Listed;
 use crate::refusal::Violation;
 use clock::rfc3339;
 
@@ -27,6 +28,16 @@ pub struct StoredMessage {
     #[serde(serialize_with = "as_rfc3339")]
     pub timestamp: SystemTime,
     pub idempotency_key: Option<String>,
+}
+
+impl Listed for StoredMessage {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn time(&self) -> SystemTime {
+        self.timestamp
+    }
 }
 
 /// A stored message as the API shows it.

@@ -44,40 +44,24 @@ impl<'a> Route<'a> {
         let Some(path) = path.strip_prefix("/api/v1/") else {
             return Self::Unknown;
         };
-        let mut segments = path.strip_suffix('/').unwrap_or(path).split('/');
-        let segments: [Option<&str>; 5] = std::array::from_fn(|_| segments.next());
-        match (segments, method.as_str()) {
-            ([Some("health"), None, ..], "GET") => Self::Health,
-            ([Some("app"), Some(app), Some("msg"), None, _], "POST") => Self::CreateMessage { app },
-            ([Some("app"), Some(app), Some("msg"), None, _], "GET") => Self::ListMessages { app },
-            ([Some("app"), Some(app), Some("msg"), Some(id), None], "GET") => {
-                Self::GetMessage { app, id }
-            }
-            ([Some("app"), None, ..], "POST") => Self::CreateApplication,
-            ([Some("app"), Some(app), None, ..], "DELETE") => Self::DeleteApplication { app },
-            ([Some("auth"), Some("app-portal-access"), Some(app), None, _], "POST") => {
-                Self::OpenPortal { app }
-            }
-            ([Some("event-type"), None, ..], "POST") => Self::CreateEventType,
-            ([Some("event-type"), None, ..], "GET") => Self::ListEventTypes,
-            ([Some("event-type"), Some(name), None, ..], "GET") => Self::GetEventType { name },
-            ([Some("event-type"), Some(name), None, ..], "DELETE") => {
-                Self::DeleteEventType { name }
-            }
-            ([Some("app"), Some(_), Some("msg"), None, _] | [Some("event-type"), None, ..], _) => {
-                Self::WrongMethod("GET, POST")
-            }
-            (
-                [Some("app"), None, ..]
-                | [Some("auth"), Some("app-portal-access"), Some(_), None, _],
-                _,
-            ) => Self::WrongMethod("POST"),
-            ([Some("app"), Some(_), None, ..], _) => Self::WrongMethod("DELETE"),
-            ([Some("event-type"), Some(_), None, ..], _) => Self::WrongMethod("GET, DELETE"),
-            (
-                [Some("health"), None, ..] | [Some("app"), Some(_), Some("msg"), Some(_), None],
-                _,
-            ) => Self::WrongMethod("GET"),
+        let segments: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
+        match (segments.as_slice(), method.as_str()) {
+            (["health"], "GET") => Self::Health,
+            (["app", app, "msg"], "POST") => Self::CreateMessage { app },
+            (["app", app, "msg"], "GET") => Self::ListMessages { app },
+            (["app", app, "msg", id], "GET") => Self::GetMessage { app, id },
+            (["app"], "POST") => Self::CreateApplication,
+            (["app", app], "DELETE") => Self::DeleteApplication { app },
+            (["auth", "app-portal-access", app], "POST") => Self::OpenPortal { app },
+            (["event-type"], "POST") => Self::CreateEventType,
+            (["event-type"], "GET") => Self::ListEventTypes,
+            (["event-type", name], "GET") => Self::GetEventType { name },
+            (["event-type", name], "DELETE") => Self::DeleteEventType { name },
+            (["app", _, "msg"] | ["event-type"], _) => Self::WrongMethod("GET, POST"),
+            (["app"] | ["auth", "app-portal-access", _], _) => Self::WrongMethod("POST"),
+            (["app", _], _) => Self::WrongMethod("DELETE"),
+            (["event-type", _], _) => Self::WrongMethod("GET, DELETE"),
+            (["health"] | ["app", _, "msg", _], _) => Self::WrongMethod("GET"),
             _ => Self::Unknown,
         }
     }

@@ -201,16 +201,20 @@ impl Store {
         self.messages.values()
     }
 
-    /// An id of 27 characters that begins with a time, as in Svix. Two fakes that run one after the
-    /// other have different ids.
     fn message_id(&self, number: u64) -> String {
-        let created = self.created.duration_since(SystemTime::UNIX_EPOCH);
-        let seconds = created.map_or(0, |since| since.as_secs());
-        format!("msg_{seconds:011}{number:016}")
+        id("msg_", self.created, number)
     }
 }
 
-/// The number in a message's id. Messages are stored in the order of their numbers.
+/// An id with 27 characters after its prefix that begin with a time, as in Svix. Two fakes that run one
+/// after the other have different ids.
+pub(crate) fn id(prefix: &str, created: SystemTime, number: u64) -> String {
+    let created = created.duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = created.map_or(0, |since| since.as_secs());
+    format!("{prefix}{seconds:011}{number:016}")
+}
+
+/// The number in an id. Messages are stored in the order of their numbers.
 pub(crate) fn number(id: &str) -> Option<u64> {
-    id.strip_prefix("msg_")?.get(11..)?.parse().ok()
+    id.split_once('_')?.1.get(11..)?.parse().ok()
 }
