@@ -10,10 +10,15 @@ use std::time::SystemTime;
 use http::StatusCode;
 
 use crate::application::{self, CreateApplication, OpenPortal};
+use crate::attempt::{self, ListAttempts};
+use crate::delivery;
+use crate::endpoint::{self, CreateEndpoint, PatchEndpoint};
 use crate::event_type::{self, CreateEventType};
 use crate::idempotency::KeptReplies;
 use crate::list::ListMessages;
 use crate::message::{MessageOut, NewApplication, NewMessage, check_app_uid};
+use crate::page::Paging;
+use crate::recovery::Recover;
 use crate::refusal::{Refusal, Violation};
 use crate::reply::{self, Reply};
 use crate::request::ReceivedRequest;
@@ -33,6 +38,40 @@ pub(crate) enum Call<'a> {
         with_content: bool,
     },
     ListMessages(ListMessages<'a>),
+    ExpungeMessage {
+        app: &'a str,
+        id: &'a str,
+    },
+    CreateEndpoint(CreateEndpoint<'a>),
+    ListEndpoints {
+        app: &'a str,
+        paging: Paging,
+    },
+    GetEndpoint {
+        app: &'a str,
+        id: &'a str,
+    },
+    PatchEndpoint {
+        app: &'a str,
+        id: &'a str,
+        patch: PatchEndpoint,
+    },
+    DeleteEndpoint {
+        app: &'a str,
+        id: &'a str,
+    },
+    ListDestinations {
+        app: &'a str,
+        id: &'a str,
+        paging: Paging,
+    },
+    ListAttempts(ListAttempts<'a>),
+    Resend {
+        app: &'a str,
+        id: &'a str,
+        endpoint: &'a str,
+    },
+    Recover(Recover<'a>),
     CreateApplication(CreateApplication),
     DeleteApplication {
         app: &'a str,
@@ -85,6 +124,27 @@ impl<'a> Call<'a> {
                     })
             }
             Route::ListMessages { app } => ListMessages::read(app, request).map(Self::ListMessages),
+            Route::ExpungeMessage { app, id } => Ok(Self::ExpungeMessage { app, id }),
+            Route::CreateEndpoint { app } => {
+                CreateEndpoint::read(app, request, too_large).map(Self::CreateEndpoint)
+            }
+            Route::ListEndpoints { app } => {
+                Paging::read(request, "ep_").map(|paging| Self::ListEndpoints { app, paging })
+            }
+            Route::GetEndpoint { app, id } => Ok(Self::GetEndpoint { app, id }),
+            Route::PatchEndpoint { app, id } => request
+                .json(too_large)
+                .map(|patch| Self::PatchEndpoint { app, id, patch }),
+            Route::DeleteEndpoint { app, id } => Ok(Self::DeleteEndpoint { app, id }),
+            Route::ListDestinations { app, id } => Paging::read(request, "ep_")
+                .map(|paging| Self::ListDestinations { app, id, paging }),
+            Route::ListAttempts { app, id } => {
+                ListAttempts::read(app, id, request).map(Self::ListAttempts)
+            }
+            Route::Resend { app, id, endpoint } => Ok(Self::Resend { app, id, endpoint }),
+            Route::Recover { app, endpoint } => {
+                Recover::read(app, endpoint, request, too_large).map(Self::Recover)
+            }
             Route::CreateApplication => {
                 CreateApplication::read(request, too_large).map(Self::CreateApplication)
             }
@@ -122,6 +182,24 @@ impl<'a> Call<'a> {
                 None => Refusal::ApplicationNotFound.reply(),
             },
             Self::ListMessages(list) => list.execute(store, now),
+            Self::ExpungeMessage { app, id } => {
+                if store.expunge(app, id) {
+                    reply::empty(StatusCode::NO_CONTENT)
+                } else {
+                    Refusal::EntityNotFound.reply()
+                }
+            }
+            Self::CreateEndpoint(create) => create.execute(store, now),
+            Self::ListEndpoints { app, paging } => endpoint::list(store, app, paging),
+            Self::GetEndpoint { app, id } => endpoint::get(store, app, id),
+            Self::PatchEndpoint { app, id, patch } => patch.execute(store, app, id, now),
+            Self::DeleteEndpoint { app, id } => endpoint::delete(store, app, id),
+            Self::ListDestinations { app, id, paging } => {
+                attempt::list_destinations(store, app, id, paging)
+            }
+            Self::ListAttempts(list) => list.execute(store, now),
+            Self::Resend { app, id, endpoint } => delivery::resend(store, app, id, endpoint, now),
+            Self::Recover(recover) => recover.execute(store, now),
             Self::CreateApplication(create) => create.execute(store, now),
             Self::DeleteApplication { app } => application::delete(store, app),
             Self::OpenPortal(open) => open.execute(store),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 
+use crate::endpoint::{Endpoint, NewEndpoint};
 use crate::fake::FakeSvix;
 use crate::fault::Fault;
 use crate::message::{NewMessage, StoredMessage};
@@ -125,6 +126,60 @@ impl FakeSvix {
     /// Deletes an application with its messages. The replies kept under Idempotency-Keys stay.
     pub fn delete_application(&self, uid: &str) {
         self.state().store.delete_application(uid);
+    }
+
+    /// Creates an endpoint that takes every event type, and returns its id.
+    pub fn create_endpoint(&self, app: &str, url: &str) -> String {
+        let now = self.clock().now();
+        let mut state = self.state();
+        state.store.create_application(app);
+        let deliveries = &mut state.store.deliveries;
+        let endpoint = deliveries.create_endpoint(app, NewEndpoint::at(url), now);
+        endpoint.id.clone()
+    }
+
+    /// Sets the statuses with which an endpoint answers the next attempts, and keeps the last one for all
+    /// further attempts. 0 stands for no answer.
+    ///
+    /// # Panics
+    ///
+    /// If no endpoint of the application has this id or uid.
+    pub fn answer_of_endpoint(
+        &self,
+        app: &str,
+        endpoint: &str,
+        statuses: impl IntoIterator<Item = u16>,
+    ) {
+        let answers = statuses.into_iter().collect();
+        self.change_endpoint(app, endpoint, |endpoint| endpoint.answers = answers);
+    }
+
+    /// Sets the time that an endpoint takes to answer.
+    ///
+    /// # Panics
+    ///
+    /// If no endpoint of the application has this id or uid.
+    pub fn duration_of_endpoint(&self, app: &str, endpoint: &str, duration: Duration) {
+        self.change_endpoint(app, endpoint, |endpoint| endpoint.duration = duration);
+    }
+
+    /// Disables or enables an endpoint.
+    ///
+    /// # Panics
+    ///
+    /// If no endpoint of the application has this id or uid.
+    pub fn disable_endpoint(&self, app: &str, endpoint: &str, disabled: bool) {
+        let now = self.clock().now();
+        self.change_endpoint(app, endpoint, |endpoint| endpoint.disable(disabled, now));
+    }
+
+    /// Changes an endpoint, after the attempts that were due until now.
+    fn change_endpoint(&self, app: &str, id: &str, change: impl FnOnce(&mut Endpoint)) {
+        let now = self.clock().now();
+        let mut state = self.state();
+        state.store.settle(now);
+        let endpoint = state.store.deliveries.endpoint(app, id);
+        change(endpoint.expect("an endpoint with this id or uid"));
     }
 
     /// Loses a message. The reply kept under its Idempotency-Key stays.

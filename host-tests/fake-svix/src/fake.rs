@@ -103,6 +103,7 @@ impl FakeSvix {
             Some(target) => state.scripts.of(target).next(&request.method),
             None => Fault::None,
         };
+        state.store.settle(request.at);
         let mut outcome = Outcome::of(&fault, &call, &mut state.store, context);
         outcome.after += state.latency;
         if state.keeps_requests {

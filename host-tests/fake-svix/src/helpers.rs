@@ -28,6 +28,7 @@ pub(crate) fn answer(fake: &FakeSvix, request: &ReceivedRequest) -> Reply {
         }
         ("/_fake/faults/portals", &Method::POST) => script(fake, Target::Portals, request),
         ("/_fake/faults/event-types", &Method::POST) => script(fake, Target::EventTypes, request),
+        ("/_fake/faults/deliveries", &Method::POST) => script(fake, Target::Deliveries, request),
         ("/_fake/faults", &Method::DELETE) => {
             fake.clear_faults();
             queued(fake)

@@ -1,5 +1,5 @@
 //! A Svix for tests and for trying the relay out. The fake keeps messages in memory, fails on
-//! demand in many ways, shows what it received, and delivers nothing.
+//! demand in many ways, and shows what it received. It only imagines deliveries: no request leaves.
 //!
 //! The fake behaves as Svix was observed to behave, above all where that is inconvenient. A request
 //! passes through these files:
@@ -9,13 +9,18 @@
 //! - `script`, `fault`, `outcome`: the faults to come, and what a fault makes of a request.
 //! - `store`, `message`, `idempotency`: what Svix stores, and its rules.
 //! - `list`, `application`, `event_type`: lists of messages, applications, portals and event types.
+//! - `endpoint`, `delivery`, `attempt`, `recovery`: the endpoints of customers, and what reaches them.
+//! - `page`: the pages of all lists.
 //! - `refusal`, `reply`, `trickle`: the replies.
 //! - `control`, `helpers`: the switches for tests, and the same for people with curl.
 
 mod application;
+mod attempt;
 mod call;
 mod connection;
 mod control;
+mod delivery;
+mod endpoint;
 mod event_type;
 mod fake;
 mod fault;
@@ -24,6 +29,8 @@ mod idempotency;
 mod list;
 mod message;
 mod outcome;
+mod page;
+mod recovery;
 mod refusal;
 mod reply;
 mod request;

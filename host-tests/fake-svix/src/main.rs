@@ -10,7 +10,7 @@ use fake_svix::FakeSvix;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A Svix that keeps messages in memory, fails on demand and delivers nothing.
+/// A Svix that keeps messages in memory, fails on demand and only imagines deliveries.
 #[derive(Debug, Parser)]
 #[command(name = "fake-svix")]
 struct Options {

@@ -7,8 +7,13 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::page::Listed;
 use crate::refusal::Violation;
 use clock::rfc3339;
+
+/// The payload of a message whose content was deleted. Such a payload of a sender's counts as deleted,
+/// too.
+pub(crate) const EXPIRED: &str = r#"{"expired":true}"#;
 
 /// A message that Svix holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +32,22 @@ pub struct StoredMessage {
     #[serde(serialize_with = "as_rfc3339")]
     pub timestamp: SystemTime,
     pub idempotency_key: Option<String>,
+}
+
+impl StoredMessage {
+    pub(crate) fn is_expired(&self) -> bool {
+        self.payload == EXPIRED
+    }
+}
+
+impl Listed for StoredMessage {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn time(&self) -> SystemTime {
+        self.timestamp
+    }
 }
 
 /// A stored message as the API shows it.

@@ -21,8 +21,10 @@ pub(crate) enum Refusal {
     /// The body or the path is not valid.
     Invalid(Vec<Violation>),
     ApplicationNotFound,
-    /// The message or the event type doesn't exist.
+    /// The message, the endpoint or the event type doesn't exist.
     EntityNotFound,
+    /// The content of the message was deleted.
+    PayloadMissing,
     ApplicationExists,
     EventTypeExists,
     /// The eventId is taken, or another request created the application first. Svix doesn't say
@@ -92,6 +94,11 @@ impl Refusal {
                 (StatusCode::NOT_FOUND, "not_found", "Application not found")
             }
             Self::EntityNotFound => (StatusCode::NOT_FOUND, "not_found", "Entity not found"),
+            Self::PayloadMissing => (
+                StatusCode::BAD_REQUEST,
+                "missing_payload",
+                "Unable to resend message. Payload is missing (probably expired).",
+            ),
             Self::ApplicationExists => (
                 StatusCode::CONFLICT,
                 "application_exists",

@@ -17,6 +17,47 @@ pub(crate) enum Route<'a> {
         app: &'a str,
         id: &'a str,
     },
+    ExpungeMessage {
+        app: &'a str,
+        id: &'a str,
+    },
+    /// The endpoints of a message.
+    ListDestinations {
+        app: &'a str,
+        id: &'a str,
+    },
+    /// The attempts of a message.
+    ListAttempts {
+        app: &'a str,
+        id: &'a str,
+    },
+    Resend {
+        app: &'a str,
+        id: &'a str,
+        endpoint: &'a str,
+    },
+    CreateEndpoint {
+        app: &'a str,
+    },
+    ListEndpoints {
+        app: &'a str,
+    },
+    GetEndpoint {
+        app: &'a str,
+        id: &'a str,
+    },
+    PatchEndpoint {
+        app: &'a str,
+        id: &'a str,
+    },
+    DeleteEndpoint {
+        app: &'a str,
+        id: &'a str,
+    },
+    Recover {
+        app: &'a str,
+        endpoint: &'a str,
+    },
     CreateApplication,
     DeleteApplication {
         app: &'a str,
@@ -44,38 +85,49 @@ impl<'a> Route<'a> {
         let Some(path) = path.strip_prefix("/api/v1/") else {
             return Self::Unknown;
         };
-        let mut segments = path.strip_suffix('/').unwrap_or(path).split('/');
-        let segments: [Option<&str>; 5] = std::array::from_fn(|_| segments.next());
-        match (segments, method.as_str()) {
-            ([Some("health"), None, ..], "GET") => Self::Health,
-            ([Some("app"), Some(app), Some("msg"), None, _], "POST") => Self::CreateMessage { app },
-            ([Some("app"), Some(app), Some("msg"), None, _], "GET") => Self::ListMessages { app },
-            ([Some("app"), Some(app), Some("msg"), Some(id), None], "GET") => {
-                Self::GetMessage { app, id }
+        let segments: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
+        match (segments.as_slice(), method.as_str()) {
+            (["health"], "GET") => Self::Health,
+            (["app", app, "msg"], "POST") => Self::CreateMessage { app },
+            (["app", app, "msg"], "GET") => Self::ListMessages { app },
+            (["app", app, "msg", id], "GET") => Self::GetMessage { app, id },
+            (["app", app, "msg", id, "content"], "DELETE") => Self::ExpungeMessage { app, id },
+            (["app", app, "msg", id, "endpoint"], "GET") => Self::ListDestinations { app, id },
+            (["app", app, "msg", id, "endpoint", endpoint, "resend"], "POST") => {
+                Self::Resend { app, id, endpoint }
             }
-            ([Some("app"), None, ..], "POST") => Self::CreateApplication,
-            ([Some("app"), Some(app), None, ..], "DELETE") => Self::DeleteApplication { app },
-            ([Some("auth"), Some("app-portal-access"), Some(app), None, _], "POST") => {
-                Self::OpenPortal { app }
+            (["app", app, "attempt", "msg", id], "GET") => Self::ListAttempts { app, id },
+            (["app", app, "endpoint"], "POST") => Self::CreateEndpoint { app },
+            (["app", app, "endpoint"], "GET") => Self::ListEndpoints { app },
+            (["app", app, "endpoint", id], "GET") => Self::GetEndpoint { app, id },
+            (["app", app, "endpoint", id], "PATCH") => Self::PatchEndpoint { app, id },
+            (["app", app, "endpoint", id], "DELETE") => Self::DeleteEndpoint { app, id },
+            (["app", app, "endpoint", endpoint, "recover"], "POST") => {
+                Self::Recover { app, endpoint }
             }
-            ([Some("event-type"), None, ..], "POST") => Self::CreateEventType,
-            ([Some("event-type"), None, ..], "GET") => Self::ListEventTypes,
-            ([Some("event-type"), Some(name), None, ..], "GET") => Self::GetEventType { name },
-            ([Some("event-type"), Some(name), None, ..], "DELETE") => {
-                Self::DeleteEventType { name }
-            }
-            ([Some("app"), Some(_), Some("msg"), None, _] | [Some("event-type"), None, ..], _) => {
-                Self::WrongMethod("GET, POST")
-            }
+            (["app"], "POST") => Self::CreateApplication,
+            (["app", app], "DELETE") => Self::DeleteApplication { app },
+            (["auth", "app-portal-access", app], "POST") => Self::OpenPortal { app },
+            (["event-type"], "POST") => Self::CreateEventType,
+            (["event-type"], "GET") => Self::ListEventTypes,
+            (["event-type", name], "GET") => Self::GetEventType { name },
+            (["event-type", name], "DELETE") => Self::DeleteEventType { name },
+            (["app", _, "msg" | "endpoint"] | ["event-type"], _) => Self::WrongMethod("GET, POST"),
             (
-                [Some("app"), None, ..]
-                | [Some("auth"), Some("app-portal-access"), Some(_), None, _],
+                ["app"]
+                | ["auth", "app-portal-access", _]
+                | ["app", _, "msg", _, "endpoint", _, "resend"]
+                | ["app", _, "endpoint", _, "recover"],
                 _,
             ) => Self::WrongMethod("POST"),
-            ([Some("app"), Some(_), None, ..], _) => Self::WrongMethod("DELETE"),
-            ([Some("event-type"), Some(_), None, ..], _) => Self::WrongMethod("GET, DELETE"),
+            (["app", _] | ["app", _, "msg", _, "content"], _) => Self::WrongMethod("DELETE"),
+            (["app", _, "endpoint", _], _) => Self::WrongMethod("GET, PATCH, DELETE"),
+            (["event-type", _], _) => Self::WrongMethod("GET, DELETE"),
             (
-                [Some("health"), None, ..] | [Some("app"), Some(_), Some("msg"), Some(_), None],
+                ["health"]
+                | ["app", _, "msg", _]
+                | ["app", _, "msg", _, "endpoint"]
+                | ["app", _, "attempt", "msg", _],
                 _,
             ) => Self::WrongMethod("GET"),
             _ => Self::Unknown,
@@ -92,6 +144,16 @@ impl<'a> Route<'a> {
                 Some(Target::EventTypes)
             }
             Self::ListMessages { .. } => Some(Target::MessageLists),
+            Self::ExpungeMessage { .. }
+            | Self::ListDestinations { .. }
+            | Self::ListAttempts { .. }
+            | Self::Resend { .. }
+            | Self::CreateEndpoint { .. }
+            | Self::ListEndpoints { .. }
+            | Self::GetEndpoint { .. }
+            | Self::PatchEndpoint { .. }
+            | Self::DeleteEndpoint { .. }
+            | Self::Recover { .. } => Some(Target::Deliveries),
             Self::Health | Self::ListEventTypes | Self::WrongMethod(_) | Self::Unknown => None,
         }
     }
@@ -143,6 +205,31 @@ mod tests {
             let delete = Route::of(&Method::DELETE, &path);
             assert_eq!(delete, Route::DeleteApplication { app });
             assert_eq!(Route::of(get, &path), Route::WrongMethod("DELETE"));
+        }
+    }
+
+    #[test]
+    fn finds_the_routes_of_deliveries() {
+        let (get, post, delete) = (&Method::GET, &Method::POST, &Method::DELETE);
+        let (app, id, endpoint) = ("dev", "evt_1", "ep_1");
+        let message = "/api/v1/app/dev/msg/evt_1";
+        for end in ["", "/", "/?limit=5"] {
+            let path = format!("{message}/content{end}");
+            assert_eq!(Route::of(delete, &path), Route::ExpungeMessage { app, id });
+            assert_eq!(Route::of(get, &path), Route::WrongMethod("DELETE"));
+            let path = format!("{message}/endpoint{end}");
+            assert_eq!(Route::of(get, &path), Route::ListDestinations { app, id });
+            assert_eq!(Route::of(post, &path), Route::WrongMethod("GET"));
+            let path = format!("{message}/endpoint/ep_1/resend{end}");
+            assert_eq!(Route::of(post, &path), Route::Resend { app, id, endpoint });
+            assert_eq!(Route::of(get, &path), Route::WrongMethod("POST"));
+            let path = format!("/api/v1/app/dev/attempt/msg/evt_1{end}");
+            assert_eq!(Route::of(get, &path), Route::ListAttempts { app, id });
+            let path = format!("/api/v1/app/dev/endpoint/ep_1/recover{end}");
+            assert_eq!(Route::of(post, &path), Route::Recover { app, endpoint });
+            // Only the hosted Svix has this route.
+            let path = format!("/api/v1/app/dev/endpoint/ep_1/replay-missing{end}");
+            assert_eq!(Route::of(post, &path), Route::Unknown);
         }
     }
 

@@ -19,6 +19,8 @@ pub enum Target {
     Portals,
     /// Creating and getting event types.
     EventTypes,
+    /// Endpoints, the attempts to them, and sending again.
+    Deliveries,
 }
 
 #[derive(Debug, Default)]

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::delivery::Deliveries;
 use crate::idempotency::KeptReplies;
-use crate::message::{NewMessage, StoredMessage, as_rfc3339};
+use crate::message::{EXPIRED, NewMessage, StoredMessage, as_rfc3339};
 
 const EVENT_ID_UNIQUE_FOR: Duration = Duration::from_hours(24);
 
@@ -46,6 +47,7 @@ pub(crate) struct Store {
     pub event_id_scope: EventIdScope,
     /// By name.
     pub event_types: BTreeMap<String, EventType>,
+    pub deliveries: Deliveries,
     links: u64,
     created: SystemTime,
     stored: u64,
@@ -62,6 +64,7 @@ impl Store {
             replies: KeptReplies::default(),
             event_id_scope: EventIdScope::default(),
             event_types: BTreeMap::new(),
+            deliveries: Deliveries::new(now),
             links: 0,
             created: now,
             stored: 0,
@@ -83,9 +86,10 @@ impl Store {
         }
     }
 
-    /// Deletes an application and its messages; the kept replies survive.
+    /// Deletes an application, its messages and its endpoints; the kept replies survive.
     pub fn delete_application(&mut self, uid: &str) {
         self.applications.remove(uid);
+        self.deliveries.forget_application(uid);
         self.messages.retain(|_, message| message.app != uid);
     }
 
@@ -128,7 +132,7 @@ impl Store {
             self.newest.insert(event_id.clone(), number);
         }
         let id = self.message_id(number);
-        self.messages.entry(number).or_insert(StoredMessage {
+        let stored = self.messages.entry(number).or_insert(StoredMessage {
             app: app.to_owned(),
             id,
             event_id: message.event_id.clone(),
@@ -136,7 +140,18 @@ impl Store {
             payload: message.payload.clone(),
             timestamp: now,
             idempotency_key: idempotency_key.map(str::to_owned),
-        })
+        });
+        self.deliveries.send(stored, now);
+        stored
+    }
+
+    /// Makes the attempts to deliver that were due until now.
+    pub fn settle(&mut self, now: SystemTime) {
+        let has_payload = |id: &str| {
+            let message = number(id).and_then(|number| self.messages.get(&number));
+            message.is_some_and(|message| !message.is_expired())
+        };
+        self.deliveries.settle(now, has_payload);
     }
 
     /// Finds a message of this application by Svix's id, or the newest one with this eventId.
@@ -166,6 +181,15 @@ impl Store {
         });
         let later = numbers[first..].iter();
         later.filter_map(|number| self.messages.get(number))
+    }
+
+    /// Deletes the payload of a message. False if the message doesn't exist.
+    pub fn expunge(&mut self, app: &str, id: &str) -> bool {
+        let number = self.find(app, id).and_then(|found| number(&found.id));
+        let message = number.and_then(|number| self.messages.get_mut(&number));
+        message
+            .map(|message| EXPIRED.clone_into(&mut message.payload))
+            .is_some()
     }
 
     pub fn forget_message(&mut self, id: &str) {
@@ -201,16 +225,20 @@ impl Store {
         self.messages.values()
     }
 
-    /// An id of 27 characters that begins with a time, as in Svix. Two fakes that run one after the
-    /// other have different ids.
     fn message_id(&self, number: u64) -> String {
-        let created = self.created.duration_since(SystemTime::UNIX_EPOCH);
-        let seconds = created.map_or(0, |since| since.as_secs());
-        format!("msg_{seconds:011}{number:016}")
+        id("msg_", self.created, number)
     }
 }
 
-/// The number in a message's id. Messages are stored in the order of their numbers.
+/// An id with 27 characters after its prefix that begin with a time, as in Svix. Two fakes that run one
+/// after the other have different ids.
+pub(crate) fn id(prefix: &str, created: SystemTime, number: u64) -> String {
+    let created = created.duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = created.map_or(0, |since| since.as_secs());
+    format!("{prefix}{seconds:011}{number:016}")
+}
+
+/// The number in an id. Messages are stored in the order of their numbers.
 pub(crate) fn number(id: &str) -> Option<u64> {
-    id.strip_prefix("msg_")?.get(11..)?.parse().ok()
+    id.split_once('_')?.1.get(11..)?.parse().ok()
 }

@@ -8,22 +8,23 @@ use serde_json::{Value, json};
 use super::{Client, ReceivedReply, fake, request};
 use crate::{FakeSvix, Fault, Target};
 
-async fn send(fake: &FakeSvix, method: Method, path: &str, body: &str) -> ReceivedReply {
+pub(super) async fn send(fake: &FakeSvix, method: Method, path: &str, body: &str) -> ReceivedReply {
     let mut client = Client::connect(fake).await;
     let request = request(method, path, body);
     client.send(request).await.expect("an answer")
 }
 
-async fn post(fake: &FakeSvix, path: &str, body: &Value) -> ReceivedReply {
+pub(super) async fn post(fake: &FakeSvix, path: &str, body: &Value) -> ReceivedReply {
     send(fake, Method::POST, path, &body.to_string()).await
 }
 
-async fn get(fake: &FakeSvix, path: &str) -> ReceivedReply {
+pub(super) async fn get(fake: &FakeSvix, path: &str) -> ReceivedReply {
     send(fake, Method::GET, path, "").await
 }
 
 const PORTAL: &str = "/api/v1/auth/app-portal-access/dev/";
 const TYPES: &str = "/api/v1/event-type/";
+const ENDPOINTS: &str = "/api/v1/app/dev/endpoint/";
 
 #[tokio::test(start_paused = true)]
 async fn an_application_is_created_once() {
@@ -146,6 +147,15 @@ async fn every_route_for_customers_needs_the_token() {
         (Method::POST, TYPES),
         (Method::GET, TYPES),
         (Method::GET, "/api/v1/event-type/a.b/"),
+        (Method::GET, ENDPOINTS),
+        (Method::DELETE, "/api/v1/app/dev/msg/evt_1/content/"),
+        (Method::GET, "/api/v1/app/dev/msg/evt_1/endpoint/"),
+        (
+            Method::POST,
+            "/api/v1/app/dev/msg/evt_1/endpoint/ep/resend/",
+        ),
+        (Method::POST, "/api/v1/app/dev/endpoint/ep/recover/"),
+        (Method::GET, "/api/v1/app/dev/attempt/msg/evt_1/"),
     ] {
         let mut request = request(method, path, "{}");
         request.headers_mut().remove("authorization");
@@ -159,8 +169,12 @@ async fn every_route_for_customers_needs_the_token() {
 async fn faults_meet_only_requests_to_their_target() {
     let (fake, _) = fake();
     fake.create_application("dev");
-    let all = [Target::Applications, Target::Portals, Target::EventTypes];
-    for (target, path) in all.into_iter().zip(["/api/v1/app/", PORTAL, TYPES]) {
+    for (target, path) in [
+        (Target::Applications, "/api/v1/app/"),
+        (Target::Portals, PORTAL),
+        (Target::EventTypes, TYPES),
+        (Target::Deliveries, ENDPOINTS),
+    ] {
         fake.clear_faults();
         fake.always_at(target, Fault::status(500));
         fake.script_at(target, [Fault::status(502)]);
@@ -169,7 +183,7 @@ async fn faults_meet_only_requests_to_their_target() {
         let message = super::message("evt_1");
         assert!(client.post(&message).await.expect("an answer").status != 500);
         assert_eq!(post(&fake, path, &json!({})).await.status, 502);
-        for other in ["/api/v1/app/", PORTAL, TYPES] {
+        for other in ["/api/v1/app/", PORTAL, TYPES, ENDPOINTS] {
             let met = post(&fake, other, &json!({})).await.status == 500;
             assert_eq!(met, other == path, "{other}");
         }

@@ -64,6 +64,7 @@ async fn aim_faults() -> anyhow::Result<()> {
         ("applications", "/api/v1/app/"),
         ("portals", "/api/v1/auth/app-portal-access/dev/"),
         ("event-types", "/api/v1/event-type/"),
+        ("deliveries", "/api/v1/app/dev/endpoint/"),
     ] {
         let aim = format!("/_fake/faults/{kind}");
         let answer = client.send(bare(Method::POST, &aim, fault)).await?;

@@ -16,6 +16,8 @@ use clock::Clock;
 
 mod checks;
 mod customers;
+mod deliveries;
+mod endpoints;
 mod faults;
 mod helper_routes;
 mod lists;

@@ -1,0 +1,210 @@
+//! Delivery: the queue of the attempts to come, as the worker of Svix's open-source server works it
+//! off (`worker.rs`), without its jitter of 20 %.
+//!
+//! The queue is worked off when a request comes, at the times that have passed since. No task runs
+//! and no request leaves.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+use serde_json::json;
+
+use crate::attempt::Attempt;
+use crate::endpoint::{Endpoint, NewEndpoint};
+use crate::message::StoredMessage;
+use crate::refusal::Refusal;
+use crate::reply::{self, Reply};
+use crate::store::{Store, id};
+
+/// The time from each failed attempt to the next, in seconds.
+const SCHEDULE: [u64; 7] = [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000];
+
+#[derive(Debug)]
+struct Task {
+    message: String,
+    event_type: String,
+    /// The id of the endpoint.
+    endpoint: String,
+    /// How many scheduled attempts came before.
+    attempts: usize,
+    is_manual: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Deliveries {
+    created: SystemTime,
+    /// The last number that an id or an entry of the queue was given.
+    last: u64,
+    /// Oldest first, with those that were deleted.
+    pub endpoints: Vec<Endpoint>,
+    /// By the message's id, oldest first.
+    attempts: BTreeMap<String, Vec<Attempt>>,
+    queue: BTreeMap<(SystemTime, u64), Task>,
+}
+
+impl Deliveries {
+    pub fn new(now: SystemTime) -> Self {
+        Self {
+            created: now,
+            last: 0,
+            endpoints: Vec::new(),
+            attempts: BTreeMap::new(),
+            queue: BTreeMap::new(),
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    pub fn new_id(&mut self, prefix: &str) -> String {
+        id(prefix, self.created, self.number())
+    }
+
+    pub fn create_endpoint(&mut self, app: &str, new: NewEndpoint, now: SystemTime) -> &Endpoint {
+        let id = self.new_id("ep_");
+        self.endpoints.push(Endpoint::new(app, id, new, now));
+        self.endpoints.last().expect("the one just created")
+    }
+
+    /// Finds an endpoint by its id or its uid, unless it is deleted.
+    pub fn endpoint(&mut self, app: &str, id: &str) -> Option<&mut Endpoint> {
+        let mut all = self.endpoints.iter_mut();
+        all.find(|endpoint| {
+            let is_it = endpoint.id == id || endpoint.new.uid.as_deref() == Some(id);
+            is_it && endpoint.app == app && !endpoint.deleted
+        })
+    }
+
+    /// The attempts to bring a message to any endpoint, oldest first.
+    pub fn attempts(&self, message: &str) -> &[Attempt] {
+        self.attempts.get(message).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn forget_application(&mut self, app: &str) {
+        self.endpoints.retain(|endpoint| endpoint.app != app);
+    }
+
+    /// Queues a new message for all endpoints of its application.
+    pub fn send(&mut self, message: &StoredMessage, now: SystemTime) {
+        let endpoints = self.endpoints.iter().filter(|it| it.app == message.app);
+        let tasks: Vec<_> = endpoints
+            .map(|endpoint| Task {
+                message: message.id.clone(),
+                event_type: message.event_type.clone(),
+                endpoint: endpoint.id.clone(),
+                attempts: 0,
+                is_manual: false,
+            })
+            .collect();
+        for task in tasks {
+            self.push(now, task);
+        }
+    }
+
+    /// Queues a manual attempt.
+    pub fn resend(&mut self, message: &str, endpoint: &str, now: SystemTime) {
+        let task = Task {
+            message: message.to_owned(),
+            event_type: String::new(),
+            endpoint: endpoint.to_owned(),
+            attempts: 0,
+            is_manual: true,
+        };
+        self.push(now, task);
+    }
+
+    fn push(&mut self, at: SystemTime, task: Task) {
+        let number = self.number();
+        self.queue.insert((at, number), task);
+    }
+
+    /// Makes the attempts that were due until now. A message without a payload gets no further one.
+    pub fn settle(&mut self, now: SystemTime, has_payload: impl Fn(&str) -> bool) {
+        while let Some(next) = self.queue.first_entry().filter(|next| next.key().0 <= now) {
+            let ((at, _), task) = next.remove_entry();
+            if has_payload(&task.message) {
+                self.attempt(at, task);
+            }
+        }
+    }
+
+    /// Makes an attempt if the endpoint takes it. A retry is dropped without a trace if the endpoint is
+    /// disabled or deleted, or if a manual attempt came after the attempt that the retry follows.
+    fn attempt(&mut self, at: SystemTime, task: Task) {
+        let id = self.new_id("atmpt_");
+        let made = self.attempts.entry(task.message.clone()).or_default();
+        let mut latest = made.iter().rev();
+        let latest = latest.find(|attempt| attempt.endpoint == task.endpoint);
+        let is_over = task.attempts > 0 && latest.is_some_and(|latest| latest.next.is_none());
+        let mut endpoints = self.endpoints.iter_mut();
+        let endpoint = endpoints.find(|endpoint| {
+            let takes = task.is_manual || endpoint.takes(&task.event_type) && !is_over;
+            endpoint.id == task.endpoint && endpoint.is_active() && takes
+        });
+        let Some(endpoint) = endpoint else {
+            return;
+        };
+        let ended = at + endpoint.duration;
+        let mut attempt = Attempt {
+            id,
+            message: task.message.clone(),
+            endpoint: task.endpoint.clone(),
+            url: endpoint.new.url.clone(),
+            at,
+            duration: endpoint.duration,
+            status: endpoint.answer(),
+            is_manual: task.is_manual,
+            next: None,
+        };
+        if attempt.is_success() {
+            endpoint.succeeded();
+        } else if !task.is_manual {
+            let delay = SCHEDULE.get(task.attempts).copied();
+            attempt.next = delay.map(|delay| ended + Duration::from_secs(delay));
+            if attempt.next.is_none() {
+                endpoint.exhausted(ended);
+            }
+        }
+        let next = attempt.next;
+        made.push(attempt);
+        if let Some(next) = next {
+            let attempts = task.attempts + 1;
+            self.push(next, Task { attempts, ..task });
+        }
+    }
+
+    /// The messages that have a failed attempt to the endpoint in this time and no successful one.
+    pub fn failed(&self, endpoint: &str, since: SystemTime, until: SystemTime) -> Vec<String> {
+        let failed = self.attempts.iter().filter(|(_, attempts)| {
+            let in_time =
+                |it: &&Attempt| it.endpoint == endpoint && it.at >= since && it.at < until;
+            let mut attempts = attempts.iter().filter(in_time).peekable();
+            attempts.peek().is_some() && !attempts.any(Attempt::is_success)
+        });
+        failed.map(|(message, _)| message.clone()).collect()
+    }
+}
+
+/// Resends a message to an endpoint. The reply is the same for a disabled endpoint, which gets nothing.
+pub(crate) fn resend(
+    store: &mut Store,
+    app: &str,
+    message: &str,
+    endpoint: &str,
+    now: SystemTime,
+) -> Reply {
+    let message = match store.find(app, message) {
+        None => return Refusal::EntityNotFound.reply(),
+        Some(message) if message.is_expired() => return Refusal::PayloadMissing.reply(),
+        Some(message) => message.id.clone(),
+    };
+    let Some(endpoint) = store.deliveries.endpoint(app, endpoint) else {
+        return Refusal::EntityNotFound.reply();
+    };
+    let endpoint = endpoint.id.clone();
+    store.deliveries.resend(&message, &endpoint, now);
+    reply::json(StatusCode::ACCEPTED, &json!({}))
+}

@@ -1,0 +1,82 @@
+//! Recovery: sending an endpoint again all messages that it failed to take, as Svix's open-source server
+//! does (`v1/endpoints/endpoint/recovery.rs`).
+
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::refusal::{Refusal, Violation};
+use crate::reply::{self, Reply};
+use crate::request::ReceivedRequest;
+use crate::store::Store;
+use clock::{parse_rfc3339, rfc3339};
+
+/// How far back a recovery may begin: 14 days, and 5 minutes for clocks that differ.
+const RECOVERABLE: Duration = Duration::from_mins(14 * 24 * 60 + 5);
+
+#[derive(Debug)]
+pub(crate) struct Recover<'a> {
+    app: &'a str,
+    endpoint: &'a str,
+    since: SystemTime,
+    until: Option<SystemTime>,
+}
+
+impl<'a> Recover<'a> {
+    pub fn read(
+        app: &'a str,
+        endpoint: &'a str,
+        request: &ReceivedRequest,
+        too_large: bool,
+    ) -> Result<Self, Refusal> {
+        #[derive(Deserialize)]
+        struct RecoverIn {
+            since: String,
+            until: Option<String>,
+        }
+        let body: RecoverIn = request.json(too_large)?;
+        let time = |name, text: &str| {
+            parse_rfc3339(text).ok_or_else(|| {
+                Refusal::Invalid(vec![Violation {
+                    loc: vec!["body", name],
+                    msg: "input contains invalid characters".to_owned(),
+                    kind: "value_error.jsondecode",
+                }])
+            })
+        };
+        Ok(Self {
+            app,
+            endpoint,
+            since: time("since", &body.since)?,
+            until: body.until.map(|until| time("until", &until)).transpose()?,
+        })
+    }
+
+    /// `since` is checked before the endpoint, and an attempt's time decides, not its message's.
+    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
+        if !store.has_application(self.app) {
+            return Refusal::EntityNotFound.reply();
+        }
+        let until = self.until.unwrap_or(now);
+        if self.since < until - RECOVERABLE {
+            let msg = "Cannot recover more than 14 days of messages";
+            let violation = Violation::value(&["body", "since"], msg);
+            return Refusal::Invalid(vec![violation]).reply();
+        }
+        let deliveries = &mut store.deliveries;
+        let Some(endpoint) = deliveries.endpoint(self.app, self.endpoint) else {
+            return Refusal::EntityNotFound.reply();
+        };
+        let endpoint = endpoint.id.clone();
+        for message in deliveries.failed(&endpoint, self.since, until) {
+            deliveries.resend(&message, &endpoint, now);
+        }
+        let task = json!({
+            "id": deliveries.new_id("qtask_"),
+            "status": "running", "task": "endpoint.recover", "updatedAt": rfc3339(now),
+        });
+        reply::json(StatusCode::ACCEPTED, &task)
+    }
+}
