@@ -88,6 +88,7 @@ mod tests {
             let example = path
                 .replace("{n}", "7")
                 .replace("{id}", "1f0c9a62d1b0e4f7")
+                .replace("{endpointId}", "ep_1")
                 .replace("{project}", "dev")
                 .replace("{eventId}", "evt_1");
             let route = Route::of(&method.to_uppercase(), &example);

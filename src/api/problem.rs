@@ -36,6 +36,12 @@ pub enum Problem {
     NoDeadLetter,
     /// The audit has no finding with this id.
     NoFinding,
+    /// Svix has no message of the event.
+    NoMessage,
+    /// The customer has no endpoint with this id.
+    NoEndpoint,
+    /// Svix sends nothing to the endpoint.
+    EndpointDisabled,
     /// No project is set for the canary.
     NoCanary,
     /// The sender or the operator is not let in.
@@ -106,6 +112,9 @@ impl Problem {
             Self::NoRecord => &table::NO_RECORD,
             Self::NoDeadLetter => &table::NO_DEAD_LETTER,
             Self::NoFinding => &table::NO_FINDING,
+            Self::NoMessage => &table::NO_MESSAGE,
+            Self::NoEndpoint => &table::NO_ENDPOINT,
+            Self::EndpointDisabled => &table::ENDPOINT_DISABLED,
             Self::NoCanary => &table::NO_CANARY,
             Self::Denied(Denial::Operator) => &table::UNAUTHORIZED,
             Self::Denied(Denial::Sender(_)) => &table::UNAUTHENTICATED,
@@ -180,6 +189,9 @@ impl Problem {
                 .to_owned(),
             Self::NoDeadLetter => "never written, or discarded".to_owned(),
             Self::NoFinding => "never found, or resolved".to_owned(),
+            Self::NoMessage => "lost, or the event is a dead letter".to_owned(),
+            Self::NoEndpoint => "the customer has no endpoint with this id".to_owned(),
+            Self::EndpointDisabled => "Svix or the customer has disabled it".to_owned(),
             Self::NoCanary => "canary_project is not set".to_owned(),
             Self::Denied(Denial::Operator) => {
                 "send authorization: Bearer and the admin_token".to_owned()

@@ -39,6 +39,10 @@ pub enum Part {
 pub enum Operation {
     /// `POST /maintenance/purge`: forget old records.
     Purge,
+    /// `GET /notifications/{project}/{eventId}/deliveries`: what became of the event at each endpoint.
+    Fate(Name),
+    /// `POST …/deliveries/{endpoint}/resend`: send it to one endpoint again.
+    Resend(Name, String),
     /// `POST /maintenance/audit`: compare the next records with Svix.
     Audit(Query),
     /// `POST /maintenance/canary`: send the canary, and see that it arrives.
@@ -230,6 +234,25 @@ impl Route {
                     .zip(decode(event_id))
                     .ok_or(NoRoute::NotFound)?;
                 (GET, Self::Lookup(Name { project, event_id }))
+            }
+            [
+                "notifications",
+                project,
+                event_id,
+                "deliveries",
+                ref rest @ ..,
+            ] => {
+                let name = decode(project).zip(decode(event_id));
+                let (project, event_id) = name.ok_or(NoRoute::NotFound)?;
+                let name = Name { project, event_id };
+                match rest {
+                    [] => (GET, Self::Operator(Operation::Fate(name))),
+                    [endpoint, "resend"] => {
+                        let endpoint = decode(endpoint).ok_or(NoRoute::NotFound)?;
+                        (POST, Self::Operator(Operation::Resend(name, endpoint)))
+                    }
+                    _ => return Err(NoRoute::NotFound),
+                }
             }
             ["records"] => (GET, Self::Find(query)),
             ["dead-letters"] => (GET, Self::Operator(Operation::List(query))),

@@ -59,6 +59,9 @@ table! {
     NO_RECORD:                404 Info    Never "no-record"                "No record of this event";
     NO_DEAD_LETTER:           404 Info    Never "no-dead-letter"           "No such dead letter";
     NO_FINDING:               404 Info    Never "no-finding"               "No such finding";
+    NO_MESSAGE:               404 Info    Never "no-message"               "Svix has no such message";
+    NO_ENDPOINT:              404 Info    Never "no-endpoint"              "No such endpoint";
+    ENDPOINT_DISABLED:        422 Info    Never "endpoint-disabled"        "The endpoint is disabled";
     NO_CANARY:                404 Info    Never "no-canary"                "No project for the canary";
     UNAUTHORIZED:             401 Warning Never "unauthorized"             "The operator's token is needed";
     UNAUTHENTICATED:          401 Warning Never "unauthenticated"          "The sender is not known";

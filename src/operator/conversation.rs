@@ -5,6 +5,7 @@ use crate::delivery::budget::Budget;
 use crate::delivery::turnstile;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
+use crate::host::http::header;
 use crate::svix::client::{self, Request};
 use crate::svix::retry::Retries;
 use crate::svix::{self, Answer, Cause};
@@ -51,6 +52,8 @@ impl<'a> Conversation<'a> {
 
     /// Asks until Svix answers, or the budget is spent.
     async fn ask(&mut self, path: &str, body: Option<Vec<u8>>) -> Result<Answer, svix::Error> {
+        // The same for all attempts, so that a second one does nothing anew.
+        let key = client::request_id(self.random.u64(..));
         let mut retries = Retries::new(self.config.retry.clone(), self.random.u64(..));
         loop {
             self.budget.check()?;
@@ -59,7 +62,10 @@ impl<'a> Conversation<'a> {
             }
             let request = Request {
                 path,
-                headers: Vec::new(),
+                headers: match body {
+                    Some(_) => vec![header("idempotency-key", &key)],
+                    None => Vec::new(),
+                },
                 body: body.clone(),
                 id: &self.request_id,
             };

@@ -5,6 +5,7 @@ mod canary;
 pub mod console;
 mod conversation;
 mod customer;
+mod fate;
 mod letters;
 mod purge;
 mod status;
@@ -35,6 +36,10 @@ pub async fn fulfil(
         Operation::ReplayAll(query) => letters::replay_all(config, &query, stopwatch, entry).await,
         Operation::None(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
         Operation::Purge => purge::purge(config, stopwatch, entry).await,
+        Operation::Fate(name) => fate::show(config, &name, stopwatch, entry).await,
+        Operation::Resend(name, endpoint) => {
+            fate::resend(config, &name, &endpoint, stopwatch, entry).await
+        }
         Operation::Audit(query) => audit::audit(config, &query, stopwatch, entry).await,
         Operation::Findings => audit::findings().await,
         Operation::Resolve(id) => audit::resolve(&id, entry).await,

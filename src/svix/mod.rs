@@ -1,9 +1,10 @@
 //! The requests to Svix, the meaning of its answers, and the gate that spares it.
 //!
-//! One file for each thing that is asked: [`message`], [`list`], [`event_type`], [`portal`]. Each builds the
+//! One file for each thing that is asked: [`message`], [`list`], [`deliveries`], [`event_type`], [`portal`]. Each builds the
 //! request and reads the answer; only [`client`] sends. This file holds what is true of every request.
 
 pub mod client;
+pub mod deliveries;
 pub mod event_type;
 pub mod gate;
 pub mod list;

@@ -6,6 +6,7 @@ mod beside;
 mod console;
 pub mod contract;
 mod dead_letters;
+mod fate;
 mod purge;
 mod readme;
 mod seeing;

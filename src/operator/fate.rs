@@ -1,0 +1,138 @@
+//! The fate of an event, from its record to the answers of the customer's endpoints, and to send it there
+//! once more.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::conversation::Conversation;
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::api::route::Name;
+use crate::config::Config;
+use crate::event;
+use crate::host::clock::Stopwatch;
+use crate::host::store;
+use crate::records::Record;
+use crate::svix::deliveries::{self, Attempt, Endpoint, LIMIT};
+use crate::svix::message;
+use crate::watch::entry::Entry;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Fate {
+    /// As the store has it.
+    record: Box<RawValue>,
+    endpoints: Vec<Endpoint>,
+    /// Newest first.
+    attempts: Vec<Attempt>,
+    /// Whether one of the lists is cut off.
+    more: bool,
+}
+
+/// Shows what became of an event at each endpoint of its customer.
+pub async fn show(
+    config: &Config,
+    name: &Name,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let (json, message) = find(name, entry).await?;
+    let mut fate = Fate {
+        record: json,
+        endpoints: Vec::new(),
+        attempts: Vec::new(),
+        more: false,
+    };
+    if let Some(message) = message {
+        let mut conversation = Conversation::new(config, stopwatch);
+        let project = &name.project;
+        let path = deliveries::attempts_path(project, &message);
+        let attempts = deliveries::classify_list(&conversation.get(&path).await?)?;
+        fate.attempts = attempts.ok_or(Problem::NoMessage)?;
+        let path = deliveries::endpoints_path(project);
+        let endpoints = deliveries::classify_list(&conversation.get(&path).await?)?;
+        let path = deliveries::destinations_path(project, &message);
+        let tried = deliveries::classify_list(&conversation.get(&path).await?)?;
+        let (endpoints, tried) = (endpoints.unwrap_or_default(), tried.unwrap_or_default());
+        let lists = [fate.attempts.len(), endpoints.len(), tried.len()];
+        fate.more = lists.contains(&LIMIT);
+        fate.endpoints = joined(endpoints, tried);
+    }
+    Ok(Success::document("fate", &fate))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Resent<'a> {
+    endpoint_id: &'a str,
+    svix_message_id: &'a str,
+}
+
+/// Has Svix send the message of an event to one endpoint again.
+pub async fn resend(
+    config: &Config,
+    name: &Name,
+    endpoint: &str,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let (_, message) = find(name, entry).await?;
+    let message = message.ok_or(Problem::NoMessage)?;
+    // The endpoint becomes part of a path.
+    event::identifier(endpoint).map_err(|_| Problem::NoEndpoint)?;
+    let mut conversation = Conversation::new(config, stopwatch);
+    let path = deliveries::endpoint_path(&name.project, endpoint);
+    let known: Option<Endpoint> = deliveries::classify(&conversation.get(&path).await?)?;
+    // For a disabled endpoint Svix accepts a resend, and does nothing.
+    if known.ok_or(Problem::NoEndpoint)?.disabled {
+        return Err(Problem::EndpointDisabled);
+    }
+    let path = deliveries::resend_path(&name.project, &message, endpoint);
+    let answer = conversation.post(&path, b"{}".to_vec()).await?;
+    if !deliveries::classify_resend(&answer, config.svix.token.expose())? {
+        return Err(Problem::NoMessage);
+    }
+    entry.svix_message_id(&message);
+    entry.say(format!("resent to {endpoint}"));
+    let resent = Resent {
+        endpoint_id: endpoint,
+        svix_message_id: &message,
+    };
+    Ok(Success::document("resent", &resent))
+}
+
+/// The record of an event, and the id of its message or, if only Svix knows that, the eventId. `None` for a
+/// dead letter.
+async fn find(name: &Name, entry: &mut Entry) -> Result<(Box<RawValue>, Option<String>), Problem> {
+    let Name { project, event_id } = name;
+    entry.event(project, event_id);
+    event::identifier(project).map_err(|_| Problem::NoRecord)?;
+    let record = Record::name(&event::key(project, event_id));
+    let bytes = store::get(&record, store::TIMEOUT).await?;
+    let bytes = bytes.ok_or(Problem::NoRecord)?;
+    let message = match Record::decode(&bytes).ok_or(Problem::NoRecord)? {
+        Record::Delivered(record) => Some(record.svix_message_id),
+        Record::Unknown(_) => Some(message::event_id(event_id).into_owned()),
+        Record::DeadLettered(_) => None,
+    };
+    let json = String::from_utf8(bytes).ok();
+    let json = json.and_then(|json| RawValue::from_string(json).ok());
+    Ok((json.ok_or(Problem::NoRecord)?, message))
+}
+
+/// All endpoints, each with what became of the message there.
+fn joined(endpoints: Vec<Endpoint>, tried: Vec<Endpoint>) -> Vec<Endpoint> {
+    let mut all = tried;
+    for endpoint in endpoints {
+        match all.iter_mut().find(|known| known.id == endpoint.id) {
+            // Only the list of all endpoints knows their types.
+            Some(known) => known.filter_types = endpoint.filter_types,
+            None => all.push(Endpoint {
+                status: None,
+                next_attempt: None,
+                ..endpoint
+            }),
+        }
+    }
+    all
+}
