@@ -274,7 +274,63 @@ on('find', 'submit', async () => {
   const path = 'records' + query({ project: $('project').value.trim(), eventId: $('event').value });
   const found = await ask('GET', path).then(record, failure => el(failure.status === 404 ? 'p.said' : 'p.said.bad', failure.message));
   $('found').replaceChildren(found);
+  say('fate-said', '');
+  const known = found.matches('dl');
+  $('fate').hidden = !known;
+  if (known) showFate($('project').value.trim(), $('event').value);
 });
+
+// The fate of an event: its way to the customer's endpoints
+
+const ENDPOINT = ['Endpoint', 'State', 'Next attempt (UTC)', ''];
+$('endpoints').tHead.rows[0].append(...ENDPOINT.map(name => Object.assign(el('th', name), { scope: 'col' })));
+
+async function showFate(project, id) {
+  const path = `notifications/${encodeURIComponent(project)}/${encodeURIComponent(id)}/deliveries`;
+  $('endpoints').hidden = true;
+  $('timeline').replaceChildren();
+  let fate;
+  try {
+    fate = await ask('GET', path);
+  } catch (failure) {
+    return say('fate-said', failure.message, failure.status === 404 ? '' : 'bad');
+  }
+  const { record, endpoints, attempts, more } = fate;
+  const url = id => endpoints.find(endpoint => endpoint.id === id)?.url ?? id;
+  $('endpoints').hidden = !endpoints.length;
+  $('endpoints').tBodies[0].replaceChildren(...endpoints.map(endpoint => endpointRow(endpoint, () => resend(project, id, path, endpoint))));
+  const stored = record.deliveredAt ? [el('li', utc(record.deliveredAt), ` stored in Svix, after ${number(record.attempts)} attempts`)] : [];
+  const tried = [...attempts].reverse().map(of => el('li', utc(of.timestamp),
+    el(of.status === 'success' ? 'span.good' : 'span.bad', ` ${of.responseStatusCode || 'no answer'}`),
+    ` after ${number(of.responseDurationMs)} ms${of.triggerType === 'manual' ? ', sent again by hand' : ''}: `, mono(url(of.endpointId))));
+  $('timeline').replaceChildren(...stored, ...tried, ...more ? [el('li', 'There is more: only the latest 100 are shown.')] : []);
+  if (!endpoints.length && record.deliveredAt) say('fate-said', 'The customer has no endpoint.');
+}
+
+function endpointRow({ id, url, disabled, filterTypes, status, nextAttempt }, act) {
+  const button = Object.assign(el('button', 'Resend…'), { onclick: act, disabled });
+  button.ariaLabel = `Resend to ${url}`;
+  const state = disabled ? el('span.bad', 'disabled') : status === 'success' ? el('span.good', 'received') : el(status ? 'span.bad' : 'span.warn', status ?? 'never tried');
+  const types = filterTypes?.length ? [el('small', `only ${filterTypes.join(', ')}`)] : [];
+  const cells = [[mono(url), el('small.mono', id)], [state, ...types], nextAttempt ? [utc(nextAttempt)] : ['–'], [button]];
+  return el('tr', ...cells.map((cell, column) => {
+    const td = el('td', el('div', ...cell));
+    td.dataset.label = ENDPOINT[column];
+    return td;
+  }));
+}
+
+async function resend(project, id, path, { id: endpoint, url }) {
+  if (!await sure('Resend the event?', `Svix sends it to ${url} now. Svix's own retries to this endpoint end with that, also if it fails.`, 'Resend', 'main')) return;
+  try {
+    await ask('POST', `${path}/${encodeURIComponent(endpoint)}/resend`);
+  } catch (failure) {
+    return say('fate-said', `Resending failed. ${failure.message}`, 'bad');
+  }
+  await showFate(project, id);
+  say('fate-said', `Sent to ${url} again.`, 'good');
+  $('find-title').focus();
+}
 
 // The list of dead letters
 

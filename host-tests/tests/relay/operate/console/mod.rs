@@ -218,6 +218,44 @@ async fn an_event_is_looked_up_by_project_and_id() {
 }
 
 #[tokio::test]
+async fn an_operator_sees_why_an_endpoint_fails_and_resends() {
+    let world = world();
+    world.svix.create_application("dev");
+    let endpoint = world.svix.create_endpoint("dev", "https://hooks.test/in");
+    world.svix.answer_of_endpoint("dev", &endpoint, [500]);
+    assert_eq!(world.post(&event("evt_1")).await.status, 200);
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    browser.fill("#project", "dev").await;
+    browser.fill("#event", "evt_1").await;
+    browser.keys(ENTER).await;
+    browser
+        .until_text("#endpoints", "https://hooks.test/in")
+        .await;
+    browser.until_text("#endpoints", "fail").await;
+    browser.until_text("#timeline", "stored in Svix").await;
+    browser.until_text("#timeline", "500 after 35 ms").await;
+
+    world.svix.answer_of_endpoint("dev", &endpoint, [200]);
+    browser
+        .press("[aria-label='Resend to https://hooks.test/in']")
+        .await;
+    browser
+        .until_text("#question", "retries to this endpoint end")
+        .await;
+    confirm(&browser).await;
+    browser
+        .until_text("#fate-said", "Sent to https://hooks.test/in again.")
+        .await;
+    browser.until_text("#endpoints", "received").await;
+    browser
+        .until_text("#timeline", "200 after 35 ms, sent again by hand")
+        .await;
+    assert_eq!(browser.complaints().await, [Value::Null; 0]);
+}
+
+#[tokio::test]
 async fn an_event_whose_id_is_a_dot_segment_is_looked_up() {
     let world = world();
     let Some(browser) = enter(&world).await else {
