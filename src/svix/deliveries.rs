@@ -21,7 +21,7 @@ pub struct Endpoint {
     /// The event types that the endpoint takes. `None` for all.
     #[serde(default)]
     pub filter_types: Option<Vec<String>>,
-    /// What became of the message there: of its last attempt. `None` if there was none.
+    /// The status of the last attempt with the message. `None` if there was none.
     #[serde(default)]
     pub status: Option<Status>,
     /// When Svix tries again, in RFC 3339. `None` if it doesn't.

@@ -136,7 +136,7 @@ async fn the_first_event_of_the_readme_gets_the_promised_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_long_tour_prints_the_promised_output() {
     let commands = shell(&document("docs/tour.md"));
-    assert_eq!(take(commands).await, (19, 4));
+    assert_eq!(take(commands).await, (25, 5));
 }
 
 #[test]
