@@ -34,23 +34,23 @@ pub async fn notify(
     let config = load::config().await?;
     let authorization = headers.get("authorization");
     auth::notifier(config, authorization.as_deref(), stopwatch, watch::keys).await?;
-    let push = metadata::of(headers);
-    let unwrapped = push.message_id.is_some();
+    let arrival = metadata::of(headers);
+    let unwrapped = arrival.message_id.is_some();
     if !unwrapped {
         metadata::check_media_type(headers)?;
     }
-    let cloud_event = || push.attributes.cloud_event();
+    let cloud_event = || arrival.attributes.cloud_event();
     let carries_push = !unwrapped && cloud_event().is_some_and(|event| event.may_carry_push());
     let body = body::read_notification(config, incoming, unwrapped, carries_push, stopwatch);
     let body = body.await?;
 
-    let notification = Notification::read(&body.bytes, push);
+    let notification = Notification::read(&body.bytes, arrival);
     entry.arrival(&notification.arrival);
     entry.hints(notification.hints());
     // A letter acknowledges its event: if Pub/Sub had to repeat it, it would slow every project's events down.
-    let keeps = config.keep_dead_letters && notification.arrival.source != Source::Direct;
-    match deliver_event(config, &notification, keeps, stopwatch, entry).await {
-        Err(problem) if problem.is_final() && keeps => {
+    let keeps_letter = config.keep_dead_letters && notification.arrival.source != Source::Direct;
+    match deliver_event(config, &notification, keeps_letter, stopwatch, entry).await {
+        Err(problem) if problem.is_final() && keeps_letter => {
             let time = store::time_left(stopwatch, config.retry.budget);
             store_dead_letter(&notification, &body.bytes, &problem, time, entry).await
         }
