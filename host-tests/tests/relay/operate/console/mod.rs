@@ -880,6 +880,9 @@ async fn the_screenshot_for_the_readme_is_taken() {
             "tiles.innerText.replace(',', '').includes('\\n{delivered}\\n')"
         ))
         .await;
+    browser.press("#audit").await;
+    browser.until_text("#audit-said", "new findings.").await;
+    browser.until_text("#tiles", "0 missing").await;
     let image = browser.screenshot().await;
     std::fs::write(root().join("host-tests/samples/console.png"), image).expect("a file");
 }
