@@ -5,10 +5,8 @@ use crate::api::reply::Success;
 use crate::api::route::Name;
 use crate::auth;
 use crate::config::load;
-use crate::event;
 use crate::host::http::Headers;
-use crate::host::store;
-use crate::records::Record;
+use crate::records::storage;
 use crate::violation::Violation;
 use crate::watch::entry::Entry;
 
@@ -22,12 +20,8 @@ pub async fn look_up(
     auth::reader(load::config().await?, authorization.as_deref())?;
     let Name { project, event_id } = name().map_err(Problem::InvalidQuery)?;
     entry.event(&project, &event_id);
-    // An invalid project never has a record; do not build a key from it.
-    event::identifier(&project).map_err(|_| Problem::NoRecord)?;
-    let name = Record::name(&event::key(&project, &event_id));
-    let bytes = store::get(&name, store::TIMEOUT).await?;
-    let bytes = bytes.ok_or(Problem::NoRecord)?;
-    Record::decode(&bytes).ok_or(Problem::NoRecord)?;
+    let found = storage::find(&project, &event_id).await?;
+    let (bytes, _) = found.ok_or(Problem::NoRecord)?;
     Ok(Success::Document {
         name: "found",
         json: bytes,

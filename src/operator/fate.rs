@@ -11,8 +11,7 @@ use crate::api::route::Name;
 use crate::config::Config;
 use crate::event;
 use crate::host::clock::Stopwatch;
-use crate::host::store;
-use crate::records::Record;
+use crate::records::{Record, storage};
 use crate::svix::deliveries::{self, Attempt, Endpoint, LIMIT};
 use crate::svix::message;
 use crate::watch::entry::Entry;
@@ -82,7 +81,7 @@ pub async fn resend(
     event::identifier(endpoint).map_err(|_| Problem::NoEndpoint)?;
     let mut conversation = Conversation::new(config, stopwatch);
     let path = deliveries::endpoint_path(&name.project, endpoint);
-    let known: Option<Endpoint> = deliveries::classify(&conversation.get(&path).await?)?;
+    let known: Option<Endpoint> = conversation.get(&path).await?.found()?;
     // For a disabled endpoint Svix accepts a resend, and does nothing.
     if known.ok_or(Problem::NoEndpoint)?.disabled {
         return Err(Problem::EndpointDisabled);
@@ -106,11 +105,9 @@ pub async fn resend(
 async fn find(name: &Name, entry: &mut Entry) -> Result<(Box<RawValue>, Option<String>), Problem> {
     let Name { project, event_id } = name;
     entry.event(project, event_id);
-    event::identifier(project).map_err(|_| Problem::NoRecord)?;
-    let record = Record::name(&event::key(project, event_id));
-    let bytes = store::get(&record, store::TIMEOUT).await?;
-    let bytes = bytes.ok_or(Problem::NoRecord)?;
-    let message = match Record::decode(&bytes).ok_or(Problem::NoRecord)? {
+    let found = storage::find(project, event_id).await?;
+    let (bytes, record) = found.ok_or(Problem::NoRecord)?;
+    let message = match record {
         Record::Delivered(record) => Some(record.svix_message_id),
         Record::Unknown(_) => Some(message::event_id(event_id).into_owned()),
         Record::DeadLettered(_) => None,

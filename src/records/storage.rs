@@ -17,6 +17,7 @@ use futures::future::{join, join_all};
 use spin_sdk::wasip3::wit_bindgen::yield_async;
 
 use super::{Record, journal};
+use crate::event;
 use crate::host::clock::Stopwatch;
 use crate::host::wake::{self, Wake};
 use crate::host::{self, store};
@@ -34,6 +35,20 @@ thread_local! {
 pub async fn read(name: &str, time: Duration) -> Result<Option<Record>, host::Error> {
     let bytes = store::get(name, time).await?;
     Ok(bytes.as_deref().and_then(Record::decode))
+}
+
+/// The record of an event, with its bytes. `None` if there is none that this version has written.
+pub async fn find(project: &str, event_id: &str) -> Result<Option<(Vec<u8>, Record)>, host::Error> {
+    // An invalid project never has a record; do not build a key from it.
+    if event::identifier(project).is_err() {
+        return Ok(None);
+    }
+    let name = Record::name(&event::key(project, event_id));
+    let bytes = store::get(&name, store::TIMEOUT).await?;
+    Ok(bytes.and_then(|bytes| {
+        let record = Record::decode(&bytes)?;
+        Some((bytes, record))
+    }))
 }
 
 /// A request that may come to write, for as long as this lives.

@@ -3,9 +3,10 @@
 //! Svix names an endpoint at a message only once it has tried to reach it, so the application's endpoints
 //! are listed, too.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Answer, Cause, Error};
+use super::{Answer, Error};
 
 /// The most of each list that is asked for.
 pub const LIMIT: usize = 100;
@@ -123,28 +124,13 @@ pub fn resend_path(project: &str, message: &str, endpoint: &str) -> String {
 }
 
 /// The first page of a list. `None` if Svix doesn't have what was asked about.
-pub fn classify_list<T: for<'de> Deserialize<'de>>(
-    answer: &Answer,
-) -> Result<Option<Vec<T>>, Error> {
+pub fn classify_list<T: DeserializeOwned>(answer: &Answer) -> Result<Option<Vec<T>>, Error> {
     #[derive(Deserialize)]
     struct Page<T> {
         data: Vec<T>,
     }
-    let page = classify::<Page<T>>(answer)?;
+    let page = answer.found::<Page<T>>()?;
     Ok(page.map(|page| page.data))
-}
-
-/// A thing that Svix was asked for. `None` if Svix doesn't have it.
-pub fn classify<T: for<'de> Deserialize<'de>>(answer: &Answer) -> Result<Option<T>, Error> {
-    match answer.status {
-        200 => {
-            let body = answer.body.as_deref().unwrap_or_default();
-            let thing = serde_json::from_slice(body);
-            thing.map(Some).map_err(|_| Cause::UnreadableAnswer.into())
-        }
-        404 if answer.says_not_found() => Ok(None),
-        status => Err(Cause::Unexpected(status).into()),
-    }
 }
 
 /// Whether a message is sent again. `false` if Svix doesn't have it, or not the endpoint.
@@ -158,6 +144,7 @@ pub fn classify_resend(answer: &Answer, token: &str) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Cause;
     use super::super::tests::{TOKEN, answer, error_body};
     use super::*;
 

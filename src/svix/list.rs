@@ -47,53 +47,40 @@ pub fn path(
 
 /// The page in an answer. `None` if Svix has no such application.
 pub fn classify(answer: &Answer) -> Result<Option<Page>, Error> {
-    match answer.status {
-        200 => match page(answer) {
-            Some(page) => Ok(Some(page)),
-            None => Err(Cause::UnreadableAnswer.into()),
-        },
-        404 if answer.says_not_found() => Ok(None),
-        status => Err(Cause::Unexpected(status).into()),
-    }
-}
-
-fn page(answer: &Answer) -> Option<Page> {
     #[derive(Deserialize)]
     struct Body {
         data: Vec<Message>,
         iterator: Option<String>,
         done: bool,
     }
-    let body: Body = serde_json::from_slice(answer.body.as_deref()?).ok()?;
-    let next = match body.iterator {
-        _ if body.done => None,
-        // The iterator becomes part of a path.
-        Some(iterator) if event::identifier(&iterator).is_ok() => Some(iterator),
-        _ => return None,
+    let Some(body) = answer.found::<Body>()? else {
+        return Ok(None);
     };
     let is_id = |id: &str| id.starts_with("msg_") && event::identifier(id).is_ok();
-    if !body.data.iter().all(|message| is_id(&message.id)) {
-        return None;
+    let next = body.iterator.filter(|_| !body.done);
+    // The iterator becomes part of a path.
+    let leads_on = next
+        .as_ref()
+        .map_or(body.done, |next| event::identifier(next).is_ok());
+    if !leads_on || !body.data.iter().all(|message| is_id(&message.id)) {
+        return Err(Cause::UnreadableAnswer.into());
     }
-    Some(Page {
+    Ok(Some(Page {
         messages: body.data,
         next,
-    })
+    }))
 }
 
 /// Whether Svix holds the message that was looked up by `id`.
 pub fn classify_held(answer: &Answer, id: &str) -> Result<bool, Error> {
-    match answer.status {
-        200 => {
-            let [found] = answer.fields(["id"]).unwrap_or_default();
-            if found.and_then(crate::json::string).as_deref() == Some(id) {
-                Ok(true)
-            } else {
-                Err(Cause::UnreadableAnswer.into())
-            }
-        }
-        404 if answer.says_not_found() => Ok(false),
-        status => Err(Cause::Unexpected(status).into()),
+    #[derive(Deserialize)]
+    struct Body {
+        id: String,
+    }
+    match answer.found::<Body>()? {
+        Some(body) if body.id == id => Ok(true),
+        Some(_) => Err(Cause::UnreadableAnswer.into()),
+        None => Ok(false),
     }
 }
 

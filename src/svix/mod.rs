@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, Value};
 
 use self::gate::Reason;
@@ -154,7 +155,7 @@ impl From<Cause> for Error {
 }
 
 impl Answer {
-    /// The answer, unless its status means the same for every request, or it is none of Svix's.
+    /// Fails if the status means the same for every request, or if something between gave the answer.
     pub fn checked(self) -> Result<Self, Error> {
         let cause = match self.status {
             200..=299 => return Ok(self),
@@ -182,6 +183,19 @@ impl Answer {
         match code {
             Some(code) => is_string(code) && (is_string(detail) || is_list),
             None => is_list,
+        }
+    }
+
+    /// The thing that was asked for. `None` if Svix doesn't have it.
+    pub fn found<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        match self.status {
+            200 => {
+                let body = self.body.as_deref().unwrap_or_default();
+                let thing = serde_json::from_slice(body);
+                thing.map(Some).map_err(|_| Cause::UnreadableAnswer.into())
+            }
+            404 if self.says_not_found() => Ok(None),
+            status => Err(Cause::Unexpected(status).into()),
         }
     }
 

@@ -85,8 +85,8 @@ impl Board {
         Ok(())
     }
 
-    /// Looks at every finding again: what its record has resolved goes, and what is no longer pending is told.
-    /// Counts the rest.
+    /// Looks at every finding again. Removes a finding that its record has resolved, leaves the line of one that
+    /// is no longer pending, and counts all that remain.
     pub async fn review(&mut self, now: SystemTime) -> Result<(), host::Error> {
         for slot in 0..SLOTS {
             let Some(finding) = self.0[slot].clone() else {

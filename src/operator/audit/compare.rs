@@ -17,7 +17,7 @@ use crate::event;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::store;
 use crate::operator::conversation::Conversation;
-use crate::records::{Delivered, Record, Unknown, journal};
+use crate::records::{Delivered, Record, Unknown, journal, storage};
 use crate::svix::list::{self, Message};
 use crate::svix::message::{self, Asked, Verdict};
 use crate::svix::{self, Answer, Cause};
@@ -212,17 +212,14 @@ impl<'a> Comparison<'a> {
             Some(Record::Delivered(record)) if record.svix_message_id == message.id => {
                 self.events += u64::from(unseen.remove(name));
             }
-            Some(Record::Delivered(delivered)) => {
-                let ids = vec![delivered.svix_message_id.clone(), message.id.clone()];
-                let (project, id) = (&delivered.project, &delivered.event_id);
-                let finding = Finding::new(Kind::Doubled, project, id, name, ids, self.now);
-                self.report(finding, record).await?;
-            }
+            Some(Record::Delivered(delivered)) => self.doubled(name, delivered, message).await?,
             Some(Record::Unknown(unknown)) if unseen.remove(name) => {
                 self.settle(name, unknown, &message.id).await?;
             }
-            // Another page names the unknown record. A letter waits for an operator.
-            Some(Record::Unknown(_) | Record::DeadLettered(_)) => {}
+            // The record is settled just now, or another page names it.
+            Some(Record::Unknown(_)) => self.compare_settled(name, message).await?,
+            // A letter waits for an operator.
+            Some(Record::DeadLettered(_)) => {}
             None if self.was_purged(message) => {}
             None => {
                 let ids = vec![message.id.clone()];
@@ -233,6 +230,29 @@ impl<'a> Comparison<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Holds a further message against a record that was unknown when it was read.
+    async fn compare_settled(&mut self, name: &str, message: &Message) -> Result<(), Problem> {
+        match storage::read(name, store::TIMEOUT).await? {
+            Some(Record::Delivered(record)) if record.svix_message_id != message.id => {
+                self.doubled(name, &record, message).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn doubled(
+        &mut self,
+        name: &str,
+        record: &Delivered,
+        message: &Message,
+    ) -> Result<(), Problem> {
+        let ids = vec![record.svix_message_id.clone(), message.id.clone()];
+        let (project, id) = (&record.project, &record.event_id);
+        let finding = Finding::new(Kind::Doubled, project, id, name, ids, self.now);
+        let record = Record::Delivered(record.clone());
+        self.report(finding, Some(&record)).await
     }
 
     /// Whether the record of a message may be purged already.

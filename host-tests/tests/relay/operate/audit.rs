@@ -343,6 +343,31 @@ async fn an_unknown_record_that_no_sender_comes_back_for_is_settled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_unknown_record_with_two_messages_is_settled_and_doubled() {
+    let world = World::with(&[
+        ("admin_token", "hush"),
+        ("retry_max_attempts", "1"),
+        ("svix_timeout_ms", "1000"),
+    ]);
+    world
+        .svix
+        .script_for(&Method::POST, vec![Fault::HangAfterStoring; 8]);
+    assert_eq!(world.post(&event("evt_1")).await.status, 503);
+    world.svix.clear_faults();
+    world
+        .svix
+        .store_message("dev", "evt_1", "user.created", "{}");
+    grow_old(&world).await;
+    let report = slice(&world).await;
+    assert_eq!(
+        (&report["settled"], &report["found"]),
+        (&json!(1), &json!(1)),
+        "{report}"
+    );
+    assert_eq!(findings(&world).await, [found("doubled", "evt_1")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_record_without_a_message_is_unsettled_until_its_sender_comes() {
     let world = world();
     world.svix.always(Fault::status(500));
