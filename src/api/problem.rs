@@ -189,7 +189,7 @@ impl Problem {
                 .to_owned(),
             Self::NoDeadLetter => "never written, or discarded".to_owned(),
             Self::NoFinding => "never found, or resolved".to_owned(),
-            Self::NoMessage => "lost, or the event is a dead letter".to_owned(),
+            Self::NoMessage => "lost, not stored yet, or the event is a dead letter".to_owned(),
             Self::NoEndpoint => "the customer has no endpoint with this id".to_owned(),
             Self::EndpointDisabled => "Svix or the customer has disabled it".to_owned(),
             Self::NoCanary => "canary_project is not set".to_owned(),

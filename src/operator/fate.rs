@@ -35,7 +35,16 @@ pub async fn show(
     stopwatch: Stopwatch,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
-    let (json, message) = find(name, entry).await?;
+    let (json, record) = find(name, entry).await?;
+    // Whether Svix has the message of an unknown record is open.
+    let (message, is_sure) = match record {
+        Record::Delivered(record) => (Some(record.svix_message_id), true),
+        Record::Unknown(record) => (
+            Some(message::event_id(&record.event_id).into_owned()),
+            false,
+        ),
+        Record::DeadLettered(_) => (None, true),
+    };
     let mut fate = Fate {
         record: json,
         endpoints: Vec::new(),
@@ -47,7 +56,11 @@ pub async fn show(
         let project = &name.project;
         let path = deliveries::attempts_path(project, &message);
         let attempts = deliveries::classify_list(&conversation.get(&path).await?)?;
-        fate.attempts = attempts.ok_or(Problem::NoMessage)?;
+        fate.attempts = match attempts {
+            Some(attempts) => attempts,
+            None if is_sure => return Err(Problem::NoMessage),
+            None => Vec::new(),
+        };
         let path = deliveries::endpoints_path(project);
         let endpoints = deliveries::classify_list(&conversation.get(&path).await?)?;
         let path = deliveries::destinations_path(project, &message);
@@ -75,10 +88,14 @@ pub async fn resend(
     stopwatch: Stopwatch,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
-    let (_, message) = find(name, entry).await?;
-    let message = message.ok_or(Problem::NoMessage)?;
+    let (_, Record::Delivered(record)) = find(name, entry).await? else {
+        return Err(Problem::NoMessage);
+    };
+    let message = record.svix_message_id;
     // The endpoint becomes part of a path.
-    event::identifier(endpoint).map_err(|_| Problem::NoEndpoint)?;
+    if event::identifier(endpoint).is_err() || event::is_dot_segment(endpoint) {
+        return Err(Problem::NoEndpoint);
+    }
     let mut conversation = Conversation::new(config, stopwatch);
     let path = deliveries::endpoint_path(&name.project, endpoint);
     let known: Option<Endpoint> = conversation.get(&path).await?.found()?;
@@ -100,21 +117,15 @@ pub async fn resend(
     Ok(Success::document("resent", &resent))
 }
 
-/// The record of an event, and the id of its message or, if only Svix knows that, the eventId. `None` for a
-/// dead letter.
-async fn find(name: &Name, entry: &mut Entry) -> Result<(Box<RawValue>, Option<String>), Problem> {
+/// The record of an event, as the store has it and read.
+async fn find(name: &Name, entry: &mut Entry) -> Result<(Box<RawValue>, Record), Problem> {
     let Name { project, event_id } = name;
     entry.event(project, event_id);
     let found = storage::find(project, event_id).await?;
     let (bytes, record) = found.ok_or(Problem::NoRecord)?;
-    let message = match record {
-        Record::Delivered(record) => Some(record.svix_message_id),
-        Record::Unknown(_) => Some(message::event_id(event_id).into_owned()),
-        Record::DeadLettered(_) => None,
-    };
     let json = String::from_utf8(bytes).ok();
     let json = json.and_then(|json| RawValue::from_string(json).ok());
-    Ok((json.ok_or(Problem::NoRecord)?, message))
+    Ok((json.ok_or(Problem::NoRecord)?, record))
 }
 
 /// All endpoints, each with what became of the message there.

@@ -6,7 +6,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Answer, Error};
+use super::{Answer, Cause, Error};
 
 /// The most of each list that is asked for.
 pub const LIMIT: usize = 100;
@@ -39,8 +39,10 @@ pub struct Attempt {
     pub timestamp: String,
     pub status: Status,
     /// The endpoint's HTTP status, or 0 if it gave none.
-    pub response_status_code: u16,
-    pub response_duration_ms: u64,
+    #[serde(default)]
+    pub response_status_code: i32,
+    #[serde(default)]
+    pub response_duration_ms: i64,
     pub trigger_type: Trigger,
 }
 
@@ -136,7 +138,9 @@ pub fn classify_list<T: DeserializeOwned>(answer: &Answer) -> Result<Option<Vec<
 /// Whether a message is sent again. `false` if Svix doesn't have it, or not the endpoint.
 pub fn classify_resend(answer: &Answer, token: &str) -> Result<bool, Error> {
     match answer.status {
-        200..=299 => Ok(true),
+        // Another server's friendly page is no resend: Svix answers with an object.
+        200..=299 if answer.fields(["id"]).is_some() => Ok(true),
+        200..=299 => Err(Cause::UnreadableAnswer.into()),
         404 if answer.says_not_found() => Ok(false),
         _ => Err(answer.error(token)),
     }
@@ -144,7 +148,6 @@ pub fn classify_resend(answer: &Answer, token: &str) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Cause;
     use super::super::tests::{TOKEN, answer, error_body};
     use super::*;
 
@@ -185,6 +188,8 @@ mod tests {
     #[test]
     fn a_resend_is_known_by_its_status() {
         assert_eq!(classify_resend(&answer(202, "{}"), TOKEN), Ok(true));
+        let page = classify_resend(&answer(200, "<html>"), TOKEN);
+        assert_eq!(page, Err(Cause::UnreadableAnswer.into()));
         let missing = answer(404, &error_body("not_found"));
         assert_eq!(classify_resend(&missing, TOKEN), Ok(false));
         let gone = answer(400, &error_body("missing_payload"));

@@ -96,6 +96,10 @@ impl Board {
             let record = record.as_deref().and_then(Record::decode);
             match finding.clone().reviewed(record.as_ref(), now) {
                 Some(same) if same == finding => {}
+                // Another audit has found the same meanwhile.
+                Some(changed) if changed.id != finding.id && self.find(&changed.id).is_some() => {
+                    self.remove(&finding.id).await?;
+                }
                 Some(changed) => {
                     tell(&changed);
                     self.put(slot, changed).await?;

@@ -271,10 +271,13 @@ const record = of => facts(
   ['Delivered (UTC)', of.deliveredAt, utc], ['First attempt (UTC)', of.firstAttemptAt, utc],
   ['Dead letter', of.deadLetter, opener]);
 
+let looking = 0;
 on('find', 'submit', async () => {
+  const mine = ++looking;
   // A browser would resolve the id `..` in a path.
   const path = 'records' + query({ project: $('project').value.trim(), eventId: $('event').value });
   const found = await ask('GET', path).then(record, failure => el(failure.status === 404 ? 'p.said' : 'p.said.bad', failure.message));
+  if (mine !== looking) return;
   $('found').replaceChildren(found);
   say('fate-said', '');
   const known = found.matches('dl');
@@ -288,6 +291,7 @@ const ENDPOINT = ['Endpoint', 'State', 'Next attempt (UTC)', ''];
 $('endpoints').tHead.rows[0].append(...ENDPOINT.map(name => Object.assign(el('th', name), { scope: 'col' })));
 
 async function showFate(project, id) {
+  const mine = looking;
   const path = `notifications/${encodeURIComponent(project)}/${encodeURIComponent(id)}/deliveries`;
   $('endpoints').hidden = true;
   $('timeline').replaceChildren();
@@ -295,8 +299,10 @@ async function showFate(project, id) {
   try {
     fate = await ask('GET', path);
   } catch (failure) {
-    return say('fate-said', failure.message, failure.status === 404 ? '' : 'bad');
+    return mine === looking && say('fate-said', failure.message, failure.status === 404 ? '' : 'bad');
   }
+  // Another event is looked up by now.
+  if (mine !== looking) return;
   const { record, endpoints, attempts, more } = fate;
   const url = id => endpoints.find(endpoint => endpoint.id === id)?.url ?? id;
   $('endpoints').hidden = !endpoints.length;
@@ -323,7 +329,7 @@ function endpointRow({ id, url, disabled, filterTypes, status, nextAttempt }, ac
 }
 
 async function resend(project, id, path, { id: endpoint, url }) {
-  if (!await sure('Resend the event?', `Svix sends it to ${url} now. Svix's own retries to this endpoint end with that, also if it fails.`, 'Resend', 'main')) return;
+  if (!await sure(`Resend ${id}?`, `Svix sends it to ${url} now. Svix's own retries to this endpoint end with that, also if it fails.`, 'Resend', 'main')) return;
   try {
     await ask('POST', `${path}/${encodeURIComponent(endpoint)}/resend`);
   } catch (failure) {

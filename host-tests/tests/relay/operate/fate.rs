@@ -100,6 +100,7 @@ async fn what_does_not_exist_is_a_404() {
         ("POST", "evt_2/deliveries/ep_1/resend", "no-record"),
         ("POST", "evt_1/deliveries/ep_1/resend", "no-endpoint"),
         ("POST", "evt_1/deliveries/a%2Fb/resend", "no-endpoint"),
+        ("POST", "evt_1/deliveries/%2e%2e/resend", "no-endpoint"),
         ("GET", "evt_1/deliveries/ep_1", "not-found"),
     ] {
         let path = format!("/notifications/dev/{path}");
@@ -126,6 +127,20 @@ async fn a_dead_letter_has_no_deliveries() {
     let fate = fate(&world, "evt_1").await;
     assert_eq!(fate["record"]["state"], "dead-lettered");
     assert_eq!(fate["endpoints"], json!([]));
+    resend(&world, "evt_1", "ep_1")
+        .await
+        .assert_final_problem(404, "no-message");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_event_without_a_message_is_shown_by_its_record() {
+    let world = world();
+    world.svix.create_application("dev");
+    world.svix.always(Fault::status(500));
+    assert_eq!(world.post(&event("evt_1")).await.status, 503);
+    let fate = fate(&world, "evt_1").await;
+    assert_eq!(fate["record"]["state"], "unknown");
+    assert_eq!(fate["attempts"], json!([]));
     resend(&world, "evt_1", "ep_1")
         .await
         .assert_final_problem(404, "no-message");
