@@ -20,6 +20,7 @@ LEVELS = [
     "delivery",
     "intake",
     "operator lookup probes",
+    "reports",
     "relay",
     "lib",
 ]
@@ -27,8 +28,8 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms.spl
 
 # These may wait, and call the host. All other files decide.
 WAITING = re.compile(
-    r"(host/|config/load|svix/client|records/(storage|journal)|letters/ledger|auth/(mod|keys)"
-    r"|watch/(mod|counters)|delivery/(mod|budget|attempts|turnstile)|intake/|operator/|lookup|probes|relay|lib)"
+    r"(host/|config/load|svix/client|records/(storage|journal|endpoints)|letters/ledger|auth/(mod|keys)"
+    r"|watch/(mod|counters)|delivery/(mod|budget|attempts|turnstile)|intake/|operator/|lookup|probes|reports|relay|lib)"
 )
 # Forbidden in a deciding file. `host::Error` and `host::origin` are plain types.
 DOING = re.compile(r"\basync\b|\.await\b|wasip3|host::(?!Error|origin)\w")

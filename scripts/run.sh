@@ -20,6 +20,10 @@ if [[ -z ${SPIN_VARIABLE_ADMIN_TOKEN:-} ]]; then
   options+=(--variable admin_token=admin)
   operator=admin
 fi
+# The fake Svix reports what becomes of customers' endpoints.
+readonly secret=whsec_ZmFrZS1zdml4LXRlbGxzLXRoZS1yZWxheQ==
+options+=(--variable "svix_webhook_secret=$secret")
+reports=(--reports-to "http://$listen/svix/operational" --reports-secret "$secret")
 
 is_running() { kill -0 "$1" 2>/dev/null; }
 both_run() { is_running "$relay" && is_running "$svix"; }
@@ -30,7 +34,7 @@ listens() (exec 3<>"/dev/tcp/$(tr -d '[]' <<<"${1%:*}")/${1##*:}") 2>/dev/null
 
 # Each has a process group of its own, so that Ctrl-C reaches this script alone, which passes it on once.
 set -m
-target/debug/fake-svix --listen "$fake" </dev/null &
+target/debug/fake-svix --listen "$fake" "${reports[@]}" </dev/null &
 readonly svix=$!
 target/debug/serve "${options[@]}" </dev/null &
 readonly relay=$!

@@ -27,6 +27,7 @@
 //! | folder | what it is for |
 //! | --- | --- |
 //! | [`relay`], [`probes`], [`lookup`] | one request; is the relay well?; what became of an event? |
+//! | [`reports`] | what Svix reports of customers' endpoints |
 //! | [`operator`] | what operators ask for: dead letters, customers, status, console, purge, audit, canary |
 //! | [`intake`] | `POST /notifications`, and the event of a replay or a test |
 //! | [`delivery`] | one event to Svix |
@@ -52,6 +53,7 @@
 //! | `event-type/{type}` | what Svix knows of a type ([`intake`]) | stay |
 //! | `audit/state`, `audit/numbers`, `audit/finding/{slot}` | how far the audit has come, and its findings ([`operator`]) | stay; findings once they are resolved |
 //! | `canary` | the last canary that arrived ([`operator`]) | stays |
+//! | `endpoints` | what Svix has reported of customers' endpoints ([`records::endpoints`]) | stays |
 //! | `keys` | Google's keys ([`auth::keys`]) | stays |
 //! | `readyz` | whether the store can be written | at once |
 //!
@@ -80,6 +82,7 @@ mod operator;
 mod probes;
 mod records;
 mod relay;
+mod reports;
 mod svix;
 mod time;
 mod violation;

@@ -13,6 +13,7 @@ use crate::intake;
 use crate::lookup;
 use crate::operator;
 use crate::probes;
+use crate::reports;
 use crate::watch;
 use crate::watch::entry::Entry;
 use crate::watch::trace::Trace;
@@ -55,6 +56,7 @@ async fn fulfil(
         }
         Route::Lookup(name) => lookup::look_up(|| Ok(name), headers, entry).await,
         Route::Find(query) => lookup::look_up(|| query.name(), headers, entry).await,
+        Route::Report => reports::take(incoming, headers, stopwatch, entry).await,
         Route::Health => Ok(probes::health()),
         Route::Ready => probes::ready().await,
         Route::OpenApi => Ok(openapi::document()),

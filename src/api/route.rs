@@ -16,6 +16,8 @@ pub enum Route {
     /// `GET /records`: the same, for ids that a path can't carry. Browsers and proxies resolve `.` and `..`.
     Find(Query),
     Operator(Operation),
+    /// `POST /svix/operational`: Svix reports what becomes of customers' endpoints.
+    Report,
     /// `GET /healthz`: is the relay alive?
     Health,
     /// `GET /readyz`: could it deliver?
@@ -288,6 +290,7 @@ impl Route {
                 };
                 (POST, Self::Operator(operation))
             }
+            ["svix", "operational"] => (POST, Self::Report),
             ["healthz"] => (GET, Self::Health),
             ["readyz"] => (GET, Self::Ready),
             ["console"] => (GET, Self::Console(Part::Page)),
@@ -323,6 +326,7 @@ mod tests {
     fn finds_every_route() {
         assert_eq!(Route::of("POST", "/notifications"), Ok(Route::Notify));
         assert_eq!(Route::of("POST", "/notifications?a=b"), Ok(Route::Notify));
+        assert_eq!(Route::of("POST", "/svix/operational"), Ok(Route::Report));
         assert_eq!(Route::of("GET", "/healthz"), Ok(Route::Health));
         assert_eq!(Route::of("HEAD", "/readyz"), Ok(Route::Ready));
         for (path, part) in [

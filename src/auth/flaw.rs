@@ -17,6 +17,8 @@ pub enum Flaw {
     IssuedAt,
     Account,
     AccountVerified,
+    Webhook,
+    WebhookTime,
 }
 
 impl Flaw {
@@ -36,6 +38,8 @@ impl Flaw {
             Self::IssuedAt => "iat is in the future",
             Self::Account => "email is not pubsub_service_account",
             Self::AccountVerified => "email_verified is not true",
+            Self::Webhook => "no id, time and signature of a webhook",
+            Self::WebhookTime => "the webhook's time is 5 minutes off",
         }
     }
 }

@@ -4,6 +4,7 @@ mod flaw;
 pub mod keys;
 pub mod known_keys;
 mod token;
+pub mod webhook;
 
 use std::cell::RefCell;
 

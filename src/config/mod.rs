@@ -15,7 +15,7 @@ use std::time::Duration;
 use self::check::{Check, Values};
 pub use self::ingest::{Ingest, Pubsub};
 pub use self::retry::Retry;
-pub use self::secret::Secret;
+pub use self::secret::{Secret, SigningKey};
 pub use self::svix::Svix;
 use crate::event;
 use crate::violation::Violation;
@@ -139,6 +139,7 @@ mod tests {
                 ("dead_letters", "store"),
                 ("admin_token", ""),
                 ("register_event_types", "true"),
+                ("svix_webhook_secret", ""),
                 ("record_retention_days", "30"),
                 ("pubsub_retention_days", "7"),
                 ("canary_project", ""),
@@ -211,6 +212,31 @@ mod tests {
         assert!(tokens[0].is("old") && tokens[1].is("new") && tokens.len() == 2);
         refused("ingest_token", "old,,new");
         refused("ingest_token", "two words");
+    }
+
+    #[test]
+    fn the_keys_of_webhooks_are_those_that_svix_shows() {
+        let key = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+        let keys = |value| {
+            let config = with(&[("svix_webhook_secret", Some(value))]);
+            config.map(|config| config.svix.webhook_keys.len())
+        };
+        assert_eq!(keys(""), Ok(0));
+        assert_eq!(keys(&format!("{key}, {key}")), Ok(2));
+        let shown = format!("{:?}", with(&[("svix_webhook_secret", Some(key))]));
+        assert!(
+            !shown.contains("C2FV") && !shown.contains("[11,"),
+            "{shown}"
+        );
+        for bad in [
+            "C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+            "whsec_",
+            "whsec_C2FV",
+            "whsec_!",
+            &format!("{key},"),
+        ] {
+            refused("svix_webhook_secret", bad);
+        }
     }
 
     #[test]

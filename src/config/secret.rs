@@ -2,7 +2,12 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use subtle::ConstantTimeEq as _;
+
+/// The shortest key that Svix makes, in bytes.
+const MIN_SIGNING_KEY: usize = 24;
 
 /// A secret: it has no `Display`, and its `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,6 +36,34 @@ impl Secret {
 }
 
 impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("[redacted]")
+    }
+}
+
+/// The key that signs webhooks; its `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SigningKey(Vec<u8>);
+
+impl SigningKey {
+    /// Reads a key as Svix shows it, `whsec_` and base64.
+    pub fn parse(value: &str) -> Result<Self, String> {
+        let key = value.strip_prefix("whsec_");
+        let key = key.and_then(|key| BASE64.decode(key).ok());
+        key.filter(|key| key.len() >= MIN_SIGNING_KEY)
+            .map(Self)
+            .ok_or_else(|| {
+                format!("must be 'whsec_' and at least {MIN_SIGNING_KEY} bytes in base64")
+            })
+    }
+
+    /// The key itself, for the check of a signature.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SigningKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("[redacted]")
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::check::Check;
-use super::secret::Secret;
+use super::secret::{Secret, SigningKey};
 use crate::host::origin::Origin;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Svix {
     pub create_applications: bool,
     /// Whether the relay makes event types known to Svix.
     pub register_event_types: bool,
+    /// The keys that may sign operational webhooks: several while one is rotated. Without a key the relay takes none.
+    pub webhook_keys: Vec<SigningKey>,
 }
 
 impl Svix {
@@ -32,12 +34,20 @@ impl Svix {
         let timeout = check.milliseconds("svix_timeout_ms", 1..=60_000);
         let create_applications = check.choice("create_applications", ["true", "false"]);
         let register_event_types = check.choice("register_event_types", ["true", "false"]);
+        let webhook_keys = check.secret("svix_webhook_secret", |value| match value {
+            "" => Ok(Vec::new()),
+            value => value
+                .split(',')
+                .map(|key| SigningKey::parse(key.trim()))
+                .collect(),
+        });
         Some(Self {
             token: token?,
             origin: origin?,
             timeout: timeout?,
             create_applications: create_applications?,
             register_event_types: register_event_types?,
+            webhook_keys: webhook_keys?,
         })
     }
 }

@@ -30,6 +30,7 @@ use crate::host::{self, clock, store};
 use crate::letters::ledger;
 use crate::records::{Delivered, Record, Unknown, storage};
 use crate::svix::message;
+use crate::time::rfc3339;
 
 /// How old an unknown record is before another attempt without an answer renews it: a write for each
 /// redelivery would say nothing new.
@@ -153,6 +154,7 @@ async fn write_delivered(
     attempts: u32,
 ) -> Result<Success, Problem> {
     let mut record = Delivered::of(job.event, message_id, attempts, clock::now());
+    record.published_at = job.published.map(rfc3339);
     if let Some(Record::DeadLettered(letter)) = earlier {
         record.dead_letter = Some(letter.dead_letter);
     }

@@ -7,6 +7,7 @@ use crate::host;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::header;
 use crate::svix::client::{self, Request};
+use crate::svix::deliveries::{self, Endpoint};
 use crate::svix::retry::Retries;
 use crate::svix::{self, Answer, Cause};
 
@@ -44,6 +45,17 @@ impl<'a> Conversation<'a> {
 
     pub async fn get(&mut self, path: &str) -> Result<Answer, svix::Error> {
         self.ask(path, None).await
+    }
+
+    /// Whether an endpoint is there and disabled.
+    pub async fn is_disabled(
+        &mut self,
+        project: &str,
+        endpoint: &str,
+    ) -> Result<bool, svix::Error> {
+        let path = deliveries::endpoint_path(project, endpoint);
+        let endpoint: Option<Endpoint> = self.get(&path).await?.found()?;
+        Ok(endpoint.is_some_and(|endpoint| endpoint.disabled))
     }
 
     pub async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Answer, svix::Error> {

@@ -3,7 +3,7 @@
 mod audit;
 mod canary;
 pub mod console;
-mod conversation;
+pub mod conversation;
 mod customer;
 mod fate;
 mod letters;

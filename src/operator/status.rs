@@ -14,6 +14,7 @@ use crate::config::{Config, load};
 use crate::delivery::turnstile;
 use crate::host::{self, clock, store};
 use crate::letters::{self, ledger};
+use crate::records::endpoints::{self, Endpoints, Reported};
 use crate::svix::gate::Standing;
 use crate::time::rfc3339;
 use crate::watch::counters;
@@ -46,6 +47,10 @@ pub async fn status(config: &Config) -> Result<Success, Problem> {
             unresolved: snapshot.unresolved,
         },
         audit: snapshot.audit,
+        endpoints: Lists {
+            disabled: snapshot.endpoints.disabled,
+            exhausted: snapshot.endpoints.exhausted,
+        },
         canary: canary::last().await?,
         last_hour: last_hour(&snapshot.counts),
     };
@@ -67,6 +72,11 @@ async fn snapshot(config: &Config) -> Result<Snapshot, host::Error> {
         dead_letters: store::increment(letters::COUNTER, 0).await?,
         unresolved: ledger::unresolved().await?,
         audit: audit::numbers().await?,
+        endpoints: if config.svix.webhook_keys.is_empty() {
+            Endpoints::default()
+        } else {
+            endpoints::read().await?
+        },
         canary_at: match config.canary_project {
             Some(_) => canary::last_at().await?,
             None => None,
@@ -83,8 +93,16 @@ struct Status {
     configuration: Values,
     dead_letters: DeadLetters,
     audit: Audit,
+    endpoints: Lists,
     canary: Option<Box<RawValue>>,
     last_hour: Vec<Minute>,
+}
+
+/// The endpoints of customers, as Svix has reported.
+#[derive(Serialize)]
+struct Lists {
+    disabled: Vec<Reported>,
+    exhausted: Vec<Reported>,
 }
 
 #[derive(Serialize)]

@@ -4,6 +4,7 @@
 //! A record is JSON, so that a person who looks into the store can read it. It begins with a version,
 //! so that a later relay can tell what an earlier one wrote.
 
+pub mod endpoints;
 pub mod journal;
 pub mod storage;
 
@@ -13,9 +14,13 @@ use crate::event::Event;
 use crate::json;
 use crate::time::{parse_rfc3339, rfc3339};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 /// The version of the records that this relay writes.
 const VERSION: u32 = 1;
+
+/// The most endpoints of which a record says that the event was given up there.
+const MAX_EXHAUSTED: usize = 16;
 
 /// The state of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +51,21 @@ pub struct Delivered {
     /// The fingerprint of the event's bytes. Earlier versions wrote none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// When the event was published, as far as that is known, in RFC 3339, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<String>,
+    /// Where Svix has given the event up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exhausted: Vec<GivenUp>,
+}
+
+/// An endpoint at which all attempts with an event have failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GivenUp {
+    pub endpoint_id: String,
+    /// When Svix made the last attempt, in RFC 3339.
+    pub at: String,
 }
 
 /// An event of which only Svix knows whether it is stored.
@@ -86,7 +106,23 @@ impl Delivered {
             delivered_at: rfc3339(now),
             dead_letter: None,
             fingerprint: Some(fingerprint_of(event)),
+            published_at: None,
+            exhausted: Vec::new(),
         }
+    }
+
+    /// Notes that Svix has given the event up at an endpoint. `false` if that changes nothing.
+    pub fn give_up(&mut self, endpoint_id: &str, at: &str) -> bool {
+        let mut exhausted = self.exhausted.iter();
+        let is_known = exhausted.any(|known| known.endpoint_id == endpoint_id);
+        if is_known || self.exhausted.len() >= MAX_EXHAUSTED {
+            return false;
+        }
+        self.exhausted.push(GivenUp {
+            endpoint_id: endpoint_id.to_owned(),
+            at: at.to_owned(),
+        });
+        true
     }
 
     /// Whether `event`, which has the same id, has other bytes.
@@ -106,6 +142,21 @@ fn fingerprint_of(event: &Event<'_>) -> String {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
     format!("{hash:016x}")
+}
+
+impl GivenUp {
+    /// Reads a list of them.
+    fn all(list: &RawValue) -> Option<Vec<Self>> {
+        let list: Vec<&RawValue> = serde_json::from_str(list.get()).ok()?;
+        let read = |one: &RawValue| {
+            let stored = json::Stored::read(one.get().as_bytes())?;
+            Some(Self {
+                endpoint_id: stored.string("endpointId")?,
+                at: stored.string("at")?,
+            })
+        };
+        list.into_iter().map(read).collect()
+    }
 }
 
 impl Unknown {
@@ -153,6 +204,8 @@ impl Unknown {
             delivered_at: rfc3339(now),
             dead_letter: None,
             fingerprint: None,
+            published_at: None,
+            exhausted: Vec::new(),
         }
     }
 
@@ -206,6 +259,11 @@ impl Record {
                 delivered_at: string("deliveredAt")?,
                 dead_letter: number("deadLetter"),
                 fingerprint: string("fingerprint"),
+                published_at: string("publishedAt"),
+                exhausted: stored
+                    .raw("exhausted")
+                    .and_then(GivenUp::all)
+                    .unwrap_or_default(),
             })),
             "unknown" => Some(Self::Unknown(Unknown {
                 project: string("project")?,
@@ -245,11 +303,22 @@ mod tests {
     }
 
     /// Stored bytes outlive the relay that wrote them: these texts must never need to change.
-    fn stored() -> [(Record, &'static str); 4] {
+    fn stored() -> [(Record, &'static str); 5] {
         [
             (
                 Record::Delivered(Delivered::of(&event(), "msg_1".to_owned(), 2, now())),
                 r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","attempts":2,"deliveredAt":"2026-11-23T14:12:42.123Z","fingerprint":"08f44b07b5901a25"}"#,
+            ),
+            (
+                Record::Delivered(Delivered {
+                    published_at: Some(rfc3339(now())),
+                    exhausted: vec![GivenUp {
+                        endpoint_id: "ep_1".to_owned(),
+                        at: rfc3339(now()),
+                    }],
+                    ..Delivered::of(&event(), "msg_1".to_owned(), 2, now())
+                }),
+                r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","attempts":2,"deliveredAt":"2026-11-23T14:12:42.123Z","fingerprint":"08f44b07b5901a25","publishedAt":"2026-11-23T14:12:42.123Z","exhausted":[{"endpointId":"ep_1","at":"2026-11-23T14:12:42.123Z"}]}"#,
             ),
             (
                 Record::Unknown(Unknown::of(&event(), now())),
@@ -278,6 +347,17 @@ mod tests {
             assert_eq!(String::from_utf8(record.encode()).expect("text"), text);
             assert_eq!(Record::decode(text.as_bytes()), Some(record));
         }
+    }
+
+    #[test]
+    fn a_record_names_each_endpoint_that_never_took_the_event_once() {
+        let mut record = Delivered::of(&event(), "msg_1".to_owned(), 1, now());
+        assert!(record.give_up("ep_0", "2026-11-23T14:12:42Z"));
+        assert!(!record.give_up("ep_0", "2026-11-24T14:12:42Z"));
+        for number in 1..100 {
+            record.give_up(&format!("ep_{number}"), "2026-11-23T14:12:42Z");
+        }
+        assert_eq!(record.exhausted.len(), MAX_EXHAUSTED);
     }
 
     #[test]

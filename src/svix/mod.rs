@@ -1,7 +1,8 @@
 //! The requests to Svix, the meaning of its answers, and the gate that spares it.
 //!
-//! One file for each thing that is asked: [`message`], [`list`], [`deliveries`], [`event_type`], [`portal`]. Each builds the
-//! request and reads the answer; only [`client`] sends. This file holds what is true of every request.
+//! One file for each thing that is asked: [`message`], [`list`], [`deliveries`], [`event_type`],
+//! [`portal`]. Each builds the request and reads the answer; only [`client`] sends. [`operational`] reads what
+//! Svix reports by itself. This file holds what is true of every request.
 
 pub mod client;
 pub mod deliveries;
@@ -9,6 +10,7 @@ pub mod event_type;
 pub mod gate;
 pub mod list;
 pub mod message;
+pub mod operational;
 pub mod portal;
 pub mod retry;
 

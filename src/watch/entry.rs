@@ -138,6 +138,17 @@ impl Entry {
         self.message = message;
     }
 
+    /// Sets the message of a success that an operator should hear of.
+    pub fn warn(&mut self, message: String) {
+        self.severity = Some(Severity::Warning);
+        self.message = message;
+    }
+
+    /// The type of a report of Svix.
+    pub fn report(&mut self, kind: &'static str) {
+        self.reason = Some(kind);
+    }
+
     /// Why an event became a dead letter.
     pub fn reason(&mut self, problem: &Problem) {
         self.reason = Some(problem.row().name);
@@ -152,7 +163,7 @@ impl Entry {
     }
 
     fn success(&mut self, success: &Success) {
-        self.severity = Some(Severity::Info);
+        self.severity.get_or_insert(Severity::Info);
         self.outcome = success.name();
         self.status = 200;
         if self.message.is_empty() {

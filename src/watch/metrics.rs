@@ -59,7 +59,7 @@ pub const BOUNDS: [(u64, &str); 14] = [
 pub type Numbers = BTreeMap<String, u64>;
 
 /// The counts by series: `notifications/{outcome}/{project}`, `minutes/{minute}/{outcome}`,
-/// `attempts/{result}`, `unknown` and `differing`. The histograms `svix` and `request` have a series for
+/// `attempts/{result}`, `reports/{kind}`, `unknown` and `differing`. The histograms `svix` and `request` have a series for
 /// each bucket, named by its bound, and `sum` in microseconds.
 ///
 /// The map is flat, so that all counts are added up, stored and read in the same way.
@@ -89,6 +89,11 @@ impl Counts {
 
     pub fn differing(&mut self) {
         self.add(DIFFERING, 1);
+    }
+
+    /// Svix has reported something of this kind.
+    pub fn reported(&mut self, kind: &str) {
+        self.add(&format!("reports/{kind}"), 1);
     }
 
     pub fn attempt(&mut self, result: &str) {

@@ -9,7 +9,9 @@ use serde::Serialize;
 use super::metrics::{BOUNDS, Counts, DIFFERING, LEFT_UNKNOWN};
 use crate::api::reply::NOTIFICATION_NAMES;
 use crate::api::table::ROWS;
+use crate::records::endpoints::Endpoints;
 use crate::svix::gate::{Reason, Standing};
+use crate::svix::operational;
 use crate::time::{parse_rfc3339, unix_seconds};
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -33,6 +35,7 @@ pub struct Snapshot {
     /// How many of them are neither resolved nor discarded.
     pub unresolved: u64,
     pub audit: Audit,
+    pub endpoints: Endpoints,
     /// When the last canary arrived.
     pub canary_at: Option<SystemTime>,
 }
@@ -106,6 +109,19 @@ impl Text {
             let labels = [("reason", reason.name())];
             self.sample("gate_closed", &labels, &u8::from(closed))?;
         }
+        let help = "Operational webhooks of Svix by type";
+        self.family("reports", "counter", help)?;
+        for kind in operational::TYPES.into_iter().chain([operational::OTHER]) {
+            let number = snapshot.counts.get(&format!("reports/{kind}"));
+            self.sample("reports_total", &[("type", kind)], &number)?;
+        }
+        let help = "Endpoints that are disabled, by the reports of Svix";
+        self.family("endpoints_disabled", "gauge", help)?;
+        self.sample(
+            "endpoints_disabled",
+            &[],
+            &snapshot.endpoints.disabled.len(),
+        )?;
         self.family("dead_letters", "counter", "Dead letters written")?;
         self.sample("dead_letters_total", &[], &snapshot.dead_letters)?;
         let help = "Dead letters neither resolved nor discarded";
@@ -179,6 +195,7 @@ mod tests {
         counts.notification(Some("dev"), "delivered", took, UNIX_EPOCH);
         counts.notification(None, "not-json", took, UNIX_EPOCH);
         counts.attempt("stored");
+        counts.reported("endpoint.disabled");
         counts.asked_svix(Duration::from_mins(1));
         let snapshot = Snapshot {
             counts,
@@ -194,6 +211,7 @@ mod tests {
                 one_in: 1,
                 findings: [("missing", 2), ("doubled", 0)].into(),
             },
+            endpoints: Endpoints::default(),
             canary_at: None,
         };
         let text = snapshot.text();
@@ -225,6 +243,9 @@ svix_relay_notifications_total{outcome=\"not-json\",project=\"\"} 1
             "svix_relay_outcomes_unknown_total 0",
             "svix_relay_dead_letters_total 7",
             "svix_relay_dead_letters_unresolved 3",
+            "svix_relay_reports_total{type=\"endpoint.disabled\"} 1",
+            "svix_relay_reports_total{type=\"other\"} 0",
+            "svix_relay_endpoints_disabled 0",
             "svix_relay_audit_findings{kind=\"missing\"} 2",
             "svix_relay_audit_findings{kind=\"doubled\"} 0",
             "svix_relay_audit_verified_until_seconds 60",

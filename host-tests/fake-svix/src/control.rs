@@ -9,6 +9,7 @@ use crate::endpoint::{Endpoint, NewEndpoint};
 use crate::fake::FakeSvix;
 use crate::fault::Fault;
 use crate::message::{NewMessage, StoredMessage};
+use crate::report::Report;
 use crate::request::ReceivedRequest;
 use crate::script::Scripts;
 use crate::script::Target;
@@ -171,6 +172,11 @@ impl FakeSvix {
     pub fn disable_endpoint(&self, app: &str, endpoint: &str, disabled: bool) {
         let now = self.clock().now();
         self.change_endpoint(app, endpoint, |endpoint| endpoint.disable(disabled, now));
+        let mut state = self.state();
+        state
+            .store
+            .deliveries
+            .report("endpoint.updated", app, endpoint);
     }
 
     /// Changes an endpoint, after the attempts that were due until now.
@@ -180,6 +186,14 @@ impl FakeSvix {
         state.store.settle(now);
         let endpoint = state.store.deliveries.endpoint(app, id);
         change(endpoint.expect("an endpoint with this id or uid"));
+    }
+
+    /// The operational webhooks that Svix would have sent since the last call, oldest first.
+    pub fn take_reports(&self) -> Vec<Report> {
+        let now = self.clock().now();
+        let mut state = self.state();
+        state.store.settle(now);
+        std::mem::take(&mut state.store.deliveries.reports)
     }
 
     /// Loses a message. The reply kept under its Idempotency-Key stays.

@@ -15,14 +15,16 @@ use crate::endpoint::{Endpoint, NewEndpoint};
 use crate::message::StoredMessage;
 use crate::refusal::Refusal;
 use crate::reply::{self, Reply};
+use crate::report::{FAILING_AFTER, Report};
 use crate::store::{Store, id};
 
 /// The time from each failed attempt to the next, in seconds.
-const SCHEDULE: [u64; 7] = [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000];
+pub(crate) const SCHEDULE: [u64; 7] = [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000];
 
 #[derive(Debug)]
 struct Task {
     message: String,
+    event_id: Option<String>,
     event_type: String,
     /// The id of the endpoint.
     endpoint: String,
@@ -41,6 +43,8 @@ pub(crate) struct Deliveries {
     /// By the message's id, oldest first.
     attempts: BTreeMap<String, Vec<Attempt>>,
     queue: BTreeMap<(SystemTime, u64), Task>,
+    /// The operational webhooks to come, oldest first.
+    pub reports: Vec<Report>,
 }
 
 impl Deliveries {
@@ -51,6 +55,7 @@ impl Deliveries {
             endpoints: Vec::new(),
             attempts: BTreeMap::new(),
             queue: BTreeMap::new(),
+            reports: Vec::new(),
         }
     }
 
@@ -65,7 +70,9 @@ impl Deliveries {
 
     pub fn create_endpoint(&mut self, app: &str, new: NewEndpoint, now: SystemTime) -> &Endpoint {
         let id = self.new_id("ep_");
-        self.endpoints.push(Endpoint::new(app, id, new, now));
+        self.endpoints
+            .push(Endpoint::new(app, id.clone(), new, now));
+        self.report("endpoint.created", app, &id);
         self.endpoints.last().expect("the one just created")
     }
 
@@ -76,6 +83,15 @@ impl Deliveries {
             let is_it = endpoint.id == id || endpoint.new.uid.as_deref() == Some(id);
             is_it && endpoint.app == app && !endpoint.deleted
         })
+    }
+
+    /// Has Svix report something about an endpoint.
+    pub fn report(&mut self, kind: &str, app: &str, endpoint: &str) {
+        let id = self.new_id("msg_");
+        if let Some(endpoint) = self.endpoint(app, endpoint) {
+            let report = Report::of_endpoint(id, kind, endpoint);
+            self.reports.push(report);
+        }
     }
 
     /// The attempts to bring a message to any endpoint, oldest first.
@@ -93,6 +109,7 @@ impl Deliveries {
         let tasks: Vec<_> = endpoints
             .map(|endpoint| Task {
                 message: message.id.clone(),
+                event_id: message.event_id.clone(),
                 event_type: message.event_type.clone(),
                 endpoint: endpoint.id.clone(),
                 attempts: 0,
@@ -108,6 +125,7 @@ impl Deliveries {
     pub fn resend(&mut self, message: &str, endpoint: &str, now: SystemTime) {
         let task = Task {
             message: message.to_owned(),
+            event_id: None,
             event_type: String::new(),
             endpoint: endpoint.to_owned(),
             attempts: 0,
@@ -134,7 +152,8 @@ impl Deliveries {
     /// Makes an attempt if the endpoint takes it. A retry is dropped without a trace if the endpoint is
     /// disabled or deleted, or if a manual attempt came after the attempt that the retry follows.
     fn attempt(&mut self, at: SystemTime, task: Task) {
-        let id = self.new_id("atmpt_");
+        let [id, report_id, disabled_id] =
+            ["atmpt_", "msg_", "msg_"].map(|prefix| self.new_id(prefix));
         let made = self.attempts.entry(task.message.clone()).or_default();
         let mut latest = made.iter().rev();
         let latest = latest.find(|attempt| attempt.endpoint == task.endpoint);
@@ -159,14 +178,30 @@ impl Deliveries {
             is_manual: task.is_manual,
             next: None,
         };
+        let mut reported = None;
+        let mut failing_since = None;
         if attempt.is_success() {
             endpoint.succeeded();
+            // A manual attempt is never among these.
+            reported = (task.attempts >= FAILING_AFTER).then_some("message.attempt.recovered");
         } else if !task.is_manual {
             let delay = SCHEDULE.get(task.attempts).copied();
             attempt.next = delay.map(|delay| ended + Duration::from_secs(delay));
             if attempt.next.is_none() {
-                endpoint.exhausted(ended);
+                reported = Some("message.attempt.exhausted");
+                failing_since = endpoint.exhausted(ended);
+            } else if task.attempts == FAILING_AFTER - 1 {
+                reported = Some("message.attempt.failing");
             }
+        }
+        if let Some(kind) = reported {
+            let event_id = task.event_id.as_deref();
+            let report = Report::of_attempt(report_id, kind, &endpoint.app, event_id, &attempt);
+            self.reports.push(report);
+        }
+        if let Some(since) = failing_since {
+            self.reports
+                .push(Report::of_disabled(disabled_id, endpoint, since));
         }
         let next = attempt.next;
         made.push(attempt);

@@ -111,14 +111,19 @@ impl Endpoint {
     }
 
     /// The last scheduled attempt of a message has failed. A message that is given up more than 5 and
-    /// less than 10 days after the first one disables the endpoint, unless it succeeded in between.
-    pub fn exhausted(&mut self, now: SystemTime) {
+    /// less than 10 days after the first one disables the endpoint, unless it succeeded in between. Then
+    /// this returns the time of the first one.
+    pub fn exhausted(&mut self, now: SystemTime) -> Option<SystemTime> {
         let known = self.failing_since;
         match known.filter(|since| now < *since + DISABLED_AFTER * 2) {
-            Some(since) if now > since + DISABLED_AFTER => self.disable(true, now),
+            Some(since) if now > since + DISABLED_AFTER => {
+                self.disable(true, now);
+                return known;
+            }
             Some(_) => {}
             None => self.failing_since = Some(now),
         }
+        None
     }
 
     /// The fields that an endpoint has everywhere.
@@ -216,7 +221,9 @@ impl PatchEndpoint {
             return Refusal::EntityNotFound.reply();
         };
         endpoint.disable(self.disabled.unwrap_or(endpoint.new.disabled), now);
-        reply::json(StatusCode::OK, &endpoint.with_metadata())
+        let reply = reply::json(StatusCode::OK, &endpoint.with_metadata());
+        store.deliveries.report("endpoint.updated", app, id);
+        reply
     }
 }
 
@@ -229,6 +236,7 @@ pub(crate) fn get(store: &mut Store, app: &str, id: &str) -> Reply {
 
 /// Deletes an endpoint. Its uid is free again.
 pub(crate) fn delete(store: &mut Store, app: &str, id: &str) -> Reply {
+    store.deliveries.report("endpoint.deleted", app, id);
     let Some(endpoint) = store.deliveries.endpoint(app, id) else {
         return Refusal::EntityNotFound.reply();
     };

@@ -1,5 +1,6 @@
 //! A Svix for tests and for trying the relay out. The fake keeps messages in memory, fails on
-//! demand in many ways, and shows what it received. It only imagines deliveries: no request leaves.
+//! demand in many ways, and shows what it received. It only imagines deliveries: no request leaves but the
+//! operational webhooks, if they are asked for.
 //!
 //! The fake behaves as Svix was observed to behave, above all where that is inconvenient. A request
 //! passes through these files:
@@ -10,6 +11,7 @@
 //! - `store`, `message`, `idempotency`: what Svix stores, and its rules.
 //! - `list`, `application`, `event_type`: lists of messages, applications, portals and event types.
 //! - `endpoint`, `delivery`, `attempt`, `recovery`: the endpoints of customers, and what reaches them.
+//! - `report`, `sender`: operational webhooks, and how the program sends them.
 //! - `page`: the pages of all lists.
 //! - `refusal`, `reply`, `trickle`: the replies.
 //! - `control`, `helpers`: the switches for tests, and the same for people with curl.
@@ -33,9 +35,11 @@ mod page;
 mod recovery;
 mod refusal;
 mod reply;
+mod report;
 mod request;
 mod route;
 mod script;
+mod sender;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -44,6 +48,8 @@ mod trickle;
 pub use fake::FakeSvix;
 pub use fault::{Fault, RetryAfter};
 pub use message::StoredMessage;
+pub use report::Report;
 pub use request::ReceivedRequest;
 pub use script::Target;
+pub use sender::send_reports;
 pub use store::{EventIdScope, EventType};

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use clock::Clock;
-use fake_svix::FakeSvix;
+use fake_svix::{FakeSvix, send_reports};
+use http::Uri;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,6 +22,14 @@ struct Options {
     /// The token that it accepts
     #[arg(long, value_name = "TOKEN", default_value = "testsk_fake.eu")]
     token: String,
+
+    /// Where operational webhooks go
+    #[arg(long, value_name = "URL", requires = "reports_secret")]
+    reports_to: Option<Uri>,
+
+    /// The secret that signs them
+    #[arg(long, value_name = "whsec_…")]
+    reports_secret: Option<String>,
 }
 
 #[tokio::main]
@@ -39,8 +48,12 @@ async fn main() -> Result<()> {
         io::stderr(),
         "fake-svix: listening on http://{address}; its messages are lost when it ends"
     ));
+    let fake = FakeSvix::new(&options.token, Clock::system());
+    if let (Some(url), Some(secret)) = (options.reports_to, options.reports_secret) {
+        tokio::spawn(send_reports(fake.clone(), url, secret));
+    }
     tokio::select! {
-        () = FakeSvix::new(&options.token, Clock::system()).listen(listener) => {}
+        () = fake.listen(listener) => {}
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }

@@ -12,6 +12,7 @@
 mod batch;
 mod board;
 mod compare;
+mod endpoints;
 mod findings;
 mod state;
 
@@ -103,6 +104,9 @@ pub async fn audit(
         board?.review(now).await?;
     }
     let done = result?;
+    if done {
+        endpoints::review(config, stopwatch).await?;
+    }
     entry.say(format!(
         "audited: {events} events, {settled} settled, {found} found"
     ));

@@ -102,7 +102,7 @@ async function refresh() {
   const [ready, status] = await Promise.allSettled([ask('GET', 'readyz', 9), ask('GET', 'status', 9)]);
   if (mine !== turn || !token) return;
   const missing = 'not available';
-  const { version = '', time, configuration, deadLetters, audit, canary, lastHour, gate = ready.value?.gate } = status.value ?? {};
+  const { version = '', time, configuration, deadLetters, audit, canary, endpoints, lastHour, gate = ready.value?.gate } = status.value ?? {};
   svixUrl = configuration?.svix_url;
   written = deadLetters?.written;
   put('version', version);
@@ -123,11 +123,13 @@ async function refresh() {
     ...canary || configuration?.canary_project ? [canary
       ? tile('Canary', `${number(canary.durationMs)} ms`, `arrived ${clock(canary.deliveredAt)} UTC`, Date.parse(time) - Date.parse(canary.deliveredAt) < 300000 ? 'good' : 'bad')
       : tile('Canary', 'None', 'none has arrived yet', 'warn')] : [],
+    ...configuration?.svix_webhook_secret ? [tile('Disabled endpoints', number(endpoints?.disabled.length), 'of customers, as Svix reports', endpoints?.disabled.length ? 'warn' : 'good')] : [],
     lastHour ? tile('Delivered in the last hour', number(sums.delivered ?? 0), `of ${number(sum(Object.values(sums)))} answers`) : tile('Delivered in the last hour', '–', missing));
   const outcomes = Object.entries(sums).sort((a, b) => b[1] - a[1]).map(([name, count]) => [el('td', el(`i.${name}`), name), el('td.number', number(count))]);
   if (!outcomes.length) outcomes.push([el('td.soft', lastHour ? 'nothing came' : missing), el('td')]);
   $('outcomes').replaceChildren(...outcomes.map(cells => el('tr', ...cells)));
   draw(lastHour ?? [], Date.parse(time));
+  reports(endpoints ?? { disabled: [], exhausted: [] });
   $('configuration').replaceChildren(configuration
     ? facts(...Object.entries(configuration).map(([name, value]) => [name, value, value => value ? mono(value) : el('span.soft', 'empty')]))
     : el('p.soft', status.reason.status === 404 ? missing : status.reason.message));
@@ -256,6 +258,39 @@ on('audit', 'click', async () => {
   if (token) await Promise.all([loadFindings(), refresh()]);
 });
 
+// The reports of Svix
+
+const DISABLED = ['Disabled (UTC)', 'Project', 'Endpoint'];
+const EXHAUSTED = ['Given up (UTC)', 'Project', 'Event', 'Endpoint', ''];
+for (const [id, columns] of [['disabled', DISABLED], ['exhausted', EXHAUSTED]])
+  $(id).tHead.rows[0].append(...columns.map(name => Object.assign(el('th', name), { scope: 'col' })));
+
+function reports({ disabled, exhausted }) {
+  $('reports').hidden = !disabled.length && !exhausted.length;
+  const table = (id, columns, rows) => {
+    $(id).hidden = !rows.length;
+    // Drawn anew, a button would lose the focus.
+    if ($(id).contains(document.activeElement)) return;
+    $(id).tBodies[0].replaceChildren(...rows.reverse().map(row => el('tr', ...row.map((cell, column) => {
+      const td = el('td', el('div', cell));
+      td.dataset.label = columns[column];
+      return td;
+    }))));
+  };
+  table('disabled', DISABLED, disabled.map(of => [utc(of.at), of.project, mono(of.endpointId)]));
+  table('exhausted', EXHAUSTED, exhausted.map(of => {
+    const button = Object.assign(el('button', 'Look up'), { onclick: () => lookUp(of.project, of.eventId) });
+    button.ariaLabel = `Look up ${of.eventId}`;
+    return [utc(of.at), of.project, mono(of.eventId), mono(of.endpointId), button];
+  }));
+}
+
+function lookUp(project, id) {
+  [$('project').value, $('event').value] = [project, id];
+  $('find').requestSubmit();
+  $('find-title').focus();
+}
+
 // Looking up
 
 function dashboard() {
@@ -268,7 +303,7 @@ const record = of => facts(
   ['State', of.state, state => el(state === 'delivered' ? 'span.good' : 'span.warn', state)],
   ['Project', of.project], ['Event', of.eventId, mono], ['Type', of.eventType],
   ['Svix message', of.svixMessageId, mono, ...dashboard()], ['Attempts', of.attempts, number],
-  ['Delivered (UTC)', of.deliveredAt, utc], ['First attempt (UTC)', of.firstAttemptAt, utc],
+  ['Published (UTC)', of.publishedAt, utc], ['Delivered (UTC)', of.deliveredAt, utc], ['First attempt (UTC)', of.firstAttemptAt, utc],
   ['Dead letter', of.deadLetter, opener]);
 
 let looking = 0;
@@ -307,11 +342,13 @@ async function showFate(project, id) {
   const url = id => endpoints.find(endpoint => endpoint.id === id)?.url ?? id;
   $('endpoints').hidden = !endpoints.length;
   $('endpoints').tBodies[0].replaceChildren(...endpoints.map(endpoint => endpointRow(endpoint, () => resend(project, id, path, endpoint))));
+  const published = record.publishedAt ? [el('li', utc(record.publishedAt), ' published')] : [];
   const stored = record.deliveredAt ? [el('li', utc(record.deliveredAt), ` stored in Svix, after ${number(record.attempts)} attempts`)] : [];
   const tried = [...attempts].reverse().map(of => el('li', utc(of.timestamp),
     el(of.status === 'success' ? 'span.good' : 'span.bad', ` ${of.responseStatusCode || 'no answer'}`),
     ` after ${number(of.responseDurationMs)} ms${of.triggerType === 'manual' ? ', sent again by hand' : ''}: `, mono(url(of.endpointId))));
-  $('timeline').replaceChildren(...stored, ...tried, ...more ? [el('li', 'There is more: only the latest 100 are shown.')] : []);
+  const givenUp = (record.exhausted ?? []).map(of => el('li', utc(of.at), el('span.bad', ' given up'), ' by Svix: ', mono(url(of.endpointId))));
+  $('timeline').replaceChildren(...published, ...stored, ...tried, ...givenUp, ...more ? [el('li', 'There is more: only the latest 100 are shown.')] : []);
   if (!endpoints.length && record.deliveredAt) say('fate-said', 'The customer has no endpoint.');
 }
 

@@ -22,6 +22,7 @@ mod faults;
 mod helper_routes;
 mod lists;
 mod once;
+mod reports;
 mod switches;
 mod tcp;
 

@@ -4,3 +4,4 @@ mod customers;
 mod event_types;
 mod gate;
 mod impostors;
+mod reports;

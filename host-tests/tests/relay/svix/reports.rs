@@ -1,0 +1,397 @@
+//! Svix's operational webhooks: what the relay makes of them, and whose it takes.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use fake_svix::{Fault, Report, Target};
+use host::Op;
+
+use crate::support::{Reply, World, event};
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const OTHER_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+const PATH: &str = "/svix/operational";
+const DAY: Duration = Duration::from_hours(24);
+
+fn world() -> World {
+    World::with(&[("admin_token", "hush"), ("svix_webhook_secret", SECRET)])
+}
+
+async fn send(world: &World, report: &Report, secret: &str, at: SystemTime) -> Reply {
+    let headers = report.headers(secret, at);
+    let headers = headers
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    world.request("POST", PATH, &headers, &report.body).await
+}
+
+/// Brings a report to the relay as Svix does.
+async fn bring(world: &World, report: &Report) -> Reply {
+    send(world, report, SECRET, world.clock.now()).await
+}
+
+/// Brings all reports to come.
+async fn bring_all(world: &World) {
+    for report in world.svix.take_reports() {
+        let reply = bring(world, &report).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+}
+
+fn report(kind: &str, data: &Value) -> Report {
+    Report {
+        id: format!("msg_{kind}"),
+        body: json!({ "type": kind, "data": data }).to_string(),
+    }
+}
+
+fn of_endpoint(kind: &str) -> Report {
+    report(
+        kind,
+        &json!({ "appId": "app_1", "appUid": "dev", "endpointId": "ep_1" }),
+    )
+}
+
+/// What an operator sees of endpoints.
+async fn endpoints(world: &World) -> Value {
+    let token = ("authorization", "Bearer hush");
+    let reply = world.request("GET", "/status", &[token], "").await;
+    reply.json()["endpoints"].clone()
+}
+
+async fn metric(world: &World, line: &str) -> bool {
+    // Counts are written in the background.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let token = ("authorization", "Bearer hush");
+    let reply = world.request("GET", "/metrics", &[token], "").await;
+    reply.text().lines().any(|it| it == line)
+}
+
+async fn record(world: &World, id: &str) -> Value {
+    let token = ("authorization", "Bearer hush");
+    let path = format!("/notifications/dev/{id}");
+    world.request("GET", &path, &[token], "").await.json()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_hears_of_a_disabled_endpoint_and_of_events_that_were_given_up() {
+    let world = world();
+    world.svix.create_application("dev");
+    let endpoint = world
+        .svix
+        .create_endpoint("dev", "https://hooks.test/status/500");
+    // Each event is given up after 28 hours, and the endpoint after five days of that.
+    for id in ["evt_1", "evt_2", "evt_3", "evt_4", "evt_5"] {
+        let reply = world.post(&event(id)).await;
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        world.clock.advance(2 * DAY);
+        bring_all(&world).await;
+    }
+    let shown = endpoints(&world).await;
+    let disabled = &shown["disabled"][0];
+    assert_eq!(
+        (&disabled["project"], &disabled["endpointId"]),
+        (&json!("dev"), &json!(endpoint))
+    );
+    assert_eq!(shown["disabled"].as_array().map(Vec::len), Some(1));
+    assert_eq!(shown["exhausted"][0]["eventId"], "evt_1");
+    let record = record(&world, "evt_1").await;
+    assert_eq!(record["exhausted"][0]["endpointId"], endpoint);
+    assert_eq!(record["exhausted"][0]["at"], shown["exhausted"][0]["at"]);
+    let warnings: Vec<_> = world
+        .stdout()
+        .into_iter()
+        .filter(|line| line.contains("WARNING"))
+        .collect();
+    assert!(
+        warnings
+            .iter()
+            .any(|line| line.contains("is disabled") && line.contains(&endpoint)),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings
+            .iter()
+            .any(|line| line.contains("never took the event") && line.contains("evt_1")),
+        "{warnings:?}"
+    );
+    assert!(metric(&world, "svix_relay_endpoints_disabled 1").await);
+    assert!(
+        metric(
+            &world,
+            "svix_relay_reports_total{type=\"endpoint.disabled\"} 1"
+        )
+        .await
+    );
+
+    // The customer enables it again.
+    world.svix.disable_endpoint("dev", &endpoint, false);
+    bring_all(&world).await;
+    assert_eq!(endpoints(&world).await["disabled"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_comes_twice_counts_once() {
+    let world = world();
+    let endpoint = world.svix.create_endpoint("dev", "https://hooks.test/");
+    world.svix.disable_endpoint("dev", &endpoint, true);
+    let reports = world.svix.take_reports();
+    let report = reports.last().expect("endpoint.updated");
+    assert_eq!(bring(&world, report).await.json()["status"], "reported");
+    world.clock.advance(DAY);
+    assert_eq!(
+        bring(&world, report).await.json()["status"],
+        "reported-before"
+    );
+    assert_eq!(
+        endpoints(&world).await["disabled"].as_array().map(Vec::len),
+        Some(1)
+    );
+    assert!(
+        metric(
+            &world,
+            "svix_relay_reports_total{type=\"endpoint.updated\"} 1"
+        )
+        .await
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_report_does_not_hide_what_is_true_now() {
+    let world = world();
+    let endpoint = world.svix.create_endpoint("dev", "https://hooks.test/");
+    world.svix.disable_endpoint("dev", &endpoint, true);
+    world.svix.disable_endpoint("dev", &endpoint, false);
+    let mut reports = world.svix.take_reports();
+    reports.reverse();
+    for report in reports {
+        assert_eq!(bring(&world, &report).await.status, 200);
+    }
+    assert_eq!(endpoints(&world).await["disabled"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_audit_sees_that_an_endpoint_is_enabled_again() {
+    let world = world();
+    for enabled in [false, true] {
+        let endpoint = world.svix.create_endpoint("dev", "https://hooks.test/");
+        world.svix.disable_endpoint("dev", &endpoint, true);
+        bring_all(&world).await;
+        world.svix.disable_endpoint("dev", &endpoint, !enabled);
+    }
+    // The reports of the last changes are lost.
+    world.svix.take_reports();
+    let token = ("authorization", "Bearer hush");
+    let reply = world
+        .request("POST", "/maintenance/audit", &[token], "")
+        .await;
+    assert_eq!(reply.json()["done"], true, "{}", reply.text());
+    assert_eq!(
+        endpoints(&world).await["disabled"].as_array().map(Vec::len),
+        Some(1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_svix_or_the_store_fails_a_report_is_to_come_again() {
+    let world = world();
+    let endpoint = world.svix.create_endpoint("dev", "https://hooks.test/");
+    world.svix.disable_endpoint("dev", &endpoint, true);
+    let reports = world.svix.take_reports();
+    let report = reports.last().expect("endpoint.updated");
+    world.svix.always_at(Target::Deliveries, Fault::status(500));
+    bring(&world, report)
+        .await
+        .assert_retryable_problem(503, "svix-unavailable");
+    world.svix.clear_faults();
+    world.faults.fail_next(Op::Set, 1);
+    bring(&world, report)
+        .await
+        .assert_retryable_problem(503, "store-failing");
+    assert_eq!(bring(&world, report).await.json()["status"], "reported");
+    assert_eq!(
+        endpoints(&world).await["disabled"].as_array().map(Vec::len),
+        Some(1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_that_come_at_once_are_all_kept() {
+    let world = world();
+    let ids: Vec<_> = (0..20)
+        .map(|_| world.svix.create_endpoint("dev", "https://hooks.test/"))
+        .collect();
+    for id in &ids {
+        world.svix.disable_endpoint("dev", id, true);
+    }
+    let reports = world.svix.take_reports();
+    let replies =
+        futures::future::join_all(reports.iter().map(|report| bring(&world, report))).await;
+    assert!(replies.iter().all(|reply| reply.status == 200));
+    assert_eq!(
+        endpoints(&world).await["disabled"].as_array().map(Vec::len),
+        Some(ids.len())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forged_report_changes_nothing() {
+    let world = world();
+    let true_report = of_endpoint("endpoint.disabled");
+    let now = world.clock.now();
+    let headers = true_report.headers(SECRET, now);
+    let with = |name: &str, value: &str| {
+        let mut headers = headers.clone();
+        for header in &mut headers {
+            if header.0 == name {
+                value.clone_into(&mut header.1);
+            }
+        }
+        headers
+    };
+    let forged = true_report.headers(OTHER_SECRET, now);
+    let old = true_report.headers(SECRET, now - Duration::from_secs(301));
+    let early = true_report.headers(SECRET, now + Duration::from_secs(301));
+    for headers in [
+        forged,
+        old,
+        early,
+        with("svix-id", "msg_other"),
+        with("svix-signature", ""),
+        with("svix-signature", "v1,"),
+        with("svix-timestamp", "soon"),
+    ] {
+        let headers = headers
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
+        let reply = world
+            .request("POST", PATH, &headers, &true_report.body)
+            .await;
+        reply.assert_final_problem(401, "unauthenticated");
+    }
+    let altered = Report {
+        body: true_report.body.replace("dev", "evil"),
+        ..true_report.clone()
+    };
+    let headers = headers
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let reply = world.request("POST", PATH, &headers, &altered.body).await;
+    reply.assert_final_problem(401, "unauthenticated");
+    let reply = world.request("POST", PATH, &[], &altered.body).await;
+    reply.assert_final_problem(401, "unauthenticated");
+    world.assert_untouched();
+    let log = world.stdout().join("");
+    assert!(!log.contains("whsec_") && !log.contains("v1,"), "{log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_two_secrets_is_enough_while_one_is_rotated() {
+    let both = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    let world = World::with(&[("svix_webhook_secret", both)]);
+    for secret in [SECRET, OTHER_SECRET] {
+        let reply = send(
+            &world,
+            &of_endpoint("endpoint.created"),
+            secret,
+            world.clock.now(),
+        )
+        .await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_reaches_only_the_record_of_its_own_message() {
+    let world = world();
+    for body in [
+        event("evt_1"),
+        event("evt_1").replace("\"dev\"", "\"other\""),
+    ] {
+        assert_eq!(world.post(&body).await.json()["status"], "delivered");
+    }
+    let message = world.svix.messages_for("dev")[0].id.clone();
+    let of = |app: &str, message: &str, event_id: &str| {
+        let attempt = json!({ "id": "atmpt_1", "timestamp": "2026-11-24T14:12:42Z" });
+        let data = json!({
+            "appId": "app_1", "appUid": app, "endpointId": "ep_1", "msgId": message,
+            "msgEventId": event_id, "lastAttempt": attempt,
+        });
+        Report {
+            id: format!("msg_{app}_{event_id}"),
+            ..report("message.attempt.exhausted", &data)
+        }
+    };
+    for stranger in [
+        of("other", &message, "evt_1"),
+        of("dev", "msg_2", "evt_1"),
+        of("dev", &message, "evt_2"),
+    ] {
+        assert_eq!(bring(&world, &stranger).await.status, 200);
+    }
+    let records = world.records().await;
+    assert_eq!(records.len(), 2);
+    assert!(
+        records.iter().all(|record| !record.contains("exhausted")),
+        "{records:?}"
+    );
+    let own = Report {
+        id: "msg_own".to_owned(),
+        ..of("dev", &message, "evt_1")
+    };
+    assert_eq!(bring(&world, &own).await.status, 200);
+    assert!(record(&world, "evt_1").await["exhausted"].is_array());
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_that_the_relay_cannot_use_are_taken_and_logged() {
+    let world = world();
+    for report in [
+        of_endpoint("endpoint.renamed"),
+        report(
+            "endpoint.disabled",
+            &json!({ "appUid": null, "endpointId": "ep_1" }),
+        ),
+        report(
+            "endpoint.disabled",
+            &json!({ "appUid": "a/b", "endpointId": "../../x" }),
+        ),
+        report("message.attempt.failing", &json!({ "appUid": "dev" })),
+    ] {
+        assert_eq!(bring(&world, &report).await.json()["status"], "reported");
+    }
+    assert_eq!(world.svix.requests().len(), 0);
+    assert_eq!(endpoints(&world).await["disabled"], json!([]));
+    assert!(metric(&world, "svix_relay_reports_total{type=\"other\"} 1").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_no_report_is_refused() {
+    let world = world();
+    for body in ["", "{}", "[]", r#"{"type":"endpoint.disabled"}"#] {
+        let report = Report {
+            id: "msg_1".to_owned(),
+            body: body.to_owned(),
+        };
+        bring(&world, &report)
+            .await
+            .assert_final_problem(422, "invalid-request");
+    }
+    let large = Report {
+        id: "msg_1".to_owned(),
+        body: "x".repeat(16 * 1024 + 1),
+    };
+    bring(&world, &large)
+        .await
+        .assert_final_problem(413, "body-too-large");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_secret_there_is_no_such_path() {
+    let world = World::with(&[("admin_token", "hush")]);
+    bring(&world, &of_endpoint("endpoint.disabled"))
+        .await
+        .assert_final_problem(404, "not-found");
+    world.assert_untouched();
+}

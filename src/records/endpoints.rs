@@ -1,0 +1,234 @@
+//! What Svix has reported of customers' endpoints: which are disabled, and which events were given up.
+//!
+//! Reports are rare, so one value holds them all. Two instances may replace it at the same time, and one change
+//! is lost. So each instance reads the value again later, and makes its change once more if that is missing.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event;
+use crate::host::later::spread;
+use crate::host::{self, clock, store};
+use crate::json;
+
+const VERSION: u32 = 1;
+
+const NAME: &str = "endpoints";
+
+/// The most entries that are kept. The oldest go first; the log has them all.
+const MAX_DISABLED: usize = 100;
+const MAX_EXHAUSTED: usize = 50;
+const MAX_SEEN: usize = 256;
+
+/// After what time the value is read again, at least: longer than another instance takes from reading to
+/// replacing it.
+const SETTLING: Duration = Duration::from_millis(200);
+
+/// How often a change is made before the report is refused. Svix sends it again.
+const WRITES: u32 = 8;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoints {
+    version: u32,
+    /// Oldest first.
+    pub disabled: Vec<Reported>,
+    /// Oldest first.
+    pub exhausted: Vec<Reported>,
+    /// The latest reports, as [`report_id`] names them.
+    seen: Vec<String>,
+}
+
+/// An endpoint to which Svix sends nothing, or not this event any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reported {
+    pub project: String,
+    pub endpoint_id: String,
+    /// The eventId of an event that was given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// When Svix reported the endpoint, or made the last attempt with the event, in RFC 3339.
+    pub at: String,
+}
+
+/// What a report changes.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Disabled(Reported),
+    Enabled {
+        project: String,
+        endpoint_id: String,
+    },
+    Exhausted(Reported),
+}
+
+impl Default for Endpoints {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            disabled: Vec::new(),
+            exhausted: Vec::new(),
+            seen: Vec::new(),
+        }
+    }
+}
+
+impl Endpoints {
+    /// Reads what the store holds. Anything but a value of this version is treated as absent.
+    fn decode(stored: Option<&[u8]>) -> Self {
+        stored
+            .and_then(|bytes| serde_json::from_slice::<Self>(bytes).ok())
+            .filter(|endpoints| endpoints.version == VERSION)
+            .unwrap_or_default()
+    }
+
+    pub fn has_seen(&self, report: &str) -> bool {
+        self.seen.iter().any(|seen| seen == report)
+    }
+
+    /// Makes the change of a report, unless it is made already.
+    fn apply(&mut self, report: &str, change: &Change) -> bool {
+        if self.has_seen(report) {
+            return false;
+        }
+        push(&mut self.seen, report.to_owned(), MAX_SEEN);
+        match change {
+            Change::Disabled(disabled) => {
+                if !self.is_disabled(&disabled.project, &disabled.endpoint_id) {
+                    push(&mut self.disabled, disabled.clone(), MAX_DISABLED);
+                }
+            }
+            Change::Enabled {
+                project,
+                endpoint_id,
+            } => self
+                .disabled
+                .retain(|known| !known.is(project, endpoint_id)),
+            Change::Exhausted(exhausted) => {
+                push(&mut self.exhausted, exhausted.clone(), MAX_EXHAUSTED);
+            }
+        }
+        true
+    }
+
+    fn is_disabled(&self, project: &str, endpoint_id: &str) -> bool {
+        let mut disabled = self.disabled.iter();
+        disabled.any(|known| known.is(project, endpoint_id))
+    }
+}
+
+impl Reported {
+    fn is(&self, project: &str, endpoint_id: &str) -> bool {
+        self.project == project && self.endpoint_id == endpoint_id
+    }
+}
+
+fn push<T>(list: &mut Vec<T>, entry: T, most: usize) {
+    list.push(entry);
+    list.drain(..list.len().saturating_sub(most));
+}
+
+/// A short name of a webhook, from its `svix-id`.
+pub fn report_id(svix_id: &str) -> String {
+    let mut id = event::sha256_hex(&[svix_id.as_bytes()]);
+    id.truncate(16);
+    id
+}
+
+pub async fn read() -> Result<Endpoints, host::Error> {
+    let bytes = store::get(NAME, store::TIMEOUT).await?;
+    Ok(Endpoints::decode(bytes.as_deref()))
+}
+
+/// Makes the change of a report, once. The change is in the store when this returns.
+pub async fn note(report: &str, change: &Change) -> Result<(), host::Error> {
+    let mut random = host::random();
+    for _ in 0..WRITES {
+        let mut endpoints = read().await?;
+        if !endpoints.apply(report, change) {
+            return Ok(());
+        }
+        store::set(NAME, &json::encode(&endpoints), store::TIMEOUT).await?;
+        clock::sleep(spread(SETTLING, &mut random)).await;
+    }
+    Err(host::Error {
+        what: "note a report",
+        reason: "other instances replaced it again and again".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disabled(endpoint_id: &str) -> Change {
+        Change::Disabled(Reported {
+            project: "dev".to_owned(),
+            endpoint_id: endpoint_id.to_owned(),
+            event_id: None,
+            at: "2026-11-23T14:12:42Z".to_owned(),
+        })
+    }
+
+    #[test]
+    fn an_endpoint_is_listed_once_until_it_is_enabled() {
+        let mut endpoints = Endpoints::default();
+        assert!(endpoints.apply("1", &disabled("ep_1")));
+        assert!(endpoints.apply("2", &disabled("ep_1")));
+        assert!(endpoints.apply("3", &disabled("ep_2")));
+        let enabled = Change::Enabled {
+            project: "dev".to_owned(),
+            endpoint_id: "ep_1".to_owned(),
+        };
+        assert_eq!(endpoints.disabled.len(), 2);
+        assert!(endpoints.apply("4", &enabled));
+        assert_eq!(endpoints.disabled[0].endpoint_id, "ep_2");
+        // The second report comes again, late.
+        assert!(!endpoints.apply("2", &disabled("ep_1")));
+        assert_eq!(endpoints.disabled.len(), 1);
+    }
+
+    #[test]
+    fn the_oldest_entries_go_first() {
+        let mut endpoints = Endpoints::default();
+        for number in 0..1_000 {
+            let id = number.to_string();
+            endpoints.apply(&id, &disabled(&id));
+            let exhausted = Reported {
+                project: "dev".to_owned(),
+                event_id: Some(id.clone()),
+                endpoint_id: "ep_1".to_owned(),
+                at: "2026-11-23T14:12:42Z".to_owned(),
+            };
+            endpoints.apply(&format!("x{id}"), &Change::Exhausted(exhausted));
+        }
+        assert_eq!(endpoints.disabled.len(), MAX_DISABLED);
+        assert_eq!(
+            endpoints.exhausted[MAX_EXHAUSTED - 1].event_id.as_deref(),
+            Some("999")
+        );
+        assert!(endpoints.has_seen("999") && !endpoints.has_seen("1"));
+        assert!(json::encode(&endpoints).len() < 64 * 1024);
+    }
+
+    #[test]
+    fn the_value_is_stored_as_it_always_was() {
+        let mut endpoints = Endpoints::default();
+        endpoints.apply(&report_id("msg_1"), &disabled("ep_1"));
+        let text = r#"{"version":1,"disabled":[{"project":"dev","endpointId":"ep_1","at":"2026-11-23T14:12:42Z"}],"exhausted":[],"seen":["116b88f173007be5"]}"#;
+        assert_eq!(
+            String::from_utf8(json::encode(&endpoints)).expect("text"),
+            text
+        );
+        assert_eq!(Endpoints::decode(Some(text.as_bytes())), endpoints);
+        let newer = text.replace(":1,", ":2,");
+        for bytes in ["", "{}", &newer] {
+            assert_eq!(
+                Endpoints::decode(Some(bytes.as_bytes())),
+                Endpoints::default()
+            );
+        }
+    }
+}

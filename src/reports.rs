@@ -1,0 +1,138 @@
+//! `POST /svix/operational`: Svix reports what becomes of customers' endpoints.
+//!
+//! A report comes at least once, and in any order. So whether an endpoint is disabled Svix is asked, and
+//! that an event was given up at some time stays true.
+
+use serde::Serialize;
+
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::api::route::NoRoute;
+use crate::auth::Denial;
+use crate::auth::webhook::Claims;
+use crate::config::{Config, load};
+use crate::event;
+use crate::host::clock::{self, Stopwatch};
+use crate::host::http::{Headers, Incoming};
+use crate::host::{self, store};
+use crate::intake::body;
+use crate::operator::conversation::Conversation;
+use crate::records::endpoints::{self, Change, Reported};
+use crate::records::{Record, storage};
+use crate::svix::message;
+use crate::svix::operational::{Message, Report, Subject};
+use crate::time::{rfc3339, unix_seconds};
+use crate::violation::Violation;
+use crate::watch::counters;
+use crate::watch::entry::Entry;
+
+/// The largest report, in bytes. Svix's have less than one kB.
+const MAX_BODY: usize = 16 * 1024;
+
+#[derive(Serialize)]
+struct Taken {
+    status: &'static str,
+}
+
+pub async fn take(
+    incoming: &mut Incoming,
+    headers: &Headers,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let config = load::config().await?;
+    let keys = &config.svix.webhook_keys;
+    if keys.is_empty() {
+        return Err(Problem::NoRoute(NoRoute::NotFound));
+    }
+    let now = unix_seconds(clock::now());
+    let claims = Claims::read(|name| headers.get(name), now).map_err(Denial::from)?;
+    let body = body::read_small(config, incoming, MAX_BODY, stopwatch).await?;
+    claims.verify(&body, keys).map_err(Denial::from)?;
+    let report = Report::read(&body).ok_or_else(|| {
+        let reason = "must be an operational webhook of Svix";
+        Problem::InvalidRequest(vec![Violation::new("body", reason)])
+    })?;
+    let id = endpoints::report_id(&claims.id);
+    let name = if endpoints::read().await?.has_seen(&id) {
+        "reported-before"
+    } else {
+        act(config, &report, &id, stopwatch, entry).await?;
+        counters::count(|counts| counts.reported(report.kind));
+        "reported"
+    };
+    entry.report(report.kind);
+    Ok(Success::document(name, &Taken { status: name }))
+}
+
+/// Does what a report asks for. Reports that change nothing are not remembered.
+async fn act(
+    config: &Config,
+    report: &Report,
+    id: &str,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<(), Problem> {
+    let Some(subject) = &report.subject else {
+        return Ok(());
+    };
+    let Subject {
+        project,
+        endpoint_id,
+        message,
+    } = subject.clone();
+    entry.project(&project);
+    if let Some(message) = &message {
+        entry.event(&project, &message.event_id);
+        entry.svix_message_id(&message.id);
+    }
+    let mut conversation = Conversation::behind_the_gate(config, stopwatch);
+    let change = match message {
+        None if conversation.is_disabled(&project, &endpoint_id).await? => {
+            entry.warn(format!("endpoint {endpoint_id} is disabled"));
+            Change::Disabled(Reported {
+                project,
+                endpoint_id,
+                event_id: None,
+                at: rfc3339(clock::now()),
+            })
+        }
+        None => {
+            entry.say(format!("endpoint {endpoint_id} is not disabled"));
+            Change::Enabled {
+                project,
+                endpoint_id,
+            }
+        }
+        Some(message) if report.is_exhausted() => {
+            entry.warn(format!("endpoint {endpoint_id} never took the event"));
+            mark(&project, &endpoint_id, &message).await?;
+            Change::Exhausted(Reported {
+                project,
+                event_id: Some(message.event_id),
+                endpoint_id,
+                at: message.attempted_at,
+            })
+        }
+        Some(_) => {
+            entry.say(format!("endpoint {endpoint_id}"));
+            return Ok(());
+        }
+    };
+    Ok(endpoints::note(id, &change).await?)
+}
+
+/// Writes into the record of an event that Svix has given it up. A record of another message is left alone.
+async fn mark(project: &str, endpoint_id: &str, message: &Message) -> Result<(), host::Error> {
+    if message::is_mapped(&message.event_id) {
+        return Ok(());
+    }
+    let name = Record::name(&event::key(project, &message.event_id));
+    let Some(Record::Delivered(mut record)) = storage::read(&name, store::TIMEOUT).await? else {
+        return Ok(());
+    };
+    if record.svix_message_id != message.id || !record.give_up(endpoint_id, &message.attempted_at) {
+        return Ok(());
+    }
+    storage::write((name, Record::Delivered(record).encode()), store::TIMEOUT).await
+}
