@@ -17,7 +17,7 @@ const TOLERANCE: u64 = 5 * 60;
 /// The longest header that is looked at, in bytes. Svix sends a signature of 47 bytes for each of its keys.
 const MAX_HEADER: usize = 1_024;
 
-/// What a webhook says of itself in its headers.
+/// The headers of a webhook, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// The same for every attempt at one webhook.

@@ -52,9 +52,7 @@ impl SigningKey {
         let key = key.and_then(|key| BASE64.decode(key).ok());
         key.filter(|key| key.len() >= MIN_SIGNING_KEY)
             .map(Self)
-            .ok_or_else(|| {
-                format!("must be 'whsec_' and at least {MIN_SIGNING_KEY} bytes in base64")
-            })
+            .ok_or_else(|| format!("must be whsec_ and at least {MIN_SIGNING_KEY} bytes in base64"))
     }
 
     /// The key itself, for the check of a signature.

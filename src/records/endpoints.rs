@@ -1,4 +1,4 @@
-//! What Svix has reported of customers' endpoints: which are disabled, and which events were given up.
+//! The customers' endpoints that Svix has reported as disabled, and the events that it has given up.
 //!
 //! Reports are rare, so one value holds them all. Two instances may replace it at the same time, and one change
 //! is lost. So each instance reads the value again later, and makes its change once more if that is missing.
@@ -53,7 +53,7 @@ pub struct Reported {
     pub at: String,
 }
 
-/// What a report changes.
+/// The change that a report makes.
 #[derive(Clone, Debug)]
 pub enum Change {
     Disabled(Reported),

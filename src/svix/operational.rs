@@ -1,4 +1,4 @@
-//! Operational webhooks: what Svix reports of customers' endpoints.
+//! Operational webhooks: the reports of Svix on customers' endpoints.
 
 use serde_json::value::RawValue;
 
@@ -24,8 +24,7 @@ pub const OTHER: &str = "other";
 pub struct Report {
     /// One of [`TYPES`], or [`OTHER`].
     pub kind: &'static str,
-    /// What the report is about. `None` if the relay knows nothing of that: another type, or an application without
-    /// a uid.
+    /// The endpoint, and the message if there is one. `None` for another type, and for an application without a uid.
     pub subject: Option<Subject>,
 }
 

@@ -336,6 +336,7 @@ async fn the_status_shows_every_variable_but_secrets() {
             "verifiedUntil": null, "events": 0, "oneIn": 1,
             "findings": {"missing": 0, "doubled": 0, "unrecorded": 0, "unsettled": 0, "application-missing": 0, "pending": 0},
         },
+        "endpoints": {"disabled": [], "exhausted": []},
         "canary": null,
         "lastHour": [
             {"minute": "2026-11-23T14:12:00Z", "outcomes": {"delivered": 1, "duplicate": 1, "not-json": 1}},

@@ -53,7 +53,7 @@ fn of_endpoint(kind: &str) -> Report {
     )
 }
 
-/// What an operator sees of endpoints.
+/// The lists that an operator sees.
 async fn endpoints(world: &World) -> Value {
     let token = ("authorization", "Bearer hush");
     let reply = world.request("GET", "/status", &[token], "").await;
