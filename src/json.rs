@@ -26,7 +26,7 @@ pub enum Error {
 /// ```
 pub fn pick<'a, const N: usize>(
     json: &'a str,
-    names: [&'static str; N],
+    names: [&str; N],
 ) -> Result<[Option<&'a RawValue>; N], Error> {
     let mut found = [None; N];
     pick_into(json, &names, &mut found)?;
@@ -36,7 +36,7 @@ pub fn pick<'a, const N: usize>(
 /// Like [`pick`]. `None` if the object holds other fields.
 pub fn pick_all<'a, const N: usize>(
     json: &'a str,
-    names: [&'static str; N],
+    names: [&str; N],
 ) -> Result<Option<[Option<&'a RawValue>; N]>, Error> {
     let mut found = [None; N];
     let others = pick_into(json, &names, &mut found)?;
@@ -46,7 +46,7 @@ pub fn pick_all<'a, const N: usize>(
 /// [`pick`], compiled once for any number of fields. Returns whether there are other fields.
 fn pick_into<'a>(
     json: &'a str,
-    names: &[&'static str],
+    names: &[&str],
     found: &mut [Option<&'a RawValue>],
 ) -> Result<bool, Error> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
@@ -180,7 +180,7 @@ fn unreadable(error: &serde_json::Error, json: &str) -> Error {
 }
 
 struct Picking<'n, 'f, 'de> {
-    names: &'n [&'static str],
+    names: &'n [&'n str],
     found: &'f mut [Option<&'de RawValue>],
 }
 
@@ -207,7 +207,7 @@ impl<'de> Visitor<'de> for Picking<'_, '_, 'de> {
 }
 
 /// Turns a key into its index among the wanted names, without allocating.
-struct Name<'n>(&'n [&'static str]);
+struct Name<'n>(&'n [&'n str]);
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {
     type Value = Option<usize>;

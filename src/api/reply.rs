@@ -25,6 +25,8 @@ pub enum Success {
         /// Whether the delivered event had other bytes under the same id.
         differs: bool,
     },
+    /// Events of this type are not relayed.
+    Ignored,
     /// The event can never be delivered, and is kept as the dead letter with this number.
     DeadLettered(u64),
     /// A document of JSON.
@@ -54,7 +56,10 @@ impl Success {
             Self::Document { name, .. } | Self::Text { name, .. } => {
                 matches!(*name, "metrics" | "status")
             }
-            Self::Delivered { .. } | Self::Duplicate { .. } | Self::DeadLettered(_) => false,
+            Self::Delivered { .. }
+            | Self::Duplicate { .. }
+            | Self::Ignored
+            | Self::DeadLettered(_) => false,
         }
     }
 
@@ -63,6 +68,7 @@ impl Success {
         match self {
             Self::Delivered { .. } => "delivered",
             Self::Duplicate { .. } => "duplicate",
+            Self::Ignored => "ignored",
             Self::DeadLettered(_) => "dead-lettered",
             Self::Document { name, .. } | Self::Text { name, .. } => name,
             Self::Health(_) => "probed",
@@ -83,7 +89,7 @@ impl Success {
 }
 
 /// The names of what becomes of a notification, if nothing is wrong.
-pub const NOTIFICATION_NAMES: [&str; 3] = ["delivered", "duplicate", "dead-lettered"];
+pub const NOTIFICATION_NAMES: [&str; 4] = ["delivered", "duplicate", "dead-lettered", "ignored"];
 
 /// A reply, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +111,11 @@ struct Receipt<'a> {
     attempts: u32,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     content_differs: bool,
+}
+
+#[derive(Serialize)]
+struct Ignored {
+    status: &'static str,
 }
 
 #[derive(Serialize)]
@@ -131,6 +142,7 @@ impl From<&Success> for Reply {
         let body = match success {
             Success::Delivered { record, attempts } => receipt(record, *attempts, false),
             Success::Duplicate { record, differs } => receipt(record, 0, *differs),
+            Success::Ignored => json::encode(&Ignored { status }),
             Success::DeadLettered(dead_letter) => json::encode(&Kept {
                 status,
                 dead_letter: *dead_letter,

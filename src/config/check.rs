@@ -56,16 +56,7 @@ impl<'v> Check<'v> {
     }
 
     pub fn number(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
-        self.value(name, |value| {
-            let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-            let number = digits.then(|| value.parse().ok()).flatten();
-            number
-                .filter(|number| range.contains(number))
-                .ok_or_else(|| {
-                    let (least, most) = range.into_inner();
-                    format!("must be a whole number from {least} to {most}")
-                })
-        })
+        self.value(name, |value| whole_number(value, range))
     }
 
     pub fn days(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<Duration> {
@@ -95,4 +86,15 @@ impl<'v> Check<'v> {
         self.violations.push(Violation::new(name, reason));
         None
     }
+}
+
+pub fn whole_number(value: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = digits.then(|| value.parse().ok()).flatten();
+    number
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| {
+            let (least, most) = range.into_inner();
+            format!("must be a whole number from {least} to {most}")
+        })
 }

@@ -6,6 +6,7 @@
 pub mod check;
 mod ingest;
 pub mod load;
+mod messages;
 mod retry;
 mod secret;
 mod svix;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use self::check::{Check, Values};
 pub use self::ingest::{Ingest, Pubsub};
+pub use self::messages::Messages;
 pub use self::retry::Retry;
 pub use self::secret::{Secret, SigningKey};
 pub use self::svix::Svix;
@@ -33,6 +35,7 @@ pub struct Config {
     pub svix: Svix,
     pub retry: Retry,
     pub ingest: Ingest,
+    pub messages: Messages,
     /// The largest event that is relayed, without what a push wraps around it.
     pub max_body_bytes: usize,
     /// Whether the relay keeps events that can never be delivered, or leaves them to Pub/Sub.
@@ -76,6 +79,7 @@ impl Config {
         let svix = Svix::read(check);
         let retry = Retry::read(check);
         let ingest = Ingest::read(check);
+        let messages = Messages::read(check, svix.as_ref());
         let max_body_bytes = check.number("max_body_bytes", 1..=MAX_EVENT);
         let keep_dead_letters = check.choice("dead_letters", ["store", "reject"]);
         let key_prefix = check.value("key_prefix", key_prefix);
@@ -97,6 +101,7 @@ impl Config {
             svix: svix?,
             retry: retry?,
             ingest: ingest?,
+            messages: messages?,
             max_body_bytes: usize::try_from(max_body_bytes?).ok()?,
             keep_dead_letters: keep_dead_letters?,
             key_prefix: key_prefix?,
@@ -143,6 +148,10 @@ mod tests {
                 ("record_retention_days", "30"),
                 ("pubsub_retention_days", "7"),
                 ("canary_project", ""),
+                ("event_types", ""),
+                ("message_tags", ""),
+                ("message_channels", ""),
+                ("payload_retention_days", ""),
                 ("ingest_auth", "none"),
                 ("ingest_token", ""),
                 ("pubsub_audience", ""),
@@ -212,6 +221,74 @@ mod tests {
         assert!(tokens[0].is("old") && tokens[1].is("new") && tokens.len() == 2);
         refused("ingest_token", "old,,new");
         refused("ingest_token", "two words");
+    }
+
+    #[test]
+    fn only_the_listed_event_types_are_taken() {
+        let taken = |types, event_type: &str| {
+            let config = with(&[("event_types", Some(types))]);
+            config.map(|config| config.messages.take(event_type))
+        };
+        let types = "user.created  subscription.*\nsim";
+        for event_type in [
+            "user.created",
+            "subscription.activated",
+            "subscription.plan.changed",
+            "sim",
+        ] {
+            assert_eq!(taken(types, event_type), Ok(true), "{event_type}");
+            assert_eq!(taken("", event_type), Ok(true));
+            assert_eq!(taken("*", event_type), Ok(true));
+        }
+        for event_type in [
+            "user.deleted",
+            "user.created.late",
+            "subscription",
+            "sim.created",
+        ] {
+            assert_eq!(taken(types, event_type), Ok(false), "{event_type}");
+        }
+        for bad in [
+            "user.*.created",
+            "**",
+            "*.created",
+            "user created,",
+            "a/b",
+            &"a".repeat(257),
+        ] {
+            refused("event_types", bad);
+        }
+    }
+
+    #[test]
+    fn a_message_has_as_many_channels_as_its_svix_takes() {
+        let ten = "a b c d e f g h i data.j.k";
+        let channels = |url, names| {
+            let config = with(&[("svix_url", Some(url)), ("message_channels", Some(names))]);
+            config.map(|config| config.messages.channels.len())
+        };
+        assert_eq!(channels("", ten), Ok(10));
+        assert_eq!(channels("https://api.eu.svix.com", ten), Ok(10));
+        assert_eq!(channels("http://127.0.0.1:9071", "a b c d e"), Ok(5));
+        assert!(channels("http://127.0.0.1:9071", ten).is_err());
+        assert!(channels("https://api.notsvix.com", ten).is_err());
+        for bad in ["a b c d e f g h i j k", "data.a.b.c", "data..id"] {
+            refused("message_channels", bad);
+        }
+        refused("message_tags", "a b c d e f");
+    }
+
+    #[test]
+    fn a_payload_is_kept_for_as_long_as_both_servers_can() {
+        let days = |value| {
+            let config = with(&[("payload_retention_days", Some(value))]);
+            config.map(|config| config.messages.retention_days)
+        };
+        assert_eq!(days(""), Ok(None));
+        assert_eq!(days("5"), Ok(Some(5)));
+        for bad in ["4", "91", "5d", " "] {
+            refused("payload_retention_days", bad);
+        }
     }
 
     #[test]

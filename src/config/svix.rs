@@ -50,6 +50,11 @@ impl Svix {
             webhook_keys: webhook_keys?,
         })
     }
+
+    /// Whether this is Svix's own service.
+    pub fn is_hosted(&self) -> bool {
+        self.origin.authority.ends_with(".svix.com")
+    }
 }
 
 /// The region that a token names: its last segment.

@@ -137,7 +137,11 @@ impl<'a> Attempts<'a> {
             .send(Request {
                 path: &message::create_path(&event.project),
                 headers,
-                body: Some(message::body(event, config.svix.create_applications)),
+                body: Some(message::body(
+                    event,
+                    config.svix.create_applications,
+                    &config.messages,
+                )),
                 id: &self.request_id,
             })
             .await;

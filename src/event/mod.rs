@@ -5,6 +5,7 @@
 //! business and passes through untouched.
 
 pub mod arrival;
+pub mod field;
 pub mod notification;
 
 use std::borrow::Cow;

@@ -46,7 +46,14 @@ pub async fn notify(
 
     let notification = Notification::read(&body.bytes, arrival);
     entry.arrival(&notification.arrival);
-    entry.hints(notification.hints());
+    let hints = notification.hints();
+    let is_ignored =
+        matches!(&hints.event_type, Some(event_type) if !config.messages.take(event_type));
+    entry.hints(hints);
+    // Also an event that breaks a rule: what is not for customers needs none of the fields that they need.
+    if is_ignored {
+        return Ok(Success::Ignored);
+    }
     // A letter acknowledges its event: if Pub/Sub had to repeat it, it would slow every project's events down.
     let keeps_letter = config.keep_dead_letters && notification.arrival.source != Source::Direct;
     match deliver_event(config, &notification, keeps_letter, stopwatch, entry).await {

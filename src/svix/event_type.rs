@@ -8,10 +8,15 @@ pub fn lookup_path(event_type: &str) -> String {
     format!("{CREATE_PATH}{event_type}/")
 }
 
-/// The body of the request that creates an event type. Customers see the description. An operator
-/// who knows a better one may write it in Svix, where the relay never changes it.
+/// The body of the request that creates an event type. Customers see the description and the group: what stands
+/// before the first dot. An operator who knows better ones may write them in Svix, where the relay never changes
+/// them.
 pub fn body(event_type: &str) -> Vec<u8> {
-    format!(r#"{{"name":"{event_type}","description":"{event_type}"}}"#).into_bytes()
+    let group = match event_type.split_once('.') {
+        Some((group, _)) if !group.is_empty() => format!(r#","groupName":"{group}""#),
+        _ => String::new(),
+    };
+    format!(r#"{{"name":"{event_type}","description":"{event_type}"{group}}}"#).into_bytes()
 }
 
 /// Whether Svix knows the event type. An archived type is known, too: an operator who archived it
@@ -52,7 +57,7 @@ mod tests {
     fn requests_have_the_form_of_the_api() {
         let path = "/api/v1/event-type/user.created/";
         assert_eq!(lookup_path("user.created"), path);
-        let text = br#"{"name":"user.created","description":"user.created"}"#;
+        let text = br#"{"name":"user.created","description":"user.created","groupName":"user"}"#;
         assert_eq!(body("user.created"), text);
     }
 

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use super::{Answer, Cause, Error, Misconfiguration};
+use crate::config::Messages;
+use crate::event::field;
 use crate::event::{self, Event};
 use crate::json;
 
@@ -65,7 +67,7 @@ pub fn lookup_path(project: &str, id: &str) -> String {
 /// byte for byte.
 ///
 /// With `create_application`, Svix creates a missing application of the project.
-pub fn body(event: &Event<'_>, create_application: bool) -> Vec<u8> {
+pub fn body(event: &Event<'_>, create_application: bool, messages: &Messages) -> Vec<u8> {
     // Type, eventId and project are plain identifiers by now: nothing in them needs escaping.
     let mut body = String::with_capacity(event.json.len() + 1_024);
     let _ = write!(
@@ -81,10 +83,36 @@ pub fn body(event: &Event<'_>, create_application: bool) -> Vec<u8> {
             r#""application":{{"uid":"{project}","name":"{project}"}},"#
         );
     }
+    write_list(
+        &mut body,
+        "tags",
+        &field::values(&messages.tags, event.json),
+    );
+    write_list(
+        &mut body,
+        "channels",
+        &field::values(&messages.channels, event.json),
+    );
+    if let Some(days) = messages.retention_days {
+        let _ = write!(body, r#""payloadRetentionPeriod":{days},"#);
+    }
     body.push_str(r#""payload":"#);
     body.push_str(event.json);
     body.push('}');
     body.into_bytes()
+}
+
+/// Writes a list of identifiers, unless it is empty.
+fn write_list(body: &mut String, name: &str, values: &[Cow<'_, str>]) {
+    for (index, value) in values.iter().enumerate() {
+        let _ = match index {
+            0 => write!(body, r#""{name}":["{value}""#),
+            _ => write!(body, r#","{value}""#),
+        };
+    }
+    if !values.is_empty() {
+        body.push_str("],");
+    }
 }
 
 /// The parts of a request without which its answer can't be understood.
@@ -159,6 +187,7 @@ fn stored(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Error> {
 mod tests {
     use super::super::tests::{TOKEN, answer, error_body};
     use super::*;
+    use crate::event::field::Field;
     use proptest::prelude::*;
 
     const ASKED: Asked<'_> = Asked {
@@ -241,12 +270,42 @@ mod tests {
             (false, ""),
         ] {
             assert_eq!(
-                String::from_utf8(body(&event, create_application)).expect("text"),
+                String::from_utf8(body(&event, create_application, &Messages::default()))
+                    .expect("text"),
                 format!(
                     r#"{{"eventType":"user.created","eventId":"evt_1",{application}"payload":{json}}}"#
                 )
             );
         }
+    }
+
+    #[test]
+    fn a_message_may_have_tags_channels_and_a_retention() {
+        let json = r#"{"id":"evt_1","data":{"id":"sub_1","user":{"id":"usr_1"}}}"#;
+        let event = Event {
+            id: "evt_1".into(),
+            event_type: "user.created".into(),
+            project: "dev".into(),
+            time: None,
+            json,
+        };
+        let field = |name| Field::parse(name).expect("a name");
+        let messages = Messages {
+            tags: vec![field("data.id"), field("data.user.id")],
+            channels: vec![field("data.missing"), field("data.id")],
+            retention_days: Some(30),
+            ..Messages::default()
+        };
+        assert_eq!(
+            String::from_utf8(body(&event, false, &messages)).expect("text"),
+            format!(
+                concat!(
+                    r#"{{"eventType":"user.created","eventId":"evt_1","tags":["sub_1","usr_1"],"#,
+                    r#""channels":["sub_1"],"payloadRetentionPeriod":30,"payload":{}}}"#,
+                ),
+                json
+            )
+        );
     }
 
     #[test]

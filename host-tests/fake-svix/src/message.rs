@@ -15,6 +15,9 @@ use clock::rfc3339;
 /// too.
 pub(crate) const EXPIRED: &str = r#"{"expired":true}"#;
 
+/// The most channels of a message.
+const MAX_CHANNELS: usize = 5;
+
 /// A message that Svix holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -118,6 +121,9 @@ impl NewMessage {
             #[serde(borrow)]
             payload: &'a RawValue,
             application: Option<NewApplication>,
+            // Svix's open-source server ignores `tags`.
+            channels: Option<Vec<String>>,
+            payload_retention_period: Option<i64>,
         }
 
         let message: MessageIn = serde_json::from_slice(body).map_err(|error| {
@@ -136,6 +142,21 @@ impl NewMessage {
         if !message.payload.get().starts_with('{') {
             let loc = ["body", "payload"];
             violations.push(Violation::value(&loc, "Payload must be an object."));
+        }
+        if let Some(channels) = &message.channels {
+            if !(1..=MAX_CHANNELS).contains(&channels.len()) {
+                let msg = "Channels must have at least one and at most five items.";
+                violations.push(Violation::value(&["body", "channels"], msg));
+            }
+            let invalid = |channel| check_id(&["body", "channels"], channel, None);
+            violations.extend(channels.iter().find_map(|channel| invalid(channel)));
+        }
+        if message
+            .payload_retention_period
+            .is_some_and(|days| !(5..=90).contains(&days))
+        {
+            let loc = ["body", "payloadRetentionPeriod"];
+            violations.push(Violation::value(&loc, "Must be from 5 to 90."));
         }
         if let Some(application) = &message.application {
             if let Some(uid) = &application.uid {
@@ -216,6 +237,36 @@ mod tests {
             "body.application.name",
         ];
         assert_eq!(locations(&body), expected);
+    }
+
+    #[test]
+    fn a_message_has_at_most_five_channels_and_a_retention_of_5_to_90_days() {
+        for (fields, violation) in [
+            (
+                r#""channels":["a","b","c","d","e"],"payloadRetentionPeriod":5"#,
+                None,
+            ),
+            (r#""channels":[]"#, Some("body.channels")),
+            (
+                r#""channels":["a","b","c","d","e","f"]"#,
+                Some("body.channels"),
+            ),
+            (r#""channels":["a b"]"#, Some("body.channels")),
+            (
+                r#""payloadRetentionPeriod":4"#,
+                Some("body.payloadRetentionPeriod"),
+            ),
+            (
+                r#""payloadRetentionPeriod":91"#,
+                Some("body.payloadRetentionPeriod"),
+            ),
+        ] {
+            let body = format!(r#"{{"eventType":"a.b","payload":{{}},"tags":7,{fields}}}"#);
+            match violation {
+                Some(violation) => assert_eq!(locations(&body), [violation], "{body}"),
+                None => assert!(NewMessage::parse(body.as_bytes()).is_ok(), "{body}"),
+            }
+        }
     }
 
     #[test]

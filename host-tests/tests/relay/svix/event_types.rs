@@ -77,7 +77,7 @@ async fn a_type_is_registered_once_over_many_events_and_instances() {
     let create = world.svix.requests().pop().expect("a request");
     assert_eq!(
         create.body,
-        r#"{"name":"user.created","description":"user.created"}"#
+        r#"{"name":"user.created","description":"user.created","groupName":"user"}"#
     );
     assert_eq!(
         stored(&world).await,

@@ -4,4 +4,5 @@ mod customers;
 mod event_types;
 mod gate;
 mod impostors;
+mod message_fields;
 mod reports;

@@ -1,0 +1,119 @@
+//! The fields of a message beside its payload: tags, channels and the retention, and which events become messages.
+
+use serde_json::{Value, json};
+
+use crate::support::{World, event, unwrapped, wrapped};
+
+const TYPES: (&str, &str) = ("event_types", "user.* subscription.activated");
+
+fn of_type(event_type: &str) -> String {
+    event("evt_1").replace("user.created", event_type)
+}
+
+async fn post(world: &World, body: &str) -> Value {
+    let reply = world.post(body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+/// The body of the only message that was posted.
+fn posted(world: &World) -> Value {
+    let request = world.svix.requests().pop().expect("a request");
+    serde_json::from_slice(&request.body).expect("JSON")
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_another_type_is_acknowledged_and_goes_no_further() {
+    let world = World::with(&[TYPES, ("register_event_types", "true")]);
+    let internal = r#"{"type":"internal.ledger","balance":7}"#;
+    for body in [
+        of_type("invoice.paid"),
+        wrapped(of_type("subscription.activated.late").as_bytes()),
+        internal.to_owned(),
+        wrapped(internal.as_bytes()),
+    ] {
+        assert_eq!(
+            post(&world, &body).await,
+            json!({ "status": "ignored" }),
+            "{body}"
+        );
+    }
+    let headers = unwrapped(internal.as_bytes());
+    let reply = world
+        .request("POST", "/notifications", &headers, internal)
+        .await;
+    assert_eq!(reply.json(), json!({ "status": "ignored" }));
+    world.assert_untouched();
+    let log = world.stdout();
+    assert_eq!(log.len(), 5);
+    assert!(
+        log.iter()
+            .all(|line| line.contains(r#""outcome":"ignored""#) && line.contains("INFO")),
+        "{log:?}"
+    );
+    assert!(log[0].contains(r#""eventType":"invoice.paid""#), "{log:?}");
+    assert!(!log.concat().contains("balance"), "{log:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_a_listed_type_is_delivered_and_a_broken_one_is_kept() {
+    let world = World::with(&[TYPES]);
+    for event_type in ["user.created", "subscription.activated"] {
+        let body = of_type(event_type).replace("evt_1", event_type);
+        assert_eq!(post(&world, &body).await["status"], "delivered");
+    }
+    for broken in [
+        "nonsense",
+        r#"{"id":"evt_2","project":"dev"}"#,
+        r#"{"type":"user.created"}"#,
+    ] {
+        let reply = post(&world, &wrapped(broken.as_bytes())).await;
+        assert_eq!(reply["status"], "dead-lettered", "{broken}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sample_and_a_replay_need_no_listed_type() {
+    let admin = ("authorization", "Bearer hush");
+    let world = World::with(&[("event_types", "user.created"), ("admin_token", "hush")]);
+    let body = r#"{"type":"invoice.paid"}"#;
+    let headers = [admin, ("content-type", "application/json")];
+    let reply = world
+        .request("POST", "/projects/dev/test-event", &headers, body)
+        .await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn customers_find_a_message_by_the_resources_of_its_event() {
+    let world = World::with(&[
+        ("message_tags", "data.id data.user.id data.missing"),
+        ("message_channels", "data.planId"),
+        ("payload_retention_days", "30"),
+    ]);
+    let event = r#"{"id":"evt_1","type":"user.created","project":"dev","data":{"id":"sub_1","user":{"id":"usr_1"},"planId":42}}"#;
+    assert_eq!(post(&world, event).await["status"], "delivered");
+    let body = posted(&world);
+    assert_eq!(body["tags"], json!(["sub_1", "usr_1"]));
+    assert_eq!(body["channels"], json!(["42"]));
+    assert_eq!(body["payloadRetentionPeriod"], 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_svix_would_refuse_is_left_out() {
+    let world = World::with(&[
+        ("message_tags", "data.id data.name"),
+        ("message_channels", "data.id data.name data.list"),
+    ]);
+    let long = "x".repeat(129);
+    let event = format!(
+        r#"{{"id":"evt_1","type":"user.created","project":"dev","data":{{"id":"{long}","name":"Zoë \u0022, \\","list":[1]}}}}"#
+    );
+    assert_eq!(post(&world, &event).await["status"], "delivered");
+    let body = posted(&world);
+    assert_eq!(
+        (&body["tags"], &body["channels"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(body["payloadRetentionPeriod"], Value::Null);
+}
