@@ -13,7 +13,7 @@ mod svix;
 
 use std::time::Duration;
 
-use self::check::{Check, Values};
+use self::check::{Check, Values, whole_number};
 pub use self::ingest::{Ingest, Pubsub};
 pub use self::messages::Messages;
 pub use self::retry::Retry;
@@ -46,6 +46,8 @@ pub struct Config {
     pub admin_token: Option<Secret>,
     /// How long a record is kept at least.
     pub record_retention: Duration,
+    /// How long a letter waits for an operator. `None` for ever.
+    pub letter_retention: Option<Duration>,
     /// For how long Pub/Sub keeps an event that is not acknowledged.
     pub pubsub_retention: Duration,
     /// The project that canaries go to. Without it there are none.
@@ -88,6 +90,11 @@ impl Config {
             value => Secret::parse(value).map(Some),
         });
         let record_retention = check.days("record_retention_days", 1..=3_650);
+        // A letter's end is announced a day before.
+        let letter_retention = check.value("dead_letter_retention_days", |value| match value {
+            "" => Ok(None),
+            days => whole_number(days, 2..=3_650).map(|days| Some(Duration::from_hours(24 * days))),
+        });
         let pubsub_retention = check.days("pubsub_retention_days", 1..=31);
         if record_retention.is_some() && record_retention < pubsub_retention {
             let reason = "must not be less than pubsub_retention_days";
@@ -107,6 +114,7 @@ impl Config {
             key_prefix: key_prefix?,
             admin_token: admin_token?,
             record_retention: record_retention?,
+            letter_retention: letter_retention?,
             pubsub_retention: pubsub_retention?,
             canary_project: canary_project?,
         })
@@ -147,6 +155,7 @@ mod tests {
                 ("svix_webhook_secret", ""),
                 ("record_retention_days", "30"),
                 ("pubsub_retention_days", "7"),
+                ("dead_letter_retention_days", ""),
                 ("canary_project", ""),
                 ("event_types", ""),
                 ("message_tags", ""),
@@ -373,6 +382,9 @@ mod tests {
         assert_eq!(violations[0].field, "record_retention_days");
         assert!(kept_for("31", "31").is_ok());
         assert!(kept_for("1", "1").is_ok());
+        for bad in ["1", "0", "3651", "x"] {
+            refused("dead_letter_retention_days", bad);
+        }
         refused("record_retention_days", "6");
         refused("record_retention_days", "0");
         refused("pubsub_retention_days", "32");

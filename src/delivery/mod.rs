@@ -159,7 +159,10 @@ async fn write_delivered(
         record.dead_letter = Some(letter.dead_letter);
     }
     let bytes = Record::Delivered(record.clone()).encode();
-    storage::write((name, bytes), job.budget.time_to_store()).await?;
+    storage::write((name.clone(), bytes), job.budget.time_to_store()).await?;
+    if record.dead_letter.is_some() {
+        ledger::forget_body(&name).await;
+    }
     Ok(Success::Delivered { record, attempts })
 }
 

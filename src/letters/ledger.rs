@@ -7,9 +7,10 @@ use serde_json::value::RawValue;
 
 use super::{COUNTER, DeadLetter, body_name, head_name, index_name};
 use crate::event::notification::Notification;
+use crate::host::clock::Stopwatch;
 use crate::host::{self, clock, store};
 use crate::records::{DeadLettered, Record, journal};
-use crate::time::{rfc3339, unix_seconds};
+use crate::time::{age, rfc3339, unix_seconds};
 
 /// The name of the low-water mark in the store; see [`Mark`].
 const SETTLED: &str = "dead-letters/settled";
@@ -17,6 +18,9 @@ const SETTLED: &str = "dead-letters/settled";
 /// How long ago a number must have been taken before the mark passes it without a letter. Until then the
 /// letter may still be on its way to the store.
 const SETTLING: Duration = Duration::from_hours(1);
+
+/// How long before its end a letter counts as expiring.
+const NOTICE: Duration = Duration::from_hours(24);
 
 /// How many numbers above the mark are looked at.
 const MOST: u64 = 1_000;
@@ -120,6 +124,11 @@ pub async fn body(letter: &DeadLetter) -> Result<Option<Vec<u8>>, host::Error> {
     store::get(&body_name(&letter.record), store::TIMEOUT).await
 }
 
+/// Deletes the body of a letter whose event is delivered. Should the store fail, the body goes with its record.
+pub async fn forget_body(record: &str) {
+    let _ = store::delete("delete the dead letter's body", &body_name(record)).await;
+}
+
 /// Deletes a letter, also one whose discarding broke off. The record of an undelivered event goes on
 /// acknowledging it. `false` if there is no such letter.
 pub async fn discard(number: u64) -> Result<bool, host::Error> {
@@ -172,15 +181,24 @@ impl Mark {
     }
 }
 
-/// How many letters are neither resolved nor discarded, of the [`MOST`] numbers above the low-water mark.
+/// The letters that are neither resolved nor discarded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waiting {
+    pub unresolved: u64,
+    /// How many of them the retention deletes within a day.
+    pub expiring: u64,
+}
+
+/// Counts the waiting letters, of the [`MOST`] numbers above the low-water mark.
 ///
 /// The mark moves up to the first letter that is unresolved, and index entries that it passes go if
 /// their letter is gone. Two requests at once may set the mark back, which costs the next one reads.
-pub async fn unresolved() -> Result<u64, host::Error> {
+pub async fn waiting(retention: Option<Duration>) -> Result<Waiting, host::Error> {
     let (last, now) = (
         store::increment(COUNTER, 0).await?,
         unix_seconds(clock::now()),
     );
+    let expires_at = retention.map(|retention| retention.saturating_sub(NOTICE));
     let stored = store::get(SETTLED, store::TIMEOUT).await?;
     let mark = stored.as_deref().and_then(Mark::decode).unwrap_or_default();
     let rested = now.abs_diff(mark.taken_at) >= SETTLING.as_secs();
@@ -188,16 +206,20 @@ pub async fn unresolved() -> Result<u64, host::Error> {
     if rested {
         (moved.taken, moved.taken_at) = (last, now);
     }
-    let (mut unresolved, mut held_up) = (0, false);
+    let (mut waiting, mut held_up) = (Waiting::default(), false);
     let mut dangling = Vec::new();
     let mut next = mark.settled + 1;
     let end = last.min(mark.settled + MOST);
     while next <= end {
         for state in states(next..=end.min(next + STEP - 1)).await? {
-            unresolved += u64::from(state == State::Unresolved);
             held_up |= match state {
                 State::Settled => false,
-                State::Unresolved => true,
+                State::Unresolved(age) => {
+                    waiting.unresolved += 1;
+                    let expires = expires_at.is_some_and(|at| age.is_some_and(|age| age >= at));
+                    waiting.expiring += u64::from(expires);
+                    true
+                }
                 State::Unwritten | State::Dangling => !rested || next > mark.taken,
             };
             if !held_up {
@@ -214,7 +236,36 @@ pub async fn unresolved() -> Result<u64, host::Error> {
         let text = format!("{} {} {}", moved.settled, moved.taken, moved.taken_at);
         store::set(SETTLED, text.as_bytes(), store::TIMEOUT).await?;
     }
-    Ok(unresolved)
+    Ok(waiting)
+}
+
+/// Deletes the letters that have waited for as long as the retention, oldest first, until this time is over.
+/// Returns them.
+pub async fn expire(
+    retention: Duration,
+    stopwatch: Stopwatch,
+    time: Duration,
+) -> Result<Vec<DeadLetter>, host::Error> {
+    let (last, now) = (store::increment(COUNTER, 0).await?, clock::now());
+    let stored = store::get(SETTLED, store::TIMEOUT).await?;
+    let mark = stored.as_deref().and_then(Mark::decode).unwrap_or_default();
+    let mut expired = Vec::new();
+    for number in mark.settled + 1..=last {
+        let Some(letter) = read(number)
+            .await?
+            .filter(|letter| letter.resolved.is_none())
+        else {
+            continue;
+        };
+        let age = age(&letter.dead_lettered_at, now);
+        // Later letters are younger.
+        if stopwatch.remaining(time).is_zero() || age.is_none_or(|age| age < retention) {
+            break;
+        }
+        discard(number).await?;
+        expired.push(letter);
+    }
+    Ok(expired)
 }
 
 /// The state of a number, for the count.
@@ -222,7 +273,8 @@ pub async fn unresolved() -> Result<u64, host::Error> {
 enum State {
     /// The number was taken, and no letter is written under it, or not yet.
     Unwritten,
-    Unresolved,
+    /// The letter waits, for so long as can be told.
+    Unresolved(Option<Duration>),
     /// The letter is resolved or discarded.
     Settled,
     /// The letter is gone, has another number, or is not written whole yet.
@@ -249,7 +301,10 @@ async fn states(numbers: RangeInclusive<u64>) -> Result<Vec<State>, host::Error>
             }
             Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => {
                 let letter = with_record(number).await?;
-                states.push(letter.map_or(State::Dangling, |_| State::Unresolved));
+                let waits = |(letter, _): (DeadLetter, _)| {
+                    State::Unresolved(age(&letter.dead_lettered_at, clock::now()))
+                };
+                states.push(letter.map_or(State::Dangling, waits));
                 continue;
             }
         };

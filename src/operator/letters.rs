@@ -169,6 +169,7 @@ async fn send(
         });
         journal::note(&letter.record);
         store::set(&letter.record, &resolved.encode(), store::TIMEOUT).await?;
+        ledger::forget_body(&letter.record).await;
     }
     Ok(success)
 }

@@ -5,7 +5,8 @@
 //! crash anywhere, the next slice finds the rest. Two slices at once do the same work twice.
 //!
 //! A record that was written again since is left for the page that names it then. A letter that no
-//! operator has decided on is never deleted, and neither is one that its record doesn't name.
+//! operator has decided on is deleted only by `dead_letter_retention_days`. One that its record doesn't name
+//! is never deleted.
 //!
 //! An event may come again after its record is gone. It is older than half a day then, so it is looked
 //! up in Svix before it is posted. An event without a `time` of its own that is published anew, though,
@@ -20,11 +21,14 @@ use crate::api::reply::Success;
 use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
-use crate::letters::{body_name, head_name, index_name};
+use crate::letters::{body_name, head_name, index_name, ledger};
 use crate::records::Record;
 use crate::records::journal::{self, Page};
 use crate::time::{age, rfc3339};
+use crate::watch::change::Change;
 use crate::watch::entry::Entry;
+use crate::watch::metrics::Counts;
+use crate::watch::{self, counters};
 
 /// After what time a slice takes up no further page.
 const SLICE: Duration = Duration::from_secs(1);
@@ -49,6 +53,8 @@ struct Report {
     purged: usize,
     /// How many it has left: written again since, undecided, or of a later version.
     kept: usize,
+    /// How many dead letters it has deleted on which no operator had decided.
+    letters: usize,
     /// The day that comes next.
     day: String,
     /// Whether nothing more is due.
@@ -64,6 +70,8 @@ pub async fn purge(
     let start = Cursor::read().await?;
     let mut slice = Slice {
         retention: config.record_retention,
+        letter_retention: config.letter_retention,
+        letters: 0,
         now: clock::now(),
         stopwatch,
         cursor: start,
@@ -71,17 +79,20 @@ pub async fn purge(
         kept: 0,
     };
     let result = slice.run().await;
-    let (cursor, purged, kept) = (slice.cursor, slice.purged, slice.kept);
+    let (cursor, purged, kept, letters) = (slice.cursor, slice.purged, slice.kept, slice.letters);
     // Move the cursor past the pages that are done, also if the store has failed since.
     if cursor != start {
         cursor.write().await?;
     }
     let done = result?;
-    entry.say(format!("purged: {purged} records, {kept} kept"));
+    entry.say(format!(
+        "purged: {purged} records, {kept} kept, {letters} letters"
+    ));
     let day = rfc3339(UNIX_EPOCH + Duration::from_hours(24 * cursor.day));
     let report = Report {
         purged,
         kept,
+        letters,
         day: day[..10].to_owned(),
         done,
     };
@@ -127,6 +138,8 @@ impl Cursor {
 /// A slice at work.
 struct Slice {
     retention: Duration,
+    letter_retention: Option<Duration>,
+    letters: usize,
     now: SystemTime,
     stopwatch: Stopwatch,
     cursor: Cursor,
@@ -155,7 +168,7 @@ struct Rest {
 impl Slice {
     /// Whether nothing more is due.
     async fn run(&mut self) -> Result<bool, host::Error> {
-        if !self.adopt().await? {
+        if !self.adopt().await? || !self.expire().await? {
             return Ok(false);
         }
         let end = self.now.checked_sub(self.retention).map_or(0, journal::day);
@@ -221,6 +234,19 @@ impl Slice {
         let names = [OLD_COUNTER, OLD_CURSOR].map(str::to_owned);
         store::delete_many("purge the journal", &names).await?;
         Ok(true)
+    }
+
+    /// Deletes the letters that have waited for too long. Returns whether that is done.
+    async fn expire(&mut self) -> Result<bool, host::Error> {
+        if let Some(retention) = self.letter_retention {
+            let expired = ledger::expire(retention, self.stopwatch, SLICE).await?;
+            self.letters += expired.len();
+            for letter in &expired {
+                watch::change(Change::of_expired(letter));
+                counters::count(Counts::expired);
+            }
+        }
+        Ok(!self.is_over())
     }
 
     fn is_over(&self) -> bool {

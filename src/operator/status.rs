@@ -66,11 +66,13 @@ pub async fn open_gate(entry: &mut Entry) -> Result<Success, Problem> {
 }
 
 async fn snapshot(config: &Config) -> Result<Snapshot, host::Error> {
+    let waiting = ledger::waiting(config.letter_retention).await?;
     Ok(Snapshot {
         counts: counters::total().await?,
         gate: turnstile::standing().await?,
         dead_letters: store::increment(letters::COUNTER, 0).await?,
-        unresolved: ledger::unresolved().await?,
+        unresolved: waiting.unresolved,
+        expiring: waiting.expiring,
         audit: audit::numbers().await?,
         endpoints: if config.svix.webhook_keys.is_empty() {
             Endpoints::default()

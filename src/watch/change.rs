@@ -7,6 +7,7 @@ use crate::api::problem::Problem;
 use crate::api::table::Severity;
 use crate::auth::known_keys::News;
 use crate::event::shortened;
+use crate::letters::DeadLetter;
 use crate::svix::gate::Closing;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -93,6 +94,19 @@ impl Change {
             event_id: Some(shortened(event_id)),
             svix_message_ids: ids.iter().map(|id| shortened(id)).collect(),
             ..Self::new(Severity::Error, "audit-finding", message)
+        }
+    }
+
+    /// A letter was deleted, since no operator has decided on it.
+    pub fn of_expired(letter: &DeadLetter) -> Self {
+        let DeadLetter { number, reason, .. } = letter;
+        let message =
+            format!("dead letter {number} ({reason}) has waited for too long, and is deleted");
+        Self {
+            event_type: letter.event_type.as_deref().map(shortened),
+            project: letter.project.as_deref().map(shortened),
+            event_id: letter.event_id.as_deref().map(shortened),
+            ..Self::new(Severity::Warning, "dead-letter-expired", message)
         }
     }
 

@@ -35,6 +35,9 @@ pub const LEFT_UNKNOWN: &str = "unknown";
 /// The series of [`Counts::differing`].
 pub const DIFFERING: &str = "differing";
 
+/// The series of [`Counts::expired`].
+pub const EXPIRED: &str = "expired";
+
 /// For how many minutes outcomes are kept.
 const MINUTES: u64 = 60;
 
@@ -59,7 +62,7 @@ pub const BOUNDS: [(u64, &str); 14] = [
 pub type Numbers = BTreeMap<String, u64>;
 
 /// The counts by series: `notifications/{outcome}/{project}`, `minutes/{minute}/{outcome}`,
-/// `attempts/{result}`, `reports/{kind}`, `unknown` and `differing`. The histograms `svix` and `request` have a series for
+/// `attempts/{result}`, `reports/{kind}`, `unknown`, `expired` and `differing`. The histograms `svix` and `request` have a series for
 /// each bucket, named by its bound, and `sum` in microseconds.
 ///
 /// The map is flat, so that all counts are added up, stored and read in the same way.
@@ -89,6 +92,11 @@ impl Counts {
 
     pub fn differing(&mut self) {
         self.add(DIFFERING, 1);
+    }
+
+    /// A letter was deleted on which no operator had decided.
+    pub fn expired(&mut self) {
+        self.add(EXPIRED, 1);
     }
 
     /// Svix has reported something of this kind.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::metrics::{BOUNDS, Counts, DIFFERING, LEFT_UNKNOWN};
+use super::metrics::{BOUNDS, Counts, DIFFERING, EXPIRED, LEFT_UNKNOWN};
 use crate::api::reply::NOTIFICATION_NAMES;
 use crate::api::table::ROWS;
 use crate::records::endpoints::Endpoints;
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub dead_letters: u64,
     /// How many of them are neither resolved nor discarded.
     pub unresolved: u64,
+    /// How many of these the retention deletes within a day.
+    pub expiring: u64,
     pub audit: Audit,
     pub endpoints: Endpoints,
     /// When the last canary arrived.
@@ -127,6 +129,13 @@ impl Text {
         let help = "Dead letters neither resolved nor discarded";
         self.family("dead_letters_unresolved", "gauge", help)?;
         self.sample("dead_letters_unresolved", &[], &snapshot.unresolved)?;
+        let help = "Dead letters that dead_letter_retention_days deletes within a day";
+        self.family("dead_letters_expiring", "gauge", help)?;
+        self.sample("dead_letters_expiring", &[], &snapshot.expiring)?;
+        let help = "Dead letters deleted by dead_letter_retention_days";
+        self.family("dead_letters_expired", "counter", help)?;
+        let expired = snapshot.counts.get(EXPIRED);
+        self.sample("dead_letters_expired_total", &[], &expired)?;
         let help = "Findings of the audit that no operator has resolved";
         self.family("audit_findings", "gauge", help)?;
         for (kind, number) in &snapshot.audit.findings {
@@ -205,6 +214,7 @@ mod tests {
             },
             dead_letters: 7,
             unresolved: 3,
+            expiring: 2,
             audit: Audit {
                 verified_until: Some("1970-01-01T00:01:00.5Z".to_owned()),
                 events: 5,
@@ -243,6 +253,8 @@ svix_relay_notifications_total{outcome=\"not-json\",project=\"\"} 1
             "svix_relay_outcomes_unknown_total 0",
             "svix_relay_dead_letters_total 7",
             "svix_relay_dead_letters_unresolved 3",
+            "svix_relay_dead_letters_expiring 2",
+            "svix_relay_dead_letters_expired_total 0",
             "svix_relay_reports_total{type=\"endpoint.disabled\"} 1",
             "svix_relay_reports_total{type=\"other\"} 0",
             "svix_relay_endpoints_disabled 0",

@@ -465,7 +465,8 @@ async function show(n) {
 }
 
 // The event, and the notification that it came in.
-function payload({ body, bodyBase64 = '', source }) {
+function payload({ body, bodyBase64 = '', source, resolved }) {
+  if (resolved && body === undefined && !bodyBase64) return [el('p.soft', 'The notification was deleted once its event was delivered. Svix has the payload.')];
   if (body === undefined) return [el('h3', 'Notification, which is not UTF-8, in base64'), block(bodyBase64)];
   let event;
   if (source === 'wrapped') try {

@@ -9,4 +9,5 @@ mod dead_letters;
 mod fate;
 mod purge;
 mod readme;
+mod retention;
 mod seeing;

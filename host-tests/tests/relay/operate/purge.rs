@@ -88,7 +88,7 @@ async fn a_record_is_deleted_once_its_whole_day_is_due_and_not_before() {
     world.clock.advance(Duration::from_hours(1));
     assert_eq!(
         slice(&world).await,
-        json!({"purged": 1, "kept": 0, "day": "2026-11-24", "done": true})
+        json!({"purged": 1, "kept": 0, "letters": 0, "day": "2026-11-24", "done": true})
     );
     assert_eq!(world.records().await.len(), 1);
     world.clock.advance(DAY);
@@ -702,7 +702,7 @@ async fn a_record_of_a_later_version_is_kept_until_that_version_returns() {
     world.put("record/old1", later.as_bytes()).await;
     assert_eq!(
         slice(&world).await,
-        json!({"purged": 2, "kept": 1, "day": "2026-10-24", "done": true})
+        json!({"purged": 2, "kept": 1, "letters": 0, "day": "2026-10-24", "done": true})
     );
     // The later version reads the record.
     world.put("record/old1", &record).await;
@@ -724,7 +724,7 @@ async fn a_record_with_a_wrong_time_holds_up_no_purge_and_is_deleted_later() {
 
         assert_eq!(
             slice(&world).await,
-            json!({"purged": 2, "kept": 1, "day": "2026-10-24", "done": true})
+            json!({"purged": 2, "kept": 1, "letters": 0, "day": "2026-10-24", "done": true})
         );
         assert_eq!(purge(&world).await, 0);
         // One day, the clock has caught up with the time in the record.
@@ -794,5 +794,5 @@ async fn a_purge_leaves_a_line() {
     let lines = world.stdout();
     let line: Value = serde_json::from_str(lines.last().expect("a line")).expect("JSON");
     assert_eq!(line["outcome"], "purged");
-    assert_eq!(line["message"], "purged: 2 records, 0 kept");
+    assert_eq!(line["message"], "purged: 2 records, 0 kept, 0 letters");
 }

@@ -1,0 +1,191 @@
+//! How long the payloads of dead letters stay.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::Value;
+
+use fake_svix::Fault;
+use host::Op;
+
+use crate::support::{Reply, World, event, wrapped};
+
+const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
+const DAY: Duration = Duration::from_hours(24);
+
+fn world() -> World {
+    World::with(&[
+        ("admin_token", "hush"),
+        ("dead_letter_retention_days", "10"),
+    ])
+}
+
+async fn ask(world: &World, method: &str, path: &str) -> Reply {
+    world.request(method, path, &[TOKEN], "").await
+}
+
+/// Has an event of Pub/Sub become a dead letter.
+async fn refuse(world: &World, id: &str) {
+    // An old event is looked up first.
+    world.svix.script_for(&Method::POST, [Fault::status(422)]);
+    let reply = world.post(&wrapped(event(id).as_bytes())).await;
+    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+}
+
+async fn purge(world: &World) -> Value {
+    ask(world, "POST", "/maintenance/purge").await.json()
+}
+
+async fn number(world: &World, name: &str) -> Option<u64> {
+    let text = ask(world, "GET", "/metrics").await.text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line?.trim().parse().ok()
+}
+
+/// The stored values that hold a payload.
+async fn bodies(world: &World) -> usize {
+    let names = world.names().await;
+    names
+        .iter()
+        .filter(|name| name.starts_with("letter-body/"))
+        .count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_without_a_decision_is_deleted_after_the_retention_and_announced_before() {
+    let world = world();
+    refuse(&world, "evt_1").await;
+    world.clock.advance(5 * DAY);
+    refuse(&world, "evt_2").await;
+    let expiring = "svix_relay_dead_letters_expiring";
+    world.clock.advance(4 * DAY - Duration::from_secs(60));
+    assert_eq!(number(&world, expiring).await, Some(0));
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(number(&world, expiring).await, Some(1));
+    assert_eq!(purge(&world).await["letters"], 0);
+
+    world.clock.advance(DAY);
+    assert_eq!(purge(&world).await["letters"], 1);
+    assert_eq!(bodies(&world).await, 1);
+    ask(&world, "GET", "/dead-letters/1")
+        .await
+        .assert_final_problem(404, "no-dead-letter");
+    assert_eq!(ask(&world, "GET", "/dead-letters/2").await.status, 200);
+    let lines = world.stdout();
+    let line = lines
+        .iter()
+        .find(|line| line.contains("dead-letter-expired"))
+        .expect("a line");
+    assert!(
+        line.contains("WARNING") && line.contains("evt_1") && line.contains("refused-by-svix"),
+        "{line}"
+    );
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(number(&world, expiring).await, Some(0));
+    assert_eq!(
+        number(&world, "svix_relay_dead_letters_unresolved").await,
+        Some(1)
+    );
+    assert_eq!(
+        number(&world, "svix_relay_dead_letters_expired_total").await,
+        Some(1)
+    );
+    // The event stays acknowledged.
+    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+    assert_eq!(bodies(&world).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_retention_a_letter_stays() {
+    let world = World::with(&[("admin_token", "hush")]);
+    refuse(&world, "evt_1").await;
+    world.clock.advance(1_000 * DAY);
+    assert_eq!(purge(&world).await["letters"], 0);
+    assert_eq!(
+        number(&world, "svix_relay_dead_letters_expiring").await,
+        Some(0)
+    );
+    assert_eq!(ask(&world, "GET", "/dead-letters/1").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolved_letter_is_neither_announced_nor_deleted_as_undecided() {
+    let world = world();
+    refuse(&world, "evt_1").await;
+    assert_eq!(
+        ask(&world, "POST", "/dead-letters/1/replay").await.json()["status"],
+        "delivered"
+    );
+    world.clock.advance(10 * DAY);
+    assert_eq!(
+        number(&world, "svix_relay_dead_letters_expiring").await,
+        Some(0)
+    );
+    assert_eq!(purge(&world).await["letters"], 0);
+    assert!(ask(&world, "GET", "/dead-letters/1").await.json()["resolved"].is_object());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_loses_its_body_once_its_event_is_delivered() {
+    let world = world();
+    // By a replay, by a direct post, and by the replay of a letter whose record is not the event's.
+    refuse(&world, "evt_1").await;
+    refuse(&world, "evt_2").await;
+    let broken = wrapped(
+        event("evt_3")
+            .replace("user.created", "user created")
+            .as_bytes(),
+    );
+    world.post(&broken).await;
+    assert_eq!(bodies(&world).await, 3);
+    assert_eq!(
+        ask(&world, "POST", "/dead-letters/1/replay").await.json()["status"],
+        "delivered"
+    );
+    assert_eq!(bodies(&world).await, 2);
+    assert_eq!(
+        world.post(&event("evt_2")).await.json()["status"],
+        "delivered"
+    );
+    assert_eq!(bodies(&world).await, 1);
+    for number in [1, 2] {
+        let letter = ask(&world, "GET", &format!("/dead-letters/{number}"))
+            .await
+            .json();
+        assert_eq!(letter["reason"], "refused-by-svix");
+        assert!(letter["resolved"]["svixMessageId"].is_string(), "{letter}");
+        assert_eq!(
+            (&letter["body"], &letter["bodyBase64"]),
+            (&Value::Null, &Value::Null)
+        );
+        let again = ask(&world, "POST", &format!("/dead-letters/{number}/replay")).await;
+        assert_eq!(again.json()["status"], "duplicate");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_cannot_be_deleted_does_not_hold_up_its_event() {
+    let world = world();
+    refuse(&world, "evt_1").await;
+    world.faults.fail_next(Op::Delete, 1);
+    assert_eq!(
+        world.post(&event("evt_1")).await.json()["status"],
+        "delivered"
+    );
+    assert_eq!(bodies(&world).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_keeps_a_letter_until_the_next_purge() {
+    let world = world();
+    refuse(&world, "evt_1").await;
+    world.clock.advance(10 * DAY);
+    world.faults.fail_next(Op::Set, 1);
+    ask(&world, "POST", "/maintenance/purge")
+        .await
+        .assert_retryable_problem(503, "store-failing");
+    assert_eq!(bodies(&world).await, 1);
+    assert_eq!(purge(&world).await["letters"], 1);
+    assert_eq!(bodies(&world).await, 0);
+}
