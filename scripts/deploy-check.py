@@ -212,9 +212,10 @@ def alerts():
     changes = Path("docs/metrics-and-log.md").read_text().partition("### Changes")[2]
     logged = OUTCOMES | set(re.findall(r"^\| `([\w-]+)` \|", changes, flags=re.M))
     logged |= {dict(labels)["kind"] for name, labels in FRESH if name == "svix_relay_audit_findings"}
-    # The outcomes of operators' requests.
+    # The outcomes of operators' requests, and of the reports of Svix with their types as reasons.
     for file in Path("src/operator").rglob("*.rs"):
         logged |= set(re.findall(r'Success::document\("([\w-]+)"', file.read_text()))
+    logged |= {"reported"} | {dict(labels)["type"] for name, labels in FRESH if name == "svix_relay_reports_total"}
     logql = []
     for name in ("alerts.yaml", "alerts.loki.yaml"):
         for group in yaml.safe_load((DEPLOY / name).read_text())["groups"]:

@@ -196,7 +196,7 @@ async fn every_variable_is_explained_with_its_range() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 12, "{errors:?}");
+    assert_eq!(checked, 14, "{errors:?}");
 }
 
 /// The same text for the rest of the process, since a world borrows the names of its variables.
@@ -299,7 +299,11 @@ fn every_route_is_named_with_its_methods() {
 
 /// A world after a few events that raise every count and fill every field of the log.
 async fn eventful() -> (World, Vec<Map<String, Value>>) {
-    let world = World::with(&[("admin_token", "hush"), ("register_event_types", "true")]);
+    let world = World::with(&[
+        ("admin_token", "hush"),
+        ("register_event_types", "true"),
+        ("dead_letter_retention_days", "2"),
+    ]);
     world
         .svix
         .script_at(Target::EventTypes, [Fault::status(422)]);
@@ -336,6 +340,12 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
     for status in [503, 200] {
         assert_eq!(world.get("/readyz").await.status, status);
     }
+
+    world.clock.advance(Duration::from_hours(48));
+    let purge = world
+        .request("POST", "/maintenance/purge", &admin, "")
+        .await;
+    assert_eq!(purge.json()["letters"], 1, "{}", purge.text());
 
     let google = Google::new(&[key(0)]);
     google.answer(Answers::Down);
