@@ -299,7 +299,11 @@ fn every_route_is_named_with_its_methods() {
 
 /// A world after a few events that raise every count and fill every field of the log.
 async fn eventful() -> (World, Vec<Map<String, Value>>) {
-    let world = World::with(&[("admin_token", "hush"), ("register_event_types", "true")]);
+    let world = World::with(&[
+        ("admin_token", "hush"),
+        ("register_event_types", "true"),
+        ("project_token_secret", "0123456789abcdef0123456789abcdef"),
+    ]);
     world
         .svix
         .script_at(Target::EventTypes, [Fault::status(422)]);
@@ -332,6 +336,13 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
         .request("POST", "/maintenance/audit", &admin, "")
         .await;
     assert_eq!(audit.json()["found"], 1, "{}", audit.text());
+    let issued = world.request("POST", "/projects/dev/token", &admin, "");
+    let issued = issued.await.json();
+    let dashboard = format!("Bearer {}", issued["token"].as_str().expect("a token"));
+    let dashboard = [("authorization", &dashboard[..])];
+    let path = "/notifications/dev/evt_1";
+    let seen = world.request("GET", path, &dashboard, "").await;
+    assert_eq!(seen.json()["state"], "delivered");
     world.faults.fail_next(Op::Set, 1);
     for status in [503, 200] {
         assert_eq!(world.get("/readyz").await.status, status);
