@@ -57,7 +57,7 @@ start() {
 start fake-svix
 readonly fake=$address
 start serve --key-value memory --variable "svix_url=$fake" --variable svix_token=testsk_fake.eu \
-  --variable "admin_token=$ADMIN_TOKEN" \
+  --variable "admin_token=$ADMIN_TOKEN" --variable "project_token_secret=$ADMIN_TOKEN-0123456789abcdef0123456789abcdef" \
   --variable ingest_auth=token --variable "ingest_token=$INGEST_TOKEN"
 readonly serve=${started[1]}
 

@@ -4,7 +4,7 @@
 //! Of a duplicate key the last value counts, as it does for Svix. Numbers are never interpreted.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -159,6 +159,17 @@ pub fn is_deeper_than(json: &str, limit: usize) -> bool {
 /// A value made of strings and numbers, which always has a JSON form.
 pub fn encode(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// An object of those fields that have a value, which is JSON. The names need no escaping.
+pub fn object(fields: &[(&str, Option<&str>)]) -> Vec<u8> {
+    let mut text = String::from("{");
+    for (name, value) in fields {
+        let Some(value) = value else { continue };
+        let comma = if text.len() > 1 { "," } else { "" };
+        let _ = write!(text, r#"{comma}"{name}":{value}"#);
+    }
+    (text + "}").into_bytes()
 }
 
 fn unreadable(error: &serde_json::Error, json: &str) -> Error {

@@ -3,27 +3,34 @@
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::Name;
-use crate::auth;
+use crate::auth::{self, Caller};
 use crate::config::load;
 use crate::host::http::Headers;
+use crate::records::customer::for_customer;
 use crate::records::storage;
 use crate::violation::Violation;
 use crate::watch::entry::Entry;
 
-/// The record of an event, as the store holds it. `name` is read only for those who may ask.
+/// The record of an event, as the store holds it, or as its customer may see it.
 pub async fn look_up(
     name: impl FnOnce() -> Result<Name, Violation>,
     headers: &Headers,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let authorization = headers.get("authorization");
-    auth::reader(load::config().await?, authorization.as_deref())?;
-    let Name { project, event_id } = name().map_err(Problem::InvalidQuery)?;
+    let name = name();
+    let project = name.as_ref().ok().map(|name| &name.project[..]);
+    let caller = auth::reader(load::config().await?, authorization.as_deref(), project)?;
+    entry.caller(caller);
+    let Name { project, event_id } = name.map_err(Problem::InvalidQuery)?;
     entry.event(&project, &event_id);
     let found = storage::find(&project, &event_id).await?;
     let (bytes, _) = found.ok_or(Problem::NoRecord)?;
     Ok(Success::Document {
         name: "found",
-        json: bytes,
+        json: match caller {
+            Caller::Project => for_customer(&bytes),
+            Caller::Operator(_) | Caller::AnySender => bytes,
+        },
     })
 }

@@ -69,6 +69,16 @@ mod tests {
         operations.collect()
     }
 
+    /// A path of a request.
+    fn example(template: &str) -> String {
+        template
+            .replace("{n}", "7")
+            .replace("{id}", "1f0c9a62d1b0e4f7")
+            .replace("{endpointId}", "ep_1")
+            .replace("{project}", "dev")
+            .replace("{eventId}", "evt_1")
+    }
+
     #[test]
     fn the_contract_names_this_version() {
         assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
@@ -85,15 +95,22 @@ mod tests {
     #[test]
     fn every_operation_is_a_route() {
         for (path, method, _) in operations(&document()) {
-            let example = path
-                .replace("{n}", "7")
-                .replace("{id}", "1f0c9a62d1b0e4f7")
-                .replace("{endpointId}", "ep_1")
-                .replace("{project}", "dev")
-                .replace("{eventId}", "evt_1");
-            let route = Route::of(&method.to_uppercase(), &example);
+            let route = Route::of(&method.to_uppercase(), &example(path));
             let unknown = matches!(&route, Ok(Route::Operator(Operation::None(_))) | Err(_));
             assert!(!unknown, "{method} {path}: {route:?}");
+        }
+    }
+
+    #[test]
+    fn every_operation_that_acts_is_no_get_and_is_refused_to_a_reader() {
+        for (path, method, operation) in operations(&document()) {
+            let route = Route::of(&method.to_uppercase(), &example(path));
+            let Ok(Route::Operator(asked)) = route else {
+                continue;
+            };
+            assert_eq!(asked.acts(), method != "get", "{method} {path}");
+            let refused = operation["responses"].get("403").is_some();
+            assert_eq!(refused, method != "get", "{method} {path}");
         }
     }
 

@@ -44,6 +44,8 @@ pub enum Problem {
     EndpointDisabled,
     /// No project is set for the canary.
     NoCanary,
+    /// No secret is set that could sign a project's token.
+    NoProjectTokens,
     /// The sender or the operator is not let in.
     Denied(Denial),
     /// The query of a request breaks a rule.
@@ -116,7 +118,9 @@ impl Problem {
             Self::NoEndpoint => &table::NO_ENDPOINT,
             Self::EndpointDisabled => &table::ENDPOINT_DISABLED,
             Self::NoCanary => &table::NO_CANARY,
+            Self::NoProjectTokens => &table::NO_PROJECT_TOKENS,
             Self::Denied(Denial::Operator) => &table::UNAUTHORIZED,
+            Self::Denied(Denial::ReadOnly) => &table::READ_ONLY,
             Self::Denied(Denial::Sender(_)) => &table::UNAUTHENTICATED,
             Self::Denied(Denial::KeysUnavailable(_)) => &table::KEYS_UNAVAILABLE,
             Self::InvalidQuery(_) => &table::INVALID_QUERY,
@@ -193,9 +197,11 @@ impl Problem {
             Self::NoEndpoint => "the customer has no endpoint with this id".to_owned(),
             Self::EndpointDisabled => "Svix or the customer has disabled it".to_owned(),
             Self::NoCanary => "canary_project is not set".to_owned(),
+            Self::NoProjectTokens => "project_token_secret is not set".to_owned(),
             Self::Denied(Denial::Operator) => {
-                "send authorization: Bearer and the admin_token".to_owned()
+                "send authorization: Bearer and an operator's token".to_owned()
             }
+            Self::Denied(Denial::ReadOnly) => "ask an operator whose token may act".to_owned(),
             // The same for every flaw: a stranger must not learn by trying.
             Self::Denied(Denial::Sender(_)) => {
                 "send authorization: Bearer and a token that ingest_auth accepts".to_owned()

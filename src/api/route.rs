@@ -63,6 +63,8 @@ pub enum Operation {
     Portal(String),
     /// `POST /projects/{project}/test-event`: send the customer a sample.
     TestEvent(String),
+    /// `POST /projects/{project}/token`: a token that opens the project's events.
+    ProjectToken(String),
     /// `GET /dead-letters`: the dead letters, in the order in which they came.
     List(Query),
     /// `GET /dead-letters/{n}`: one of them, with its body.
@@ -75,6 +77,41 @@ pub enum Operation {
     ReplayAll(Query),
     /// The path exists, but only for the methods of this `Allow` header. Only operators may know that.
     None(&'static str),
+}
+
+impl Operation {
+    /// Whether the operation changes or sends something, or gives a right away: not for a reader.
+    pub fn acts(&self) -> bool {
+        match self {
+            Self::Fate(_)
+            | Self::Findings
+            | Self::Metrics
+            | Self::Status
+            | Self::List(_)
+            | Self::Show(_)
+            | Self::None(_) => false,
+            Self::Purge
+            | Self::Resend(..)
+            | Self::Audit(_)
+            | Self::Canary
+            | Self::Resolve(_)
+            | Self::OpenGate
+            | Self::Portal(_)
+            | Self::TestEvent(_)
+            | Self::ProjectToken(_)
+            | Self::Discard(_)
+            | Self::Replay(_)
+            | Self::ReplayAll(_) => true,
+        }
+    }
+
+    /// The project whose token opens the operation, too.
+    pub fn project(&self) -> Option<&str> {
+        match self {
+            Self::Fate(name) => Some(&name.project),
+            _ => None,
+        }
+    }
 }
 
 /// Which event is meant.
@@ -291,6 +328,10 @@ impl Route {
                 (POST, Self::Operator(operation))
             }
             ["svix", "operational"] => (POST, Self::Report),
+            ["projects", project, "token"] => {
+                let project = decode(project).ok_or(NoRoute::NotFound)?;
+                (POST, Self::Operator(Operation::ProjectToken(project)))
+            }
             ["healthz"] => (GET, Self::Health),
             ["readyz"] => (GET, Self::Ready),
             ["console"] => (GET, Self::Console(Part::Page)),
@@ -388,6 +429,11 @@ mod tests {
                 "POST",
                 "/projects/d%65v/test-event",
                 Operation::TestEvent("dev".to_owned()),
+            ),
+            (
+                "POST",
+                "/projects/dev/token",
+                Operation::ProjectToken("dev".to_owned()),
             ),
             ("GET", "/projects/dev/portal", Operation::None(POST)),
         ] {

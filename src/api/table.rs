@@ -63,7 +63,9 @@ table! {
     NO_ENDPOINT:              404 Info    Never "no-endpoint"              "No such endpoint";
     ENDPOINT_DISABLED:        422 Info    Never "endpoint-disabled"        "The endpoint is disabled";
     NO_CANARY:                404 Info    Never "no-canary"                "No project for the canary";
+    NO_PROJECT_TOKENS:        404 Info    Never "no-project-tokens"        "No tokens for projects";
     UNAUTHORIZED:             401 Warning Never "unauthorized"             "The operator's token is needed";
+    READ_ONLY:                403 Warning Never "read-only"                "The operator may only read";
     UNAUTHENTICATED:          401 Warning Never "unauthenticated"          "The sender is not known";
     KEYS_UNAVAILABLE:         503 Error   Soon  "keys-unavailable"         "The keys of the senders can not be fetched";
     INVALID_QUERY:            400 Warning Never "invalid-query"            "The query is invalid";

@@ -3,6 +3,7 @@
 mod flaw;
 pub mod keys;
 pub mod known_keys;
+pub mod project_token;
 mod token;
 pub mod webhook;
 
@@ -11,7 +12,7 @@ use std::cell::RefCell;
 pub use self::flaw::Flaw;
 use self::known_keys::News;
 use self::token::{Token, Verified};
-use crate::config::{Config, Ingest, Secret};
+use crate::config::{Config, Ingest, Operator, Secret};
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
 use crate::time;
@@ -29,8 +30,10 @@ thread_local! {
 pub enum Denial {
     /// There is no `admin_token`, so the operator's routes don't exist.
     NoOperators,
-    /// The operator's token is missing or wrong.
+    /// The token of an operator or of the project is missing or wrong.
     Operator,
+    /// The operator may only read.
+    ReadOnly,
     /// The sender may not post.
     Sender(Flaw),
     /// The sender can't be verified: Google's keys are not known, and can't be fetched.
@@ -70,24 +73,69 @@ pub async fn notifier(
     Ok(())
 }
 
-/// Lets in a reader of an event's record: the operator, or any sender if neither
-/// operators nor senders need a token.
-pub fn reader(config: &Config, authorization: Option<&str>) -> Result<(), Denial> {
-    match (&config.admin_token, &config.ingest) {
-        (None, Ingest::AnySender) => Ok(()),
-        _ => operator(config, authorization),
+/// The sender of a request that is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    Operator(&'static Operator),
+    /// A dashboard with a token of the project that it asks about.
+    Project,
+    /// Any sender: neither operators nor senders need a token.
+    AnySender,
+}
+
+impl Caller {
+    /// Refuses an operator that may only read.
+    pub fn may_act(self) -> Result<(), Denial> {
+        match self {
+            Self::Operator(operator) if operator.read_only => Err(Denial::ReadOnly),
+            Self::Operator(_) => Ok(()),
+            Self::Project | Self::AnySender => Err(Denial::Operator),
+        }
     }
 }
 
-pub fn operator(config: &Config, authorization: Option<&str>) -> Result<(), Denial> {
-    let token = config.admin_token.as_ref().ok_or(Denial::NoOperators)?;
-    match authorization.and_then(bearer) {
-        Some(shown) if token.is(shown) => Ok(()),
+/// Lets in a reader of the record of an event in `project`: an operator, a dashboard, or any sender if
+/// neither operators nor senders need a token.
+pub fn reader(
+    config: &'static Config,
+    authorization: Option<&str>,
+    project: Option<&str>,
+) -> Result<Caller, Denial> {
+    if config.operators.is_empty() && config.ingest == Ingest::AnySender {
+        Ok(Caller::AnySender)
+    } else {
+        operator(config, authorization, project)
+    }
+}
+
+/// Lets in an operator, or a dashboard with a token of `project`.
+pub fn operator(
+    config: &'static Config,
+    authorization: Option<&str>,
+    project: Option<&str>,
+) -> Result<Caller, Denial> {
+    if config.operators.is_empty() {
+        return Err(Denial::NoOperators);
+    }
+    let shown = shown(authorization).map_err(|_| Denial::Operator)?;
+    // Every token is compared, so that no answer comes sooner than another.
+    let operators = config.operators.iter();
+    let known = operators.fold(None, |known, operator| {
+        let is_this = operator.token.is(shown);
+        known.or(is_this.then_some(operator))
+    });
+    if let Some(operator) = known {
+        return Ok(Caller::Operator(operator));
+    }
+    let now = time::unix_seconds(clock::now());
+    let secrets = &config.project_token_secrets;
+    match project {
+        Some(project) if project_token::opens(secrets, project, shown, now) => Ok(Caller::Project),
         _ => Err(Denial::Operator),
     }
 }
 
-/// The token that a sender shows.
+/// The token that a request shows.
 fn shown(authorization: Option<&str>) -> Result<&str, Flaw> {
     let authorization = authorization.ok_or(Flaw::Missing)?;
     if authorization.len() > MAX_AUTHORIZATION {

@@ -7,6 +7,7 @@ pub mod check;
 mod ingest;
 pub mod load;
 mod messages;
+mod operators;
 mod retry;
 mod secret;
 mod svix;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use self::check::{Check, Values, whole_number};
 pub use self::ingest::{Ingest, Pubsub};
 pub use self::messages::Messages;
+pub use self::operators::Operator;
 pub use self::retry::Retry;
 pub use self::secret::{Secret, SigningKey};
 pub use self::svix::Svix;
@@ -28,6 +30,9 @@ const MAX_EVENT: u64 = 2 * 1024 * 1024;
 
 /// The longest `key_prefix`, in characters.
 const MAX_PREFIX: usize = 32;
+
+/// The shortest secret that signs tokens, in characters: who has one token could guess a shorter one.
+const MIN_SIGNING_SECRET: usize = 32;
 
 /// A valid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +47,10 @@ pub struct Config {
     pub keep_dead_letters: bool,
     /// The beginning of every name in the key-value store, so that applications can share a database.
     pub key_prefix: String,
-    /// Opens the operator's routes. Without a token these routes don't exist.
-    pub admin_token: Option<Secret>,
+    /// Those to whom the operators' routes open. If there are none, these routes don't exist.
+    pub operators: Vec<Operator>,
+    /// Sign and verify tokens of projects; the first one signs. If there are none, there are no such tokens.
+    pub project_token_secrets: Vec<Secret>,
     /// How long a record is kept at least.
     pub record_retention: Duration,
     /// How long a letter waits for an operator. `None` for ever.
@@ -85,10 +92,8 @@ impl Config {
         let max_body_bytes = check.number("max_body_bytes", 1..=MAX_EVENT);
         let keep_dead_letters = check.choice("dead_letters", ["store", "reject"]);
         let key_prefix = check.value("key_prefix", key_prefix);
-        let admin_token = check.secret("admin_token", |value| match value {
-            "" => Ok(None),
-            value => Secret::parse(value).map(Some),
-        });
+        let operators = Operator::read(check);
+        let project_token_secrets = check.secret("project_token_secret", signing_secrets);
         let record_retention = check.days("record_retention_days", 1..=3_650);
         // A letter's end is announced a day before.
         let letter_retention = check.value("dead_letter_retention_days", |value| match value {
@@ -112,13 +117,28 @@ impl Config {
             max_body_bytes: usize::try_from(max_body_bytes?).ok()?,
             keep_dead_letters: keep_dead_letters?,
             key_prefix: key_prefix?,
-            admin_token: admin_token?,
+            operators: operators?,
+            project_token_secrets: project_token_secrets?,
             record_retention: record_retention?,
             letter_retention: letter_retention?,
             pubsub_retention: pubsub_retention?,
             canary_project: canary_project?,
         })
     }
+}
+
+fn signing_secrets(value: &str) -> Result<Vec<Secret>, String> {
+    let parts = value.split(',').filter(|_| !value.is_empty());
+    let secrets = parts.map(|part| {
+        let secret = Secret::parse(part.trim())?;
+        if secret.expose().len() < MIN_SIGNING_SECRET {
+            return Err(format!(
+                "must have at least {MIN_SIGNING_SECRET} characters, several separated by commas"
+            ));
+        }
+        Ok(secret)
+    });
+    secrets.collect()
 }
 
 fn key_prefix(value: &str) -> Result<String, String> {
@@ -151,6 +171,7 @@ mod tests {
                 ("create_applications", "true"),
                 ("dead_letters", "store"),
                 ("admin_token", ""),
+                ("project_token_secret", ""),
                 ("register_event_types", "true"),
                 ("svix_webhook_secret", ""),
                 ("record_retention_days", "30"),
@@ -203,7 +224,8 @@ mod tests {
         assert!(config.svix.create_applications);
         assert!(config.keep_dead_letters);
         assert_eq!(config.key_prefix, "");
-        assert_eq!(config.admin_token, None);
+        assert_eq!(config.operators, []);
+        assert_eq!(config.project_token_secrets, []);
         assert!(config.svix.register_event_types);
         assert_eq!(config.record_retention, Duration::from_hours(30 * 24));
         assert_eq!(config.ingest, Ingest::AnySender);
@@ -322,6 +344,22 @@ mod tests {
             &format!("{key},"),
         ] {
             refused("svix_webhook_secret", bad);
+        }
+    }
+
+    #[test]
+    fn secrets_of_project_tokens_are_long_and_can_be_rotated() {
+        let (new, old) = ("n".repeat(32), "o".repeat(32));
+        let both = format!("{new}, {old}");
+        let config = with(&[("project_token_secret", Some(&both))]).expect("valid");
+        let secrets = config.project_token_secrets;
+        assert!(secrets[0].is(&new) && secrets[1].is(&old) && secrets.len() == 2);
+        for bad in [
+            &new[1..],
+            &format!("{new},"),
+            &format!("{new},{}", &old[1..]),
+        ] {
+            refused("project_token_secret", bad);
         }
     }
 
@@ -459,6 +497,7 @@ mod tests {
         refused("ingest_auth", "basic");
         refused("dead_letters", "");
         refused("admin_token", "two words");
+        refused("admin_token", "alice:rw:a");
         refused("retry_max_delay_ms", "99");
     }
 

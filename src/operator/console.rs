@@ -26,8 +26,9 @@ const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; sty
 
 /// A part of the console. Without an `admin_token` there is no console, since no operator could sign in.
 pub async fn part(part: Part) -> Result<Success, Problem> {
-    let token = load::config().await?.admin_token.as_ref();
-    token.ok_or(Denial::NoOperators)?;
+    if load::config().await?.operators.is_empty() {
+        return Err(Denial::NoOperators.into());
+    }
     let (content_type, text) = match part {
         Part::Page => ("text/html; charset=utf-8", PAGE),
         Part::Style => ("text/css; charset=utf-8", STYLE),

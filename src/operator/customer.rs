@@ -1,6 +1,7 @@
 //! Operators' requests for a customer: a link to the customer's portal in Svix, and a test event. A test
 //! event lets a new customer see a webhook arrive before anything has happened.
 
+use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -138,20 +139,25 @@ async fn link(
 fn portal_request(project: &str, body: &[u8]) -> Result<u64, Problem> {
     let field = only_field(body, "expiry")?;
     let expiry = field.map_or(Ok(SHORTEST_EXPIRY), |raw| {
-        let text = raw.get();
-        // To JSON, 3600.0 is a whole number, too.
-        let whole = match text.split_once('.') {
-            Some((whole, zeros)) if zeros.bytes().all(|digit| digit == b'0') => whole,
-            _ => text,
-        };
-        let expiry = whole.parse().ok();
-        expiry
-            .filter(|expiry| (SHORTEST_EXPIRY..=LONGEST_EXPIRY).contains(expiry))
-            .ok_or_else(|| {
-                format!("must be a whole number from {SHORTEST_EXPIRY} to {LONGEST_EXPIRY}")
-            })
+        whole_number(raw, SHORTEST_EXPIRY..=LONGEST_EXPIRY)
     });
     checked(project, "expiry", expiry)
+}
+
+pub fn whole_number(raw: &RawValue, range: RangeInclusive<u64>) -> Result<u64, String> {
+    let text = raw.get();
+    // To JSON, 3600.0 is a whole number, too.
+    let whole = match text.split_once('.') {
+        Some((whole, zeros)) if zeros.bytes().all(|digit| digit == b'0') => whole,
+        _ => text,
+    };
+    let number = whole.parse().ok();
+    number
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| {
+            let (least, most) = range.into_inner();
+            format!("must be a whole number from {least} to {most}")
+        })
 }
 
 /// The type of the sample that is to be sent.
@@ -169,7 +175,11 @@ fn test_event_request(project: &str, body: &[u8]) -> Result<String, Problem> {
 }
 
 /// The value of a field, if the project is valid, too. Fails with every violation there is.
-fn checked<T>(project: &str, field: &'static str, value: Result<T, String>) -> Result<T, Problem> {
+pub fn checked<T>(
+    project: &str,
+    field: &'static str,
+    value: Result<T, String>,
+) -> Result<T, Problem> {
     match (event::application_uid(project), value) {
         (Ok(()), Ok(value)) => Ok(value),
         (project, value) => {
@@ -183,7 +193,7 @@ fn checked<T>(project: &str, field: &'static str, value: Result<T, String>) -> R
 }
 
 /// The one field that the body of a request may have, if it is there.
-fn only_field<'a>(body: &'a [u8], name: &'static str) -> Result<Option<&'a RawValue>, Problem> {
+pub fn only_field<'a>(body: &'a [u8], name: &'static str) -> Result<Option<&'a RawValue>, Problem> {
     let invalid = |reason: String| Problem::InvalidRequest(vec![Violation::new("body", reason)]);
     if body.is_empty() {
         return Ok(None);

@@ -8,9 +8,11 @@ use super::conversation::Conversation;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::Name;
+use crate::auth::Caller;
 use crate::config::Config;
 use crate::event;
 use crate::host::clock::Stopwatch;
+use crate::records::customer::for_customer;
 use crate::records::{Record, storage};
 use crate::svix::deliveries::{self, Attempt, Endpoint, LIMIT};
 use crate::svix::message;
@@ -19,7 +21,7 @@ use crate::watch::entry::Entry;
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Fate {
-    /// As the store has it.
+    /// As the store has it, or as its customer may see it.
     record: Box<RawValue>,
     endpoints: Vec<Endpoint>,
     /// Newest first.
@@ -32,10 +34,17 @@ struct Fate {
 pub async fn show(
     config: &Config,
     name: &Name,
+    caller: Caller,
     stopwatch: Stopwatch,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
-    let (json, record) = find(name, entry).await?;
+    let (bytes, record) = find(name, entry).await?;
+    let shown = match caller {
+        Caller::Project => for_customer(&bytes),
+        Caller::Operator(_) | Caller::AnySender => bytes,
+    };
+    let shown = String::from_utf8(shown).ok();
+    let shown = shown.and_then(|json| RawValue::from_string(json).ok());
     // Whether Svix has the message of an unknown record is open.
     let (message, is_sure) = match record {
         Record::Delivered(record) => (Some(record.svix_message_id), true),
@@ -46,7 +55,7 @@ pub async fn show(
         Record::DeadLettered(_) => (None, true),
     };
     let mut fate = Fate {
-        record: json,
+        record: shown.ok_or(Problem::NoRecord)?,
         endpoints: Vec::new(),
         attempts: Vec::new(),
         more: false,
@@ -118,14 +127,11 @@ pub async fn resend(
 }
 
 /// The record of an event, as the store has it and read.
-async fn find(name: &Name, entry: &mut Entry) -> Result<(Box<RawValue>, Record), Problem> {
+async fn find(name: &Name, entry: &mut Entry) -> Result<(Vec<u8>, Record), Problem> {
     let Name { project, event_id } = name;
     entry.event(project, event_id);
     let found = storage::find(project, event_id).await?;
-    let (bytes, record) = found.ok_or(Problem::NoRecord)?;
-    let json = String::from_utf8(bytes).ok();
-    let json = json.and_then(|json| RawValue::from_string(json).ok());
-    Ok((json.ok_or(Problem::NoRecord)?, record))
+    found.ok_or(Problem::NoRecord)
 }
 
 /// All endpoints, each with what became of the message there.

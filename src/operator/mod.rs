@@ -7,6 +7,7 @@ pub mod conversation;
 mod customer;
 mod fate;
 mod letters;
+mod project_token;
 mod purge;
 mod status;
 
@@ -27,7 +28,12 @@ pub async fn fulfil(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let config = load::config().await?;
-    auth::operator(config, headers.get("authorization").as_deref())?;
+    let authorization = headers.get("authorization");
+    let caller = auth::operator(config, authorization.as_deref(), operation.project())?;
+    entry.caller(caller);
+    if operation.acts() {
+        caller.may_act()?;
+    }
     match operation {
         Operation::List(query) => letters::list(config, &query, stopwatch).await,
         Operation::Show(number) => letters::show(number).await,
@@ -36,7 +42,7 @@ pub async fn fulfil(
         Operation::ReplayAll(query) => letters::replay_all(config, &query, stopwatch, entry).await,
         Operation::None(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
         Operation::Purge => purge::purge(config, stopwatch, entry).await,
-        Operation::Fate(name) => fate::show(config, &name, stopwatch, entry).await,
+        Operation::Fate(name) => fate::show(config, &name, caller, stopwatch, entry).await,
         Operation::Resend(name, endpoint) => {
             fate::resend(config, &name, &endpoint, stopwatch, entry).await
         }
@@ -46,10 +52,14 @@ pub async fn fulfil(
         Operation::Canary => canary::send(config, stopwatch, entry).await,
         Operation::OpenGate => status::open_gate(entry).await,
         Operation::Metrics => status::metrics(config).await,
-        Operation::Status => status::status(config).await,
+        Operation::Status => status::status(config, caller).await,
         Operation::Portal(project) => {
             let body = customer::read_body(config, incoming, headers, stopwatch).await?;
             customer::portal(config, &project, &body, stopwatch, entry).await
+        }
+        Operation::ProjectToken(project) => {
+            let body = customer::read_body(config, incoming, headers, stopwatch).await?;
+            project_token::issue(config, &project, &body, entry)
         }
         Operation::TestEvent(project) => {
             let body = customer::read_body(config, incoming, headers, stopwatch).await?;

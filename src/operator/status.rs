@@ -9,8 +9,9 @@ use super::audit;
 use super::canary;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
+use crate::auth::{Caller, Denial};
 use crate::config::check::Values;
-use crate::config::{Config, load};
+use crate::config::{Config, Operator, load};
 use crate::delivery::turnstile;
 use crate::host::{self, clock, store};
 use crate::letters::{self, ledger};
@@ -32,7 +33,10 @@ pub async fn metrics(config: &Config) -> Result<Success, Problem> {
     })
 }
 
-pub async fn status(config: &Config) -> Result<Success, Problem> {
+pub async fn status(config: &Config, caller: Caller) -> Result<Success, Problem> {
+    let Caller::Operator(operator) = caller else {
+        return Err(Denial::Operator.into());
+    };
     let snapshot = snapshot(config).await?;
     let mut configuration = load::shown().await?;
     // Show the origin in use, also where it follows from the token.
@@ -40,6 +44,7 @@ pub async fn status(config: &Config) -> Result<Success, Problem> {
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         time: rfc3339(clock::now()),
+        operator,
         gate: snapshot.gate,
         configuration,
         dead_letters: DeadLetters {
@@ -91,6 +96,8 @@ async fn snapshot(config: &Config) -> Result<Snapshot, host::Error> {
 struct Status {
     version: &'static str,
     time: String,
+    /// The operator that asks.
+    operator: &'static Operator,
     gate: Standing,
     configuration: Values,
     dead_letters: DeadLetters,

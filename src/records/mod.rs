@@ -4,6 +4,7 @@
 //! A record is JSON, so that a person who looks into the store can read it. It begins with a version,
 //! so that a later relay can tell what an earlier one wrote.
 
+pub mod customer;
 pub mod endpoints;
 pub mod journal;
 pub mod storage;

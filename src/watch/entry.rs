@@ -8,6 +8,7 @@ use super::trace::Trace;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::table::Severity;
+use crate::auth::Caller;
 use crate::event::arrival::{Arrival, Source};
 use crate::event::notification::Hints;
 use crate::event::shortened;
@@ -21,6 +22,12 @@ pub struct Entry {
     outcome: &'static str,
     status: u16,
     duration_ms: u64,
+    /// The name of the operator that asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<&'static str>,
+    /// Whether a token of the project has let the request in.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    project_token: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +100,14 @@ impl Entry {
         self.project
             .as_deref()
             .filter(|_| self.counted == Counted::Event)
+    }
+
+    pub fn caller(&mut self, caller: Caller) {
+        match caller {
+            Caller::Operator(operator) => self.operator = Some(&operator.name),
+            Caller::Project => self.project_token = true,
+            Caller::AnySender => {}
+        }
     }
 
     pub fn arrival(&mut self, arrival: &Arrival) {

@@ -65,7 +65,9 @@ on('entry', 'submit', async () => {
   say('refused', '', 'bad');
   try {
     if (!/^[!-~]+$/.test(token)) throw Error('A token holds only visible ASCII characters.');
-    await ask('GET', 'dead-letters?limit=1');
+    const { operator: { name, readOnly } } = await ask('GET', 'status');
+    put('operator', readOnly ? `${name}, read-only` : name);
+    document.body.classList.toggle('reader', readOnly);
   } catch (failure) {
     $('token').select();
     return say('refused', failure.message, 'bad');
@@ -82,6 +84,7 @@ on('entry', 'submit', async () => {
 function shut(reason) {
   if ($('inside').hidden) return;
   token = '';
+  put('operator', '');
   for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
   $('inside').hidden = $('leave').hidden = true;
   $('entry').hidden = false;
@@ -215,7 +218,7 @@ async function loadFindings() {
 }
 
 function finding(of) {
-  const button = Object.assign(el('button', of.kind === 'missing' ? 'Send again…' : 'Acknowledge…'), { onclick: () => resolve(of) });
+  const button = Object.assign(el('button.acts', of.kind === 'missing' ? 'Send again…' : 'Acknowledge…'), { onclick: () => resolve(of) });
   button.ariaLabel = `${button.textContent} ${of.eventId || of.project}`;
   const kind = [el('span.bad', of.kind), el('small', KINDS[of.kind])];
   const cells = [[utc(of.foundAt)], [of.project], [mono(of.eventId)], kind, of.svixMessageIds.map(id => el('small.mono', id)), [button]];
@@ -353,7 +356,7 @@ async function showFate(project, id) {
 }
 
 function endpointRow({ id, url, disabled, filterTypes, status, nextAttempt }, act) {
-  const button = Object.assign(el('button', 'Resend…'), { onclick: act, disabled });
+  const button = Object.assign(el('button.acts', 'Resend…'), { onclick: act, disabled });
   button.ariaLabel = `Resend to ${url}`;
   const state = disabled ? el('span.bad', 'disabled') : status === 'success' ? el('span.good', 'received') : el(status ? 'span.bad' : 'span.warn', status ?? 'never tried');
   const types = filterTypes?.length ? [el('small', `only ${filterTypes.join(', ')}`)] : [];

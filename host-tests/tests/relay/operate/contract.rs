@@ -100,9 +100,7 @@ impl Contract {
                 .resolved(response)
                 .ok_or("undocumented status".to_owned());
         }
-        // An operation without `security` of its own inherits the operator's token.
-        let only_for_operators =
-            operations(item).all(|(_, operation)| operation.get("security").is_none());
+        let only_for_operators = operations(item).all(|(_, operation)| needs_operator(operation));
         match status {
             405 => {
                 check_allow(item, reply)?;
@@ -203,6 +201,43 @@ fn operations(item: &Map<String, Value>) -> impl Iterator<Item = (&String, &Valu
     item.iter().filter(|(key, _)| *key != "parameters")
 }
 
+/// Whether a token with this scheme opens the operation. Without `security` of its own, an operation
+/// inherits the operator's token.
+fn is_opened_by(operation: &Value, scheme: &str) -> bool {
+    match operation.get("security").and_then(Value::as_array) {
+        Some(schemes) => schemes.iter().any(|known| known.get(scheme).is_some()),
+        None => scheme == "operator",
+    }
+}
+
+/// Whether the operation stays closed without a token.
+fn needs_operator(operation: &Value) -> bool {
+    let open = json!({});
+    let schemes = operation.get("security").and_then(Value::as_array);
+    is_opened_by(operation, "operator") && schemes.is_none_or(|schemes| !schemes.contains(&open))
+}
+
+/// Method and path of every operation that a token with this scheme opens.
+pub fn opened_by(scheme: &str) -> Vec<(String, String)> {
+    let document = Contract::load().document;
+    let paths = document["paths"].as_object().expect("paths").iter();
+    let opened = paths.flat_map(|(path, item)| {
+        let operations = operations(item.as_object().expect("an item"));
+        let opened = operations.filter(|(_, operation)| is_opened_by(operation, scheme));
+        opened.map(|(method, _)| {
+            let path = path.replace("{n}", "7").replace("{project}", "dev");
+            let path = path.replace("{eventId}", "evt_1");
+            let query = if path == "/records" {
+                "?project=dev&eventId=evt_1"
+            } else {
+                ""
+            };
+            (method.to_uppercase(), path + query)
+        })
+    });
+    opened.collect()
+}
+
 /// The pointers to every value with this key.
 fn pointers(document: &Value, wanted: &str) -> Vec<String> {
     fn walk(value: &Value, pointer: &str, visit: &mut impl FnMut(&str, &str)) {
@@ -279,7 +314,7 @@ async fn operations_for_operators_refuse_every_other_token() {
     for (path, item) in document["paths"].as_object().expect("paths") {
         let path = path.replace("{n}", "7").replace("{project}", "dev");
         for (method, operation) in operations(item.as_object().expect("an item")) {
-            if operation.get("security").is_some() {
+            if !needs_operator(operation) {
                 continue;
             }
             for (world, status, name) in &worlds {

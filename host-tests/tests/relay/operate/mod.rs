@@ -7,6 +7,8 @@ mod console;
 pub mod contract;
 mod dead_letters;
 mod fate;
+mod people;
+mod project_tokens;
 mod purge;
 mod readme;
 mod retention;

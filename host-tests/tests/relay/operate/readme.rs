@@ -303,6 +303,7 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
         ("admin_token", "hush"),
         ("register_event_types", "true"),
         ("dead_letter_retention_days", "2"),
+        ("project_token_secret", "0123456789abcdef0123456789abcdef"),
     ]);
     world
         .svix
@@ -336,6 +337,13 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
         .request("POST", "/maintenance/audit", &admin, "")
         .await;
     assert_eq!(audit.json()["found"], 1, "{}", audit.text());
+    let issued = world.request("POST", "/projects/dev/token", &admin, "");
+    let issued = issued.await.json();
+    let dashboard = format!("Bearer {}", issued["token"].as_str().expect("a token"));
+    let dashboard = [("authorization", &dashboard[..])];
+    let path = "/notifications/dev/evt_1";
+    let seen = world.request("GET", path, &dashboard, "").await;
+    assert_eq!(seen.json()["state"], "delivered");
     world.faults.fail_next(Op::Set, 1);
     for status in [503, 200] {
         assert_eq!(world.get("/readyz").await.status, status);

@@ -329,6 +329,7 @@ async fn the_status_shows_every_variable_but_secrets() {
     let version = env!("CARGO_PKG_VERSION");
     let expected = json!({
         "version": version, "time": status["time"],
+        "operator": {"name": "operator", "readOnly": false},
         "gate": {"state": "closed", "reason": "rate-limited", "seconds": null},
         "configuration": null,
         "deadLetters": {"written": 1, "unresolved": 1},

@@ -184,6 +184,70 @@ async fn a_token_that_is_refused_later_ends_the_session() {
 }
 
 #[tokio::test]
+async fn a_reader_sees_all_and_finds_no_button_that_acts() {
+    let operators = [
+        ("admin_token", "hush,support:ro:look"),
+        ("retry_max_attempts", "1"),
+    ];
+    let world = World::with(&operators);
+    world.svix.create_application("dev");
+    world.svix.create_endpoint("dev", "https://hooks.test/in");
+    for id in ["evt_1", "evt_lost"] {
+        assert_eq!(world.post(&event(id)).await.status, 200);
+    }
+    poison(&world, "evt_2", "Grace").await;
+    wait_for_journal(&world, 3).await;
+    world.clock.advance(Duration::from_hours(1));
+    let lost = world.message("evt_lost").id;
+    world.svix.forget_message(&lost);
+    let audit = world.request("POST", "/maintenance/audit", &[TOKEN], "");
+    assert_eq!(audit.await.json()["found"], 1);
+    let limited = Fault::retry_after(429, RetryAfter::Seconds(3600));
+    world.svix.script([limited]);
+    assert_eq!(world.post(&event("evt_3")).await.status, 429);
+
+    let buttons = "[...document.querySelectorAll('button')].filter(button => \
+                           button.checkVisibility()).map(button => button.textContent)";
+    let mut seen = Vec::new();
+    for (token, name) in [("look", "support, read-only"), ("hush", "operator")] {
+        let Some(browser) = visit(&world).await else {
+            return;
+        };
+        browser.keys(token).await;
+        browser.keys(ENTER).await;
+        browser.until_text("#operator", name).await;
+        browser.until_text("#tiles", "Closed").await;
+        browser.until_text("#findings", "missing").await;
+        browser.until_text("#letters", "evt_2").await;
+        browser.fill("#project", "dev").await;
+        browser.fill("#event", "evt_1").await;
+        browser.keys(ENTER).await;
+        browser.until_text("#endpoints", "hooks.test").await;
+        browser.press("[aria-label='Dead letter 1']").await;
+        browser.until_text("#letter-body", "Grace").await;
+        seen.push(browser.value(buttons).await);
+        assert_eq!(browser.complaints().await, [Value::Null; 0]);
+    }
+    let reading = json!(["Sign out", "Look up", "Filter", "#1", "Close"]);
+    assert_eq!(seen[0], reading);
+    let all = json!([
+        "Sign out",
+        "Open the gate…",
+        "Audit now",
+        "Send again…",
+        "Look up",
+        "Resend…",
+        "Filter",
+        "Replay all…",
+        "#1",
+        "Replay…",
+        "Discard…",
+        "Close",
+    ]);
+    assert_eq!(seen[1], all);
+}
+
+#[tokio::test]
 async fn an_event_is_looked_up_by_project_and_id() {
     let world = world();
     let Some(browser) = enter(&world).await else {

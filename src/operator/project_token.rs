@@ -1,0 +1,47 @@
+//! `POST /projects/{project}/token`: a token with which the platform's own dashboard shows a customer the fate
+//! of its events.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use super::customer;
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::auth::project_token;
+use crate::config::Config;
+use crate::host::clock;
+use crate::time::{rfc3339, unix_seconds};
+use crate::watch::entry::Entry;
+
+/// For how many seconds a token opens its project.
+const SHORTEST: u64 = 60;
+const USUAL: u64 = 3_600;
+const LONGEST: u64 = 7 * 24 * 3_600;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Issued {
+    token: String,
+    expires_at: String,
+}
+
+pub fn issue(
+    config: &Config,
+    project: &str,
+    body: &[u8],
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    entry.project(project);
+    let expiry = customer::only_field(body, "expiry")?;
+    let expiry = expiry.map_or(Ok(USUAL), |raw| {
+        customer::whole_number(raw, SHORTEST..=LONGEST)
+    });
+    let until = unix_seconds(clock::now()) + customer::checked(project, "expiry", expiry)?;
+    let token = project_token::sign(&config.project_token_secrets, project, until);
+    let issued = Issued {
+        token: token.ok_or(Problem::NoProjectTokens)?,
+        expires_at: rfc3339(UNIX_EPOCH + Duration::from_secs(until)),
+    };
+    Ok(Success::document("token-issued", &issued))
+}
