@@ -85,10 +85,10 @@ async fn take(commands: String) -> (usize, usize) {
         )
         .replace("target/tour", &below(directory.path()));
     let run = move || {
-        // The tour's loops would go on forever if the second relay didn't start.
+        // The tour's loops would go on forever if the second relay didn't start. A busy machine may take minutes.
         Command::new("timeout")
             .current_dir(root())
-            .args(["60", "bash", "-euo", "pipefail", "-c", &script])
+            .args(["300", "bash", "-euo", "pipefail", "-c", &script])
             .output()
     };
     let output = tokio::task::spawn_blocking(run).await;
