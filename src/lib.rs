@@ -94,12 +94,14 @@ pub use relay::handle;
 #[cfg(feature = "fuzz")]
 pub mod fuzz {
     pub use crate::api::route::{Operation, Route};
+    pub use crate::config::Messages;
     pub use crate::event::arrival::{ArrivalHeaders, Attributes, Source};
+    pub use crate::event::field::Field;
     pub use crate::event::notification::{Notification, Rejection};
     pub use crate::event::{Event, identifier, key, shortened};
     pub use crate::letters::DeadLetter;
     pub use crate::records::{Delivered, Record, Unknown};
-    pub use crate::svix::gate::{Gate, Pass, Reason};
+    pub use crate::svix::gate::{Caller, Gate, Pass, Reason, Standing};
     pub use crate::svix::message::{
         Asked, Verdict, body, classify_create, classify_lookup, create_path, event_id, lookup_path,
     };

@@ -9,6 +9,7 @@ use crate::host::clock::{self, Stopwatch};
 use crate::host::http::header;
 use crate::records::Record;
 use crate::svix::client::{self, Request};
+use crate::svix::gate::Caller;
 use crate::svix::message::{self, Asked, Verdict};
 use crate::svix::retry::Retries;
 use crate::svix::{self, Answer};
@@ -71,12 +72,12 @@ impl<'a> Attempts<'a> {
 
     /// Tries until Svix has the message, and returns the message's id.
     pub async fn run(&mut self) -> Result<String, Problem> {
-        let mut turnstile = Turnstile::new(
-            self.job.config,
-            self.job.budget,
-            self.key,
-            self.random.fork(),
-        );
+        let caller = Caller {
+            event: self.key,
+            project: &self.job.event.project,
+        };
+        let mut turnstile =
+            Turnstile::new(self.job.config, self.job.budget, caller, self.random.fork());
         let retry = &self.job.config.retry;
         let mut retries = Retries::new(retry.clone(), self.random.u64(..));
         loop {

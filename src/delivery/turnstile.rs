@@ -9,7 +9,7 @@ use super::budget::Budget;
 use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
-use crate::svix::gate::{self, Closing, Gate, Pass, Standing};
+use crate::svix::gate::{self, Caller, Closing, Gate, Pass, Standing};
 use crate::svix::retry::MIN_ATTEMPT;
 use crate::svix::{self, Cause, Misconfiguration};
 use crate::watch;
@@ -64,9 +64,9 @@ pub async fn open() -> Result<(), host::Error> {
     Ok(())
 }
 
-/// How the gate is closed, as this instance knows it. `None` if it is open.
+/// How the gate is closed for all events, as this instance knows it. `None` if it is open.
 pub fn closed() -> Option<Closing> {
-    GATE.with_borrow(|gate| gate.closed(clock::now()))
+    GATE.with_borrow(|gate| gate.closed_for_all(clock::now()))
 }
 
 /// The gate as the store knows it.
@@ -79,17 +79,21 @@ pub async fn standing() -> Result<Standing, host::Error> {
 pub struct Turnstile<'a> {
     config: &'a Config,
     budget: Budget,
-    /// The event's key, by which the gate tells whether failures are all of one event.
-    key: &'a str,
+    caller: Caller<'a>,
     random: fastrand::Rng,
 }
 
 impl<'a> Turnstile<'a> {
-    pub fn new(config: &'a Config, budget: Budget, key: &'a str, random: fastrand::Rng) -> Self {
+    pub fn new(
+        config: &'a Config,
+        budget: Budget,
+        caller: Caller<'a>,
+        random: fastrand::Rng,
+    ) -> Self {
         Self {
             config,
             budget,
-            key,
+            caller,
             random,
         }
     }
@@ -101,17 +105,18 @@ impl<'a> Turnstile<'a> {
         let mut turns = 0;
         loop {
             self.budget.check()?;
-            let closing = match GATE.with_borrow(|gate| gate.pass(clock::now())) {
-                Pass::Open => return Ok(false),
-                Pass::Probe => {
-                    let lease = self.config.svix.timeout.min(self.budget.remaining());
-                    let state = GATE.with_borrow_mut(|gate| gate.probing(lease, clock::now()));
-                    self.share(&state).await;
-                    self.budget.check()?;
-                    return Ok(true);
-                }
-                Pass::Closed(closing) => closing,
-            };
+            let closing =
+                match GATE.with_borrow(|gate| gate.pass(self.caller.project, clock::now())) {
+                    Pass::Open => return Ok(false),
+                    Pass::Probe => {
+                        let lease = self.config.svix.timeout.min(self.budget.remaining());
+                        let state = GATE.with_borrow_mut(|gate| gate.probing(lease, clock::now()));
+                        self.share(&state).await;
+                        self.budget.check()?;
+                        return Ok(true);
+                    }
+                    Pass::Closed(closing) => closing,
+                };
             let (rest, patient) = if closing.probing {
                 turns += 1;
                 (closing.rest.min(PROBE_TIME), turns <= PROBE_TURNS)
@@ -150,15 +155,17 @@ impl<'a> Turnstile<'a> {
         let jitter = self.random.f64();
         let now = clock::now();
         let (before, state, after) = GATE.with_borrow_mut(|gate| {
-            let before = gate.closed(now);
+            let before = gate.standing(now);
             let state = match failure {
-                None => gate.succeeded(probe, now),
-                Some((reason, asked)) => gate.failed(self.key, probe, reason, asked, jitter, now),
+                None => gate.succeeded(self.caller.project, probe, now),
+                Some((reason, asked)) => {
+                    gate.failed(self.caller, probe, reason, asked, jitter, now)
+                }
             };
-            (before, state, gate.closed(now))
+            (before, state, gate.standing(now))
         });
         let Some(state) = state else { return };
-        if let Some(change) = Change::of_gate(before, after) {
+        if let Some(change) = Change::of_gate(&before, after) {
             watch::change(change);
         }
         self.share(&state).await;

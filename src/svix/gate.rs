@@ -9,6 +9,9 @@
 //! - A 429 closes the gate for its `Retry-After`, a minute at most; without one, like failures below.
 //! - Five failures in a row close it for a second, then two, up to half a minute, half of that random.
 //!   The run of failures is part of the state, since an instance may live for one event only.
+//! - If all failures of the run are of one project, the gate closes for that project alone: the others' events
+//!   go on. Five failures of theirs in a row close it for all. A 429 says nothing of a project, so it closes the
+//!   gate for all.
 //! - One event alone can't keep the gate closed. Of one event only three failures in succession count.
 //!   An event that fails as the probe a second time closes the gate for a second only.
 //! - A notification that meets the closed gate is refused with the rest of the closing as `Retry-After`.
@@ -62,7 +65,7 @@ impl Reason {
 }
 
 /// The gate as operators see it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Standing {
     Open,
@@ -70,6 +73,9 @@ pub enum Standing {
         reason: Reason,
         /// The rest of the closing, at most.
         seconds: f64,
+        /// The only project whose events wait. `None` if all do.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        project: Option<String>,
     },
 }
 
@@ -93,6 +99,9 @@ struct Run {
     /// The event of the most recent failure, and its number of consecutive failures.
     event: String,
     of_event: u32,
+    /// The project of all these failures. `None` if there are several, or no failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
 }
 
 /// A closed gate, as the store holds it.
@@ -108,6 +117,24 @@ struct Closed {
     probing: bool,
     /// The event whose probe failed last.
     failed_probe: Option<String>,
+    /// The only project whose events wait. `None` if all do, and for versions before this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+}
+
+impl Closed {
+    /// Whether events of this project wait.
+    fn concerns(&self, project: &str) -> bool {
+        self.project.as_deref().is_none_or(|only| only == project)
+    }
+}
+
+/// An event at the gate.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The event's key.
+    pub event: &'a str,
+    pub project: &'a str,
 }
 
 /// A closed gate, for a notification that comes to it.
@@ -126,12 +153,13 @@ impl Run {
             failures: 0,
             event: String::new(),
             of_event: 0,
+            project: None,
         }
     }
 
-    /// The run with one more failure, of `event`.
-    fn and(&self, event: &str) -> Self {
-        let of_event = if self.event == event {
+    /// The run with one more failure, of `caller`.
+    fn and(&self, caller: Caller<'_>) -> Self {
+        let of_event = if self.event == caller.event {
             self.of_event
         } else {
             0
@@ -139,8 +167,13 @@ impl Run {
         let counts = u32::from(of_event < RUN_OF_ONE_EVENT);
         Self {
             failures: self.failures.saturating_add(counts),
-            event: event.to_owned(),
+            event: caller.event.to_owned(),
             of_event: of_event.saturating_add(counts),
+            project: match &self.project {
+                Some(only) if only == caller.project => self.project.clone(),
+                None if *self == Self::none() => Some(caller.project.to_owned()),
+                _ => None,
+            },
         }
     }
 }
@@ -207,16 +240,31 @@ impl Gate {
         }
     }
 
-    pub fn pass(&self, now: SystemTime) -> Pass {
-        match self.closed(now) {
+    /// Whether an event of this project may go on.
+    pub fn pass(&self, project: &str, now: SystemTime) -> Pass {
+        match self.closed_for(project, now) {
             None => Pass::Open,
             Some(closing) if closing.rest.is_zero() => Pass::Probe,
             Some(closing) => Pass::Closed(closing),
         }
     }
 
-    /// How the gate is closed. `None` if it is open. A rest of zero means that a probe is due.
-    pub fn closed(&self, now: SystemTime) -> Option<Closing> {
+    /// How the gate is closed for events of this project. `None` if it is open for them. A rest of zero means that
+    /// a probe is due.
+    pub fn closed_for(&self, project: &str, now: SystemTime) -> Option<Closing> {
+        let closed = self.state.closed.as_ref();
+        closed.filter(|closed| closed.concerns(project))?;
+        self.closed(now)
+    }
+
+    /// How the gate is closed for all events. `None` if only one project's wait.
+    pub fn closed_for_all(&self, now: SystemTime) -> Option<Closing> {
+        let closed = self.state.closed.as_ref();
+        closed.filter(|closed| closed.project.is_none())?;
+        self.closed(now)
+    }
+
+    fn closed(&self, now: SystemTime) -> Option<Closing> {
         let closed = self.state.closed.as_ref()?;
         let rest = match millis(now).checked_sub(self.since) {
             Some(elapsed) => closed
@@ -239,6 +287,7 @@ impl Gate {
             Some(closing) => Standing::Closed {
                 reason: closing.reason,
                 seconds: closing.rest.as_secs_f64(),
+                project: self.state.closed.as_ref().and_then(|it| it.project.clone()),
             },
         }
     }
@@ -259,21 +308,36 @@ impl Gate {
         self.change(None, Run::none(), now)
     }
 
-    /// Svix has answered, and not with a failure of its own. Returns the state to share, if it changed.
-    pub fn succeeded(&mut self, probe: bool, now: SystemTime) -> Option<Vec<u8>> {
-        let news = if self.state.closed.is_some() {
-            probe
-        } else {
-            self.state.run != Run::none()
-        };
-        news.then(|| self.change(None, Run::none(), now))
+    /// Svix has answered an event of this project, and not with a failure of its own. Returns the state to share,
+    /// if it changed.
+    pub fn succeeded(&mut self, project: &str, probe: bool, now: SystemTime) -> Option<Vec<u8>> {
+        match &self.state.closed {
+            Some(closed) if closed.concerns(project) => {
+                probe.then(|| self.change(None, Run::none(), now))
+            }
+            _ if self.state.run == Run::none() => None,
+            _ => {
+                let closed = self.rest_of_closing(now);
+                Some(self.change(closed, Run::none(), now))
+            }
+        }
     }
 
-    /// Svix has failed on `event`. Returns the state to share, if it changed. `asked` is Svix's own
+    /// The closing as it is by now, for a state that begins now.
+    fn rest_of_closing(&self, now: SystemTime) -> Option<Closed> {
+        let rest = self.closed(now)?.rest;
+        let closed = self.state.closed.clone()?;
+        Some(Closed {
+            millis: as_millis(rest),
+            ..closed
+        })
+    }
+
+    /// Svix has failed on the caller's event. Returns the state to share, if it changed. `asked` is Svix's own
     /// `Retry-After`; `jitter` is between 0 and 1.
     pub fn failed(
         &mut self,
-        event: &str,
+        caller: Caller<'_>,
         probe: bool,
         reason: Reason,
         asked: Option<Duration>,
@@ -287,26 +351,31 @@ impl Gate {
         };
         let asked = asked.map(|asked| asked.min(longest));
         let wait = |times| as_millis(asked.unwrap_or_else(|| growing(times, jitter)));
-        let closed = match self.state.closed.clone() {
+        let before = self.state.closed.clone();
+        let closed = match before.filter(|closed| closed.concerns(caller.project)) {
             None => {
-                let run = self.state.run.and(event);
+                let run = self.state.run.and(caller);
+                let of_another = self.rest_of_closing(now);
                 if reason == Reason::SvixUnavailable && run.failures < RUN {
                     let news = run != self.state.run;
-                    return news.then(|| self.change(None, run, now));
+                    return news.then(|| self.change(of_another, run, now));
                 }
+                // Once a second project is in trouble, Svix may be.
+                let is_alone = reason == Reason::SvixUnavailable && of_another.is_none();
                 Closed {
                     reason,
                     millis: wait(0),
                     times: 1,
                     probing: false,
                     failed_probe: None,
+                    project: run.project.filter(|_| is_alone),
                 }
             }
             Some(before) if probe => {
                 // An event that fails as the probe again may be at fault itself. Let another event be
                 // the probe soon.
                 let again = reason == Reason::SvixUnavailable
-                    && before.failed_probe.as_deref() == Some(event);
+                    && before.failed_probe.as_deref() == Some(caller.event);
                 let (millis, times) = if again {
                     (as_millis(growing(0, jitter)), before.times)
                 } else {
@@ -317,7 +386,8 @@ impl Gate {
                     millis,
                     times,
                     probing: false,
-                    failed_probe: Some(event.to_owned()),
+                    failed_probe: Some(caller.event.to_owned()),
+                    project: before.project.filter(|_| reason == Reason::SvixUnavailable),
                 }
             }
             // The attempt was sent before the gate closed. Only a longer wait changes the closing.
@@ -332,6 +402,7 @@ impl Gate {
                     reason,
                     millis: as_millis(news),
                     probing: false,
+                    project: None,
                     ..before
                 }
             }
@@ -395,33 +466,42 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
     }
 
+    /// An event of the project `dev`.
+    fn of(event: &str) -> Caller<'_> {
+        Caller {
+            event,
+            project: "dev",
+        }
+    }
+
     fn limited(gate: &mut Gate, probe: bool, asked: Option<u64>, now: SystemTime) -> bool {
         let asked = asked.map(Duration::from_secs);
-        gate.failed("a", probe, Reason::RateLimited, asked, JITTER, now)
+        gate.failed(of("a"), probe, Reason::RateLimited, asked, JITTER, now)
             .is_some()
     }
 
     fn unavailable(gate: &mut Gate, event: &str, probe: bool, now: SystemTime) -> bool {
-        gate.failed(event, probe, Reason::SvixUnavailable, None, JITTER, now)
+        gate.failed(of(event), probe, Reason::SvixUnavailable, None, JITTER, now)
             .is_some()
     }
 
     fn closed_for(gate: &Gate, now: SystemTime) -> Option<u64> {
-        gate.closed(now).map(|closing| closing.rest.as_secs())
+        gate.closed_for("dev", now)
+            .map(|closing| closing.rest.as_secs())
     }
 
     #[test]
     fn a_rate_limit_closes_the_gate_for_as_long_as_svix_asks() {
         let mut gate = Gate::open();
-        assert_eq!(gate.pass(at(0)), Pass::Open);
+        assert_eq!(gate.pass("dev", at(0)), Pass::Open);
         assert!(limited(&mut gate, false, Some(7), at(0)));
         let closing = Closing {
             reason: Reason::RateLimited,
             rest: Duration::from_secs(5),
             probing: false,
         };
-        assert_eq!(gate.pass(at(2)), Pass::Closed(closing));
-        assert_eq!(gate.pass(at(7)), Pass::Probe);
+        assert_eq!(gate.pass("dev", at(2)), Pass::Closed(closing));
+        assert_eq!(gate.pass("dev", at(7)), Pass::Probe);
     }
 
     #[test]
@@ -456,7 +536,14 @@ mod tests {
             let mut gate = Gate::open();
             gate.learn(shared.as_deref(), at(0));
             assert_eq!(closed_for(&gate, at(0)), None);
-            shared = gate.failed(event, false, Reason::SvixUnavailable, None, JITTER, at(0));
+            shared = gate.failed(
+                of(event),
+                false,
+                Reason::SvixUnavailable,
+                None,
+                JITTER,
+                at(0),
+            );
         }
         let mut gate = Gate::open();
         gate.learn(shared.as_deref(), at(0));
@@ -471,10 +558,10 @@ mod tests {
             assert_eq!(closed_for(&gate, at(0)), None);
             if event == "d" {
                 assert!(
-                    gate.succeeded(false, at(0)).is_some(),
+                    gate.succeeded("dev", false, at(0)).is_some(),
                     "others may count on"
                 );
-                assert_eq!(gate.succeeded(false, at(0)), None, "nothing new");
+                assert_eq!(gate.succeeded("dev", false, at(0)), None, "nothing new");
             }
         }
     }
@@ -483,11 +570,11 @@ mod tests {
     fn while_a_probe_is_on_its_way_the_gate_is_closed_for_other_events() {
         let mut gate = Gate::open();
         limited(&mut gate, false, Some(1), at(0));
-        assert_eq!(gate.pass(at(1)), Pass::Probe);
+        assert_eq!(gate.pass("dev", at(1)), Pass::Probe);
         gate.probing(Duration::from_secs(3), at(1));
         assert_eq!(closed_for(&gate, at(1)), Some(3));
         // A probe that never came back.
-        assert_eq!(gate.pass(at(4)), Pass::Probe);
+        assert_eq!(gate.pass("dev", at(4)), Pass::Probe);
     }
 
     #[test]
@@ -495,15 +582,19 @@ mod tests {
         let mut gate = Gate::open();
         limited(&mut gate, false, Some(1), at(0));
         gate.probing(Duration::from_secs(3), at(1));
-        assert_eq!(gate.succeeded(false, at(1)), None, "sent before it closed");
+        assert_eq!(
+            gate.succeeded("dev", false, at(1)),
+            None,
+            "sent before it closed"
+        );
         assert_eq!(closed_for(&gate, at(1)), Some(3));
 
         let mut failed = gate.clone();
         assert!(unavailable(&mut failed, "a", true, at(1)));
         assert_eq!(closed_for(&failed, at(1)), Some(2), "the second time");
 
-        assert!(gate.succeeded(true, at(1)).is_some());
-        assert_eq!(gate.pass(at(1)), Pass::Open);
+        assert!(gate.succeeded("dev", true, at(1)).is_some());
+        assert_eq!(gate.pass("dev", at(1)), Pass::Open);
     }
 
     #[test]
@@ -547,7 +638,7 @@ mod tests {
         let mut gate = Gate::open();
         limited(&mut gate, false, Some(1), at(0));
         let asked = Some(Duration::from_mins(15));
-        gate.failed("a", true, Reason::SvixUnavailable, asked, JITTER, at(1));
+        gate.failed(of("a"), true, Reason::SvixUnavailable, asked, JITTER, at(1));
         assert_eq!(closed_for(&gate, at(1)), Some(30));
     }
 
@@ -555,7 +646,7 @@ mod tests {
     fn other_instances_learn_of_a_closing_and_of_its_end() {
         let (mut here, mut there) = (Gate::open(), Gate::open());
         let close = here.failed(
-            "a",
+            of("a"),
             false,
             Reason::RateLimited,
             Some(Duration::from_secs(9)),
@@ -566,18 +657,22 @@ mod tests {
         assert_eq!(closed_for(&there, at(1)), Some(8));
 
         there.probing(Duration::from_secs(1), at(9));
-        let open = there.succeeded(true, at(9));
+        let open = there.succeeded("dev", true, at(9));
         here.learn(open.as_deref(), at(9));
-        assert_eq!(here.pass(at(9)), Pass::Open);
+        assert_eq!(here.pass("dev", at(9)), Pass::Open);
         here.learn(close.as_deref(), at(9));
-        assert_eq!(here.pass(at(9)), Pass::Open, "older news change nothing");
+        assert_eq!(
+            here.pass("dev", at(9)),
+            Pass::Open,
+            "older news change nothing"
+        );
     }
 
     #[test]
     fn a_state_never_blocks_for_longer_than_its_own_time() {
         let mut far_ahead = Gate::open();
         let state = far_ahead.failed(
-            "a",
+            of("a"),
             false,
             Reason::RateLimited,
             Some(Duration::MAX),
@@ -586,7 +681,7 @@ mod tests {
         );
         let mut gate = Gate::open();
         gate.learn(state.as_deref(), at(0));
-        assert_eq!(gate.pass(at(0)), Pass::Open, "from the future");
+        assert_eq!(gate.pass("dev", at(0)), Pass::Open, "from the future");
         gate.learn(state.as_deref(), at(9_999));
         assert_eq!(closed_for(&gate, at(9_999)), Some(60));
 
@@ -594,7 +689,7 @@ mod tests {
         let mut gate = Gate::open();
         gate.learn(Some(eternal), at(0));
         assert_eq!(closed_for(&gate, at(0)), Some(60));
-        assert_eq!(gate.pass(at(60)), Pass::Probe);
+        assert_eq!(gate.pass("dev", at(60)), Pass::Probe);
         assert!(limited(&mut gate, true, None, at(60)));
     }
 
@@ -602,7 +697,7 @@ mod tests {
     fn clocks_that_differ_or_are_set_back_never_block_for_longer() {
         let asked = Some(Duration::from_secs(9));
         let mut ahead = Gate::open();
-        let state = ahead.failed("a", false, Reason::RateLimited, asked, 0.0, at(4));
+        let state = ahead.failed(of("a"), false, Reason::RateLimited, asked, 0.0, at(4));
         let mut gate = Gate::open();
         gate.learn(state.as_deref(), at(0));
         gate.learn(state.as_deref(), at(3));
@@ -614,13 +709,122 @@ mod tests {
 
         let mut gate = Gate::open();
         assert!(limited(&mut gate, false, Some(9), at(5_000)));
-        assert_eq!(gate.pass(at(0)), Pass::Probe, "set back");
+        assert_eq!(gate.pass("dev", at(0)), Pass::Probe, "set back");
         gate.probing(Duration::from_secs(3), at(0));
         assert_eq!(closed_for(&gate, at(1)), Some(2));
         let mut there = Gate::open();
-        let open = there.failed("a", false, Reason::RateLimited, asked, 0.0, at(1));
+        let open = there.failed(of("a"), false, Reason::RateLimited, asked, 0.0, at(1));
         gate.learn(open.as_deref(), at(1));
         assert_eq!(closed_for(&gate, at(1)), Some(9), "what is new is heard of");
+    }
+
+    fn fail(gate: &mut Gate, event: &str, project: &str, probe: bool, now: SystemTime) {
+        let caller = Caller { event, project };
+        gate.failed(caller, probe, Reason::SvixUnavailable, None, JITTER, now);
+    }
+
+    /// A gate that five failures of one project have closed.
+    fn closed_for_sick() -> Gate {
+        let mut gate = Gate::open();
+        for event in ["a", "b", "c", "d", "e"] {
+            fail(&mut gate, event, "sick", false, at(0));
+        }
+        gate
+    }
+
+    #[test]
+    fn the_failures_of_one_project_make_only_its_events_wait() {
+        let mut gate = closed_for_sick();
+        assert!(matches!(gate.pass("sick", at(0)), Pass::Closed(_)));
+        assert_eq!(gate.pass("dev", at(0)), Pass::Open);
+        assert_eq!(gate.closed_for_all(at(0)), None);
+        let project = Some("sick".to_owned());
+        assert!(
+            matches!(gate.standing(at(0)), Standing::Closed { project: known, .. } if known == project)
+        );
+        // Successes of others say nothing of it, and its own probe opens the gate.
+        assert_eq!(gate.succeeded("dev", false, at(0)), None);
+        assert_eq!(gate.pass("sick", at(1)), Pass::Probe);
+        gate.probing(Duration::from_secs(3), at(1));
+        assert!(matches!(gate.pass("sick", at(1)), Pass::Closed(_)));
+        assert_eq!(gate.pass("dev", at(1)), Pass::Open);
+        assert!(gate.succeeded("sick", true, at(1)).is_some());
+        assert_eq!(gate.standing(at(1)), Standing::Open);
+    }
+
+    #[test]
+    fn failures_of_several_projects_close_the_gate_for_all() {
+        let mut gate = Gate::open();
+        for (event, project) in [("a", "x"), ("b", "x"), ("c", "y"), ("d", "x"), ("e", "x")] {
+            fail(&mut gate, event, project, false, at(0));
+        }
+        assert!(gate.closed_for_all(at(0)).is_some());
+        assert!(matches!(gate.pass("z", at(0)), Pass::Closed(_)));
+    }
+
+    #[test]
+    fn five_failures_of_others_in_a_row_close_the_gate_for_all() {
+        let mut gate = closed_for_sick();
+        for (number, event) in ["f", "g", "h", "i", "k", "l", "m"].iter().enumerate() {
+            assert_eq!(gate.pass("dev", at(0)), Pass::Open, "{event}");
+            fail(&mut gate, event, "dev", false, at(0));
+            if number == 1 {
+                // A success between the failures begins a new run, and the closing stays as it is.
+                assert!(gate.succeeded("dev", false, at(0)).is_some());
+                assert_eq!(
+                    gate.closed_for("sick", at(0))
+                        .map(|closing| closing.rest.as_secs()),
+                    Some(1)
+                );
+            }
+        }
+        assert!(matches!(gate.pass("dev", at(0)), Pass::Closed(_)));
+        assert!(gate.closed_for_all(at(0)).is_some());
+    }
+
+    #[test]
+    fn the_closing_of_one_project_ends_while_others_fail() {
+        let mut gate = closed_for_sick();
+        for tenths in 1..=9 {
+            let now = at(0) + Duration::from_millis(100 * tenths);
+            fail(&mut gate, "poison", "dev", false, now);
+            gate.succeeded("dev", false, now);
+        }
+        assert_eq!(gate.pass("sick", at(1)), Pass::Probe);
+    }
+
+    #[test]
+    fn a_rate_limit_is_for_all_whichever_project_meets_it() {
+        let mut gate = closed_for_sick();
+        let asked = Some(Duration::from_secs(7));
+        gate.failed(of("a"), false, Reason::RateLimited, asked, JITTER, at(0));
+        assert_eq!(
+            gate.closed_for_all(at(0)).map(|closing| closing.rest),
+            asked
+        );
+        let mut gate = closed_for_sick();
+        let caller = Caller {
+            event: "a",
+            project: "sick",
+        };
+        gate.failed(caller, true, Reason::RateLimited, asked, JITTER, at(1));
+        assert_eq!(
+            gate.closed_for_all(at(1)).map(|closing| closing.rest),
+            asked
+        );
+    }
+
+    #[test]
+    fn a_state_without_projects_is_read_as_a_closing_for_all() {
+        let earlier = br#"{"version":1,"changed":1000000000,"closed":{"reason":"svix-unavailable","millis":5000,"times":1,"probing":false,"failedProbe":null},"run":{"failures":0,"event":"","ofEvent":0}}"#;
+        let mut gate = Gate::open();
+        gate.learn(Some(earlier), at(0));
+        assert!(gate.closed_for_all(at(0)).is_some());
+        let mut there = Gate::open();
+        let mut sick = closed_for_sick();
+        there.learn(Some(&sick.probing(Duration::from_secs(3), at(1))), at(1));
+        assert_eq!(there.pass("dev", at(1)), Pass::Open);
+        assert!(matches!(there.pass("sick", at(1)), Pass::Closed(_)));
     }
 
     #[test]
@@ -635,7 +839,7 @@ mod tests {
         fn unreadable_bytes_leave_the_gate_open(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             let mut gate = Gate::open();
             gate.learn(Some(&bytes), at(0));
-            prop_assert_eq!(gate.pass(at(0)), Pass::Open);
+            prop_assert_eq!(gate.pass("dev", at(0)), Pass::Open);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A change that concerns more than one request: one line of the log.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::line::line;
@@ -8,7 +10,7 @@ use crate::api::table::Severity;
 use crate::auth::known_keys::News;
 use crate::event::shortened;
 use crate::letters::DeadLetter;
-use crate::svix::gate::Closing;
+use crate::svix::gate::Standing;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,18 +51,34 @@ impl Change {
     }
 
     /// The gate has closed, or closed anew, or opened. `None` if it stays as it was.
-    pub fn of_gate(before: Option<Closing>, after: Option<Closing>) -> Option<Self> {
-        if let Some(closing) = after {
-            let (reason, rest) = (closing.reason.name(), closing.rest);
-            let message = format!("Svix is not asked for {rest:?}: {reason}");
-            return Some(Self {
-                reason: Some(reason),
-                seconds: Some(rest.as_secs_f64()),
-                ..Self::new(Severity::Warning, "gate-closed", message)
-            });
+    pub fn of_gate(before: &Standing, after: Standing) -> Option<Self> {
+        match after {
+            // Another project's failure or success leaves a closing as it is.
+            Standing::Closed { .. } if *before == after => None,
+            Standing::Closed {
+                reason,
+                seconds,
+                project,
+            } => {
+                let (reason, rest) = (reason.name(), Duration::from_secs_f64(seconds));
+                let whose = if project.is_some() {
+                    " about one project"
+                } else {
+                    ""
+                };
+                let message = format!("Svix is not asked{whose} for {rest:?}: {reason}");
+                Some(Self {
+                    reason: Some(reason),
+                    seconds: Some(seconds),
+                    project,
+                    ..Self::new(Severity::Warning, "gate-closed", message)
+                })
+            }
+            Standing::Open => {
+                let opened = || Self::new(Severity::Info, "gate-opened", "Svix takes events again");
+                (*before != Standing::Open).then(opened)
+            }
         }
-        let opened = || Self::new(Severity::Info, "gate-opened", "Svix takes events again");
-        before.map(|_| opened())
     }
 
     pub fn ready() -> Self {
@@ -142,20 +160,29 @@ mod tests {
     use crate::host;
     use crate::svix::gate::Reason;
     use crate::svix::{self, Misconfiguration};
-    use std::time::Duration;
 
     #[test]
     fn a_change_says_what_has_changed_and_why() {
         let line = |change: Change| change.line("2026-11-23T14:12:42Z".to_owned());
-        let closing = Closing {
+        let closed = |project: Option<&str>| Standing::Closed {
             reason: Reason::RateLimited,
-            rest: Duration::from_millis(2_500),
-            probing: false,
+            seconds: 2.5,
+            project: project.map(str::to_owned),
         };
-        let of_gate = |before, after| line(Change::of_gate(before, after).expect("a change"));
-        assert_eq!(Change::of_gate(None, None), None);
+        let of_gate = |before, after| line(Change::of_gate(&before, after).expect("a change"));
+        assert_eq!(Change::of_gate(&Standing::Open, Standing::Open), None);
+        assert_eq!(Change::of_gate(&closed(None), closed(None)), None);
         assert_eq!(
-            of_gate(None, Some(closing)),
+            of_gate(Standing::Open, closed(Some("dev"))),
+            concat!(
+                r#"{"severity":"WARNING","time":"2026-11-23T14:12:42Z","#,
+                r#""message":"Svix is not asked about one project for 2.5s: rate-limited","#,
+                r#""outcome":"gate-closed","reason":"rate-limited","seconds":2.5,"project":"dev"}"#,
+                "\n"
+            )
+        );
+        assert_eq!(
+            of_gate(Standing::Open, closed(None)),
             concat!(
                 r#"{"severity":"WARNING","time":"2026-11-23T14:12:42Z","#,
                 r#""message":"Svix is not asked for 2.5s: rate-limited","#,
@@ -164,7 +191,7 @@ mod tests {
             )
         );
         assert_eq!(
-            of_gate(Some(closing), None),
+            of_gate(closed(None), Standing::Open),
             concat!(
                 r#"{"severity":"INFO","time":"2026-11-23T14:12:42Z","#,
                 r#""message":"Svix takes events again","outcome":"gate-opened"}"#,

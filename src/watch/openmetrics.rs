@@ -211,6 +211,7 @@ mod tests {
             gate: Standing::Closed {
                 reason: Reason::RateLimited,
                 seconds: 1.5,
+                project: None,
             },
             dead_letters: 7,
             unresolved: 3,

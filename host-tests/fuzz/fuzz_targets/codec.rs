@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use svix_relay::fuzz::{
-    Answer, ArrivalHeaders, Asked, DeadLetter, Error, Gate, Pass, Reason, Record, Verdict,
-    classify_create, classify_lookup, identifier, parse_retry_after, whole_seconds,
+    Answer, ArrivalHeaders, Asked, Caller, DeadLetter, Error, Gate, Pass, Reason, Record, Standing,
+    Verdict, classify_create, classify_lookup, identifier, parse_retry_after, whole_seconds,
 };
 
 const TOKEN: &str = "testsk_secret";
@@ -58,9 +58,21 @@ fn check_dead_letter(input: &[u8]) {
 fn check_gate(input: &[u8]) {
     let mut gate = Gate::open();
     gate.learn(Some(input), now());
-    let learned = gate.closed(now());
+    let learned = gate.standing(now());
+    // The project whose events wait, if it is only one.
+    let project = match &learned {
+        Standing::Closed {
+            project: Some(only),
+            ..
+        } => only.clone(),
+        _ => "dev".to_owned(),
+    };
+    let caller = Caller {
+        event: "evt_1",
+        project: &project,
+    };
     for time in [SystemTime::UNIX_EPOCH, now(), later()] {
-        if let Pass::Closed(closing) = gate.pass(time) {
+        if let Pass::Closed(closing) = gate.pass(&project, time) {
             let rest = closing.rest;
             assert!(
                 !rest.is_zero() && rest <= HOUR,
@@ -69,36 +81,38 @@ fn check_gate(input: &[u8]) {
         }
     }
     assert!(
-        !matches!(gate.pass(later() + HOUR), Pass::Closed(..)),
+        !matches!(gate.pass(&project, later() + HOUR), Pass::Closed(..)),
         "the closing's time is over"
     );
     gate.learn(Some(input), now());
-    assert_eq!(gate.closed(now()), learned, "the same state is no news");
+    assert_eq!(gate.standing(now()), learned, "the same state is no news");
 
     // From any state, the gate goes on, and one instance learns what another shares.
     let lease = Duration::from_secs(3);
     let probing = gate.probing(lease, later());
     assert_learned(&gate, &probing);
-    if let Some(closing) = gate.closed(later()) {
+    if let Some(closing) = gate.closed_for(&project, later()) {
         assert!(closing.probing && closing.rest == lease);
     }
     for reason in [Reason::RateLimited, Reason::SvixUnavailable] {
-        let failed = gate.failed("evt_1", true, reason, None, 0.5, later());
+        let failed = gate.failed(caller, true, reason, None, 0.5, later());
         assert_learned(&gate, &failed.expect("a probe decides"));
-        let closing = gate.closed(later()).expect("a failure closes it");
+        let closing = gate
+            .closed_for(&project, later())
+            .expect("a failure closes it");
         assert_eq!(closing.reason, reason);
         let longest = Duration::from_secs(30);
         assert!(closing.rest <= longest, "Svix hasn't asked for it");
     }
-    let succeeded = gate.succeeded(true, later());
+    let succeeded = gate.succeeded(&project, true, later());
     assert_learned(&gate, &succeeded.expect("a probe decides"));
-    assert_eq!(gate.pass(later()), Pass::Open);
+    assert_eq!(gate.pass(&project, later()), Pass::Open);
 }
 
 fn assert_learned(gate: &Gate, shared: &[u8]) {
     let mut other = Gate::open();
     other.learn(Some(shared), later());
-    assert_eq!(other.closed(later()), gate.closed(later()));
+    assert_eq!(other.standing(later()), gate.standing(later()));
 }
 
 /// The one time at which everything happens, so that a finding can be repeated.

@@ -16,8 +16,9 @@ use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use svix_relay::fuzz::{
-    self as relay, ArrivalHeaders, Attributes, DeadLetter, Delivered, Event, Notification,
-    Operation, Record, Route, Source, Unknown, event_id, identifier, key, parse_rfc3339, shortened,
+    self as relay, ArrivalHeaders, Attributes, DeadLetter, Delivered, Event, Field, Messages,
+    Notification, Operation, Record, Route, Source, Unknown, event_id, identifier, key,
+    parse_rfc3339, shortened,
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -251,6 +252,10 @@ struct Message<'a> {
     event_type: String,
     event_id: String,
     application: Option<Application>,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    channels: Vec<String>,
     #[serde(borrow)]
     payload: &'a RawValue,
 }
@@ -263,7 +268,13 @@ struct Application {
 }
 
 fn check_message(event: &Event<'_>, event_id: &str, create_application: bool) {
-    let body = relay::body(event, create_application);
+    let field = |name| Field::parse(name).expect("a name");
+    let messages = Messages {
+        tags: vec![field("id"), field("data.id"), field("data.a.id")],
+        channels: vec![field("project"), field("data")],
+        ..Messages::default()
+    };
+    let body = relay::body(event, create_application, &messages);
     let body = str::from_utf8(&body).expect("made of text");
     let around = body.strip_suffix('}').expect("an object");
     assert!(around.ends_with(event.json), "byte for byte");
@@ -278,6 +289,11 @@ fn check_message(event: &Event<'_>, event_id: &str, create_application: bool) {
         application,
         create_application.then(|| (project(), project()))
     );
+    for value in message.tags.iter().chain(&message.channels) {
+        assert!((1..=128).contains(&value.len()), "{value}");
+        assert!(identifier(value).is_ok(), "{value}");
+    }
+    assert!(message.tags.len() <= 3 && message.channels.len() <= 2);
     // White space around a value isn't part of it.
     let value = event.json.trim_matches([' ', '\t', '\r', '\n']);
     assert_eq!(message.payload.get(), value);

@@ -244,6 +244,72 @@ async fn a_run_of_failures_closes_the_gate() {
     );
 }
 
+/// An event of the project `sick`.
+fn of_sick(id: &str) -> String {
+    event(id).replace("\"dev\"", "\"sick\"")
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_one_project_fails_only_its_events_wait() {
+    for world in [World::new(), nodes()] {
+        world.svix.always(Fault::status(500));
+        for number in 0..3 {
+            let id = format!("evt_{number}");
+            world
+                .post(&of_sick(&id))
+                .await
+                .assert_retryable_problem(503, "svix-unavailable");
+        }
+        world.svix.clear_faults();
+        let asked = world.svix.requests().len();
+        let standing = world.get("/readyz").await.json()["gate"].clone();
+        assert_eq!(
+            (&standing["state"], &standing["project"]),
+            (&"closed".into(), &"sick".into())
+        );
+        let reply = world.post(&event("evt_9")).await;
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        assert_eq!(world.svix.requests().len(), asked + 1);
+        // Its next event is the probe, once the closing is over.
+        world.clock.advance(Duration::from_secs(30));
+        assert_eq!(
+            world.post(&of_sick("evt_0")).await.json()["status"],
+            "delivered"
+        );
+        assert_eq!(world.get("/readyz").await.json()["gate"]["state"], "open");
+        let lines = world.stdout();
+        let closed = lines
+            .iter()
+            .find(|line| line.contains("gate-closed"))
+            .expect("a line");
+        assert!(closed.contains(r#""project":"sick""#), "{closed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_a_second_project_fails_too_all_events_wait() {
+    let world = World::new();
+    world.svix.always(Fault::status(500));
+    for number in 0..3 {
+        world.post(&of_sick(&format!("evt_{number}"))).await;
+    }
+    for number in 0..3 {
+        world.post(&event(&format!("evt_{number}"))).await;
+    }
+    let asked = world.svix.requests().len();
+    let third = event("evt_9").replace("\"dev\"", "\"third\"");
+    world
+        .post(&third)
+        .await
+        .assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(world.svix.requests().len(), asked);
+    assert!(
+        world.get("/readyz").await.json()["gate"]
+            .get("project")
+            .is_none()
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_of_failures_closes_the_gate_across_nodes_and_pauses() {
     for (world, pause) in [
