@@ -17,7 +17,7 @@ options=(--listen "$listen" --key-value memory)
 options+=(--variable "svix_url=http://$fake" --variable svix_token=testsk_fake.eu)
 operator='the value of SPIN_VARIABLE_ADMIN_TOKEN'
 if [[ -z ${SPIN_VARIABLE_ADMIN_TOKEN:-} ]]; then
-  options+=(--variable admin_token=admin)
+  options+=(--variable admin_token=admin --variable project_token_secret=every-reader-of-this-script-knows-it)
   operator=admin
 fi
 # The fake Svix reports what becomes of customers' endpoints.
