@@ -81,6 +81,7 @@ fn method(method: &Method) -> &str {
         Method::Get => "GET",
         Method::Head => "HEAD",
         Method::Post => "POST",
+        Method::Put => "PUT",
         Method::Delete => "DELETE",
         _ => "",
     }

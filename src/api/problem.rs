@@ -73,6 +73,8 @@ pub enum Problem {
     /// Svix reports the event's id as taken, and has no such message yet: an earlier attempt at the event
     /// may not be finished.
     StillUnanswered,
+    /// An operator holds the project's events.
+    Held,
     /// There is no valid configuration.
     Unconfigured(Unusable),
     /// The key-value store failed or didn't answer.
@@ -142,6 +144,7 @@ impl Problem {
             },
             Self::EventIdTaken => &table::EVENT_ID_TAKEN,
             Self::StillUnanswered => &table::SVIX_UNAVAILABLE,
+            Self::Held => &table::HELD,
             Self::Svix(svix::Error::Refused(_)) => &table::REFUSED_BY_SVIX,
             Self::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
                 Cause::RateLimited | Cause::Gate(Reason::RateLimited) => &table::RATE_LIMITED,
@@ -233,6 +236,7 @@ impl Problem {
                 Rejection::TooDeep => format!("an event may have at most {MAX_DEPTH} levels"),
                 Rejection::Invalid(violations) => listed(violations),
             },
+            Self::Held => "an operator holds the events of this project".to_owned(),
             Self::StillUnanswered => {
                 "Svix answers 409, and doesn't find the message: an earlier attempt may go on"
                     .to_owned()

@@ -63,6 +63,10 @@ pub enum Operation {
     Portal(String),
     /// `POST /projects/{project}/test-event`: send the customer a sample.
     TestEvent(String),
+    /// `PUT /projects/{project}/hold`: keep the project's events as letters for a while.
+    Hold(String),
+    /// `DELETE /projects/{project}/hold`: let them go again.
+    Release(String),
     /// `POST /projects/{project}/token`: a token that opens the project's events.
     ProjectToken(String),
     /// `GET /dead-letters`: the dead letters, in the order in which they came.
@@ -99,6 +103,8 @@ impl Operation {
             | Self::Portal(_)
             | Self::TestEvent(_)
             | Self::ProjectToken(_)
+            | Self::Hold(_)
+            | Self::Release(_)
             | Self::Discard(_)
             | Self::Replay(_)
             | Self::ReplayAll(_) => true,
@@ -255,6 +261,7 @@ const MAX_LIMIT: usize = 100;
 const POST: &str = "POST";
 const GET: &str = "GET, HEAD";
 const GET_DELETE: &str = "GET, HEAD, DELETE";
+const PUT_DELETE: &str = "PUT, DELETE";
 
 impl Route {
     /// The route of a request with `method` and `path_with_query`.
@@ -328,6 +335,14 @@ impl Route {
                 (POST, Self::Operator(operation))
             }
             ["svix", "operational"] => (POST, Self::Report),
+            ["projects", project, "hold"] => {
+                let project = decode(project).ok_or(NoRoute::NotFound)?;
+                let operation = match method {
+                    "DELETE" => Operation::Release(project),
+                    _ => Operation::Hold(project),
+                };
+                (PUT_DELETE, Self::Operator(operation))
+            }
             ["projects", project, "token"] => {
                 let project = decode(project).ok_or(NoRoute::NotFound)?;
                 (POST, Self::Operator(Operation::ProjectToken(project)))
@@ -435,6 +450,17 @@ mod tests {
                 "/projects/dev/token",
                 Operation::ProjectToken("dev".to_owned()),
             ),
+            (
+                "PUT",
+                "/projects/dev/hold",
+                Operation::Hold("dev".to_owned()),
+            ),
+            (
+                "DELETE",
+                "/projects/dev/hold",
+                Operation::Release("dev".to_owned()),
+            ),
+            ("POST", "/projects/dev/hold", Operation::None(PUT_DELETE)),
             ("GET", "/projects/dev/portal", Operation::None(POST)),
         ] {
             let route = Route::Operator(operation);

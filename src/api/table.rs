@@ -85,6 +85,7 @@ table! {
     INVALID_EVENT:            422 Warning Never "invalid-event"            "The event is invalid";
     REFUSED_BY_SVIX:          422 Warning Never "refused-by-svix"          "Svix refuses the event";
     EVENT_ID_TAKEN:           422 Warning Never "event-id-taken"           "The event's id is taken in Svix";
+    HELD:                     503 Info    Later "held"                     "The project is held";
     RATE_LIMITED:             429 Warning Asked "rate-limited"             "Svix limits the rate";
     SVIX_UNAVAILABLE:         503 Warning Asked "svix-unavailable"         "Svix is not available";
     TOKEN_REFUSED:            503 Error   Later "token-refused"            "Svix refuses the token";

@@ -6,6 +6,17 @@ use super::budget::Budget;
 use crate::config::Config;
 use crate::event::Event;
 
+/// How an event comes to be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// By a sender that a dead letter of the event satisfies: Pub/Sub, if the relay keeps letters.
+    Push,
+    /// By any other sender.
+    Post,
+    /// By the replay of a letter, which also lets an event of a held project go.
+    Replay,
+}
+
 /// One event to deliver, within the budget of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
@@ -13,8 +24,7 @@ pub struct Job<'a> {
     pub event: &'a Event<'a>,
     /// The earliest time at which the event is known to have existed.
     pub published: Option<SystemTime>,
-    /// Whether a dead letter of the event acknowledges it. A replay delivers it all the same.
-    pub letter_acknowledges: bool,
+    pub occasion: Occasion,
     /// The headers by which Svix joins the trace.
     pub trace: &'a [(&'static str, String)],
     pub budget: Budget,

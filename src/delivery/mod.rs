@@ -22,7 +22,7 @@ pub mod turnstile;
 use std::time::Duration;
 
 use self::attempts::Attempts;
-pub use self::job::Job;
+pub use self::job::{Job, Occasion};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::event;
@@ -81,6 +81,9 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
     }
 
     turnstile::refresh().await;
+    if job.occasion != Occasion::Replay && turnstile::holds(&job.event.project) {
+        return Delivery::without_post(Err(Problem::Held));
+    }
     // Records that requests write at the same time become one write of the store.
     let _writer = storage::announce_writer();
     let event_id = message::event_id(&job.event.id);
@@ -138,7 +141,7 @@ async fn answer_by_record(
 ) -> Result<Option<Success>, host::Error> {
     match record {
         Some(Record::Delivered(record)) => Ok(Some(Success::duplicate(record.clone(), job.event))),
-        Some(Record::DeadLettered(record)) if job.letter_acknowledges => {
+        Some(Record::DeadLettered(record)) if job.occasion == Occasion::Push => {
             let number = ledger::acknowledging_letter(record).await?;
             Ok(number.map(Success::DeadLettered))
         }

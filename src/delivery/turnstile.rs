@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::budget::Budget;
 use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
+use crate::host::later::spread;
 use crate::host::{self, store};
 use crate::svix::gate::{self, Caller, Closing, Gate, Pass, Standing};
 use crate::svix::retry::MIN_ATTEMPT;
@@ -24,6 +25,10 @@ const SPREAD: Duration = Duration::from_millis(250);
 
 /// For how long an instance goes by what it has read of the gate.
 const FRESH: Duration = Duration::from_millis(20);
+
+/// After what time a hold is read again, at least, and how often it is written.
+const HOLD_SETTLING: Duration = Duration::from_millis(500);
+const HOLD_WRITES: u32 = 8;
 
 /// How long, and how often, a notification waits for a probe to come back.
 const PROBE_TIME: Duration = Duration::from_millis(150);
@@ -62,6 +67,43 @@ pub async fn open() -> Result<(), host::Error> {
     store::set(gate::NAME, &state, store::TIMEOUT).await?;
     GATE.with_borrow_mut(|gate| gate.learn(Some(&state), clock::now()));
     Ok(())
+}
+
+/// Whether an operator holds the project, as this instance knows it.
+pub fn holds(project: &str) -> bool {
+    GATE.with_borrow(|gate| gate.holds(project))
+}
+
+/// The projects that operators hold, as the store knows them.
+pub async fn held() -> Result<Vec<String>, host::Error> {
+    learn(store::TIMEOUT).await?;
+    Ok(GATE.with_borrow(|gate| gate.held().to_vec()))
+}
+
+/// Holds a project for every instance, or lets it go. `false` if too many are held.
+///
+/// Another instance may replace the gate with what it knew before. So this one reads the gate again later, and
+/// writes once more if the change is missing.
+pub async fn hold(project: &str, hold: bool) -> Result<bool, host::Error> {
+    let mut random = host::random();
+    for _ in 0..HOLD_WRITES {
+        learn(store::TIMEOUT).await?;
+        if holds(project) == hold {
+            return Ok(true);
+        }
+        let state = GATE
+            .with_borrow(Gate::clone)
+            .hold(project, hold, clock::now());
+        let Some(state) = state else {
+            return Ok(false);
+        };
+        store::set(gate::NAME, &state, store::TIMEOUT).await?;
+        clock::sleep(spread(HOLD_SETTLING, &mut random)).await;
+    }
+    Err(host::Error {
+        what: "hold the project",
+        reason: "other instances replaced the gate again and again".to_owned(),
+    })
 }
 
 /// How the gate is closed for all events, as this instance knows it. `None` if it is open.

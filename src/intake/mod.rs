@@ -12,7 +12,7 @@ use crate::api::reply::Success;
 use crate::auth;
 use crate::config::{Config, load};
 use crate::delivery::budget::Budget;
-use crate::delivery::{self, Delivery, Job};
+use crate::delivery::{self, Delivery, Job, Occasion};
 use crate::event::arrival::{Attributes, Source};
 use crate::event::notification::Notification;
 use crate::host::clock::Stopwatch;
@@ -56,8 +56,13 @@ pub async fn notify(
     }
     // A letter acknowledges its event: if Pub/Sub had to repeat it, it would slow every project's events down.
     let keeps_letter = config.keep_dead_letters && notification.arrival.source != Source::Direct;
-    match deliver_event(config, &notification, keeps_letter, stopwatch, entry).await {
-        Err(problem) if problem.is_final() && keeps_letter => {
+    let occasion = if keeps_letter {
+        Occasion::Push
+    } else {
+        Occasion::Post
+    };
+    match deliver_event(config, &notification, occasion, stopwatch, entry).await {
+        Err(problem) if keeps_letter && (problem.is_final() || problem == Problem::Held) => {
             let time = store::time_left(stopwatch, config.retry.budget);
             store_dead_letter(&notification, &body.bytes, &problem, time, entry).await
         }
@@ -66,12 +71,10 @@ pub async fn notify(
 }
 
 /// Delivers the event of a notification, and makes its type known to Svix.
-///
-/// `letter_acknowledges`: whether a dead letter of the same event acknowledges it.
 pub async fn deliver_event(
     config: &Config,
     notification: &Notification<'_>,
-    letter_acknowledges: bool,
+    occasion: Occasion,
     stopwatch: Stopwatch,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
@@ -85,7 +88,7 @@ pub async fn deliver_event(
         config,
         event: &event,
         published: times.into_iter().flatten().min(),
-        letter_acknowledges,
+        occasion,
         trace: &trace,
         budget: Budget {
             stopwatch,

@@ -11,6 +11,7 @@ use super::conversation::Conversation;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::config::Config;
+use crate::delivery::Occasion;
 use crate::event;
 use crate::event::arrival::{ArrivalHeaders, is_json_media_type};
 use crate::event::notification::{Notification, Rejection};
@@ -92,7 +93,7 @@ pub async fn send_sample(
     let event = sample(project, event_type, host::random().u64(..), clock::now());
     let notification = Notification::read(event.as_bytes(), ArrivalHeaders::default());
     entry.arrival(&notification.arrival);
-    intake::deliver_event(config, &notification, false, stopwatch, entry).await
+    intake::deliver_event(config, &notification, Occasion::Post, stopwatch, entry).await
 }
 
 /// The link is a secret; the token that Svix gives beside it is never passed on.

@@ -8,6 +8,7 @@ use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::{Query, Selection};
 use crate::config::Config;
+use crate::delivery::Occasion;
 use crate::event::notification::Notification;
 use crate::host::clock::Stopwatch;
 use crate::host::{self, store};
@@ -158,7 +159,8 @@ async fn send(
     })?;
     let notification = Notification::read(&body, letter.headers());
     entry.arrival(&notification.arrival);
-    let success = intake::deliver_event(config, &notification, false, stopwatch, entry).await?;
+    let success =
+        intake::deliver_event(config, &notification, Occasion::Replay, stopwatch, entry).await?;
     if let Success::Delivered { record, .. } | Success::Duplicate { record, .. } = &success
         && record.dead_letter != Some(letter.number)
     {

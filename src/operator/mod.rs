@@ -6,6 +6,7 @@ pub mod console;
 pub mod conversation;
 mod customer;
 mod fate;
+mod hold;
 mod letters;
 mod project_token;
 mod purge;
@@ -53,6 +54,8 @@ pub async fn fulfil(
         Operation::OpenGate => status::open_gate(entry).await,
         Operation::Metrics => status::metrics(config).await,
         Operation::Status => status::status(config, caller).await,
+        Operation::Hold(project) => hold::hold(&project, true, entry).await,
+        Operation::Release(project) => hold::hold(&project, false, entry).await,
         Operation::Portal(project) => {
             let body = customer::read_body(config, incoming, headers, stopwatch).await?;
             customer::portal(config, &project, &body, stopwatch, entry).await

@@ -52,6 +52,7 @@ pub async fn status(config: &Config, caller: Caller) -> Result<Success, Problem>
             unresolved: snapshot.unresolved,
         },
         audit: snapshot.audit,
+        held_projects: snapshot.held,
         endpoints: Lists {
             disabled: snapshot.endpoints.disabled,
             exhausted: snapshot.endpoints.exhausted,
@@ -78,6 +79,7 @@ async fn snapshot(config: &Config) -> Result<Snapshot, host::Error> {
         dead_letters: store::increment(letters::COUNTER, 0).await?,
         unresolved: waiting.unresolved,
         expiring: waiting.expiring,
+        held: turnstile::held().await?,
         audit: audit::numbers().await?,
         endpoints: if config.svix.webhook_keys.is_empty() {
             Endpoints::default()
@@ -102,6 +104,7 @@ struct Status {
     configuration: Values,
     dead_letters: DeadLetters,
     audit: Audit,
+    held_projects: Vec<String>,
     endpoints: Lists,
     canary: Option<Box<RawValue>>,
     last_hour: Vec<Minute>,

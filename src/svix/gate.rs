@@ -17,8 +17,11 @@
 //! - A notification that meets the closed gate is refused with the rest of the closing as `Retry-After`.
 //!   Up to a quarter is added to that wait, so that the senders don't all come back at once.
 //!
+//! An operator can hold a project at the gate. Every change of the state takes the held projects along.
+//!
 //! Duplicates and invalid events never come to the gate.
 
+use std::mem;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +44,8 @@ const LONGEST: Duration = Duration::from_mins(1);
 const RUN: u32 = 5;
 /// How many failures of one event in succession count.
 const RUN_OF_ONE_EVENT: u32 = 3;
+/// How many projects can be held at once.
+pub const MAX_HELD: usize = 64;
 /// A late answer replaces the closing only if its wait exceeds the rest of the closing by this much.
 const NEWS: Duration = Duration::from_secs(1);
 
@@ -89,6 +94,9 @@ pub struct State {
     /// `None`: open.
     closed: Option<Closed>,
     run: Run,
+    /// The projects that an operator holds: their events wait until the operator lets them go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    held: Vec<String>,
 }
 
 /// Attempts that failed since the last success, while the gate was open.
@@ -211,6 +219,7 @@ impl Gate {
                 changed: 0,
                 closed: None,
                 run: Run::none(),
+                held: Vec::new(),
             },
             since: 0,
         }
@@ -306,6 +315,27 @@ impl Gate {
     /// An operator opens the gate. Returns the state to share.
     pub fn open_now(&mut self, now: SystemTime) -> Vec<u8> {
         self.change(None, Run::none(), now)
+    }
+
+    pub fn held(&self) -> &[String] {
+        &self.state.held
+    }
+
+    pub fn holds(&self, project: &str) -> bool {
+        self.state.held.iter().any(|held| held == project)
+    }
+
+    /// An operator holds a project, or lets it go. Returns the state to share. `None` if too many are held.
+    pub fn hold(&mut self, project: &str, hold: bool, now: SystemTime) -> Option<Vec<u8>> {
+        if hold && self.state.held.len() >= MAX_HELD {
+            return None;
+        }
+        self.state.held.retain(|held| held != project);
+        if hold {
+            self.state.held.push(project.to_owned());
+        }
+        let closed = self.rest_of_closing(now);
+        Some(self.change(closed, self.state.run.clone(), now))
     }
 
     /// Svix has answered an event of this project, and not with a failure of its own. Returns the state to share,
@@ -418,6 +448,7 @@ impl Gate {
             changed: millis(now).max(self.latest_change(now) + 1),
             closed,
             run,
+            held: mem::take(&mut self.state.held),
         };
         self.encode()
     }
@@ -825,6 +856,43 @@ mod tests {
         there.learn(Some(&sick.probing(Duration::from_secs(3), at(1))), at(1));
         assert_eq!(there.pass("dev", at(1)), Pass::Open);
         assert!(matches!(there.pass("sick", at(1)), Pass::Closed(_)));
+    }
+
+    #[test]
+    fn a_held_project_stays_held_through_every_change() {
+        let mut gate = closed_for_sick();
+        assert!(gate.hold("dev", true, at(0)).is_some());
+        assert_eq!(
+            gate.closed_for("sick", at(0))
+                .map(|closing| closing.rest.as_secs()),
+            Some(1)
+        );
+        fail(&mut gate, "f", "other", false, at(0));
+        gate.succeeded("other", false, at(0));
+        limited(&mut gate, false, Some(3), at(0));
+        gate.probing(Duration::from_secs(1), at(3));
+        gate.succeeded("sick", true, at(3));
+        gate.open_now(at(3));
+        let shared = gate.hold("more", true, at(3)).expect("room");
+        let mut there = Gate::open();
+        there.learn(Some(&shared), at(3));
+        assert_eq!(there.held(), ["dev", "more"]);
+        assert!(there.holds("dev") && !there.holds("sick"));
+        there.hold("dev", false, at(4));
+        there.hold("dev", false, at(4));
+        assert_eq!(there.held(), ["more"]);
+        assert_eq!(there.pass("dev", at(4)), Pass::Open, "a hold is no closing");
+    }
+
+    #[test]
+    fn a_bounded_number_of_projects_is_held() {
+        let mut gate = Gate::open();
+        for number in 0..MAX_HELD {
+            assert!(gate.hold(&number.to_string(), true, at(0)).is_some());
+        }
+        assert_eq!(gate.hold("more", true, at(0)), None);
+        assert!(gate.hold("0", false, at(0)).is_some());
+        assert!(gate.hold("more", true, at(0)).is_some());
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Snapshot {
     /// How many of these the retention deletes within a day.
     pub expiring: u64,
     pub audit: Audit,
+    /// The projects that operators hold.
+    pub held: Vec<String>,
     pub endpoints: Endpoints,
     /// When the last canary arrived.
     pub canary_at: Option<SystemTime>,
@@ -111,6 +113,9 @@ impl Text {
             let labels = [("reason", reason.name())];
             self.sample("gate_closed", &labels, &u8::from(closed))?;
         }
+        let help = "Projects that operators hold";
+        self.family("projects_held", "gauge", help)?;
+        self.sample("projects_held", &[], &snapshot.held.len())?;
         let help = "Operational webhooks of Svix by type";
         self.family("reports", "counter", help)?;
         for kind in operational::TYPES.into_iter().chain([operational::OTHER]) {
@@ -222,6 +227,7 @@ mod tests {
                 one_in: 1,
                 findings: [("missing", 2), ("doubled", 0)].into(),
             },
+            held: vec!["dev".to_owned()],
             endpoints: Endpoints::default(),
             canary_at: None,
         };
@@ -258,6 +264,7 @@ svix_relay_notifications_total{outcome=\"not-json\",project=\"\"} 1
             "svix_relay_dead_letters_expired_total 0",
             "svix_relay_reports_total{type=\"endpoint.disabled\"} 1",
             "svix_relay_reports_total{type=\"other\"} 0",
+            "svix_relay_projects_held 1",
             "svix_relay_endpoints_disabled 0",
             "svix_relay_audit_findings{kind=\"missing\"} 2",
             "svix_relay_audit_findings{kind=\"doubled\"} 0",

@@ -105,7 +105,7 @@ async function refresh() {
   const [ready, status] = await Promise.allSettled([ask('GET', 'readyz', 9), ask('GET', 'status', 9)]);
   if (mine !== turn || !token) return;
   const missing = 'not available';
-  const { version = '', time, configuration, deadLetters, audit, canary, endpoints, lastHour, gate = ready.value?.gate } = status.value ?? {};
+  const { version = '', time, configuration, deadLetters, audit, canary, endpoints, heldProjects, lastHour, gate = ready.value?.gate } = status.value ?? {};
   svixUrl = configuration?.svix_url;
   written = deadLetters?.written;
   put('version', version);
@@ -126,6 +126,7 @@ async function refresh() {
     ...canary || configuration?.canary_project ? [canary
       ? tile('Canary', `${number(canary.durationMs)} ms`, `arrived ${clock(canary.deliveredAt)} UTC`, Date.parse(time) - Date.parse(canary.deliveredAt) < 300000 ? 'good' : 'bad')
       : tile('Canary', 'None', 'none has arrived yet', 'warn')] : [],
+    ...heldProjects?.length ? [tile('Held projects', number(heldProjects.length), heldProjects.join(', '), 'warn')] : [],
     ...configuration?.svix_webhook_secret ? [tile('Disabled endpoints', number(endpoints?.disabled.length), 'of customers, as Svix reports', endpoints?.disabled.length ? 'warn' : 'good')] : [],
     lastHour ? tile('Delivered in the last hour', number(sums.delivered ?? 0), `of ${number(sum(Object.values(sums)))} answers`) : tile('Delivered in the last hour', '–', missing));
   const outcomes = Object.entries(sums).sort((a, b) => b[1] - a[1]).map(([name, count]) => [el('td', el(`i.${name}`), name), el('td.number', number(count))]);
@@ -383,7 +384,7 @@ async function resend(project, id, path, { id: endpoint, url }) {
 // The list of dead letters
 
 const COLUMNS = ['Number', 'Since (UTC)', 'Project', 'Event', 'Reason', 'State'];
-const REASONS = ['invalid-event', 'too-deep', 'not-json', 'not-base64', 'not-utf8', 'content-encoded', 'binary-cloud-event', 'body-too-large', 'refused-by-svix', 'event-id-taken', 'application-missing'];
+const REASONS = ['invalid-event', 'too-deep', 'not-json', 'not-base64', 'not-utf8', 'content-encoded', 'binary-cloud-event', 'body-too-large', 'refused-by-svix', 'event-id-taken', 'application-missing', 'held'];
 $('letters').tHead.rows[0].append(...COLUMNS.map(name => Object.assign(el('th', name), { scope: 'col' })));
 $('reasons').append(...REASONS.map(name => el('option', name)));
 

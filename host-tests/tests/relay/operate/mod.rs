@@ -7,6 +7,7 @@ mod console;
 pub mod contract;
 mod dead_letters;
 mod fate;
+mod hold;
 mod people;
 mod project_tokens;
 mod purge;

@@ -1,0 +1,129 @@
+//! Holding a project: its events become dead letters, and go in order when they are replayed.
+
+use serde_json::{Value, json};
+
+use crate::support::{Reply, Setup, World, event, wrapped};
+
+const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
+
+fn world() -> World {
+    World::with(&[("admin_token", "hush")])
+}
+
+async fn ask(world: &World, method: &str, path: &str) -> Reply {
+    world.request(method, path, &[TOKEN], "").await
+}
+
+async fn hold(world: &World, project: &str) {
+    let reply = ask(world, "PUT", &format!("/projects/{project}/hold")).await;
+    assert_eq!(reply.json(), json!({ "project": project, "held": true }));
+}
+
+async fn push(world: &World, id: &str) -> Value {
+    let reply = world.post(&wrapped(event(id).as_bytes())).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+fn delivered(world: &World) -> Vec<String> {
+    let messages = world.svix.messages().into_iter();
+    messages
+        .map(|message| message.event_id.expect("an eventId"))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_a_held_project_become_letters_and_go_in_order() {
+    let world = world();
+    hold(&world, "dev").await;
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        assert_eq!(push(&world, id).await["status"], "dead-lettered");
+    }
+    let other = event("evt_4").replace("\"dev\"", "\"other\"");
+    assert_eq!(world.post(&other).await.json()["status"], "delivered");
+    let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+    assert_eq!(letter["reason"], "held");
+    assert_eq!(
+        ask(&world, "GET", "/status").await.json()["heldProjects"],
+        json!(["dev"])
+    );
+
+    // A replay lets them go while the project is still held, so that no new event overtakes them.
+    let path = "/dead-letters/replay?project=dev&reason=held";
+    assert_eq!(ask(&world, "POST", path).await.json()["resolved"], 3);
+    assert_eq!(push(&world, "evt_5").await["status"], "dead-lettered");
+    assert_eq!(ask(&world, "POST", path).await.json()["resolved"], 1);
+    let reply = ask(&world, "DELETE", "/projects/dev/hold").await;
+    assert_eq!(reply.json(), json!({ "project": "dev", "held": false }));
+    assert_eq!(push(&world, "evt_6").await["status"], "delivered");
+    assert_eq!(
+        delivered(&world),
+        ["evt_4", "evt_1", "evt_2", "evt_3", "evt_5", "evt_6"]
+    );
+    assert_eq!(push(&world, "evt_1").await["status"], "duplicate");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_event_that_no_letter_keeps_stays_with_its_sender() {
+    let world = world();
+    hold(&world, "dev").await;
+    let wait = world
+        .post(&event("evt_1"))
+        .await
+        .assert_retryable_problem(503, "held");
+    assert_eq!(wait, 60);
+    let world = World::with(&[("admin_token", "hush"), ("dead_letters", "reject")]);
+    hold(&world, "dev").await;
+    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    reply.assert_retryable_problem(503, "held");
+    assert!(world.svix.requests().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_was_delivered_before_the_hold_is_a_duplicate() {
+    let world = world();
+    assert_eq!(push(&world, "evt_1").await["status"], "delivered");
+    hold(&world, "dev").await;
+    assert_eq!(push(&world, "evt_1").await["status"], "duplicate");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_reaches_every_node_and_survives_their_changes_of_the_gate() {
+    let mut setup = Setup::new();
+    setup.variables.insert("admin_token", "hush");
+    let world = World::build(&setup);
+    let other = world.node(&setup);
+    assert_eq!(push(&other, "evt_0").await["status"], "delivered");
+    hold(&world, "dev").await;
+    // The other node shares its view of the gate after a failure.
+    world.svix.script([fake_svix::Fault::status(500)]);
+    let body = event("evt_9").replace("\"dev\"", "\"other\"");
+    assert_eq!(other.post(&body).await.json()["status"], "delivered");
+    world.crash().await;
+    other.crash().await;
+    for world in [&world, &other] {
+        assert_eq!(push(world, "evt_1").await["status"], "dead-lettered");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_valid_projects_are_held_and_not_too_many() {
+    let world = world();
+    for project in ["app_1", "a%20b", "%2e%2e"] {
+        let reply = ask(&world, "PUT", &format!("/projects/{project}/hold")).await;
+        reply.assert_final_problem(422, "invalid-request");
+    }
+    for number in 0..64 {
+        hold(&world, &format!("p{number}")).await;
+    }
+    let reply = ask(&world, "PUT", "/projects/more/hold").await;
+    reply.assert_final_problem(422, "invalid-request");
+    let reply = world.request("PUT", "/projects/dev/hold", &[], "").await;
+    reply.assert_final_problem(401, "unauthorized");
+    assert_eq!(
+        ask(&world, "POST", "/projects/dev/hold")
+            .await
+            .header("allow"),
+        Some("PUT, DELETE")
+    );
+}

@@ -1,0 +1,41 @@
+//! Holding a project: its events become dead letters until an operator lets them go.
+
+use serde::Serialize;
+
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::delivery::turnstile;
+use crate::event;
+use crate::svix::gate::MAX_HELD;
+use crate::violation::Violation;
+use crate::watch::entry::Entry;
+
+#[derive(Serialize)]
+struct Hold<'a> {
+    project: &'a str,
+    held: bool,
+}
+
+/// Holds a project, or lets it go. Its letters stay letters until they are replayed.
+pub async fn hold(project: &str, hold: bool, entry: &mut Entry) -> Result<Success, Problem> {
+    entry.project(project);
+    let invalid = |reason| Problem::InvalidRequest(vec![Violation::new("project", reason)]);
+    event::application_uid(project).map_err(invalid)?;
+    if !turnstile::hold(project, hold).await? {
+        return Err(invalid(format!(
+            "would be one more than the {MAX_HELD} that can be held"
+        )));
+    }
+    let name = if hold {
+        "project-held"
+    } else {
+        "project-released"
+    };
+    Ok(Success::document(
+        name,
+        &Hold {
+            project,
+            held: hold,
+        },
+    ))
+}
