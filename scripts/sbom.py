@@ -72,8 +72,13 @@ for node in sorted(metadata["resolve"]["nodes"], key=lambda node: key(packages[n
 
 rust = run("rustc", "--version").split()[1]
 glibc = os.confstr("CS_GNU_LIBC_VERSION").split()[1]
-for name, version in (("rust-std", rust), ("glibc", glibc), ("sqlite", sqlite)):
-    components.append({"type": "library", "bom-ref": f"{name}@{version}", "name": name, "version": version})
+for name, version, licence in (
+    ("glibc", glibc, "LGPL-2.1-or-later"),
+    ("rust-std", rust, "MIT OR Apache-2.0"),
+    ("sqlite", sqlite, "blessing"),
+):
+    component = {"type": "library", "bom-ref": f"{name}@{version}", "name": name, "version": version}
+    components.append(component | {"licenses": [{"expression": licence}]})
 
 version = tomllib.loads(Path("Cargo.toml").read_text())["workspace"]["package"]["version"]
 json.dump(
