@@ -19,7 +19,7 @@ resource "google_service_account" "jobs" {
 
 resource "google_secret_manager_secret_iam_member" "jobs" {
   project   = var.project_id
-  secret_id = var.admin_token_secret
+  secret_id = var.jobs_token_secret
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.jobs.member
 }
@@ -58,11 +58,11 @@ resource "google_cloud_run_v2_job" "this" {
           value = "/maintenance/${each.key}"
         }
         env {
-          name = "ADMIN_TOKEN"
+          name = "JOBS_TOKEN"
           value_source {
             secret_key_ref {
-              secret  = var.admin_token_secret
-              version = var.admin_token_version
+              secret  = var.jobs_token_secret
+              version = "latest"
             }
           }
         }

@@ -1,9 +1,9 @@
 # The relay on Cloud Run: the image of `make image`, twice, on one store.
 #
 # - `relay` takes Pub/Sub's pushes. It has no operator's routes, and can't be reached from the internet: pushes
-#   of the same project count as internal.
-# - `operator` is for people and jobs. Google checks who calls (IAM), then the relay checks the admin token. It
-#   sleeps while it isn't used.
+#   of the same project count as internal. If Svix reports to it (svix_webhook_secret), it must be reachable.
+# - `operator` is for people and jobs. Google checks who calls (IAM), then the relay checks the operator's token.
+#   It sleeps while it isn't used.
 #
 # Terraform reads no secret: it names those that docs/deploy-cloud-run.md creates.
 
@@ -22,9 +22,12 @@ locals {
 
   services = {
     relay = {
-      name          = var.name
-      ingress       = "INGRESS_TRAFFIC_INTERNAL_ONLY"
-      secrets       = { SPIN_VARIABLE_SVIX_TOKEN = local.svix_token }
+      name    = var.name
+      ingress = local.is_reported_to ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY"
+      secrets = merge(
+        { SPIN_VARIABLE_SVIX_TOKEN = local.svix_token },
+        local.is_reported_to ? { SPIN_VARIABLE_SVIX_WEBHOOK_SECRET = { secret = var.svix_webhook_secret, version = "latest" } } : {},
+      )
       min_instances = var.min_instances
       max_instances = var.max_instances
     }
@@ -39,8 +42,9 @@ locals {
       max_instances = 2
     }
   }
-  svix_token  = { secret = var.svix_token_secret, version = var.svix_token_version }
-  admin_token = { secret = var.admin_token_secret, version = var.admin_token_version }
+  is_reported_to = var.svix_webhook_secret != null
+  svix_token     = { secret = var.svix_token_secret, version = var.svix_token_version }
+  admin_token    = { secret = var.admin_token_secret, version = var.admin_token_version }
 
   environment = merge({
     SERVE_KEY_VALUE                      = local.store
@@ -63,11 +67,11 @@ resource "google_service_account" "this" {
 }
 
 resource "google_secret_manager_secret_iam_member" "services" {
-  for_each = {
+  for_each = merge({
     relay_svix     = { service = "relay", secret = var.svix_token_secret }
     operator_svix  = { service = "operator", secret = var.svix_token_secret }
     operator_admin = { service = "operator", secret = var.admin_token_secret }
-  }
+  }, local.is_reported_to ? { relay_webhook = { service = "relay", secret = var.svix_webhook_secret } } : {})
 
   project   = var.project_id
   secret_id = each.value.secret

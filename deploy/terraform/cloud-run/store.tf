@@ -47,7 +47,7 @@ resource "google_memorystore_instance" "this" {
     "maxmemory-policy" = "noeviction"
   }
 
-  # What each setting can lose: docs/deploy-cloud-run.md#what-the-store-can-lose
+  # The losses that each setting allows: docs/deploy-cloud-run.md#what-the-store-can-lose
   persistence_config {
     mode = "AOF"
     aof_config {

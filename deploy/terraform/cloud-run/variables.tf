@@ -73,7 +73,7 @@ variable "svix_token_version" {
 }
 
 variable "admin_token_secret" {
-  description = "The name of the secret with the operators' token."
+  description = "The name of the secret with the operators' tokens, admin_token."
   type        = string
   default     = "svix-relay-admin-token"
 }
@@ -84,8 +84,20 @@ variable "admin_token_version" {
   default     = "latest"
 }
 
+variable "jobs_token_secret" {
+  description = "The name of the secret with the token of the operator `jobs`, which admin_token must hold, too."
+  type        = string
+  default     = "svix-relay-jobs-token"
+}
+
+variable "svix_webhook_secret" {
+  description = "The name of the secret with Svix's secret of operational webhooks; null: Svix doesn't report. With it, the relay's service can be reached from the internet."
+  type        = string
+  default     = null
+}
+
 variable "operators" {
-  description = "Who may reach the operator's routes and the console, such as group:on-call@example.com. They need the operators' token as well."
+  description = "Who may reach the operator's routes and the console, such as group:on-call@example.com. Each needs a token in admin_token as well."
   type        = list(string)
   default     = []
 
@@ -101,7 +113,7 @@ variable "variables" {
   default     = {}
 
   validation {
-    condition     = alltrue([for name in keys(var.variables) : !contains(["svix_token", "admin_token", "ingest_token"], name)])
+    condition     = alltrue([for name in keys(var.variables) : !contains(["svix_token", "admin_token", "ingest_token", "project_token_secret", "svix_webhook_secret"], name)])
     error_message = "Secrets belong into Secret Manager."
   }
 }

@@ -302,7 +302,7 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// What operators are told once this process listens.
+/// The lines about the start, once this process listens.
 struct Announcement<'a> {
     application: &'a str,
     address: SocketAddr,
