@@ -5,7 +5,7 @@ FAKE   := 127.0.0.1:9071
 # The toolchain is complete once `target` has run; from then on rustup need not look for more.
 CARGO := RUSTUP_AUTO_INSTALL=0 cargo
 
-.PHONY: run test soak soak-cluster conformance bench fuzz contract build check clean target
+.PHONY: run test soak soak-cluster conformance bench fuzz contract build component reproduce image check clean target
 
 # Serves the relay beside a fake Svix, on which the operator's token is "admin"; or with the real Svix,
 # if SPIN_VARIABLE_SVIX_TOKEN is set.
@@ -37,7 +37,7 @@ conformance: build
 # target/bench. BENCH holds the options. Linux only.
 BENCH :=
 bench: build
-	$(CARGO) build --package floor --target wasm32-wasip2 --release
+	scripts/component.sh floor
 	$(CARGO) build $(HARNESS) --package bench --package fsyncs
 	target/debug/bench $(BENCH)
 
@@ -53,9 +53,20 @@ contract: build
 # The component, the host that serves it, and the fake Svix. Any selection of packages compiles the
 # engine below the host with the same features, and so only once: scripts/features.py checks that.
 HARNESS := --package host --package fake-svix
-build: target
-	$(CARGO) build --package svix-relay --target wasm32-wasip2 --release
+build: component
 	$(CARGO) build $(HARNESS)
+
+component: target
+	scripts/component.sh
+
+# Checks that the component's bytes depend on neither the folder nor the machine's user. Needs git.
+reproduce: component
+	scripts/reproduce.sh
+
+# The image of `serve` with the relay, for Cloud Run and any container engine: target/oci/svix-relay.tar, with
+# an SBOM and SHA256SUMS beside it. Linux only. Needs python3, no Docker. scripts/image-check.sh runs it.
+image: build
+	scripts/image.sh
 
 check: target
 	$(CARGO) fmt --all --check

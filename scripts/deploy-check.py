@@ -9,7 +9,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import hcl2
 import jsonschema
 import kubernetes_validate
 import yaml
@@ -74,26 +73,25 @@ def kubernetes():
         for variable in o["spec"].get("variables", []):
             expect(variable["name"] in manifest["variables"], f"{name}: spin.toml has no variable {variable['name']}")
             if variable["name"] == "pubsub_retention_days":
-                seconds = re.findall(r'message_retention_duration = +"(\d+)s"', (DEPLOY / "terraform/main.tf").read_text())
-                longest = max(map(int, seconds)) // 86400
+                longest = longest_retention()
                 expect(variable["value"] == str(longest), f"{name}: Pub/Sub keeps events for {longest} days")
     print(f"{len(objects)} Kubernetes objects valid against {KUBERNETES}")
     tomllib.loads((DEPLOY / "spinkube/runtime-config.example.toml").read_text())
 
 
-def terraform():
-    blocks = {}
-    for file in sorted((DEPLOY / "terraform").glob("*.tf")):
-        for kind, found in hcl2.loads(file.read_text()).items():
-            blocks.setdefault(kind, []).extend(found)
-    text = "".join(file.read_text() for file in (DEPLOY / "terraform").glob("*.tf"))
-    declared = {name.strip('"') for block in blocks["variable"] for name in block}
-    used = set(re.findall(r"\bvar\.(\w+)", text))
-    expect(declared == used, f"terraform: declared or used alone: {declared ^ used}")
-    resources = {f"{kind}.{name}".replace('"', "") for block in blocks["resource"] for kind, body in block.items() for name in body}
-    for reference in re.findall(r"(?<![.\w])(google_\w+\.\w+)\.", text):
-        expect(reference in resources or f"data.{reference}" in text, f"terraform: no {reference}")
-    print(f"{len(resources)} Terraform resources parsed")
+def cloud_run():
+    manifest = tomllib.loads(Path("spin.toml").read_text())
+    text = (DEPLOY / "terraform/cloud-run/main.tf").read_text()
+    for name, value in re.findall(r'SPIN_VARIABLE_([A-Z_]+) *= *(".*?"|[\w.]+)', text):
+        expect(name.lower() in manifest["variables"], f"cloud-run: spin.toml has no variable {name.lower()}")
+        if name == "PUBSUB_RETENTION_DAYS":
+            expect(value == f'"{longest_retention()}"', f"cloud-run: Pub/Sub keeps events for {longest_retention()} days")
+
+
+def longest_retention():
+    """The days for which a subscription keeps an event at most."""
+    text = (DEPLOY / "terraform/pubsub/main.tf").read_text()
+    return max(map(int, re.findall(r'message_retention_duration = +"(\d+)s"', text))) // 86400
 
 
 def dashboard():
@@ -237,8 +235,12 @@ def alerts():
                     BY_PROJECT not in rule["expr"] or f"unless present_over_time({BY_PROJECT}" in rule["expr"],
                     f"{where}: misses the first value of each new series of {BY_PROJECT}",
                 )
-    for section in re.findall(r'section += "([\w-]+)"', (DEPLOY / "terraform/alerts.tf").read_text()):
-        expect(section in sections, f"alerts.tf: no section {section}")
+    for file in DEPLOY.glob("terraform/*/*.tf"):
+        text = file.read_text()
+        for section in re.findall(r'section += "([\w-]+)"|runbook\.md#([\w-]+)"', text):
+            expect("".join(section) in sections, f"{file}: no section {section}")
+        for outcome in re.findall(r'"([\w-]+)"', "".join(re.findall(r"outcomes = \[(.*?)\]", text))):
+            expect(outcome in logged, f"{file}: the log has no outcome {outcome}")
     alert_tests()
     # Each problem that a notification can end in has its place in the alerts.
     known = (DEPLOY / "alerts.yaml").read_text()
@@ -254,7 +256,7 @@ def alerts():
 
 
 kubernetes()
-terraform()
+cloud_run()
 queries = dashboard() + documents() + alerts()
 (tools / "logql.json").write_text(json.dumps(queries))
 for problem in problems:

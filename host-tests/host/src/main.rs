@@ -11,13 +11,9 @@ use host::serve::{self, Options};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
-#[expect(clippy::print_stderr, reason = "the one message of a failed start")]
 async fn main() {
-    let result = serve::run(Options::parse()).await;
-    if let Err(error) = &result {
-        eprintln!("serve: {error:#}");
-    }
+    let has_served = serve::run(Options::parse()).await;
     // Exit instead of returning: the runtime would wait for its threads, and a thread never ends
     // that writes to a pipe without a reader.
-    process::exit(i32::from(result.is_err()));
+    process::exit(i32::from(!has_served));
 }

@@ -2,28 +2,35 @@
 //! The other modules know of each other only through the values that this one passes on.
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{Duration, Instant};
 
+#[cfg(not(feature = "compiler"))]
+use anyhow::bail;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use clock::Clock;
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time;
 
+#[cfg(feature = "compiler")]
+use crate::component;
 use crate::component::{Program, Reuse};
 use crate::descriptors;
 use crate::manifest::{Manifest, from_environment};
-use crate::output::Output;
+use crate::output::{Format, Output, Severity};
 use crate::server::{ENTRANCES, Host, MAX_CONNECTIONS};
-use crate::store::Location;
+use crate::store::{KeyValue, Location, RedisFiles};
 
 /// How long the process waits for its instances to end, and for the readers of each of its streams.
-const LAST_WAIT: Duration = Duration::from_secs(1);
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
+const DEFAULT_PORT: u16 = 3000;
 
 /// The status of a process that ends at a second Ctrl-C.
 const INTERRUPTED: i32 = 130;
@@ -36,14 +43,52 @@ pub struct Options {
     #[arg(long, value_name = "FILE", default_value = "spin.toml")]
     from: PathBuf,
 
-    /// Where to listen
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
-    listen: SocketAddr,
+    /// Where to listen [default: the port of PORT on all addresses, without PORT 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
 
-    /// Where the records are: sqlite:PATH, redis://HOST:PORT/DATABASE or memory
+    /// The port to listen on, in a container. `--listen` takes precedence
+    #[arg(long, env, hide = true)]
+    port: Option<u16>,
+
+    /// Where the records are: sqlite:PATH, redis://HOST:PORT/DATABASE, the same with rediss://, or memory
     /// [default: sqlite:.spin/sqlite_key_value.db beside the manifest]
-    #[arg(long, value_name = "STORE")]
+    #[arg(
+        long,
+        value_name = "STORE",
+        env = "SERVE_KEY_VALUE",
+        hide_env_values = true
+    )]
     key_value: Option<Location>,
+
+    #[command(flatten)]
+    redis: RedisFiles,
+
+    /// Doesn't start with records that would end with the container: in memory, or in SQLite outside
+    /// of a volume
+    #[arg(long)]
+    durable: bool,
+
+    /// The form of the lines about the start, the end and failures of this process
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        env = "SERVE_LOG_FORMAT",
+        default_value = "text"
+    )]
+    log_format: Format,
+
+    /// Runs the component's machine code that `--compile` has written, instead of compiling the
+    /// manifest's. The file must be as trustworthy as this program
+    #[arg(long, value_name = "FILE")]
+    compiled: Option<PathBuf>,
+
+    /// Doesn't serve: compiles the component for the machines of TARGET (such as
+    /// x86_64-unknown-linux-gnu), and writes the machine code to FILE
+    #[cfg(feature = "compiler")]
+    #[arg(long, num_args = 2, value_names = ["TARGET", "FILE"])]
+    compile: Vec<String>,
 
     /// A variable's value; it takes precedence over `SPIN_VARIABLE_NAME`
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = parse_variable)]
@@ -92,6 +137,34 @@ impl std::fmt::Debug for Variable {
 }
 
 impl Options {
+    fn address(&self) -> SocketAddr {
+        let all = |port| (Ipv4Addr::UNSPECIFIED, port).into();
+        let local = (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into();
+        self.listen.unwrap_or(self.port.map_or(local, all))
+    }
+
+    fn store(&self) -> Result<KeyValue> {
+        let location = self.key_value.clone();
+        let location = location.unwrap_or_else(|| Location::Sqlite(default_store(&self.from)));
+        if self.durable {
+            location.check_durable()?;
+        }
+        location.open_with(self.redis.clone())
+    }
+
+    fn program(&self, manifest: &Manifest) -> Result<Program> {
+        if let Some(file) = &self.compiled {
+            return Program::precompiled(file);
+        }
+        #[cfg(feature = "compiler")]
+        return Program::load(manifest);
+        #[cfg(not(feature = "compiler"))]
+        bail!(
+            "this serve has no compiler: it needs --compiled for {}",
+            manifest.name
+        );
+    }
+
     /// A variable's value from the command line, else from the environment.
     fn given(&self, name: &str) -> Option<String> {
         let mut given = self.variables.iter().rev();
@@ -123,16 +196,19 @@ fn parse_variable(text: &str) -> Result<Variable, &'static str> {
     })
 }
 
-/// Serves until Ctrl-C or SIGTERM. An error says why it could not start.
-pub async fn run(options: Options) -> Result<()> {
-    let output = Output::inherited();
+/// Serves until Ctrl-C or SIGTERM. `false` if it could not start; it has said why.
+pub async fn run(options: Options) -> bool {
+    let output = Output::inherited(options.log_format);
     let remarks = output.clone();
     // A panic ends one task. Its message must not wait for a reader either.
     panic::set_hook(Box::new(move |panic| remarks.remark(&panic.to_string())));
     let result = serve(options, &output).await;
+    if let Err(error) = &result {
+        output.say(Severity::Error, &format!("serve: {error:#}"));
+    }
     // A reader that has stalled must not keep the process from ending.
     output.flush(LAST_WAIT);
-    result
+    result.is_ok()
 }
 
 async fn serve(options: Options, output: &Output) -> Result<()> {
@@ -142,10 +218,12 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
         .map_or(MAX_CONNECTIONS, descriptors::connections_below)
         .min(MAX_CONNECTIONS);
     let manifest = Manifest::read(&options.from)?;
-    let program = Program::load(&manifest)?;
-    let location = options.key_value.clone();
-    let location = location.unwrap_or_else(|| Location::Sqlite(default_store(&options.from)));
-    let key_value = location.open()?;
+    #[cfg(feature = "compiler")]
+    if let [target, file] = &options.compile[..] {
+        return component::compile(&manifest, target, file.as_ref());
+    }
+    let program = options.program(&manifest)?;
+    let key_value = options.store()?;
     let records = key_value.clone();
     let reuse = Reuse {
         max_requests: options.max_instance_reuse_count,
@@ -168,6 +246,7 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
         .max_connections(max_connections)
         .clock(clock)
         .tcp_delay(options.tcp_delay);
+    let address = options.address();
     for Variable { name, value } in options.variables {
         host = host.variable(name, value);
     }
@@ -179,35 +258,34 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
         return time_instances(&host, number).await;
     }
     let mut signals = Signals::new()?;
-    let listener = bind(options.listen, "--listen").await?;
+    let listener = bind(address, "--listen").await?;
     let address = listener.local_addr()?;
-    output.say(&format!(
-        "{}: listening on http://{address} after {} ms",
-        manifest.name,
-        start.elapsed().as_millis()
-    ));
-    output.say(&format!("  records: {records}"));
-    if let Some(who) = who_may_post {
-        output.say(&format!("  notifications: {who}"));
-    }
-    if operated {
-        output.say(&format!("  console: http://{address}/console"));
-    }
-    let descriptors = descriptors.map_or("any number of".to_owned(), |limit| limit.to_string());
-    output.say(&format!(
-        "  connections: at most {max_connections} at once, with {descriptors} file descriptors"
-    ));
+    let announcement = Announcement {
+        application: &manifest.name,
+        address,
+        took: start.elapsed(),
+        records: &records.to_string(),
+        who_may_post: who_may_post.as_deref(),
+        operated,
+        max_connections,
+        descriptors,
+    };
+    announcement.tell(output);
     // Like Spin, serve even while the store can't be reached.
     let remarks = output.clone();
     tokio::spawn(async move {
         if let Err(error) = records.check().await {
-            remarks.say(&format!("  {records} can't be reached now: {error}"));
+            remarks.say(
+                Severity::Warning,
+                &format!("  {records} can't be reached now: {error}"),
+            );
         }
     });
     let all_ended = host
         .listen(listener, async {
             signals.next().await;
-            output.say("stopping: requests in flight may end; Ctrl-C again to stop at once");
+            let line = "stopping: requests in flight may end; Ctrl-C again to stop at once";
+            output.say(Severity::Info, line);
             // A second signal must end the process while requests are still in flight.
             tokio::spawn(async move {
                 signals.next().await;
@@ -216,12 +294,66 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
         })
         .await;
     if !all_ended {
-        output.say("stopped before all requests had ended");
+        output.say(Severity::Warning, "stopped before all requests had ended");
     }
     // End the instances here: if the runtime did, they would report a failure. An instance that
     // never yields is left to the end of the process.
     drop(time::timeout(LAST_WAIT, host.drop_instances()).await);
     Ok(())
+}
+
+/// The lines about the start, once this process listens.
+struct Announcement<'a> {
+    application: &'a str,
+    address: SocketAddr,
+    took: Duration,
+    records: &'a str,
+    who_may_post: Option<&'a str>,
+    operated: bool,
+    max_connections: usize,
+    descriptors: Option<usize>,
+}
+
+impl Announcement<'_> {
+    fn tell(&self, output: &Output) {
+        output.tell(&self.lines(), "listening", self.fields());
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let (address, took) = (self.address, self.took.as_millis());
+        let first = format!(
+            "{}: listening on http://{address} after {took} ms",
+            self.application
+        );
+        let mut lines = vec![first, format!("  records: {}", self.records)];
+        if let Some(who) = self.who_may_post {
+            lines.push(format!("  notifications: {who}"));
+        }
+        if self.operated {
+            lines.push(format!("  console: http://{address}/console"));
+        }
+        let descriptors = self.descriptors.map(|limit| limit.to_string());
+        lines.push(format!(
+            "  connections: at most {} at once, with {} file descriptors",
+            self.max_connections,
+            descriptors.as_deref().unwrap_or("any number of")
+        ));
+        lines
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        let fields = json!({
+            "application": self.application,
+            "address": self.address.to_string(),
+            "startMs": u64::try_from(self.took.as_millis()).ok(),
+            "records": self.records,
+            "notifications": self.who_may_post,
+            "console": self.operated,
+            "maxConnections": self.max_connections,
+            "fileDescriptors": self.descriptors,
+        });
+        fields.as_object().cloned().unwrap_or_default()
+    }
 }
 
 /// Prints how long an instance takes, without the first one, which has already been made.
@@ -299,13 +431,25 @@ mod tests {
     fn the_defaults_are_spins() {
         let options = options(&[]).unwrap();
         assert_eq!(options.from, Path::new("spin.toml"));
-        assert_eq!(options.listen, "127.0.0.1:3000".parse().unwrap());
+        let options = Options {
+            port: None,
+            ..options
+        };
+        assert_eq!(options.address().to_string(), "127.0.0.1:3000");
         assert_eq!(
             default_store(&options.from),
             Path::new(".spin/sqlite_key_value.db")
         );
         assert_eq!(options.max_instance_reuse_count, 128);
         assert_eq!(options.max_instance_concurrent_reuse_count, 16);
+    }
+
+    #[test]
+    fn listens_on_all_addresses_for_a_container_unless_told_otherwise() {
+        let all = options(&["--port", "8080"]).unwrap();
+        assert_eq!(all.address().to_string(), "0.0.0.0:8080");
+        let told = options(&["--port", "8080", "--listen", "127.0.0.1:1"]).unwrap();
+        assert_eq!(told.address().to_string(), "127.0.0.1:1");
     }
 
     #[test]

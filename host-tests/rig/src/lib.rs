@@ -1,4 +1,4 @@
-//! Parts of a network for tests and the soak: processes, a real Redis, a proxy that can be cut, free ports.
+//! Parts of a network for tests and the soak: processes, a real Redis, certificates, a proxy that can be cut, free ports.
 
 #![cfg_attr(
     test,
@@ -9,7 +9,9 @@ pub mod ports;
 mod process;
 mod proxy;
 mod redis_server;
+mod tls;
 
 pub use process::Process;
 pub use proxy::Proxy;
 pub use redis_server::RedisServer;
+pub use tls::{Identity, Tls};

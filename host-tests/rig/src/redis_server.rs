@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{self, Instant};
 
 use crate::ports;
+use crate::tls::Tls;
 
 const PROGRAM: &str = "redis-server";
 
@@ -31,6 +32,7 @@ const POLL: Duration = Duration::from_millis(2);
 pub struct RedisServer {
     directory: TempDir,
     address: SocketAddr,
+    tls: Option<Tls>,
     child: Child,
 }
 
@@ -60,14 +62,28 @@ impl RedisServer {
     pub async fn start() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("redis-").tempdir()?;
         let address = ports::free()?;
-        let child = spawn(&directory, address)?;
+        let child = spawn(&directory, address, None)?;
         let mut server = Self {
             directory,
             address,
+            tls: None,
             child,
         };
         server.is_up().await?;
         Ok(server)
+    }
+
+    /// Starts an empty Redis that also listens with TLS, and there asks its clients for a certificate.
+    /// `None` as in [`RedisServer::for_test`].
+    pub async fn with_tls() -> Result<Option<(Self, Tls)>> {
+        let Some(mut server) = Self::for_test().await? else {
+            return Ok(None);
+        };
+        let tls = Tls::new(server.directory.path())?;
+        server.kill()?;
+        server.tls = Some(tls.clone());
+        server.restart().await?;
+        Ok(Some((server, tls)))
     }
 
     /// Stays the same after a restart.
@@ -89,7 +105,7 @@ impl RedisServer {
 
     /// Starts Redis again with the data on its disk, and waits until it answers.
     pub async fn restart(&mut self) -> Result<()> {
-        self.child = spawn(&self.directory, self.address)?;
+        self.child = spawn(&self.directory, self.address, self.tls.as_ref())?;
         self.is_up().await
     }
 
@@ -163,13 +179,24 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(directory: &TempDir, address: SocketAddr) -> Result<Child> {
+fn spawn(directory: &TempDir, address: SocketAddr, tls: Option<&Tls>) -> Result<Child> {
     let output = OpenOptions::new()
         .create(true)
         .append(true)
         .open(directory.path().join("log"));
     let output: File = output?;
-    Command::new(PROGRAM)
+    let mut command = Command::new(PROGRAM);
+    if let Some(tls) = tls {
+        command
+            .args(["--tls-port", &tls.address.port().to_string()])
+            .arg("--tls-cert-file")
+            .arg(&tls.server.certificate)
+            .arg("--tls-key-file")
+            .arg(&tls.server.key)
+            .arg("--tls-ca-cert-file")
+            .arg(&tls.authority);
+    }
+    command
         .args(["--port", &address.port().to_string()])
         .args(["--bind", &address.ip().to_string()])
         .arg("--dir")

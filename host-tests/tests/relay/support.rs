@@ -563,9 +563,9 @@ pub fn program() -> &'static (Program, Manifest) {
 
 /// Builds the component, so that no test can run on a stale one.
 pub fn build_component() {
-    let target = ["--target", "wasm32-wasip2", "--release"];
+    let mut script = Command::new(root().join("scripts/component.sh"));
     // Build where spin.toml looks for it, even if the environment names another directory.
-    build(&["svix-relay"], &target, &root().join("target"));
+    run(script.env("CARGO_TARGET_DIR", root().join("target")));
 }
 
 /// `serve` or `fake-svix`, built as `make run` builds them, so that no test can run on a stale one.
@@ -574,21 +574,15 @@ pub fn binary(name: &str) -> PathBuf {
     let directory = DIRECTORY.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
         let target = target.expect("cargo's target directory");
-        build(&["host", "fake-svix"], &[], target);
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(root()).env("CARGO_TARGET_DIR", target);
+        run(cargo.args(["build", "--package", "host", "--package", "fake-svix"]));
         target.join("debug")
     });
     directory.join(name)
 }
 
-fn build(packages: &[&str], options: &[&str], target_directory: &Path) {
-    let packages = packages.iter().flat_map(|name| ["--package", name]);
-    let built = Command::new(env!("CARGO"))
-        .current_dir(root())
-        .args(["build", "--quiet"])
-        .args(packages)
-        .args(options)
-        .env("CARGO_TARGET_DIR", target_directory)
-        .status()
-        .expect("cargo");
-    assert!(built.success(), "the build fails");
+fn run(build: &mut Command) {
+    let status = build.env("CARGO_TERM_QUIET", "true").status();
+    assert!(status.expect("a build").success(), "the build fails");
 }

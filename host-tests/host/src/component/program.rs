@@ -1,17 +1,9 @@
 //! The component, compiled and linked once for any number of hosts. Everything that differs between
 //! hosts is in `instance` and `worker`.
-//!
-//! Compiled code is kept on disk, so that only the first start after a build compiles. Its
-//! directory is `wasmtime-cache` below cargo's target directory if the component is in one,
-//! otherwise in `svix-relay` below the user's cache directory.
 
-use std::env;
-use std::fs;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
@@ -21,6 +13,7 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::imports;
 use super::instance::Guest;
+#[cfg(feature = "compiler")]
 use crate::manifest::Manifest;
 
 /// How many instances there can be at once. With Spin's 16 requests an instance they hold 16,000
@@ -50,26 +43,34 @@ pub struct Program {
 
 impl Program {
     /// Compiles the component of a manifest, unless its compiled form is on disk.
+    #[cfg(feature = "compiler")]
     pub fn load(manifest: &Manifest) -> Result<Self> {
-        let component = &manifest.component;
-        let source = &component.source;
-        ensure!(
-            source.is_file(),
-            "the component isn't built: {} is missing; run `make build`",
-            source.display()
-        );
-        Self::from_file(source)
-            .with_context(|| format!("can't load the component {}", source.display()))
+        use super::compiler;
+
+        let source = compiler::source(manifest)?;
+        let load = || Self::link(&compiler::component(&engine(Config::new())?, source)?);
+        load().with_context(|| format!("can't load the component {}", source.display()))
     }
 
-    fn from_file(source: &Path) -> Result<Self> {
-        let engine = engine()?;
-        let component = component(&engine, source)?;
-        let mut linker = Linker::new(&engine);
+    /// Loads what `compiler::write` has written to `file`. The file must be as trustworthy as this program.
+    pub fn precompiled(file: &Path) -> Result<Self> {
+        let load = || {
+            let engine = engine(Config::new())?;
+            #[expect(unsafe_code, reason = "wasmtime can't check machine code")]
+            // SAFETY: the caller vouches for the file. wasmtime refuses the code of another version, of
+            // other settings, or for a processor that this one is not.
+            let component = unsafe { Component::deserialize_file(&engine, file) }?;
+            Self::link(&component)
+        };
+        load().with_context(|| format!("can't load the compiled component {}", file.display()))
+    }
+
+    fn link(component: &Component) -> Result<Self> {
+        let mut linker = Linker::new(component.engine());
         add_wasi(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         imports::add_to_linker(&mut linker)?;
-        let service = ServicePre::new(linker.instantiate_pre(&component)?)?;
+        let service = ServicePre::new(linker.instantiate_pre(component)?)?;
         Ok(Self { service })
     }
 }
@@ -92,7 +93,7 @@ fn add_wasi(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi::p3::random::add_to_linker(linker)
 }
 
-fn engine() -> Result<Engine> {
+pub(super) fn engine(mut config: Config) -> Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(MAX_INSTANCES)
         .total_core_instances(CORE_INSTANCES)
@@ -101,57 +102,9 @@ fn engine() -> Result<Engine> {
         .total_stacks(STACKS)
         .max_memory_size(MAX_MEMORY_BYTES)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
-    let mut config = Config::new();
     config
         .wasm_component_model_async(true)
         .memory_init_cow(true)
         .allocation_strategy(pool);
     Ok(Engine::new(&config)?)
-}
-
-/// Compiles the component, or loads what an earlier start compiled.
-fn component(engine: &Engine, source: &Path) -> Result<Component> {
-    let wasm = fs::read(source)?;
-    let Some(directory) = cache_directory(source) else {
-        return Ok(Component::from_binary(engine, &wasm)?);
-    };
-    let mut hasher = DefaultHasher::new();
-    wasm.hash(&mut hasher);
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    let compiled = directory.join(format!("{:016x}.cwasm", hasher.finish()));
-    #[expect(unsafe_code, reason = "wasmtime can't check machine code")]
-    // SAFETY: `keep` wrote the file, whole, and its name says that this engine compiled it. A process
-    // that can write another file there can also replace this program.
-    if let Ok(component) = unsafe { Component::deserialize_file(engine, &compiled) } {
-        return Ok(component);
-    }
-    let component = Component::from_binary(engine, &wasm)?;
-    // A failure is ignored: without the file the next start takes longer, and nothing else changes.
-    let _ = keep(&directory, &compiled, &component.serialize()?);
-    Ok(component)
-}
-
-/// The file appears under its name only when it is complete, since another process may look for it.
-fn keep(directory: &Path, compiled: &Path, code: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(code)?;
-    file.persist(compiled)?;
-    Ok(())
-}
-
-/// `None` if there is no directory for it: then every start compiles.
-fn cache_directory(source: &Path) -> Option<PathBuf> {
-    let source = source.canonicalize().ok()?;
-    // Cargo marks its target directory, and each target's directory within, so that backups skip
-    // them.
-    let marked = |ancestor: &&Path| ancestor.join("CACHEDIR.TAG").is_file();
-    if let Some(target) = source.ancestors().filter(marked).last() {
-        return Some(target.join("wasmtime-cache"));
-    }
-    let user = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
-    let user = user.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;
-    Some(user.join("svix-relay"))
 }

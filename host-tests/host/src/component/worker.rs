@@ -52,6 +52,7 @@ pub(crate) struct Instances {
     environment: Environment,
     reuse: Reuse,
     deaths: watch::Sender<()>,
+    ending: watch::Sender<bool>,
     living: watch::Sender<usize>,
     created: AtomicU64,
     attempts: AtomicU64,
@@ -64,6 +65,7 @@ impl Instances {
             environment,
             reuse,
             deaths: watch::Sender::new(()),
+            ending: watch::Sender::new(false),
             living: watch::Sender::new(0),
             created: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
@@ -94,6 +96,16 @@ impl Instances {
     /// Ends all instances and waits until they are dropped.
     pub(crate) async fn end_all(&self) {
         self.deaths.send_replace(());
+        self.all_ended().await;
+    }
+
+    /// From now on, an instance ends once it has nothing to do. Waits until all have ended.
+    pub(crate) async fn settle(&self) {
+        self.ending.send_replace(true);
+        self.all_ended().await;
+    }
+
+    async fn all_ended(&self) {
         // The wait fails only without a sender, and `self` holds one.
         drop(
             self.living
@@ -129,6 +141,7 @@ impl HandlerState for Instances {
             view: Guest::http,
             expiration: Expiration {
                 ended: Box::pin(life.ended()),
+                ending: Box::pin(ending(self.ending.subscribe())),
                 idle_timeout: self.reuse.idle_timeout,
                 idle: None,
             },
@@ -184,6 +197,7 @@ impl WorkerState for Worker {
 /// Decides when an instance ends.
 pub(crate) struct Expiration {
     ended: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+    ending: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     idle_timeout: Duration,
     /// Since when the instance is idle, and a timer for the end. The first is the system's time and only
     /// compared. The timer runs in tokio's time, which tests can pause.
@@ -204,6 +218,9 @@ impl WorkerExpiration for Expiration {
             self.idle = None;
             return Poll::Pending;
         }
+        if self.ending.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
         let timeout = self.idle_timeout;
         let start = || (since, Box::pin(time::sleep(timeout)));
         let idle = self.idle.get_or_insert_with(start);
@@ -212,6 +229,13 @@ impl WorkerExpiration for Expiration {
         }
         ready!(idle.1.as_mut().poll(cx));
         Poll::Ready(())
+    }
+}
+
+/// Waits until the host ends.
+async fn ending(mut ending: watch::Receiver<bool>) {
+    if ending.wait_for(|ending| *ending).await.is_err() {
+        future::pending::<()>().await;
     }
 }
 
@@ -237,9 +261,10 @@ mod tests {
 
     use super::*;
 
-    fn expiration(deaths: &watch::Sender<()>) -> Pin<Box<Expiration>> {
+    fn expiration(deaths: &watch::Sender<()>, host: &watch::Sender<bool>) -> Pin<Box<Expiration>> {
         Box::pin(Expiration {
             ended: Box::pin(Lifeline::until(deaths).ended()),
+            ending: Box::pin(ending(host.subscribe())),
             idle_timeout: Duration::from_secs(1),
             idle: None,
         })
@@ -258,7 +283,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_instance_expires_after_an_idle_second() {
         let deaths = watch::Sender::new(());
-        let mut expiration = expiration(&deaths);
+        let host = watch::Sender::new(false);
+        let mut expiration = expiration(&deaths, &host);
         let (since, long) = (Instant::now(), Duration::from_mins(1));
         let mut expires = async |within, status, since| {
             expires_within(&mut expiration, within, status, since).await
@@ -279,7 +305,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_instance_ends_with_its_life_even_at_work() {
         let deaths = watch::Sender::new(());
-        let mut expiration = expiration(&deaths);
+        let host = watch::Sender::new(false);
+        let mut expiration = expiration(&deaths, &host);
         deaths.send_replace(());
         let expired = future::poll_fn(|cx| {
             expiration
@@ -287,5 +314,19 @@ mod tests {
                 .poll(cx, WorkerStatus::Requests, Instant::now())
         });
         assert!(expired.now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_instance_ends_with_its_host_once_it_has_nothing_to_do() {
+        let deaths = watch::Sender::new(());
+        let host = watch::Sender::new(false);
+        let mut expiration = expiration(&deaths, &host);
+        let (since, short) = (Instant::now(), Duration::from_millis(1));
+        let mut expires =
+            async |status| expires_within(&mut expiration, short, status, since).await;
+        assert!(!expires(WorkerStatus::Idle).await);
+        host.send_replace(true);
+        assert!(!expires(WorkerStatus::PostReturn).await);
+        assert!(expires(WorkerStatus::Idle).await);
     }
 }

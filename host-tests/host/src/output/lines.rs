@@ -114,12 +114,13 @@ impl AsyncWrite for Lines {
 mod tests {
     use std::io::{Read as _, pipe};
 
+    use super::super::Format;
     use super::*;
 
     #[test]
     fn lines_of_several_instances_stay_whole() {
         let (mut reader, writer) = pipe().unwrap();
-        let queue = Queue::start(writer, None);
+        let queue = Queue::start(writer, None, Format::Text);
         let [mut first, mut second] = [(); 2].map(|()| Lines::new(queue.clone()));
         first.push(b"fir");
         second.push(b"second\nthi");

@@ -7,6 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::{Format, Severity};
+
 /// How many bytes may wait: some 3,000 lines. As many may be with the writer.
 pub(super) const CAPACITY: usize = 1 << 20;
 
@@ -30,7 +32,11 @@ struct State {
 impl Queue {
     /// Starts the thread that writes to `stream`. How many lines were dropped is said among the lines of
     /// `remarks`, or in the stream itself.
-    pub fn start(mut stream: impl Write + Send + 'static, remarks: Option<Self>) -> Self {
+    pub fn start(
+        mut stream: impl Write + Send + 'static,
+        remarks: Option<Self>,
+        format: Format,
+    ) -> Self {
         let queue = Self(Arc::default());
         let shared = queue.0.clone();
         thread::spawn(move || {
@@ -38,8 +44,9 @@ impl Queue {
                 let (mut lines, dropped) = shared.next();
                 if dropped > 0 {
                     let remark = format!(
-                        "host: {dropped} lines of the log were dropped: their reader had stalled\n"
+                        "host: {dropped} lines of the log were dropped: their reader had stalled"
                     );
+                    let remark = format.line(Severity::Warning, &remark);
                     match &remarks {
                         Some(remarks) => remarks.push(remark.as_bytes()),
                         None => lines.extend(remark.as_bytes()),
@@ -125,7 +132,7 @@ mod tests {
     #[test]
     fn lines_that_do_not_fit_are_dropped_counted_and_told_of() {
         let (stream, read, read_on) = stalling();
-        let queue = Queue::start(stream, None);
+        let queue = Queue::start(stream, None, Format::Text);
         queue.push(b"first\n");
         assert_eq!(read.recv_timeout(PATIENCE).unwrap(), b"first\n");
         // The reader has stalled. Exactly so many lines find room.
@@ -145,7 +152,11 @@ mod tests {
     fn the_number_of_dropped_lines_is_told_among_the_remarks() {
         let (stream, read, read_on) = stalling();
         let (remarks, told, _kept) = stalling();
-        let queue = Queue::start(stream, Some(Queue::start(remarks, None)));
+        let queue = Queue::start(
+            stream,
+            Some(Queue::start(remarks, None, Format::Text)),
+            Format::Text,
+        );
         queue.push(b"first\n");
         read.recv_timeout(PATIENCE).unwrap();
         queue.push(&vec![b'x'; CAPACITY]);
@@ -159,7 +170,7 @@ mod tests {
     #[test]
     fn flushing_waits_for_all_lines_but_not_for_a_stalled_reader() {
         let (stream, read, read_on) = stalling();
-        let queue = Queue::start(stream, None);
+        let queue = Queue::start(stream, None, Format::Text);
         queue.push(b"a\n");
         queue.flush(Duration::from_millis(1));
         assert_eq!(read.recv_timeout(PATIENCE).unwrap(), b"a\n");

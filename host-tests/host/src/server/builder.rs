@@ -29,8 +29,9 @@ pub(super) const MAX_REQUESTS: usize = 10_000;
 /// How many clients may be connected at once. So many idle connections take 110 MB.
 pub(crate) const MAX_CONNECTIONS: usize = 5_000;
 
-/// How long requests may take to end after a shutdown has begun.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests, and what is written after them, may take to end after a shutdown has begun. Docker and
+/// Cloud Run kill a process 10 s after SIGTERM, and `serve` needs up to 1.5 s more.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Builds a [`Host`].
 #[must_use]

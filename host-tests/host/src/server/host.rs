@@ -91,8 +91,8 @@ impl Host {
         connection::serve(self.clone(), io, peer).await;
     }
 
-    /// Serves all connections to `listener` until `shutdown`, then lets the requests in flight end.
-    /// Returns whether all of them ended within the drain timeout.
+    /// Serves all connections to `listener` until `shutdown`, then lets the requests in flight end, and what
+    /// their instances write after the replies. Returns whether all requests ended within the drain timeout.
     pub async fn listen(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> bool {
         let mut shutdown = pin!(shutdown);
         let accept = async || {
@@ -119,9 +119,10 @@ impl Host {
             }
         }
         drop(listener);
-        time::timeout(self.0.drain_timeout, self.0.connections.end())
-            .await
-            .is_ok()
+        let deadline = Instant::now() + self.0.drain_timeout;
+        let ended = time::timeout_at(deadline, self.0.connections.end()).await;
+        drop(time::timeout_at(deadline, self.instances().settle()).await);
+        ended.is_ok()
     }
 
     /// Answers one request. `busy` is dropped after its body and the reply's.

@@ -4,10 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 
 use super::memory::Memory;
-use super::redis::Redis;
+use super::mounts;
+use super::redis::{Redis, RedisFiles};
 use super::sqlite::Sqlite;
 use super::write::{Error, Result, Write};
 
@@ -144,7 +145,7 @@ pub enum Location {
     Memory,
     /// `sqlite:PATH`
     Sqlite(PathBuf),
-    /// `redis://…`
+    /// `redis://…` or `rediss://…`
     Redis(Url),
 }
 
@@ -159,11 +160,31 @@ impl fmt::Debug for Url {
 }
 
 impl Location {
+    /// Fails if the records would end with the container that this process runs in.
+    pub fn check_durable(&self) -> anyhow::Result<()> {
+        let lasts = match self {
+            Self::Memory => false,
+            Self::Sqlite(path) => mounts::is_on_volume(path),
+            Self::Redis(_) => true,
+        };
+        ensure!(
+            lasts,
+            "the records would end with this container: name a Redis (SERVE_KEY_VALUE=redis://…), or a file on \
+             a volume"
+        );
+        Ok(())
+    }
+
     pub fn open(&self) -> anyhow::Result<KeyValue> {
+        self.open_with(RedisFiles::default())
+    }
+
+    /// An error means that the location is invalid, or that a file can't be read; Redis is not asked yet.
+    pub(crate) fn open_with(&self, files: RedisFiles) -> anyhow::Result<KeyValue> {
         match self {
             Self::Memory => Ok(KeyValue::memory()),
             Self::Sqlite(path) => KeyValue::sqlite(path),
-            Self::Redis(Url(url)) => KeyValue::redis(url),
+            Self::Redis(Url(url)) => Ok(KeyValue::Redis(Redis::with(url, files)?)),
         }
     }
 }
@@ -177,7 +198,7 @@ impl FromStr for Location {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             // Don't check the rest before the store is opened: clap would show an error of this
             // function with the text, which may hold a password.
-            Some(("redis", rest)) if rest.starts_with("//") => {
+            Some(("redis" | "rediss", rest)) if rest.starts_with("//") => {
                 Ok(Self::Redis(Url(text.to_owned())))
             }
             _ => bail!("it must be sqlite:PATH, redis://HOST:PORT/DATABASE or memory"),

@@ -6,6 +6,7 @@ mod faults;
 mod faulty_store;
 mod key_value;
 mod memory;
+mod mounts;
 mod redis;
 mod sqlite;
 #[cfg(test)]
@@ -15,4 +16,5 @@ mod write;
 pub use faults::{Faults, Op};
 pub(crate) use faulty_store::FaultyStore;
 pub use key_value::{KeyValue, Location};
+pub(crate) use redis::RedisFiles;
 pub(crate) use write::{Error, Write};

@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -15,7 +17,7 @@ use rig::ports;
 use crate::serve::{
     Serve, bare_command, command, event, status_of, svix, url_of, without_variables,
 };
-use crate::support::{self, TOKEN, root};
+use crate::support::{self, TOKEN, full, root};
 
 fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory")
@@ -32,6 +34,23 @@ async fn records_outlive_the_process() {
     let serve = Serve::with(&svix, directory.path()).await;
     assert_eq!(status_of(serve.post(&event("evt_1")).await), "duplicate");
     assert_eq!(svix.messages().len(), 1);
+}
+
+#[tokio::test]
+async fn sigterm_lets_the_relay_write_what_it_writes_after_the_reply() {
+    let (svix, directory) = (svix(), directory());
+    let serve = Serve::with(&svix, directory.path()).await;
+    assert_eq!(status_of(serve.post(&event("evt_1")).await), "delivered");
+    serve.signal("TERM");
+    assert_eq!(serve.wait().code(), Some(0));
+
+    let variables = ["admin_token=hush"];
+    let serve = Serve::at(&url_of(&svix).await, directory.path(), &variables);
+    let metrics = Request::get("/metrics").header("authorization", "Bearer hush");
+    let metrics = metrics.body(full(Bytes::new())).expect("valid");
+    let metrics = serve.send(metrics).await.expect("a reply").text();
+    let counted = r#"svix_relay_outcomes_total{outcome="delivered"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]

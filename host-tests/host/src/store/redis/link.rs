@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _, Shared};
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, cmd,
-};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, cmd};
 use tokio::time::{self, Instant};
+
+use super::access::Access;
 
 /// The limit for connecting.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -41,7 +41,7 @@ pub(super) const FRESH: Duration = Duration::from_millis(250);
 
 /// The links to one Redis, one at a time.
 pub(super) struct Links {
-    pub client: Client,
+    pub access: Access,
     current: Mutex<Option<Arc<Link>>>,
 }
 
@@ -53,9 +53,9 @@ struct Link {
 }
 
 impl Links {
-    pub fn new(client: Client) -> Self {
+    pub fn new(access: Access) -> Self {
         Self {
-            client,
+            access,
             current: Mutex::default(),
         }
     }
@@ -104,7 +104,7 @@ impl Links {
         let mut current = lock(&self.current);
         match &*current {
             Some(link) if !link.has_failed() || link.begun.elapsed() < FRESH => link.clone(),
-            _ => current.insert(Link::begin(&self.client)).clone(),
+            _ => current.insert(Link::begin(&self.access)).clone(),
         }
     }
 
@@ -121,13 +121,13 @@ impl Links {
 }
 
 impl Link {
-    fn begin(client: &Client) -> Arc<Self> {
-        let client = client.clone();
+    fn begin(access: &Access) -> Arc<Self> {
+        let client = access.client();
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT));
         let connecting = async move {
-            client
+            client?
                 .get_multiplexed_async_connection_with_config(&config)
                 .await
         };

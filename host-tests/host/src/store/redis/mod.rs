@@ -8,20 +8,22 @@
 //! `link` gives up a connection that is in doubt. Spin instead waits as long as the system does, which is a
 //! quarter of an hour if the network drops everything, and keeps a connection to a replica for ever.
 
+mod access;
 mod link;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 
 use std::fmt;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use redis::{
-    Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, RedisError, RedisResult, cmd,
-};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, cmd};
 
+use self::access::Access;
+pub use self::access::RedisFiles;
 use self::link::Links;
 use super::write::{Error, Result, Write};
 
@@ -37,15 +39,13 @@ return 0";
 pub struct Redis(Arc<Links>);
 
 impl Redis {
-    /// The store at a URL such as `redis://:password@localhost:6379/0`.
+    /// The store at a URL such as `redis://:password@localhost:6379/0`, or `rediss://…` with TLS.
     pub fn at(url: &str) -> anyhow::Result<Self> {
-        let open = || -> RedisResult<Client> {
-            let info = url.into_connection_info()?;
-            let tcp = info.tcp_settings().clone().set_nodelay(true);
-            Client::open(info.set_tcp_settings(tcp))
-        };
-        let client = open().context("the URL of Redis is not valid")?;
-        Ok(Self(Arc::new(Links::new(client))))
+        Self::with(url, RedisFiles::default())
+    }
+
+    pub fn with(url: &str, files: RedisFiles) -> anyhow::Result<Self> {
+        Ok(Self(Arc::new(Links::new(Access::new(url, files)?))))
     }
 
     pub(super) async fn ping(&self) -> Result<()> {
@@ -95,13 +95,14 @@ impl Redis {
 /// Says where the store is, without the password.
 impl fmt::Display for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let info = self.0.client.get_connection_info();
-        write!(
-            f,
-            "Redis at {}, database {}",
-            info.addr(),
-            info.redis_settings().db()
-        )
+        let access = &self.0.access;
+        let (address, database) = (access.info.addr(), access.info.redis_settings().db());
+        let tls = if access.is_encrypted() {
+            " with TLS"
+        } else {
+            ""
+        };
+        write!(f, "Redis at {address}{tls}, database {database}")
     }
 }
 
@@ -116,9 +117,7 @@ impl From<RedisError> for Error {
         let is_denied = error.kind() == ErrorKind::AuthenticationFailed
             || ["NOAUTH", "WRONGPASS"].contains(&error.code().unwrap_or_default());
         if is_denied {
-            return Self(format!(
-                "Redis refuses the password of --key-value: {error}"
-            ));
+            return Self(format!("Redis refuses the password: {error}"));
         }
         Self(error.to_string())
     }

@@ -25,6 +25,7 @@ locals {
 resource "google_monitoring_alert_policy" "this" {
   for_each = local.alerts
 
+  project               = var.project_id
   display_name          = "${var.name}: ${each.value.title}"
   severity              = each.value.severity
   combiner              = "OR"

@@ -1,5 +1,5 @@
-# Pub/Sub's side of the relay: a push subscription that proves its identity, and a topic for events that
-# can't be delivered. The platform owns the topic of the events.
+# Pub/Sub's side of the relay, wherever that runs: a push subscription that proves its identity, and a topic
+# for events that can't be delivered. The platform owns the topic of the events.
 
 terraform {
   required_version = ">= 1.5"
@@ -9,10 +9,6 @@ terraform {
       version = ">= 6.0, < 8.0"
     }
   }
-}
-
-provider "google" {
-  project = var.project_id
 }
 
 data "google_project" "this" {
@@ -28,6 +24,7 @@ locals {
 # The pushes come from this account: the relay lets in its tokens with the relay's audience. The account
 # needs no role anywhere. To apply this, an operator needs iam.serviceAccounts.actAs on it.
 resource "google_service_account" "push" {
+  project      = var.project_id
   account_id   = "${var.name}-push"
   display_name = "Pub/Sub's pushes to ${var.name}"
 }
@@ -39,8 +36,9 @@ resource "google_service_account_iam_member" "agent_mints_tokens" {
 }
 
 resource "google_pubsub_subscription" "relay" {
-  name  = var.name
-  topic = var.topic
+  project = var.project_id
+  name    = var.name
+  topic   = var.topic
 
   # The relay's longest answer takes retry_budget_ms (8 s) and 1.5 s for the record. Of Pub/Sub's
   # default, 10 s, half a second is left for the network. A late answer means a second delivery, which is
@@ -88,12 +86,14 @@ resource "google_pubsub_subscription" "relay" {
 }
 
 resource "google_pubsub_topic" "dead_letter" {
-  name = "${var.name}-dead-letter"
+  project = var.project_id
+  name    = "${var.name}-dead-letter"
 }
 
 # A topic without a subscription keeps nothing. This subscription waits for an operator; the runbook says
 # how to send its events through the relay again.
 resource "google_pubsub_subscription" "dead_letter" {
+  project                    = var.project_id
   name                       = "${var.name}-dead-letter"
   topic                      = google_pubsub_topic.dead_letter.id
   ack_deadline_seconds       = var.ack_deadline_seconds
@@ -105,12 +105,14 @@ resource "google_pubsub_subscription" "dead_letter" {
 
 # Without these two Pub/Sub counts attempts and moves nothing.
 resource "google_pubsub_topic_iam_member" "agent_publishes_dead_letters" {
-  topic  = google_pubsub_topic.dead_letter.name
-  role   = "roles/pubsub.publisher"
-  member = local.service_agent
+  project = var.project_id
+  topic   = google_pubsub_topic.dead_letter.name
+  role    = "roles/pubsub.publisher"
+  member  = local.service_agent
 }
 
 resource "google_pubsub_subscription_iam_member" "agent_takes_dead_letters" {
+  project      = var.project_id
   subscription = google_pubsub_subscription.relay.name
   role         = "roles/pubsub.subscriber"
   member       = local.service_agent

@@ -1,0 +1,191 @@
+# Alerts on the relay's log. Those on Pub/Sub's own metrics are in ../pubsub. Cloud Monitoring can't divide two
+# counts of the log in a simple alert, so alerts.yaml, for a Prometheus, knows more cases.
+
+locals {
+  lines = join(" AND ", [
+    "resource.type=\"cloud_run_revision\"",
+    "resource.labels.service_name=(\"${var.name}\" OR \"${local.operator}\")",
+    "jsonPayload.outcome:*",
+  ])
+
+  alerts = {
+    misconfigured = {
+      title    = "the relay is misconfigured: every event is refused"
+      severity = "CRITICAL"
+      outcomes = ["token-refused", "outbound-denied", "invalid-configuration", "unreadable-configuration"]
+      above    = 0
+      seconds  = 300
+      section  = "misconfigured"
+    }
+    store = {
+      title    = "the store fails"
+      severity = "CRITICAL"
+      outcomes = ["store-failing"]
+      above    = 10
+      seconds  = 300
+      section  = "store-failing"
+    }
+    callers = {
+      title    = "many notifications are refused"
+      severity = "CRITICAL"
+      outcomes = ["unauthenticated", "keys-unavailable"]
+      above    = 100
+      seconds  = 600
+      section  = "callers-refused"
+    }
+    svix = {
+      title    = "Svix does not take many of the notifications"
+      severity = "WARNING"
+      outcomes = ["svix-unavailable", "rate-limited", "unexpected-status"]
+      above    = 100
+      seconds  = 600
+      section  = "svix-unavailable"
+    }
+    overloaded = {
+      title    = "the relay has no room for large events"
+      severity = "WARNING"
+      outcomes = ["overloaded"]
+      above    = 10
+      seconds  = 600
+      section  = "overloaded"
+    }
+    dead_letters = {
+      title    = "events became dead letters"
+      severity = "WARNING"
+      outcomes = ["dead-lettered", "application-missing"]
+      above    = 0
+      seconds  = 3600
+      section  = "dead-letters"
+    }
+    findings = {
+      title    = "the audit found missing, doubled, unrecorded or unsettled messages"
+      severity = "CRITICAL"
+      outcomes = ["audit-finding"]
+      above    = 0
+      seconds  = 3600
+      section  = "missing"
+    }
+  }
+}
+
+resource "google_logging_metric" "outcomes" {
+  project     = var.project_id
+  name        = "${var.name}/outcomes"
+  description = "Lines of the relay's log, by outcome"
+  filter      = local.lines
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+    labels {
+      key        = "outcome"
+      value_type = "STRING"
+    }
+  }
+  label_extractors = {
+    outcome = "EXTRACT(jsonPayload.outcome)"
+  }
+}
+
+resource "google_monitoring_alert_policy" "outcomes" {
+  for_each = local.alerts
+
+  project               = var.project_id
+  display_name          = "${var.name}: ${each.value.title}"
+  severity              = each.value.severity
+  combiner              = "OR"
+  notification_channels = var.notification_channels
+
+  conditions {
+    display_name = "more than ${each.value.above} in ${each.value.seconds} s"
+    condition_threshold {
+      filter = join(" AND ", [
+        "resource.type = \"cloud_run_revision\"",
+        "metric.type = \"logging.googleapis.com/user/${google_logging_metric.outcomes.name}\"",
+        "metric.labels.outcome = monitoring.regex.full_match(\"${join("|", each.value.outcomes)}\")",
+      ])
+      comparison      = "COMPARISON_GT"
+      threshold_value = each.value.above
+      duration        = "0s"
+      aggregations {
+        alignment_period     = "${each.value.seconds}s"
+        per_series_aligner   = "ALIGN_SUM"
+        cross_series_reducer = "REDUCE_SUM"
+      }
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = "deploy/runbook.md#${each.value.section}"
+  }
+}
+
+resource "google_monitoring_alert_policy" "jobs" {
+  for_each = local.jobs
+
+  project               = var.project_id
+  display_name          = "${var.name}: the job ${each.key} fails"
+  severity              = "WARNING"
+  combiner              = "OR"
+  notification_channels = var.notification_channels
+
+  conditions {
+    display_name = "three executions fail within three hours"
+    condition_threshold {
+      filter = join(" AND ", [
+        "resource.type = \"cloud_run_job\"",
+        "resource.labels.job_name = \"${google_cloud_run_v2_job.this[each.key].name}\"",
+        "metric.type = \"run.googleapis.com/job/completed_execution_count\"",
+        "metric.labels.result = \"failed\"",
+      ])
+      comparison      = "COMPARISON_GT"
+      threshold_value = 2
+      duration        = "0s"
+      aggregations {
+        alignment_period     = "10800s"
+        per_series_aligner   = "ALIGN_SUM"
+        cross_series_reducer = "REDUCE_SUM"
+      }
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = "deploy/runbook.md#${each.value.section}"
+  }
+}
+
+# Without room, every write fails and every event is answered 503. Records grow by 380 bytes for each event.
+resource "google_monitoring_alert_policy" "memory" {
+  count = local.makes_store ? 1 : 0
+
+  project               = var.project_id
+  display_name          = "${var.name}: the store is nearly full"
+  severity              = "WARNING"
+  combiner              = "OR"
+  notification_channels = var.notification_channels
+
+  conditions {
+    display_name = "above 80 %"
+    condition_threshold {
+      filter = join(" AND ", [
+        "resource.type = \"memorystore.googleapis.com/Instance\"",
+        "resource.labels.instance_id = \"${google_memorystore_instance.this[0].instance_id}\"",
+        "metric.type = \"memorystore.googleapis.com/instance/memory/maximum_utilization\"",
+      ])
+      comparison      = "COMPARISON_GT"
+      threshold_value = 0.8
+      duration        = "600s"
+      aggregations {
+        alignment_period   = "300s"
+        per_series_aligner = "ALIGN_MAX"
+      }
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = "deploy/runbook.md#store-failing"
+  }
+}

@@ -1,0 +1,105 @@
+# The jobs of deploy/spinkube on Cloud Run: a schedule starts a container that posts to one of the operator's
+# routes until its answer doesn't say that more is due.
+
+locals {
+  jobs = merge({
+    purge = { schedule = "17 * * * *", retries = 2, section = "old-records" }
+    audit = { schedule = "37 * * * *", retries = 2, section = "the-audit-stands-still" }
+    }, var.canary_project == "" ? {} : {
+    canary = { schedule = var.canary_schedule, retries = 0, section = "no-canary" }
+  })
+}
+
+# The identity of the jobs, and of the schedule that starts them.
+resource "google_service_account" "jobs" {
+  project      = var.project_id
+  account_id   = "${var.name}-jobs"
+  display_name = "Jobs of ${var.name}"
+}
+
+resource "google_secret_manager_secret_iam_member" "jobs" {
+  project   = var.project_id
+  secret_id = var.jobs_token_secret
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.jobs.member
+}
+
+resource "google_cloud_run_v2_job" "this" {
+  for_each = local.jobs
+
+  project             = var.project_id
+  location            = var.region
+  name                = "${var.name}-${each.key}"
+  deletion_protection = false
+
+  template {
+    template {
+      service_account = google_service_account.jobs.email
+      max_retries     = each.value.retries
+      timeout         = "3600s"
+
+      containers {
+        image   = var.curl_image
+        command = ["sh", "-euc"]
+        args    = [file("${path.module}/job.sh")]
+
+        resources {
+          limits = {
+            cpu    = "1"
+            memory = "512Mi"
+          }
+        }
+        env {
+          name  = "RELAY"
+          value = google_cloud_run_v2_service.this["operator"].uri
+        }
+        env {
+          name  = "ROUTE"
+          value = "/maintenance/${each.key}"
+        }
+        env {
+          name = "JOBS_TOKEN"
+          value_source {
+            secret_key_ref {
+              secret  = var.jobs_token_secret
+              version = "latest"
+            }
+          }
+        }
+      }
+    }
+  }
+
+  depends_on = [google_secret_manager_secret_iam_member.jobs]
+}
+
+resource "google_cloud_run_v2_job_iam_member" "schedule" {
+  for_each = local.jobs
+
+  project  = var.project_id
+  location = var.region
+  name     = google_cloud_run_v2_job.this[each.key].name
+  role     = "roles/run.invoker"
+  member   = google_service_account.jobs.member
+}
+
+resource "google_cloud_scheduler_job" "this" {
+  for_each = local.jobs
+
+  project     = var.project_id
+  region      = var.region
+  name        = "${var.name}-${each.key}"
+  description = "Starts the job of the same name"
+  schedule    = each.value.schedule
+  time_zone   = "Etc/UTC"
+
+  http_target {
+    http_method = "POST"
+    uri         = "https://run.googleapis.com/v2/${google_cloud_run_v2_job.this[each.key].id}:run"
+    oauth_token {
+      service_account_email = google_service_account.jobs.email
+    }
+  }
+
+  depends_on = [google_cloud_run_v2_job_iam_member.schedule]
+}
