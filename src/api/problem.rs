@@ -42,6 +42,8 @@ pub enum Problem {
     NoEndpoint,
     /// Svix sends nothing to the endpoint.
     EndpointDisabled,
+    /// Only the hosted Svix does this.
+    NotOffered,
     /// No project is set for the canary.
     NoCanary,
     /// No secret is set that could sign a project's token.
@@ -119,6 +121,7 @@ impl Problem {
             Self::NoMessage => &table::NO_MESSAGE,
             Self::NoEndpoint => &table::NO_ENDPOINT,
             Self::EndpointDisabled => &table::ENDPOINT_DISABLED,
+            Self::NotOffered => &table::NOT_OFFERED,
             Self::NoCanary => &table::NO_CANARY,
             Self::NoProjectTokens => &table::NO_PROJECT_TOKENS,
             Self::Denied(Denial::Operator) => &table::UNAUTHORIZED,
@@ -148,7 +151,7 @@ impl Problem {
             Self::Svix(svix::Error::Refused(_)) => &table::REFUSED_BY_SVIX,
             Self::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
                 Cause::RateLimited | Cause::Gate(Reason::RateLimited) => &table::RATE_LIMITED,
-                Cause::Unexpected(_) => &table::UNEXPECTED_STATUS,
+                Cause::Unexpected(_) | Cause::NoSuchPath => &table::UNEXPECTED_STATUS,
                 _ => &table::SVIX_UNAVAILABLE,
             },
             Self::Svix(svix::Error::Misconfigured(what)) => match what {
@@ -199,6 +202,7 @@ impl Problem {
             Self::NoMessage => "lost, not stored yet, or the event is a dead letter".to_owned(),
             Self::NoEndpoint => "the customer has no endpoint with this id".to_owned(),
             Self::EndpointDisabled => "Svix or the customer has disabled it".to_owned(),
+            Self::NotOffered => "only the hosted Svix does this".to_owned(),
             Self::NoCanary => "canary_project is not set".to_owned(),
             Self::NoProjectTokens => "project_token_secret is not set".to_owned(),
             Self::Denied(Denial::Operator) => {
@@ -257,6 +261,7 @@ impl Problem {
                         "an answer ({status}) that is not Svix's: something before it, or svix_url"
                     )
                 }
+                Cause::NoSuchPath => "no such path (404, no body): check svix_url".to_owned(),
                 Cause::UnreadableAnswer => "the answer of Svix can not be read".to_owned(),
                 Cause::OutOfTime => "no time was left for an attempt".to_owned(),
                 Cause::Timeout => "no answer of Svix in time".to_owned(),

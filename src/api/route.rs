@@ -59,8 +59,14 @@ pub enum Operation {
     Metrics,
     /// `GET /status`: what the console shows.
     Status,
+    /// `PUT /projects/{project}`: create or change the customer's application in Svix.
+    Application(String),
     /// `POST /projects/{project}/portal`: a link to the customer's portal in Svix.
     Portal(String),
+    /// `POST /projects/{project}/portal/revoke`: end such links.
+    RevokePortal(String),
+    /// `POST /projects/{project}/recover`: send an endpoint again all that it has failed to take.
+    Recover(String),
     /// `POST /projects/{project}/test-event`: send the customer a sample.
     TestEvent(String),
     /// `PUT /projects/{project}/hold`: keep the project's events as letters for a while.
@@ -100,7 +106,10 @@ impl Operation {
             | Self::Canary
             | Self::Resolve(_)
             | Self::OpenGate
+            | Self::Application(_)
             | Self::Portal(_)
+            | Self::RevokePortal(_)
+            | Self::Recover(_)
             | Self::TestEvent(_)
             | Self::ProjectToken(_)
             | Self::Hold(_)
@@ -259,6 +268,7 @@ const MAX_ONE_IN: u64 = 1_000;
 const MAX_LIMIT: usize = 100;
 
 const POST: &str = "POST";
+const PUT: &str = "PUT";
 const GET: &str = "GET, HEAD";
 const GET_DELETE: &str = "GET, HEAD, DELETE";
 const PUT_DELETE: &str = "PUT, DELETE";
@@ -326,27 +336,12 @@ impl Route {
             ["gate", "open"] => (POST, Self::Operator(Operation::OpenGate)),
             ["metrics"] => (GET, Self::Operator(Operation::Metrics)),
             ["status"] => (GET, Self::Operator(Operation::Status)),
-            ["projects", project, what @ ("portal" | "test-event")] => {
+            ["projects", project, ref rest @ ..] => {
                 let project = decode(project).ok_or(NoRoute::NotFound)?;
-                let operation = match what {
-                    "portal" => Operation::Portal(project),
-                    _ => Operation::TestEvent(project),
-                };
-                (POST, Self::Operator(operation))
+                let (allow, operation) = for_customer(method, project, rest)?;
+                (allow, Self::Operator(operation))
             }
             ["svix", "operational"] => (POST, Self::Report),
-            ["projects", project, "hold"] => {
-                let project = decode(project).ok_or(NoRoute::NotFound)?;
-                let operation = match method {
-                    "DELETE" => Operation::Release(project),
-                    _ => Operation::Hold(project),
-                };
-                (PUT_DELETE, Self::Operator(operation))
-            }
-            ["projects", project, "token"] => {
-                let project = decode(project).ok_or(NoRoute::NotFound)?;
-                (POST, Self::Operator(Operation::ProjectToken(project)))
-            }
             ["healthz"] => (GET, Self::Health),
             ["readyz"] => (GET, Self::Ready),
             ["console"] => (GET, Self::Console(Part::Page)),
@@ -361,6 +356,25 @@ impl Route {
             _ => Err(NoRoute::MethodNotAllowed(allow)),
         }
     }
+}
+
+/// The operation below `/projects/{project}`, and the methods of its path.
+fn for_customer(
+    method: &str,
+    project: String,
+    rest: &[&str],
+) -> Result<(&'static str, Operation), NoRoute> {
+    Ok(match rest {
+        [] => (PUT, Operation::Application(project)),
+        ["portal"] => (POST, Operation::Portal(project)),
+        ["portal", "revoke"] => (POST, Operation::RevokePortal(project)),
+        ["recover"] => (POST, Operation::Recover(project)),
+        ["test-event"] => (POST, Operation::TestEvent(project)),
+        ["token"] => (POST, Operation::ProjectToken(project)),
+        ["hold"] if method == "DELETE" => (PUT_DELETE, Operation::Release(project)),
+        ["hold"] => (PUT_DELETE, Operation::Hold(project)),
+        _ => return Err(NoRoute::NotFound),
+    })
 }
 
 fn parse(number: &str) -> Result<u64, NoRoute> {
@@ -462,6 +476,23 @@ mod tests {
             ),
             ("POST", "/projects/dev/hold", Operation::None(PUT_DELETE)),
             ("GET", "/projects/dev/portal", Operation::None(POST)),
+            (
+                "PUT",
+                "/projects/dev",
+                Operation::Application("dev".to_owned()),
+            ),
+            ("POST", "/projects/dev", Operation::None(PUT)),
+            (
+                "POST",
+                "/projects/dev/portal/revoke",
+                Operation::RevokePortal("dev".to_owned()),
+            ),
+            (
+                "POST",
+                "/projects/dev/recover",
+                Operation::Recover("dev".to_owned()),
+            ),
+            ("PUT", "/projects/dev/recover", Operation::None(POST)),
         ] {
             let route = Route::Operator(operation);
             assert_eq!(Route::of(method, path), Ok(route), "{method} {path}");
@@ -534,8 +565,12 @@ mod tests {
             "/dead-letters/x",
             "/dead-letters/-1",
             "/dead-letters/7/undo",
-            "/projects/dev",
+            "/projects",
+            "/projects/",
+            "/projects/dev/",
             "/projects//portal",
+            "/projects/dev/portal/",
+            "/projects/dev/portal/else",
             "/projects/dev/else",
         ] {
             assert_eq!(Route::of("POST", path), Err(NoRoute::NotFound), "{path}");

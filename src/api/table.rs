@@ -62,6 +62,7 @@ table! {
     NO_MESSAGE:               404 Info    Never "no-message"               "Svix has no such message";
     NO_ENDPOINT:              404 Info    Never "no-endpoint"              "No such endpoint";
     ENDPOINT_DISABLED:        422 Info    Never "endpoint-disabled"        "The endpoint is disabled";
+    NOT_OFFERED:              422 Info    Never "not-offered"              "This Svix does not offer it";
     NO_CANARY:                404 Info    Never "no-canary"                "No project for the canary";
     NO_PROJECT_TOKENS:        404 Info    Never "no-project-tokens"        "No tokens for projects";
     UNAUTHORIZED:             401 Warning Never "unauthorized"             "The operator's token is needed";
@@ -83,7 +84,7 @@ table! {
     NOT_BASE64:               400 Warning Never "not-base64"               "The message's data is not base64";
     TOO_DEEP:                 422 Warning Never "too-deep"                 "The event is nested too deeply";
     INVALID_EVENT:            422 Warning Never "invalid-event"            "The event is invalid";
-    REFUSED_BY_SVIX:          422 Warning Never "refused-by-svix"          "Svix refuses the event";
+    REFUSED_BY_SVIX:          422 Warning Never "refused-by-svix"          "Refused by Svix";
     EVENT_ID_TAKEN:           422 Warning Never "event-id-taken"           "The event's id is taken in Svix";
     HELD:                     503 Info    Later "held"                     "The project is held";
     RATE_LIMITED:             429 Warning Asked "rate-limited"             "Svix limits the rate";

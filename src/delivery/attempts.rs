@@ -6,7 +6,7 @@ use super::turnstile::Turnstile;
 use crate::api::problem::Problem;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
-use crate::host::http::header;
+use crate::host::http::{Method, header};
 use crate::records::Record;
 use crate::svix::client::{self, Request};
 use crate::svix::gate::Caller;
@@ -138,10 +138,9 @@ impl<'a> Attempts<'a> {
             .send(Request {
                 path: &message::create_path(&event.project),
                 headers,
-                body: Some(message::body(
-                    event,
-                    config.svix.create_applications,
-                    &config.messages,
+                body: Some((
+                    Method::Post,
+                    message::body(event, config.svix.create_applications, &config.messages),
                 )),
                 id: &self.request_id,
             })

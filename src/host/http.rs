@@ -15,9 +15,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use spin_sdk::wasip3::http::client;
-use spin_sdk::wasip3::http::types::{
-    ErrorCode, Fields, Method, Request, Response, Scheme, Trailers,
-};
+pub use spin_sdk::wasip3::http::types::Method;
+use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request, Response, Scheme, Trailers};
 use spin_sdk::wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult};
 use spin_sdk::wasip3::{self, wit_future, wit_stream};
 
@@ -260,8 +259,8 @@ pub struct Call<'a> {
     pub path: &'a str,
     /// Every header but `content-length`.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// A POST with this body, or a GET.
-    pub body: Option<Vec<u8>>,
+    /// A request with this method and body, or a GET.
+    pub body: Option<(Method, Vec<u8>)>,
 }
 
 /// The answer of another server.
@@ -278,17 +277,14 @@ pub struct Answer {
 /// Dropping the future abandons the exchange.
 pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
     step_back().await;
-    let method = match call.body {
-        Some(_) => Method::Post,
-        None => Method::Get,
-    };
+    let (method, bytes) = call.body.unzip();
     let mut headers = call.headers;
-    if let Some(bytes) = &call.body {
+    if let Some(bytes) = &bytes {
         headers.push(header("content-length", &bytes.len().to_string()));
     }
     let headers = Fields::from_list(&headers)
         .map_err(|error| ErrorCode::InternalError(Some(error.to_string())))?;
-    let ((contents, trailers), write) = body(call.body.unwrap_or_default());
+    let ((contents, trailers), write) = body(bytes.unwrap_or_default());
     let mut write = pin!(write);
     let mut written = write
         .as_mut()
@@ -302,7 +298,9 @@ pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
         Scheme::Http
     };
     let refused = |()| ErrorCode::HttpRequestUriInvalid;
-    request.set_method(&method).map_err(refused)?;
+    request
+        .set_method(&method.unwrap_or(Method::Get))
+        .map_err(refused)?;
     request.set_scheme(Some(&scheme)).map_err(refused)?;
     request
         .set_authority(Some(&call.origin.authority))

@@ -18,6 +18,7 @@ use spin_sdk::wasip3;
 use crate::config::{Config, Svix, load};
 use crate::delivery::turnstile;
 use crate::event;
+use crate::host::http::Method;
 use crate::host::{self, clock, store};
 use crate::json;
 use crate::svix::client::{self, Request};
@@ -229,7 +230,11 @@ async fn register(config: &Svix, event_type: &str) -> Result<(), svix::Error> {
     if api::classify_lookup(&ask(&path, None).await?, token)? {
         return Ok(());
     }
-    let answer = ask(api::CREATE_PATH, Some(api::body(event_type))).await?;
+    let answer = ask(
+        api::CREATE_PATH,
+        Some((Method::Post, api::body(event_type))),
+    )
+    .await?;
     api::classify_create(&answer, token)
 }
 

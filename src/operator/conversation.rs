@@ -1,11 +1,12 @@
 //! The requests to Svix that an operator's request needs, within its budget.
 
+use crate::api::problem::Problem;
 use crate::config::Config;
 use crate::delivery::budget::Budget;
 use crate::delivery::turnstile;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
-use crate::host::http::header;
+use crate::host::http::{Method, header};
 use crate::svix::client::{self, Request};
 use crate::svix::deliveries::{self, Endpoint};
 use crate::svix::retry::Retries;
@@ -59,11 +60,30 @@ impl<'a> Conversation<'a> {
     }
 
     pub async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Answer, svix::Error> {
-        self.ask(path, Some(body)).await
+        self.ask(path, Some((Method::Post, body))).await
+    }
+
+    /// Posts to a path that only the hosted Svix has.
+    pub async fn post_to_hosted(&mut self, path: &str, body: Vec<u8>) -> Result<Answer, Problem> {
+        self.post(path, body).await.map_err(|error| match error {
+            svix::Error::Unavailable {
+                cause: Cause::NoSuchPath,
+                ..
+            } => Problem::NotOffered,
+            error => error.into(),
+        })
+    }
+
+    pub async fn patch(&mut self, path: &str, body: Vec<u8>) -> Result<Answer, svix::Error> {
+        self.ask(path, Some((Method::Patch, body))).await
     }
 
     /// Asks until Svix answers, or the budget is spent.
-    async fn ask(&mut self, path: &str, body: Option<Vec<u8>>) -> Result<Answer, svix::Error> {
+    async fn ask(
+        &mut self,
+        path: &str,
+        body: Option<(Method, Vec<u8>)>,
+    ) -> Result<Answer, svix::Error> {
         // The same for all attempts, so that a second one does nothing anew.
         let key = client::request_id(self.random.u64(..));
         let mut retries = Retries::new(self.config.retry.clone(), self.random.u64(..));
@@ -74,17 +94,22 @@ impl<'a> Conversation<'a> {
             }
             let request = Request {
                 path,
+                // Svix knows the key with a POST only.
                 headers: match body {
-                    Some(_) => vec![header("idempotency-key", &key)],
-                    None => Vec::new(),
+                    Some((Method::Post, _)) => vec![header("idempotency-key", &key)],
+                    _ => Vec::new(),
                 },
                 body: body.clone(),
                 id: &self.request_id,
             };
             let result = client::send(&self.config.svix, request, self.budget.remaining()).await;
-            let Err(svix::Error::Unavailable { retry_after, .. }) = &result else {
+            let Err(svix::Error::Unavailable { cause, retry_after }) = &result else {
                 return result;
             };
+            // A path that is missing now is missing in a second, too.
+            if *cause == Cause::NoSuchPath {
+                return result;
+            }
             match retries.next_wait(self.budget.remaining(), *retry_after) {
                 Some(wait) => clock::sleep(wait).await,
                 None => return result,

@@ -15,7 +15,7 @@ use crate::host::clock::Stopwatch;
 use crate::records::customer::for_customer;
 use crate::records::{Record, storage};
 use crate::svix::deliveries::{self, Attempt, Endpoint, LIMIT};
-use crate::svix::message;
+use crate::svix::{self, message};
 use crate::watch::entry::Entry;
 
 #[derive(Serialize)]
@@ -28,6 +28,8 @@ struct Fate {
     attempts: Vec<Attempt>,
     /// Whether one of the lists is cut off.
     more: bool,
+    /// Why a list is missing.
+    svix: Option<Box<RawValue>>,
 }
 
 /// Shows what became of an event at each endpoint of its customer.
@@ -59,27 +61,49 @@ pub async fn show(
         endpoints: Vec::new(),
         attempts: Vec::new(),
         more: false,
+        svix: None,
     };
     if let Some(message) = message {
         let mut conversation = Conversation::new(config, stopwatch);
         let project = &name.project;
-        let path = deliveries::attempts_path(project, &message);
-        let attempts = deliveries::classify_list(&conversation.get(&path).await?)?;
-        fate.attempts = match attempts {
-            Some(attempts) => attempts,
-            None if is_sure => return Err(Problem::NoMessage),
-            None => Vec::new(),
+        let asked = ask_svix(config, &mut conversation, project, &message, &mut fate).await;
+        let missing = |known| {
+            if known || !is_sure {
+                Ok(())
+            } else {
+                Err(Problem::NoMessage)
+            }
         };
-        let path = deliveries::endpoints_path(project);
-        let endpoints = deliveries::classify_list(&conversation.get(&path).await?)?;
-        let path = deliveries::destinations_path(project, &message);
-        let tried = deliveries::classify_list(&conversation.get(&path).await?)?;
-        let (endpoints, tried) = (endpoints.unwrap_or_default(), tried.unwrap_or_default());
-        let lists = [fate.attempts.len(), endpoints.len(), tried.len()];
-        fate.more = lists.contains(&LIMIT);
-        fate.endpoints = joined(endpoints, tried);
+        if let Err(problem) = asked.map_err(Problem::from).and_then(missing) {
+            entry.say(problem.logged());
+            fate.svix = Some(problem.document());
+        }
     }
     Ok(Success::document("fate", &fate))
+}
+
+/// Fills in what Svix tells, up to the first list that fails. `false` if Svix doesn't have the message.
+async fn ask_svix(
+    config: &Config,
+    conversation: &mut Conversation<'_>,
+    project: &str,
+    message: &str,
+    fate: &mut Fate,
+) -> Result<bool, svix::Error> {
+    let token = config.svix.token.expose();
+    let path = deliveries::attempts_path(project, message);
+    let attempts = deliveries::classify_list(&conversation.get(&path).await?, token)?;
+    let known = attempts.is_some();
+    fate.attempts = attempts.unwrap_or_default();
+    fate.more = fate.attempts.len() == LIMIT;
+    let path = deliveries::endpoints_path(project);
+    let endpoints = deliveries::classify_list(&conversation.get(&path).await?, token)?;
+    let path = deliveries::destinations_path(project, message);
+    let tried = deliveries::classify_list(&conversation.get(&path).await?, token)?;
+    let (endpoints, tried) = (endpoints.unwrap_or_default(), tried.unwrap_or_default());
+    fate.more |= [endpoints.len(), tried.len()].contains(&LIMIT);
+    fate.endpoints = joined(endpoints, tried);
+    Ok(known)
 }
 
 #[derive(Serialize)]
@@ -106,12 +130,7 @@ pub async fn resend(
         return Err(Problem::NoEndpoint);
     }
     let mut conversation = Conversation::new(config, stopwatch);
-    let path = deliveries::endpoint_path(&name.project, endpoint);
-    let known: Option<Endpoint> = conversation.get(&path).await?.found()?;
-    // For a disabled endpoint Svix accepts a resend, and does nothing.
-    if known.ok_or(Problem::NoEndpoint)?.disabled {
-        return Err(Problem::EndpointDisabled);
-    }
+    check_endpoint(config, &mut conversation, &name.project, endpoint).await?;
     let path = deliveries::resend_path(&name.project, &message, endpoint);
     let answer = conversation.post(&path, b"{}".to_vec()).await?;
     if !deliveries::classify_resend(&answer, config.svix.token.expose())? {
@@ -124,6 +143,24 @@ pub async fn resend(
         svix_message_id: &message,
     };
     Ok(Success::document("resent", &resent))
+}
+
+/// Fails unless Svix sends to the endpoint. For a disabled one, Svix accepts a resend or a recovery, and does
+/// nothing.
+pub async fn check_endpoint(
+    config: &Config,
+    conversation: &mut Conversation<'_>,
+    project: &str,
+    endpoint: &str,
+) -> Result<(), Problem> {
+    let path = deliveries::endpoint_path(project, endpoint);
+    let answer = conversation.get(&path).await?;
+    let known = deliveries::classify_endpoint(&answer, config.svix.token.expose())?;
+    if known.ok_or(Problem::NoEndpoint)?.disabled {
+        Err(Problem::EndpointDisabled)
+    } else {
+        Ok(())
+    }
 }
 
 /// The record of an event, as the store has it and read.

@@ -1,5 +1,6 @@
 //! The operators' requests, answered once they have shown their token.
 
+mod application;
 mod audit;
 mod canary;
 pub mod console;
@@ -8,8 +9,11 @@ mod customer;
 mod fate;
 mod hold;
 mod letters;
+mod portal;
 mod project_token;
 mod purge;
+mod recovery;
+mod request;
 mod status;
 
 use crate::api::problem::Problem;
@@ -56,16 +60,28 @@ pub async fn fulfil(
         Operation::Status => status::status(config, caller).await,
         Operation::Hold(project) => hold::hold(&project, true, entry).await,
         Operation::Release(project) => hold::hold(&project, false, entry).await,
+        Operation::Application(project) => {
+            let body = request::read_body(config, incoming, headers, stopwatch).await?;
+            application::put(config, &project, &body, stopwatch, entry).await
+        }
         Operation::Portal(project) => {
-            let body = customer::read_body(config, incoming, headers, stopwatch).await?;
-            customer::portal(config, &project, &body, stopwatch, entry).await
+            let body = request::read_body(config, incoming, headers, stopwatch).await?;
+            portal::open(config, &project, &body, stopwatch, entry).await
+        }
+        Operation::RevokePortal(project) => {
+            let body = request::read_body(config, incoming, headers, stopwatch).await?;
+            portal::revoke(config, &project, &body, stopwatch, entry).await
+        }
+        Operation::Recover(project) => {
+            let body = request::read_body(config, incoming, headers, stopwatch).await?;
+            recovery::recover(config, &project, &body, stopwatch, entry).await
         }
         Operation::ProjectToken(project) => {
-            let body = customer::read_body(config, incoming, headers, stopwatch).await?;
+            let body = request::read_body(config, incoming, headers, stopwatch).await?;
             project_token::issue(config, &project, &body, entry)
         }
         Operation::TestEvent(project) => {
-            let body = customer::read_body(config, incoming, headers, stopwatch).await?;
+            let body = request::read_body(config, incoming, headers, stopwatch).await?;
             customer::test_event(config, &project, &body, stopwatch, entry).await
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::customer;
+use super::request::{Check, fields, whole_number};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::auth::project_token;
@@ -33,11 +33,12 @@ pub fn issue(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     entry.project(project);
-    let expiry = customer::only_field(body, "expiry")?;
-    let expiry = expiry.map_or(Ok(USUAL), |raw| {
-        customer::whole_number(raw, SHORTEST..=LONGEST)
+    let [expiry] = fields(body, ["expiry"])?;
+    let mut check = Check::of(project);
+    let expiry = check.field("expiry", expiry, |raw| {
+        whole_number(raw, SHORTEST..=LONGEST)
     });
-    let until = unix_seconds(clock::now()) + customer::checked(project, "expiry", expiry)?;
+    let until = unix_seconds(clock::now()) + check.end(expiry.or(Some(USUAL)))?;
     let token = project_token::sign(&config.project_token_secrets, project, until);
     let issued = Issued {
         token: token.ok_or(Problem::NoProjectTokens)?,

@@ -9,7 +9,7 @@ use super::{Answer, Cause, Error, Misconfiguration};
 use crate::config::Svix;
 use crate::event::arrival::is_encoded;
 use crate::host::clock;
-use crate::host::http::{self, Call, header};
+use crate::host::http::{self, Call, Method, header};
 
 /// Svix's answers are small, since the payload is left out of them. The largest is a page of 250 messages.
 const MAX_ANSWER: usize = 512 * 1024;
@@ -21,8 +21,8 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The headers that not every request has.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// A POST with this JSON, or a GET.
-    pub body: Option<Vec<u8>>,
+    /// A request with this method and JSON, or a GET.
+    pub body: Option<(Method, Vec<u8>)>,
     /// The same for all attempts at one thing.
     pub id: &'a str,
 }

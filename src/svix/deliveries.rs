@@ -3,10 +3,15 @@
 //! Svix names an endpoint at a message only once it has tried to reach it, so the application's endpoints
 //! are listed, too.
 
+use std::borrow::Cow;
+use std::time::SystemTime;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Answer, Cause, Error};
+use super::{Answer, Error};
+use crate::json;
+use crate::time::rfc3339;
 
 /// The most of each list that is asked for.
 pub const LIMIT: usize = 100;
@@ -48,58 +53,61 @@ pub struct Attempt {
 
 /// Svix writes numbers; the relay writes words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "u8", rename_all = "lowercase")]
+#[serde(from = "i64", rename_all = "lowercase")]
 pub enum Status {
     Success,
     Pending,
     Fail,
     Sending,
     Canceled,
+    /// A later Svix may know more.
+    Unknown,
 }
 
 /// Likewise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "u8", rename_all = "lowercase")]
+#[serde(from = "i64", rename_all = "lowercase")]
 pub enum Trigger {
     /// By Svix's schedule.
     Scheduled,
     /// A person or a program has asked for it.
     Manual,
+    /// As above.
+    Unknown,
 }
 
-impl TryFrom<u8> for Status {
-    type Error = &'static str;
-
-    fn try_from(number: u8) -> Result<Self, Self::Error> {
-        Ok(match number {
+impl From<i64> for Status {
+    fn from(number: i64) -> Self {
+        match number {
             0 => Self::Success,
             1 => Self::Pending,
             2 => Self::Fail,
             3 => Self::Sending,
             4 => Self::Canceled,
-            _ => return Err("no such status"),
-        })
-    }
-}
-
-impl TryFrom<u8> for Trigger {
-    type Error = &'static str;
-
-    fn try_from(number: u8) -> Result<Self, Self::Error> {
-        match number {
-            0 => Ok(Self::Scheduled),
-            1 => Ok(Self::Manual),
-            _ => Err("no such trigger"),
+            _ => Self::Unknown,
         }
     }
 }
 
-/// The URL without user, password, query and fragment: customers put secrets there.
+impl From<i64> for Trigger {
+    fn from(number: i64) -> Self {
+        match number {
+            0 => Self::Scheduled,
+            1 => Self::Manual,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The scheme and the host of a URL, and whether it has a path. Customers put secrets everywhere else: a
+/// chat's webhook, for example, is known by its path alone.
 fn without_secrets<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
     let plain = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = plain.split_once("://").unwrap_or(("", plain));
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    // To many readers of URLs, a backslash is a slash.
+    let (authority, path) = rest.split_at(rest.find(['/', '\\']).unwrap_or(rest.len()));
     let host = authority.rsplit('@').next().unwrap_or_default();
+    let path = if path.len() > 1 { "/…" } else { "" };
     serializer.collect_str(&format_args!("{scheme}://{host}{path}"))
 }
 
@@ -126,46 +134,76 @@ pub fn resend_path(project: &str, message: &str, endpoint: &str) -> String {
 }
 
 /// The first page of a list. `None` if Svix doesn't have what was asked about.
-pub fn classify_list<T: DeserializeOwned>(answer: &Answer) -> Result<Option<Vec<T>>, Error> {
+pub fn classify_list<T: DeserializeOwned>(
+    answer: &Answer,
+    token: &str,
+) -> Result<Option<Vec<T>>, Error> {
     #[derive(Deserialize)]
     struct Page<T> {
         data: Vec<T>,
     }
-    let page = answer.found::<Page<T>>()?;
+    let page = answer.done(token, || answer.thing::<Page<T>>())?;
     Ok(page.map(|page| page.data))
+}
+
+/// The endpoint that was asked for. `None` if Svix doesn't have it.
+pub fn classify_endpoint(answer: &Answer, token: &str) -> Result<Option<Endpoint>, Error> {
+    answer.done(token, || answer.thing())
+}
+
+pub fn recover_path(project: &str, endpoint: &str) -> String {
+    format!("/api/v1/app/{project}/endpoint/{endpoint}/recover/")
+}
+
+/// Only the hosted Svix has this path.
+pub fn replay_missing_path(project: &str, endpoint: &str) -> String {
+    format!("/api/v1/app/{project}/endpoint/{endpoint}/replay-missing/")
+}
+
+/// The body of a recovery, and of a replay of what is missing.
+pub fn recovery_body(since: SystemTime, until: Option<SystemTime>) -> Vec<u8> {
+    let quoted = |time| format!(r#""{}""#, rfc3339(time));
+    let until = until.map(quoted);
+    json::object(&[("since", Some(&quoted(since))), ("until", until.as_deref())])
 }
 
 /// Whether a message is sent again. `false` if Svix doesn't have it, or not the endpoint.
 pub fn classify_resend(answer: &Answer, token: &str) -> Result<bool, Error> {
-    match answer.status {
-        // Another server's friendly page is no resend: Svix answers with an object.
-        200..=299 if answer.fields(["id"]).is_some() => Ok(true),
-        200..=299 => Err(Cause::UnreadableAnswer.into()),
-        404 if answer.says_not_found() => Ok(false),
-        _ => Err(answer.error(token)),
-    }
+    // Another server's friendly page is no resend: Svix answers with an object.
+    let done = answer.done(token, || answer.fields(["id"]))?;
+    Ok(done.is_some())
+}
+
+/// The id and the status of the task that Svix works on. `None` if Svix doesn't have the endpoint.
+pub fn classify_recovery(answer: &Answer, token: &str) -> Result<Option<[String; 2]>, Error> {
+    answer.done(token, || {
+        let [id, status] = answer.fields(["id", "status"])?;
+        let text = |raw| json::string(raw?).map(Cow::into_owned);
+        Some([text(id)?, text(status)?])
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{TOKEN, answer, error_body};
+    use super::super::{Cause, Refusal};
     use super::*;
 
     #[test]
     fn a_list_is_read_and_written_in_words() {
         let endpoint = r#"{"id":"ep_1","url":"https://user:hush@a.test/in?key=hush#x","disabled":false,"uid":null,"filterTypes":["a.b"],"status":2,"statusText":"fail","nextAttempt":"2026-11-23T14:12:47Z"}"#;
         let body = format!(r#"{{"data":[{endpoint}],"iterator":null,"done":true}}"#);
-        let endpoints = classify_list::<Endpoint>(&answer(200, &body));
+        let endpoints = classify_list::<Endpoint>(&answer(200, &body), TOKEN);
         let endpoints = endpoints.expect("readable").expect("there");
         assert_eq!(
             serde_json::to_string(&endpoints).expect("JSON"),
             concat!(
-                r#"[{"id":"ep_1","url":"https://a.test/in","disabled":false,"#,
+                r#"[{"id":"ep_1","url":"https://a.test/…","disabled":false,"#,
                 r#""filterTypes":["a.b"],"status":"fail","nextAttempt":"2026-11-23T14:12:47Z"}]"#,
             )
         );
         let attempt = r#"{"data":[{"id":"atmpt_1","endpointId":"ep_1","timestamp":"2026-11-23T14:12:42Z","status":0,"responseStatusCode":200,"responseDurationMs":35,"triggerType":1}]}"#;
-        let attempts = classify_list::<Attempt>(&answer(200, attempt));
+        let attempts = classify_list::<Attempt>(&answer(200, attempt), TOKEN);
         let attempts = attempts.expect("readable").expect("there");
         assert_eq!(
             (attempts[0].status, attempts[0].trigger_type),
@@ -174,15 +212,58 @@ mod tests {
     }
 
     #[test]
+    fn a_url_shows_only_its_host_and_whether_it_has_a_path() {
+        for (url, shown) in [
+            ("https://a.test", "https://a.test"),
+            ("https://a.test:8443/", "https://a.test:8443"),
+            ("https://a.test?key=hush", "https://a.test"),
+            ("https://a.test/#hush", "https://a.test"),
+            ("https://hush@a.test/T0/B0/hush", "https://a.test/…"),
+            ("https://a.test\\hush", "https://a.test/…"),
+        ] {
+            let serialized = without_secrets(url, serde_json::value::Serializer);
+            assert_eq!(serialized.expect("text"), shown, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_a_later_svix_may_write_hides_no_other_attempt() {
+        let attempt = |status, trigger| {
+            format!(
+                r#"{{"endpointId":"ep_1","timestamp":"t","status":{status},"triggerType":{trigger}}}"#
+            )
+        };
+        let body = format!(
+            r#"{{"data":[{},{}]}}"#,
+            attempt("5", "0"),
+            attempt("0", "-70000")
+        );
+        let attempts = classify_list::<Attempt>(&answer(200, &body), TOKEN);
+        let attempts = attempts.expect("readable").expect("there");
+        let read: Vec<_> = attempts
+            .iter()
+            .map(|attempt| (attempt.status, attempt.trigger_type))
+            .collect();
+        let expected = [
+            (Status::Unknown, Trigger::Scheduled),
+            (Status::Success, Trigger::Unknown),
+        ];
+        assert_eq!(read, expected);
+        let shown = serde_json::to_string(&attempts[0]).expect("JSON");
+        assert!(shown.contains(r#""status":"unknown""#), "{shown}");
+    }
+
+    #[test]
     fn an_answer_that_is_not_the_list_is_told_from_a_missing_message() {
+        let classify = |answer: &Answer| classify_list::<Attempt>(answer, TOKEN);
         let missing = answer(404, &error_body("not_found"));
-        assert_eq!(classify_list::<Attempt>(&missing), Ok(None));
+        assert_eq!(classify(&missing), Ok(None));
         let unreadable = Err(Cause::UnreadableAnswer.into());
         for body in ["", "{}", r#"{"data":[{"id":"ep_1"}]}"#] {
-            assert_eq!(classify_list::<Attempt>(&answer(200, body)), unreadable);
+            assert_eq!(classify(&answer(200, body)), unreadable);
         }
-        let unexpected = Err(Cause::Unexpected(404).into());
-        assert_eq!(classify_list::<Attempt>(&answer(404, "")), unexpected);
+        let unexpected = Err(Cause::Unexpected(302).into());
+        assert_eq!(classify(&answer(302, "")), unexpected);
     }
 
     #[test]
@@ -192,10 +273,38 @@ mod tests {
         assert_eq!(page, Err(Cause::UnreadableAnswer.into()));
         let missing = answer(404, &error_body("not_found"));
         assert_eq!(classify_resend(&missing, TOKEN), Ok(false));
-        let gone = answer(400, &error_body("missing_payload"));
-        assert!(matches!(
-            classify_resend(&gone, TOKEN),
-            Err(Error::Refused(_))
-        ));
+        for (status, code) in [(400, "missing_payload"), (409, "conflict"), (410, "gone")] {
+            let refused = classify_resend(&answer(status, &error_body(code)), TOKEN);
+            let refusal = Refusal {
+                status,
+                code: Some(code.to_owned()),
+                detail: Some("No.".to_owned()),
+            };
+            assert_eq!(refused, Err(Error::Refused(refusal)));
+        }
+    }
+
+    #[test]
+    fn a_recovery_is_known_by_its_task() {
+        let body = r#"{"id":"qtask_1","status":"running","task":"endpoint.recover"}"#;
+        let task = ["qtask_1", "running"].map(str::to_owned);
+        assert_eq!(classify_recovery(&answer(202, body), TOKEN), Ok(Some(task)));
+        for body in ["", "<html>", "{}", r#"{"id":"qtask_1","status":7}"#] {
+            let unreadable = Err(Cause::UnreadableAnswer.into());
+            let read = classify_recovery(&answer(202, body), TOKEN);
+            assert_eq!(read, unreadable, "{body}");
+        }
+        let missing = answer(404, &error_body("not_found"));
+        assert_eq!(classify_recovery(&missing, TOKEN), Ok(None));
+    }
+
+    #[test]
+    fn the_body_of_a_recovery_names_its_bounds() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let (since, until) = ("1970-01-01T00:00:10Z", "1970-01-01T00:00:20Z");
+        let open = format!(r#"{{"since":"{since}"}}"#);
+        assert_eq!(recovery_body(at(10), None), open.as_bytes());
+        let closed = format!(r#"{{"since":"{since}","until":"{until}"}}"#);
+        assert_eq!(recovery_body(at(10), Some(at(20))), closed.as_bytes());
     }
 }

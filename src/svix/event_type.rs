@@ -29,7 +29,7 @@ pub fn classify_lookup(answer: &Answer, token: &str) -> Result<bool, Error> {
     }
 }
 
-/// Fails unless the answer shows an event type or an application, as Svix does.
+/// Fails unless the answer shows an event type, as Svix does.
 fn named(answer: &Answer) -> Result<(), Error> {
     match answer.fields(["name"]) {
         Some([Some(_)]) => Ok(()),
@@ -37,8 +37,8 @@ fn named(answer: &Answer) -> Result<(), Error> {
     }
 }
 
-/// Whether Svix now has what it was to create: an event type or an application. A conflict means
-/// that another instance has just created it.
+/// Whether Svix now has the event type that it was to create. A conflict means that another instance has
+/// just created it.
 pub fn classify_create(answer: &Answer, token: &str) -> Result<(), Error> {
     match answer.status {
         200 | 201 => named(answer),

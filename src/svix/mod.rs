@@ -1,9 +1,10 @@
 //! The requests to Svix, the meaning of its answers, and the gate that spares it.
 //!
 //! One file for each thing that is asked: [`message`], [`list`], [`deliveries`], [`event_type`],
-//! [`portal`]. Each builds the request and reads the answer; only [`client`] sends. [`operational`] reads what
-//! Svix reports by itself. This file holds what is true of every request.
+//! [`application`], [`portal`]. Each builds the request and reads the answer; only [`client`] sends.
+//! [`operational`] reads what Svix reports by itself. This file holds what is true of every request.
 
+pub mod application;
 pub mod client;
 pub mod deliveries;
 pub mod event_type;
@@ -63,6 +64,8 @@ pub enum Cause {
     /// Svix's API never gives this answer, or not with this status. Something between answered in its
     /// place, or `svix_url` leads to another server.
     Unexpected(u16),
+    /// This Svix doesn't have the path: a 404 without a body. Or another server has answered.
+    NoSuchPath,
     /// Svix accepted, but its answer is cut off or not what its API promises.
     UnreadableAnswer,
     /// No answer came within the time that an attempt may take.
@@ -83,7 +86,7 @@ pub enum Cause {
 /// A refusal for good, in Svix's own words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// Svix's status: 400, 413 or 422.
+    /// Svix's status: of an event 400, 413 or 422, of an operator's request any from 400 to 499.
     pub status: u16,
     /// Svix's `code`, if it gave one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,6 +113,7 @@ impl Cause {
         match self {
             Self::Status(_)
             | Self::Unexpected(_)
+            | Self::NoSuchPath
             | Self::UnreadableAnswer
             | Self::Timeout
             | Self::Connection(_) => true,
@@ -131,7 +135,11 @@ impl Cause {
             | Self::Connection(_)
             | Self::Unreachable(_) => Some(Reason::SvixUnavailable),
             // A firewall that refuses some payloads must not stop the other events.
-            Self::Unexpected(_) | Self::NotSent(_) | Self::Gate(_) | Self::OutOfTime => None,
+            Self::Unexpected(_)
+            | Self::NoSuchPath
+            | Self::NotSent(_)
+            | Self::Gate(_)
+            | Self::OutOfTime => None,
         }
     }
 }
@@ -163,6 +171,7 @@ impl Answer {
             200..=299 => return Ok(self),
             429 => Cause::RateLimited,
             408 | 425 | 500..=599 => Cause::Status(self.status),
+            404 if self.body.as_deref() == Some(b"") => Cause::NoSuchPath,
             _ if !self.is_error_of_svix() => Cause::Unexpected(self.status),
             401 | 403 => return Err(Error::Misconfigured(Misconfiguration::TokenRefused)),
             _ => return Ok(self),
@@ -192,13 +201,17 @@ impl Answer {
     pub fn found<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         match self.status {
             200 => {
-                let body = self.body.as_deref().unwrap_or_default();
-                let thing = serde_json::from_slice(body);
-                thing.map(Some).map_err(|_| Cause::UnreadableAnswer.into())
+                let thing = self.thing().ok_or(Cause::UnreadableAnswer)?;
+                Ok(Some(thing))
             }
             404 if self.says_not_found() => Ok(None),
             status => Err(Cause::Unexpected(status).into()),
         }
+    }
+
+    /// The body, if it is a `T`.
+    fn thing<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(self.body.as_deref()?).ok()
     }
 
     /// Whether Svix says that the thing that was asked for doesn't exist.
@@ -210,6 +223,31 @@ impl Answer {
     fn fields<const N: usize>(&self, names: [&'static str; N]) -> Option<[Option<&RawValue>; N]> {
         let text = str::from_utf8(self.body.as_deref()?).ok()?;
         json::pick(text, names).ok()
+    }
+
+    /// Reads the answer to an operator's request, if it is a success. `None` if Svix doesn't have the thing that
+    /// the request is about. Svix's other errors are refusals.
+    pub fn done<T>(
+        &self,
+        token: &str,
+        read: impl FnOnce() -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        if !self.is_success(token)? {
+            return Ok(None);
+        }
+        read()
+            .map(Some)
+            .ok_or_else(|| Cause::UnreadableAnswer.into())
+    }
+
+    /// `false` if Svix doesn't have the thing that the request is about.
+    fn is_success(&self, token: &str) -> Result<bool, Error> {
+        match self.status {
+            200..=299 => Ok(true),
+            404 if self.says_not_found() => Ok(false),
+            400..=499 => Err(Error::Refused(self.refusal(token))),
+            status => Err(Cause::Unexpected(status).into()),
+        }
     }
 
     /// The error of a status that the request gives no meaning of its own. `token` is left out of
@@ -349,7 +387,11 @@ pub mod tests {
                 r#"{"code":"not_found","detail":"cut o"#,
             ] {
                 let checked = answer(status, body).checked().map(|_| ());
-                assert_eq!(checked, unexpected(status), "{status} {body}");
+                let expected = match (status, body) {
+                    (404, "") => Err(Cause::NoSuchPath.into()),
+                    _ => unexpected(status),
+                };
+                assert_eq!(checked, expected, "{status} {body}");
             }
             let unread = Answer {
                 body: None,

@@ -1,36 +1,58 @@
-//! Links to a customer's App Portal, and the application behind it.
+//! Links to a customer's App Portal.
 
-use super::{Answer, Cause, Error};
+use serde_json::value::RawValue;
+
+use super::{Answer, Error};
 use crate::json;
 
 pub fn path(project: &str) -> String {
     format!("/api/v1/auth/app-portal-access/{project}/")
 }
 
-/// The body of the request for a link that is valid for `expiry` seconds.
-pub fn body(expiry: u64) -> Vec<u8> {
-    format!(r#"{{"expiry":{expiry}}}"#).into_bytes()
+/// The limits of a link to a portal. All but the expiry are the JSON that Svix takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits<'a> {
+    /// For how many seconds the link is valid.
+    pub expiry: u64,
+    pub capabilities: Option<&'a RawValue>,
+    pub read_only: Option<&'a RawValue>,
+    pub session_id: Option<&'a RawValue>,
 }
 
-/// The path, with query, of the request that creates an application unless it is there. Its answer
-/// is read like that of an event type, by [`super::event_type::classify_create`].
-pub const APPLICATION_PATH: &str = "/api/v1/app/?get_if_exists=true";
+/// The body of the request for a link.
+pub fn body(limits: Limits<'_>) -> Vec<u8> {
+    json::object(&[
+        ("expiry", Some(&limits.expiry.to_string())),
+        ("capabilities", limits.capabilities.map(RawValue::get)),
+        ("readOnly", limits.read_only.map(RawValue::get)),
+        ("sessionId", limits.session_id.map(RawValue::get)),
+    ])
+}
 
-pub fn application_body(project: &str) -> Vec<u8> {
-    // The project is a plain identifier: nothing in it needs escaping.
-    format!(r#"{{"uid":"{project}","name":"{project}"}}"#).into_bytes()
+/// The path of the request that revokes links. Only the hosted Svix has it.
+pub fn revoke_path(project: &str) -> String {
+    format!("/api/v1/auth/app/{project}/expire-all/")
+}
+
+/// The body of the request that revokes links, and what was opened by them, in `expiry` seconds: all of them,
+/// or those of some sessions.
+pub fn revoke_body(expiry: u64, session_ids: Option<&RawValue>) -> Vec<u8> {
+    json::object(&[
+        ("expiry", Some(&expiry.to_string())),
+        ("sessionIds", session_ids.map(RawValue::get)),
+    ])
 }
 
 /// The link to a project's portal, or `None` if Svix has no application for the project.
 pub fn classify(answer: &Answer, token: &str) -> Result<Option<String>, Error> {
-    match answer.status {
-        200..=299 => match link(answer) {
-            Some(link) => Ok(Some(link)),
-            None => Err(Cause::UnreadableAnswer.into()),
-        },
-        404 => Ok(None),
-        _ => Err(answer.error(token)),
-    }
+    answer.done(token, || link(answer))
+}
+
+/// Whether links are revoked. `false` if Svix has no application for the project.
+pub fn classify_revoke(answer: &Answer, token: &str) -> Result<bool, Error> {
+    // Another server's friendly page revokes nothing.
+    let done = answer.done(token, || (answer.status == 204).then_some(()))?;
+    Ok(done.is_some())
 }
 
 /// The link in an answer, only if a browser would take it to the web.
@@ -46,14 +68,34 @@ fn link(answer: &Answer) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{TOKEN, answer};
+    use super::super::tests::{TOKEN, answer, error_body};
+    use super::super::{Cause, Refusal};
     use super::*;
 
     #[test]
     fn requests_have_the_form_of_the_api() {
         assert_eq!(path("dev"), "/api/v1/auth/app-portal-access/dev/");
-        assert_eq!(body(3_600), br#"{"expiry":3600}"#);
-        assert_eq!(application_body("dev"), br#"{"uid":"dev","name":"dev"}"#);
+        let revoke = "/api/v1/auth/app/dev/expire-all/";
+        assert_eq!(revoke_path("dev"), revoke);
+        let limits = Limits {
+            expiry: 3_600,
+            capabilities: None,
+            read_only: None,
+            session_id: None,
+        };
+        assert_eq!(body(limits), br#"{"expiry":3600}"#);
+        let json = r#"{"capabilities":["ViewBase"],"readOnly":true,"sessionId":"a"}"#;
+        let [capabilities, read_only, session_id] =
+            json::pick(json, ["capabilities", "readOnly", "sessionId"]).expect("JSON");
+        let limits = Limits {
+            capabilities,
+            read_only,
+            session_id,
+            ..limits
+        };
+        let expected = json.replacen('{', r#"{"expiry":3600,"#, 1);
+        assert_eq!(body(limits), expected.as_bytes());
+        assert_eq!(revoke_body(0, None), br#"{"expiry":0}"#);
     }
 
     #[test]
@@ -87,8 +129,22 @@ mod tests {
 
     #[test]
     fn a_missing_application_is_told_from_a_failure() {
-        assert_eq!(classify(&answer(404, ""), TOKEN), Ok(None));
+        let missing = answer(404, &error_body("not_found"));
+        assert_eq!(classify(&missing, TOKEN), Ok(None));
+        assert_eq!(classify_revoke(&missing, TOKEN), Ok(false));
         let unexpected = Error::from(Cause::Unexpected(302));
         assert_eq!(classify(&answer(302, ""), TOKEN), Err(unexpected));
+        let refused = classify(&answer(409, &error_body("conflict")), TOKEN);
+        assert!(matches!(
+            refused,
+            Err(Error::Refused(Refusal { status: 409, .. }))
+        ));
+    }
+
+    #[test]
+    fn only_an_empty_answer_revokes() {
+        assert_eq!(classify_revoke(&answer(204, ""), TOKEN), Ok(true));
+        let page = classify_revoke(&answer(200, "<html>"), TOKEN);
+        assert_eq!(page, Err(Cause::UnreadableAnswer.into()));
     }
 }

@@ -1,12 +1,11 @@
-//! Applications: creating and deleting one, and the link to its portal.
+//! Applications: creating, changing and deleting one.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 
 use crate::message::check_app_uid;
 use crate::refusal::{Refusal, Violation};
@@ -15,40 +14,95 @@ use crate::request::ReceivedRequest;
 use crate::store::Store;
 use clock::rfc3339;
 
-/// The lifetimes that a link may have, in seconds.
-const EXPIRY: std::ops::RangeInclusive<u64> = 3_600..=604_800;
+/// The most metadata, in bytes of JSON.
+const MAX_METADATA: usize = 4_096;
+
+/// The description of an application.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Details {
+    /// The uid is shown if it is empty.
+    name: String,
+    metadata: BTreeMap<String, String>,
+    throttle_rate: Option<u16>,
+}
+
+impl Details {
+    fn shown(&self, uid: &str, now: SystemTime) -> Value {
+        let name = if self.name.is_empty() {
+            uid
+        } else {
+            &self.name
+        };
+        let time = rfc3339(now);
+        json!({
+            "id": format!("app_{uid}"), "uid": uid, "name": name, "createdAt": time, "updatedAt": time,
+            "metadata": self.metadata, "rateLimit": self.throttle_rate,
+            "throttleRate": self.throttle_rate,
+        })
+    }
+}
+
+/// The rules of `ApplicationIn` and `ApplicationPatch` in `v1/endpoints/application.rs`.
+fn check(
+    name: Option<&str>,
+    metadata: Option<&BTreeMap<String, String>>,
+    throttle_rate: Option<u16>,
+) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    if name.is_some_and(str::is_empty) {
+        violations.push(Violation::value(
+            &["body", "name"],
+            "Application names must be at least one character",
+        ));
+    }
+    if name.is_some_and(|name| name.bytes().any(|byte| byte <= 8)) {
+        let msg = "Control characters 0x00-0x08 not allowed.";
+        violations.push(Violation::value(&["body", "name"], msg));
+    }
+    if metadata.is_some_and(|metadata| json!(metadata).to_string().len() > MAX_METADATA) {
+        let msg = format!("metadata must be less than or equal to {MAX_METADATA} bytes");
+        violations.push(Violation::value(&["body", "metadata"], msg));
+    }
+    if throttle_rate == Some(0) {
+        let msg = "Application throttle rate must be at least 1 if set";
+        violations.push(Violation::value(&["body", "throttleRate"], msg));
+    }
+    violations
+}
 
 #[derive(Debug)]
 pub(crate) struct CreateApplication {
     uid: String,
-    name: String,
+    details: Details,
     get_if_exists: bool,
 }
 
 impl CreateApplication {
     pub fn read(request: &ReceivedRequest, too_large: bool) -> Result<Self, Refusal> {
         #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
         struct ApplicationIn {
             uid: Option<String>,
             name: String,
+            metadata: Option<BTreeMap<String, String>>,
+            throttle_rate: Option<u16>,
         }
         let get_if_exists = request.flag("get_if_exists", false)?;
-        let application: ApplicationIn = request.json(too_large)?;
-        let mut violations = Vec::new();
-        if application.name.is_empty() {
-            violations.push(Violation::value(
-                &["body", "name"],
-                "Application names must not be empty.",
-            ));
-        }
+        let new: ApplicationIn = request.json(too_large)?;
+        let mut violations = check(Some(&new.name), new.metadata.as_ref(), new.throttle_rate);
         // Svix accepts an application without a uid. Here it could never be found, so it is
         // refused.
-        let uid = application.uid.unwrap_or_default();
+        let uid = new.uid.unwrap_or_default();
         violations.extend(check_app_uid(&["body", "uid"], &uid));
         if violations.is_empty() {
+            let details = Details {
+                name: new.name,
+                metadata: new.metadata.unwrap_or_default(),
+                throttle_rate: new.throttle_rate,
+            };
             Ok(Self {
                 uid,
-                name: application.name,
+                details,
                 get_if_exists,
             })
         } else {
@@ -61,18 +115,83 @@ impl CreateApplication {
         if exists && !self.get_if_exists {
             return Refusal::ApplicationExists.reply();
         }
-        store.create_application(&self.uid);
         let status = if exists {
             StatusCode::OK
         } else {
+            store.create_application(&self.uid);
             StatusCode::CREATED
         };
-        let time = rfc3339(now);
-        let application = json!({
-            "id": format!("app_{}", self.uid), "uid": self.uid, "name": self.name,
-            "createdAt": time, "updatedAt": time, "metadata": {},
-        });
-        reply::json(status, &application)
+        let Some(details) = store.details(&self.uid) else {
+            return Refusal::ApplicationNotFound.reply();
+        };
+        if !exists {
+            *details = self.details.clone();
+        }
+        reply::json(status, &details.shown(&self.uid, now))
+    }
+}
+
+pub(crate) fn get(store: &mut Store, app: &str, now: SystemTime) -> Reply {
+    match store.details(app) {
+        Some(details) => reply::json(StatusCode::OK, &details.shown(app, now)),
+        None => Refusal::ApplicationNotFound.reply(),
+    }
+}
+
+/// A change of an application. A field that it doesn't name stays. Metadata is replaced as a whole. Svix changes the
+/// uid, too; here that is refused.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PatchApplication {
+    name: Option<String>,
+    metadata: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    throttle_rate: NewRate,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum NewRate {
+    #[default]
+    Missing,
+    /// Null takes the limit away.
+    There(Option<u16>),
+}
+
+impl<'de> Deserialize<'de> for NewRate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(Self::There)
+    }
+}
+
+impl PatchApplication {
+    pub fn read(request: &ReceivedRequest, too_large: bool) -> Result<Self, Refusal> {
+        let patch: Self = request.json(too_large)?;
+        let rate = match patch.throttle_rate {
+            NewRate::There(rate) => rate,
+            NewRate::Missing => None,
+        };
+        let violations = check(patch.name.as_deref(), patch.metadata.as_ref(), rate);
+        if violations.is_empty() {
+            Ok(patch)
+        } else {
+            Err(Refusal::Invalid(violations))
+        }
+    }
+
+    pub fn execute(&self, store: &mut Store, app: &str, now: SystemTime) -> Reply {
+        let Some(details) = store.details(app) else {
+            return Refusal::ApplicationNotFound.reply();
+        };
+        if let Some(name) = &self.name {
+            details.name.clone_from(name);
+        }
+        if let Some(metadata) = &self.metadata {
+            details.metadata.clone_from(metadata);
+        }
+        if let NewRate::There(rate) = self.throttle_rate {
+            details.throttle_rate = rate;
+        }
+        reply::json(StatusCode::OK, &details.shown(app, now))
     }
 }
 
@@ -83,41 +202,4 @@ pub(crate) fn delete(store: &mut Store, app: &str) -> Reply {
     }
     store.delete_application(app);
     reply::empty(StatusCode::NO_CONTENT)
-}
-
-#[derive(Debug)]
-pub(crate) struct OpenPortal<'a> {
-    app: &'a str,
-    expiry: u64,
-}
-
-impl<'a> OpenPortal<'a> {
-    pub fn read(app: &'a str, request: &ReceivedRequest, too_large: bool) -> Result<Self, Refusal> {
-        #[derive(Deserialize)]
-        struct PortalIn {
-            expiry: Option<u64>,
-        }
-        let portal: PortalIn = request.json(too_large)?;
-        let expiry = portal.expiry.unwrap_or(*EXPIRY.end());
-        if EXPIRY.contains(&expiry) {
-            Ok(Self { app, expiry })
-        } else {
-            let msg = format!("Must be from {} to {}.", EXPIRY.start(), EXPIRY.end());
-            let violation = Violation::value(&["body", "expiry"], msg);
-            Err(Refusal::Invalid(vec![violation]))
-        }
-    }
-
-    pub fn execute(&self, store: &mut Store) -> Reply {
-        if !store.has_application(self.app) {
-            return Refusal::ApplicationNotFound.reply();
-        }
-        let token = format!("appsk_{:032x}", store.new_link());
-        let key = json!({
-            "appId": format!("app_{}", self.app), "token": token, "expiry": self.expiry,
-        });
-        let key = BASE64_STANDARD.encode(key.to_string());
-        let url = format!("https://app.svix.com/login#key={key}");
-        reply::json(StatusCode::OK, &json!({ "url": url, "token": token }))
-    }
 }

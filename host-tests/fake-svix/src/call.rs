@@ -9,15 +9,15 @@ use std::time::SystemTime;
 
 use http::StatusCode;
 
-use crate::application::{self, CreateApplication, OpenPortal};
+use crate::application::{self, CreateApplication, PatchApplication};
 use crate::attempt::{self, ListAttempts};
 use crate::delivery;
 use crate::endpoint::{self, CreateEndpoint, PatchEndpoint};
 use crate::event_type::{self, CreateEventType};
-use crate::idempotency::KeptReplies;
 use crate::list::ListMessages;
 use crate::message::{MessageOut, NewApplication, NewMessage, check_app_uid};
 use crate::page::Paging;
+use crate::portal::{OpenPortal, RevokePortals};
 use crate::recovery::Recover;
 use crate::refusal::{Refusal, Violation};
 use crate::reply::{self, Reply};
@@ -72,11 +72,20 @@ pub(crate) enum Call<'a> {
         endpoint: &'a str,
     },
     Recover(Recover<'a>),
+    ReplayMissing(Recover<'a>),
     CreateApplication(CreateApplication),
+    GetApplication {
+        app: &'a str,
+    },
+    PatchApplication {
+        app: &'a str,
+        patch: PatchApplication,
+    },
     DeleteApplication {
         app: &'a str,
     },
     OpenPortal(OpenPortal<'a>),
+    RevokePortals(RevokePortals<'a>),
     CreateEventType(CreateEventType),
     GetEventType {
         name: &'a str,
@@ -92,9 +101,8 @@ pub(crate) enum Call<'a> {
 pub(crate) struct CreateMessage<'a> {
     app: &'a str,
     key: Option<&'a str>,
-    fingerprint: Option<String>,
-    /// The message is kept even if invalid: an invalid message gets the reply that is kept under its key.
-    message: Result<(NewMessage, bool), Refusal>,
+    message: NewMessage,
+    with_content: bool,
 }
 
 impl<'a> Call<'a> {
@@ -105,14 +113,16 @@ impl<'a> Call<'a> {
         too_large: bool,
         authorization: &str,
     ) -> Self {
+        let key = request.idempotency_key();
         let is_authentic = request.header("authorization") == Some(authorization);
         let call = match *route {
             Route::Health => Ok(Self::Health),
             Route::Unknown => Err(Refusal::NoRoute),
             Route::WrongMethod(allowed) => Err(Refusal::WrongMethod(allowed)),
             _ if !is_authentic => Err(Refusal::Unauthenticated),
+            _ if key.is_some_and(|key| key.starts_with("auto_")) => Err(Refusal::KeyReserved),
             Route::CreateMessage { app } => {
-                CreateMessage::read(app, request, too_large, authorization).map(Self::CreateMessage)
+                CreateMessage::read(app, request, too_large).map(Self::CreateMessage)
             }
             Route::GetMessage { app, id } => {
                 request
@@ -145,12 +155,21 @@ impl<'a> Call<'a> {
             Route::Recover { app, endpoint } => {
                 Recover::read(app, endpoint, request, too_large).map(Self::Recover)
             }
+            Route::ReplayMissing { app, endpoint } => {
+                Recover::read(app, endpoint, request, too_large).map(Self::ReplayMissing)
+            }
             Route::CreateApplication => {
                 CreateApplication::read(request, too_large).map(Self::CreateApplication)
             }
+            Route::GetApplication { app } => Ok(Self::GetApplication { app }),
+            Route::PatchApplication { app } => PatchApplication::read(request, too_large)
+                .map(|patch| Self::PatchApplication { app, patch }),
             Route::DeleteApplication { app } => Ok(Self::DeleteApplication { app }),
             Route::OpenPortal { app } => {
                 OpenPortal::read(app, request, too_large).map(Self::OpenPortal)
+            }
+            Route::RevokePortals { app } => {
+                RevokePortals::read(app, request, too_large).map(Self::RevokePortals)
             }
             Route::CreateEventType => {
                 CreateEventType::read(request, too_large).map(Self::CreateEventType)
@@ -164,12 +183,11 @@ impl<'a> Call<'a> {
         call.unwrap_or_else(Self::Refused)
     }
 
-    /// `keep_reply`: whether a success is kept under the Idempotency-Key.
-    pub fn execute(&self, store: &mut Store, now: SystemTime, keep_reply: bool) -> Reply {
+    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
         match self {
             Self::Refused(refusal) => refusal.reply(),
             Self::Health => reply::empty(StatusCode::NO_CONTENT),
-            Self::CreateMessage(create) => create.execute(store, now, keep_reply),
+            Self::CreateMessage(create) => create.execute(store, now),
             Self::GetMessage {
                 app,
                 id,
@@ -199,10 +217,14 @@ impl<'a> Call<'a> {
             }
             Self::ListAttempts(list) => list.execute(store, now),
             Self::Resend { app, id, endpoint } => delivery::resend(store, app, id, endpoint, now),
-            Self::Recover(recover) => recover.execute(store, now),
+            Self::Recover(recover) => recover.failed(store, now),
+            Self::ReplayMissing(recover) => recover.missing(store, now),
             Self::CreateApplication(create) => create.execute(store, now),
+            Self::GetApplication { app } => application::get(store, app, now),
+            Self::PatchApplication { app, patch } => patch.execute(store, app, now),
             Self::DeleteApplication { app } => application::delete(store, app),
-            Self::OpenPortal(open) => open.execute(store),
+            Self::OpenPortal(open) => open.execute(store, now),
+            Self::RevokePortals(revoke) => revoke.execute(store, now),
             Self::CreateEventType(create) => create.execute(store, now),
             Self::GetEventType { name } => event_type::get(store, name),
             Self::DeleteEventType { name, expunge } => event_type::delete(store, name, *expunge),
@@ -212,34 +234,18 @@ impl<'a> Call<'a> {
 }
 
 impl<'a> CreateMessage<'a> {
-    fn read(
-        app: &'a str,
-        request: &'a ReceivedRequest,
-        too_large: bool,
-        authorization: &str,
-    ) -> Result<Self, Refusal> {
-        let key = request.header("idempotency-key");
-        if key.is_some_and(|key| key.starts_with("auto_")) {
-            return Err(Refusal::KeyReserved);
-        }
+    fn read(app: &'a str, request: &'a ReceivedRequest, too_large: bool) -> Result<Self, Refusal> {
+        let (message, with_content) = read_message(app, request, too_large)?;
         Ok(Self {
             app,
-            key,
-            fingerprint: key.map(|key| KeptReplies::fingerprint(authorization, key, &request.path)),
-            message: read_message(app, request, too_large),
+            key: request.header("idempotency-key"),
+            message,
+            with_content,
         })
     }
 
-    fn execute(&self, store: &mut Store, now: SystemTime, keep_reply: bool) -> Reply {
-        if let Some(fingerprint) = &self.fingerprint
-            && let Some(kept) = store.replies.get(fingerprint, now)
-        {
-            return kept.clone();
-        }
-        let (message, with_content) = match &self.message {
-            Ok(valid) => valid,
-            Err(refusal) => return refusal.reply(),
-        };
+    fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
+        let Self { message, .. } = self;
         if !store.has_application(self.app) {
             match check_new_application(self.app, message.application.as_ref()) {
                 Ok(()) => store.create_application(self.app),
@@ -251,16 +257,10 @@ impl<'a> CreateMessage<'a> {
             return Refusal::Conflict.reply();
         }
         let stored = store.insert(self.app, message, self.key, now);
-        let reply = reply::json(
+        reply::json(
             StatusCode::ACCEPTED,
-            &MessageOut::new(stored, *with_content),
-        );
-        if let Some(fingerprint) = &self.fingerprint
-            && keep_reply
-        {
-            store.replies.keep(fingerprint, reply.clone(), now);
-        }
-        reply
+            &MessageOut::new(stored, self.with_content),
+        )
     }
 }
 

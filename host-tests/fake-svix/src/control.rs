@@ -76,6 +76,16 @@ impl FakeSvix {
         self.shared.body_limit.store(bytes, Ordering::Relaxed);
     }
 
+    /// Whether the fake has the routes that only the hosted Svix has. It doesn't by default.
+    pub fn set_hosted(&self, hosted: bool) {
+        self.state().is_hosted = hosted;
+    }
+
+    /// How long after its request a message is sent again. The real server does so from a queue.
+    pub fn delay_resends(&self, delay: Duration) {
+        self.state().store.deliveries.manual_delay = delay;
+    }
+
     pub fn set_event_id_scope(&self, scope: EventIdScope) {
         self.state().store.event_id_scope = scope;
     }
@@ -118,6 +128,15 @@ impl FakeSvix {
     pub fn put_event_type(&self, event_type: EventType) {
         let name = event_type.name.clone();
         self.state().store.event_types.insert(name, event_type);
+    }
+
+    /// The tokens behind the links to an application's portal that are valid now, oldest first.
+    pub fn portal_tokens(&self, app: &str) -> Vec<String> {
+        let now = self.clock().now();
+        let state = self.state();
+        let links = state.store.links.iter();
+        let valid = links.filter(|link| link.app == app && now < link.expires);
+        valid.map(|link| link.token.clone()).collect()
     }
 
     pub fn create_application(&self, uid: &str) {

@@ -45,6 +45,8 @@ pub(crate) struct Deliveries {
     queue: BTreeMap<(SystemTime, u64), Task>,
     /// The operational webhooks to come, oldest first.
     pub reports: Vec<Report>,
+    /// How long a manual attempt waits in the queue.
+    pub manual_delay: Duration,
 }
 
 impl Deliveries {
@@ -56,6 +58,7 @@ impl Deliveries {
             attempts: BTreeMap::new(),
             queue: BTreeMap::new(),
             reports: Vec::new(),
+            manual_delay: Duration::ZERO,
         }
     }
 
@@ -131,7 +134,7 @@ impl Deliveries {
             attempts: 0,
             is_manual: true,
         };
-        self.push(now, task);
+        self.push(now + self.manual_delay, task);
     }
 
     fn push(&mut self, at: SystemTime, task: Task) {
@@ -221,6 +224,30 @@ impl Deliveries {
         });
         failed.map(|(message, _)| message.clone()).collect()
     }
+}
+
+/// The messages from this time that were never sent to the endpoint, though it takes their types.
+pub(crate) fn missing(
+    store: &mut Store,
+    app: &str,
+    endpoint: &str,
+    since: SystemTime,
+    until: SystemTime,
+) -> Vec<String> {
+    let messages: Vec<_> = store
+        .messages_since(app, |message| message.timestamp >= since)
+        .filter(|message| message.timestamp < until)
+        .map(|message| (message.id.clone(), message.event_type.clone()))
+        .collect();
+    let deliveries = &mut store.deliveries;
+    let is_missing = |(message, event_type): &(String, String)| {
+        let known = deliveries.attempts(message).iter();
+        let mut endpoints = deliveries.endpoints.iter();
+        let takes = endpoints.any(|it| it.id == endpoint && it.takes(event_type));
+        takes && !known.clone().any(|attempt| attempt.endpoint == endpoint)
+    };
+    let missing = messages.into_iter().filter(is_missing);
+    missing.map(|(message, _)| message).collect()
 }
 
 /// Resends a message to an endpoint. The reply is the same for a disabled endpoint, which gets nothing.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::call::Call;
 use crate::fault::Fault;
+use crate::idempotency::KeptReplies;
 use crate::outcome::{Context, Outcome};
 use crate::request::ReceivedRequest;
 use crate::route::Route;
@@ -39,6 +40,8 @@ pub(crate) struct State {
     pub scripts: Scripts,
     pub latency: Duration,
     pub keeps_requests: bool,
+    /// Whether the fake has the routes that only the hosted Svix has.
+    pub is_hosted: bool,
     pub requests: Vec<ReceivedRequest>,
 }
 
@@ -50,6 +53,7 @@ impl FakeSvix {
             scripts: Scripts::default(),
             latency: Duration::ZERO,
             keeps_requests: true,
+            is_hosted: false,
             requests: Vec::new(),
         };
         Self {
@@ -87,18 +91,20 @@ impl FakeSvix {
     /// Takes a request to the API: records it, lets it take effect, and decides what the client
     /// gets.
     pub(crate) fn receive(&self, request: ReceivedRequest, too_large: bool) -> Outcome {
-        let route = Route::of(&request.method, &request.path);
+        let mut state = self.state();
+        let route = Route::of(&request.method, &request.path, state.is_hosted);
+        let fingerprint = KeptReplies::fingerprint(&request);
         let call = Call::read(&route, &request, too_large, &self.shared.authorization);
         let context = Context {
             now: request.at,
             authorization: request.header("authorization"),
+            fingerprint: fingerprint.as_deref(),
             posted_to: match route {
                 Route::CreateMessage { app } => Some(app),
                 _ => None,
             },
         };
 
-        let mut state = self.state();
         let fault = match route.target() {
             Some(target) => state.scripts.of(target).next(&request.method),
             None => Fault::None,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use crate::reply::Reply;
+use crate::request::ReceivedRequest;
 
 const KEPT_FOR: Duration = Duration::from_hours(12);
 
@@ -14,9 +15,11 @@ pub(crate) struct KeptReplies(HashMap<String, (SystemTime, Reply)>);
 
 impl KeptReplies {
     /// A request is identified by its sender, its key and its full URI. The body doesn't count: the
-    /// same key with another body gets the reply to the first one.
-    pub fn fingerprint(authorization: &str, key: &str, uri: &str) -> String {
-        format!("{authorization}\n{key}\n{uri}")
+    /// same key with another body gets the reply to the first one, even if that body is invalid.
+    pub fn fingerprint(request: &ReceivedRequest) -> Option<String> {
+        let key = request.idempotency_key()?;
+        let authorization = request.header("authorization")?;
+        Some(format!("{authorization}\n{key}\n{}", request.path))
     }
 
     pub fn get(&self, fingerprint: &str, now: SystemTime) -> Option<&Reply> {

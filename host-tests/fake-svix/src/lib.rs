@@ -9,7 +9,7 @@
 //! - `request`, `route`, `call`: the request as received, its route, and what it asks for.
 //! - `script`, `fault`, `outcome`: the faults to come, and what a fault makes of a request.
 //! - `store`, `message`, `idempotency`: what Svix stores, and its rules.
-//! - `list`, `application`, `event_type`: lists of messages, applications, portals and event types.
+//! - `list`, `application`, `portal`, `event_type`: lists of messages, applications, portals, event types.
 //! - `endpoint`, `delivery`, `attempt`, `recovery`: the endpoints of customers, and what reaches them.
 //! - `report`, `sender`: operational webhooks, and how the program sends them.
 //! - `page`: the pages of all lists.
@@ -32,6 +32,7 @@ mod list;
 mod message;
 mod outcome;
 mod page;
+mod portal;
 mod recovery;
 mod refusal;
 mod reply;

@@ -30,6 +30,9 @@ struct Options {
     /// The secret that signs them
     #[arg(long, value_name = "whsec_…")]
     reports_secret: Option<String>,
+    /// Offers what only the hosted Svix does
+    #[arg(long)]
+    hosted: bool,
 }
 
 #[tokio::main]
@@ -52,6 +55,7 @@ async fn main() -> Result<()> {
     if let (Some(url), Some(secret)) = (options.reports_to, options.reports_secret) {
         tokio::spawn(send_reports(fake.clone(), url, secret));
     }
+    fake.set_hosted(options.hosted);
     tokio::select! {
         () = fake.listen(listener) => {}
         _ = interrupt.recv() => {}

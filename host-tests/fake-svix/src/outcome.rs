@@ -44,6 +44,8 @@ pub(crate) enum Cut {
 pub(crate) struct Context<'a> {
     pub now: SystemTime,
     pub authorization: Option<&'a str>,
+    /// Identifies a request with an Idempotency-Key.
+    pub fingerprint: Option<&'a str>,
     /// The application, if the request posts a message.
     pub posted_to: Option<&'a str>,
 }
@@ -58,7 +60,7 @@ impl Outcome {
 
     /// Executes a call that meets `fault`, unless the fault prevents that, and returns the outcome.
     pub fn of(fault: &Fault, call: &Call<'_>, store: &mut Store, context: Context<'_>) -> Self {
-        let mut execute = || call.execute(store, context.now, true);
+        let mut execute = || once(call, store, context, true);
         let mut after = Duration::ZERO;
         let then = match fault {
             Fault::None => Then::Reply(execute()),
@@ -68,7 +70,7 @@ impl Outcome {
                 stored,
             } => {
                 if *stored {
-                    call.execute(store, context.now, false);
+                    once(call, store, context, false);
                 }
                 let mut reply = scripted(sendable(*status));
                 let retry_after = retry_after.as_ref();
@@ -126,6 +128,23 @@ impl Outcome {
         };
         Self { after, then }
     }
+}
+
+/// Executes a call, unless a reply is kept under its Idempotency-Key. `keep_reply`: whether a success is kept.
+fn once(call: &Call<'_>, store: &mut Store, context: Context<'_>, keep_reply: bool) -> Reply {
+    let fingerprint = context.fingerprint;
+    let kept = fingerprint.and_then(|known| store.replies.get(known, context.now));
+    if let Some(kept) = kept {
+        return kept.clone();
+    }
+    let reply = call.execute(store, context.now);
+    if let Some(fingerprint) = fingerprint
+        && keep_reply
+        && reply.status().is_success()
+    {
+        store.replies.keep(fingerprint, reply.clone(), context.now);
+    }
+    reply
 }
 
 /// A reply of something between. A header that HTTP doesn't allow is left out.

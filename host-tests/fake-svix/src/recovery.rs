@@ -1,5 +1,6 @@
 //! Recovery: sending an endpoint again all messages that it failed to take, as Svix's open-source server
-//! does (`v1/endpoints/endpoint/recovery.rs`).
+//! does (`v1/endpoints/endpoint/recovery.rs`), or all that were never sent to it, as the hosted Svix does by
+//! its specification.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,6 +8,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::delivery;
 use crate::refusal::{Refusal, Violation};
 use crate::reply::{self, Reply};
 use crate::request::ReceivedRequest;
@@ -55,7 +57,7 @@ impl<'a> Recover<'a> {
     }
 
     /// `since` is checked before the endpoint, and an attempt's time decides, not its message's.
-    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
+    pub fn failed(&self, store: &mut Store, now: SystemTime) -> Reply {
         if !store.has_application(self.app) {
             return Refusal::EntityNotFound.reply();
         }
@@ -70,13 +72,37 @@ impl<'a> Recover<'a> {
             return Refusal::EntityNotFound.reply();
         };
         let endpoint = endpoint.id.clone();
-        for message in deliveries.failed(&endpoint, self.since, until) {
-            deliveries.resend(&message, &endpoint, now);
-        }
-        let task = json!({
-            "id": deliveries.new_id("qtask_"),
-            "status": "running", "task": "endpoint.recover", "updatedAt": rfc3339(now),
-        });
-        reply::json(StatusCode::ACCEPTED, &task)
+        let messages = deliveries.failed(&endpoint, self.since, until);
+        start("endpoint.recover", store, &messages, &endpoint, now)
     }
+
+    /// The specification names no limit for `since`.
+    pub fn missing(&self, store: &mut Store, now: SystemTime) -> Reply {
+        let Some(endpoint) = store.deliveries.endpoint(self.app, self.endpoint) else {
+            return Refusal::EntityNotFound.reply();
+        };
+        let endpoint = endpoint.id.clone();
+        let until = self.until.unwrap_or(now);
+        let messages = delivery::missing(store, self.app, &endpoint, self.since, until);
+        start("endpoint.replay", store, &messages, &endpoint, now)
+    }
+}
+
+/// Sends messages to an endpoint, and answers with the task that does so.
+fn start(
+    task: &str,
+    store: &mut Store,
+    messages: &[String],
+    endpoint: &str,
+    now: SystemTime,
+) -> Reply {
+    let deliveries = &mut store.deliveries;
+    for message in messages {
+        deliveries.resend(message, endpoint, now);
+    }
+    let task = json!({
+        "id": deliveries.new_id("qtask_"),
+        "status": "running", "task": task, "updatedAt": rfc3339(now),
+    });
+    reply::json(StatusCode::ACCEPTED, &task)
 }

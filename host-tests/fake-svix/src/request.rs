@@ -30,6 +30,12 @@ impl ReceivedRequest {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The key under which a successful reply is kept. Only a POST has one.
+    pub(crate) fn idempotency_key(&self) -> Option<&str> {
+        let key = self.header("idempotency-key")?;
+        (self.method == Method::POST).then_some(key)
+    }
+
     /// A parameter of the query, not decoded.
     pub(crate) fn query(&self, name: &str) -> Option<&str> {
         let (_, query) = self.path.split_once('?')?;

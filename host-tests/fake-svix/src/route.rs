@@ -58,11 +58,26 @@ pub(crate) enum Route<'a> {
         app: &'a str,
         endpoint: &'a str,
     },
+    /// Only the hosted Svix has this route.
+    ReplayMissing {
+        app: &'a str,
+        endpoint: &'a str,
+    },
     CreateApplication,
+    GetApplication {
+        app: &'a str,
+    },
+    PatchApplication {
+        app: &'a str,
+    },
     DeleteApplication {
         app: &'a str,
     },
     OpenPortal {
+        app: &'a str,
+    },
+    /// Only the hosted Svix has this route.
+    RevokePortals {
         app: &'a str,
     },
     CreateEventType,
@@ -79,8 +94,9 @@ pub(crate) enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// Svix's routes end in a slash. Here they also work without it.
-    pub fn of(method: &Method, path: &'a str) -> Self {
+    /// A route of the open-source server, or of the hosted Svix. Svix's routes end in a slash. Here they also
+    /// work without it.
+    pub fn of(method: &Method, path: &'a str, is_hosted: bool) -> Self {
         let path = path.split('?').next().unwrap_or(path);
         let Some(path) = path.strip_prefix("/api/v1/") else {
             return Self::Unknown;
@@ -105,9 +121,17 @@ impl<'a> Route<'a> {
             (["app", app, "endpoint", endpoint, "recover"], "POST") => {
                 Self::Recover { app, endpoint }
             }
+            (["app", app, "endpoint", endpoint, "replay-missing"], "POST") if is_hosted => {
+                Self::ReplayMissing { app, endpoint }
+            }
             (["app"], "POST") => Self::CreateApplication,
+            (["app", app], "GET") => Self::GetApplication { app },
+            (["app", app], "PATCH") => Self::PatchApplication { app },
             (["app", app], "DELETE") => Self::DeleteApplication { app },
             (["auth", "app-portal-access", app], "POST") => Self::OpenPortal { app },
+            (["auth", "app", app, "expire-all"], "POST") if is_hosted => {
+                Self::RevokePortals { app }
+            }
             (["event-type"], "POST") => Self::CreateEventType,
             (["event-type"], "GET") => Self::ListEventTypes,
             (["event-type", name], "GET") => Self::GetEventType { name },
@@ -120,8 +144,8 @@ impl<'a> Route<'a> {
                 | ["app", _, "endpoint", _, "recover"],
                 _,
             ) => Self::WrongMethod("POST"),
-            (["app", _] | ["app", _, "msg", _, "content"], _) => Self::WrongMethod("DELETE"),
-            (["app", _, "endpoint", _], _) => Self::WrongMethod("GET, PATCH, DELETE"),
+            (["app", _, "msg", _, "content"], _) => Self::WrongMethod("DELETE"),
+            (["app", _] | ["app", _, "endpoint", _], _) => Self::WrongMethod("GET, PATCH, DELETE"),
             (["event-type", _], _) => Self::WrongMethod("GET, DELETE"),
             (
                 ["health"]
@@ -138,8 +162,11 @@ impl<'a> Route<'a> {
     pub fn target(&self) -> Option<Target> {
         match self {
             Self::CreateMessage { .. } | Self::GetMessage { .. } => Some(Target::Messages),
-            Self::CreateApplication | Self::DeleteApplication { .. } => Some(Target::Applications),
-            Self::OpenPortal { .. } => Some(Target::Portals),
+            Self::CreateApplication
+            | Self::GetApplication { .. }
+            | Self::PatchApplication { .. }
+            | Self::DeleteApplication { .. } => Some(Target::Applications),
+            Self::OpenPortal { .. } | Self::RevokePortals { .. } => Some(Target::Portals),
             Self::CreateEventType | Self::GetEventType { .. } | Self::DeleteEventType { .. } => {
                 Some(Target::EventTypes)
             }
@@ -153,7 +180,8 @@ impl<'a> Route<'a> {
             | Self::GetEndpoint { .. }
             | Self::PatchEndpoint { .. }
             | Self::DeleteEndpoint { .. }
-            | Self::Recover { .. } => Some(Target::Deliveries),
+            | Self::Recover { .. }
+            | Self::ReplayMissing { .. } => Some(Target::Deliveries),
             Self::Health | Self::ListEventTypes | Self::WrongMethod(_) | Self::Unknown => None,
         }
     }
@@ -163,22 +191,21 @@ impl<'a> Route<'a> {
 mod tests {
     use super::*;
 
+    /// A route of the open-source server.
+    fn of<'a>(method: &Method, path: &'a str) -> Route<'a> {
+        Route::of(method, path, false)
+    }
+
     #[test]
     fn finds_the_route_with_and_without_a_slash_at_the_end() {
-        let get = |path| Route::of(&Method::GET, path);
+        let get = |path| of(&Method::GET, path);
         let (app, id) = ("dev", "evt_1");
         for end in ["", "/", "/?with_content=false", "?with_content=false"] {
             let path = format!("/api/v1/app/dev/msg/evt_1{end}");
-            assert_eq!(
-                Route::of(&Method::GET, &path),
-                Route::GetMessage { app, id }
-            );
+            assert_eq!(of(&Method::GET, &path), Route::GetMessage { app, id });
             let path = format!("/api/v1/app/dev/msg{end}");
-            assert_eq!(
-                Route::of(&Method::POST, &path),
-                Route::CreateMessage { app }
-            );
-            assert_eq!(Route::of(&Method::GET, &path), Route::ListMessages { app });
+            assert_eq!(of(&Method::POST, &path), Route::CreateMessage { app });
+            assert_eq!(of(&Method::GET, &path), Route::ListMessages { app });
         }
         assert_eq!(get("/api/v1/health/"), Route::Health);
     }
@@ -189,22 +216,26 @@ mod tests {
         let (app, name) = ("dev", "a.b");
         for end in ["", "/", "/?get_if_exists=true"] {
             let path = format!("/api/v1/app{end}");
-            assert_eq!(Route::of(post, &path), Route::CreateApplication);
-            assert_eq!(Route::of(get, &path), Route::WrongMethod("POST"));
+            assert_eq!(of(post, &path), Route::CreateApplication);
+            assert_eq!(of(get, &path), Route::WrongMethod("POST"));
             let path = format!("/api/v1/auth/app-portal-access/dev{end}");
-            assert_eq!(Route::of(post, &path), Route::OpenPortal { app });
+            assert_eq!(of(post, &path), Route::OpenPortal { app });
             let path = format!("/api/v1/event-type{end}");
-            assert_eq!(Route::of(post, &path), Route::CreateEventType);
-            assert_eq!(Route::of(get, &path), Route::ListEventTypes);
+            assert_eq!(of(post, &path), Route::CreateEventType);
+            assert_eq!(of(get, &path), Route::ListEventTypes);
             let path = format!("/api/v1/event-type/a.b{end}");
-            assert_eq!(Route::of(get, &path), Route::GetEventType { name });
-            assert_eq!(Route::of(post, &path), Route::WrongMethod("GET, DELETE"));
-            let delete = Route::of(&Method::DELETE, &path);
+            assert_eq!(of(get, &path), Route::GetEventType { name });
+            assert_eq!(of(post, &path), Route::WrongMethod("GET, DELETE"));
+            let delete = of(&Method::DELETE, &path);
             assert_eq!(delete, Route::DeleteEventType { name });
             let path = format!("/api/v1/app/dev{end}");
-            let delete = Route::of(&Method::DELETE, &path);
+            let delete = of(&Method::DELETE, &path);
             assert_eq!(delete, Route::DeleteApplication { app });
-            assert_eq!(Route::of(get, &path), Route::WrongMethod("DELETE"));
+            let changed = of(&Method::PATCH, &path);
+            assert_eq!(changed, Route::PatchApplication { app });
+            assert_eq!(of(get, &path), Route::GetApplication { app });
+            let put = of(&Method::PUT, &path);
+            assert_eq!(put, Route::WrongMethod("GET, PATCH, DELETE"));
         }
     }
 
@@ -215,27 +246,42 @@ mod tests {
         let message = "/api/v1/app/dev/msg/evt_1";
         for end in ["", "/", "/?limit=5"] {
             let path = format!("{message}/content{end}");
-            assert_eq!(Route::of(delete, &path), Route::ExpungeMessage { app, id });
-            assert_eq!(Route::of(get, &path), Route::WrongMethod("DELETE"));
+            assert_eq!(of(delete, &path), Route::ExpungeMessage { app, id });
+            assert_eq!(of(get, &path), Route::WrongMethod("DELETE"));
             let path = format!("{message}/endpoint{end}");
-            assert_eq!(Route::of(get, &path), Route::ListDestinations { app, id });
-            assert_eq!(Route::of(post, &path), Route::WrongMethod("GET"));
+            assert_eq!(of(get, &path), Route::ListDestinations { app, id });
+            assert_eq!(of(post, &path), Route::WrongMethod("GET"));
             let path = format!("{message}/endpoint/ep_1/resend{end}");
-            assert_eq!(Route::of(post, &path), Route::Resend { app, id, endpoint });
-            assert_eq!(Route::of(get, &path), Route::WrongMethod("POST"));
+            assert_eq!(of(post, &path), Route::Resend { app, id, endpoint });
+            assert_eq!(of(get, &path), Route::WrongMethod("POST"));
             let path = format!("/api/v1/app/dev/attempt/msg/evt_1{end}");
-            assert_eq!(Route::of(get, &path), Route::ListAttempts { app, id });
+            assert_eq!(of(get, &path), Route::ListAttempts { app, id });
             let path = format!("/api/v1/app/dev/endpoint/ep_1/recover{end}");
-            assert_eq!(Route::of(post, &path), Route::Recover { app, endpoint });
-            // Only the hosted Svix has this route.
-            let path = format!("/api/v1/app/dev/endpoint/ep_1/replay-missing{end}");
-            assert_eq!(Route::of(post, &path), Route::Unknown);
+            assert_eq!(of(post, &path), Route::Recover { app, endpoint });
+        }
+    }
+
+    #[test]
+    fn only_the_hosted_svix_has_some_routes() {
+        let (app, endpoint) = ("dev", "ep_1");
+        for (path, route) in [
+            (
+                "/api/v1/app/dev/endpoint/ep_1/replay-missing/",
+                Route::ReplayMissing { app, endpoint },
+            ),
+            (
+                "/api/v1/auth/app/dev/expire-all/",
+                Route::RevokePortals { app },
+            ),
+        ] {
+            assert_eq!(Route::of(&Method::POST, path, true), route);
+            assert_eq!(Route::of(&Method::POST, path, false), Route::Unknown);
         }
     }
 
     #[test]
     fn does_not_take_any_other_path_or_method() {
-        let delete = |path| Route::of(&Method::DELETE, path);
+        let delete = |path| of(&Method::DELETE, path);
         assert_eq!(
             delete("/api/v1/app/dev/msg/"),
             Route::WrongMethod("GET, POST")
@@ -250,7 +296,7 @@ mod tests {
             "/api/v2/health/",
             "/api/v1/app/dev/msg/1/2/",
         ] {
-            assert_eq!(Route::of(&Method::GET, path), Route::Unknown, "{path}");
+            assert_eq!(of(&Method::GET, path), Route::Unknown, "{path}");
         }
     }
 }

@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::application::Details;
 use crate::delivery::Deliveries;
 use crate::idempotency::KeptReplies;
 use crate::message::{EXPIRED, NewMessage, StoredMessage, as_rfc3339};
+use crate::portal::Link;
 
 const EVENT_ID_UNIQUE_FOR: Duration = Duration::from_hours(24);
 
@@ -35,6 +37,7 @@ pub struct EventType {
 
 #[derive(Debug, Default)]
 struct Application {
+    details: Details,
     /// The numbers of all messages, oldest first.
     messages: Vec<u64>,
     /// The newest message of each eventId.
@@ -48,7 +51,8 @@ pub(crate) struct Store {
     /// By name.
     pub event_types: BTreeMap<String, EventType>,
     pub deliveries: Deliveries,
-    links: u64,
+    /// The links to portals, in the order in which they were made.
+    pub links: Vec<Link>,
     created: SystemTime,
     stored: u64,
     messages: BTreeMap<u64, StoredMessage>,
@@ -65,7 +69,7 @@ impl Store {
             event_id_scope: EventIdScope::default(),
             event_types: BTreeMap::new(),
             deliveries: Deliveries::new(now),
-            links: 0,
+            links: Vec::new(),
             created: now,
             stored: 0,
             messages: BTreeMap::new(),
@@ -97,10 +101,9 @@ impl Store {
         self.applications.keys().cloned().collect()
     }
 
-    /// A new number for a link to a portal.
-    pub fn new_link(&mut self) -> u64 {
-        self.links += 1;
-        self.links
+    pub fn details(&mut self, app: &str) -> Option<&mut Details> {
+        let application = self.applications.get_mut(app)?;
+        Some(&mut application.details)
     }
 
     /// Whether this eventId was used within the last day. A post with it is a conflict then.

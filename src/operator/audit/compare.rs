@@ -127,7 +127,11 @@ impl<'a> Comparison<'a> {
                 // A list that fails, or is unreadable or too large, holds up no other project: each record of
                 // this one is looked up by itself.
                 Err(svix::Error::Unavailable {
-                    cause: Cause::Status(_) | Cause::UnreadableAnswer | Cause::Unexpected(_),
+                    cause:
+                        Cause::Status(_)
+                        | Cause::UnreadableAnswer
+                        | Cause::Unexpected(_)
+                        | Cause::NoSuchPath,
                     ..
                 }) => break,
                 Err(error) => return Err(error.into()),

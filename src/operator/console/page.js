@@ -35,11 +35,12 @@ let svixUrl; // Known once the status is.
 let written; // How many dead letters there have been, likewise.
 
 // Asks the relay; a failure says in words why there is no answer.
-async function ask(method, path, seconds = 30) {
+async function ask(method, path, seconds = 30, json) {
   let reply, text, body;
   try {
     const signal = AbortSignal.timeout(seconds * 1000);
-    reply = await fetch(path, { method, signal, redirect: 'error', headers: { authorization: `Bearer ${token}` } });
+    const headers = { authorization: `Bearer ${token}`, ...json && { 'content-type': 'application/json' } };
+    reply = await fetch(path, { method, signal, redirect: 'error', headers, body: json && JSON.stringify(json) });
     text = await reply.text();
   } catch (error) {
     throw Error(error.name === 'TimeoutError' ? `The relay did not answer within ${seconds} s.` : 'The relay can not be reached.');
@@ -332,33 +333,40 @@ $('endpoints').tHead.rows[0].append(...ENDPOINT.map(name => Object.assign(el('th
 async function showFate(project, id) {
   const mine = looking;
   const path = `notifications/${encodeURIComponent(project)}/${encodeURIComponent(id)}/deliveries`;
-  $('endpoints').hidden = true;
+  $('endpoints').hidden = $('recover').hidden = true;
   $('timeline').replaceChildren();
-  let fate;
   try {
-    fate = await ask('GET', path);
+    const fate = await ask('GET', path);
+    // Another event may be looked up by now.
+    if (mine === looking) drawFate(path, project, id, fate);
   } catch (failure) {
-    return mine === looking && say('fate-said', failure.message, failure.status === 404 ? '' : 'bad');
+    if (mine === looking) say('fate-said', failure.message, failure.status === 404 ? '' : 'bad');
   }
-  // Another event is looked up by now.
-  if (mine !== looking) return;
-  const { record, endpoints, attempts, more } = fate;
-  const url = id => endpoints.find(endpoint => endpoint.id === id)?.url ?? id;
+}
+
+function drawFate(path, project, id, { record, endpoints, attempts, more, svix }) {
+  const named = id => `${endpoints.find(endpoint => endpoint.id === id)?.url ?? ''} ${id}`;
   $('endpoints').hidden = !endpoints.length;
-  $('endpoints').tBodies[0].replaceChildren(...endpoints.map(endpoint => endpointRow(endpoint, () => resend(project, id, path, endpoint))));
+  $('endpoints').tBodies[0].replaceChildren(...endpoints.map(endpoint => endpointRow(endpoint, () => resend(path, project, id, endpoint, attempts))));
+  const enabled = endpoints.filter(endpoint => !endpoint.disabled);
+  $('recover').hidden = !enabled.length;
+  $('recover-endpoint').replaceChildren(...enabled.map(({ id, url }) => Object.assign(el('option', `${url} ${id}`), { value: id })));
+  $('recover-since').value = record.deliveredAt?.slice(0, 16) ?? '';
+  $('recover').onsubmit = event => { event.preventDefault(); recover(project); };
   const published = record.publishedAt ? [el('li', utc(record.publishedAt), ' published')] : [];
   const stored = record.deliveredAt ? [el('li', utc(record.deliveredAt), ` stored in Svix, after ${number(record.attempts)} attempts`)] : [];
   const tried = [...attempts].reverse().map(of => el('li', utc(of.timestamp),
     el(of.status === 'success' ? 'span.good' : 'span.bad', ` ${of.responseStatusCode || 'no answer'}`),
-    ` after ${number(of.responseDurationMs)} ms${of.triggerType === 'manual' ? ', sent again by hand' : ''}: `, mono(url(of.endpointId))));
-  const givenUp = (record.exhausted ?? []).map(of => el('li', utc(of.at), el('span.bad', ' given up'), ' by Svix: ', mono(url(of.endpointId))));
+    ` after ${number(of.responseDurationMs)} ms${of.triggerType === 'manual' ? ', sent again by hand' : ''}: `, mono(named(of.endpointId))));
+  const givenUp = (record.exhausted ?? []).map(of => el('li', utc(of.at), el('span.bad', ' given up'), ' by Svix: ', mono(named(of.endpointId))));
   $('timeline').replaceChildren(...published, ...stored, ...tried, ...givenUp, ...more ? [el('li', 'There is more: only the latest 100 are shown.')] : []);
-  if (!endpoints.length && record.deliveredAt) say('fate-said', 'The customer has no endpoint.');
+  if (svix) say('fate-said', `${svix.title}: ${svix.detail}.`, 'bad');
+  else if (!endpoints.length && record.deliveredAt) say('fate-said', 'The customer has no endpoint.');
 }
 
 function endpointRow({ id, url, disabled, filterTypes, status, nextAttempt }, act) {
   const button = Object.assign(el('button.acts', 'Resend…'), { onclick: act, disabled });
-  button.ariaLabel = `Resend to ${url}`;
+  button.ariaLabel = `Resend to ${url} ${id}`;
   const state = disabled ? el('span.bad', 'disabled') : status === 'success' ? el('span.good', 'received') : el(status ? 'span.bad' : 'span.warn', status ?? 'never tried');
   const types = filterTypes?.length ? [el('small', `only ${filterTypes.join(', ')}`)] : [];
   const cells = [[mono(url), el('small.mono', id)], [state, ...types], nextAttempt ? [utc(nextAttempt)] : ['–'], [button]];
@@ -369,15 +377,41 @@ function endpointRow({ id, url, disabled, filterTypes, status, nextAttempt }, ac
   }));
 }
 
-async function resend(project, id, path, { id: endpoint, url }) {
+let resends = 0;
+async function resend(path, project, id, { id: endpoint, url }, attempts) {
+  const latest = attempts => attempts.find(of => of.endpointId === endpoint)?.timestamp;
   if (!await sure(`Resend ${id}?`, `Svix sends it to ${url} now. Svix's own retries to this endpoint end with that, also if it fails.`, 'Resend', 'main')) return;
   try {
     await ask('POST', `${path}/${encodeURIComponent(endpoint)}/resend`);
   } catch (failure) {
     return say('fate-said', `Resending failed. ${failure.message}`, 'bad');
   }
-  await showFate(project, id);
-  say('fate-said', `Sent to ${url} again.`, 'good');
+  say('fate-said', `Svix sends it to ${url}…`);
+  $('find-title').focus();
+  const turns = [looking, ++resends];
+  // Svix sends from a queue, after its answer: look again until there is a newer attempt.
+  for (const seconds of [0, 1, 2, 4, 8]) {
+    await new Promise(done => setTimeout(done, seconds * 1000));
+    const fate = await ask('GET', path).catch(() => undefined);
+    if (!token || turns[0] !== looking || turns[1] !== resends) return;
+    if (!fate || fate.svix || latest(fate.attempts) === latest(attempts)) continue;
+    drawFate(path, project, id, fate);
+    return say('fate-said', `Sent to ${url} again.`, 'good');
+  }
+  say('fate-said', `Svix has not sent it to ${url} yet. Look the event up again later.`, 'warn');
+}
+
+async function recover(project) {
+  const [endpointId, missing] = [$('recover-endpoint').value, $('recover-missing').checked];
+  const since = $('recover-since').value.slice(0, 16);
+  const what = missing ? 'everything that was never sent to it' : 'everything again that it has failed to take';
+  if (!await sure(`Recover ${endpointId}?`, `Svix sends it ${what}, since ${since.replace('T', ' ')} UTC.`, 'Recover', 'main')) return;
+  try {
+    const { taskId, status } = await ask('POST', `projects/${encodeURIComponent(project)}/recover`, 30, { endpointId, since: `${since}:00Z`, missing });
+    say('fate-said', `Svix recovers ${endpointId}: ${taskId} is ${status}.`, 'good');
+  } catch (failure) {
+    say('fate-said', `Recovering failed. ${failure.message}`, 'bad');
+  }
   $('find-title').focus();
 }
 

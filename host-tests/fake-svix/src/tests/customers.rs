@@ -51,6 +51,126 @@ async fn an_application_is_created_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_application_is_changed_only_in_what_is_named() {
+    let (fake, _) = fake();
+    let path = "/api/v1/app/dev/";
+    let missing = send(&fake, Method::PATCH, path, "{}").await;
+    assert_eq!(missing.json()["code"], "not_found");
+    let body = json!({
+        "uid": "dev", "name": "Dev", "metadata": { "a": "1", "b": "2" }, "throttleRate": 7,
+    });
+    post(&fake, "/api/v1/app/", &body).await;
+    // An application that is there stays as it is.
+    let other = json!({ "uid": "dev", "name": "Other" });
+    let there = post(&fake, "/api/v1/app/?get_if_exists=true", &other).await;
+    assert_eq!(there.json()["name"], "Dev");
+    let told = |shown: &Value| {
+        ["name", "metadata", "throttleRate"]
+            .map(|field| shown[field].clone())
+            .to_vec()
+    };
+    for (patch, expected) in [
+        (json!({}), json!(["Dev", { "a": "1", "b": "2" }, 7])),
+        (
+            json!({ "name": "New" }),
+            json!(["New", { "a": "1", "b": "2" }, 7]),
+        ),
+        // Metadata is replaced as a whole.
+        (
+            json!({ "metadata": { "b": "3" } }),
+            json!(["New", { "b": "3" }, 7]),
+        ),
+        (
+            json!({ "throttleRate": null }),
+            json!(["New", { "b": "3" }, null]),
+        ),
+    ] {
+        let changed = send(&fake, Method::PATCH, path, &patch.to_string()).await;
+        assert_eq!(changed.status, StatusCode::OK);
+        assert_eq!(json!(told(&changed.json())), expected, "{patch}");
+        assert_eq!(json!(told(&get(&fake, path).await.json())), expected);
+    }
+    for bad in [
+        json!({ "name": "" }),
+        json!({ "name": "a\u{1}" }),
+        json!({ "metadata": { "a": 1 } }),
+        json!({ "metadata": { "a": "x".repeat(4_089) } }),
+        json!({ "throttleRate": 0 }),
+        json!({ "throttleRate": 65_536 }),
+    ] {
+        let refused = send(&fake, Method::PATCH, path, &bad.to_string()).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_portal_takes_what_the_specification_of_the_hosted_svix_names() {
+    let (fake, _) = fake();
+    fake.create_application("dev");
+    for good in [
+        json!({ "capabilities": ["ViewBase", "CreateAttempts"], "readOnly": true }),
+        json!({ "sessionId": "user_1@a-b" }),
+        json!({ "featureFlags": ["ignored"] }),
+    ] {
+        assert_eq!(post(&fake, PORTAL, &good).await.status, StatusCode::OK);
+    }
+    for bad in [
+        json!({ "capabilities": ["Everything"] }),
+        json!({ "capabilities": ["CreateAttempts"] }),
+        json!({ "capabilities": ["ViewBase", "ViewBase"] }),
+        json!({ "readOnly": 1 }),
+        json!({ "sessionId": "" }),
+        json!({ "sessionId": "a.b" }),
+        json!({ "sessionId": "x".repeat(65) }),
+    ] {
+        let refused = post(&fake, PORTAL, &bad).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_hosted_svix_revokes_links() {
+    let (fake, clock) = fake();
+    let path = "/api/v1/auth/app/dev/expire-all/";
+    fake.create_application("dev");
+    fake.create_application("other");
+    let absent = post(&fake, path, &json!({})).await;
+    assert_eq!(
+        (absent.status, &absent.body[..]),
+        (StatusCode::NOT_FOUND, &b""[..])
+    );
+
+    fake.set_hosted(true);
+    let other = post(&fake, "/api/v1/auth/app-portal-access/other/", &json!({})).await;
+    let mut tokens = Vec::new();
+    for session in [json!("a"), json!("b"), Value::Null] {
+        let link = post(&fake, PORTAL, &json!({ "sessionId": session })).await;
+        tokens.push(link.json()["token"].clone());
+    }
+    let revoke = async |body: Value| {
+        let revoked = post(&fake, path, &body).await;
+        assert_eq!(revoked.status, StatusCode::NO_CONTENT);
+    };
+    revoke(json!({ "sessionIds": ["a"] })).await;
+    assert_eq!(json!(fake.portal_tokens("dev")), json!(tokens[1..]));
+    revoke(json!({ "expiry": 60 })).await;
+    assert_eq!(json!(fake.portal_tokens("dev")), json!(tokens[1..]));
+    clock.advance(std::time::Duration::from_mins(1));
+    assert_eq!(json!(fake.portal_tokens("dev")), json!([]));
+    assert_eq!(
+        json!(fake.portal_tokens("other")),
+        json!([other.json()["token"]])
+    );
+
+    for bad in [json!({ "expiry": 259_201 }), json!({ "sessionIds": [""] })] {
+        let refused = post(&fake, path, &bad).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+    let missing = post(&fake, "/api/v1/auth/app/none/expire-all/", &json!({})).await;
+    assert_eq!(missing.json()["code"], "not_found");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_portal_needs_an_application_and_a_valid_expiry() {
     let (fake, _) = fake();
     let missing = post(&fake, PORTAL, &json!({ "expiry": 3600 })).await;
@@ -141,9 +261,12 @@ async fn an_event_type_has_a_name_and_a_description() {
 #[tokio::test(start_paused = true)]
 async fn every_route_for_customers_needs_the_token() {
     let (fake, _) = fake();
+    fake.set_hosted(true);
     for (method, path) in [
         (Method::POST, "/api/v1/app/"),
+        (Method::PATCH, "/api/v1/app/dev/"),
         (Method::POST, PORTAL),
+        (Method::POST, "/api/v1/auth/app/dev/expire-all/"),
         (Method::POST, TYPES),
         (Method::GET, TYPES),
         (Method::GET, "/api/v1/event-type/a.b/"),
@@ -155,6 +278,7 @@ async fn every_route_for_customers_needs_the_token() {
             "/api/v1/app/dev/msg/evt_1/endpoint/ep/resend/",
         ),
         (Method::POST, "/api/v1/app/dev/endpoint/ep/recover/"),
+        (Method::POST, "/api/v1/app/dev/endpoint/ep/replay-missing/"),
         (Method::GET, "/api/v1/app/dev/attempt/msg/evt_1/"),
     ] {
         let mut request = request(method, path, "{}");

@@ -255,6 +255,49 @@ async fn a_recovery_reaches_back_for_two_weeks_and_five_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_the_hosted_svix_replays_what_was_never_sent() {
+    let (fake, clock, _) = sent("https://a.example").await;
+    clock.advance(HOUR);
+    let since = clock.now();
+    send_message(&fake, "evt_2").await;
+    let late = fake.create_endpoint("dev", "https://b.example");
+    send_message(&fake, "evt_3").await;
+    let path = format!("/api/v1/app/dev/endpoint/{late}/replay-missing/");
+    let body = json!({ "since": rfc3339(since) });
+    let absent = post(&fake, &path, &body).await;
+    assert_eq!(
+        (absent.status, &absent.body[..]),
+        (StatusCode::NOT_FOUND, &b""[..])
+    );
+
+    fake.set_hosted(true);
+    clock.advance(HOUR);
+    let started = post(&fake, &path, &body).await;
+    assert_eq!(started.status, StatusCode::ACCEPTED);
+    assert_eq!(started.json()["task"], "endpoint.replay");
+    for (event, attempts) in [("evt_1", 0), ("evt_2", 1), ("evt_3", 1)] {
+        let path = format!("/api/v1/app/dev/attempt/msg/{event}/?endpoint_id={late}");
+        let page = get(&fake, &path).await.json();
+        let made = page["data"].as_array().map(Vec::len);
+        assert_eq!(made, Some(attempts), "{event}");
+    }
+    let missing = "/api/v1/app/dev/endpoint/ep_0/replay-missing/";
+    let missing = post(&fake, missing, &body).await;
+    assert_eq!(missing.json()["code"], "not_found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resend_may_be_made_a_while_after_its_answer() {
+    let (fake, clock, id) = sent(FAILING).await;
+    fake.delay_resends(Duration::from_secs(2));
+    resend(&fake, "evt_1", &id).await;
+    clock.advance(Duration::from_millis(1_999));
+    assert_eq!(statuses(&fake).await, [500]);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(statuses(&fake).await, [500, 500]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempts_are_listed_in_pages_and_for_one_endpoint() {
     let (fake, clock, _) = sent(FAILING).await;
     clock.advance(Duration::from_mins(10));

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::{Client, HOUR, fake, message, post};
+use super::{Client, HOUR, fake, message, post, request};
 use crate::{EventIdScope, Fault};
 
 #[tokio::test(start_paused = true)]
@@ -51,6 +51,38 @@ async fn only_successful_replies_are_replayed() -> anyhow::Result<()> {
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     let answer = client.post_with_key(&message("evt_1"), "key").await?;
     assert_eq!(answer.status, StatusCode::ACCEPTED);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_post_is_replayed_under_its_key_and_no_other_request() -> anyhow::Result<()> {
+    let (fake, clock) = fake();
+    let mut client = Client::connect(&fake).await;
+    let id = fake.create_endpoint("dev", "https://a.example/status/500");
+    client.post(&message("evt_1")).await?;
+    clock.advance(Duration::from_secs(1));
+    let mut send = async |method: Method, path: &str, body: String| {
+        let mut request = request(method, path, &body);
+        request
+            .headers_mut()
+            .insert("idempotency-key", "key".parse()?);
+        client.send(request).await
+    };
+    let path = format!("/api/v1/app/dev/endpoint/{id}/recover/");
+    let body = json!({ "since": clock::rfc3339(clock.now() - HOUR) }).to_string();
+    let first = send(Method::POST, &path, body.clone()).await?;
+    let second = send(Method::POST, &path, body).await?;
+    assert_eq!(first.id(), second.id());
+    let path = "/api/v1/app/dev/attempt/msg/evt_1/";
+    let attempts = send(Method::GET, path, String::new()).await?.json();
+    assert_eq!(attempts["data"].as_array().map(Vec::len), Some(2));
+
+    let path = "/api/v1/app/dev/";
+    for name in ["one", "two"] {
+        let body = json!({ "name": name }).to_string();
+        let changed = send(Method::PATCH, path, body).await?;
+        assert_eq!(changed.json()["name"], name);
+    }
     Ok(())
 }
 

@@ -1,14 +1,16 @@
-//! The fate of an event: what became of it at each endpoint, and sending it there again.
+//! The fate of an event: what became of it at each endpoint, and sending it there again; and the recovery of an
+//! endpoint, which sends it everything again that it has failed to take.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use fake_svix::{Fault, Target};
+use fake_svix::{Fault, RetryAfter, Target};
 
-use crate::support::{Reply, World, event, wrapped};
+use crate::support::{Reply, TOKEN as SVIX_TOKEN, World, event, wrapped};
 
 const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
+const JSON: (&str, &str) = ("content-type", "application/json");
 const URL: &str = "https://grace:hush@hooks.test/in?key=hush";
 
 fn world() -> World {
@@ -45,8 +47,9 @@ async fn a_failing_endpoint_is_shown_and_gets_the_event_again() {
     post(&world, "evt_1").await;
     let failed = fate(&world, "evt_1").await;
     assert_eq!(failed["record"]["state"], "delivered");
-    assert_eq!(failed["endpoints"][0]["url"], "https://hooks.test/in");
+    assert_eq!(failed["endpoints"][0]["url"], "https://hooks.test/…");
     assert_eq!(failed["endpoints"][0]["status"], "fail");
+    assert_eq!(failed["svix"], Value::Null);
     assert!(
         failed["endpoints"][0]["nextAttempt"].is_string(),
         "{failed}"
@@ -108,14 +111,19 @@ async fn what_does_not_exist_is_a_404() {
             .await
             .assert_final_problem(404, name);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_svix_has_lost_is_told_beside_the_record() {
+    let world = world();
+    post(&world, "evt_1").await;
     world.svix.forget_message(&world.message("evt_1").id);
-    let path = "/notifications/dev/evt_1/deliveries";
-    ask(&world, "GET", path)
+    let fate = fate(&world, "evt_1").await;
+    assert_eq!(fate["record"]["state"], "delivered");
+    assert_eq!(fate["svix"]["type"], "urn:svix-relay:problem:no-message");
+    resend(&world, "evt_1", &world.svix.create_endpoint("dev", URL))
         .await
         .assert_final_problem(404, "no-message");
-    world
-        .post(&wrapped(&event("evt_3").into_bytes()[1..]))
-        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,19 +155,291 @@ async fn an_unknown_event_without_a_message_is_shown_by_its_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_of_svix_is_told_and_the_gate_learns_nothing_from_it() {
-    let world = world();
-    post(&world, "evt_1").await;
-    world.svix.always_at(Target::Deliveries, Fault::status(500));
-    let reply = ask(&world, "GET", "/notifications/dev/evt_1/deliveries").await;
-    reply.assert_retryable_problem(503, "svix-unavailable");
-    post(&world, "evt_2").await;
+async fn the_record_is_shown_whatever_svix_answers_and_the_gate_learns_nothing() {
+    for (fault, name) in [
+        (Fault::status(500), "svix-unavailable"),
+        (Fault::HangBeforeStoring, "svix-unavailable"),
+        (Fault::MalformedReply, "svix-unavailable"),
+        (Fault::page(200), "svix-unavailable"),
+        (Fault::page(404), "unexpected-status"),
+        (Fault::status(429), "rate-limited"),
+        (Fault::status(401), "token-refused"),
+        (Fault::status(422), "refused-by-svix"),
+        (Fault::EchoCredentials, "refused-by-svix"),
+    ] {
+        let world = world();
+        post(&world, "evt_1").await;
+        world.svix.always_at(Target::Deliveries, fault.clone());
+        let (fate, took) = world.timed(fate(&world, "evt_1")).await;
+        assert_eq!(fate["record"]["state"], "delivered");
+        let problem = format!("urn:svix-relay:problem:{name}");
+        assert_eq!(fate["svix"]["type"], problem, "{fault:?}");
+        assert!(took <= Duration::from_secs(8), "{fault:?} took {took:?}");
+        let log = world.stdout().concat();
+        assert!(!fate.to_string().contains(SVIX_TOKEN) && !log.contains(SVIX_TOKEN));
+        world.svix.clear_faults();
+        post(&world, "evt_2").await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_an_operator_sees_the_fate_of_an_event() {
+async fn the_attempts_are_shown_if_only_the_list_of_endpoints_fails() {
+    let world = world_with_failed_event().await.0;
+    let refused = Fault::status(422);
+    for faults in [
+        [Fault::None, refused.clone(), Fault::None],
+        [Fault::None, Fault::None, refused],
+    ] {
+        world.svix.script_at(Target::Deliveries, faults);
+        let fate = fate(&world, "evt_1").await;
+        assert_eq!(fate["attempts"][0]["responseStatusCode"], 500);
+        // Half of what is known would call an endpoint untried.
+        assert_eq!(fate["endpoints"], json!([]));
+        assert_eq!(fate["svix"]["svix"]["status"], 422);
+        world.svix.clear_faults();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resend_that_svix_refuses_is_answered_with_the_reason() {
+    let (world, endpoint) = world_with_failed_event().await;
+    for (fault, status) in [(Fault::status(409), 409), (Fault::status(410), 410)] {
+        let faults = [Fault::None, fault];
+        world.svix.script_at(Target::Deliveries, faults);
+        let reply = resend(&world, "evt_1", &endpoint).await;
+        reply.assert_final_problem(422, "refused-by-svix");
+        let svix = reply.json()["svix"].take();
+        assert_eq!(svix["status"], status);
+        let told = |field: &str| svix[field].as_str().is_some_and(|text| !text.is_empty());
+        assert!(told("code") && told("detail"), "{svix}");
+    }
+}
+
+/// A world in which an endpoint has failed to take `evt_1`, and its id.
+async fn world_with_failed_event() -> (World, String) {
     let world = world();
-    let path = "/notifications/dev/evt_1/deliveries";
-    let reply = world.request("GET", path, &[], "").await;
-    reply.assert_final_problem(401, "unauthorized");
+    world.svix.create_application("dev");
+    let endpoint = world.svix.create_endpoint("dev", URL);
+    world.svix.answer_of_endpoint("dev", &endpoint, [500]);
+    post(&world, "evt_1").await;
+    world.clock.advance(Duration::from_secs(1));
+    (world, endpoint)
+}
+
+const RECOVER: &str = "/projects/dev/recover";
+
+/// The beginning of every recovery here, before every event.
+const SINCE: &str = "2026-11-23T14:00:00Z";
+
+async fn recover(world: &World, body: &Value) -> Reply {
+    let body = body.to_string();
+    world.request("POST", RECOVER, &[TOKEN, JSON], &body).await
+}
+
+/// How often Svix has tried to bring an event to an endpoint.
+async fn attempts(world: &World, id: &str) -> usize {
+    fate(world, id).await["attempts"]
+        .as_array()
+        .map_or(0, Vec::len)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_gets_everything_again_that_it_has_failed_to_take() {
+    let (world, endpoint) = world_with_failed_event().await;
+    world.svix.answer_of_endpoint("dev", &endpoint, [200]);
+    post(&world, "evt_2").await;
+    let body = json!({ "endpointId": endpoint, "since": "2026-11-23T15:00:00+01:00" });
+    let reply = recover(&world, &body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let task = reply.json()["taskId"].take();
+    assert!(task.as_str().is_some_and(|id| id.starts_with("qtask_")));
+    assert_eq!(
+        reply.json(),
+        json!({ "endpointId": endpoint, "taskId": task, "status": "running" })
+    );
+    let requests = world.svix.requests();
+    let asked = requests.last().expect("a request");
+    assert_eq!(asked.body, format!(r#"{{"since":"{SINCE}"}}"#));
+    assert!(asked.header("idempotency-key").is_some());
+
+    world.clock.advance(Duration::from_secs(1));
+    let fate = fate(&world, "evt_1").await;
+    assert_eq!(fate["endpoints"][0]["status"], "success");
+    assert_eq!(fate["attempts"][0]["triggerType"], "manual");
+    assert_eq!(attempts(&world, "evt_2").await, 1, "it had arrived");
+    let log = world.stdout().concat();
+    assert!(log.contains(r#""outcome":"recovering""#), "{log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovery_whose_answer_is_lost_is_made_once() {
+    for fault in [
+        Fault::HangAfterStoring,
+        Fault::ResetAfterStoring,
+        Fault::GarbageBytes,
+    ] {
+        let (world, endpoint) = world_with_failed_event().await;
+        world
+            .svix
+            .script_at(Target::Deliveries, [Fault::None, fault.clone()]);
+        let body = json!({ "endpointId": endpoint, "since": SINCE });
+        let reply = recover(&world, &body).await;
+        assert_eq!(reply.status, 200, "{fault:?}: {}", reply.text());
+        world.svix.clear_faults();
+        assert_eq!(attempts(&world, "evt_1").await, 2, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_sent_is_replayed_by_the_hosted_svix_only() {
+    let world = world();
+    post(&world, "evt_1").await;
+    world.clock.advance(Duration::from_secs(1));
+    let endpoint = world.svix.create_endpoint("dev", URL);
+    let body = json!({ "endpointId": endpoint, "since": SINCE, "missing": true });
+    let reply = recover(&world, &body).await;
+    reply.assert_final_problem(422, "not-offered");
+    let asked = world.svix.requests().len();
+    assert_eq!(asked, 3, "a missing path is asked for once");
+
+    world.svix.set_hosted(true);
+    let reply = recover(&world, &body).await;
+    assert_eq!(reply.json()["status"], "running", "{}", reply.text());
+    assert_eq!(attempts(&world, "evt_1").await, 1);
+
+    // Another server's page is not the answer of a Svix that doesn't offer it.
+    world.svix.script_at(Target::Deliveries, [Fault::None]);
+    world.svix.always_at(Target::Deliveries, Fault::page(404));
+    let reply = recover(&world, &body).await;
+    reply.assert_retryable_problem(503, "unexpected-status");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_an_endpoint_that_svix_sends_to_is_recovered() {
+    let (world, endpoint) = world_with_failed_event().await;
+    let body = json!({ "endpointId": "ep_0", "since": SINCE });
+    recover(&world, &body)
+        .await
+        .assert_final_problem(404, "no-endpoint");
+    world.svix.disable_endpoint("dev", &endpoint, true);
+    for missing in [false, true] {
+        let body = json!({ "endpointId": endpoint, "since": SINCE, "missing": missing });
+        recover(&world, &body)
+            .await
+            .assert_final_problem(422, "endpoint-disabled");
+    }
+    let other = "/projects/other/recover";
+    let body = json!({ "endpointId": endpoint, "since": SINCE }).to_string();
+    world
+        .request("POST", other, &[TOKEN, JSON], &body)
+        .await
+        .assert_final_problem(404, "no-endpoint");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_recovery_asks_neither_svix_nor_store() {
+    let world = world();
+    let plain = "may hold only letters, digits, '-', '_' and '.'";
+    for (body, errors) in [
+        (
+            json!({}),
+            json!([["endpointId", "is required"], ["since", "is required"]]),
+        ),
+        (
+            json!({ "endpointId": "../../app/other", "since": SINCE }),
+            json!([["endpointId", plain]]),
+        ),
+        (
+            json!({ "endpointId": "ep_1%2f..", "since": SINCE }),
+            json!([["endpointId", plain]]),
+        ),
+        (
+            json!({ "endpointId": "..", "since": SINCE }),
+            json!([["endpointId", "must not be '.' or '..'"]]),
+        ),
+        (
+            json!({ "endpointId": "ep_1", "since": "2026-11-23T14:12:48Z" }),
+            json!([["since", "must not be in the future"]]),
+        ),
+        (
+            json!({ "endpointId": "ep_1", "since": "2026-11-09T14:07:41Z" }),
+            json!([[
+                "since",
+                "must be at most 14 days before until, or before now"
+            ]]),
+        ),
+        (
+            json!({ "endpointId": "ep_1", "since": SINCE, "until": "2026-11-23T13:59:59Z" }),
+            json!([["since", "must not be later than until"]]),
+        ),
+        (
+            json!({ "endpointId": 1, "since": 2, "until": 3, "missing": 4 }),
+            json!([
+                ["endpointId", "must be a string"],
+                ["until", "must be a time in RFC 3339"],
+                ["since", "must be a time in RFC 3339"],
+                ["missing", "must be true or false"]
+            ]),
+        ),
+        (
+            json!({ "endpointId": "ep_1", "since": SINCE, "all": true }),
+            json!([["body", "may hold only endpointId, since, until, missing"]]),
+        ),
+    ] {
+        let reply = recover(&world, &body).await;
+        reply.assert_final_problem(422, "invalid-request");
+        let errors = errors.as_array().expect("a list").iter();
+        let errors: Vec<_> = errors
+            .map(|error| json!({ "field": error[0], "reason": error[1] }))
+            .collect();
+        assert_eq!(reply.json()["errors"], json!(errors), "{body}");
+    }
+    world.assert_untouched();
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_failure_of_a_recovery_has_its_answer_in_time() {
+    for (fault, status, name) in [
+        (Fault::status(500), 503, "svix-unavailable"),
+        (Fault::HangBeforeStoring, 503, "svix-unavailable"),
+        (Fault::MalformedReply, 503, "svix-unavailable"),
+        (Fault::page(200), 503, "svix-unavailable"),
+        (Fault::page(403), 503, "unexpected-status"),
+        (Fault::status(401), 503, "token-refused"),
+        (
+            Fault::retry_after(429, RetryAfter::Seconds(60)),
+            429,
+            "rate-limited",
+        ),
+        (Fault::status(409), 422, "refused-by-svix"),
+        (Fault::status(422), 422, "refused-by-svix"),
+        (Fault::EchoCredentials, 422, "refused-by-svix"),
+    ] {
+        let (world, endpoint) = world_with_failed_event().await;
+        world.svix.script_at(Target::Deliveries, [Fault::None]);
+        world.svix.always_at(Target::Deliveries, fault.clone());
+        let body = json!({ "endpointId": endpoint, "since": SINCE });
+        let (reply, took) = world.timed(recover(&world, &body)).await;
+        if status == 422 {
+            reply.assert_final_problem(status, name);
+            assert!(reply.json()["svix"]["status"].is_u64(), "{fault:?}");
+        } else {
+            reply.assert_retryable_problem(status, name);
+        }
+        assert!(took <= Duration::from_secs(8), "{fault:?} took {took:?}");
+        let log = world.stdout().concat();
+        assert!(!reply.text().contains(SVIX_TOKEN) && !log.contains(SVIX_TOKEN));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_an_operator_sees_the_fate_of_an_event_or_recovers() {
+    let world = world();
+    for (method, path) in [
+        ("GET", "/notifications/dev/evt_1/deliveries"),
+        ("POST", RECOVER),
+    ] {
+        let reply = world.request(method, path, &[], "").await;
+        reply.assert_final_problem(401, "unauthorized");
+    }
 }

@@ -1,4 +1,4 @@
-//! Operators' requests for customers: the link to a portal, and the sample event.
+//! Operators' requests for customers: links to a portal and their end, the application, and the sample event.
 
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 
 const PORTAL: &str = "/projects/dev/portal";
 const TEST_EVENT: &str = "/projects/dev/test-event";
+const REVOKE: &str = "/projects/dev/portal/revoke";
+const APPLICATION: &str = "/projects/dev";
 
 /// The path of the request to Svix for a link to the portal of `dev`.
 const SVIX_PORTAL: &str = "/api/v1/auth/app-portal-access/dev/";
@@ -31,6 +33,13 @@ fn world_with_customer() -> World {
 
 async fn post(world: &World, path: &str, body: &str) -> Reply {
     world.request("POST", path, &[ADMIN, JSON], body).await
+}
+
+async fn put(world: &World, body: &Value) -> Reply {
+    let body = body.to_string();
+    world
+        .request("PUT", APPLICATION, &[ADMIN, JSON], &body)
+        .await
 }
 
 /// The paths of the requests to Svix, in order, without their queries.
@@ -70,6 +79,252 @@ async fn a_portal_is_opened_by_the_link_that_svix_gives() {
 
     let another = post(&world, PORTAL, "").await.json();
     assert_ne!(another["url"], url, "each link is for one use");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_portal_is_limited_as_the_operator_asks() {
+    let world = world_with_customer();
+    let limits =
+        r#"{"expiry":7200,"capabilities":["ViewBase"],"readOnly":true,"sessionId":"user_1"}"#;
+    assert_eq!(post(&world, PORTAL, limits).await.status, 200);
+    assert_eq!(world.svix.requests()[0].body, limits);
+    // Svix itself decides which capabilities belong together.
+    let without_view = r#"{"capabilities":["CreateAttempts"]}"#;
+    let refused = post(&world, PORTAL, without_view).await;
+    refused.assert_final_problem(422, "refused-by-svix");
+    let detail = refused.json()["detail"].take();
+    let detail = detail.as_str().expect("text");
+    assert!(detail.contains("ViewBase"), "{detail}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_to_a_portal_are_revoked_by_the_hosted_svix_only() {
+    let world = world_with_customer();
+    let reply = post(&world, REVOKE, "").await;
+    reply.assert_final_problem(422, "not-offered");
+    assert_eq!(world.svix.requests().len(), 1, "asked once");
+
+    world.svix.set_hosted(true);
+    for session in ["a", "b"] {
+        let body = format!(r#"{{"sessionId":"{session}"}}"#);
+        assert_eq!(post(&world, PORTAL, &body).await.status, 200);
+    }
+    let reply = post(&world, REVOKE, r#"{"sessionIds":["a"]}"#).await;
+    assert_eq!(
+        reply.json(),
+        json!({ "revoked": "dev" }),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(world.svix.portal_tokens("dev").len(), 1);
+    let asked = world.svix.requests();
+    let asked = asked.last().expect("a request");
+    assert_eq!(asked.body, r#"{"expiry":0,"sessionIds":["a"]}"#);
+    assert!(asked.header("idempotency-key").is_some());
+    assert_eq!(line(&world)["outcome"], "portal-revoked");
+    post(&world, REVOKE, "").await;
+    assert_eq!(world.svix.portal_tokens("dev"), [""; 0]);
+
+    let missing = post(&world, "/projects/other/portal/revoke", "").await;
+    missing.assert_final_problem(404, "no-application");
+    assert_eq!(world.svix.applications(), ["dev"], "none is created");
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_count_as_revoked_only_if_svix_says_so() {
+    for (fault, status, name) in [
+        (Fault::page(200), 503, "svix-unavailable"),
+        (Fault::page(404), 503, "unexpected-status"),
+        (Fault::status(500), 503, "svix-unavailable"),
+        (Fault::HangBeforeStoring, 503, "svix-unavailable"),
+        (Fault::status(429), 429, "rate-limited"),
+        (Fault::status(401), 503, "token-refused"),
+        (Fault::status(422), 422, "refused-by-svix"),
+    ] {
+        let world = world_with_customer();
+        world.svix.set_hosted(true);
+        world.svix.always_at(Target::Portals, fault.clone());
+        let (reply, took) = world.timed(post(&world, REVOKE, "")).await;
+        if status == 422 {
+            reply.assert_final_problem(status, name);
+        } else {
+            reply.assert_retryable_problem(status, name);
+        }
+        assert!(took <= Duration::from_secs(8), "{fault:?} took {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_is_created_or_changed_in_what_is_named() {
+    let world = World::with(&[("admin_token", "hush"), ("create_applications", "false")]);
+    let body = json!({ "metadata": { "svix.email": "grace@example.com" }, "throttleRate": 50 });
+    let created = put(&world, &body).await;
+    assert_eq!(
+        created.json(),
+        json!({
+            "name": "dev", "metadata": { "svix.email": "grace@example.com" }, "throttleRate": 50,
+        }),
+        "{}",
+        created.text()
+    );
+    let create = "/api/v1/app/";
+    assert_eq!(asked(&world), [create]);
+    assert_eq!(line(&world)["outcome"], "application");
+    assert!(!world.stdout().concat().contains("grace@example.com"));
+
+    for (body, expected) in [
+        (
+            json!({ "name": "Dev" }),
+            json!({
+                "name": "Dev", "metadata": { "svix.email": "grace@example.com" }, "throttleRate": 50,
+            }),
+        ),
+        (
+            json!({ "throttleRate": null, "metadata": { "plan": "b" } }),
+            json!({ "name": "Dev", "metadata": { "plan": "b" }, "throttleRate": null }),
+        ),
+        (
+            json!({}),
+            json!({ "name": "Dev", "metadata": { "plan": "b" }, "throttleRate": null }),
+        ),
+    ] {
+        let changed = put(&world, &body).await;
+        assert_eq!(changed.json(), expected, "{}", changed.text());
+    }
+    let patch = "/api/v1/app/dev/";
+    assert_eq!(asked(&world)[1..3], [create, patch]);
+    assert_eq!(world.svix.requests()[2].method, "PATCH");
+    assert_eq!(world.svix.requests()[2].body, r#"{"name":"Dev"}"#);
+
+    // Events go to the same application.
+    assert_eq!(world.post(&event("evt_1")).await.status, 200);
+    assert_eq!(world.svix.applications(), ["dev"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_of_a_first_event_is_named_after_its_project() {
+    let world = world();
+    assert_eq!(world.post(&event("evt_1")).await.status, 200);
+    let shown = put(&world, &json!({})).await;
+    let expected = json!({ "name": "dev", "metadata": {}, "throttleRate": null });
+    assert_eq!(shown.json(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_that_another_request_creates_meanwhile_is_changed() {
+    let world = world();
+    let conflict = Fault::Status {
+        status: 409,
+        retry_after: None,
+        stored: true,
+    };
+    world.svix.script_at(Target::Applications, [conflict]);
+    let reply = put(&world, &json!({ "name": "Dev" })).await;
+    assert_eq!(reply.json()["name"], "Dev", "{}", reply.text());
+    assert_eq!(asked(&world), ["/api/v1/app/", "/api/v1/app/dev/"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_failure_to_change_an_application_has_its_answer_in_time() {
+    for (fault, status, name, wait) in failures() {
+        // The application is created, or changed: the second request fails as well.
+        for first in [fault.clone(), Fault::None] {
+            let world = world_with_customer();
+            world.svix.script_at(Target::Applications, [first]);
+            world.svix.always_at(Target::Applications, fault.clone());
+            let (reply, took) = world.timed(put(&world, &json!({ "name": "Dev" }))).await;
+            match wait {
+                Some(wait) => {
+                    let told = reply.assert_retryable_problem(status, name);
+                    assert_eq!(told, wait, "{fault:?}");
+                }
+                None => reply.assert_final_problem(status, name),
+            }
+            assert!(took <= Duration::from_secs(8), "{fault:?} took {took:?}");
+            assert!(!reply.text().contains(TOKEN), "{fault:?}");
+        }
+    }
+    for fault in [Fault::page(200), Fault::TruncatedReply] {
+        let world = world_with_customer();
+        world.svix.always_at(Target::Applications, fault);
+        let reply = put(&world, &json!({ "name": "Dev" })).await;
+        reply.assert_retryable_problem(503, "svix-unavailable");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_an_application_survives_a_hiccup_of_svix() {
+    for fault in [
+        Fault::status(500),
+        Fault::HangAfterStoring,
+        Fault::ResetAfterStoring,
+        Fault::ResetBeforeStoring,
+    ] {
+        let world = world();
+        for name in ["One", "Two"] {
+            world.svix.script_at(Target::Applications, [fault.clone()]);
+            let reply = put(&world, &json!({ "name": name })).await;
+            assert_eq!(reply.json()["name"], name, "{fault:?}: {}", reply.text());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_change_names_every_violation_and_asks_neither_svix_nor_store() {
+    let world = world();
+    let rate = "must be a whole number from 1 to 65535, or null";
+    let metadata = "must be an object of strings";
+    for (body, errors) in [
+        (
+            json!({ "name": "", "metadata": { "a": 1 }, "throttleRate": 0 }),
+            json!([
+                ["name", "must not be empty"],
+                ["metadata", metadata],
+                ["throttleRate", rate]
+            ]),
+        ),
+        (
+            json!({ "name": 7, "metadata": [], "throttleRate": "5" }),
+            json!([
+                ["name", "must be a string"],
+                ["metadata", metadata],
+                ["throttleRate", rate]
+            ]),
+        ),
+        (
+            json!({ "metadata": { "a": "x".repeat(4_089) } }),
+            json!([["metadata", "must be at most 4096 bytes of JSON"]]),
+        ),
+        (
+            json!({ "uid": "other" }),
+            json!([["body", "may hold only name, metadata, throttleRate"]]),
+        ),
+    ] {
+        let reply = put(&world, &body).await;
+        reply.assert_final_problem(422, "invalid-request");
+        let errors = errors.as_array().expect("a list").iter();
+        let errors: Vec<_> = errors
+            .map(|error| json!({"field": error[0], "reason": error[1]}))
+            .collect();
+        assert_eq!(reply.json()["errors"], json!(errors), "{body}");
+    }
+    for (path, reason) in [
+        (
+            "/projects/..%2Fother",
+            "may hold only letters, digits, '-', '_' and '.'",
+        ),
+        ("/projects/%2e%2e", "must not be '.' or '..'"),
+        ("/projects/app_1", "must not start with 'app_'"),
+    ] {
+        let reply = world.request("PUT", path, &[ADMIN, JSON], "{}").await;
+        reply.assert_final_problem(422, "invalid-request");
+        assert_eq!(reply.json()["errors"][0]["reason"], reason);
+    }
+    let large = json!({ "metadata": { "a": "x".repeat(16_384) } });
+    put(&world, &large)
+        .await
+        .assert_final_problem(413, "body-too-large");
+    world.assert_untouched();
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,7 +424,10 @@ async fn an_invalid_request_lists_every_violation_and_asks_neither_svix_nor_stor
         (
             PORTAL,
             r#"{"exp":7200}"#,
-            json!([["body", "may hold only expiry"]]),
+            json!([[
+                "body",
+                "may hold only expiry, capabilities, readOnly, sessionId"
+            ]]),
         ),
         (PORTAL, "[7200]", json!([["body", "must be a JSON object"]])),
         (
@@ -229,7 +487,7 @@ async fn only_small_json_in_time_is_taken_as_a_body() {
             .request("POST", path, &[ADMIN, form], "{}")
             .await
             .assert_final_problem(415, "unsupported-media-type");
-        let long = " ".repeat(4_095) + "{}";
+        let long = " ".repeat(16_383) + "{}";
         post(&world, path, &long)
             .await
             .assert_final_problem(413, "body-too-large");
@@ -238,18 +496,26 @@ async fn only_small_json_in_time_is_taken_as_a_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_an_operator_opens_portals_and_sends_samples() {
+async fn only_an_operator_makes_requests_for_customers() {
     let world = world_with_customer();
     let without_token = World::new();
-    for path in [PORTAL, TEST_EVENT] {
+    for (method, path) in [
+        ("POST", PORTAL),
+        ("POST", REVOKE),
+        ("POST", TEST_EVENT),
+        ("PUT", APPLICATION),
+    ] {
         for headers in [&[JSON][..], &[JSON, ("authorization", "Bearer wrong")]] {
-            let reply = world.request("POST", path, headers, "{}").await;
+            let reply = world.request(method, path, headers, "{}").await;
             reply.assert_final_problem(401, "unauthorized");
             assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
         }
         let reply = world.request("GET", path, &[ADMIN], "").await;
         reply.assert_final_problem(405, "method-not-allowed");
-        let reply = post(&without_token, path, "{}").await;
+        assert_eq!(reply.header("allow"), Some(method));
+        let reply = without_token
+            .request(method, path, &[ADMIN, JSON], "{}")
+            .await;
         reply.assert_final_problem(404, "not-found");
     }
     world.assert_untouched();
@@ -263,7 +529,8 @@ fn failures() -> Vec<(Fault, u16, &'static str, Option<u64>)> {
         (Fault::status(401), 503, "token-refused", Some(60)),
         (Fault::status(403), 503, "token-refused", Some(60)),
         (Fault::status(302), 503, "unexpected-status", Some(5)),
-        (Fault::status(405), 503, "unexpected-status", Some(5)),
+        (Fault::page(405), 503, "unexpected-status", Some(5)),
+        (Fault::status(405), 422, "refused-by-svix", None),
         (
             Fault::retry_after(429, RetryAfter::Seconds(60)),
             429,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use fake_svix::{Fault, RetryAfter};
+use fake_svix::{Fault, RetryAfter, Target};
 use host::Op;
 
 use crate::support::{World, event, root, wrapped};
@@ -237,6 +237,7 @@ async fn a_reader_sees_all_and_finds_no_button_that_acts() {
         "Send again…",
         "Look up",
         "Resend…",
+        "Recover…",
         "Filter",
         "Replay all…",
         "#1",
@@ -281,42 +282,151 @@ async fn an_event_is_looked_up_by_project_and_id() {
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
 }
 
-#[tokio::test]
-async fn an_operator_sees_why_an_endpoint_fails_and_resends() {
+/// Lets the page wait only until the test ends the wait.
+async fn hold_timers(browser: &Browser) {
+    let held = "void (globalThis.held = [], globalThis.setTimeout = (act, wait) => held.push({ act, wait }))";
+    browser.value(held).await;
+}
+
+/// Ends the page's next wait, which is this long in milliseconds.
+async fn end_wait(browser: &Browser, wait: u64) {
+    browser.until("held.length").await;
+    assert_eq!(browser.value("held[0].wait").await, wait);
+    browser.value("void held.shift().act()").await;
+}
+
+/// A world in which an endpoint has failed to take `evt_1`, and its id.
+async fn world_with_failed_event() -> (World, String) {
     let world = world();
     world.svix.create_application("dev");
     let endpoint = world.svix.create_endpoint("dev", "https://hooks.test/in");
     world.svix.answer_of_endpoint("dev", &endpoint, [500]);
     assert_eq!(world.post(&event("evt_1")).await.status, 200);
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    (world, endpoint)
+}
+
+/// A browser that shows the fate of `evt_1`.
+async fn look_up(world: &World) -> Option<Browser> {
+    let browser = enter(world).await?;
     browser.fill("#project", "dev").await;
     browser.fill("#event", "evt_1").await;
     browser.keys(ENTER).await;
+    browser.until_text("#timeline", "stored in Svix").await;
+    Some(browser)
+}
+
+#[tokio::test]
+async fn an_operator_sees_why_an_endpoint_fails_and_resends() {
+    let (world, endpoint) = world_with_failed_event().await;
+    let Some(browser) = look_up(&world).await else {
+        return;
+    };
     browser
-        .until_text("#endpoints", "https://hooks.test/in")
+        .until_text("#endpoints", "https://hooks.test/…")
         .await;
     browser.until_text("#endpoints", "fail").await;
-    browser.until_text("#timeline", "stored in Svix").await;
     browser.until_text("#timeline", "500 after 35 ms").await;
 
     world.svix.answer_of_endpoint("dev", &endpoint, [200]);
-    browser
-        .press("[aria-label='Resend to https://hooks.test/in']")
-        .await;
+    let button = format!("[aria-label='Resend to https://hooks.test/… {endpoint}']");
+    browser.press(&button).await;
     browser
         .until_text("#question", "retries to this endpoint end")
         .await;
     confirm(&browser).await;
     browser
-        .until_text("#fate-said", "Sent to https://hooks.test/in again.")
+        .until_text("#fate-said", "Sent to https://hooks.test/… again.")
         .await;
     browser.until_text("#endpoints", "received").await;
     browser
         .until_text("#timeline", "200 after 35 ms, sent again by hand")
         .await;
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn the_page_waits_for_the_attempt_that_an_operator_asks_for() {
+    let (world, endpoint) = world_with_failed_event().await;
+    let Some(browser) = look_up(&world).await else {
+        return;
+    };
+    let hour = Duration::from_hours(1);
+    world.svix.delay_resends(hour);
+    hold_timers(&browser).await;
+    let button = format!("[aria-label='Resend to https://hooks.test/… {endpoint}']");
+    browser.press(&button).await;
+    confirm(&browser).await;
+    for wait in [0, 1_000, 2_000, 4_000, 8_000] {
+        browser.until_text("#fate-said", "Svix sends it to").await;
+        end_wait(&browser, wait).await;
+    }
+    browser
+        .until_text("#fate-said", "Svix has not sent it to")
+        .await;
+    assert!(!browser.text("#timeline").await.contains("by hand"));
+
+    world.clock.advance(hour);
+    world.svix.answer_of_endpoint("dev", &endpoint, [200]);
+    browser.press(&button).await;
+    confirm(&browser).await;
+    end_wait(&browser, 0).await;
+    browser.until_text("#timeline", "by hand").await;
+    browser.until_text("#fate-said", "again.").await;
+    assert_eq!(browser.complaints().await, [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn an_operator_recovers_an_endpoint() {
+    let (world, endpoint) = world_with_failed_event().await;
+    let Some(browser) = look_up(&world).await else {
+        return;
+    };
+    world.svix.answer_of_endpoint("dev", &endpoint, [200]);
+    assert_eq!(
+        browser
+            .value("document.querySelector('#recover-since').value")
+            .await,
+        "2026-11-23T14:12"
+    );
+    browser.press("#recover button").await;
+    browser
+        .until_text(
+            "#question",
+            "everything again that it has failed to take, since 2026-11-23 14:12 UTC",
+        )
+        .await;
+    confirm(&browser).await;
+    browser.until_text("#fate-said", "is running.").await;
+    let requests = world.svix.requests();
+    let asked = requests.last().expect("a request");
+    assert!(asked.path.ends_with("/recover/"), "{}", asked.path);
+    assert_eq!(asked.body, r#"{"since":"2026-11-23T14:12:00Z"}"#);
+
+    browser.tab_to("#recover-missing").await;
+    browser.keys(" ").await;
+    browser.press("#recover button").await;
+    browser.until_text("#question", "never sent to it").await;
+    confirm(&browser).await;
+    browser
+        .until_text("#fate-said", "This Svix does not offer it")
+        .await;
+    browser.look(390, 844, "light").await;
+    let overflow = "document.documentElement.scrollWidth - innerWidth";
+    assert_eq!(browser.value(overflow).await, 0);
+    assert_eq!(browser.complaints().await, [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn a_failure_of_svix_is_shown_beside_the_record() {
+    let (world, _) = world_with_failed_event().await;
+    world.svix.always_at(Target::Deliveries, Fault::status(500));
+    let Some(browser) = look_up(&world).await else {
+        return;
+    };
+    browser
+        .until_text("#fate-said", "Svix is not available: Svix answered 500.")
+        .await;
+    assert!(browser.text("#found").await.contains("delivered"));
 }
 
 #[tokio::test]
@@ -575,7 +685,7 @@ async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
         .await;
     confirm(&browser).await;
     browser
-        .until_text("#letter-said", "Replaying failed. Svix refuses the event")
+        .until_text("#letter-said", "Replaying failed. Refused by Svix")
         .await;
     assert_eq!(world.svix.messages().len(), 0);
 
