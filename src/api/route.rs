@@ -69,6 +69,10 @@ pub enum Operation {
     Recover(String),
     /// `POST /projects/{project}/test-event`: send the customer a sample.
     TestEvent(String),
+    /// `POST /notifications/{project}/{eventId}/erase`: delete its payload.
+    Erase(Name),
+    /// `POST /projects/{project}/erase`: delete all that is held of a project that has left.
+    EraseProject(String, Query),
     /// `PUT /projects/{project}/hold`: keep the project's events as letters for a while.
     Hold(String),
     /// `DELETE /projects/{project}/hold`: let them go again.
@@ -112,6 +116,8 @@ impl Operation {
             | Self::Recover(_)
             | Self::TestEvent(_)
             | Self::ProjectToken(_)
+            | Self::Erase(_)
+            | Self::EraseProject(..)
             | Self::Hold(_)
             | Self::Release(_)
             | Self::Discard(_)
@@ -185,6 +191,18 @@ impl Query {
             project: project.ok_or_else(required("project"))?,
             event_id: event_id.ok_or_else(required("eventId"))?,
         })
+    }
+
+    /// Reads `after`, a text.
+    pub fn after(&self) -> Result<String, Violation> {
+        let mut after = String::new();
+        for (name, value) in self.pairs() {
+            if name != "after" {
+                return Err(Violation::new("query", "may hold only after"));
+            }
+            value.clone_into(&mut after);
+        }
+        Ok(after)
     }
 
     /// Reads `since` and `oneIn`.
@@ -291,6 +309,12 @@ impl Route {
                     .ok_or(NoRoute::NotFound)?;
                 (GET, Self::Lookup(Name { project, event_id }))
             }
+            ["notifications", project, event_id, "erase"] => {
+                let name = decode(project).zip(decode(event_id));
+                let (project, event_id) = name.ok_or(NoRoute::NotFound)?;
+                let operation = Operation::Erase(Name { project, event_id });
+                (POST, Self::Operator(operation))
+            }
             [
                 "notifications",
                 project,
@@ -338,7 +362,7 @@ impl Route {
             ["status"] => (GET, Self::Operator(Operation::Status)),
             ["projects", project, ref rest @ ..] => {
                 let project = decode(project).ok_or(NoRoute::NotFound)?;
-                let (allow, operation) = for_customer(method, project, rest)?;
+                let (allow, operation) = for_customer(method, project, rest, query)?;
                 (allow, Self::Operator(operation))
             }
             ["svix", "operational"] => (POST, Self::Report),
@@ -363,6 +387,7 @@ fn for_customer(
     method: &str,
     project: String,
     rest: &[&str],
+    query: Query,
 ) -> Result<(&'static str, Operation), NoRoute> {
     Ok(match rest {
         [] => (PUT, Operation::Application(project)),
@@ -371,6 +396,7 @@ fn for_customer(
         ["recover"] => (POST, Operation::Recover(project)),
         ["test-event"] => (POST, Operation::TestEvent(project)),
         ["token"] => (POST, Operation::ProjectToken(project)),
+        ["erase"] => (POST, Operation::EraseProject(project, query)),
         ["hold"] if method == "DELETE" => (PUT_DELETE, Operation::Release(project)),
         ["hold"] => (PUT_DELETE, Operation::Hold(project)),
         _ => return Err(NoRoute::NotFound),
@@ -475,6 +501,16 @@ mod tests {
                 Operation::Release("dev".to_owned()),
             ),
             ("POST", "/projects/dev/hold", Operation::None(PUT_DELETE)),
+            (
+                "POST",
+                "/notifications/dev/evt_1/erase",
+                Operation::Erase(named("evt_1")),
+            ),
+            (
+                "POST",
+                "/projects/dev/erase?after=7",
+                Operation::EraseProject("dev".to_owned(), Query("after=7".to_owned())),
+            ),
             ("GET", "/projects/dev/portal", Operation::None(POST)),
             (
                 "PUT",

@@ -78,6 +78,10 @@ impl<'a> Conversation<'a> {
         self.ask(path, Some((Method::Patch, body))).await
     }
 
+    pub async fn delete(&mut self, path: &str) -> Result<Answer, svix::Error> {
+        self.ask(path, Some((Method::Delete, Vec::new()))).await
+    }
+
     /// Asks until Svix answers, or the budget is spent.
     async fn ask(
         &mut self,

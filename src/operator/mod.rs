@@ -6,6 +6,7 @@ mod canary;
 pub mod console;
 pub mod conversation;
 mod customer;
+mod erase;
 mod fate;
 mod hold;
 mod letters;
@@ -58,6 +59,10 @@ pub async fn fulfil(
         Operation::OpenGate => status::open_gate(entry).await,
         Operation::Metrics => status::metrics(config).await,
         Operation::Status => status::status(config, caller).await,
+        Operation::Erase(name) => erase::event(config, &name, stopwatch, entry).await,
+        Operation::EraseProject(project, query) => {
+            erase::project(config, &project, &query, stopwatch, entry).await
+        }
         Operation::Hold(project) => hold::hold(&project, true, entry).await,
         Operation::Release(project) => hold::hold(&project, false, entry).await,
         Operation::Application(project) => {

@@ -135,6 +135,11 @@ impl Cursor {
     }
 }
 
+/// The first day whose records may be left.
+pub async fn first_day() -> Result<u64, host::Error> {
+    Ok(Cursor::read().await?.day)
+}
+
 /// A slice at work.
 struct Slice {
     retention: Duration,
@@ -337,7 +342,7 @@ impl Slice {
 
 /// The names of a record's letter. A concurrent delivery may have written one that the record doesn't
 /// name.
-fn letter(record: &str, number: Option<u64>) -> Vec<String> {
+pub fn letter(record: &str, number: Option<u64>) -> Vec<String> {
     let mut names = vec![body_name(record), head_name(record)];
     names.extend(number.map(index_name));
     names

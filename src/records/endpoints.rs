@@ -11,6 +11,7 @@ use crate::event;
 use crate::host::later::spread;
 use crate::host::{self, clock, store};
 use crate::json;
+use crate::time::rfc3339;
 
 const VERSION: u32 = 1;
 
@@ -62,6 +63,10 @@ pub enum Change {
         endpoint_id: String,
     },
     Exhausted(Reported),
+    /// Nothing of this project is to be kept.
+    Forgotten {
+        project: String,
+    },
 }
 
 impl Default for Endpoints {
@@ -106,6 +111,10 @@ impl Endpoints {
             } => self
                 .disabled
                 .retain(|known| !known.is(project, endpoint_id)),
+            Change::Forgotten { project } => {
+                self.disabled.retain(|known| known.project != *project);
+                self.exhausted.retain(|known| known.project != *project);
+            }
             Change::Exhausted(exhausted) => {
                 push(&mut self.exhausted, exhausted.clone(), MAX_EXHAUSTED);
             }
@@ -157,6 +166,18 @@ pub async fn note(report: &str, change: &Change) -> Result<(), host::Error> {
         what: "note a report",
         reason: "other instances replaced it again and again".to_owned(),
     })
+}
+
+/// Removes what is kept of a project, if there is anything.
+pub async fn forget(project: &str) -> Result<(), host::Error> {
+    let endpoints = read().await?;
+    let mut known = endpoints.disabled.iter().chain(&endpoints.exhausted);
+    if !known.any(|known| known.project == project) {
+        return Ok(());
+    }
+    let report = report_id(&format!("{project} {}", rfc3339(clock::now())));
+    let project = project.to_owned();
+    note(&report, &Change::Forgotten { project }).await
 }
 
 #[cfg(test)]

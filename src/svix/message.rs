@@ -102,6 +102,11 @@ pub fn body(event: &Event<'_>, create_application: bool, messages: &Messages) ->
     body.into_bytes()
 }
 
+/// The path of the request that deletes a message's payload.
+pub fn content_path(project: &str, id: &str) -> String {
+    format!("/api/v1/app/{project}/msg/{id}/content/")
+}
+
 /// Writes a list of identifiers, unless it is empty.
 fn write_list(body: &mut String, name: &str, values: &[Cow<'_, str>]) {
     for (index, value) in values.iter().enumerate() {

@@ -46,6 +46,13 @@ impl Board {
         self.0.iter().flatten().find(|finding| finding.id == id)
     }
 
+    /// The ids of a project's findings.
+    pub fn of_project(&self, project: &str) -> Vec<String> {
+        let findings = self.0.iter().flatten();
+        let of_project = findings.filter(|finding| finding.project == project);
+        of_project.map(|finding| finding.id.clone()).collect()
+    }
+
     /// Stores a finding and leaves its line, unless it is known. Returns whether it is new. If no slot is free,
     /// the finding takes that of a pending one, or is only in the log.
     pub async fn report(&mut self, finding: Finding) -> Result<bool, host::Error> {

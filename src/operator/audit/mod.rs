@@ -248,6 +248,15 @@ async fn reopen(finding: &Finding) -> Result<Option<Delivered>, host::Error> {
     Ok(Some(record))
 }
 
+/// Removes all findings of a project.
+pub async fn forget(project: &str) -> Result<(), host::Error> {
+    let mut board = Board::read().await?;
+    for id in board.of_project(project) {
+        board.remove(&id).await?;
+    }
+    board.review(clock::now()).await
+}
+
 /// The numbers of the audit, for metrics and status.
 pub async fn numbers() -> Result<Audit, host::Error> {
     let state = read_state().await?;

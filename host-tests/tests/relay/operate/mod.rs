@@ -6,6 +6,7 @@ mod beside;
 mod console;
 pub mod contract;
 mod dead_letters;
+mod erase;
 mod fate;
 mod hold;
 mod people;

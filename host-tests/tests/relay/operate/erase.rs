@@ -1,0 +1,276 @@
+//! Erasing an event's payload, and everything of a project.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use fake_svix::{Fault, Target};
+use host::Op;
+
+use crate::support::{Reply, World, event, wrapped};
+
+const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
+
+fn world() -> World {
+    World::with(&[("admin_token", "hush")])
+}
+
+async fn ask(world: &World, method: &str, path: &str) -> Reply {
+    world.request(method, path, &[TOKEN], "").await
+}
+
+async fn erase(world: &World, id: &str) -> Value {
+    let reply = ask(world, "POST", &format!("/notifications/dev/{id}/erase")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+/// Erases the project `dev` to the end. Returns the sums of all slices, and the last answer.
+async fn erase_project(world: &World) -> (u64, u64, Value) {
+    let (mut records, mut letters, mut after) = (0, 0, String::new());
+    loop {
+        let path = format!("/projects/dev/erase?after={after}");
+        let reply = ask(world, "POST", &path).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let report = reply.json();
+        records += report["records"].as_u64().expect("a number");
+        letters += report["letters"].as_u64().expect("a number");
+        if report["done"] == true {
+            assert_eq!(report["next"], Value::Null);
+            return (records, letters, report);
+        }
+        report["next"]
+            .as_str()
+            .expect("a place")
+            .clone_into(&mut after);
+    }
+}
+
+async fn post(world: &World, project: &str, id: &str) {
+    let body = event(id).replace("\"dev\"", &format!("\"{project}\""));
+    let reply = world.post(&body).await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+}
+
+/// Has an event of the project become a dead letter.
+async fn refuse(world: &World, project: &str, id: &str) {
+    world.svix.script_for(&Method::POST, [Fault::status(422)]);
+    let body = event(id).replace("\"dev\"", &format!("\"{project}\""));
+    let reply = world.post(&wrapped(body.as_bytes())).await;
+    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+}
+
+/// Waits until the journal is written.
+async fn settle() {
+    tokio::time::sleep(Duration::from_secs(10)).await;
+}
+
+/// Everything in the store, as text.
+async fn stored(world: &World) -> String {
+    let mut all = String::new();
+    for name in world.names().await {
+        let bytes = world.stored(&name).await.unwrap_or_default();
+        all += &format!("{name} {}\n", String::from_utf8_lossy(&bytes));
+    }
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_erased_event_has_no_payload_and_stays_a_duplicate() {
+    let world = world();
+    post(&world, "dev", "evt_1").await;
+    let expected =
+        json!({"project": "dev", "eventId": "evt_1", "payload": "erased", "deadLetter": false});
+    assert_eq!(erase(&world, "evt_1").await, expected);
+    assert_eq!(world.only_message().payload, r#"{"expired":true}"#);
+    assert_eq!(
+        world.post(&event("evt_1")).await.json()["status"],
+        "duplicate"
+    );
+    assert_eq!(erase(&world, "evt_1").await["payload"], "erased");
+    let line = world
+        .stdout()
+        .into_iter()
+        .find(|line| line.contains(r#""outcome":"erased""#));
+    let line = line.expect("a line");
+    assert!(
+        line.contains(r#""operator":"operator""#) && line.contains("evt_1"),
+        "{line}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_erased_dead_letter_is_gone_with_its_attributes_and_stays_acknowledged() {
+    let world = world();
+    refuse(&world, "dev", "evt_1").await;
+    let erased = erase(&world, "evt_1").await;
+    assert_eq!(
+        (&erased["payload"], &erased["deadLetter"]),
+        (&json!("absent"), &json!(true))
+    );
+    assert!(!stored(&world).await.contains("usr_"));
+    ask(&world, "GET", "/dead-letters/1")
+        .await
+        .assert_final_problem(404, "no-dead-letter");
+    let again = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    assert_eq!(again.json()["status"], "dead-lettered");
+    assert!(!stored(&world).await.contains("usr_"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolved_letter_goes_with_the_payload_of_its_event() {
+    let world = world();
+    refuse(&world, "dev", "evt_1").await;
+    assert_eq!(
+        ask(&world, "POST", "/dead-letters/1/replay").await.json()["status"],
+        "delivered"
+    );
+    let erased = erase(&world, "evt_1").await;
+    assert_eq!(
+        (&erased["payload"], &erased["deadLetter"]),
+        (&json!("erased"), &json!(true))
+    );
+    assert_eq!(
+        world.post(&event("evt_1")).await.json()["status"],
+        "duplicate"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_event_is_erased_by_its_own_id() {
+    let world = world();
+    world.svix.create_application("dev");
+    world.svix.always(Fault::ResetAfterStoring);
+    assert_eq!(world.post(&event("evt_1")).await.status, 503);
+    world.svix.clear_faults();
+    assert_eq!(erase(&world, "evt_1").await["payload"], "erased");
+    world.svix.always(Fault::status(500));
+    assert_eq!(world.post(&event("evt_2")).await.status, 503);
+    world.svix.clear_faults();
+    assert_eq!(erase(&world, "evt_2").await["payload"], "absent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_cannot_be_erased_now_is_a_problem() {
+    let world = world();
+    let path = "/notifications/dev/evt_1/erase";
+    ask(&world, "POST", path)
+        .await
+        .assert_final_problem(404, "no-record");
+    post(&world, "dev", "evt_1").await;
+    world.svix.always(Fault::status(500));
+    world.svix.always_at(Target::Deliveries, Fault::status(500));
+    ask(&world, "POST", path)
+        .await
+        .assert_retryable_problem(503, "svix-unavailable");
+    world.svix.clear_faults();
+    assert_eq!(erase(&world, "evt_1").await["payload"], "erased");
+    world
+        .request("POST", path, &[], "")
+        .await
+        .assert_final_problem(401, "unauthorized");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_an_erased_project_and_everything_of_others() {
+    let world = world();
+    for number in 0..300 {
+        let project = if number % 3 == 0 { "other" } else { "dev" };
+        post(&world, project, &format!("evt_{number}")).await;
+    }
+    refuse(&world, "dev", "evt_a").await;
+    refuse(&world, "other", "evt_b").await;
+    refuse(&world, "dev", "evt_c").await;
+    assert_eq!(
+        ask(&world, "POST", "/dead-letters/3/replay").await.json()["status"],
+        "delivered"
+    );
+    settle().await;
+    let (records, letters, last) = erase_project(&world).await;
+    assert_eq!((records, letters), (201, 2));
+    assert_eq!(last["application"], "erased");
+    assert_eq!(world.svix.applications(), ["other"]);
+    assert_eq!(world.records().await.len(), 101);
+    let left = stored(&world).await;
+    assert!(!left.contains(r#""project":"dev""#), "{left}");
+    assert_eq!(ask(&world, "GET", "/dead-letters/2").await.status, 200);
+    // Once more, nothing is there to erase.
+    let (records, letters, last) = erase_project(&world).await;
+    assert_eq!(
+        (records, letters, &last["application"]),
+        (0, 0, &json!("absent"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_and_findings_of_an_erased_project_go_too() {
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let world = World::with(&[("admin_token", "hush"), ("svix_webhook_secret", secret)]);
+    post(&world, "dev", "evt_1").await;
+    let endpoint = world.svix.create_endpoint("dev", "https://hooks.test/");
+    world.svix.disable_endpoint("dev", &endpoint, true);
+    let report = world.svix.take_reports().pop().expect("a report");
+    let headers = report.headers(secret, world.clock.now());
+    let headers = headers
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(
+        world
+            .request("POST", "/svix/operational", &headers, &report.body)
+            .await
+            .status,
+        200
+    );
+    let lost = world.message("evt_1").id;
+    world.svix.forget_message(&lost);
+    settle().await;
+    world.clock.advance(Duration::from_mins(20));
+    assert_eq!(
+        ask(&world, "POST", "/maintenance/audit").await.json()["found"],
+        1
+    );
+    erase_project(&world).await;
+    let status = ask(&world, "GET", "/status").await.json();
+    assert_eq!(status["endpoints"]["disabled"], json!([]));
+    assert_eq!(status["audit"]["findings"]["missing"], 0);
+    assert_eq!(
+        ask(&world, "GET", "/audit/findings").await.json()["findings"],
+        json!([])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_erasure_goes_on_after_a_failure() {
+    let world = world();
+    for number in 0..10 {
+        post(&world, "dev", &format!("evt_{number}")).await;
+    }
+    settle().await;
+    world.faults.fail_next(Op::Get, 1);
+    let path = "/projects/dev/erase";
+    ask(&world, "POST", path)
+        .await
+        .assert_retryable_problem(503, "store-failing");
+    world
+        .svix
+        .always_at(Target::Applications, Fault::status(500));
+    ask(&world, "POST", path)
+        .await
+        .assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(world.svix.applications(), ["dev"]);
+    world.svix.clear_faults();
+    let (_, _, last) = erase_project(&world).await;
+    assert_eq!(last["application"], "erased");
+    assert!(world.records().await.is_empty());
+    for (query, status, name) in [
+        ("after=x", 400, "invalid-query"),
+        ("limit=7", 400, "invalid-query"),
+    ] {
+        let reply = ask(&world, "POST", &format!("/projects/dev/erase?{query}")).await;
+        reply.assert_final_problem(status, name);
+    }
+    ask(&world, "POST", "/projects/app_1/erase")
+        .await
+        .assert_final_problem(422, "invalid-request");
+}

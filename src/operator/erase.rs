@@ -1,0 +1,281 @@
+//! Erasing: the payload of one event, or all that the relay and Svix hold of a project that has left.
+//!
+//! No list leads from a project to its records. So a slice reads letters by their number, and then records by the
+//! journal, and deletes those of the project. The application goes last: until then, an event that comes again
+//! is still found in Svix.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::conversation::Conversation;
+use super::{audit, purge};
+use crate::api::problem::Problem;
+use crate::api::reply::Success;
+use crate::api::route::{Name, Query};
+use crate::config::Config;
+use crate::event;
+use crate::host::clock::{self, Stopwatch};
+use crate::host::{self, store};
+use crate::letters::{self, body_name, head_name, index_name, ledger};
+use crate::records::{Record, endpoints, journal, storage};
+use crate::svix::{application, message};
+use crate::violation::Violation;
+use crate::watch::entry::Entry;
+
+/// After what time a slice takes up nothing more.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// How many records are read at once.
+const STEP: usize = 64;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Erased<'a> {
+    project: &'a str,
+    event_id: &'a str,
+    payload: &'static str,
+    /// Whether a dead letter was deleted.
+    dead_letter: bool,
+}
+
+/// What has become of a thing in Svix that was to be deleted.
+fn outcome(deleted: Option<()>) -> &'static str {
+    deleted.map_or("absent", |()| "erased")
+}
+
+/// Deletes the payload of an event: in Svix, and in its dead letter. The record stays.
+pub async fn event(
+    config: &Config,
+    name: &Name,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    let Name { project, event_id } = name;
+    entry.event(project, event_id);
+    let found = storage::find(project, event_id).await?;
+    let (_, record) = found.ok_or(Problem::NoRecord)?;
+    let (message, letter) = match record {
+        Record::Delivered(record) => (Some(record.svix_message_id), record.dead_letter),
+        // Svix may have the message.
+        Record::Unknown(record) => {
+            let id = message::event_id(&record.event_id);
+            (Some(id.into_owned()), None)
+        }
+        Record::DeadLettered(record) => (None, Some(record.dead_letter)),
+    };
+    let mut deleted = None;
+    if let Some(message) = message {
+        let mut conversation = Conversation::new(config, stopwatch);
+        let path = message::content_path(project, &message);
+        let answer = conversation.delete(&path).await?;
+        deleted = answer.done(config.svix.token.expose(), || Some(()))?;
+    }
+    let dead_letter = match letter {
+        Some(number) => ledger::discard(number).await?,
+        None => false,
+    };
+    let erased = Erased {
+        project,
+        event_id,
+        payload: outcome(deleted),
+        dead_letter,
+    };
+    Ok(Success::document("erased", &erased))
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    /// How many records this slice has deleted.
+    records: usize,
+    /// How many dead letters it has deleted.
+    letters: usize,
+    /// The `after` of the next request. `None` at the end.
+    next: Option<String>,
+    /// `None` before the end.
+    application: Option<&'static str>,
+    done: bool,
+}
+
+/// Deletes the next records and letters of a project, and at the end its application in Svix.
+pub async fn project(
+    config: &Config,
+    project: &str,
+    query: &Query,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Success, Problem> {
+    entry.project(project);
+    event::application_uid(project)
+        .map_err(|reason| Problem::InvalidRequest(vec![Violation::new("project", reason)]))?;
+    let after = query.after().map_err(Problem::InvalidQuery)?;
+    let invalid = || Violation::new("after", "must be the next of the last answer");
+    let place = Place::parse(&after).ok_or_else(|| Problem::InvalidQuery(invalid()))?;
+    let mut slice = Slice {
+        project,
+        stopwatch,
+        report: Report::default(),
+    };
+    let next = slice.run(place).await?;
+    let mut report = slice.report;
+    if next.is_none() {
+        endpoints::forget(project).await?;
+        audit::forget(project).await?;
+        let mut conversation = Conversation::new(config, stopwatch);
+        let answer = conversation.delete(&application::path(project)).await?;
+        let deleted = answer.done(config.svix.token.expose(), || Some(()))?;
+        report.application = Some(outcome(deleted));
+        report.done = true;
+    }
+    report.next = next.map(|place| place.to_string());
+    let (records, letters) = (report.records, report.letters);
+    entry.say(format!("erased: {records} records, {letters} letters"));
+    Ok(Success::document("project-erased", &report))
+}
+
+/// The last thing that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// The letter with this number.
+    Letter(u64),
+    /// A page of the journal.
+    Page { day: u64, page: u64 },
+}
+
+impl Place {
+    /// Reads what [`fmt::Display`] has written. Nothing stands for the beginning.
+    fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self::Letter(0));
+        }
+        match text.split_once('.') {
+            Some((day, page)) => Some(Self::Page {
+                day: day.parse().ok()?,
+                page: page.parse().ok()?,
+            }),
+            None => text.parse().ok().map(Self::Letter),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Letter(number) => write!(formatter, "{number}"),
+            Self::Page { day, page } => write!(formatter, "{day}.{page}"),
+        }
+    }
+}
+
+/// A slice at work.
+struct Slice<'a> {
+    project: &'a str,
+    stopwatch: Stopwatch,
+    report: Report,
+}
+
+impl Slice<'_> {
+    /// Where the next slice begins. `None` if nothing is left.
+    async fn run(&mut self, place: Place) -> Result<Option<Place>, host::Error> {
+        let (mut day, mut page) = match place {
+            Place::Letter(number) => {
+                let last = store::increment(letters::COUNTER, 0).await?;
+                for number in number + 1..=last {
+                    self.letter(number).await?;
+                    if self.is_over() {
+                        return Ok(Some(Place::Letter(number)));
+                    }
+                }
+                // The purge has deleted the records of earlier days.
+                (purge::first_day().await?, 0)
+            }
+            Place::Page { day, page } => (day, page),
+        };
+        let today = journal::day(clock::now());
+        while day <= today {
+            let pages = journal::pages(day).await?.unwrap_or_default();
+            while page < pages {
+                page += 1;
+                self.page(day, page).await?;
+                if self.is_over() {
+                    return Ok(Some(Place::Page { day, page }));
+                }
+            }
+            (day, page) = (day + 1, 0);
+        }
+        Ok(None)
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopwatch.remaining(SLICE).is_zero()
+    }
+
+    /// Deletes a letter of the project, with a record that says nothing else.
+    async fn letter(&mut self, number: u64) -> Result<(), host::Error> {
+        let letter = ledger::read(number).await?;
+        let of_project = |project: &String| project == self.project;
+        let Some(letter) = letter.filter(|it| it.project.as_ref().is_some_and(of_project)) else {
+            return Ok(());
+        };
+        let record = &letter.record;
+        // The index comes last: without it the letter can't be found.
+        let mut names = vec![body_name(record), head_name(record), index_name(number)];
+        if letter.resolved.is_none() {
+            names.insert(0, record.clone());
+        }
+        store::delete_many("erase the letter", &names).await?;
+        self.report.letters += 1;
+        Ok(())
+    }
+
+    /// Deletes the project's records that a page names. The page stays for the purge.
+    async fn page(&mut self, day: u64, page: u64) -> Result<(), host::Error> {
+        let Some(page) = journal::page(day, page).await? else {
+            return Ok(());
+        };
+        for names in page.names.chunks(STEP) {
+            let mut due = Vec::new();
+            for (bytes, name) in store::get_all(names).await.into_iter().zip(names) {
+                let record = bytes?.as_deref().and_then(Record::decode);
+                let (project, letter) = match record {
+                    Some(Record::Delivered(record)) => (record.project, record.dead_letter),
+                    Some(Record::Unknown(record)) => (record.project, None),
+                    // Letters are erased by their number.
+                    Some(Record::DeadLettered(_)) | None => continue,
+                };
+                // A page may name a record twice.
+                if project == self.project && !due.contains(name) {
+                    due.extend(purge::letter(name, letter));
+                    due.push(name.clone());
+                    self.report.records += 1;
+                }
+            }
+            store::delete_many("erase the records", &due).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_as_it_is_written() {
+        for place in [
+            Place::Letter(0),
+            Place::Letter(7),
+            Place::Page {
+                day: 20_780,
+                page: 3,
+            },
+        ] {
+            assert_eq!(Place::parse(&place.to_string()), Some(place));
+        }
+        assert_eq!(Place::parse(""), Some(Place::Letter(0)));
+        for text in ["x", "-1", "7.", ".7", "1.2.3", " 7"] {
+            assert_eq!(Place::parse(text), None, "{text}");
+        }
+    }
+}
