@@ -1,7 +1,7 @@
 //! `POST /svix/operational`: Svix reports what becomes of customers' endpoints.
 //!
-//! A report comes at least once, and in any order. So whether an endpoint is disabled Svix is asked, and
-//! that an event was given up at some time stays true.
+//! A report comes at least once, and in any order. So the relay asks Svix whether an endpoint is disabled. That an
+//! event was given up at some time stays true.
 
 use serde::Serialize;
 
@@ -14,10 +14,11 @@ use crate::config::{Config, load};
 use crate::event;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Headers, Incoming};
+use crate::host::later::spread;
 use crate::host::{self, store};
 use crate::intake::body;
 use crate::operator::conversation::Conversation;
-use crate::records::endpoints::{self, Change, Reported};
+use crate::records::endpoints::{self, Change, Endpoints, Reported};
 use crate::records::{Record, storage};
 use crate::svix::message;
 use crate::svix::operational::{Message, Report, Subject};
@@ -28,6 +29,9 @@ use crate::watch::entry::Entry;
 
 /// The largest report, in bytes. Svix's have less than one kB.
 const MAX_BODY: usize = 16 * 1024;
+
+/// How often a record is written before the report is refused. Svix sends it again.
+const WRITES: u32 = 8;
 
 #[derive(Serialize)]
 struct Taken {
@@ -46,18 +50,19 @@ pub async fn take(
         return Err(Problem::NoRoute(NoRoute::NotFound));
     }
     let now = unix_seconds(clock::now());
-    let claims = Claims::read(|name| headers.get(name), now).map_err(Denial::from)?;
+    let claims = Claims::read(|name| headers.get(name), now).map_err(Denial::Report)?;
     let body = body::read_small(config, incoming, MAX_BODY, stopwatch).await?;
-    claims.verify(&body, keys).map_err(Denial::from)?;
+    claims.verify(&body, keys).map_err(Denial::Report)?;
     let report = Report::read(&body).ok_or_else(|| {
         let reason = "must be an operational webhook of Svix";
         Problem::InvalidRequest(vec![Violation::new("body", reason)])
     })?;
     let id = endpoints::report_id(&claims.id);
-    let name = if endpoints::read().await?.has_seen(&id) {
+    let known = endpoints::read().await?;
+    let name = if known.has_seen(&id) {
         "reported-before"
     } else {
-        act(config, &report, &id, stopwatch, entry).await?;
+        act(config, &report, (&id, &known), stopwatch, entry).await?;
         counters::count(|counts| counts.reported(report.kind));
         "reported"
     };
@@ -69,21 +74,25 @@ pub async fn take(
 async fn act(
     config: &Config,
     report: &Report,
-    id: &str,
+    (id, known): (&str, &Endpoints),
     stopwatch: Stopwatch,
     entry: &mut Entry,
 ) -> Result<(), Problem> {
     let Some(subject) = &report.subject else {
+        entry.say("about nothing that the relay knows".to_owned());
         return Ok(());
     };
     let Subject {
         project,
         endpoint_id,
         message,
+        ..
     } = subject.clone();
     entry.project(&project);
     if let Some(message) = &message {
-        entry.event(&project, &message.event_id);
+        if let Some(event_id) = &message.event_id {
+            entry.event(&project, event_id);
+        }
         entry.svix_message_id(&message.id);
     }
     let mut conversation = Conversation::behind_the_gate(config, stopwatch);
@@ -94,11 +103,16 @@ async fn act(
                 project,
                 endpoint_id,
                 event_id: None,
+                failing_since: subject.failing_since.clone(),
                 at: rfc3339(clock::now()),
             })
         }
         None => {
             entry.say(format!("endpoint {endpoint_id} is not disabled"));
+            // Most changes are of endpoints that were never disabled.
+            if !known.lists_as_disabled(&project, &endpoint_id) {
+                return Ok(());
+            }
             Change::Enabled {
                 project,
                 endpoint_id,
@@ -106,11 +120,14 @@ async fn act(
         }
         Some(message) if report.is_exhausted() => {
             entry.warn(format!("endpoint {endpoint_id} never took the event"));
-            mark(&project, &endpoint_id, &message).await?;
+            if let Some(event_id) = &message.event_id {
+                mark(&project, &endpoint_id, &message, event_id).await?;
+            }
             Change::Exhausted(Reported {
                 project,
-                event_id: Some(message.event_id),
                 endpoint_id,
+                event_id: message.event_id,
+                failing_since: None,
                 at: message.attempted_at,
             })
         }
@@ -123,16 +140,35 @@ async fn act(
 }
 
 /// Writes into the record of an event that Svix has given it up. A record of another message is left alone.
-async fn mark(project: &str, endpoint_id: &str, message: &Message) -> Result<(), host::Error> {
-    if message::is_mapped(&message.event_id) {
+///
+/// The endpoints of an event give it up at the same moment. So the record is read again later, and written once
+/// more if another report has replaced it.
+async fn mark(
+    project: &str,
+    endpoint_id: &str,
+    message: &Message,
+    event_id: &str,
+) -> Result<(), host::Error> {
+    if message::is_mapped(event_id) {
         return Ok(());
     }
-    let name = Record::name(&event::key(project, &message.event_id));
-    let Some(Record::Delivered(mut record)) = storage::read(&name, store::TIMEOUT).await? else {
-        return Ok(());
-    };
-    if record.svix_message_id != message.id || !record.give_up(endpoint_id, &message.attempted_at) {
-        return Ok(());
+    let name = Record::name(&event::key(project, event_id));
+    let mut random = host::random();
+    for _ in 0..WRITES {
+        let Some(Record::Delivered(mut record)) = storage::read(&name, store::TIMEOUT).await?
+        else {
+            return Ok(());
+        };
+        let is_another = record.svix_message_id != message.id;
+        if is_another || !record.give_up(endpoint_id, &message.attempted_at) {
+            return Ok(());
+        }
+        let bytes = Record::Delivered(record).encode();
+        storage::write((name.clone(), bytes), store::TIMEOUT).await?;
+        clock::sleep(spread(endpoints::SETTLING, &mut random)).await;
     }
-    storage::write((name, Record::Delivered(record).encode()), store::TIMEOUT).await
+    Err(host::Error {
+        what: "mark the record",
+        reason: "other reports replaced it again and again".to_owned(),
+    })
 }

@@ -127,6 +127,7 @@ impl Problem {
             Self::Denied(Denial::Operator) => &table::UNAUTHORIZED,
             Self::Denied(Denial::ReadOnly) => &table::READ_ONLY,
             Self::Denied(Denial::Sender(_)) => &table::UNAUTHENTICATED,
+            Self::Denied(Denial::Report(_)) => &table::NOT_SIGNED,
             Self::Denied(Denial::KeysUnavailable(_)) => &table::KEYS_UNAVAILABLE,
             Self::InvalidQuery(_) => &table::INVALID_QUERY,
             Self::InvalidRequest(_) => &table::INVALID_REQUEST,
@@ -213,6 +214,9 @@ impl Problem {
             Self::Denied(Denial::Sender(_)) => {
                 "send authorization: Bearer and a token that ingest_auth accepts".to_owned()
             }
+            Self::Denied(Denial::Report(_)) => {
+                "sign it with svix_webhook_secret, and send it within five minutes".to_owned()
+            }
             Self::InvalidQuery(violation) => listed(std::slice::from_ref(violation)),
             Self::NoApplication => {
                 "create it in Svix with the project as its uid, or set create_applications"
@@ -248,38 +252,7 @@ impl Problem {
             Self::EventIdTaken => {
                 "Svix answers 409, yet the project's application has no such message".to_owned()
             }
-            Self::Svix(svix::Error::Refused(refusal)) => match &refusal.detail {
-                Some(detail) => format!("Svix answered {}: {detail}", refusal.status),
-                None => format!("Svix answered {}", refusal.status),
-            },
-            Self::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
-                Cause::RateLimited => "Svix answered 429".to_owned(),
-                Cause::Gate(_) => "the gate is closed: Svix is not asked for a while".to_owned(),
-                Cause::Status(status) => format!("Svix answered {status}"),
-                Cause::Unexpected(status) => {
-                    format!(
-                        "an answer ({status}) that is not Svix's: something before it, or svix_url"
-                    )
-                }
-                Cause::NoSuchPath => "no such path (404, no body): check svix_url".to_owned(),
-                Cause::UnreadableAnswer => "the answer of Svix can not be read".to_owned(),
-                Cause::OutOfTime => "no time was left for an attempt".to_owned(),
-                Cause::Timeout => "no answer of Svix in time".to_owned(),
-                Cause::Connection(_) => "the connection to Svix broke".to_owned(),
-                Cause::Unreachable(_) => "Svix can not be reached".to_owned(),
-                Cause::NotSent(_) => "no request can be sent from here".to_owned(),
-            },
-            Self::Svix(svix::Error::Misconfigured(what)) => match what {
-                Misconfiguration::TokenRefused => {
-                    "check svix_token, and that svix_url is of the same region".to_owned()
-                }
-                Misconfiguration::ApplicationMissing => {
-                    "create the application, or set create_applications".to_owned()
-                }
-                Misconfiguration::OutboundDenied => {
-                    "add the origin of Svix to allowed_outbound_hosts".to_owned()
-                }
-            },
+            Self::Svix(error) => detail_of(error),
             Self::InvalidRequest(violations)
             | Self::Unconfigured(Unusable::Invalid(violations)) => listed(violations),
             Self::Unconfigured(Unusable::Unreadable(error)) => {
@@ -300,7 +273,7 @@ impl Problem {
             | Self::Denied(Denial::KeysUnavailable(error)) => {
                 format!("{}: {}", self.detail(), error.reason)
             }
-            Self::Denied(Denial::Sender(flaw)) => flaw.logged().to_owned(),
+            Self::Denied(Denial::Sender(flaw) | Denial::Report(flaw)) => flaw.logged().to_owned(),
             Self::Svix(svix::Error::Unavailable {
                 cause:
                     Cause::Connection(reason) | Cause::Unreachable(reason) | Cause::NotSent(reason),
@@ -336,6 +309,42 @@ impl Problem {
         };
         // The document is made of strings and numbers, so this can't fail.
         to_raw_value(&document).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    }
+}
+
+/// The particulars of a failure of Svix, for people.
+fn detail_of(error: &svix::Error) -> String {
+    match error {
+        svix::Error::Refused(refusal) => match &refusal.detail {
+            Some(detail) => format!("Svix answered {}: {detail}", refusal.status),
+            None => format!("Svix answered {}", refusal.status),
+        },
+        svix::Error::Unavailable { cause, .. } => match cause {
+            Cause::RateLimited => "Svix answered 429".to_owned(),
+            Cause::Gate(_) => "the gate is closed: Svix is not asked for a while".to_owned(),
+            Cause::Status(status) => format!("Svix answered {status}"),
+            Cause::Unexpected(status) => {
+                format!("an answer ({status}) that is not Svix's: something before it, or svix_url")
+            }
+            Cause::NoSuchPath => "no such path (404, no body): check svix_url".to_owned(),
+            Cause::UnreadableAnswer => "the answer of Svix can not be read".to_owned(),
+            Cause::OutOfTime => "no time was left for an attempt".to_owned(),
+            Cause::Timeout => "no answer of Svix in time".to_owned(),
+            Cause::Connection(_) => "the connection to Svix broke".to_owned(),
+            Cause::Unreachable(_) => "Svix can not be reached".to_owned(),
+            Cause::NotSent(_) => "no request can be sent from here".to_owned(),
+        },
+        svix::Error::Misconfigured(what) => match what {
+            Misconfiguration::TokenRefused => {
+                "check svix_token, and that svix_url is of the same region".to_owned()
+            }
+            Misconfiguration::ApplicationMissing => {
+                "create the application, or set create_applications".to_owned()
+            }
+            Misconfiguration::OutboundDenied => {
+                "add the origin of Svix to allowed_outbound_hosts".to_owned()
+            }
+        },
     }
 }
 

@@ -68,6 +68,7 @@ table! {
     UNAUTHORIZED:             401 Warning Never "unauthorized"             "The operator's token is needed";
     READ_ONLY:                403 Warning Never "read-only"                "The operator may only read";
     UNAUTHENTICATED:          401 Warning Never "unauthenticated"          "The sender is not known";
+    NOT_SIGNED:               403 Warning Never "not-signed"               "The report is not signed by Svix";
     KEYS_UNAVAILABLE:         503 Error   Soon  "keys-unavailable"         "The keys of the senders can not be fetched";
     INVALID_QUERY:            400 Warning Never "invalid-query"            "The query is invalid";
     INVALID_REQUEST:          422 Warning Never "invalid-request"          "The request is invalid";

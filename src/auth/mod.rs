@@ -36,6 +36,8 @@ pub enum Denial {
     ReadOnly,
     /// The sender may not post.
     Sender(Flaw),
+    /// The report is not one that Svix has signed.
+    Report(Flaw),
     /// The sender can't be verified: Google's keys are not known, and can't be fetched.
     KeysUnavailable(host::Error),
 }

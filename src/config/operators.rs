@@ -6,7 +6,7 @@ use super::check::Check;
 use super::secret::Secret;
 
 /// The longest name. A token of the usual length that stands in its place is refused.
-const MAX_NAME: usize = 32;
+const MAX_NAME: usize = 24;
 
 /// The name of an operator whose token stands alone.
 const UNNAMED: &str = "operator";

@@ -24,10 +24,10 @@ const MAX_SEEN: usize = 256;
 
 /// After what time the value is read again, at least: longer than another instance takes from reading to
 /// replacing it.
-const SETTLING: Duration = Duration::from_millis(200);
+pub const SETTLING: Duration = Duration::from_millis(200);
 
 /// How often a change is made before the report is refused. Svix sends it again.
-const WRITES: u32 = 8;
+const WRITES: u32 = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,6 +50,9 @@ pub struct Reported {
     /// The eventId of an event that was given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
+    /// Since when a disabled endpoint has failed, as far as Svix has said, in RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<String>,
     /// When Svix reported the endpoint, or made the last attempt with the event, in RFC 3339.
     pub at: String,
 }
@@ -101,7 +104,7 @@ impl Endpoints {
         push(&mut self.seen, report.to_owned(), MAX_SEEN);
         match change {
             Change::Disabled(disabled) => {
-                if !self.is_disabled(&disabled.project, &disabled.endpoint_id) {
+                if !self.lists_as_disabled(&disabled.project, &disabled.endpoint_id) {
                     push(&mut self.disabled, disabled.clone(), MAX_DISABLED);
                 }
             }
@@ -122,7 +125,7 @@ impl Endpoints {
         true
     }
 
-    fn is_disabled(&self, project: &str, endpoint_id: &str) -> bool {
+    pub fn lists_as_disabled(&self, project: &str, endpoint_id: &str) -> bool {
         let mut disabled = self.disabled.iter();
         disabled.any(|known| known.is(project, endpoint_id))
     }
@@ -189,6 +192,7 @@ mod tests {
             project: "dev".to_owned(),
             endpoint_id: endpoint_id.to_owned(),
             event_id: None,
+            failing_since: None,
             at: "2026-11-23T14:12:42Z".to_owned(),
         })
     }
@@ -221,6 +225,7 @@ mod tests {
                 project: "dev".to_owned(),
                 event_id: Some(id.clone()),
                 endpoint_id: "ep_1".to_owned(),
+                failing_since: None,
                 at: "2026-11-23T14:12:42Z".to_owned(),
             };
             endpoints.apply(&format!("x{id}"), &Change::Exhausted(exhausted));

@@ -23,6 +23,7 @@ pub struct Endpoint {
     pub id: String,
     #[serde(serialize_with = "without_secrets")]
     pub url: String,
+    #[serde(default)]
     pub disabled: bool,
     /// The event types that the endpoint takes. `None` for all.
     #[serde(default)]

@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 
 use crate::event;
 use crate::json;
+use crate::time::parse_rfc3339;
 
 /// The types that the relay knows, as metrics name them. All others are counted as [`OTHER`].
 pub const TYPES: [&str; 8] = [
@@ -34,13 +35,15 @@ pub struct Subject {
     pub endpoint_id: String,
     /// The message of an attempt.
     pub message: Option<Message>,
+    /// Since when a disabled endpoint has failed, in RFC 3339.
+    pub failing_since: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     pub id: String,
-    /// The eventId under which Svix stores it.
-    pub event_id: String,
+    /// The eventId under which Svix stores it. `None` for a message that another sender posted without one.
+    pub event_id: Option<String>,
     /// The last attempt's time, in RFC 3339.
     pub attempted_at: String,
 }
@@ -52,7 +55,14 @@ impl Report {
         let [kind, data] = json::pick(text, ["type", "data"]).ok()?;
         let kind = json::string(kind?)?;
         let kind = TYPES.into_iter().find(|known| *known == kind);
-        let fields = ["appUid", "endpointId", "msgId", "msgEventId", "lastAttempt"];
+        let fields = [
+            "appUid",
+            "endpointId",
+            "msgId",
+            "msgEventId",
+            "lastAttempt",
+            "failSince",
+        ];
         let fields = json::pick(data?.get(), fields).ok()?;
         Some(Self {
             kind: kind.unwrap_or(OTHER),
@@ -69,7 +79,7 @@ impl Report {
 impl Subject {
     fn of(
         kind: &str,
-        [app, endpoint, id, event_id, attempt]: [Option<&RawValue>; 5],
+        [app, endpoint, id, event_id, attempt, since]: [Option<&RawValue>; 6],
     ) -> Option<Self> {
         let text = |raw: Option<&RawValue>| Some(json::string(raw?)?.into_owned());
         // Both become parts of paths.
@@ -82,7 +92,7 @@ impl Subject {
             let [attempted_at] = json::pick(attempt?.get(), ["timestamp"]).ok()?;
             Some(Message {
                 id: text(id)?,
-                event_id: text(event_id)?,
+                event_id: text(event_id),
                 attempted_at: text(attempted_at)?,
             })
         };
@@ -95,6 +105,7 @@ impl Subject {
             project,
             endpoint_id,
             message,
+            failing_since: text(since).filter(|since| parse_rfc3339(since).is_some()),
         })
     }
 }
@@ -110,13 +121,14 @@ mod tests {
         assert!(report.is_exhausted());
         let message = Message {
             id: "msg_1".to_owned(),
-            event_id: "evt_1".to_owned(),
+            event_id: Some("evt_1".to_owned()),
             attempted_at: "2026-11-26T07:06:38.526057Z".to_owned(),
         };
         let subject = Subject {
             project: "dev".to_owned(),
             endpoint_id: "ep_1".to_owned(),
             message: Some(message),
+            failing_since: None,
         };
         assert_eq!(report.subject, Some(subject));
         let body = br#"{"data":{"appId":"app_1","appUid":"dev","endpointId":"ep_1","endpointUid":null},"type":"endpoint.disabled"}"#;

@@ -1,18 +1,29 @@
-//! Asks Svix again about the endpoints that it has reported as disabled: the report of a change may have been lost.
+//! Asks Svix again about endpoints that it has reported as disabled: the report of a change may have been lost.
 
 use crate::api::problem::Problem;
 use crate::config::Config;
-use crate::host::clock::Stopwatch;
+use crate::host::clock::{self, Stopwatch};
 use crate::operator::conversation::Conversation;
 use crate::records::endpoints::{self, Change, Reported};
+use crate::time::unix_seconds;
 
-/// Removes every endpoint from the list that is not disabled any more.
+/// How many endpoints one audit asks about: each costs Svix a request, and the audit time.
+const MOST: usize = 5;
+
+/// Removes some endpoints from the list that are not disabled any more. Each audit takes others.
 pub async fn review(config: &Config, stopwatch: Stopwatch) -> Result<(), Problem> {
     if config.svix.webhook_keys.is_empty() {
         return Ok(());
     }
+    let mut disabled = endpoints::read().await?.disabled;
+    if disabled.len() > MOST {
+        let minutes = usize::try_from(unix_seconds(clock::now()) / 60).unwrap_or_default();
+        let first = minutes * MOST % disabled.len();
+        disabled.rotate_left(first);
+        disabled.truncate(MOST);
+    }
     let mut conversation = Conversation::behind_the_gate(config, stopwatch);
-    for reported in endpoints::read().await?.disabled {
+    for reported in disabled {
         let Reported {
             project,
             endpoint_id,

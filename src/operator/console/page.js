@@ -265,7 +265,7 @@ on('audit', 'click', async () => {
 
 // The reports of Svix
 
-const DISABLED = ['Disabled (UTC)', 'Project', 'Endpoint'];
+const DISABLED = ['Reported (UTC)', 'Project', 'Endpoint', 'Failing since (UTC)'];
 const EXHAUSTED = ['Given up (UTC)', 'Project', 'Event', 'Endpoint', ''];
 for (const [id, columns] of [['disabled', DISABLED], ['exhausted', EXHAUSTED]])
   $(id).tHead.rows[0].append(...columns.map(name => Object.assign(el('th', name), { scope: 'col' })));
@@ -282,11 +282,11 @@ function reports({ disabled, exhausted }) {
       return td;
     }))));
   };
-  table('disabled', DISABLED, disabled.map(of => [utc(of.at), of.project, mono(of.endpointId)]));
+  table('disabled', DISABLED, disabled.map(of => [utc(of.at), of.project, mono(of.endpointId), of.failingSince ? utc(of.failingSince) : '–']));
   table('exhausted', EXHAUSTED, exhausted.map(of => {
-    const button = Object.assign(el('button', 'Look up'), { onclick: () => lookUp(of.project, of.eventId) });
+    const button = Object.assign(el('button', 'Look up'), { onclick: () => lookUp(of.project, of.eventId), disabled: !of.eventId });
     button.ariaLabel = `Look up ${of.eventId}`;
-    return [utc(of.at), of.project, mono(of.eventId), mono(of.endpointId), button];
+    return [utc(of.at), of.project, mono(of.eventId ?? '–'), mono(of.endpointId), button];
   }));
 }
 
@@ -355,11 +355,13 @@ function drawFate(path, project, id, { record, endpoints, attempts, more, svix }
   $('recover').onsubmit = event => { event.preventDefault(); recover(project); };
   const published = record.publishedAt ? [el('li', utc(record.publishedAt), ' published')] : [];
   const stored = record.deliveredAt ? [el('li', utc(record.deliveredAt), ` stored in Svix, after ${number(record.attempts)} attempts`)] : [];
-  const tried = [...attempts].reverse().map(of => el('li', utc(of.timestamp),
+  const tried = attempts.map(of => [of.timestamp, el('li', utc(of.timestamp),
     el(of.status === 'success' ? 'span.good' : 'span.bad', ` ${of.responseStatusCode || 'no answer'}`),
-    ` after ${number(of.responseDurationMs)} ms${of.triggerType === 'manual' ? ', sent again by hand' : ''}: `, mono(named(of.endpointId))));
-  const givenUp = (record.exhausted ?? []).map(of => el('li', utc(of.at), el('span.bad', ' given up'), ' by Svix: ', mono(named(of.endpointId))));
-  $('timeline').replaceChildren(...published, ...stored, ...tried, ...givenUp, ...more ? [el('li', 'There is more: only the latest 100 are shown.')] : []);
+    ` after ${number(of.responseDurationMs)} ms${of.triggerType === 'manual' ? ', sent again by hand' : ''}: `, mono(named(of.endpointId)))]);
+  const givenUp = (record.exhausted ?? []).map(of => [of.at, el('li', utc(of.at), el('span.bad', ' given up'), ' by Svix: ', mono(named(of.endpointId)))]);
+  // Of the same moment, the attempt comes before Svix gives up.
+  const later = [...tried, ...givenUp].sort(([a], [b]) => Date.parse(a) - Date.parse(b)).map(([, item]) => item);
+  $('timeline').replaceChildren(...published, ...stored, ...later, ...more ? [el('li', 'There is more: only the latest 100 are shown.')] : []);
   if (svix) say('fate-said', `${svix.title}: ${svix.detail}.`, 'bad');
   else if (!endpoints.length && record.deliveredAt) say('fate-said', 'The customer has no endpoint.');
 }

@@ -71,7 +71,8 @@ async fn stored(world: &World) -> String {
     let mut all = String::new();
     for name in world.names().await {
         let bytes = world.stored(&name).await.unwrap_or_default();
-        all += &format!("{name} {}\n", String::from_utf8_lossy(&bytes));
+        all.push_str(&name);
+        all.push_str(&String::from_utf8_lossy(&bytes));
     }
     all
 }
