@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the container image of `serve` with the relay in it, without Docker: target/oci/svix-relay.tar, an
-# OCI archive, and beside it an SBOM (CycloneDX) and SHA256SUMS. Linux only. Needs python3, and the debug
-# build of `serve` (make build), which compiles the component ahead.
+# OCI archive, and beside it an SBOM (CycloneDX) and SHA256SUMS. Needs Linux, python3, glibc's static library
+# (Debian's libc6-dev), and the debug build of `serve` (make build), which compiles the component ahead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUSTUP_AUTO_INSTALL=0

@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, SystemTime};
 use std::{env, fs, io};
 
@@ -561,11 +561,14 @@ pub fn program() -> &'static (Program, Manifest) {
     })
 }
 
-/// Builds the component, so that no test can run on a stale one.
+/// Builds the component once for all tests, so that none can run on a stale one.
 pub fn build_component() {
-    let mut script = Command::new(root().join("scripts/component.sh"));
-    // Build where spin.toml looks for it, even if the environment names another directory.
-    run(script.env("CARGO_TARGET_DIR", root().join("target")));
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        let mut script = Command::new(root().join("scripts/component.sh"));
+        // Build where spin.toml looks for it, even if the environment names another directory.
+        run(script.env("CARGO_TARGET_DIR", root().join("target")));
+    });
 }
 
 /// `serve` or `fake-svix`, built as `make run` builds them, so that no test can run on a stale one.
