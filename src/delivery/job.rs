@@ -24,6 +24,8 @@ pub struct Job<'a> {
     pub event: &'a Event<'a>,
     /// The earliest time at which the event is known to have existed.
     pub published: Option<SystemTime>,
+    /// As in [`crate::event::arrival::Arrival`].
+    pub ordering_key: Option<&'a str>,
     pub occasion: Occasion,
     /// The headers by which Svix joins the trace.
     pub trace: &'a [(&'static str, String)],

@@ -158,6 +158,7 @@ async fn write_delivered(
 ) -> Result<Success, Problem> {
     let mut record = Delivered::of(job.event, message_id, attempts, clock::now());
     record.published_at = job.published.map(rfc3339);
+    record.ordering_key = job.ordering_key.map(str::to_owned);
     if let Some(Record::DeadLettered(letter)) = earlier {
         record.dead_letter = Some(letter.dead_letter);
     }

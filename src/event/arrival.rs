@@ -61,6 +61,8 @@ pub struct Arrival {
     pub attempt: Option<u64>,
     /// The time at which Pub/Sub was given the message.
     pub publish_time: Option<SystemTime>,
+    /// The beginning of the key within which Pub/Sub keeps messages in order. Never empty.
+    pub ordering_key: Option<String>,
     pub attributes: Attributes,
 }
 
@@ -73,6 +75,8 @@ pub struct ArrivalHeaders {
     pub subscription: Option<String>,
     /// `x-goog-pubsub-publish-time`.
     pub publish_time: Option<String>,
+    /// `x-goog-pubsub-ordering-key`.
+    pub ordering_key: Option<String>,
     /// The headers that may be attributes of the message.
     pub attributes: Attributes,
     /// Whether a letter is replayed. Its body may have either form, whatever the headers say: another delivery

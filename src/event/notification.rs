@@ -113,6 +113,7 @@ impl<'a> Notification<'a> {
                 .publish_time
                 .as_deref()
                 .and_then(time::parse_rfc3339),
+            ordering_key: headers.ordering_key.as_deref().and_then(ordering_key),
             attributes: headers.attributes,
         };
         let cloud_event = arrival.attributes.cloud_event();
@@ -290,9 +291,18 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
         "message_id",
         "publishTime",
         "publish_time",
+        "orderingKey",
     ];
     let fields = json::pick(message, names)?;
-    let [data, attributes, id, id_snake_case, time, time_snake_case] = fields;
+    let [
+        data,
+        attributes,
+        id,
+        id_snake_case,
+        time,
+        time_snake_case,
+        key,
+    ] = fields;
     arrival.message_id = [id, id_snake_case]
         .into_iter()
         .flatten()
@@ -300,6 +310,8 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
     let times = [time, time_snake_case].into_iter().flatten();
     let mut times = times.filter_map(json::string);
     arrival.publish_time = times.find_map(|time| time::parse_rfc3339(&time));
+    let key = key.and_then(json::string);
+    arrival.ordering_key = key.as_deref().and_then(ordering_key);
     // The headers of the request are not the message's.
     arrival.attributes = match attributes.filter(|raw| raw.get() != "null") {
         None => Attributes::default(),
@@ -317,6 +329,11 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
         return Err(invalid("must not be empty"));
     }
     base64(&data).ok_or(Rejection::NotBase64)
+}
+
+/// An ordering key, cut to what is shown. Pub/Sub treats an empty key as absent.
+fn ordering_key(key: &str) -> Option<String> {
+    (!key.is_empty()).then(|| shortened(key))
 }
 
 /// Whether a body with this beginning may be a wrapped push. An object that begins with a field of an event
@@ -389,7 +406,7 @@ mod tests {
 
     fn wrap(event: &[u8]) -> String {
         format!(
-            r#"{{"message":{{"data":"{}","messageId":"7","message_id":"7","publishTime":"2026-11-23T14:12:42.123Z","publish_time":"2026-11-23T14:12:42.123Z"}},"subscription":"projects/p/subscriptions/s","deliveryAttempt":5}}"#,
+            r#"{{"message":{{"data":"{}","messageId":"7","message_id":"7","publishTime":"2026-11-23T14:12:42.123Z","publish_time":"2026-11-23T14:12:42.123Z","orderingKey":"usr_1"}},"subscription":"projects/p/subscriptions/s","deliveryAttempt":5}}"#,
             BASE64.encode(event)
         )
     }
@@ -413,6 +430,7 @@ mod tests {
                 subscription: Some("projects/p/subscriptions/s".to_owned()),
                 attempt: Some(5),
                 publish_time: time::parse_rfc3339("2026-11-23T14:12:42.123Z"),
+                ordering_key: Some("usr_1".to_owned()),
                 attributes: Attributes::default(),
             }
         );
@@ -424,6 +442,7 @@ mod tests {
         let headers = ArrivalHeaders {
             message_id: Some("8".to_owned()),
             publish_time: Some("1970-01-01T00:00:00Z".to_owned()),
+            ordering_key: Some("usr_1".to_owned()),
             ..ArrivalHeaders::default()
         };
         let notification = Notification::read(EVENT.as_bytes(), headers);
@@ -435,6 +454,7 @@ mod tests {
                 subscription: None,
                 attempt: None,
                 publish_time: Some(SystemTime::UNIX_EPOCH),
+                ordering_key: Some("usr_1".to_owned()),
                 attributes: Attributes::default(),
             }
         );

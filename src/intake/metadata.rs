@@ -53,6 +53,7 @@ pub fn of(headers: &Headers) -> ArrivalHeaders {
         message_id,
         subscription: get("x-goog-pubsub-subscription-name"),
         publish_time: get("x-goog-pubsub-publish-time"),
+        ordering_key: get("x-goog-pubsub-ordering-key"),
         attributes: attributes(headers),
         replayed: false,
     }

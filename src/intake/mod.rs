@@ -88,6 +88,7 @@ pub async fn deliver_event(
         config,
         event: &event,
         published: times.into_iter().flatten().min(),
+        ordering_key: notification.arrival.ordering_key.as_deref(),
         occasion,
         trace: &trace,
         budget: Budget {

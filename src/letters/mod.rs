@@ -66,6 +66,8 @@ pub struct DeadLetter {
     /// In RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publish_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ordering_key: Option<String>,
     /// How often Pub/Sub had tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery_attempt: Option<u64>,
@@ -110,6 +112,7 @@ impl DeadLetter {
             source: arrival.source,
             pubsub_message_id: arrival.message_id.clone(),
             publish_time: arrival.publish_time.map(rfc3339),
+            ordering_key: arrival.ordering_key.clone(),
             delivery_attempt: arrival.attempt,
             attributes: arrival.attributes.clone(),
             reason: reason.to_owned(),
@@ -143,6 +146,7 @@ impl DeadLetter {
             source: Source::parse(&string("source")?)?,
             pubsub_message_id: string("pubsubMessageId"),
             publish_time: string("publishTime"),
+            ordering_key: string("orderingKey"),
             delivery_attempt: stored.number("deliveryAttempt"),
             attributes: stored
                 .raw("attributes")
@@ -172,20 +176,19 @@ impl DeadLetter {
 
     /// The headers of the notification that replaying it needs.
     pub fn headers(&self) -> ArrivalHeaders {
-        let attributes = self.attributes.clone();
+        let headers = ArrivalHeaders {
+            ordering_key: self.ordering_key.clone(),
+            attributes: self.attributes.clone(),
+            replayed: true,
+            ..ArrivalHeaders::default()
+        };
         match self.source {
             Source::Unwrapped => ArrivalHeaders {
                 message_id: self.pubsub_message_id.clone(),
-                subscription: None,
                 publish_time: self.publish_time.clone(),
-                attributes,
-                replayed: true,
+                ..headers
             },
-            Source::Direct | Source::Wrapped => ArrivalHeaders {
-                attributes,
-                replayed: true,
-                ..ArrivalHeaders::default()
-            },
+            Source::Direct | Source::Wrapped => headers,
         }
     }
 
@@ -252,6 +255,20 @@ mod tests {
                 .message_id
                 .is_none()
         );
+    }
+
+    #[test]
+    fn the_head_of_a_letter_with_an_ordering_key_gives_the_key_back() {
+        let headers = ArrivalHeaders {
+            message_id: Some("8".to_owned()),
+            ordering_key: Some("usr_1".to_owned()),
+            ..ArrivalHeaders::default()
+        };
+        let text = r#"{"version":2,"number":7,"deadLetteredAt":"1970-01-01T00:00:00Z","record":"record/r","source":"unwrapped","pubsubMessageId":"8","orderingKey":"usr_1","reason":"not-utf8","problem":{"status":400}}"#;
+        let encoded = String::from_utf8(letter(headers).encode());
+        assert_eq!(encoded.as_deref(), Ok(text));
+        let read = DeadLetter::decode(text.as_bytes()).expect("a letter");
+        assert_eq!(read.headers().ordering_key.as_deref(), Some("usr_1"));
     }
 
     #[test]

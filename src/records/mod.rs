@@ -55,6 +55,9 @@ pub struct Delivered {
     /// When the event was published, as far as that is known, in RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published_at: Option<String>,
+    /// The beginning of the key within which Pub/Sub kept the event in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ordering_key: Option<String>,
     /// Where Svix has given the event up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exhausted: Vec<GivenUp>,
@@ -108,6 +111,7 @@ impl Delivered {
             dead_letter: None,
             fingerprint: Some(fingerprint_of(event)),
             published_at: None,
+            ordering_key: None,
             exhausted: Vec::new(),
         }
     }
@@ -206,6 +210,7 @@ impl Unknown {
             dead_letter: None,
             fingerprint: None,
             published_at: None,
+            ordering_key: None,
             exhausted: Vec::new(),
         }
     }
@@ -261,6 +266,7 @@ impl Record {
                 dead_letter: number("deadLetter"),
                 fingerprint: string("fingerprint"),
                 published_at: string("publishedAt"),
+                ordering_key: string("orderingKey"),
                 exhausted: stored
                     .raw("exhausted")
                     .and_then(GivenUp::all)
@@ -304,7 +310,7 @@ mod tests {
     }
 
     /// Stored bytes outlive the relay that wrote them: these texts must never need to change.
-    fn stored() -> [(Record, &'static str); 5] {
+    fn stored() -> [(Record, &'static str); 6] {
         [
             (
                 Record::Delivered(Delivered::of(&event(), "msg_1".to_owned(), 2, now())),
@@ -320,6 +326,13 @@ mod tests {
                     ..Delivered::of(&event(), "msg_1".to_owned(), 2, now())
                 }),
                 r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","attempts":2,"deliveredAt":"2026-11-23T14:12:42.123Z","fingerprint":"08f44b07b5901a25","publishedAt":"2026-11-23T14:12:42.123Z","exhausted":[{"endpointId":"ep_1","at":"2026-11-23T14:12:42.123Z"}]}"#,
+            ),
+            (
+                Record::Delivered(Delivered {
+                    ordering_key: Some("usr_1".to_owned()),
+                    ..Delivered::of(&event(), "msg_1".to_owned(), 2, now())
+                }),
+                r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","attempts":2,"deliveredAt":"2026-11-23T14:12:42.123Z","fingerprint":"08f44b07b5901a25","orderingKey":"usr_1"}"#,
             ),
             (
                 Record::Unknown(Unknown::of(&event(), now())),

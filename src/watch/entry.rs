@@ -43,6 +43,8 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pubsub_message_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    ordering_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     delivery_attempt: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letter: Option<u64>,
@@ -113,6 +115,7 @@ impl Entry {
     pub fn arrival(&mut self, arrival: &Arrival) {
         self.source = Some(arrival.source);
         self.pubsub_message_id = arrival.message_id.as_deref().map(shortened);
+        self.ordering_key.clone_from(&arrival.ordering_key);
         self.delivery_attempt = arrival.attempt;
     }
 
@@ -236,6 +239,7 @@ mod tests {
                 subscription: None,
                 attempt: Some(5),
                 publish_time: None,
+                ordering_key: Some("usr_1".to_owned()),
                 attributes: Attributes::default(),
             });
             entry.event("dev", "evt_1");
@@ -251,7 +255,7 @@ mod tests {
                 r#""outcome":"delivered","status":200,"durationMs":7,"project":"dev","#,
                 r#""eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","#,
                 r#""attempts":1,"source":"wrapped","pubsubMessageId":"136969346945","#,
-                r#""deliveryAttempt":5}"#,
+                r#""orderingKey":"usr_1","deliveryAttempt":5}"#,
                 "\n"
             )
         );

@@ -46,6 +46,8 @@ resource "google_pubsub_subscription" "relay" {
   # in a dying pod wait for the deadline.
   ack_deadline_seconds = var.ack_deadline_seconds
 
+  enable_message_ordering = var.enable_message_ordering
+
   # For how long an event that can't be delivered comes again, and how far back a seek may go. Acknowledged
   # events are kept, too: without them a seek has nothing to return to.
   message_retention_duration = "604800s"

@@ -52,6 +52,12 @@ variable "ack_deadline_seconds" {
   }
 }
 
+variable "enable_message_ordering" {
+  description = "Whether the events of one ordering key come one at a time, in order (docs/operating.md#order). A change replaces the subscription and loses the events that wait in it."
+  type        = bool
+  default     = false
+}
+
 variable "max_delivery_attempts" {
   description = "How often an event is refused before it goes to the dead-letter topic."
   type        = number

@@ -47,6 +47,10 @@ const VALUES: [&str; 14] = [
     r#"["AT","BE","CH","DE","DK","ES","FR","GB","IE","IT","NL","PL","PT","SE"]"#,
 ];
 
+/// The percentage of events with an ordering key, and the number of keys of each project.
+const ORDERED: u8 = 25;
+const ORDERING_KEYS: usize = 8;
+
 /// The lengths of `data` in bytes.
 const LENGTHS: std::ops::RangeInclusive<usize> = 300..=7_000;
 
@@ -56,6 +60,8 @@ pub struct Event {
     pub id: String,
     /// The customer: the uid of the Svix application.
     pub project: &'static str,
+    /// The key within which the event is published in order.
+    pub ordering_key: Option<String>,
     /// The whole event as JSON.
     pub text: Bytes,
 }
@@ -65,6 +71,8 @@ impl Event {
     pub fn random(number: usize, time: &str, random: &mut Rng) -> Self {
         let id = format!("evt_0SN{}{number:07}", letters(random, 18));
         let project = pick(random, &PROJECTS);
+        let is_ordered = random.u8(..100) < ORDERED;
+        let number_of_key = random.usize(..ORDERING_KEYS);
         let (kind, object) = pick(random, &TYPES);
         let (comma, margin, space) = pick(random, &SPELLINGS);
         let data = data(random, object);
@@ -89,6 +97,7 @@ impl Event {
         Self {
             id,
             project,
+            ordering_key: is_ordered.then(|| format!("{project}/{number_of_key}")),
             text: text.into(),
         }
     }

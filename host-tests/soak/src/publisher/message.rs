@@ -47,8 +47,10 @@ impl Message {
         let data = BASE64_STANDARD.encode(&self.event.text);
         let (id, time) = (self.number, &self.published);
         let project = self.event.project;
+        let key = self.event.ordering_key.as_ref();
+        let key = key.map_or_else(String::new, |key| format!(r#","orderingKey":"{key}""#));
         format!(
-            r#"{{"message":{{"data":"{data}","attributes":{{"project":"{project}"}},"messageId":"{id}","message_id":"{id}","publishTime":"{time}","publish_time":"{time}"}},"subscription":"projects/platform/subscriptions/svix-relay"}}"#
+            r#"{{"message":{{"data":"{data}","attributes":{{"project":"{project}"}},"messageId":"{id}","message_id":"{id}","publishTime":"{time}","publish_time":"{time}"{key}}},"subscription":"projects/platform/subscriptions/svix-relay"}}"#
         )
         .into()
     }
@@ -72,6 +74,7 @@ mod tests {
         let event = Event {
             id: "evt_1".to_owned(),
             project: "dev",
+            ordering_key: Some("dev/7".to_owned()),
             text: Bytes::from_static(br#"{"n":10.0}"#),
         };
         Message::new(7, event, "2026-11-23T14:12:42.123Z", None)
@@ -83,6 +86,11 @@ mod tests {
         assert_eq!(body["message"]["data"], "eyJuIjoxMC4wfQ==");
         assert_eq!(body["message"]["messageId"], "7");
         assert_eq!(body["message"]["publishTime"], "2026-11-23T14:12:42.123Z");
+        assert_eq!(body["message"]["orderingKey"], "dev/7");
         assert!(body["subscription"].is_string());
+        let mut message = message();
+        message.event.ordering_key = None;
+        let body: Value = serde_json::from_slice(&message.wrapped()).unwrap();
+        assert_eq!(body["message"].get("orderingKey"), None);
     }
 }

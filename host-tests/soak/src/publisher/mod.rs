@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod event;
 pub mod history;
 pub mod message;
+mod ordering_keys;
 pub mod outcome;
 mod window;
 
@@ -23,6 +24,7 @@ use self::agenda::{Agenda, Delivery};
 use self::backoff::PushBackoff;
 use self::endpoint::Endpoint;
 use self::message::{Duplicate, Message};
+use self::ordering_keys::OrderingKeys;
 use self::outcome::Outcome;
 use self::window::Window;
 use crate::progress::Progress;
@@ -47,6 +49,7 @@ pub struct Publisher {
     published: usize,
     /// Acknowledged messages that are delivered again after the next restart.
     held: Vec<usize>,
+    ordering_keys: OrderingKeys,
     agenda: Agenda,
     window: Window,
     backoff: PushBackoff,
@@ -79,6 +82,7 @@ impl Publisher {
             messages,
             published: 0,
             held: Vec::new(),
+            ordering_keys: OrderingKeys::default(),
             agenda: Agenda::default(),
             window: Window::new(concurrency),
             backoff: PushBackoff::default(),
@@ -143,14 +147,22 @@ impl Publisher {
             Order::Publish(count) => {
                 let end = self.messages.len().min(self.published + count);
                 for message in self.published..end {
-                    self.add(message, Duration::ZERO);
-                    if self.messages[message].duplicate == Some(Duplicate::AtOnce) {
-                        self.add(message, Duration::ZERO);
+                    let key = self.messages[message].event.ordering_key.as_deref();
+                    if key.is_none_or(|key| self.ordering_keys.publish(key, message)) {
+                        self.begin(message);
                     }
                 }
                 self.published = end;
             }
             Order::Restarted => self.release_held(),
+        }
+    }
+
+    /// Adds the first delivery of a message, or its first two.
+    fn begin(&mut self, message: usize) {
+        self.add(message, Duration::ZERO);
+        if self.messages[message].duplicate == Some(Duplicate::AtOnce) {
+            self.add(message, Duration::ZERO);
         }
     }
 
@@ -233,7 +245,13 @@ impl Publisher {
             return;
         }
         self.progress.acknowledged();
-        match message.duplicate {
+        let key = message.event.ordering_key.as_deref();
+        let next = key.and_then(|key| self.ordering_keys.acknowledge(key));
+        let duplicate = message.duplicate;
+        if let Some(next) = next {
+            self.begin(next);
+        }
+        match duplicate {
             Some(Duplicate::Later) => {
                 let within = self.within(LATER);
                 self.add(delivery.message, within);

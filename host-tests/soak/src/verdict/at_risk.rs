@@ -80,6 +80,7 @@ mod tests {
         let event = Event {
             id: format!("evt_{number}"),
             project: "dev",
+            ordering_key: None,
             text: "{}".into(),
         };
         let mut message = Message::new(0, event, "", None);

@@ -16,15 +16,19 @@ pub struct Comparison {
     pub repeated: Vec<(usize, usize)>,
     /// Events with a message whose payload differs by a byte or more, or whose eventId differs.
     pub altered: Vec<usize>,
+    /// Events that Svix was given after a later one of the same project and ordering key, and that one.
+    pub reordered: Vec<(usize, usize)>,
     /// Messages without an event, or in another application than that of their project.
     pub unknown: Vec<String>,
 }
 
 impl Comparison {
+    /// `events` are in the order in which they were published, `messages` in that in which Svix stored them.
     pub fn of(events: &[Event], messages: &[StoredMessage]) -> Self {
         let name = |event: &Event| (event.project.to_owned(), event.id.clone());
         let places: HashMap<_, usize> = events.iter().map(name).zip(0..).collect();
         let mut counts = vec![0; events.len()];
+        let mut newest = HashMap::new();
         let mut comparison = Self::default();
         for message in messages {
             let event_id = message.event_id.as_deref();
@@ -40,6 +44,16 @@ impl Comparison {
             };
             counts[place] += 1;
             let event = &events[place];
+            // Customers know an event by its first message.
+            if counts[place] == 1
+                && let Some(key) = &event.ordering_key
+            {
+                let newest = newest.entry((event.project, key)).or_insert(place);
+                if place < *newest {
+                    comparison.reordered.push((place, *newest));
+                }
+                *newest = place.max(*newest);
+            }
             let exact = message.payload.as_bytes() == event.text && event_id == Some(&event.id);
             if !exact && !comparison.altered.contains(&place) {
                 comparison.altered.push(place);
@@ -76,6 +90,7 @@ mod tests {
         Event {
             id: id.to_owned(),
             project: "dev",
+            ordering_key: None,
             text: text.to_owned().into(),
         }
     }
@@ -115,9 +130,42 @@ mod tests {
             missing: vec![2],
             repeated: vec![(0, 2)],
             altered: vec![1],
+            reordered: Vec::new(),
             unknown: vec!["msg_1 (c in gigs)".into(), "msg_1 (e in dev)".into()],
         };
         assert_eq!(Comparison::of(&events, &messages), expected);
+    }
+
+    #[test]
+    fn finds_events_that_a_later_one_of_their_key_has_passed() {
+        let ordered = |id: &str, project, key: Option<&str>| Event {
+            project,
+            ordering_key: key.map(str::to_owned),
+            ..event(id, "{}")
+        };
+        let events = [
+            ordered("a", "dev", Some("1")),
+            ordered("b", "dev", Some("2")),
+            ordered("c", "dev", Some("1")),
+            ordered("d", "gigs", Some("1")),
+            ordered("e", "dev", Some("1")),
+            ordered("f", "dev", None),
+        ];
+        let reordered = |stored: &str| {
+            let messages: Vec<_> = stored
+                .split(' ')
+                .map(|id| message(if id == "d" { "gigs" } else { "dev" }, id, "{}"))
+                .collect();
+            Comparison::of(&events, &messages).reordered
+        };
+        assert!(reordered("a b c d e f").is_empty());
+        // Each key, each project and the events without a key have an order of their own.
+        assert!(reordered("f d a c e b").is_empty());
+        assert_eq!(reordered("a b e c d f"), [(2, 4)]);
+        assert_eq!(reordered("e a c"), [(0, 4), (2, 4)]);
+        // A second message comes after the first, and a missing one is no matter of order.
+        assert!(reordered("a c a e c").is_empty());
+        assert!(reordered("a e").is_empty());
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub struct Report {
     pub duplicated: usize,
     /// Messages whose payload differs from the event.
     pub altered: usize,
+    /// Events with an ordering key.
+    pub ordered: usize,
+    /// Events that Svix was given after a later one of the same project and ordering key.
+    pub reordered: usize,
     /// Messages without an event.
     pub unknown: usize,
     /// Acknowledged events that the relay was ready to send again later.
@@ -82,6 +86,7 @@ impl Report {
             events: messages.len(),
             outages: outages.len(),
             altered: comparison.altered.len(),
+            reordered: comparison.reordered.len(),
             unknown: comparison.unknown.len(),
             ..Self::default()
         };
@@ -98,10 +103,15 @@ impl Report {
         for at in comparison.altered {
             offences.push(format!("altered: {}", messages[at]));
         }
+        for (at, later) in comparison.reordered {
+            let (passed, later) = (&messages[at], &messages[later]);
+            offences.push(format!("out of order: {passed}, after {later}"));
+        }
         for unknown in comparison.unknown {
             offences.push(format!("unknown message: {unknown}"));
         }
         for message in messages {
+            report.ordered += usize::from(message.event.ordering_key.is_some());
             for step in message.history.steps() {
                 *report.outcomes.entry(step.outcome.to_string()).or_default() += 1;
             }
@@ -133,6 +143,7 @@ impl Report {
         let wrong = self.lost
             + self.duplicated
             + self.altered
+            + self.reordered
             + self.unknown
             + self.forgotten
             + self.unfit
@@ -218,6 +229,8 @@ impl fmt::Display for Report {
             messages,
             lost,
             duplicated,
+            ordered,
+            reordered,
             kills,
             redeliveries,
             nodes,
@@ -229,7 +242,7 @@ impl fmt::Display for Report {
         } = self;
         write!(
             f,
-            "events={events} messages={messages} lost={lost} duplicated={duplicated} audited={audited} findings={findings} kills={kills} redeliveries={redeliveries}"
+            "events={events} messages={messages} lost={lost} duplicated={duplicated} ordered={ordered} reordered={reordered} audited={audited} findings={findings} kills={kills} redeliveries={redeliveries}"
         )?;
         if *nodes > 1 {
             write!(f, " nodes={nodes} outages={outages}")?;

@@ -20,6 +20,8 @@ async fn soak(options: &[&str]) -> Report {
     assert!(report.is_clean(), "{report}\n{told}");
     assert_eq!((report.events, report.messages), (1_000, 1_000), "{told}");
     assert_eq!((report.lost, report.duplicated), (0, 0), "{told}");
+    assert_eq!(report.reordered, 0, "{told}");
+    assert!(report.ordered >= 150, "{report}");
     assert!(report.kills >= 3 && report.terminations > 0, "{report}");
     assert!(report.redeliveries >= 200, "{report}");
     assert!(report.audit.audited > 0, "{report}");

@@ -5,4 +5,5 @@ pub mod auth;
 mod forms;
 mod injection;
 mod limits;
+mod order;
 mod traces;
