@@ -40,7 +40,7 @@ struct Erased<'a> {
     dead_letter: bool,
 }
 
-/// What has become of a thing in Svix that was to be deleted.
+/// The outcome of a deletion in Svix. `None` if Svix had nothing to delete.
 fn outcome(deleted: Option<()>) -> &'static str {
     deleted.map_or("absent", |()| "erased")
 }
