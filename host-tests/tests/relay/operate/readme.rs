@@ -94,7 +94,15 @@ async fn take(commands: String) -> (usize, usize) {
     let output = tokio::task::spawn_blocking(run).await;
     let output = output.expect("no panic").expect("bash");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{printed}");
+    let failed = || {
+        let left =
+            ["tour.err", "tour.log"].map(|name| fs::read_to_string(directory.path().join(name)));
+        format!(
+            "{printed}\n{left:?}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+    };
+    assert!(output.status.success(), "{}", failed());
     let promises = promises(&commands);
     let mut rest = &printed[..];
     for promise in &promises {
