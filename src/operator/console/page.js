@@ -381,7 +381,7 @@ function endpointRow({ id, url, disabled, filterTypes, status, nextAttempt }, ac
 
 let resends = 0;
 async function resend(path, project, id, { id: endpoint, url }, attempts) {
-  const latest = attempts => attempts.find(of => of.endpointId === endpoint)?.timestamp;
+  const latest = attempts => attempts.find(of => of.endpointId === endpoint && of.triggerType !== 'scheduled')?.timestamp;
   if (!await sure(`Resend ${id}?`, `Svix sends it to ${url} now. Svix's own retries to this endpoint end with that, also if it fails.`, 'Resend', 'main')) return;
   try {
     await ask('POST', `${path}/${encodeURIComponent(endpoint)}/resend`);
@@ -391,7 +391,7 @@ async function resend(path, project, id, { id: endpoint, url }, attempts) {
   say('fate-said', `Svix sends it to ${url}…`);
   $('find-title').focus();
   const turns = [looking, ++resends];
-  // Svix sends from a queue, after its answer: look again until there is a newer attempt.
+  // Svix sends from a queue, after its answer: look again until the attempt shows.
   for (const seconds of [0, 1, 2, 4, 8]) {
     await new Promise(done => setTimeout(done, seconds * 1000));
     const fate = await ask('GET', path).catch(() => undefined);
