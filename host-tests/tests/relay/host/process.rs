@@ -185,7 +185,10 @@ fn a_start_that_fails_says_why() {
         (["--listen", &address], address.as_str()),
         (["--from", unbuilt.to_str().expect("UTF-8")], "make build"),
         (["--from", "nowhere.toml"], "nowhere.toml"),
-        (["--compiled", "spin.toml"], "the compiled component spin.toml"),
+        (
+            ["--compiled", "spin.toml"],
+            "the compiled component spin.toml",
+        ),
         (["--variable", "no_such_variable=1"], "no_such_variable"),
         (["--variable", "svix_url=hush-a-secret"], "{{ svix_url }}"),
         // Only the required variable is missing.
