@@ -147,18 +147,23 @@ impl<'a> Turnstile<'a> {
         let mut turns = 0;
         loop {
             self.budget.check()?;
-            let closing =
-                match GATE.with_borrow(|gate| gate.pass(self.caller.project, clock::now())) {
-                    Pass::Open => return Ok(false),
-                    Pass::Probe => {
-                        let lease = self.config.svix.timeout.min(self.budget.remaining());
-                        let state = GATE.with_borrow_mut(|gate| gate.probing(lease, clock::now()));
-                        self.share(&state).await;
-                        self.budget.check()?;
-                        return Ok(true);
-                    }
-                    Pass::Closed(closing) => closing,
-                };
+            let mut pass = self.pass();
+            if pass == Pass::Probe {
+                // Another instance may have changed the gate since, and its change must not get lost.
+                let _ = learn(self.time()).await;
+                pass = self.pass();
+            }
+            let closing = match pass {
+                Pass::Open => return Ok(false),
+                Pass::Probe => {
+                    let lease = self.config.svix.timeout.min(self.budget.remaining());
+                    let state = GATE.with_borrow_mut(|gate| gate.probing(lease, clock::now()));
+                    self.share(&state).await;
+                    self.budget.check()?;
+                    return Ok(true);
+                }
+                Pass::Closed(closing) => closing,
+            };
             let (rest, patient) = if closing.probing {
                 turns += 1;
                 (closing.rest.min(PROBE_TIME), turns <= PROBE_TURNS)
@@ -178,6 +183,10 @@ impl<'a> Turnstile<'a> {
         }
     }
 
+    fn pass(&self) -> Pass {
+        GATE.with_borrow(|gate| gate.pass(self.caller.project, clock::now()))
+    }
+
     /// Tells the gate how an attempt or a lookup went, and shares its state if that changed.
     pub async fn tell<T>(&mut self, result: &Result<T, svix::Error>, probe: bool) {
         let failure = match result {
@@ -190,8 +199,9 @@ impl<'a> Turnstile<'a> {
             },
             _ => None,
         };
-        if failure.is_some() {
-            // Other instances may have failed since. Together the failures make a run.
+        if failure.is_some() || probe || GATE.with_borrow(Gate::is_counting) {
+            // Other instances may have failed since, and together the failures make a run. Or an operator may
+            // have held a project, which must not get lost.
             let _ = learn(self.time()).await;
         }
         let jitter = self.random.f64();

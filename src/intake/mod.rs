@@ -148,6 +148,8 @@ async fn store_dead_letter(
                 differs: false,
             });
         }
+        // The letter would replace what is known of the message. So its sender keeps the event.
+        Some(Record::Unknown(_)) if *problem == Problem::Held => return Err(Problem::Held),
         Some(Record::Unknown(_)) | None => {}
     }
     let reason = (problem.row().name, problem.document());

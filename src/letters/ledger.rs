@@ -129,6 +129,18 @@ pub async fn forget_body(record: &str) {
     let _ = store::delete("delete the dead letter's body", &body_name(record)).await;
 }
 
+/// Whether a letter can be replayed. If its body is gone, the letter is of no use to an operator, and goes too.
+pub async fn keeps_body(record: &str, number: u64) -> Result<bool, host::Error> {
+    let entry = store::get(&index_name(number), store::TIMEOUT).await?;
+    let holds_body = matches!(entry.and_then(Entry::decode), Some(Entry::Letter(_)));
+    if holds_body || store::exists(&body_name(record)).await? {
+        return Ok(true);
+    }
+    let names = [head_name(record), index_name(number)];
+    store::delete_many("delete the dead letter", &names).await?;
+    Ok(false)
+}
+
 /// Deletes a letter, also one whose discarding broke off. The record of an undelivered event goes on
 /// acknowledging it. `false` if there is no such letter.
 pub async fn discard(number: u64) -> Result<bool, host::Error> {
@@ -239,33 +251,39 @@ pub async fn waiting(retention: Option<Duration>) -> Result<Waiting, host::Error
     Ok(waiting)
 }
 
-/// Deletes the letters that have waited for as long as the retention, oldest first, until this time is over.
-/// Returns them.
+/// Deletes the letters that have waited for as long as the retention, oldest first, until this time is over, and
+/// tells of each.
 pub async fn expire(
     retention: Duration,
     stopwatch: Stopwatch,
     time: Duration,
-) -> Result<Vec<DeadLetter>, host::Error> {
+    mut tell: impl FnMut(&DeadLetter),
+) -> Result<(), host::Error> {
     let (last, now) = (store::increment(COUNTER, 0).await?, clock::now());
     let stored = store::get(SETTLED, store::TIMEOUT).await?;
     let mark = stored.as_deref().and_then(Mark::decode).unwrap_or_default();
-    let mut expired = Vec::new();
     for number in mark.settled + 1..=last {
+        if stopwatch.remaining(time).is_zero() {
+            break;
+        }
         let Some(letter) = read(number)
             .await?
             .filter(|letter| letter.resolved.is_none())
         else {
             continue;
         };
-        let age = age(&letter.dead_lettered_at, now);
-        // Later letters are younger.
-        if stopwatch.remaining(time).is_zero() || age.is_none_or(|age| age < retention) {
-            break;
+        match age(&letter.dead_lettered_at, now) {
+            Some(age) if age >= retention => {
+                discard(number).await?;
+                tell(&letter);
+            }
+            // Later letters are younger.
+            Some(_) => break,
+            // A clock that was ahead wrote it.
+            None => {}
         }
-        discard(number).await?;
-        expired.push(letter);
     }
-    Ok(expired)
+    Ok(())
 }
 
 /// The state of a number, for the count.

@@ -56,29 +56,24 @@ pub async fn event(
     entry.event(project, event_id);
     let found = storage::find(project, event_id).await?;
     let (_, record) = found.ok_or(Problem::NoRecord)?;
+    // Svix may have the message, whatever the record says.
+    let event_id = message::event_id(event_id).into_owned();
     let (message, letter) = match record {
-        Record::Delivered(record) => (Some(record.svix_message_id), record.dead_letter),
-        // Svix may have the message.
-        Record::Unknown(record) => {
-            let id = message::event_id(&record.event_id);
-            (Some(id.into_owned()), None)
-        }
-        Record::DeadLettered(record) => (None, Some(record.dead_letter)),
+        Record::Delivered(record) => (record.svix_message_id, record.dead_letter),
+        Record::Unknown(_) => (event_id, None),
+        Record::DeadLettered(record) => (event_id, Some(record.dead_letter)),
     };
-    let mut deleted = None;
-    if let Some(message) = message {
-        let mut conversation = Conversation::new(config, stopwatch);
-        let path = message::content_path(project, &message);
-        let answer = conversation.delete(&path).await?;
-        deleted = answer.done(config.svix.token.expose(), || Some(()))?;
-    }
+    let mut conversation = Conversation::new(config, stopwatch);
+    let path = message::content_path(project, &message);
+    let answer = conversation.delete(&path).await?;
+    let deleted = answer.done(config.svix.token.expose(), || Some(()))?;
     let dead_letter = match letter {
         Some(number) => ledger::discard(number).await?,
         None => false,
     };
     let erased = Erased {
         project,
-        event_id,
+        event_id: &name.event_id,
         payload: outcome(deleted),
         dead_letter,
     };
@@ -119,6 +114,7 @@ pub async fn project(
     };
     let next = slice.run(place).await?;
     let mut report = slice.report;
+    // The last request is about the application alone: the other's report must not get lost if Svix fails.
     if next.is_none() {
         endpoints::forget(project).await?;
         audit::forget(project).await?;
@@ -141,13 +137,21 @@ enum Place {
     Letter(u64),
     /// A page of the journal.
     Page { day: u64, page: u64 },
+    /// All letters and records.
+    Store,
 }
+
+/// How [`Place::Store`] is written.
+const STORE: &str = "store";
 
 impl Place {
     /// Reads what [`fmt::Display`] has written. Nothing stands for the beginning.
     fn parse(text: &str) -> Option<Self> {
         if text.is_empty() {
             return Some(Self::Letter(0));
+        }
+        if text == STORE {
+            return Some(Self::Store);
         }
         match text.split_once('.') {
             Some((day, page)) => Some(Self::Page {
@@ -164,6 +168,7 @@ impl fmt::Display for Place {
         match self {
             Self::Letter(number) => write!(formatter, "{number}"),
             Self::Page { day, page } => write!(formatter, "{day}.{page}"),
+            Self::Store => formatter.write_str(STORE),
         }
     }
 }
@@ -176,7 +181,7 @@ struct Slice<'a> {
 }
 
 impl Slice<'_> {
-    /// Where the next slice begins. `None` if nothing is left.
+    /// Where the next slice begins. `None` if only Svix is left.
     async fn run(&mut self, place: Place) -> Result<Option<Place>, host::Error> {
         let (mut day, mut page) = match place {
             Place::Letter(number) => {
@@ -191,6 +196,7 @@ impl Slice<'_> {
                 (purge::first_day().await?, 0)
             }
             Place::Page { day, page } => (day, page),
+            Place::Store => return Ok(None),
         };
         let today = journal::day(clock::now());
         while day <= today {
@@ -204,7 +210,7 @@ impl Slice<'_> {
             }
             (day, page) = (day + 1, 0);
         }
-        Ok(None)
+        Ok(Some(Place::Store))
     }
 
     fn is_over(&self) -> bool {
@@ -266,6 +272,7 @@ mod tests {
         for place in [
             Place::Letter(0),
             Place::Letter(7),
+            Place::Store,
             Place::Page {
                 day: 20_780,
                 page: 3,

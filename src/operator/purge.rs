@@ -21,7 +21,7 @@ use crate::api::reply::Success;
 use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
-use crate::letters::{body_name, head_name, index_name, ledger};
+use crate::letters::{DeadLetter, body_name, head_name, index_name, ledger};
 use crate::records::Record;
 use crate::records::journal::{self, Page};
 use crate::time::{age, rfc3339};
@@ -244,12 +244,13 @@ impl Slice {
     /// Deletes the letters that have waited for too long. Returns whether that is done.
     async fn expire(&mut self) -> Result<bool, host::Error> {
         if let Some(retention) = self.letter_retention {
-            let expired = ledger::expire(retention, self.stopwatch, SLICE).await?;
-            self.letters += expired.len();
-            for letter in &expired {
+            let letters = &mut self.letters;
+            let tell = |letter: &DeadLetter| {
+                *letters += 1;
                 watch::change(Change::of_expired(letter));
                 counters::count(Counts::expired);
-            }
+            };
+            ledger::expire(retention, self.stopwatch, SLICE, tell).await?;
         }
         Ok(!self.is_over())
     }

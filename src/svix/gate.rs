@@ -10,7 +10,7 @@
 //! - Five failures in a row close it for a second, then two, up to half a minute, half of that random.
 //!   The run of failures is part of the state, since an instance may live for one event only.
 //! - If all failures of the run are of one project, the gate closes for that project alone: the others' events
-//!   go on. Five failures of theirs in a row close it for all. A 429 says nothing of a project, so it closes the
+//!   go on. Their successes don't end such a run; then it says nothing of Svix, and is never added to theirs. Five failures of theirs in a row close it for all. A 429 says nothing of a project, so it closes the
 //!   gate for all.
 //! - One event alone can't keep the gate closed. Of one event only three failures in succession count.
 //!   An event that fails as the probe a second time closes the gate for a second only.
@@ -110,6 +110,9 @@ struct Run {
     /// The project of all these failures. `None` if there are several, or no failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     project: Option<String>,
+    /// Whether Svix has answered another project since: then the run says nothing of Svix.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    others_succeed: bool,
 }
 
 /// A closed gate, as the store holds it.
@@ -162,11 +165,15 @@ impl Run {
             event: String::new(),
             of_event: 0,
             project: None,
+            others_succeed: false,
         }
     }
 
     /// The run with one more failure, of `caller`.
     fn and(&self, caller: Caller<'_>) -> Self {
+        if self.others_succeed && self.project.as_deref() != Some(caller.project) {
+            return Self::none().and(caller);
+        }
         let of_event = if self.event == caller.event {
             self.of_event
         } else {
@@ -182,6 +189,7 @@ impl Run {
                 None if *self == Self::none() => Some(caller.project.to_owned()),
                 _ => None,
             },
+            others_succeed: self.others_succeed,
         }
     }
 }
@@ -347,10 +355,25 @@ impl Gate {
             }
             _ if self.state.run == Run::none() => None,
             _ => {
+                let of_another = self.state.run.project.as_deref() != Some(project);
+                let run = if self.state.run.project.is_some() && of_another {
+                    Run {
+                        others_succeed: true,
+                        ..self.state.run.clone()
+                    }
+                } else {
+                    Run::none()
+                };
                 let closed = self.rest_of_closing(now);
-                Some(self.change(closed, Run::none(), now))
+                let news = run != self.state.run;
+                news.then(|| self.change(closed, run, now))
             }
         }
+    }
+
+    /// Whether failures are being counted, so that a success may be news.
+    pub fn is_counting(&self) -> bool {
+        self.state.run != Run::none()
     }
 
     /// The closing as it is by now, for a state that begins now.
@@ -784,6 +807,32 @@ mod tests {
     }
 
     #[test]
+    fn the_successes_of_others_do_not_end_the_run_of_one_project() {
+        let mut gate = Gate::open();
+        for (number, event) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
+            assert_eq!(gate.pass("sick", at(0)), Pass::Open, "{event}");
+            fail(&mut gate, event, "sick", false, at(0));
+            let news = gate.succeeded("dev", false, at(0)).is_some();
+            assert_eq!(news, number == 0, "only the first is shared");
+        }
+        assert!(matches!(gate.pass("sick", at(0)), Pass::Closed(_)));
+        assert_eq!(gate.closed_for_all(at(0)), None);
+    }
+
+    #[test]
+    fn such_a_run_is_never_added_to_that_of_others() {
+        let mut gate = Gate::open();
+        for event in ["a", "b", "c", "d"] {
+            fail(&mut gate, event, "sick", false, at(0));
+        }
+        gate.succeeded("dev", false, at(0));
+        fail(&mut gate, "x", "other", false, at(0));
+        assert_eq!(gate.standing(at(0)), Standing::Open);
+        assert!(gate.succeeded("other", false, at(0)).is_some());
+        assert!(!gate.is_counting());
+    }
+
+    #[test]
     fn failures_of_several_projects_close_the_gate_for_all() {
         let mut gate = Gate::open();
         for (event, project) in [("a", "x"), ("b", "x"), ("c", "y"), ("d", "x"), ("e", "x")] {
@@ -800,7 +849,7 @@ mod tests {
             assert_eq!(gate.pass("dev", at(0)), Pass::Open, "{event}");
             fail(&mut gate, event, "dev", false, at(0));
             if number == 1 {
-                // A success between the failures begins a new run, and the closing stays as it is.
+                // A success between their failures begins a new run, and the closing stays as it is.
                 assert!(gate.succeeded("dev", false, at(0)).is_some());
                 assert_eq!(
                     gate.closed_for("sick", at(0))

@@ -31,6 +31,7 @@ use crate::api::route::Query;
 use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
+use crate::letters::ledger;
 use crate::records::{Delivered, Record, Unknown, journal};
 use crate::violation::Violation;
 use crate::watch::entry::Entry;
@@ -221,6 +222,12 @@ pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
         Kind::Missing => reopen(&finding).await?,
         _ => None,
     };
+    let mut dead_letter = reopened.as_ref().and_then(|record| record.dead_letter);
+    if let Some(number) = dead_letter
+        && !ledger::keeps_body(&finding.record, number).await?
+    {
+        dead_letter = None;
+    }
     board.remove(id).await?;
     board.review(clock::now()).await?;
     entry.say(format!("resolved: the event was {}", finding.kind.name()));
@@ -228,7 +235,7 @@ pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
         resolved: id,
         kind: finding.kind,
         send_again: reopened.is_some(),
-        dead_letter: reopened.and_then(|record| record.dead_letter),
+        dead_letter,
     };
     Ok(Success::document("resolved", &resolved))
 }

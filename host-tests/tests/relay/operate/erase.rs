@@ -256,7 +256,13 @@ async fn an_erasure_goes_on_after_a_failure() {
     world
         .svix
         .always_at(Target::Applications, Fault::status(500));
-    ask(&world, "POST", path)
+    let report = ask(&world, "POST", path).await.json();
+    assert_eq!(
+        (&report["records"], &report["next"]),
+        (&json!(10), &json!("store"))
+    );
+    let last = "/projects/dev/erase?after=store";
+    ask(&world, "POST", last)
         .await
         .assert_retryable_problem(503, "svix-unavailable");
     assert_eq!(world.svix.applications(), ["dev"]);

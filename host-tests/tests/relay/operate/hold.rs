@@ -1,6 +1,10 @@
 //! Holding a project: its events become dead letters, and go in order when they are replayed.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+
+use fake_svix::Fault;
 
 use crate::support::{Reply, Setup, World, event, wrapped};
 
@@ -96,7 +100,7 @@ async fn a_hold_reaches_every_node_and_survives_their_changes_of_the_gate() {
     assert_eq!(push(&other, "evt_0").await["status"], "delivered");
     hold(&world, "dev").await;
     // The other node shares its view of the gate after a failure.
-    world.svix.script([fake_svix::Fault::status(500)]);
+    world.svix.script([Fault::status(500)]);
     let body = event("evt_9").replace("\"dev\"", "\"other\"");
     assert_eq!(other.post(&body).await.json()["status"], "delivered");
     world.crash().await;
@@ -104,6 +108,49 @@ async fn a_hold_reaches_every_node_and_survives_their_changes_of_the_gate() {
     for world in [&world, &other] {
         assert_eq!(push(world, "evt_1").await["status"], "dead-lettered");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_survives_the_answers_that_are_still_on_their_way() {
+    let mut setup = Setup::new();
+    setup.variables.insert("admin_token", "hush");
+    let world = World::build(&setup);
+    let other = world.node(&setup);
+    // The other node knows of no hold when it begins, and shares the end of its failures two seconds later.
+    world
+        .svix
+        .script([Fault::status(500), Fault::Delay { millis: 2_000 }]);
+    let body = event("evt_9").replace("\"dev\"", "\"other\"");
+    let held = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        hold(&world, "dev").await;
+    };
+    let (reply, ()) = futures::future::join(other.post(&body), held).await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    assert_eq!(
+        ask(&world, "GET", "/status").await.json()["heldProjects"],
+        json!(["dev"])
+    );
+    assert_eq!(push(&other, "evt_1").await["status"], "dead-lettered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_event_that_svix_may_have_stays_with_its_sender() {
+    let world = world();
+    world.svix.create_application("dev");
+    world.svix.always(Fault::ResetAfterStoring);
+    let body = wrapped(event("evt_1").as_bytes());
+    assert_eq!(world.post(&body).await.status, 503);
+    world.svix.clear_faults();
+    hold(&world, "dev").await;
+    world.clock.advance(Duration::from_mins(1));
+    world
+        .post(&body)
+        .await
+        .assert_retryable_problem(503, "held");
+    ask(&world, "DELETE", "/projects/dev/hold").await;
+    assert_eq!(push(&world, "evt_1").await["status"], "delivered");
+    assert_eq!(delivered(&world), ["evt_1"]);
 }
 
 #[tokio::test(start_paused = true)]

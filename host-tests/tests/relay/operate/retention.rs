@@ -131,7 +131,7 @@ async fn a_resolved_letter_is_neither_announced_nor_deleted_as_undecided() {
 #[tokio::test(start_paused = true)]
 async fn a_letter_loses_its_body_once_its_event_is_delivered() {
     let world = world();
-    // By a replay, by a direct post, and by the replay of a letter whose record is not the event's.
+    // By a replay and by a direct post. The third event is not valid, so its letter stays.
     refuse(&world, "evt_1").await;
     refuse(&world, "evt_2").await;
     let broken = wrapped(

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use fake_svix::{Fault, RetryAfter};
 use host::Op;
 
-use crate::support::{NOWHERE, Setup, World, event};
+use crate::support::{NOWHERE, Setup, World, event, wrapped};
 
 /// Closes the gate for so many seconds.
 async fn rate_limit(world: &World, seconds: u64) {
@@ -284,6 +284,48 @@ async fn while_one_project_fails_only_its_events_wait() {
             .expect("a line");
         assert!(closed.contains(r#""project":"sick""#), "{closed}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_that_fails_between_the_successes_of_others_waits_alone() {
+    let world = World::new();
+    for number in 0..3 {
+        let failures = std::iter::repeat_n(Fault::status(500), 4);
+        world.svix.script(failures);
+        world.post(&of_sick(&format!("evt_{number}"))).await;
+        world.svix.clear_faults();
+        let reply = world.post(&event(&format!("evt_{number}"))).await;
+        assert_eq!(reply.json()["status"], "delivered");
+    }
+    let standing = world.get("/readyz").await.json()["gate"].clone();
+    assert_eq!(standing["project"], "sick", "{standing}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bulk_replay_goes_on_behind_letters_of_a_project_that_waits() {
+    let mut setup = Setup::new();
+    setup.variables.insert("admin_token", "hush");
+    let world = World::build(&setup);
+    let admin = [("authorization", "Bearer hush")];
+    for body in [of_sick("evt_8"), event("evt_9")] {
+        world.svix.script([Fault::status(422)]);
+        let reply = world.post(&wrapped(body.as_bytes())).await;
+        assert_eq!(reply.json()["status"], "dead-lettered");
+    }
+    world.svix.always(Fault::status(500));
+    for number in 0..3 {
+        world.post(&of_sick(&format!("evt_{number}"))).await;
+    }
+    world.svix.clear_faults();
+    let replayed = world
+        .request("POST", "/dead-letters/replay", &admin, "")
+        .await
+        .json();
+    assert_eq!(
+        (&replayed["resolved"], &replayed["failed"]),
+        (&1.into(), &1.into()),
+        "{replayed}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
