@@ -8,8 +8,9 @@ output "operator_service" {
   value = google_cloud_run_v2_service.this["operator"].name
 }
 
+# Its short name, as `traffic` takes it.
 output "latest_revision" {
-  value = google_cloud_run_v2_service.this["relay"].latest_ready_revision
+  value = basename(google_cloud_run_v2_service.this["relay"].latest_ready_revision)
 }
 
 output "store" {

@@ -159,12 +159,12 @@ variable "max_instances" {
 }
 
 variable "traffic" {
-  description = "Which revisions take how much of the traffic; without a revision, the newest. Empty: the newest takes all."
+  description = "Which revisions take how much of the traffic; without a revision, the newest. An empty list would leave it as it is."
   type        = list(object({ revision = optional(string), percent = number }))
-  default     = []
+  default     = [{ percent = 100 }]
 
   validation {
-    condition     = length(var.traffic) == 0 || sum(concat([0], var.traffic[*].percent)) == 100
+    condition     = sum(concat([0], var.traffic[*].percent)) == 100
     error_message = "Must add up to 100."
   }
 }

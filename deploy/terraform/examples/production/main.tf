@@ -113,7 +113,7 @@ variable "canary_project" {
 variable "traffic" {
   description = "See ../../cloud-run/variables.tf; for a canary and a roll-back."
   type        = list(object({ revision = optional(string), percent = number }))
-  default     = []
+  default     = [{ percent = 100 }]
 }
 
 variable "billing_account" {
