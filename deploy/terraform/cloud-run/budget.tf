@@ -31,8 +31,11 @@ resource "google_billing_budget" "this" {
     spend_basis       = "FORECASTED_SPEND"
   }
 
-  all_updates_rule {
-    # Only channels of the type e-mail are taken, and at most five.
-    monitoring_notification_channels = var.budget_channels
+  dynamic "all_updates_rule" {
+    for_each = length(var.budget_channels) == 0 ? [] : [var.budget_channels]
+    content {
+      # Only channels of the type e-mail are taken, and at most five.
+      monitoring_notification_channels = all_updates_rule.value
+    }
   }
 }

@@ -99,8 +99,8 @@ resource "google_cloud_run_v2_service" "this" {
     timeout = "30s"
 
     # While Svix hangs, an event stays for up to 9.5 s: at 50 events a second and instance, 475 at once. Each
-    # takes 87 kB, and large bodies 32 MiB in all (docs/benchmark.md), so 500 fit into the memory below.
-    max_instance_request_concurrency = 500
+    # takes 87 kB, and large bodies 32 MiB in all (docs/benchmark.md), so the default of 500 fits into the memory below.
+    max_instance_request_concurrency = var.max_instance_request_concurrency
 
     scaling {
       min_instance_count = each.value.min_instances

@@ -116,6 +116,22 @@ variable "variables" {
     condition     = alltrue([for name in keys(var.variables) : !contains(["svix_token", "admin_token", "ingest_token", "project_token_secret", "svix_webhook_secret"], name)])
     error_message = "Secrets belong into Secret Manager."
   }
+
+  validation {
+    condition     = alltrue([for name in keys(var.variables) : !contains(["ingest_auth", "pubsub_audience", "pubsub_service_account", "key_prefix", "canary_project"], name)])
+    error_message = "The module sets these: a service that is open to the internet must take Pub/Sub's tokens only."
+  }
+}
+
+variable "max_instance_request_concurrency" {
+  description = "How many requests an instance takes at once. Not more than the connections that the log's first line names."
+  type        = number
+  default     = 500
+
+  validation {
+    condition     = var.max_instance_request_concurrency >= 1 && var.max_instance_request_concurrency <= 1000
+    error_message = "Must be from 1 to 1000."
+  }
 }
 
 variable "key_prefix" {

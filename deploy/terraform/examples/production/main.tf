@@ -69,6 +69,9 @@ module "relay" {
   traffic            = var.traffic
   billing_account    = var.billing_account
   monthly_budget     = var.monthly_budget
+  budget_channels    = var.notification_channels
+
+  svix_webhook_secret = var.svix_webhook_secret
 }
 
 variable "project_id" {
@@ -102,6 +105,12 @@ variable "notification_channels" {
 variable "topic" {
   description = "The topic of the platform, as projects/PROJECT/topics/TOPIC."
   type        = string
+}
+
+variable "svix_webhook_secret" {
+  description = "The name of the secret in Secret Manager that holds the secret of Svix's operational webhooks. It opens the relay to the internet."
+  type        = string
+  default     = null
 }
 
 variable "canary_project" {
