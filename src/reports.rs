@@ -82,61 +82,76 @@ async fn act(
         entry.say("about nothing that the relay knows".to_owned());
         return Ok(());
     };
+    entry.project(&subject.project);
+    let change = match &subject.message {
+        None => of_endpoint(config, subject, known, stopwatch, entry).await?,
+        Some(message) => of_message(subject, message, report.is_exhausted(), entry).await?,
+    };
+    match change {
+        Some(change) => Ok(endpoints::note(id, &change).await?),
+        None => Ok(()),
+    }
+}
+
+async fn of_endpoint(
+    config: &Config,
+    subject: &Subject,
+    known: &Endpoints,
+    stopwatch: Stopwatch,
+    entry: &mut Entry,
+) -> Result<Option<Change>, Problem> {
+    let (project, endpoint_id) = (subject.project.clone(), subject.endpoint_id.clone());
+    let mut conversation = Conversation::behind_the_gate(config, stopwatch);
+    let endpoint = conversation.endpoint(&project, &endpoint_id).await?;
+    if endpoint.is_some_and(|endpoint| endpoint.disabled) {
+        entry.warn(format!("endpoint {endpoint_id} is disabled"));
+        return Ok(Some(Change::Disabled(Reported {
+            project,
+            endpoint_id,
+            event_id: None,
+            failing_since: subject.failing_since.clone(),
+            at: rfc3339(clock::now()),
+        })));
+    }
+    entry.say(format!("endpoint {endpoint_id} is not disabled"));
+    // Most changes are of endpoints that were never disabled.
+    let is_listed = known.lists_as_disabled(&project, &endpoint_id);
+    Ok(is_listed.then_some(Change::Enabled {
+        project,
+        endpoint_id,
+    }))
+}
+
+async fn of_message(
+    subject: &Subject,
+    message: &Message,
+    is_exhausted: bool,
+    entry: &mut Entry,
+) -> Result<Option<Change>, Problem> {
     let Subject {
         project,
         endpoint_id,
-        message,
         ..
-    } = subject.clone();
-    entry.project(&project);
-    if let Some(message) = &message {
-        if let Some(event_id) = &message.event_id {
-            entry.event(&project, event_id);
-        }
-        entry.svix_message_id(&message.id);
+    } = subject;
+    entry.svix_message_id(&message.id);
+    if let Some(event_id) = &message.event_id {
+        entry.event(project, event_id);
     }
-    let mut conversation = Conversation::behind_the_gate(config, stopwatch);
-    let change = match message {
-        None if conversation.is_disabled(&project, &endpoint_id).await? => {
-            entry.warn(format!("endpoint {endpoint_id} is disabled"));
-            Change::Disabled(Reported {
-                project,
-                endpoint_id,
-                event_id: None,
-                failing_since: subject.failing_since.clone(),
-                at: rfc3339(clock::now()),
-            })
-        }
-        None => {
-            entry.say(format!("endpoint {endpoint_id} is not disabled"));
-            // Most changes are of endpoints that were never disabled.
-            if !known.lists_as_disabled(&project, &endpoint_id) {
-                return Ok(());
-            }
-            Change::Enabled {
-                project,
-                endpoint_id,
-            }
-        }
-        Some(message) if report.is_exhausted() => {
-            entry.warn(format!("endpoint {endpoint_id} never took the event"));
-            if let Some(event_id) = &message.event_id {
-                mark(&project, &endpoint_id, &message, event_id).await?;
-            }
-            Change::Exhausted(Reported {
-                project,
-                endpoint_id,
-                event_id: message.event_id,
-                failing_since: None,
-                at: message.attempted_at,
-            })
-        }
-        Some(_) => {
-            entry.say(format!("endpoint {endpoint_id}"));
-            return Ok(());
-        }
-    };
-    Ok(endpoints::note(id, &change).await?)
+    if !is_exhausted {
+        entry.say(format!("endpoint {endpoint_id}"));
+        return Ok(None);
+    }
+    entry.warn(format!("endpoint {endpoint_id} never took the event"));
+    if let Some(event_id) = &message.event_id {
+        mark(project, endpoint_id, message, event_id).await?;
+    }
+    Ok(Some(Change::Exhausted(Reported {
+        project: project.clone(),
+        endpoint_id: endpoint_id.clone(),
+        event_id: message.event_id.clone(),
+        failing_since: None,
+        at: message.attempted_at.clone(),
+    })))
 }
 
 /// Writes into the record of an event that Svix has given it up. A record of another message is left alone.

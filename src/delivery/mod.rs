@@ -163,8 +163,9 @@ async fn write_delivered(
         record.dead_letter = Some(letter.dead_letter);
     }
     let bytes = Record::Delivered(record.clone()).encode();
-    storage::write((name.clone(), bytes), job.budget.time_to_store()).await?;
-    if record.dead_letter.is_some() {
+    let of_letter = record.dead_letter.map(|_| name.clone());
+    storage::write((name, bytes), job.budget.time_to_store()).await?;
+    if let Some(name) = of_letter {
         ledger::forget_body(&name).await;
     }
     Ok(Success::Delivered { record, attempts })

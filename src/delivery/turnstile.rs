@@ -74,10 +74,9 @@ pub fn holds(project: &str) -> bool {
     GATE.with_borrow(|gate| gate.holds(project))
 }
 
-/// The projects that operators hold, as the store knows them.
-pub async fn held() -> Result<Vec<String>, host::Error> {
-    learn(store::TIMEOUT).await?;
-    Ok(GATE.with_borrow(|gate| gate.held().to_vec()))
+/// The projects that operators hold, as this instance knows them.
+pub fn held() -> Vec<String> {
+    GATE.with_borrow(|gate| gate.held().to_vec())
 }
 
 /// Holds a project for every instance, or lets it go. `false` if too many are held.

@@ -48,15 +48,15 @@ impl<'a> Conversation<'a> {
         self.ask(path, None).await
     }
 
-    /// Whether an endpoint is there and disabled.
-    pub async fn is_disabled(
+    /// An endpoint of a customer. `None` if Svix doesn't have it.
+    pub async fn endpoint(
         &mut self,
         project: &str,
         endpoint: &str,
-    ) -> Result<bool, svix::Error> {
+    ) -> Result<Option<Endpoint>, svix::Error> {
         let path = deliveries::endpoint_path(project, endpoint);
-        let endpoint: Option<Endpoint> = self.get(&path).await?.found()?;
-        Ok(endpoint.is_some_and(|endpoint| endpoint.disabled))
+        let answer = self.get(&path).await?;
+        deliveries::classify_endpoint(&answer, self.config.svix.token.expose())
     }
 
     pub async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Answer, svix::Error> {

@@ -141,7 +141,7 @@ pub async fn resend(
         return Err(Problem::NoEndpoint);
     }
     let mut conversation = Conversation::new(config, stopwatch);
-    check_endpoint(config, &mut conversation, &name.project, endpoint).await?;
+    check_endpoint(&mut conversation, &name.project, endpoint).await?;
     let path = deliveries::resend_path(&name.project, &message, endpoint);
     let answer = conversation.post(&path, b"{}".to_vec()).await?;
     if !deliveries::classify_resend(&answer, config.svix.token.expose())? {
@@ -159,14 +159,11 @@ pub async fn resend(
 /// Fails unless Svix sends to the endpoint. For a disabled one, Svix accepts a resend or a recovery, and does
 /// nothing.
 pub async fn check_endpoint(
-    config: &Config,
     conversation: &mut Conversation<'_>,
     project: &str,
     endpoint: &str,
 ) -> Result<(), Problem> {
-    let path = deliveries::endpoint_path(project, endpoint);
-    let answer = conversation.get(&path).await?;
-    let known = deliveries::classify_endpoint(&answer, config.svix.token.expose())?;
+    let known = conversation.endpoint(project, endpoint).await?;
     if known.ok_or(Problem::NoEndpoint)?.disabled {
         Err(Problem::EndpointDisabled)
     } else {

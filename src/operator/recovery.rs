@@ -48,7 +48,7 @@ pub async fn recover(
     let wanted = recovery_request(project, body, clock::now())?;
     let endpoint = &wanted.endpoint;
     let mut conversation = Conversation::new(config, stopwatch);
-    fate::check_endpoint(config, &mut conversation, project, endpoint).await?;
+    fate::check_endpoint(&mut conversation, project, endpoint).await?;
     let body = deliveries::recovery_body(wanted.since, wanted.until);
     let answer = if wanted.missing {
         let path = deliveries::replay_missing_path(project, endpoint);

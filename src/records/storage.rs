@@ -37,7 +37,7 @@ pub async fn read(name: &str, time: Duration) -> Result<Option<Record>, host::Er
     Ok(bytes.as_deref().and_then(Record::decode))
 }
 
-/// The record of an event, with its bytes. `None` if there is none that this version has written.
+/// The record of an event, with its bytes. `None` if the record is missing, or of a later version.
 pub async fn find(project: &str, event_id: &str) -> Result<Option<(Vec<u8>, Record)>, host::Error> {
     // An invalid project never has a record; do not build a key from it.
     if event::identifier(project).is_err() {

@@ -30,7 +30,8 @@ pub async fn review(config: &Config, stopwatch: Stopwatch) -> Result<(), Problem
             at,
             ..
         } = reported;
-        if !conversation.is_disabled(&project, &endpoint_id).await? {
+        let endpoint = conversation.endpoint(&project, &endpoint_id).await?;
+        if !endpoint.is_some_and(|endpoint| endpoint.disabled) {
             let report = endpoints::report_id(&format!("{project} {endpoint_id} {at}"));
             let enabled = Change::Enabled {
                 project,
