@@ -10,7 +10,8 @@
 //! - Five failures in a row close it for a second, then two, up to half a minute, half of that random.
 //!   The run of failures is part of the state, since an instance may live for one event only.
 //! - If all failures of the run are of one project, the gate closes for that project alone: the others' events
-//!   go on. Their successes don't end such a run; then it says nothing of Svix, and is never added to theirs. Five failures of theirs in a row close it for all. A 429 says nothing of a project, so it closes the
+//!   go on. Their successes don't end such a run; then it says nothing of Svix, and is never added to theirs.
+//!   Five failures of theirs in a row close the gate for all. A 429 says nothing of a project, so it closes the
 //!   gate for all.
 //! - One event alone can't keep the gate closed. Of one event only three failures in succession count.
 //!   An event that fails as the probe a second time closes the gate for a second only.

@@ -62,8 +62,8 @@ pub const BOUNDS: [(u64, &str); 14] = [
 pub type Numbers = BTreeMap<String, u64>;
 
 /// The counts by series: `notifications/{outcome}/{project}`, `minutes/{minute}/{outcome}`,
-/// `attempts/{result}`, `reports/{kind}`, `unknown`, `expired` and `differing`. The histograms `svix` and `request` have a series for
-/// each bucket, named by its bound, and `sum` in microseconds.
+/// `attempts/{result}`, `reports/{kind}`, `unknown`, `expired` and `differing`. The histograms `svix` and
+/// `request` have a series for each bucket, named by its bound, and `sum` in microseconds.
 ///
 /// The map is flat, so that all counts are added up, stored and read in the same way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
