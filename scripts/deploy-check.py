@@ -28,7 +28,8 @@ def closed(required=(), **properties):
     return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
 
 
-# SpinKube's kinds, as far as they are used here. A field that is missing here is a typo, or new here.
+# The kinds that Kubernetes itself doesn't have, as far as they are used here. A field that is missing here is a
+# typo, or new here.
 TEXT, COUNT, FLAG, ANY = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}, {}
 KEY = closed(["name", "key"], name=TEXT, key=TEXT)
 VARIABLE = closed(["name"], name={"pattern": "^[a-z][a-z0-9_]*$"}, value=TEXT, valueFrom=closed(secretKeyRef=KEY, configMapKeyRef=KEY))
@@ -38,7 +39,7 @@ PROBE = closed(
     **dict.fromkeys(["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"], COUNT),
 )
 AMOUNTS = {"type": "object", "additionalProperties": {"type": "string"}}
-SPINKUBE = {
+FOREIGN = {
     "SpinApp": closed(
         ["executor", "image"],
         executor=TEXT, image=TEXT, replicas=COUNT, enableAutoscaling=FLAG, serviceAccountName=TEXT,
@@ -54,6 +55,26 @@ SPINKUBE = {
         deploymentConfig=closed(runtimeClassName=TEXT, spinImage=TEXT, installDefaultCACerts=FLAG, caCertSecret=TEXT)
         | {"oneOf": [{"required": ["runtimeClassName"]}, {"required": ["spinImage"]}]},
     ),
+    "Gateway": closed(
+        ["gatewayClassName", "listeners"],
+        gatewayClassName=TEXT,
+        addresses={"type": "array", "items": closed(["type", "value"], type={"enum": ["IPAddress", "Hostname", "NamedAddress"]}, value=TEXT)},
+        listeners={"type": "array", "minItems": 1, "items": closed(["name", "port", "protocol"], name=TEXT, hostname=TEXT, port=COUNT, protocol={"enum": ["HTTP", "HTTPS"]}, tls=ANY)},
+    ),
+    "HTTPRoute": closed(
+        ["parentRefs", "rules"],
+        parentRefs={"type": "array", "items": closed(["name"], name=TEXT)},
+        hostnames={"type": "array", "items": TEXT},
+        rules={"type": "array", "items": closed(
+            matches={"type": "array", "items": closed(path=closed(["type", "value"], type={"enum": ["Exact", "PathPrefix"]}, value={"pattern": "^/"}))},
+            backendRefs={"type": "array", "items": closed(["name", "port"], name=TEXT, port=COUNT, weight=COUNT)},
+        )},
+    ),
+    "HealthCheckPolicy": closed(
+        ["targetRef", "default"],
+        targetRef=closed(["group", "kind", "name"], group=TEXT, kind=TEXT, name=TEXT),
+        default=closed(["config"], config=closed(["type", "httpHealthCheck"], type={"const": "HTTP"}, httpHealthCheck=closed(requestPath={"pattern": "^/"}))),
+    ),
 }  # fmt: skip
 
 
@@ -64,8 +85,8 @@ def kubernetes():
     for o in objects:
         name = f"{o['kind']} {o['metadata']['name']}"
         try:
-            if o["kind"] in SPINKUBE:
-                jsonschema.validate(o["spec"], SPINKUBE[o["kind"]])
+            if o["kind"] in FOREIGN:
+                jsonschema.validate(o["spec"], FOREIGN[o["kind"]])
             else:
                 kubernetes_validate.validate(o, KUBERNETES, strict=True)
         except (jsonschema.ValidationError, kubernetes_validate.ValidationError) as error:
@@ -110,6 +131,9 @@ def dashboard():
     ]
     for rule in rules:
         check_query("dashboard", rule["expr"])
+    for file in DEPLOY.glob("terraform/*/*.tf"):
+        for query in re.findall(r"query += <<-EOT\n(.*?)\n *EOT\n", file.read_text(), flags=re.S):
+            rules.append({"record": f"terraform:query{len(rules)}", "expr": re.sub(r"\$\{.*?\}", "1", query)})
     groups = {"groups": [{"name": "dashboard", "rules": rules}]}
     (tools / "dashboard.rules.yaml").write_text(yaml.safe_dump(groups))
     return [query for kind, query in queries if kind == "loki"]

@@ -22,7 +22,7 @@ remap() {
   export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$1=$2"
 }
 remap "$PWD" .
-remap "${CARGO_HOME:-$HOME/.cargo}/registry/src" crates
+remap "${CARGO_HOME:-${HOME%/}/.cargo}/registry/src" crates
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${flags[*]}") cargo build --package host --bin serve \
   --no-default-features --profile image --target "$target"
 

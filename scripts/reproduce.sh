@@ -7,13 +7,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 readonly wasm=target/wasm32-wasip2/release/svix_relay.wasm
+# In a container, the home may be /.
+readonly home=${HOME%/}
+readonly cargo_home=${CARGO_HOME:-$home/.cargo}
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 mkdir "$copy/sources" "$copy/cargo-home"
 git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from - | tar --extract --directory "$copy/sources"
 # Another path to the same downloads and settings.
-ln -s "${CARGO_HOME:-$HOME/.cargo}"/* "$copy/cargo-home/"
+shopt -s nullglob
+for entry in "$cargo_home"/*; do ln -s "$entry" "$copy/cargo-home/"; done
 
 echo 'reproduce: building in another folder' >&2
 env -u CARGO_TARGET_DIR CARGO_HOME="$copy/cargo-home" CARGO_TERM_QUIET=true "$copy/sources/scripts/component.sh"
@@ -22,7 +26,7 @@ cmp "$wasm" "$copy/sources/$wasm" || {
   echo 'reproduce: the same sources gave another component' >&2
   exit 1
 }
-for folder in "$HOME" "$PWD" "$copy" "${CARGO_HOME:-$HOME/.cargo}"; do
+for folder in "$PWD" "$copy" "$cargo_home" ${home:+"$home"}; do
   ! grep --quiet --text --fixed-strings "$folder/" "$wasm" || {
     echo 'reproduce: the component names a folder of this machine' >&2
     exit 1

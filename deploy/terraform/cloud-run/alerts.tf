@@ -121,71 +121,34 @@ resource "google_monitoring_alert_policy" "outcomes" {
   }
 }
 
+# A job that fails and a job that never starts (its schedule is paused, its identity has lost a role) look alike
+# here: no execution has succeeded. The alert fires after three and a half of the schedule's intervals.
 resource "google_monitoring_alert_policy" "jobs" {
   for_each = local.jobs
 
   project               = var.project_id
-  display_name          = "${var.name}: the job ${each.key} fails"
-  severity              = "WARNING"
+  display_name          = "${var.name}: the job ${each.key} doesn't succeed"
+  severity              = each.value.severity
   combiner              = "OR"
   notification_channels = var.notification_channels
 
   conditions {
-    display_name = "three executions fail within three hours"
-    condition_threshold {
-      filter = join(" AND ", [
-        "resource.type = \"cloud_run_job\"",
-        "resource.labels.job_name = \"${google_cloud_run_v2_job.this[each.key].name}\"",
-        "metric.type = \"run.googleapis.com/job/completed_execution_count\"",
-        "metric.labels.result = \"failed\"",
-      ])
-      comparison      = "COMPARISON_GT"
-      threshold_value = 2
-      duration        = "0s"
-      aggregations {
-        alignment_period     = "10800s"
-        per_series_aligner   = "ALIGN_SUM"
-        cross_series_reducer = "REDUCE_SUM"
-      }
+    display_name = "no execution has succeeded for ${each.value.minutes * 7 / 2} minutes"
+    condition_prometheus_query_language {
+      # Before the first execution there is no series, hence `or vector(0)`.
+      query    = <<-EOT
+        (sum(increase(run_googleapis_com:job_completed_execution_count{
+          monitored_resource="cloud_run_job",
+          job_name="${google_cloud_run_v2_job.this[each.key].name}",
+          result="succeeded"
+        }[${each.value.minutes * 2}m])) or vector(0)) == 0
+      EOT
+      duration = "${each.value.minutes * 90}s"
     }
   }
 
   documentation {
     mime_type = "text/markdown"
     content   = "deploy/runbook.md#${each.value.section}"
-  }
-}
-
-# Without room, every write fails and every event is answered 503. Records grow by 380 bytes for each event.
-resource "google_monitoring_alert_policy" "memory" {
-  count = local.makes_store ? 1 : 0
-
-  project               = var.project_id
-  display_name          = "${var.name}: the store is nearly full"
-  severity              = "WARNING"
-  combiner              = "OR"
-  notification_channels = var.notification_channels
-
-  conditions {
-    display_name = "above 80 %"
-    condition_threshold {
-      filter = join(" AND ", [
-        "resource.type = \"memorystore.googleapis.com/Instance\"",
-        "resource.labels.instance_id = \"${google_memorystore_instance.this[0].instance_id}\"",
-        "metric.type = \"memorystore.googleapis.com/instance/memory/maximum_utilization\"",
-      ])
-      comparison      = "COMPARISON_GT"
-      threshold_value = 0.8
-      duration        = "600s"
-      aggregations {
-        alignment_period   = "300s"
-        per_series_aligner = "ALIGN_MAX"
-      }
-    }
-  }
-
-  documentation {
-    mime_type = "text/markdown"
-    content   = "deploy/runbook.md#store-failing"
   }
 }

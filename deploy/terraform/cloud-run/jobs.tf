@@ -1,12 +1,21 @@
 # The jobs of deploy/spinkube on Cloud Run: a schedule starts a container that posts to one of the operator's
 # routes until its answer doesn't say that more is due.
 
+# Cloud Scheduler can't post to the relay itself. Its own token takes the header Authorization, which the relay
+# needs for the operator's. Any other header would put that token into the schedule and into Terraform's state.
+
 locals {
   jobs = merge({
-    purge = { schedule = "17 * * * *", retries = 2, section = "old-records" }
-    audit = { schedule = "37 * * * *", retries = 2, section = "the-audit-stands-still" }
+    purge = { schedule = "17 * * * *", minutes = 60, retries = 2, severity = "WARNING", section = "old-records" }
+    audit = { schedule = "37 * * * *", minutes = 60, retries = 2, severity = "WARNING", section = "the-audit-stands-still" }
     }, var.canary_project == "" ? {} : {
-    canary = { schedule = var.canary_schedule, retries = 0, section = "no-canary" }
+    canary = {
+      schedule = var.canary_minutes == 60 ? "7 * * * *" : "*/${var.canary_minutes} * * * *"
+      minutes  = var.canary_minutes
+      retries  = 0
+      severity = "CRITICAL"
+      section  = "no-canary"
+    }
   })
 }
 

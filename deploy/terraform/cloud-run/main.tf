@@ -1,4 +1,4 @@
-# The relay on Cloud Run: the image of `make image`, twice, on one store.
+# The relay on Cloud Run: the image of `make image`, twice, on one store (../store, or another Redis).
 #
 # - `relay` takes Pub/Sub's pushes. It has no operator's routes, and can't be reached from the internet: pushes
 #   of the same project count as internal. If Svix reports to it (svix_webhook_secret), it must be reachable.
@@ -46,8 +46,11 @@ locals {
   svix_token     = { secret = var.svix_token_secret, version = var.svix_token_version }
   admin_token    = { secret = var.admin_token_secret, version = var.admin_token_version }
 
+  # Each secret is a file /secrets/NAME/file, which `serve` reads anew for each connection.
+  redis_files = { for name, secret in var.redis_files : name => secret if secret != null }
+
   environment = merge({
-    SERVE_KEY_VALUE                      = local.store
+    SERVE_KEY_VALUE                      = var.redis_url
     SPIN_VARIABLE_INGEST_AUTH            = "pubsub"
     SPIN_VARIABLE_PUBSUB_AUDIENCE        = var.pubsub_audience
     SPIN_VARIABLE_PUBSUB_SERVICE_ACCOUNT = var.pubsub_service_account
@@ -55,7 +58,10 @@ locals {
     SPIN_VARIABLE_RECORD_RETENTION_DAYS  = "40"
     SPIN_VARIABLE_KEY_PREFIX             = var.key_prefix
     SPIN_VARIABLE_CANARY_PROJECT         = var.canary_project
-  }, { for name, value in var.variables : "SPIN_VARIABLE_${upper(name)}" => value })
+    },
+    { for name in keys(local.redis_files) : "SERVE_REDIS_${upper(name)}_FILE" => "/secrets/${name}/file" },
+    { for name, value in var.variables : "SPIN_VARIABLE_${upper(name)}" => value },
+  )
 }
 
 resource "google_service_account" "this" {
@@ -71,7 +77,14 @@ resource "google_secret_manager_secret_iam_member" "services" {
     relay_svix     = { service = "relay", secret = var.svix_token_secret }
     operator_svix  = { service = "operator", secret = var.svix_token_secret }
     operator_admin = { service = "operator", secret = var.admin_token_secret }
-  }, local.is_reported_to ? { relay_webhook = { service = "relay", secret = var.svix_webhook_secret } } : {})
+    },
+    local.is_reported_to ? { relay_webhook = { service = "relay", secret = var.svix_webhook_secret } } : {},
+    merge([
+      for service in keys(local.services) : {
+        for name, secret in local.redis_files : "${service}_redis_${name}" => { service = service, secret = secret }
+      }
+    ]...),
+  )
 
   project   = var.project_id
   secret_id = each.value.secret
@@ -116,8 +129,31 @@ resource "google_cloud_run_v2_service" "this" {
       }
     }
 
+    dynamic "volumes" {
+      for_each = local.redis_files
+      content {
+        name = "redis-${volumes.key}"
+        secret {
+          secret = volumes.value
+          items {
+            path = "file"
+            # Read by each open of the file. With a number, a pinned revision would keep an old authority.
+            version = "latest"
+          }
+        }
+      }
+    }
+
     containers {
       image = var.image
+
+      dynamic "volume_mounts" {
+        for_each = local.redis_files
+        content {
+          name       = "redis-${volume_mounts.key}"
+          mount_path = "/secrets/${volume_mounts.key}"
+        }
+      }
 
       ports {
         container_port = 8080

@@ -12,7 +12,3 @@ output "operator_service" {
 output "latest_revision" {
   value = basename(google_cloud_run_v2_service.this["relay"].latest_ready_revision)
 }
-
-output "store" {
-  value = local.store
-}

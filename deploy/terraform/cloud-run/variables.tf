@@ -146,10 +146,15 @@ variable "canary_project" {
   default     = ""
 }
 
-variable "canary_schedule" {
-  description = "How often. Each canary is a message of Svix and a minute of Cloud Run."
-  type        = string
-  default     = "*/10 * * * *"
+variable "canary_minutes" {
+  description = "A canary goes out every so many minutes. Each is a message of Svix and a minute of Cloud Run."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = contains([1, 2, 5, 10, 15, 20, 30, 60], var.canary_minutes)
+    error_message = "Must be 1, 2, 5, 10, 15, 20, 30 or 60."
+  }
 }
 
 variable "min_instances" {
@@ -186,63 +191,44 @@ variable "traffic" {
 }
 
 variable "redis_url" {
-  description = "An existing Redis, as redis://HOST:PORT/DATABASE without a password, instead of the Valkey made here."
+  description = "The store, as redis://HOST:PORT/DATABASE or, with TLS, rediss://HOST:PORT/DATABASE, without a password. ../store gives one."
   type        = string
-  default     = null
 
   validation {
-    condition     = var.redis_url == null || can(regex("^rediss?://[^@]+$", var.redis_url))
+    condition     = can(regex("^rediss?://[^@]+$", var.redis_url))
     error_message = "Must begin with redis:// or rediss:// and hold no password."
   }
 }
 
-variable "create_connection_policy" {
-  description = "Whether to make the network's service connection policy for Memorystore. A network has at most one in a region."
-  type        = bool
-  default     = true
-}
-
-variable "store_node_type" {
-  description = "Valkey's machines: SHARED_CORE_NANO (1.4 GB, without a promise of availability), STANDARD_SMALL (6.5 GB), HIGHMEM_MEDIUM (13 GB) or HIGHMEM_XLARGE (58 GB). A million events of 40 days take 0.4 GB."
-  type        = string
-  default     = "STANDARD_SMALL"
-
-  validation {
-    condition     = contains(["SHARED_CORE_NANO", "STANDARD_SMALL", "HIGHMEM_MEDIUM", "HIGHMEM_XLARGE"], var.store_node_type)
-    error_message = "Must be one of SHARED_CORE_NANO, STANDARD_SMALL, HIGHMEM_MEDIUM and HIGHMEM_XLARGE."
-  }
-}
-
-variable "store_replicas" {
-  description = "Valkey's replicas. With 1, the store is back within a minute after a machine has failed, without the writes that the replica had not received."
-  type        = number
-  default     = 1
+variable "redis_files" {
+  description = "Names of secrets with what proves who speaks: the store's password, the authority (ca) that signs its certificate, and a certificate with its key that the relay shows. Without ca, the public authorities count."
+  type = object({
+    password = optional(string)
+    ca       = optional(string)
+    cert     = optional(string)
+    key      = optional(string)
+  })
+  default = {}
 
   validation {
-    condition     = var.store_replicas >= 0 && var.store_replicas <= 5
-    error_message = "Must be 0 to 5."
-  }
-}
-
-variable "store_append_fsync" {
-  description = "When Valkey's log is on disk: ALWAYS before the answer, EVERY_SEC within a second."
-  type        = string
-  default     = "EVERY_SEC"
-
-  validation {
-    condition     = contains(["ALWAYS", "EVERY_SEC"], var.store_append_fsync)
-    error_message = "Must be ALWAYS or EVERY_SEC: NEVER would lose half a minute of dead letters."
+    condition     = (var.redis_files.cert == null) == (var.redis_files.key == null)
+    error_message = "cert and key belong together."
   }
 }
 
 variable "curl_image" {
   description = "The image of the jobs: curl and a shell."
   type        = string
-  default     = "curlimages/curl:8.11.0"
+  default     = "curlimages/curl:8.11.0@sha256:83a505ba2ba62f208ed6e410c268b7b9aa48f0f7b403c8108b9773b44199dbba"
+
+  validation {
+    condition     = can(regex("@sha256:[0-9a-f]{64}$", var.curl_image))
+    error_message = "Must end in @sha256: and the digest."
+  }
 }
 
 variable "deletion_protection" {
-  description = "Whether Terraform refuses to delete the services and the store. The store holds the only copy of each dead letter."
+  description = "Whether Terraform refuses to delete the services."
   type        = bool
   default     = true
 }

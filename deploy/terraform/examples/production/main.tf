@@ -47,6 +47,23 @@ module "pubsub" {
   notification_channels = var.notification_channels
 }
 
+module "store" {
+  source = "../../store"
+
+  project_id            = var.project_id
+  region                = var.region
+  name                  = var.store_name
+  network               = google_compute_network.this.id
+  subnetwork            = google_compute_subnetwork.this.id
+  tls                   = var.store_tls
+  backup                = var.store_backup
+  notification_channels = var.notification_channels
+
+  node_type    = "STANDARD_SMALL"
+  replicas     = 1
+  append_fsync = "ALWAYS"
+}
+
 module "relay" {
   source = "../../cloud-run"
 
@@ -55,21 +72,20 @@ module "relay" {
   image                  = var.image
   network                = google_compute_network.this.id
   subnetwork             = google_compute_subnetwork.this.id
+  redis_url              = module.store.url
+  redis_files            = { ca = module.store.ca_secret }
   pubsub_audience        = local.audience
   pubsub_service_account = module.pubsub.pubsub_service_account
   operators              = var.operators
   notification_channels  = var.notification_channels
 
-  min_instances      = 2
-  max_instances      = 10
-  store_node_type    = "STANDARD_SMALL"
-  store_replicas     = 1
-  store_append_fsync = "ALWAYS"
-  canary_project     = var.canary_project
-  traffic            = var.traffic
-  billing_account    = var.billing_account
-  monthly_budget     = var.monthly_budget
-  budget_channels    = var.notification_channels
+  min_instances   = 2
+  max_instances   = 10
+  canary_project  = var.canary_project
+  traffic         = var.traffic
+  billing_account = var.billing_account
+  monthly_budget  = var.monthly_budget
+  budget_channels = var.notification_channels
 
   svix_webhook_secret = var.svix_webhook_secret
 }
@@ -135,6 +151,24 @@ variable "monthly_budget" {
   description = "The planned costs of a month, in whole units of the currency of the billing account."
   type        = string
   default     = "300"
+}
+
+variable "store_name" {
+  description = "The name of the store; another one to restore or replace it."
+  type        = string
+  default     = "svix-relay"
+}
+
+variable "store_tls" {
+  description = "Whether connections to the store are encrypted."
+  type        = bool
+  default     = true
+}
+
+variable "store_backup" {
+  description = "The backup that a new store begins with."
+  type        = string
+  default     = null
 }
 
 output "push_endpoint" {

@@ -50,6 +50,24 @@ module "pubsub" {
   notification_channels = var.notification_channels
 }
 
+module "store" {
+  source = "../../store"
+
+  project_id            = var.project_id
+  region                = var.region
+  name                  = var.store_name
+  network               = google_compute_network.this.id
+  subnetwork            = google_compute_subnetwork.this.id
+  tls                   = var.store_tls
+  backup                = var.store_backup
+  notification_channels = var.notification_channels
+
+  # No customer waits for these events, so a lost second is no harm.
+  node_type           = "SHARED_CORE_NANO"
+  replicas            = 0
+  deletion_protection = false
+}
+
 module "relay" {
   source = "../../cloud-run"
 
@@ -58,16 +76,15 @@ module "relay" {
   image                  = var.image
   network                = google_compute_network.this.id
   subnetwork             = google_compute_subnetwork.this.id
+  redis_url              = module.store.url
+  redis_files            = { ca = module.store.ca_secret }
   pubsub_audience        = local.audience
   pubsub_service_account = module.pubsub.pubsub_service_account
   operators              = var.operators
   notification_channels  = var.notification_channels
 
-  # No customer waits for these events, so a lost second is no harm.
   min_instances       = 1
   max_instances       = 2
-  store_node_type     = "SHARED_CORE_NANO"
-  store_replicas      = 0
   deletion_protection = false
 }
 
@@ -97,6 +114,24 @@ variable "notification_channels" {
   description = "Cloud Monitoring's channels, to which the alerts go."
   type        = list(string)
   default     = []
+}
+
+variable "store_name" {
+  description = "The name of the store; another one to restore or replace it."
+  type        = string
+  default     = "svix-relay"
+}
+
+variable "store_tls" {
+  description = "Whether connections to the store are encrypted."
+  type        = bool
+  default     = true
+}
+
+variable "store_backup" {
+  description = "The backup that a new store begins with."
+  type        = string
+  default     = null
 }
 
 output "push_endpoint" {
