@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 
+use super::alarm;
+
 /// Wall-clock time. A clock that shows a time before 1970 is taken to show 1970.
 pub fn now() -> SystemTime {
     let instant = system_clock::now();
@@ -46,19 +48,25 @@ pub async fn sleep(wait: Duration) {
     monotonic_clock::wait_for(nanoseconds(wait)).await;
 }
 
-fn nanoseconds(wait: Duration) -> u64 {
+pub fn nanoseconds(wait: Duration) -> u64 {
     u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The output of `future`, or `None` if it takes longer than `time`; the future is dropped then.
 pub async fn timeout<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
-    let mut timer = pin!(monotonic_clock::wait_for(nanoseconds(time)));
+    let mut deadline = pin!(async {
+        if time < alarm::TICK {
+            sleep(time).await;
+        } else {
+            alarm::after(time).await;
+        }
+    });
     poll_fn(|context| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Some(output));
         }
-        timer.as_mut().poll(context).map(|()| None)
+        deadline.as_mut().poll(context).map(|()| None)
     })
     .await
 }

@@ -3,6 +3,7 @@
 //! This folder imports nothing of the relay. Its failures rise as [`Error`]; [`crate::api::problem`]
 //! decides what a failure means for a sender.
 
+mod alarm;
 pub mod clock;
 pub mod http;
 pub mod later;
