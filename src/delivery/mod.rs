@@ -69,6 +69,7 @@ impl Delivery {
 pub async fn deliver(job: Job<'_>) -> Delivery {
     let key = event::key(&job.event.project, &job.event.id);
     let name = Record::name(&key);
+    storage::arrive().await;
     let stored = match store::get(&name, store::TIMEOUT).await {
         Ok(stored) => stored,
         Err(error) => return Delivery::without_post(Err(error.into())),

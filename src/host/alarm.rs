@@ -11,7 +11,6 @@ use std::time::Duration;
 use spin_sdk::wasip3;
 use spin_sdk::wasip3::clocks::monotonic_clock;
 
-use super::clock::nanoseconds;
 use super::wake::{self, Wake};
 
 /// How often the task in the background looks for new deadlines. Alarms must not be set for less.
@@ -80,4 +79,8 @@ impl Drop for End {
     fn drop(&mut self) {
         TICKING.set(false);
     }
+}
+
+pub fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 
-use super::alarm;
+use super::alarm::{self, nanoseconds};
 
 /// Wall-clock time. A clock that shows a time before 1970 is taken to show 1970.
 pub fn now() -> SystemTime {
@@ -46,10 +46,6 @@ impl Stopwatch {
 
 pub async fn sleep(wait: Duration) {
     monotonic_clock::wait_for(nanoseconds(wait)).await;
-}
-
-pub fn nanoseconds(wait: Duration) -> u64 {
-    u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The output of `future`, or `None` if it takes longer than `time`; the future is dropped then.

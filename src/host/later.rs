@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use spin_sdk::wasip3;
 
-use super::{clock, random, step_back};
+use super::{clock, random, step_back, store};
 
 /// The shortest time in which things gather before they are written. An idle instance lives on for that
 /// time, so a longer one would cost more instances.
 const GATHERING: Duration = Duration::from_secs(1);
+
+/// If the store is slow, things gather for this many times as long as its last answer took: every instance does
+/// such work, and together they must leave the store to the events.
+const SHARE: u32 = 16;
+const LONGEST_GATHERING: Duration = Duration::from_mins(1);
 
 /// After how many failures in a row the work ends. It begins again when there is more to do.
 const MAX_FAILURES: u32 = 3;
@@ -35,7 +40,8 @@ pub fn begin<W: AsyncFn() -> Left + 'static>(at_work: &'static LocalKey<Cell<boo
         let mut random = random();
         let mut failures = 0;
         while failures < MAX_FAILURES {
-            clock::sleep(spread(GATHERING, &mut random)).await;
+            let gathering = (store::took() * SHARE).clamp(GATHERING, LONGEST_GATHERING);
+            clock::sleep(spread(gathering, &mut random)).await;
             // Let replies leave first: a store may block the instance while it writes.
             step_back().await;
             match write().await {

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -33,11 +35,21 @@ const AT_ONCE: usize = 16;
 /// For how long an answer of the store shows that the store is there.
 const AWAKE: Duration = Duration::from_millis(100);
 
+/// A call may take this time before it counts as one that held up the instance.
+const UNNOTICED: Duration = Duration::from_millis(2);
+
+/// For how long a store counts as one that holds up instances.
+const REMEMBERED: Duration = Duration::from_secs(10);
+
 static STORE: OnceLock<Store> = OnceLock::new();
 
 thread_local! {
     /// When the store last answered.
     static ANSWERED: Cell<Option<Stopwatch>> = const { Cell::new(None) };
+    /// How long its last answer took.
+    static TOOK: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    /// When a call last held up the whole instance.
+    static HELD_UP: Cell<Option<Stopwatch>> = const { Cell::new(None) };
 }
 
 /// The beginning of every name in the store.
@@ -165,6 +177,19 @@ async fn check_awake() -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether the store holds up whole instances. Spin's SQLite serves one call at a time, and while a call
+/// waits, its instance can't go on, nor take another request.
+pub fn holds_up() -> bool {
+    HELD_UP
+        .get()
+        .is_some_and(|since| since.elapsed() < REMEMBERED)
+}
+
+/// How long the store took for its last answer.
+pub fn took() -> Duration {
+    TOOK.get()
+}
+
 fn note_answer() {
     ANSWERED.set(Some(Stopwatch::start()));
 }
@@ -195,6 +220,7 @@ async fn operate(
     operation: Operation<'_>,
 ) -> Result<Option<Vec<u8>>, Error> {
     let name = &*full(what, name)?;
+    let is_read = matches!(operation, Operation::Get);
     let operation = async {
         let store = store().await?;
         match operation {
@@ -204,8 +230,22 @@ async fn operate(
             Operation::Exists => Ok(store.exists(name).await?.then(Vec::new)),
         }
     };
-    let reason = match clock::timeout(time, operation).await {
+    let begun = Stopwatch::start();
+    let mut at_once = true;
+    let mut operation = pin!(operation);
+    let operation = poll_fn(|context| {
+        let poll = operation.as_mut().poll(context);
+        at_once &= poll.is_ready();
+        poll
+    });
+    let outcome = clock::timeout(time, operation).await;
+    let took = begun.elapsed();
+    if is_read && at_once && took > UNNOTICED {
+        HELD_UP.set(Some(Stopwatch::start()));
+    }
+    let reason = match outcome {
         Some(Ok(value)) => {
+            TOOK.set(took);
             note_answer();
             return Ok(value);
         }

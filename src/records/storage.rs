@@ -8,9 +8,13 @@
 //! record is written as if there were no groups. A group (`set-many`) is one transaction on SQLite and
 //! Redis. The call is synchronous and holds up the whole instance, which costs little where most of
 //! the instance waits for the same disk.
+//!
+//! On Spin's SQLite, every call holds up its instance. So instances would have one request each, and no group
+//! would ever form. There, requests do wait a moment for company: when they come, and when they write.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::thread::LocalKey;
 use std::time::Duration;
 
 use futures::future::{join, join_all};
@@ -18,7 +22,7 @@ use spin_sdk::wasip3::wit_bindgen::yield_async;
 
 use super::{Record, journal};
 use crate::event;
-use crate::host::clock::Stopwatch;
+use crate::host::clock::{self, Stopwatch};
 use crate::host::wake::{self, Wake};
 use crate::host::{self, store};
 
@@ -29,6 +33,30 @@ thread_local! {
     static WRITERS: Cell<usize> = const { Cell::new(0) };
     /// The requests that follow the leader, while there is one.
     static FOLLOWERS: RefCell<Option<Vec<Follower>>> = const { RefCell::new(None) };
+    /// The requests that go to the store together with the first of them, while that one waits.
+    static ARRIVED: RefCell<Option<Vec<Wake>>> = const { RefCell::new(None) };
+}
+
+/// `None` if no group gathers.
+type Group<T> = LocalKey<RefCell<Option<Vec<T>>>>;
+
+/// How long requests wait for company if the store holds up the instance. Meanwhile the instance takes more
+/// requests, which Spin would otherwise give instances of their own.
+const COMPANY: Duration = Duration::from_millis(5);
+
+/// Waits for company before the first look into a store that holds up the instance.
+pub async fn arrive() {
+    if !store::holds_up() {
+        return;
+    }
+    if ARRIVED.with_borrow(Option::is_none) {
+        // Dropping them wakes them.
+        drop(gather(&ARRIVED).await);
+        return;
+    }
+    let (wake, sleep) = wake::pair();
+    ARRIVED.with_borrow_mut(|arrived| arrived.get_or_insert_default().push(wake));
+    sleep.until_woken().await;
 }
 
 /// A record, read within `time`. `None` if the value is missing, or of a later version.
@@ -87,18 +115,28 @@ struct Waiting {
 pub async fn write(record: Named, time: Duration) -> Outcome {
     // Journal the record before writing it: the store may keep the record and still report a failure.
     journal::note(&record.0);
-    if WRITERS.get() <= 1 {
+    if WRITERS.get() <= 1 && !store::holds_up() {
         return alone(&record, time).await;
     }
     if FOLLOWERS.with_borrow(Option::is_some) {
         return follow(record, time).await;
     }
-    FOLLOWERS.set(Some(Vec::new()));
-    let gathering = Gathering;
-    yield_async().await;
-    let followers = FOLLOWERS.take().unwrap_or_default();
-    drop(gathering);
+    let followers = gather(&FOLLOWERS).await;
     lead(record, time, followers).await
+}
+
+/// Lets requests come to `group`, and returns those that came.
+async fn gather<T>(group: &'static Group<T>) -> Vec<T> {
+    group.set(Some(Vec::new()));
+    let gathering = Gathering(group);
+    if store::holds_up() {
+        clock::sleep(COMPANY).await;
+    } else {
+        yield_async().await;
+    }
+    let members = group.take().unwrap_or_default();
+    drop(gathering);
+    members
 }
 
 async fn follow(record: Named, time: Duration) -> Outcome {
@@ -120,12 +158,12 @@ async fn follow(record: Named, time: Duration) -> Outcome {
     })
 }
 
-/// Held while the leader collects followers. Dropping it, even on cancellation, closes the group.
-struct Gathering;
+/// Held while a group gathers. Dropping it, even on cancellation, closes the group.
+struct Gathering<T: 'static>(&'static Group<T>);
 
-impl Drop for Gathering {
+impl<T> Drop for Gathering<T> {
     fn drop(&mut self) {
-        FOLLOWERS.take();
+        self.0.take();
     }
 }
 

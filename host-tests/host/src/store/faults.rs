@@ -55,6 +55,7 @@ struct Schedule {
     next: VecDeque<Fault>,
     fail_always: bool,
     delay: Duration,
+    before: Option<fn()>,
     calls: usize,
 }
 
@@ -158,6 +159,12 @@ impl Faults {
         self.state().ops[op as usize].delay = delay;
     }
 
+    /// Every call of `op` runs this first, in the guest's own call: until it returns, the instance does
+    /// nothing else.
+    pub fn before(&self, op: Op, act: fn()) {
+        self.state().ops[op as usize].before = Some(act);
+    }
+
     /// Removes all faults. The counts stay, and a call that hangs goes on hanging.
     pub fn clear(&self) {
         let mut state = self.state();
@@ -213,6 +220,10 @@ impl Faults {
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let (delay, fault) = self.begin(op);
+        let before = self.state().ops[op as usize].before;
+        if let Some(act) = before {
+            act();
+        }
         if !delay.is_zero() {
             time::sleep(delay).await;
         }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ use host::Op;
 
 use crate::support::{Reply, World, event};
 
-const EVENTS: usize = 12;
+const EVENTS: u32 = 12;
 
 /// When Svix answers, in milliseconds.
 const ANSWER: u64 = 1_000;
@@ -38,8 +39,8 @@ async fn assert_all_delivered(world: &World, replies: Vec<(Reply, Duration)>) {
     for (reply, _) in replies {
         assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
     }
-    assert_eq!(world.svix.messages().len(), EVENTS);
-    assert_eq!(world.records().await.len(), EVENTS);
+    assert_eq!(world.svix.messages().len(), EVENTS as usize);
+    assert_eq!(world.records().await.len(), EVENTS as usize);
     for number in 0..EVENTS {
         let again = world.post(&event(&format!("evt_{number}"))).await;
         assert_eq!(again.json()["status"], "duplicate");
@@ -60,7 +61,7 @@ async fn after_a_failed_transaction_each_record_is_written_alone() {
     let world = World::new();
     world.faults.fail_always(Op::SetMany);
     let replies = post_all(&world).await;
-    assert_eq!(world.faults.count(Op::Set), EVENTS);
+    assert_eq!(world.faults.count(Op::Set), EVENTS as usize);
     assert_all_delivered(&world, replies).await;
 }
 
@@ -77,6 +78,82 @@ async fn no_request_is_answered_before_its_transaction_is_durable() {
         assert!(*at >= Duration::from_millis(ANSWER) + slow, "{at:?}");
     }
     assert_all_delivered(&world, replies).await;
+}
+
+/// Lets time pass without a turn for the other tasks, as a call does that waits for Spin's SQLite.
+fn hold_up() {
+    let _ = tokio::time::advance(Duration::from_millis(3)).now_or_never();
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_for_company_where_the_store_holds_up_their_instance() {
+    let world = World::new();
+    world.post(&event("alone")).await;
+    assert_eq!(world.faults.count(Op::Set), 1);
+
+    world.faults.before(Op::Get, hold_up);
+    world.post(&event("held-up")).await;
+    let start = Instant::now();
+    let posts = (0..EVENTS).map(|number| {
+        let world = &world;
+        async move {
+            // An instance takes one more request only once those that it has are waiting.
+            tokio::time::sleep(Duration::from_micros(200) * number).await;
+            world.post(&event(&format!("evt_{number}"))).await
+        }
+    });
+    for reply in join_all(posts).await {
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    }
+    let transactions = world.faults.count(Op::SetMany);
+    let alone = world.faults.count(Op::Set) - 2;
+    assert!(
+        transactions + alone <= EVENTS as usize / 2,
+        "{EVENTS} records took {transactions} transactions and {alone} writes"
+    );
+    assert!(start.elapsed() < Duration::from_millis(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_for_company_only_while_the_store_holds_up_its_instance() {
+    let world = World::new();
+    let post = async |id: &str| {
+        let start = Instant::now();
+        world.post(&event(id)).await;
+        start.elapsed()
+    };
+    let company = Duration::from_millis(5);
+    assert!(post("quick").await < company);
+
+    world.faults.before(Op::Get, hold_up);
+    post("first").await;
+    let held_up = post("held-up").await;
+    assert!(
+        held_up >= 2 * company,
+        "before it reads, and before it writes: {held_up:?}"
+    );
+
+    world.faults.clear();
+    // The instance ends after an idle second, and with it what it remembers.
+    for number in 0..21 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        post(&format!("later_{number}")).await;
+    }
+    assert!(post("latest").await < company);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_gets_work_in_the_background_seldom() {
+    let world = World::new();
+    for op in [Op::Get, Op::Set] {
+        world.faults.delay(op, Duration::from_millis(500));
+    }
+    world.post(&event("evt_1")).await;
+    let journal = || world.faults.journal().count(Op::Set);
+    tokio::time::sleep(Duration::from_millis(7_900)).await;
+    assert_eq!(journal(), 0);
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert_eq!(journal(), 1);
 }
 
 fn calls(world: &World) -> [usize; 11] {
