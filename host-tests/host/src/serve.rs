@@ -271,6 +271,11 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
         descriptors,
     };
     announcement.tell(output);
+    if records.shows_password() {
+        let line =
+            "  Redis' password crosses the network unencrypted; rediss:// would encrypt it";
+        output.say(Severity::Warning, line);
+    }
     // Like Spin, serve even while the store can't be reached.
     let remarks = output.clone();
     tokio::spawn(async move {
