@@ -23,6 +23,7 @@ use crate::component;
 use crate::component::{Program, Reuse};
 use crate::descriptors;
 use crate::manifest::{Manifest, from_environment};
+use crate::metrics::Metrics;
 use crate::output::{Format, Output, Severity};
 use crate::server::{ENTRANCES, Host, MAX_CONNECTIONS};
 use crate::store::{KeyValue, Location, RedisFiles};
@@ -50,6 +51,11 @@ pub struct Options {
     /// The port to listen on, in a container. `--listen` takes precedence
     #[arg(long, env, hide = true)]
     port: Option<u16>,
+
+    /// Where to answer `GET /metrics` with this process's own metrics, without a token
+    /// [default: nowhere]
+    #[arg(long, value_name = "ADDR", env = "SERVE_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
 
     /// Where the records are: sqlite:PATH, redis://HOST:PORT/DATABASE, the same with rediss://, or memory
     /// [default: sqlite:.spin/sqlite_key_value.db beside the manifest]
@@ -260,6 +266,12 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
     let mut signals = Signals::new()?;
     let listener = bind(address, "--listen").await?;
     let address = listener.local_addr()?;
+    let mut metrics = None;
+    if let Some(address) = options.metrics_listen {
+        let listener = bind(address, "--metrics-listen").await?;
+        metrics = Some(listener.local_addr()?);
+        tokio::spawn(Metrics::new(host.clone(), descriptors).serve(listener));
+    }
     let announcement = Announcement {
         application: &manifest.name,
         address,
@@ -269,11 +281,11 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
         operated,
         max_connections,
         descriptors,
+        metrics,
     };
     announcement.tell(output);
     if records.shows_password() {
-        let line =
-            "  Redis' password crosses the network unencrypted; rediss:// would encrypt it";
+        let line = "  Redis' password crosses the network unencrypted; rediss:// would encrypt it";
         output.say(Severity::Warning, line);
     }
     // Like Spin, serve even while the store can't be reached.
@@ -317,6 +329,7 @@ struct Announcement<'a> {
     operated: bool,
     max_connections: usize,
     descriptors: Option<usize>,
+    metrics: Option<SocketAddr>,
 }
 
 impl Announcement<'_> {
@@ -343,6 +356,9 @@ impl Announcement<'_> {
             self.max_connections,
             descriptors.as_deref().unwrap_or("any number of")
         ));
+        if let Some(address) = self.metrics {
+            lines.push(format!("  metrics: http://{address}/metrics"));
+        }
         lines
     }
 
@@ -356,6 +372,7 @@ impl Announcement<'_> {
             "console": self.operated,
             "maxConnections": self.max_connections,
             "fileDescriptors": self.descriptors,
+            "metrics": self.metrics.map(|address| address.to_string()),
         });
         fields.as_object().cloned().unwrap_or_default()
     }
