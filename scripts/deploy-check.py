@@ -146,10 +146,11 @@ def series(text):
     return name, tuple(sorted((label, value) for label, value in labels if value))
 
 
-# The series of a fresh store, which a test of the relay holds against GET /metrics.
+# The series of a fresh store, which a test of the relay holds against GET /metrics, and those of a fresh `serve`.
 FRESH = {
     series(line.rpartition(" ")[0]): line.rpartition(" ")[2]
-    for line in Path("host-tests/samples/fresh.metrics").read_text().splitlines()
+    for name in ("fresh", "serve")
+    for line in Path(f"host-tests/samples/{name}.metrics").read_text().splitlines()
     if not line.startswith("#")
 }
 OUTCOMES = {dict(labels)["outcome"] for name, labels in FRESH if name == "svix_relay_outcomes_total"}

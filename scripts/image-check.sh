@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the image of scripts/image.sh as a container engine would, as far as that goes without one: its files
 # alone as a read-only root, its user, its environment and command, process 1 of a namespace. Needs root,
-# redis-server (scripts/redis.sh), curl, and the debug build of the fake Svix (make build).
+# redis-server (scripts/redis.sh), curl, the debug build of the fake Svix (make build), and what `make test` needs:
+# the image serves the tours of README.md and docs/tour.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 readonly archive=target/oci/svix-relay.tar
@@ -68,13 +69,15 @@ wait_for() { # wait_for COMMAND…: until it succeeds, for 20 s at most
 }
 
 svix=$(port) redis=$(port) listen=$(port)
-target/debug/fake-svix --listen "127.0.0.1:$svix" >>"$log" 2>&1 &
+# The token of the tests, which take the tours.
+target/debug/fake-svix --listen "127.0.0.1:$svix" --token testsk_fake >>"$log" 2>&1 &
 children+=($!)
 redis-server --port "$redis" --save '' --dir "$work" >>"$log" 2>&1 &
 children+=($!)
 wait_for redis-cli -p "$redis" ping
 
-variables=(SPIN_VARIABLE_SVIX_TOKEN=testsk_fake.eu SPIN_VARIABLE_SVIX_URL="http://svix.internal:$svix" PORT="$listen")
+variables=(SPIN_VARIABLE_SVIX_TOKEN=testsk_fake SPIN_VARIABLE_SVIX_URL="http://svix.internal:$svix" PORT="$listen"
+  SPIN_VARIABLE_ADMIN_TOKEN=admin)
 # Without a Redis, the records would be in the container.
 ! (start "${variables[@]}") >"$work/refused" 2>&1 || die 'it starts with records that end with the container'
 grep --quiet 'records would end with this container' "$work/refused" || die "it says $(cat "$work/refused")"
@@ -92,6 +95,9 @@ for expected in delivered duplicate; do
     --data '{"id":"evt_1","type":"user.created","project":"dev","time":"2026-11-26T12:00:00Z"}')
   [[ $reply == *"\"status\":\"$expected\""* ]] || die "not $expected: $reply"
 done
+# One tour after the other: both let the same fake Svix fail.
+TOUR_RELAY=127.0.0.1:$listen TOUR_SVIX=http://127.0.0.1:$svix RUSTUP_AUTO_INSTALL=0 cargo test --quiet \
+  --package host-tests --test relay -- --test-threads 1 prints_the_promised_output >>"$log" 2>&1 || die 'a tour fails'
 grep --quiet '"message":"listening"' "$log" || die 'no structured line about the start'
 
 start=$EPOCHREALTIME
@@ -103,4 +109,4 @@ took=$(((${EPOCHREALTIME/./} - ${start/./}) / 1000))
 ((took < 10000)) || die "SIGTERM ends it after $took ms"
 # Written in the seconds after the reply.
 [[ -n $(redis-cli -p "$redis" --scan --pattern 'journal/*') ]] || die 'SIGTERM lost the journal of the last second'
-echo "image-check: $((size / 1000)) kB of files; ran as $user on a read-only root; stopped in $took ms"
+echo "image-check: $((size / 1000)) kB of files; ran as $user on a read-only root; served the tours; stopped in $took ms"

@@ -6,7 +6,7 @@
 //! - `component` is the component compiled, the life of its instances, and what they import.
 //! - `store` holds the component's records, `outbound` sends its requests, `output` takes what it
 //!   prints; `life` ends all three with the instance that uses them.
-//! - `descriptors` shares this process's file descriptors among them.
+//! - `descriptors` shares this process's file descriptors among them; `metrics` shows how many are in use, and more.
 //!
 //! In tests everything runs in one process and in paused time: nothing waits for the system's
 //! clock, and nothing needs a socket.
@@ -20,6 +20,7 @@ mod component;
 mod descriptors;
 mod life;
 mod manifest;
+mod metrics;
 mod outbound;
 mod output;
 pub mod serve;

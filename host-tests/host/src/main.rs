@@ -12,7 +12,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() {
-    let has_served = serve::run(Options::parse()).await;
+    let options = Options::try_parse().unwrap_or_else(|error| serve::refuse(&error));
+    let has_served = serve::run(options).await;
     // Exit instead of returning: the runtime would wait for its threads, and a thread never ends
     // that writes to a pipe without a reader.
     process::exit(i32::from(!has_served));

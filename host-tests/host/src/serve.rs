@@ -1,6 +1,7 @@
 //! The run of the binary `serve`: read the manifest, start everything, say where it listens, serve, end.
 //! The other modules know of each other only through the values that this one passes on.
 
+use std::env;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic;
@@ -23,6 +24,7 @@ use crate::component;
 use crate::component::{Program, Reuse};
 use crate::descriptors;
 use crate::manifest::{Manifest, from_environment};
+use crate::metrics::Metrics;
 use crate::output::{Format, Output, Severity};
 use crate::server::{ENTRANCES, Host, MAX_CONNECTIONS};
 use crate::store::{KeyValue, Location, RedisFiles};
@@ -31,6 +33,9 @@ use crate::store::{KeyValue, Location, RedisFiles};
 const LAST_WAIT: Duration = Duration::from_millis(500);
 
 const DEFAULT_PORT: u16 = 3000;
+
+/// With fewer connections than this, the start warns. So many requests Cloud Run sends at once in our module.
+const FEW_CONNECTIONS: usize = 500;
 
 /// The status of a process that ends at a second Ctrl-C.
 const INTERRUPTED: i32 = 130;
@@ -50,6 +55,11 @@ pub struct Options {
     /// The port to listen on, in a container. `--listen` takes precedence
     #[arg(long, env, hide = true)]
     port: Option<u16>,
+
+    /// Where to answer `GET /metrics` with this process's own metrics, without a token
+    /// [default: nowhere]
+    #[arg(long, value_name = "ADDR", env = "SERVE_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
 
     /// Where the records are: sqlite:PATH, redis://HOST:PORT/DATABASE, the same with rediss://, or memory
     /// [default: sqlite:.spin/sqlite_key_value.db beside the manifest]
@@ -196,6 +206,23 @@ fn parse_variable(text: &str) -> Result<Variable, &'static str> {
     })
 }
 
+/// Ends the process because of its options, whose variables a collector's operator may have set. Only the variable
+/// decides on the form of the line, because no option was read.
+pub fn refuse(error: &clap::Error) -> ! {
+    let is_json = env::var("SERVE_LOG_FORMAT").is_ok_and(|format| format == "json");
+    if !is_json || !error.use_stderr() {
+        error.exit();
+    }
+    let output = Output::inherited(Format::Json);
+    let text = error.to_string();
+    // Usage follows after an empty line.
+    let problem = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = problem.split_whitespace().collect();
+    output.say(Severity::Error, &format!("serve: {}", words.join(" ")));
+    output.flush(LAST_WAIT);
+    process::exit(error.exit_code())
+}
+
 /// Serves until Ctrl-C or SIGTERM. `false` if it could not start; it has said why.
 pub async fn run(options: Options) -> bool {
     let output = Output::inherited(options.log_format);
@@ -260,15 +287,23 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
     let mut signals = Signals::new()?;
     let listener = bind(address, "--listen").await?;
     let address = listener.local_addr()?;
+    let mut metrics = None;
+    if let Some(address) = options.metrics_listen {
+        let listener = bind(address, "--metrics-listen").await?;
+        metrics = Some(listener.local_addr()?);
+        tokio::spawn(Metrics::new(host.clone(), descriptors).serve(listener));
+    }
     let announcement = Announcement {
         application: &manifest.name,
         address,
         took: start.elapsed(),
         records: &records.to_string(),
+        shows_password: records.shows_password(),
         who_may_post: who_may_post.as_deref(),
         operated,
         max_connections,
         descriptors,
+        metrics,
     };
     announcement.tell(output);
     // Like Spin, serve even while the store can't be reached.
@@ -308,15 +343,29 @@ struct Announcement<'a> {
     address: SocketAddr,
     took: Duration,
     records: &'a str,
+    shows_password: bool,
     who_may_post: Option<&'a str>,
     operated: bool,
     max_connections: usize,
     descriptors: Option<usize>,
+    metrics: Option<SocketAddr>,
 }
 
 impl Announcement<'_> {
     fn tell(&self, output: &Output) {
         output.tell(&self.lines(), "listening", self.fields());
+        if self.max_connections < FEW_CONNECTIONS {
+            let line = format!(
+                "  connections: only {} at once, so probes may wait behind events; raise the limit of file descriptors",
+                self.max_connections
+            );
+            output.say(Severity::Warning, &line);
+        }
+        if self.shows_password {
+            let line =
+                "  Redis' password crosses the network unencrypted; rediss:// would encrypt it";
+            output.say(Severity::Warning, line);
+        }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -338,6 +387,9 @@ impl Announcement<'_> {
             self.max_connections,
             descriptors.as_deref().unwrap_or("any number of")
         ));
+        if let Some(address) = self.metrics {
+            lines.push(format!("  metrics: http://{address}/metrics"));
+        }
         lines
     }
 
@@ -351,6 +403,7 @@ impl Announcement<'_> {
             "console": self.operated,
             "maxConnections": self.max_connections,
             "fileDescriptors": self.descriptors,
+            "metrics": self.metrics.map(|address| address.to_string()),
         });
         fields.as_object().cloned().unwrap_or_default()
     }

@@ -28,7 +28,7 @@ pub struct Identity {
 
 impl Tls {
     /// Writes new certificates into `directory`.
-    pub(crate) fn new(directory: &Path) -> Result<Self> {
+    pub fn new(directory: &Path) -> Result<Self> {
         let address = ports::free()?;
         let named = |names: Vec<String>, name: &str| -> Result<CertificateParams> {
             let mut params = CertificateParams::new(names)?;

@@ -155,6 +155,14 @@ impl Output {
         }
     }
 
+    /// How many lines were dropped, because their reader had stalled.
+    pub(crate) fn dropped(&self) -> u64 {
+        match &self.0 {
+            Streams::Inherited { stdout, stderr, .. } => stdout.dropped() + stderr.dropped(),
+            Streams::Captured(_) => 0,
+        }
+    }
+
     /// Blocks until all lines are with the readers of the process, but no longer than `patience` for
     /// each stream.
     pub(crate) fn flush(&self, patience: Duration) {

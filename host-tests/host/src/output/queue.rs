@@ -25,7 +25,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     lines: Vec<u8>,
+    /// Since the last lines were taken.
     dropped: u64,
+    dropped_before: u64,
     is_writing: bool,
 }
 
@@ -70,6 +72,12 @@ impl Queue {
         }
     }
 
+    /// How many lines were dropped since the start.
+    pub fn dropped(&self) -> u64 {
+        let state = self.0.lock();
+        state.dropped_before + state.dropped
+    }
+
     /// Blocks until all lines are written, but no longer than `patience`.
     pub fn flush(&self, patience: Duration) {
         let is_busy = |state: &mut State| state.is_writing || !state.lines.is_empty();
@@ -93,6 +101,7 @@ impl Shared {
             .wait_while(state, |state| state.lines.is_empty());
         let mut state = waiting.unwrap_or_else(PoisonError::into_inner);
         state.is_writing = true;
+        state.dropped_before += state.dropped;
         (mem::take(&mut state.lines), mem::take(&mut state.dropped))
     }
 }
@@ -140,12 +149,14 @@ mod tests {
         for _ in 0..CAPACITY / line.len() + 3 {
             queue.push(&line);
         }
+        assert_eq!(queue.dropped(), 3);
         read_on.send(()).unwrap();
         let next = read.recv_timeout(PATIENCE).unwrap();
         let (lines, remark) = next.split_at(CAPACITY);
         assert!(lines.iter().all(|byte| *byte == b'x'));
         let remark = String::from_utf8_lossy(remark);
         assert!(remark.starts_with("host: 3 lines of the log"), "{remark}");
+        assert_eq!(queue.dropped(), 3);
     }
 
     #[test]

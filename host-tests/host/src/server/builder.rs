@@ -209,6 +209,7 @@ impl<'a> HostBuilder<'a> {
             rooms: Rooms::new(self.body_room),
             requests: Semaphore::new(self.max_requests),
             entrances: (self.entrances > 0).then(|| Arc::new(Semaphore::new(self.entrances))),
+            waiting: Arc::default(),
             drain_timeout: self.drain_timeout,
             tcp_delay: self.tcp_delay,
         })))

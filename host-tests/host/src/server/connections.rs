@@ -30,6 +30,13 @@ struct Open {
     peers: BTreeMap<u64, Arc<Link>>,
 }
 
+/// How many connections there are at one moment.
+pub(crate) struct Count {
+    pub open: usize,
+    pub busy: usize,
+    pub limit: usize,
+}
+
 /// One connection; dropped when it ends.
 pub(super) struct Peer {
     number: u64,
@@ -82,6 +89,16 @@ impl Connections {
             number,
             link,
             connections: self.clone(),
+        }
+    }
+
+    pub fn count(&self) -> Count {
+        let open = self.lock();
+        let busy = |peer: &&Arc<Link>| peer.idle_since().is_none();
+        Count {
+            open: open.peers.len(),
+            busy: open.peers.values().filter(busy).count(),
+            limit: self.0.limit,
         }
     }
 

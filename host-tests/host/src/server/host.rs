@@ -22,7 +22,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::body::{ReplyBody, RequestBody};
 use super::connection;
-use super::connections::{Busy, Connections};
+use super::connections::{Busy, Connections, Count};
 use super::refusal;
 use super::room::Rooms;
 use crate::component::{Entrance, Instances};
@@ -48,6 +48,8 @@ pub(super) struct Inner {
     pub requests: Semaphore,
     /// `None`: any number of requests may enter at once, as in Spin.
     pub entrances: Option<Arc<Semaphore>>,
+    /// Each request that waits for an entrance holds a clone.
+    pub waiting: Arc<()>,
     pub drain_timeout: Duration,
     pub tcp_delay: bool,
 }
@@ -196,6 +198,7 @@ impl Host {
 
     /// Waits for a place among the requests that are on their way into an instance.
     async fn entrance(&self) -> Entrance {
+        let _waiting = self.0.waiting.clone();
         let entrance = self.0.entrances.clone()?.acquire_owned();
         let entrance = time::timeout(ENTRANCE_PATIENCE, entrance).await;
         entrance.ok()?.ok()
@@ -205,6 +208,15 @@ impl Host {
     /// reply. The store stays, and this host makes new instances for the next request.
     pub async fn drop_instances(&self) {
         self.instances().end_all().await;
+    }
+
+    pub(crate) fn connections(&self) -> Count {
+        self.0.connections.count()
+    }
+
+    /// How many requests wait for their entrance into an instance.
+    pub fn requests_waiting(&self) -> usize {
+        Arc::strong_count(&self.0.waiting) - 1
     }
 
     pub fn instances_created(&self) -> u64 {

@@ -41,6 +41,11 @@ impl KeyValue {
         Ok(Self::Redis(Redis::at(url)?))
     }
 
+    /// Whether the network carries the store's password in clear.
+    pub(crate) fn shows_password(&self) -> bool {
+        matches!(self, Self::Redis(redis) if redis.shows_password())
+    }
+
     /// Fails if the store can't be reached now.
     pub async fn check(&self) -> Result<()> {
         match self {
@@ -179,8 +184,12 @@ impl Location {
         self.open_with(RedisFiles::default())
     }
 
-    /// An error means that the location is invalid, or that a file can't be read; Redis is not asked yet.
+    /// An error means that the location or a file is invalid, or that a file would not be used; Redis is not
+    /// asked yet.
     pub(crate) fn open_with(&self, files: RedisFiles) -> anyhow::Result<KeyValue> {
+        if !matches!(self, Self::Redis(_)) {
+            files.check_unused()?;
+        }
         match self {
             Self::Memory => Ok(KeyValue::memory()),
             Self::Sqlite(path) => KeyValue::sqlite(path),

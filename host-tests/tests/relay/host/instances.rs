@@ -125,6 +125,16 @@ async fn without_entrances_a_crowd_gets_more_instances_than_it_needs_as_in_spin(
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_wait_for_an_entrance_and_are_counted() {
+    let host = builder().entrances(1).build().expect("a host");
+    let mut crowd = Box::pin(join_all((0..9).map(|_| host.handle(record()))));
+    assert!(futures::poll!(&mut crowd).is_pending());
+    assert_eq!(host.requests_waiting(), 8);
+    crowd.await;
+    assert_eq!(host.requests_waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_beyond_all_instances_is_served() {
     let faults = Faults::default();
     faults.delay(Op::Get, Duration::from_secs(1));

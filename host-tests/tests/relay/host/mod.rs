@@ -4,6 +4,7 @@ mod clients;
 mod cluster;
 mod conformance;
 mod instances;
+mod metrics;
 mod process;
 mod shortage;
 mod soak;

@@ -207,3 +207,39 @@ fn a_start_that_fails_says_why() {
         assert_eq!(said.trim().lines().count(), 1, "one clear message: {said}");
     }
 }
+
+#[test]
+fn wrong_options_are_one_structured_line_for_a_collector() {
+    for (name, value, option) in [
+        ("PORT", "x", "--port"),
+        ("SERVE_KEY_VALUE", "redis:x", "--key-value"),
+    ] {
+        let mut command = bare_command();
+        command.env("SERVE_LOG_FORMAT", "json").env(name, value);
+        let output = command.output().expect("serve starts");
+        assert_eq!(output.status.code(), Some(2));
+        let line: Value = serde_json::from_slice(&output.stderr).expect("one JSON line");
+        assert_eq!(line["severity"], "ERROR");
+        let message = line["message"].as_str().expect("text");
+        assert!(message.contains(option), "{message}");
+    }
+}
+
+#[test]
+fn a_password_that_crosses_the_network_in_clear_is_warned_of_at_the_start() {
+    support::build_component();
+    let mut command = bare_command();
+    command.env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN).args([
+        "--listen",
+        "127.0.0.1:0",
+        "--key-value",
+        "redis://:hush@192.0.2.1:6379",
+    ]);
+    let mut serve = Serve::start(command);
+    let said: String = (0..5).map(|_| serve.line()).collect();
+    assert!(
+        said.contains("password crosses the network unencrypted"),
+        "{said}"
+    );
+    assert!(!said.contains("hush"), "{said}");
+}

@@ -43,9 +43,11 @@ async fn idle_connections_leave_descriptors_for_svix_and_the_store() {
     let mut serve = command(directory.path());
     serve.args(["--variable", &url]);
     let mut serve = Serve::start(with_descriptors(256, &serve));
-    let said: String = (0..3).map(|_| serve.line()).collect();
+    let said: String = (0..4).map(|_| serve.line()).collect();
     let bound = "connections: at most 64 at once, with 256 file descriptors";
     assert!(said.contains(bound), "{said}");
+    let warning = "connections: only 64 at once, so probes may wait";
+    assert!(said.contains(warning), "{said}");
     let mut idle = Vec::new();
     for _ in 0..300 {
         idle.push(

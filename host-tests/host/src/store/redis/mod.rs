@@ -48,6 +48,10 @@ impl Redis {
         Ok(Self(Arc::new(Links::new(Access::new(url, files)?))))
     }
 
+    pub(super) fn shows_password(&self) -> bool {
+        self.0.access.shows_password()
+    }
+
     pub(super) async fn ping(&self) -> Result<()> {
         self.ask(&cmd("PING")).await
     }
