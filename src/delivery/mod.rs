@@ -85,8 +85,6 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
     if job.occasion != Occasion::Replay && turnstile::holds(&job.event.project) {
         return Delivery::without_post(Err(Problem::Held));
     }
-    // Records that requests write at the same time become one write of the store.
-    let _writer = storage::announce_writer();
     let event_id = message::event_id(&job.event.id);
     let key = idempotency_key(key, record.as_ref());
     let mut attempts = Attempts::new(job, &key, &event_id, stored.is_some(), record.as_ref());

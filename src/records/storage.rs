@@ -1,16 +1,12 @@
 //! Reads and writes records.
 //!
-//! Writing is a group commit: the records that requests of one instance write at the same time become one
-//! transaction of the store, and each request goes on once that is durable.
+//! Spin's SQLite serves one call at a time, and a call that waits holds up its whole instance. So Spin makes an
+//! instance for nearly every request, and each record is a transaction with an fsync. Where the store does that,
+//! requests wait a moment for company: when they come, and when they write. Meanwhile their instance takes more
+//! requests. The first request to write leads: it writes the records of all those that follow as one transaction
+//! (`set-many`), and each goes on once that is durable.
 //!
-//! The first request to write leads. It lets every other request that has something to do have a
-//! turn, and those that come to write meanwhile follow. So no request waits for company, and a lone
-//! record is written as if there were no groups. A group (`set-many`) is one transaction on SQLite and
-//! Redis. The call is synchronous and holds up the whole instance, which costs little where most of
-//! the instance waits for the same disk.
-//!
-//! On Spin's SQLite, every call holds up its instance. So instances would have one request each, and no group
-//! would ever form. There, requests do wait a moment for company: when they come, and when they write.
+//! Any other store takes each record by itself: its calls wait side by side.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -18,7 +14,6 @@ use std::thread::LocalKey;
 use std::time::Duration;
 
 use futures::future::{join, join_all};
-use spin_sdk::wasip3::wit_bindgen::yield_async;
 
 use super::{Record, journal};
 use crate::event;
@@ -29,8 +24,6 @@ use crate::host::{self, store};
 type Outcome = Result<(), host::Error>;
 
 thread_local! {
-    /// How many requests may come to write.
-    static WRITERS: Cell<usize> = const { Cell::new(0) };
     /// The requests that follow the leader, while there is one.
     static FOLLOWERS: RefCell<Option<Vec<Follower>>> = const { RefCell::new(None) };
     /// The requests that go to the store together with the first of them, while that one waits.
@@ -79,22 +72,6 @@ pub async fn find(project: &str, event_id: &str) -> Result<Option<(Vec<u8>, Reco
     }))
 }
 
-/// A request that may come to write, for as long as this lives.
-#[derive(Debug)]
-pub struct Writer(());
-
-/// Announces a request that may write a record.
-pub fn announce_writer() -> Writer {
-    WRITERS.set(WRITERS.get() + 1);
-    Writer(())
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        WRITERS.set(WRITERS.get() - 1);
-    }
-}
-
 /// A record's name and bytes.
 type Named = (String, Vec<u8>);
 
@@ -115,7 +92,7 @@ struct Waiting {
 pub async fn write(record: Named, time: Duration) -> Outcome {
     // Journal the record before writing it: the store may keep the record and still report a failure.
     journal::note(&record.0);
-    if WRITERS.get() <= 1 && !store::holds_up() {
+    if !store::holds_up() {
         return alone(&record, time).await;
     }
     if FOLLOWERS.with_borrow(Option::is_some) {
@@ -129,11 +106,7 @@ pub async fn write(record: Named, time: Duration) -> Outcome {
 async fn gather<T>(group: &'static Group<T>) -> Vec<T> {
     group.set(Some(Vec::new()));
     let gathering = Gathering(group);
-    if store::holds_up() {
-        clock::sleep(COMPANY).await;
-    } else {
-        yield_async().await;
-    }
+    clock::sleep(COMPANY).await;
     let members = group.take().unwrap_or_default();
     drop(gathering);
     members

@@ -23,13 +23,15 @@ pub enum Kind {
     FloorDelayed,
     /// A native program with SQLite.
     Native,
+    /// The same with one transaction for records that come together.
+    NativeGrouped,
     NativeMemory,
     /// A proxy that does nothing.
     Limit,
 }
 
 impl Kind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Relay,
         Self::RelayMemory,
         Self::RelayDelayed,
@@ -37,6 +39,7 @@ impl Kind {
         Self::FloorMemory,
         Self::FloorDelayed,
         Self::Native,
+        Self::NativeGrouped,
         Self::NativeMemory,
         Self::Limit,
     ];
@@ -50,6 +53,7 @@ impl Kind {
             Self::FloorMemory => "floor-memory",
             Self::FloorDelayed => "floor-delayed",
             Self::Native => "native",
+            Self::NativeGrouped => "native-grouped",
             Self::NativeMemory => "native-memory",
             Self::Limit => "limit",
         }
@@ -75,11 +79,14 @@ impl Kind {
             Self::Floor => (FLOOR, Some("floor"), false),
             Self::FloorMemory => (FLOOR, None, false),
             Self::FloorDelayed => (FLOOR, None, true),
-            Self::Native | Self::NativeMemory => {
+            Self::Native | Self::NativeGrouped | Self::NativeMemory => {
                 let mut command = Command::new(beside("native")?);
                 command.args(["--svix-url", &format!("http://{svix}")]);
-                if self == Self::Native {
-                    command.args(["--sqlite", &database("native")]);
+                if self != Self::NativeMemory {
+                    command.args(["--sqlite", &database(self.name())]);
+                }
+                if self == Self::NativeGrouped {
+                    command.arg("--group-commit");
                 }
                 return Ok(command);
             }

@@ -47,7 +47,7 @@ pub struct Options {
     #[arg(long, value_name = "MS", default_value_t = 1_000)]
     time: u64,
 
-    /// Only these: relay, relay-memory, floor, floor-memory, native, native-memory, limit, …
+    /// Only these: relay, relay-memory, floor, floor-memory, native, native-grouped, native-memory, …
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 

@@ -1,5 +1,6 @@
 //! Loaded with `LD_PRELOAD`: appends one byte to the file `FSYNCS` for every fsync of the process,
-//! so that the file's length is their number.
+//! so that the file's length is their number. Each fsync takes `FSYNC_DELAY` milliseconds longer, as on a
+//! slower disk.
 #![cfg(target_os = "linux")]
 #![expect(unsafe_code, reason = "it stands in for functions of libc")]
 
@@ -8,8 +9,11 @@ use std::ffi::{c_int, c_long};
 use std::fs::File;
 use std::io::Write as _;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
 
 static COUNTER: OnceLock<Option<File>> = OnceLock::new();
+static DELAY: OnceLock<Duration> = OnceLock::new();
 
 fn count(call: c_long, fd: c_int) -> c_int {
     let open = || {
@@ -22,6 +26,11 @@ fn count(call: c_long, fd: c_int) -> c_int {
         // Ignore errors: the process must go on, and a wrong count shows in the table.
         let _ = file.write_all(b".");
     }
+    let delay = || {
+        let millis = env::var("FSYNC_DELAY").ok()?.parse().ok()?;
+        Some(Duration::from_millis(millis))
+    };
+    thread::sleep(*DELAY.get_or_init(|| delay().unwrap_or_default()));
     // SAFETY: fsync and fdatasync take a file descriptor and touch no memory of ours.
     let result = unsafe { libc::syscall(call, fd) };
     c_int::try_from(result).unwrap_or(-1)

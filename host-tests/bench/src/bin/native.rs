@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -19,6 +20,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task;
 
 /// The allocator of `serve`.
@@ -34,6 +36,9 @@ struct Options {
     /// If missing, the records are in memory.
     #[arg(long)]
     sqlite: Option<PathBuf>,
+    /// Records that come at the same time become one transaction.
+    #[arg(long, requires = "sqlite")]
+    group_commit: bool,
 }
 
 #[derive(Deserialize)]
@@ -68,16 +73,27 @@ enum Records {
     Memory(Arc<Mutex<HashMap<String, String>>>),
     Sqlite {
         reader: Arc<Mutex<Connection>>,
-        writer: Arc<Mutex<Connection>>,
+        writer: Writer,
     },
 }
 
+#[derive(Clone)]
+enum Writer {
+    Alone(Arc<Mutex<Connection>>),
+    Grouped(mpsc::Sender<Write>),
+}
+
+struct Write {
+    record: [String; 2],
+    done: oneshot::Sender<bool>,
+}
+
 impl Records {
-    fn open(path: Option<PathBuf>) -> anyhow::Result<Self> {
-        let Some(path) = path else {
+    fn open(options: &Options) -> anyhow::Result<Self> {
+        let Some(path) = &options.sqlite else {
             return Ok(Self::Memory(Arc::default()));
         };
-        let writer = Connection::open(&path)?;
+        let writer = Connection::open(path)?;
         writer.pragma_update(None, "journal_mode", "wal")?;
         writer.pragma_update(None, "synchronous", "full")?;
         let schema =
@@ -85,7 +101,13 @@ impl Records {
         writer.execute(schema, [])?;
         Ok(Self::Sqlite {
             reader: Arc::new(Mutex::new(Connection::open(path)?)),
-            writer: Arc::new(Mutex::new(writer)),
+            writer: if options.group_commit {
+                let (grouped, queue) = mpsc::channel(1_024);
+                thread::spawn(move || write_groups(writer, queue));
+                Writer::Grouped(grouped)
+            } else {
+                Writer::Alone(Arc::new(Mutex::new(writer)))
+            },
         })
     }
 
@@ -110,16 +132,49 @@ impl Records {
                 lock(&map)?.insert(key, value);
                 Ok(())
             }
-            Self::Sqlite { writer, .. } => {
-                task::spawn_blocking(move || {
-                    let connection = lock(&writer)?;
-                    let mut set = connection
-                        .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2)")?;
-                    set.execute([key, value])?;
-                    Ok(())
-                })
-                .await?
+            Self::Sqlite {
+                writer: Writer::Alone(writer),
+                ..
+            } => task::spawn_blocking(move || Ok(insert(&*lock(&writer)?, [key, value])?)).await?,
+            Self::Sqlite {
+                writer: Writer::Grouped(writes),
+                ..
+            } => {
+                let (done, is_done) = oneshot::channel();
+                let record = [key, value];
+                writes.send(Write { record, done }).await?;
+                anyhow::ensure!(is_done.await?, "the transaction failed");
+                Ok(())
             }
+        }
+    }
+}
+
+fn insert(connection: &Connection, record: [String; 2]) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2)")?;
+    insert.execute(record)?;
+    Ok(())
+}
+
+/// Writes all records that are waiting as one transaction, again and again.
+fn write_groups(mut connection: Connection, mut queue: mpsc::Receiver<Write>) {
+    let mut group = Vec::new();
+    while queue.blocking_recv_many(&mut group, 1_024) > 0 {
+        let (records, waiting): (Vec<_>, Vec<_>) = group
+            .drain(..)
+            .map(|write| (write.record, write.done))
+            .unzip();
+        let commit = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            for record in records {
+                insert(&transaction, record)?;
+            }
+            transaction.commit()
+        };
+        let is_done = commit(&mut connection).is_ok();
+        for done in waiting {
+            // The request may have ended.
+            let _ = done.send(is_done);
         }
     }
 }
@@ -181,7 +236,7 @@ fn unavailable(_: anyhow::Error) -> StatusCode {
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let relay = Relay {
-        records: Records::open(options.sqlite)?,
+        records: Records::open(&options)?,
         client: reqwest::Client::builder()
             .timeout(Duration::from_secs(3))
             .build()?,
