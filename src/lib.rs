@@ -65,7 +65,7 @@
 //! - The configuration and the open store ([`config::load`], [`host::store`]).
 //! - The gate ([`delivery::turnstile`]) and known event types ([`intake`]).
 //! - Google's keys and verified tokens ([`auth`]).
-//! - The group that commits together ([`records::storage`]).
+//! - Requests that wait for company, and those that wait for a deadline ([`records::storage`], [`host`]).
 //! - Writes to come: names for the journal ([`records::journal`]) and counts ([`watch::counters`]).
 
 mod api;
