@@ -14,7 +14,7 @@ const GATHERING: Duration = Duration::from_secs(1);
 
 /// If the store is slow, things gather for this many times as long as its last answer took: every instance does
 /// such work, and together they must leave the store to the events.
-const SHARE: u32 = 8;
+const SHARE: u32 = 4;
 const LONGEST_GATHERING: Duration = Duration::from_mins(1);
 
 /// After how many failures in a row the work ends. It begins again when there is more to do.

@@ -153,7 +153,7 @@ async fn a_slow_store_gets_work_in_the_background_seldom() {
     }
     world.post(&event("evt_1")).await;
     let journal = || world.faults.journal().count(Op::Set);
-    tokio::time::sleep(Duration::from_millis(3_900)).await;
+    tokio::time::sleep(Duration::from_millis(1_900)).await;
     assert_eq!(journal(), 0);
     tokio::time::sleep(Duration::from_secs(9)).await;
     assert_eq!(journal(), 1);
