@@ -54,3 +54,31 @@ resource "google_monitoring_alert_policy" "this" {
     content   = "deploy/runbook.md#${each.value.section}"
   }
 }
+
+# At most 43 minutes of a month may see an event wait for more than 60 s (0.1 %). If 14 of them fall into one day,
+# delays that are too short for the alert above use the month up.
+resource "google_monitoring_alert_policy" "budget" {
+  project               = var.project_id
+  display_name          = "${var.name}: events were late in a third of a month's 43 minutes"
+  severity              = "WARNING"
+  combiner              = "OR"
+  notification_channels = var.notification_channels
+
+  conditions {
+    display_name = "an event waited for more than 60 s in over 14 minutes of a day"
+    condition_prometheus_query_language {
+      query    = <<-EOT
+        count_over_time((pubsub_googleapis_com:subscription_oldest_unacked_message_age{
+          monitored_resource="pubsub_subscription",
+          subscription_id="${google_pubsub_subscription.relay.name}"
+        } > 60)[1d:1m]) > 14
+      EOT
+      duration = "0s"
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = "deploy/runbook.md#nothing-arrives"
+  }
+}
