@@ -26,7 +26,7 @@
 //!
 //! | folder | what it is for |
 //! | --- | --- |
-//! | [`relay`], [`probes`], [`lookup`] | one request; is the relay well?; what became of an event? |
+//! | [`relay`], [`health`], [`lookup`] | one request; is the relay well?; what became of an event? |
 //! | [`reports`] | what Svix reports of customers' endpoints |
 //! | [`operator`] | what operators ask for: dead letters, customers, status, console, purge, audit, canary |
 //! | [`intake`] | `POST /notifications`, and the event of a replay or a test |
@@ -73,13 +73,13 @@ mod auth;
 mod config;
 mod delivery;
 mod event;
+mod health;
 mod host;
 mod intake;
 mod json;
 mod letters;
 mod lookup;
 mod operator;
-mod probes;
 mod records;
 mod relay;
 mod reports;

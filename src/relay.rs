@@ -6,13 +6,13 @@ use crate::api::openapi;
 use crate::api::problem::Problem;
 use crate::api::reply::{Reply, Success};
 use crate::api::route::Route;
+use crate::health;
 use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::host::http::{self, Headers, Incoming};
 use crate::intake;
 use crate::lookup;
 use crate::operator;
-use crate::probes;
 use crate::reports;
 use crate::watch;
 use crate::watch::entry::Entry;
@@ -57,8 +57,8 @@ async fn fulfil(
         Route::Lookup(name) => lookup::look_up(|| Ok(name), headers, entry).await,
         Route::Find(query) => lookup::look_up(|| query.name(), headers, entry).await,
         Route::Report => reports::take(incoming, headers, stopwatch, entry).await,
-        Route::Health => Ok(probes::health()),
-        Route::Ready => probes::ready().await,
+        Route::Health => Ok(health::live()),
+        Route::Ready => health::ready().await,
         Route::OpenApi => Ok(openapi::document()),
         Route::Console(part) => operator::console::part(part).await,
         Route::Operator(operation) => {

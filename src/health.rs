@@ -37,7 +37,7 @@ struct Readiness {
 }
 
 /// The relay is alive. Touches nothing.
-pub fn health() -> Success {
+pub fn live() -> Success {
     Success::Health(json::encode(&Health { status: "alive" }))
 }
 
