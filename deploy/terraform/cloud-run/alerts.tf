@@ -90,6 +90,9 @@ resource "google_logging_metric" "outcomes" {
 resource "google_monitoring_alert_policy" "outcomes" {
   for_each = local.alerts
 
+  # Google knows a new metric only after some minutes. The services wait for the store, which takes as long.
+  depends_on = [google_cloud_run_v2_service.this]
+
   project               = var.project_id
   display_name          = "${var.name}: ${each.value.title}"
   severity              = each.value.severity
@@ -135,6 +138,7 @@ resource "google_monitoring_alert_policy" "jobs" {
   conditions {
     display_name = "no execution has succeeded for ${each.value.minutes * 7 / 2} minutes"
     condition_prometheus_query_language {
+      disable_metric_validation = true # the first apply comes before the first value
       # Before the first execution there is no series, hence `or vector(0)`.
       query    = <<-EOT
         (sum(increase(run_googleapis_com:job_completed_execution_count{

@@ -90,6 +90,10 @@ resource "google_secret_manager_secret_iam_member" "services" {
   secret_id = each.value.secret
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.this[each.value.service].member
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "google_cloud_run_v2_service" "this" {

@@ -248,7 +248,7 @@ variable "billing_account" {
 variable "monthly_budget" {
   description = "The month's planned costs of the project, in whole units of the billing account's currency."
   type        = string
-  default     = "300"
+  default     = "500"
 
   validation {
     condition     = can(regex("^[1-9][0-9]*$", var.monthly_budget))

@@ -67,13 +67,14 @@ resource "google_monitoring_alert_policy" "budget" {
   conditions {
     display_name = "an event waited for more than 60 s in over 14 minutes of a day"
     condition_prometheus_query_language {
-      query    = <<-EOT
+      disable_metric_validation = true # the first apply comes before the first value
+      query                     = <<-EOT
         count_over_time((pubsub_googleapis_com:subscription_oldest_unacked_message_age{
           monitored_resource="pubsub_subscription",
           subscription_id="${google_pubsub_subscription.relay.name}"
         } > 60)[1d:1m]) > 14
       EOT
-      duration = "0s"
+      duration                  = "0s"
     }
   }
 

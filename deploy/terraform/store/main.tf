@@ -106,6 +106,11 @@ resource "google_secret_manager_secret" "ca" {
   replication {
     auto {}
   }
+
+  # Until a new store has taken over, the relay reads the old one's.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "google_secret_manager_secret_version" "ca" {
@@ -113,6 +118,10 @@ resource "google_secret_manager_secret_version" "ca" {
 
   secret      = google_secret_manager_secret.ca[0].id
   secret_data = join("\n", flatten(google_memorystore_instance.this.managed_server_ca[*].ca_certs[*].certificates))
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 # Without room, every write fails and every event is answered 503. Records grow by 380 bytes for each event.

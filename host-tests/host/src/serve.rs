@@ -27,7 +27,7 @@ use crate::manifest::{Manifest, from_environment};
 use crate::metrics::Metrics;
 use crate::output::{Format, Output, Severity};
 use crate::server::{ENTRANCES, Host, MAX_CONNECTIONS};
-use crate::store::{KeyValue, Location, RedisFiles};
+use crate::store::{KeyValue, Location, RedisFiles, Url};
 
 /// How long the process waits for its instances to end, and for the readers of each of its streams.
 const LAST_WAIT: Duration = Duration::from_millis(500);
@@ -69,7 +69,7 @@ pub struct Options {
         env = "SERVE_KEY_VALUE",
         hide_env_values = true
     )]
-    key_value: Option<Location>,
+    key_value: Option<Url>,
 
     #[command(flatten)]
     redis: RedisFiles,
@@ -154,8 +154,10 @@ impl Options {
     }
 
     fn store(&self) -> Result<KeyValue> {
-        let location = self.key_value.clone();
-        let location = location.unwrap_or_else(|| Location::Sqlite(default_store(&self.from)));
+        let location = match &self.key_value {
+            Some(url) => url.location()?,
+            None => Location::Sqlite(default_store(&self.from)),
+        };
         if self.durable {
             location.check_durable()?;
         }

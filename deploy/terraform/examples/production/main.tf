@@ -150,7 +150,7 @@ variable "billing_account" {
 variable "monthly_budget" {
   description = "The planned costs of a month, in whole units of the currency of the billing account."
   type        = string
-  default     = "300"
+  default     = "500"
 }
 
 variable "store_name" {

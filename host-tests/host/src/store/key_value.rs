@@ -1,5 +1,6 @@
 //! The stores of one application, and where they can be.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -164,6 +165,21 @@ impl fmt::Debug for Url {
     }
 }
 
+impl FromStr for Url {
+    type Err = Infallible;
+
+    /// Any text is taken: a library that reads options would print one that is not, with its password.
+    fn from_str(text: &str) -> std::result::Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Url {
+    pub fn location(&self) -> anyhow::Result<Location> {
+        self.0.parse()
+    }
+}
+
 impl Location {
     /// Fails if the records would end with the container that this process runs in.
     pub fn check_durable(&self) -> anyhow::Result<()> {
@@ -205,12 +221,14 @@ impl FromStr for Location {
         match text.split_once(':') {
             None if text == "memory" => Ok(Self::Memory),
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            // Don't check the rest before the store is opened: clap would show an error of this
-            // function with the text, which may hold a password.
+            // Opening the store checks the rest.
             Some(("redis" | "rediss", rest)) if rest.starts_with("//") => {
                 Ok(Self::Redis(Url(text.to_owned())))
             }
-            _ => bail!("it must be sqlite:PATH, redis://HOST:PORT/DATABASE or memory"),
+            _ => bail!(
+                "--key-value (SERVE_KEY_VALUE) must be sqlite:PATH, redis://HOST:PORT/DATABASE, the same with rediss://, \
+                 or memory"
+            ),
         }
     }
 }

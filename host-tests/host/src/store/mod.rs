@@ -15,6 +15,7 @@ mod write;
 
 pub use faults::{Faults, Op};
 pub(crate) use faulty_store::FaultyStore;
+pub(crate) use key_value::Url;
 pub use key_value::{KeyValue, Location};
 pub(crate) use redis::RedisFiles;
 pub(crate) use write::{Error, Write};

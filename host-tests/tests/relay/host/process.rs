@@ -212,7 +212,7 @@ fn a_start_that_fails_says_why() {
 fn wrong_options_are_one_structured_line_for_a_collector() {
     for (name, value, option) in [
         ("PORT", "x", "--port"),
-        ("SERVE_KEY_VALUE", "redis:x", "--key-value"),
+        ("SERVE_METRICS_LISTEN", "x", "--metrics-listen"),
     ] {
         let mut command = bare_command();
         command.env("SERVE_LOG_FORMAT", "json").env(name, value);
@@ -222,6 +222,26 @@ fn wrong_options_are_one_structured_line_for_a_collector() {
         assert_eq!(line["severity"], "ERROR");
         let message = line["message"].as_str().expect("text");
         assert!(message.contains(option), "{message}");
+    }
+}
+
+#[test]
+fn a_store_that_is_not_known_is_refused_without_its_password() {
+    support::build_component();
+    for store in [
+        "valkey://:hush@h:1/0",
+        " redis://:hush@h:1/0",
+        "REDIS://:hush@h",
+    ] {
+        let mut command = bare_command();
+        command
+            .env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN)
+            .env("SERVE_KEY_VALUE", store);
+        let output = command.output().expect("serve starts");
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("SERVE_KEY_VALUE"), "{said}");
+        assert!(!said.contains("hush"), "{said}");
     }
 }
 
