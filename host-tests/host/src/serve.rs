@@ -543,7 +543,7 @@ mod tests {
     fn wrong_options_are_refused() {
         for wrong in [
             ["--variable", "name"],
-            ["--key-value", "redis:localhost"],
+            ["--metrics-listen", "9090"],
             ["--listen", "3000"],
         ] {
             options(&wrong).unwrap_err();
