@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::endpoint::{Endpoint, NewEndpoint};
-use crate::fake::FakeSvix;
+use crate::fake::{FakeSvix, Limit};
 use crate::fault::Fault;
 use crate::message::{NewMessage, StoredMessage};
 use crate::report::Report;
@@ -64,6 +64,11 @@ impl FakeSvix {
     /// Delays every reply by this much. The effect of a request is immediate.
     pub fn set_latency(&self, latency: Duration) {
         self.state().latency = latency;
+    }
+
+    /// Answers 429, without `Retry-After`, to requests beyond so many in one second of the clock.
+    pub fn set_limit(&self, per_second: u32) {
+        self.state().limit = Some(Limit::new(per_second));
     }
 
     /// While Svix is down, every connection is reset at once, open ones included.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clock::Clock;
 use tokio::sync::watch;
@@ -39,10 +39,40 @@ pub(crate) struct State {
     pub store: Store,
     pub scripts: Scripts,
     pub latency: Duration,
+    pub limit: Option<Limit>,
     pub keeps_requests: bool,
     /// Whether the fake has the routes that only the hosted Svix has.
     pub is_hosted: bool,
     pub requests: Vec<ReceivedRequest>,
+}
+
+/// A limit of requests in each second of the clock.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    pub per_second: u32,
+    second: u64,
+    admitted: u32,
+}
+
+impl Limit {
+    pub fn new(per_second: u32) -> Self {
+        Self {
+            per_second,
+            second: 0,
+            admitted: 0,
+        }
+    }
+
+    fn admits(&mut self, now: SystemTime) -> bool {
+        let second = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        if self.second != second {
+            (self.second, self.admitted) = (second, 0);
+        }
+        self.admitted = self.admitted.saturating_add(1);
+        self.admitted <= self.per_second
+    }
 }
 
 impl FakeSvix {
@@ -52,6 +82,7 @@ impl FakeSvix {
             store: Store::new(clock.now()),
             scripts: Scripts::default(),
             latency: Duration::ZERO,
+            limit: None,
             keeps_requests: true,
             is_hosted: false,
             requests: Vec::new(),
@@ -105,7 +136,12 @@ impl FakeSvix {
             },
         };
 
+        let is_limited = state
+            .limit
+            .as_mut()
+            .is_some_and(|limit| !limit.admits(request.at));
         let fault = match route.target() {
+            _ if is_limited => Fault::status(429),
             Some(target) => state.scripts.of(target).next(&request.method),
             None => Fault::None,
         };

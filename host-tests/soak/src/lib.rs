@@ -41,6 +41,7 @@ pub use self::options::Options;
 use self::options::TOKEN;
 use self::progress::Progress;
 use self::publisher::Publisher;
+use self::publisher::backoff::Waits;
 use self::publisher::endpoint::Endpoint;
 use self::publisher::event::Event;
 use self::publisher::message::{Duplicate, Message};
@@ -87,6 +88,13 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
     let svix = FakeSvix::new(TOKEN, clock.clone());
     // Recording thousands of requests would only use memory.
     svix.keep_requests(false);
+    let waits = match options.limit {
+        Some(per_second) => {
+            svix.set_limit(per_second);
+            Waits::REAL
+        }
+        None => Waits::SHORT,
+    };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let svix_address = listener.local_addr()?;
     let mut listening = JoinSet::new();
@@ -102,7 +110,14 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
     let nodes = relays.len();
     let mut storm = Storm::new(svix.clone(), relays, random.fork(), progress.clone());
     let (width, fork) = (options.concurrency, random.fork());
-    let mut publisher = Publisher::new(messages, endpoint.clone(), width, fork, progress.clone());
+    let mut publisher = Publisher::new(
+        messages,
+        endpoint.clone(),
+        width,
+        waits,
+        fork,
+        progress.clone(),
+    );
     let started = publisher.start();
     let mut outages = redis.map(|SharedRedis { server, ways }| {
         Outages::new(server, ways, endpoint, started, progress.clone())

@@ -39,6 +39,10 @@ pub struct Options {
     #[arg(long)]
     pub calm: bool,
 
+    /// Svix refuses more than so many requests a second, and Pub/Sub waits as long as the real one does
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u32>,
+
     /// The most deliveries at once
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub concurrency: usize,

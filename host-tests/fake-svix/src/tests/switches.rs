@@ -1,12 +1,14 @@
 //! Switches for the whole of the fake: latency, being down, recording.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::{Client, fake, message};
-use crate::Fault;
+use clock::Clock;
+
+use super::{Client, HOUR, TOKEN, fake, message};
+use crate::{FakeSvix, Fault};
 
 #[tokio::test(start_paused = true)]
 async fn latency_applies_to_every_reply() -> anyhow::Result<()> {
@@ -17,6 +19,22 @@ async fn latency_applies_to_every_reply() -> anyhow::Result<()> {
     client.post(&message("evt_1")).await?;
     client.get("evt_1").await?;
     assert_eq!(started.elapsed().as_millis() / 10, 50);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_holds_for_each_second() -> anyhow::Result<()> {
+    let clock = Clock::starting_at(SystemTime::UNIX_EPOCH + HOUR);
+    let fake = FakeSvix::new(TOKEN, clock.clone());
+    let mut client = Client::connect(&fake).await;
+    fake.set_limit(2);
+    let mut statuses = Vec::new();
+    for event in ["evt_1", "evt_2", "evt_3"] {
+        statuses.push(client.post(&message(event)).await?.status.as_u16());
+    }
+    clock.advance(Duration::from_secs(1));
+    statuses.push(client.post(&message("evt_3")).await?.status.as_u16());
+    assert_eq!(statuses, [202, 202, 429, 202]);
     Ok(())
 }
 

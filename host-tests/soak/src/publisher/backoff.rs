@@ -1,31 +1,45 @@
-//! When Pub/Sub delivers again: one delay for a message, one pause for the whole subscription. Both
-//! are shorter than Pub/Sub's own, so that the soak meets them often. Pure decisions: the caller
-//! passes the time.
+//! When Pub/Sub delivers again: one delay for a message, one pause for the whole subscription. Pure
+//! decisions: the caller passes the time.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::time::Instant;
 
-/// The shortest delay and the shortest pause, as in Pub/Sub.
-const SHORTEST: Duration = Duration::from_millis(100);
+/// How long a subscription waits after nacks.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// The shortest and the longest delay of a message.
+    pub message: [Duration; 2],
+    /// The shortest and the longest pause of the subscription.
+    pub subscription: [Duration; 2],
+}
 
-/// The longest delay of a message (Pub/Sub: 60 s or more).
-const LONGEST_OF_MESSAGE: Duration = Duration::from_secs(3);
+impl Waits {
+    /// Waits that are shorter than Pub/Sub's own, so that the soak meets them often.
+    pub const SHORT: Self = Self {
+        message: [Duration::from_millis(100), Duration::from_secs(3)],
+        subscription: [Duration::from_millis(100), Duration::from_secs(2)],
+    };
 
-/// The longest pause of the subscription (Pub/Sub: 60 s).
-const LONGEST_OF_SUBSCRIPTION: Duration = Duration::from_secs(2);
+    /// Pub/Sub's own, with the `retry_policy` that `deploy/` sets.
+    pub const REAL: Self = Self {
+        message: [Duration::from_secs(10), Duration::from_secs(600)],
+        subscription: [Duration::from_millis(100), Duration::from_secs(60)],
+    };
+}
 
 /// The subscription pauses when nacks outnumber acks by so many.
 const TOO_MANY: u32 = 5;
 
 /// How long a message waits after its `nacks`-th nack: up to a bound that doubles, evenly spread
-/// over its upper half. One in ten comes at once, and one in ten at any time.
-pub fn redelivery(nacks: u32, random: &mut Rng) -> Duration {
-    let bound = doubled(SHORTEST, nacks.saturating_sub(1), LONGEST_OF_MESSAGE);
+/// over its upper half. One in ten comes at once, and one in ten at any time before the bound.
+pub fn redelivery(waits: &Waits, nacks: u32, random: &mut Rng) -> Duration {
+    let [shortest, longest] = waits.message;
+    let bound = doubled(shortest, nacks.saturating_sub(1), longest);
     match random.u8(..10) {
         0 => Duration::ZERO,
-        1 => LONGEST_OF_MESSAGE.mul_f64(random.f64()),
+        1 => bound.mul_f64(random.f64()),
         _ => bound.mul_f64(0.5 + random.f64() / 2.0),
     }
 }
@@ -39,8 +53,9 @@ fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
 
 /// The push backoff of the subscription. While nacks prevail, nothing is delivered for a while,
 /// then a little, then nothing for a longer while. Acks end the backoff.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PushBackoff {
+    waits: Waits,
     /// How far nacks outnumber acks.
     surplus: u32,
     pauses: u32,
@@ -48,6 +63,15 @@ pub struct PushBackoff {
 }
 
 impl PushBackoff {
+    pub fn new(waits: Waits) -> Self {
+        Self {
+            waits,
+            surplus: 0,
+            pauses: 0,
+            until: None,
+        }
+    }
+
     pub fn on_ack(&mut self) {
         self.surplus = self.surplus.saturating_sub(1);
         if self.surplus == 0 {
@@ -62,7 +86,8 @@ impl PushBackoff {
         }
         self.surplus = (self.surplus + 1).min(TOO_MANY);
         if self.surplus == TOO_MANY {
-            let pause = doubled(SHORTEST, self.pauses, LONGEST_OF_SUBSCRIPTION);
+            let [shortest, longest] = self.waits.subscription;
+            let pause = doubled(shortest, self.pauses, longest);
             self.pauses += 1;
             self.until = Some(now + pause);
         }
@@ -95,13 +120,13 @@ mod tests {
     #[test]
     fn a_few_nacks_are_no_reason_to_pause_and_many_are() {
         let expected = [0, 0, 0, 0, 100, 200, 400, 800, 1_600, 2_000, 2_000];
-        let (mut backoff, mut now) = (PushBackoff::default(), Instant::now());
+        let (mut backoff, mut now) = (PushBackoff::new(Waits::SHORT), Instant::now());
         assert_eq!(pauses(&mut backoff, &mut now, 11), expected);
     }
 
     #[test]
     fn acks_end_the_backoff() {
-        let (mut backoff, mut now) = (PushBackoff::default(), Instant::now());
+        let (mut backoff, mut now) = (PushBackoff::new(Waits::SHORT), Instant::now());
         pauses(&mut backoff, &mut now, 9);
         (0..TOO_MANY).for_each(|_| backoff.on_ack());
         let expected = [0, 0, 0, 0, 100, 200];
@@ -110,7 +135,7 @@ mod tests {
 
     #[test]
     fn nacks_and_acks_in_turn_never_pause() {
-        let (mut backoff, now) = (PushBackoff::default(), Instant::now());
+        let (mut backoff, now) = (PushBackoff::new(Waits::SHORT), Instant::now());
         for _ in 0..1_000 {
             backoff.on_nack(now);
             backoff.on_ack();
@@ -120,7 +145,7 @@ mod tests {
 
     #[test]
     fn nacks_during_a_pause_do_not_prolong_the_pause() {
-        let (mut backoff, now) = (PushBackoff::default(), Instant::now());
+        let (mut backoff, now) = (PushBackoff::new(Waits::SHORT), Instant::now());
         for _ in 0..100 {
             backoff.on_nack(now);
         }
@@ -133,14 +158,16 @@ mod tests {
         let mut random = Rng::with_seed(1);
         for (nacks, bound) in [(1, 100), (2, 200), (5, 1_600), (6, 3_000), (90, 3_000)] {
             let bound = bound * MS;
-            let waits: Vec<_> = (0..1_000).map(|_| redelivery(nacks, &mut random)).collect();
+            let waits: Vec<_> = (0..1_000)
+                .map(|_| redelivery(&Waits::SHORT, nacks, &mut random))
+                .collect();
             let in_turn = waits
                 .iter()
                 .filter(|wait| **wait <= bound && **wait >= bound / 2);
             assert!(in_turn.count() > 750, "{nacks}");
             let at_once = waits.iter().filter(|wait| wait.is_zero());
             assert!((50..200).contains(&at_once.count()), "{nacks}");
-            assert!(waits.iter().all(|wait| *wait <= LONGEST_OF_MESSAGE));
+            assert!(waits.iter().all(|wait| *wait <= 3_000 * MS));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! the publisher has seen itself; nothing comes from the relay's log or store.
 
 mod agenda;
-mod backoff;
+pub mod backoff;
 pub mod endpoint;
 pub mod event;
 pub mod history;
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 
 use self::agenda::{Agenda, Delivery};
-use self::backoff::PushBackoff;
+use self::backoff::{PushBackoff, Waits};
 use self::endpoint::Endpoint;
 use self::message::{Duplicate, Message};
 use self::ordering_keys::OrderingKeys;
@@ -52,6 +52,7 @@ pub struct Publisher {
     ordering_keys: OrderingKeys,
     agenda: Agenda,
     window: Window,
+    waits: Waits,
     backoff: PushBackoff,
     under_way: JoinSet<Delivered>,
     endpoint: Endpoint,
@@ -75,6 +76,7 @@ impl Publisher {
         messages: Vec<Message>,
         endpoint: Endpoint,
         concurrency: usize,
+        waits: Waits,
         random: Rng,
         progress: Progress,
     ) -> Self {
@@ -85,7 +87,8 @@ impl Publisher {
             ordering_keys: OrderingKeys::default(),
             agenda: Agenda::default(),
             window: Window::new(concurrency),
-            backoff: PushBackoff::default(),
+            waits,
+            backoff: PushBackoff::new(waits),
             under_way: JoinSet::new(),
             endpoint,
             random,
@@ -235,7 +238,7 @@ impl Publisher {
             self.window.on_nack(sent, now);
             self.backoff.on_nack(now);
             let nacks = delivery.nacks + 1;
-            let wait = backoff::redelivery(nacks, &mut self.random);
+            let wait = backoff::redelivery(&self.waits, nacks, &mut self.random);
             self.agenda.add(now + wait, Delivery { nacks, ..delivery });
             return;
         }
