@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::config::load;
-use crate::delivery::turnstile;
+use crate::delivery::shared_gate;
 use crate::host::store;
 use crate::json;
 use crate::svix::gate::Standing;
@@ -56,7 +56,7 @@ pub async fn ready() -> Result<Success, Problem> {
 
 async fn readiness() -> Result<Readiness, Problem> {
     let config = load::config().await?;
-    let gate = turnstile::standing().await?;
+    let gate = shared_gate::standing().await?;
     // Write as well: a store that can only be read would let no event through. The value needs a place of
     // its own each time, as that of an event does, so that a full disk shows.
     store::set(PROBE, &[b'.'; PROBE_SIZE], store::TIMEOUT).await?;

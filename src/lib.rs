@@ -63,7 +63,7 @@
 //! instance begins without it.
 //!
 //! - The configuration and the open store ([`config::load`], [`host::store`]).
-//! - The gate ([`delivery::turnstile`]) and known event types ([`intake`]).
+//! - The gate ([`delivery::shared_gate`]) and known event types ([`intake`]).
 //! - Google's keys and verified tokens ([`auth`]).
 //! - Requests that wait for company, and those that wait for a deadline ([`records::storage`], [`host`]).
 //! - Writes to come: names for the journal ([`records::journal`]) and counts ([`watch::counters`]).

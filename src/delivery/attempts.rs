@@ -18,8 +18,7 @@ use crate::watch::counters;
 /// The requests to Svix about one event.
 pub struct Attempts<'a> {
     job: Job<'a>,
-    /// The `Idempotency-Key`.
-    key: &'a str,
+    idempotency_key: &'a str,
     event_id: &'a str,
     request_id: String,
     random: fastrand::Rng,
@@ -33,24 +32,24 @@ pub struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    /// `stored`: whether there is a record of the event, even an unreadable one.
+    /// `has_record`: whether there is a record of the event, even an unreadable one.
     pub fn new(
         job: Job<'a>,
-        key: &'a str,
+        idempotency_key: &'a str,
         event_id: &'a str,
-        stored: bool,
+        has_record: bool,
         record: Option<&Record>,
     ) -> Self {
         // If there is a record, Svix may know more than the event's age says. An event that is too large by
         // now may have been sent under a higher limit.
-        let is_new = !stored && !job.is_too_large();
+        let is_new = !has_record && !job.is_too_large();
         let sent_since = job.published.filter(|_| is_new);
         let earlier_unanswered = matches!(record, Some(Record::Unknown(record))
             if record.age(clock::now()) < LATE);
         let mut random = host::random();
         Self {
             job,
-            key,
+            idempotency_key,
             event_id,
             request_id: client::request_id(random.u64(..)),
             random,
@@ -73,7 +72,7 @@ impl<'a> Attempts<'a> {
     /// Tries until Svix has the message, and returns the message's id.
     pub async fn run(&mut self) -> Result<String, Problem> {
         let caller = Caller {
-            event: self.key,
+            idempotency_key: self.idempotency_key,
             project: &self.job.event.project,
         };
         let mut turnstile =
@@ -128,7 +127,7 @@ impl<'a> Attempts<'a> {
 
     async fn post(&mut self) -> Result<Verdict, svix::Error> {
         let mut headers = self.trace();
-        headers.push(header("idempotency-key", self.key));
+        headers.push(header("idempotency-key", self.idempotency_key));
         if self.posts > 0 {
             headers.push(header("svix-retry-count", &self.posts.to_string()));
         }

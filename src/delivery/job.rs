@@ -9,12 +9,20 @@ use crate::event::Event;
 /// How an event comes to be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
-    /// By a sender that a dead letter of the event satisfies: Pub/Sub, if the relay keeps letters.
+    /// Pub/Sub pushes it.
     Push,
-    /// By any other sender.
+    /// A client posts it, or an operator sends a sample.
     Post,
-    /// By the replay of a letter, which also lets an event of a held project go.
+    /// An operator replays its letter, even if its project is held.
     Replay,
+}
+
+impl Occasion {
+    /// Whether a dead letter acknowledges the event. If Pub/Sub had to repeat it, it would slow every project's
+    /// events down.
+    pub fn keeps_letter(self, config: &Config) -> bool {
+        config.keep_dead_letters && self == Self::Push
+    }
 }
 
 /// One event to deliver, within the budget of one request.
@@ -33,6 +41,10 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
+    pub fn keeps_letter(&self) -> bool {
+        self.occasion.keeps_letter(self.config)
+    }
+
     /// Whether the relay would not send the event, if Svix doesn't have it yet.
     pub fn is_too_large(&self) -> bool {
         self.event.json.len() > self.config.max_body_bytes

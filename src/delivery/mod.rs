@@ -17,7 +17,8 @@ mod attempts;
 pub mod budget;
 mod job;
 mod next;
-pub mod turnstile;
+pub mod shared_gate;
+mod turnstile;
 
 use std::time::Duration;
 
@@ -39,8 +40,8 @@ const RENEWED_AFTER: Duration = Duration::from_secs(30);
 /// How a delivery ended, and what it found on its way.
 pub struct Delivery {
     pub result: Result<Success, Problem>,
-    /// How often the event was posted to Svix.
-    pub attempts: u32,
+    /// How often this request posted the event to Svix.
+    pub posts: u32,
     /// Whether only Svix knows if it has the message. The next delivery looks the message up first.
     pub left_unknown: bool,
     /// The message in Svix, if it is known.
@@ -48,7 +49,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// A delivery that this request has not posted for.
+    /// A delivery that ends without a post.
     fn without_post(result: Result<Success, Problem>) -> Self {
         let message_id = match &result {
             Ok(Success::Delivered { record, .. } | Success::Duplicate { record, .. }) => {
@@ -58,7 +59,7 @@ impl Delivery {
         };
         Self {
             result,
-            attempts: 0,
+            posts: 0,
             left_unknown: false,
             message_id,
         }
@@ -81,13 +82,20 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
         Err(error) => return Delivery::without_post(Err(error.into())),
     }
 
-    turnstile::refresh().await;
-    if job.occasion != Occasion::Replay && turnstile::holds(&job.event.project) {
+    shared_gate::refresh().await;
+    if job.occasion != Occasion::Replay && shared_gate::holds(&job.event.project) {
         return Delivery::without_post(Err(Problem::Held));
     }
     let event_id = message::event_id(&job.event.id);
-    let key = idempotency_key(key, record.as_ref());
-    let mut attempts = Attempts::new(job, &key, &event_id, stored.is_some(), record.as_ref());
+    let idempotency_key = idempotency_key(key, record.as_ref());
+    let has_record = stored.is_some();
+    let mut attempts = Attempts::new(
+        job,
+        &idempotency_key,
+        &event_id,
+        has_record,
+        record.as_ref(),
+    );
     match attempts.run().await {
         Ok(message_id) => {
             let result = write_delivered(
@@ -99,7 +107,7 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
             );
             Delivery {
                 result: result.await,
-                attempts: attempts.posts,
+                posts: attempts.posts,
                 left_unknown: false,
                 message_id: Some(message_id),
             }
@@ -107,13 +115,14 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
         Err(problem) => {
             let delivery = Delivery {
                 result: Err(problem),
-                attempts: attempts.posts,
+                posts: attempts.posts,
                 left_unknown: attempts.left_unknown(),
                 message_id: None,
             };
-            // A record that says so already is renewed only by another attempt without an answer.
-            let says_so = record.is_some() && !attempts.unanswered;
-            if delivery.left_unknown && !says_so {
+            // With any record, the next delivery looks up before it posts. So only one more attempt without an
+            // answer is worth another write.
+            let is_noted = has_record && !attempts.unanswered;
+            if delivery.left_unknown && !is_noted {
                 write_unknown(&job, name, delivery).await
             } else {
                 delivery
@@ -140,7 +149,7 @@ async fn answer_by_record(
 ) -> Result<Option<Success>, host::Error> {
     match record {
         Some(Record::Delivered(record)) => Ok(Some(Success::duplicate(record.clone(), job.event))),
-        Some(Record::DeadLettered(record)) if job.occasion == Occasion::Push => {
+        Some(Record::DeadLettered(record)) if job.keeps_letter() => {
             let number = ledger::acknowledging_letter(record).await?;
             Ok(number.map(Success::DeadLettered))
         }
@@ -177,7 +186,7 @@ async fn write_unknown(job: &Job<'_>, name: String, delivery: Delivery) -> Deliv
     let written = match storage::read(&name, job.budget.time_to_store() / 2).await {
         Ok(Some(Record::Delivered(record))) => {
             return Delivery {
-                attempts: delivery.attempts,
+                posts: delivery.posts,
                 ..Delivery::without_post(Ok(Success::duplicate(record, job.event)))
             };
         }

@@ -7,8 +7,9 @@
 //! - the event is larger than allowed by now, but may have been sent under a higher limit;
 //! - Svix has answered a post with 409.
 //!
-//! After a timeout within one request the event is posted again: Svix still knows the key. A later request can't
-//! be sure of that, since it goes by a stored time and by its own clock.
+//! Without a record, the event's age is the limit: Svix can't have known the key for longer. After a timeout within
+//! one request the event is posted again. A later request looks it up, since it goes by a stored time and by
+//! its own clock.
 //!
 //! | known | next | 409 | lookup finds nothing |
 //! | --- | --- | --- | --- |

@@ -1,16 +1,15 @@
-//! The gate as this instance knows it: wait at it, tell it how an attempt went, share its state.
+//! One event at the gate: wait until it may go, and tell the gate how its attempt went.
 //!
-//! [`crate::svix::gate`] decides. This file waits, and reads and writes the store.
+//! [`crate::svix::gate`] decides; [`super::shared_gate`] is what this instance knows of it.
 
-use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use super::budget::Budget;
+use super::shared_gate::{GATE, learn};
 use crate::config::Config;
-use crate::host::clock::{self, Stopwatch};
-use crate::host::later::spread;
-use crate::host::{self, store};
-use crate::svix::gate::{self, Caller, Closing, Gate, Pass, Standing};
+use crate::host::clock;
+use crate::host::store;
+use crate::svix::gate::{self, Caller, Gate, Pass};
 use crate::svix::retry::MIN_ATTEMPT;
 use crate::svix::{self, Cause, Misconfiguration};
 use crate::watch;
@@ -23,100 +22,10 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// becomes the probe, and the others shall have heard of it.
 const SPREAD: Duration = Duration::from_millis(250);
 
-/// For how long an instance goes by what it has read of the gate.
-const FRESH: Duration = Duration::from_millis(20);
-
-/// After what time a hold is read again, at least, and how often it is written.
-const HOLD_SETTLING: Duration = Duration::from_millis(500);
-const HOLD_WRITES: u32 = 8;
-
 /// How long, and how often, a notification waits for a probe to come back.
 const PROBE_TIME: Duration = Duration::from_millis(150);
 const PROBE_TURNS: u32 = 2;
 
-thread_local! {
-    /// The gate as this instance knows it.
-    static GATE: RefCell<Gate> = const { RefCell::new(Gate::open()) };
-    /// When the knowledge was last read from the store.
-    static LEARNED: Cell<Option<Stopwatch>> = const { Cell::new(None) };
-}
-
-/// Reads the gate from the store, unless this instance has just done so. If that fails, the instance goes
-/// by what it knows.
-pub async fn refresh() {
-    let fresh = LEARNED.get().is_some_and(|since| since.elapsed() < FRESH);
-    if !fresh {
-        let _ = learn(store::TIMEOUT).await;
-    }
-}
-
-/// Takes over what the store holds of the gate, if it is newer.
-async fn learn(time: Duration) -> Result<(), host::Error> {
-    let begun = Stopwatch::start();
-    let stored = store::get(gate::NAME, time).await?;
-    LEARNED.set(Some(begun));
-    GATE.with_borrow_mut(|gate| gate.learn(stored.as_deref(), clock::now()));
-    Ok(())
-}
-
-/// Opens the gate for every instance: an operator knows that Svix is well.
-pub async fn open() -> Result<(), host::Error> {
-    learn(store::TIMEOUT).await?;
-    // Until the store has it, the others keep the gate closed, and so does this instance.
-    let state = GATE.with_borrow(Gate::clone).open_now(clock::now());
-    store::set(gate::NAME, &state, store::TIMEOUT).await?;
-    GATE.with_borrow_mut(|gate| gate.learn(Some(&state), clock::now()));
-    Ok(())
-}
-
-/// Whether an operator holds the project, as this instance knows it.
-pub fn holds(project: &str) -> bool {
-    GATE.with_borrow(|gate| gate.holds(project))
-}
-
-/// The projects that operators hold, as this instance knows them.
-pub fn held() -> Vec<String> {
-    GATE.with_borrow(|gate| gate.held().to_vec())
-}
-
-/// Holds a project for every instance, or lets it go. `false` if too many are held.
-///
-/// Another instance may replace the gate with what it knew before. So this one reads the gate again later, and
-/// writes once more if the change is missing.
-pub async fn hold(project: &str, hold: bool) -> Result<bool, host::Error> {
-    let mut random = host::random();
-    for _ in 0..HOLD_WRITES {
-        learn(store::TIMEOUT).await?;
-        if holds(project) == hold {
-            return Ok(true);
-        }
-        let state = GATE
-            .with_borrow(Gate::clone)
-            .hold(project, hold, clock::now());
-        let Some(state) = state else {
-            return Ok(false);
-        };
-        store::set(gate::NAME, &state, store::TIMEOUT).await?;
-        clock::sleep(spread(HOLD_SETTLING, &mut random)).await;
-    }
-    Err(host::Error {
-        what: "hold the project",
-        reason: "other instances replaced the gate again and again".to_owned(),
-    })
-}
-
-/// How the gate is closed for all events, as this instance knows it. `None` if it is open.
-pub fn closed() -> Option<Closing> {
-    GATE.with_borrow(|gate| gate.closed_for_all(clock::now()))
-}
-
-/// The gate as the store knows it.
-pub async fn standing() -> Result<Standing, host::Error> {
-    learn(store::TIMEOUT).await?;
-    Ok(GATE.with_borrow(|gate| gate.standing(clock::now())))
-}
-
-/// One event at the gate, or an operator's work.
 pub struct Turnstile<'a> {
     config: &'a Config,
     budget: Budget,

@@ -16,7 +16,7 @@ use serde::Serialize;
 use spin_sdk::wasip3;
 
 use crate::config::{Config, Svix, load};
-use crate::delivery::turnstile;
+use crate::delivery::shared_gate;
 use crate::event;
 use crate::host::http::Method;
 use crate::host::{self, clock, store};
@@ -159,7 +159,7 @@ pub fn make_known(config: &Config, event_type: &str) {
         && !event::is_dot_segment(event_type)
         && !TYPES.with_borrow(|types| types.knows(event_type));
     let begin = || TYPES.with_borrow_mut(|types| types.try_begin(event_type, clock::now()));
-    if wanted && turnstile::closed().is_none() && begin() {
+    if wanted && shared_gate::closed().is_none() && begin() {
         let event_type = event_type.to_owned();
         // If the instance ends before the task does, the next event of this type begins it again.
         wasip3::spawn(async move { settle(&event_type).await });
@@ -182,7 +182,7 @@ async fn settle(event_type: &str) {
         None => {}
     }
     // The gate may have closed since the event passed it.
-    if turnstile::closed().is_some() {
+    if shared_gate::closed().is_some() {
         return;
     }
     let result = register(&config.svix, event_type).await;

@@ -54,13 +54,11 @@ pub async fn notify(
     if is_ignored {
         return Ok(Success::Ignored);
     }
-    // A letter acknowledges its event: if Pub/Sub had to repeat it, it would slow every project's events down.
-    let keeps_letter = config.keep_dead_letters && notification.arrival.source != Source::Direct;
-    let occasion = if keeps_letter {
-        Occasion::Push
-    } else {
-        Occasion::Post
+    let occasion = match notification.arrival.source {
+        Source::Direct => Occasion::Post,
+        Source::Wrapped | Source::Unwrapped => Occasion::Push,
     };
+    let keeps_letter = occasion.keeps_letter(config);
     match deliver_event(config, &notification, occasion, stopwatch, entry).await {
         Err(problem) if keeps_letter && (problem.is_final() || problem == Problem::Held) => {
             let time = store::time_left(stopwatch, config.retry.budget);
@@ -98,11 +96,11 @@ pub async fn deliver_event(
     };
     let Delivery {
         result,
-        attempts,
+        posts,
         left_unknown,
         message_id,
     } = delivery::deliver(job).await;
-    entry.attempts = attempts;
+    entry.attempts = posts;
     entry.left_unknown = left_unknown;
     if let Some(message_id) = &message_id {
         entry.svix_message_id(message_id);
@@ -148,7 +146,7 @@ async fn store_dead_letter(
                 differs: false,
             });
         }
-        // The letter would replace what is known of the message. So its sender keeps the event.
+        // Svix may have the message, and a hold says nothing of that. So its sender keeps the event.
         Some(Record::Unknown(_)) if *problem == Problem::Held => return Err(Problem::Held),
         Some(Record::Unknown(_)) | None => {}
     }

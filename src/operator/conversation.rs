@@ -3,7 +3,7 @@
 use crate::api::problem::Problem;
 use crate::config::Config;
 use crate::delivery::budget::Budget;
-use crate::delivery::turnstile;
+use crate::delivery::shared_gate;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Method, header};
@@ -124,8 +124,8 @@ impl<'a> Conversation<'a> {
 
 /// Fails while the gate is closed. An event that comes then may still be the probe.
 async fn check_gate() -> Result<(), svix::Error> {
-    turnstile::refresh().await;
-    match turnstile::closed() {
+    shared_gate::refresh().await;
+    match shared_gate::closed() {
         Some(closing) if !closing.rest.is_zero() => Err(svix::Error::Unavailable {
             cause: Cause::Gate(closing.reason),
             retry_after: Some(closing.rest),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
-use crate::delivery::turnstile;
+use crate::delivery::shared_gate;
 use crate::event;
 use crate::svix::gate::MAX_HELD;
 use crate::violation::Violation;
@@ -21,7 +21,7 @@ pub async fn hold(project: &str, hold: bool, entry: &mut Entry) -> Result<Succes
     entry.project(project);
     let invalid = |reason| Problem::InvalidRequest(vec![Violation::new("project", reason)]);
     event::application_uid(project).map_err(invalid)?;
-    if !turnstile::hold(project, hold).await? {
+    if !shared_gate::hold(project, hold).await? {
         return Err(invalid(format!(
             "would be one more than the {MAX_HELD} that can be held"
         )));

@@ -8,7 +8,7 @@ use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::{Query, Selection};
 use crate::config::Config;
-use crate::delivery::{Occasion, turnstile};
+use crate::delivery::{Occasion, shared_gate};
 use crate::event::notification::Notification;
 use crate::host::clock::Stopwatch;
 use crate::host::{self, store};
@@ -244,7 +244,7 @@ fn why_replay_stops(problem: &Problem) -> Option<&'static str> {
     match problem {
         Problem::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
             // The gate may be closed for this letter's project alone.
-            Cause::Gate(_) => turnstile::closed().map(|_| "gate"),
+            Cause::Gate(_) => shared_gate::closed().map(|_| "gate"),
             Cause::RateLimited => Some(problem.row().name),
             _ => None,
         },

@@ -12,7 +12,7 @@ use crate::api::reply::Success;
 use crate::auth::{Caller, Denial};
 use crate::config::check::Values;
 use crate::config::{Config, Operator, load};
-use crate::delivery::turnstile;
+use crate::delivery::shared_gate;
 use crate::host::{self, clock, store};
 use crate::letters::{self, ledger};
 use crate::records::endpoints::{self, Endpoints, Reported};
@@ -65,9 +65,9 @@ pub async fn status(config: &Config, caller: Caller) -> Result<Success, Problem>
 
 /// Opens the gate, and shows it.
 pub async fn open_gate(entry: &mut Entry) -> Result<Success, Problem> {
-    turnstile::open().await?;
+    shared_gate::open().await?;
     entry.say("an operator has opened the gate".to_owned());
-    let gate = turnstile::standing().await?;
+    let gate = shared_gate::standing().await?;
     Ok(Success::document("gate-opened", &Opened { gate }))
 }
 
@@ -75,12 +75,12 @@ async fn snapshot(config: &Config) -> Result<Snapshot, host::Error> {
     let waiting = ledger::waiting(config.letter_retention).await?;
     Ok(Snapshot {
         counts: counters::total().await?,
-        gate: turnstile::standing().await?,
+        gate: shared_gate::standing().await?,
         dead_letters: store::increment(letters::COUNTER, 0).await?,
         unresolved: waiting.unresolved,
         expiring: waiting.expiring,
         // The standing has just been read, and the holds with it.
-        held: turnstile::held(),
+        held: shared_gate::held(),
         audit: audit::numbers().await?,
         endpoints: if config.svix.webhook_keys.is_empty() {
             Endpoints::default()

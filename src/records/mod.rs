@@ -42,7 +42,7 @@ pub struct Delivered {
     pub event_id: String,
     pub event_type: String,
     pub svix_message_id: String,
-    /// How often the event was posted before Svix had the message.
+    /// How often the request that wrote this posted the event. 0 if it found the message in Svix.
     pub attempts: u32,
     /// When the delivery was known, in RFC 3339, UTC.
     pub delivered_at: String,
@@ -205,7 +205,7 @@ impl Unknown {
             event_id: self.event_id.clone(),
             event_type: self.event_type.clone(),
             svix_message_id,
-            attempts: 1,
+            attempts: 0,
             delivered_at: rfc3339(now),
             dead_letter: None,
             fingerprint: None,

@@ -15,8 +15,8 @@
 //!   gate for all.
 //! - One event alone can't keep the gate closed. Of one event only three failures in succession count.
 //!   An event that fails as the probe a second time closes the gate for a second only.
-//! - A notification that meets the closed gate is refused with the rest of the closing as `Retry-After`.
-//!   Up to a quarter is added to that wait, so that the senders don't all come back at once.
+//! - A notification that meets the closed gate waits for up to a second, if that helps. Then it is refused, with
+//!   the rest of the closing as `Retry-After`, and up to a quarter more, so that senders don't come back at once.
 //!
 //! An operator can hold a project at the gate. Every change of the state takes the held projects along.
 //!
@@ -144,8 +144,7 @@ impl Closed {
 /// An event at the gate.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
-    /// The event's key.
-    pub event: &'a str,
+    pub idempotency_key: &'a str,
     pub project: &'a str,
 }
 
@@ -175,7 +174,7 @@ impl Run {
         if self.others_succeed && self.project.as_deref() != Some(caller.project) {
             return Self::none().and(caller);
         }
-        let of_event = if self.event == caller.event {
+        let of_event = if self.event == caller.idempotency_key {
             self.of_event
         } else {
             0
@@ -183,7 +182,7 @@ impl Run {
         let counts = u32::from(of_event < RUN_OF_ONE_EVENT);
         Self {
             failures: self.failures.saturating_add(counts),
-            event: caller.event.to_owned(),
+            event: caller.idempotency_key.to_owned(),
             of_event: of_event.saturating_add(counts),
             project: match &self.project {
                 Some(only) if only == caller.project => self.project.clone(),
@@ -429,7 +428,7 @@ impl Gate {
                 // An event that fails as the probe again may be at fault itself. Let another event be
                 // the probe soon.
                 let again = reason == Reason::SvixUnavailable
-                    && before.failed_probe.as_deref() == Some(caller.event);
+                    && before.failed_probe.as_deref() == Some(caller.idempotency_key);
                 let (millis, times) = if again {
                     (as_millis(growing(0, jitter)), before.times)
                 } else {
@@ -440,7 +439,7 @@ impl Gate {
                     millis,
                     times,
                     probing: false,
-                    failed_probe: Some(caller.event.to_owned()),
+                    failed_probe: Some(caller.idempotency_key.to_owned()),
                     project: before.project.filter(|_| reason == Reason::SvixUnavailable),
                 }
             }
@@ -524,7 +523,7 @@ mod tests {
     /// An event of the project `dev`.
     fn of(event: &str) -> Caller<'_> {
         Caller {
-            event,
+            idempotency_key: event,
             project: "dev",
         }
     }
@@ -774,7 +773,10 @@ mod tests {
     }
 
     fn fail(gate: &mut Gate, event: &str, project: &str, probe: bool, now: SystemTime) {
-        let caller = Caller { event, project };
+        let caller = Caller {
+            idempotency_key: event,
+            project,
+        };
         gate.failed(caller, probe, Reason::SvixUnavailable, None, JITTER, now);
     }
 
@@ -885,7 +887,7 @@ mod tests {
         );
         let mut gate = closed_for_sick();
         let caller = Caller {
-            event: "a",
+            idempotency_key: "a",
             project: "sick",
         };
         gate.failed(caller, true, Reason::RateLimited, asked, JITTER, at(1));
