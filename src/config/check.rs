@@ -98,3 +98,9 @@ pub fn whole_number(value: &str, range: RangeInclusive<u64>) -> Result<u64, Stri
             format!("must be a whole number from {least} to {most}")
         })
 }
+
+/// The parts of a list that is separated by commas. An empty value has none.
+pub fn each<T>(value: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    let parts = value.split(',').filter(|_| !value.is_empty());
+    parts.map(|part| parse(part.trim())).collect()
+}

@@ -1,6 +1,6 @@
 //! The senders that may post notifications.
 
-use super::check::Check;
+use super::check::{Check, each};
 use super::secret::Secret;
 use crate::host::origin::{Address, Origin};
 
@@ -43,13 +43,7 @@ impl Ingest {
             "none" | "token" | "pubsub" => Ok(value.to_owned()),
             _ => Err("must be 'none', 'token' or 'pubsub'".to_owned()),
         });
-        let tokens = check.secret("ingest_token", |value| match value {
-            "" => Ok(Vec::new()),
-            value => value
-                .split(',')
-                .map(|token| Secret::parse(token.trim()))
-                .collect(),
-        });
+        let tokens = check.secret("ingest_token", |value| each(value, Secret::parse));
         let audience = check.value("pubsub_audience", plain);
         let service_account = check.value("pubsub_service_account", plain);
         let jwks = check.value("pubsub_jwks_url", |url| {

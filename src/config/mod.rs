@@ -14,7 +14,7 @@ mod svix;
 
 use std::time::Duration;
 
-use self::check::{Check, Values, whole_number};
+use self::check::{Check, Values, each, whole_number};
 pub use self::ingest::{Ingest, Pubsub};
 pub use self::messages::Messages;
 pub use self::operators::Operator;
@@ -128,17 +128,15 @@ impl Config {
 }
 
 fn signing_secrets(value: &str) -> Result<Vec<Secret>, String> {
-    let parts = value.split(',').filter(|_| !value.is_empty());
-    let secrets = parts.map(|part| {
-        let secret = Secret::parse(part.trim())?;
+    each(value, |part| {
+        let secret = Secret::parse(part)?;
         if secret.expose().len() < MIN_SIGNING_SECRET {
             return Err(format!(
                 "must have at least {MIN_SIGNING_SECRET} characters, several separated by commas"
             ));
         }
         Ok(secret)
-    });
-    secrets.collect()
+    })
 }
 
 fn key_prefix(value: &str) -> Result<String, String> {

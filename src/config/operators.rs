@@ -1,8 +1,10 @@
 //! The operators: each has a name, a token, and the right to act or only to read.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
-use super::check::Check;
+use super::check::{Check, each};
 use super::secret::Secret;
 
 /// The longest name. A token of the usual length that stands in its place is refused.
@@ -27,20 +29,14 @@ pub struct Operator {
 impl Operator {
     /// Reads `admin_token`.
     pub fn read(check: &mut Check<'_>) -> Option<Vec<Self>> {
-        check.secret("admin_token", |value| match value {
-            "" => Ok(Vec::new()),
-            value => Self::parse_all(value),
-        })
+        check.secret("admin_token", Self::parse_all)
     }
 
     fn parse_all(value: &str) -> Result<Vec<Self>, String> {
-        let mut operators: Vec<Self> = Vec::new();
-        for entry in value.split(',') {
-            let operator = Self::parse(entry.trim())?;
-            if operators.iter().any(|other| other.token == operator.token) {
-                return Err("must not hold the same token twice".to_owned());
-            }
-            operators.push(operator);
+        let operators = each(value, Self::parse)?;
+        let tokens: HashSet<_> = operators.iter().map(|one| one.token.expose()).collect();
+        if tokens.len() < operators.len() {
+            return Err("must not hold the same token twice".to_owned());
         }
         Ok(operators)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::check::Check;
+use super::check::{Check, each};
 use super::secret::{Secret, SigningKey};
 use crate::host::origin::Origin;
 
@@ -34,12 +34,8 @@ impl Svix {
         let timeout = check.milliseconds("svix_timeout_ms", 1..=60_000);
         let create_applications = check.choice("create_applications", ["true", "false"]);
         let register_event_types = check.choice("register_event_types", ["true", "false"]);
-        let webhook_keys = check.secret("svix_webhook_secret", |value| match value {
-            "" => Ok(Vec::new()),
-            value => value
-                .split(',')
-                .map(|key| SigningKey::parse(key.trim()))
-                .collect(),
+        let webhook_keys = check.secret("svix_webhook_secret", |value| {
+            each(value, SigningKey::parse)
         });
         Some(Self {
             token: token?,

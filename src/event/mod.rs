@@ -121,14 +121,20 @@ pub fn identifier(text: &str) -> Result<(), String> {
 
 /// The rule for a project: a uid that Svix takes for an application, and safe as a segment of a path.
 pub fn application_uid(text: &str) -> Result<(), String> {
-    identifier(text)?;
+    path_segment(text)?;
     if text.starts_with("app_") {
-        Err("must not start with 'app_'".to_owned())
-    } else if is_dot_segment(text) {
-        Err("must not be '.' or '..'".to_owned())
-    } else {
-        Ok(())
+        return Err("must not start with 'app_'".to_owned());
     }
+    Ok(())
+}
+
+/// The rule for an identifier that becomes part of a path.
+pub fn path_segment(text: &str) -> Result<(), String> {
+    identifier(text)?;
+    if is_dot_segment(text) {
+        return Err("must not be '.' or '..'".to_owned());
+    }
+    Ok(())
 }
 
 /// Whether a server may read a path segment as "here" or "up".

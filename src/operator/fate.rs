@@ -136,8 +136,7 @@ pub async fn resend(
         return Err(Problem::NoMessage);
     };
     let message = record.svix_message_id;
-    // The endpoint becomes part of a path.
-    if event::identifier(endpoint).is_err() || event::is_dot_segment(endpoint) {
+    if event::path_segment(endpoint).is_err() {
         return Err(Problem::NoEndpoint);
     }
     let mut conversation = Conversation::new(config, stopwatch);

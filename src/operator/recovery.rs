@@ -75,12 +75,7 @@ fn recovery_request(project: &str, body: &[u8], now: SystemTime) -> Result<Wante
     let mut check = Check::of(project);
     let endpoint = check.required("endpointId", endpoint, |raw| {
         let endpoint = text(raw)?;
-        // The endpoint becomes part of a path.
-        event::identifier(&endpoint)?;
-        if event::is_dot_segment(&endpoint) {
-            return Err("must not be '.' or '..'".to_owned());
-        }
-        Ok(endpoint)
+        event::path_segment(&endpoint).map(|()| endpoint)
     });
     let until = check.field("until", until, time);
     let since = check.required("since", since, |raw| {

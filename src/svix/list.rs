@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use super::{Answer, Cause, Error};
+use super::{Answer, Cause, Error, message};
 use crate::event;
 use crate::time::rfc3339;
 
@@ -56,13 +56,12 @@ pub fn classify(answer: &Answer) -> Result<Option<Page>, Error> {
     let Some(body) = answer.found::<Body>()? else {
         return Ok(None);
     };
-    let is_id = |id: &str| id.starts_with("msg_") && event::identifier(id).is_ok();
     let next = body.iterator.filter(|_| !body.done);
     // The iterator becomes part of a path.
     let leads_on = next
         .as_ref()
         .map_or(body.done, |next| event::identifier(next).is_ok());
-    if !leads_on || !body.data.iter().all(|message| is_id(&message.id)) {
+    if !leads_on || !body.data.iter().all(|message| message::is_id(&message.id)) {
         return Err(Cause::UnreadableAnswer.into());
     }
     Ok(Some(Page {

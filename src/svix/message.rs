@@ -20,6 +20,11 @@ const MAPPED_PREFIX: &str = "sha256.";
 /// For how long Svix knows an `Idempotency-Key`.
 const KEY_LIFETIME: Duration = Duration::from_hours(12);
 
+/// Whether Svix may have made this id of a message.
+pub fn is_id(id: &str) -> bool {
+    id.starts_with("msg_") && event::identifier(id).is_ok()
+}
+
 /// The eventId under which Svix stores an event: the event's own id where Svix accepts it, otherwise
 /// a stable stand-in made of its SHA-256.
 pub fn event_id(id: &str) -> Cow<'_, str> {
@@ -181,8 +186,7 @@ fn stored(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Error> {
         let [id, event_id] = answer.fields(["id", "eventId"])?;
         let id = json::string(id?)?;
         let ours = event_id.and_then(json::string).as_deref() == Some(asked.event_id);
-        let of_svix = id.starts_with("msg_") && event::identifier(&id).is_ok();
-        (ours && of_svix).then(|| id.into_owned())
+        (ours && is_id(&id)).then(|| id.into_owned())
     };
     id().map(Verdict::Stored)
         .ok_or_else(|| Cause::UnreadableAnswer.into())

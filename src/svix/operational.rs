@@ -84,10 +84,7 @@ impl Subject {
         let text = |raw: Option<&RawValue>| Some(json::string(raw?)?.into_owned());
         // Both become parts of paths.
         let project = text(app).filter(|uid| event::application_uid(uid).is_ok())?;
-        let endpoint_id = text(endpoint)?;
-        if event::identifier(&endpoint_id).is_err() || event::is_dot_segment(&endpoint_id) {
-            return None;
-        }
+        let endpoint_id = text(endpoint).filter(|id| event::path_segment(id).is_ok())?;
         let message = || {
             let [attempted_at] = json::pick(attempt?.get(), ["timestamp"]).ok()?;
             Some(Message {

@@ -85,24 +85,13 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
     };
 
     let clock = Clock::system();
-    let svix = FakeSvix::new(TOKEN, clock.clone());
-    // Recording thousands of requests would only use memory.
-    svix.keep_requests(false);
-    let waits = match options.limit {
-        Some(per_second) => {
-            svix.set_limit(per_second);
-            Waits::REAL
-        }
-        None => Waits::SHORT,
-    };
+    let svix = svix(&options, clock.clone());
+    let waits = options.limit.map_or(Waits::SHORT, |_| Waits::REAL);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let svix_address = listener.local_addr()?;
     let mut listening = JoinSet::new();
     listening.spawn(svix.clone().listen(listener));
-    let redis = match options.nodes {
-        Some(nodes) => Some(SharedRedis::start(nodes).await?),
-        None => None,
-    };
+    let redis = SharedRedis::start(options.nodes).await?;
     let settings = relays::settings(&options, directory, svix_address, redis.as_ref())?;
     let relays = relays::start(&settings).await?;
 
@@ -184,6 +173,16 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
         audit,
         ..Report::judge(messages, Comparison::of(&events, &stored), been)
     })
+}
+
+fn svix(options: &Options, clock: Clock) -> FakeSvix {
+    let svix = FakeSvix::new(TOKEN, clock);
+    // Recording thousands of requests would only use memory.
+    svix.keep_requests(false);
+    if let Some(per_second) = options.limit {
+        svix.set_limit(per_second);
+    }
+    svix
 }
 
 fn messages(options: &Options, random: &mut Rng) -> Vec<Message> {

@@ -24,8 +24,8 @@ impl Waits {
 
     /// Pub/Sub's own, with the `retry_policy` that `deploy/` sets.
     pub const REAL: Self = Self {
-        message: [Duration::from_secs(10), Duration::from_secs(600)],
-        subscription: [Duration::from_millis(100), Duration::from_secs(60)],
+        message: [Duration::from_secs(10), Duration::from_mins(10)],
+        subscription: [Duration::from_millis(100), Duration::from_mins(1)],
     };
 }
 

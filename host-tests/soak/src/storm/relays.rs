@@ -21,14 +21,17 @@ pub struct SharedRedis {
 }
 
 impl SharedRedis {
-    /// Starts an empty Redis.
-    pub async fn start(relays: u8) -> Result<Self> {
+    /// Starts an empty Redis. `None` for a single relay, which has a database of its own.
+    pub async fn start(relays: Option<u8>) -> Result<Option<Self>> {
+        let Some(relays) = relays else {
+            return Ok(None);
+        };
         let server = RedisServer::start().await?;
         let mut ways = Vec::new();
         for _ in 0..relays {
             ways.push(Proxy::start(server.address()).await?);
         }
-        Ok(Self { server, ways })
+        Ok(Some(Self { server, ways }))
     }
 
     /// The address of Redis for a relay. A calm soak measures speed, and so has no proxy in
