@@ -72,7 +72,7 @@ fn ring(now: u64) -> Option<u64> {
     next
 }
 
-/// Lets the ticking begin anew when dropped, also if the task is cancelled.
+/// Lets the ticking begin anew when dropped.
 struct End;
 
 impl Drop for End {

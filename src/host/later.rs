@@ -12,7 +12,7 @@ use super::{clock, random, step_back, store};
 /// time, so a longer one would cost more instances.
 const GATHERING: Duration = Duration::from_secs(1);
 
-/// If the store is slow, things gather for this many times as long as its last answer took: every instance does
+/// If the store is slow, things gather for this many times as long as its answers take of late: every instance does
 /// such work, and together they must leave the store to the events.
 const SHARE: u32 = 4;
 const LONGEST_GATHERING: Duration = Duration::from_mins(1);
@@ -53,7 +53,7 @@ pub fn begin<W: AsyncFn() -> Left + 'static>(at_work: &'static LocalKey<Cell<boo
     });
 }
 
-/// Lets the work begin anew when dropped, also if the task is cancelled.
+/// Lets the work begin anew when dropped.
 struct End(&'static LocalKey<Cell<bool>>);
 
 impl Drop for End {

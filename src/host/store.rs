@@ -46,8 +46,10 @@ static STORE: OnceLock<Store> = OnceLock::new();
 thread_local! {
     /// When the store last answered.
     static ANSWERED: Cell<Option<Stopwatch>> = const { Cell::new(None) };
-    /// How long its last answer took.
+    /// How long its answers take of late. A slow one counts at once, and is forgotten over the next ones.
     static TOOK: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    /// Whether the instance could go on while a call waited.
+    static LEAVES_FREE: Cell<bool> = const { Cell::new(false) };
     /// When a call last held up the whole instance.
     static HELD_UP: Cell<Option<Stopwatch>> = const { Cell::new(None) };
 }
@@ -139,7 +141,9 @@ pub async fn delete_many(what: &'static str, names: &[String]) -> Result<(), Err
     let full = names.iter().map(|name| Ok(full(what, name)?.into_owned()));
     let full = full.collect::<Result<Vec<_>, _>>()?;
     check_awake().await?;
-    let deleted = bucket().and_then(|bucket| batch::delete_many(&bucket, &full));
+    let deleted = bucket()
+        .and_then(|bucket| batch::delete_many(&bucket, &full))
+        .inspect(|()| note_answer());
     if deleted.is_err() {
         for name in names {
             delete(what, name).await?;
@@ -178,14 +182,14 @@ async fn check_awake() -> Result<(), Error> {
 }
 
 /// Whether the store holds up whole instances. Spin's SQLite serves one call at a time, and while a call
-/// waits, its instance can't go on, nor take another request.
+/// waits, its instance can't go on, nor take another request. On a busy host the answer of another store may seem to
+/// have done so, but never all its answers.
 pub fn holds_up() -> bool {
-    HELD_UP
-        .get()
-        .is_some_and(|since| since.elapsed() < REMEMBERED)
+    let late = HELD_UP.get();
+    !LEAVES_FREE.get() && late.is_some_and(|since| since.elapsed() < REMEMBERED)
 }
 
-/// How long the store took for its last answer.
+/// How long the store takes for an answer, of late.
 pub fn took() -> Duration {
     TOOK.get()
 }
@@ -223,29 +227,21 @@ async fn operate(
     let is_read = matches!(operation, Operation::Get);
     let operation = async {
         let store = store().await?;
-        match operation {
-            Operation::Get => store.get(name).await,
-            Operation::Set(bytes) => store.set(name, bytes).await.map(|()| None),
-            Operation::Delete => store.delete(name).await.map(|()| None),
-            Operation::Exists => Ok(store.exists(name).await?.then(Vec::new)),
-        }
+        let call = async {
+            match operation {
+                Operation::Get => store.get(name).await,
+                Operation::Set(bytes) => store.set(name, bytes).await.map(|()| None),
+                Operation::Delete => store.delete(name).await.map(|()| None),
+                Operation::Exists => Ok(store.exists(name).await?.then(Vec::new)),
+            }
+        };
+        watch(call, is_read).await
     };
     let begun = Stopwatch::start();
-    let mut at_once = true;
-    let mut operation = pin!(operation);
-    let operation = poll_fn(|context| {
-        let poll = operation.as_mut().poll(context);
-        at_once &= poll.is_ready();
-        poll
-    });
-    let outcome = clock::timeout(time, operation).await;
-    let took = begun.elapsed();
-    if is_read && at_once && took > UNNOTICED {
-        HELD_UP.set(Some(Stopwatch::start()));
-    }
-    let reason = match outcome {
+    let reason = match clock::timeout(time, operation).await {
         Some(Ok(value)) => {
-            TOOK.set(took);
+            let took = begun.elapsed();
+            TOOK.set(took.max((TOOK.get() * 3 + took) / 4));
             note_answer();
             return Ok(value);
         }
@@ -253,4 +249,24 @@ async fn operate(
         None => format!("no answer within {time:?}"),
     };
     Err(Error { what, reason })
+}
+
+/// Notes whether the call leaves the instance free while it waits.
+async fn watch<T>(call: impl Future<Output = T>, is_read: bool) -> T {
+    let begun = Stopwatch::start();
+    let mut call = pin!(call);
+    let mut at_once = true;
+    let answer = poll_fn(|context| {
+        let poll = call.as_mut().poll(context);
+        if poll.is_pending() {
+            at_once = false;
+            LEAVES_FREE.set(true);
+        }
+        poll
+    })
+    .await;
+    if is_read && at_once && begun.elapsed() > UNNOTICED {
+        HELD_UP.set(Some(Stopwatch::start()));
+    }
+    answer
 }

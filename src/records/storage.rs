@@ -126,12 +126,12 @@ async fn follow(record: Named, time: Duration) -> Outcome {
     outcome.take().unwrap_or_else(|| {
         Err(host::Error {
             what: "write to the store",
-            reason: "the request that wrote for others was cancelled".to_owned(),
+            reason: "the request that wrote for others is gone".to_owned(),
         })
     })
 }
 
-/// Held while a group gathers. Dropping it, even on cancellation, closes the group.
+/// Held while a group gathers. Dropping it closes the group.
 struct Gathering<T: 'static>(&'static Group<T>);
 
 impl<T> Drop for Gathering<T> {

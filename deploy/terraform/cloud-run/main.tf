@@ -56,6 +56,7 @@ locals {
     SPIN_VARIABLE_PUBSUB_SERVICE_ACCOUNT = var.pubsub_service_account
     SPIN_VARIABLE_PUBSUB_RETENTION_DAYS  = "31"
     SPIN_VARIABLE_RECORD_RETENTION_DAYS  = "40"
+    SPIN_VARIABLE_EVENT_TYPES            = var.event_types
     SPIN_VARIABLE_KEY_PREFIX             = var.key_prefix
     SPIN_VARIABLE_CANARY_PROJECT         = var.canary_project
     },

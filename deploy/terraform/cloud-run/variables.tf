@@ -107,6 +107,16 @@ variable "operators" {
   }
 }
 
+variable "event_types" {
+  description = "The types of events that customers may see, with spaces, such as \"user.created subscription.*\"; \"*\" are all. There is no default, since the topic also serves the platform itself."
+  type        = string
+
+  validation {
+    condition     = trimspace(var.event_types) != ""
+    error_message = "Name the types that customers may see, or \"*\"."
+  }
+}
+
 variable "variables" {
   description = "Further variables of the relay (docs/configuration.md) by their names in spin.toml. No secret: they are in the state."
   type        = map(string)
@@ -118,8 +128,8 @@ variable "variables" {
   }
 
   validation {
-    condition     = alltrue([for name in keys(var.variables) : !contains(["ingest_auth", "pubsub_audience", "pubsub_service_account", "key_prefix", "canary_project"], name)])
-    error_message = "The module sets these: a service that is open to the internet must take Pub/Sub's tokens only."
+    condition     = alltrue([for name in keys(var.variables) : !contains(["ingest_auth", "pubsub_audience", "pubsub_service_account", "key_prefix", "canary_project", "event_types"], name)])
+    error_message = "The module sets these."
   }
 }
 

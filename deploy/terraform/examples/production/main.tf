@@ -76,6 +76,7 @@ module "relay" {
   redis_files            = { ca = module.store.ca_secret }
   pubsub_audience        = local.audience
   pubsub_service_account = module.pubsub.pubsub_service_account
+  event_types            = var.event_types
   operators              = var.operators
   notification_channels  = var.notification_channels
 
@@ -116,6 +117,11 @@ variable "notification_channels" {
   description = "Cloud Monitoring's channels, to which the alerts go."
   type        = list(string)
   default     = []
+}
+
+variable "event_types" {
+  description = "The types of events that customers may see, with spaces, such as \"user.created subscription.*\"; \"*\" are all."
+  type        = string
 }
 
 variable "topic" {

@@ -80,6 +80,7 @@ module "relay" {
   redis_files            = { ca = module.store.ca_secret }
   pubsub_audience        = local.audience
   pubsub_service_account = module.pubsub.pubsub_service_account
+  event_types            = "*"
   operators              = var.operators
   notification_channels  = var.notification_channels
 
