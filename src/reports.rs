@@ -12,9 +12,9 @@ use crate::auth::Denial;
 use crate::auth::webhook::Claims;
 use crate::config::{Config, load};
 use crate::event;
+use crate::host::change::settle;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Headers, Incoming};
-use crate::host::later::spread;
 use crate::host::{self, store};
 use crate::intake::body;
 use crate::operator::conversation::Conversation;
@@ -29,9 +29,6 @@ use crate::watch::entry::Entry;
 
 /// The largest report, in bytes. Svix's have less than one kB.
 const MAX_BODY: usize = 16 * 1024;
-
-/// How often a record is written before the report is refused. Svix sends it again.
-const WRITES: u32 = 8;
 
 #[derive(Serialize)]
 struct Taken {
@@ -155,9 +152,6 @@ async fn of_message(
 }
 
 /// Writes into the record of an event that Svix has given it up. A record of another message is left alone.
-///
-/// The endpoints of an event give it up at the same moment. So the record is read again later, and written once
-/// more if another report has replaced it.
 async fn mark(
     project: &str,
     endpoint_id: &str,
@@ -168,22 +162,19 @@ async fn mark(
         return Ok(());
     }
     let name = Record::name(&event::key(project, event_id));
-    let mut random = host::random();
-    for _ in 0..WRITES {
-        let Some(Record::Delivered(mut record)) = storage::read(&name, store::TIMEOUT).await?
-        else {
-            return Ok(());
+    // The endpoints of an event give it up at the same moment.
+    settle("mark the record", async || {
+        let found = storage::read(&name, store::TIMEOUT).await?;
+        let Some(Record::Delivered(mut record)) = found else {
+            return Ok(Some(()));
         };
         let is_another = record.svix_message_id != message.id;
         if is_another || !record.give_up(endpoint_id, &message.attempted_at) {
-            return Ok(());
+            return Ok(Some(()));
         }
         let bytes = Record::Delivered(record).encode();
         storage::write((name.clone(), bytes), store::TIMEOUT).await?;
-        clock::sleep(spread(endpoints::SETTLING, &mut random)).await;
-    }
-    Err(host::Error {
-        what: "mark the record",
-        reason: "other reports replaced it again and again".to_owned(),
+        Ok(None)
     })
+    .await
 }

@@ -5,17 +5,13 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use crate::host::change::settle;
 use crate::host::clock::{self, Stopwatch};
-use crate::host::later::spread;
 use crate::host::{self, store};
 use crate::svix::gate::{self, Closing, Gate, Standing};
 
 /// For how long an instance goes by what it has read of the gate.
 const FRESH: Duration = Duration::from_millis(20);
-
-/// After what time a hold is read again, at least, and how often it is written.
-const HOLD_SETTLING: Duration = Duration::from_millis(500);
-const HOLD_WRITES: u32 = 8;
 
 thread_local! {
     /// The gate as this instance knows it.
@@ -63,29 +59,22 @@ pub fn held() -> Vec<String> {
 }
 
 /// Holds a project for every instance, or lets it go. `false` if too many are held.
-///
-/// Another instance may replace the gate with what it knew before. So this one reads the gate again later, and
-/// writes once more if the change is missing.
 pub async fn hold(project: &str, hold: bool) -> Result<bool, host::Error> {
-    let mut random = host::random();
-    for _ in 0..HOLD_WRITES {
+    settle("hold the project", async || {
         learn(store::TIMEOUT).await?;
         if holds(project) == hold {
-            return Ok(true);
+            return Ok(Some(true));
         }
         let state = GATE
             .with_borrow(Gate::clone)
             .hold(project, hold, clock::now());
         let Some(state) = state else {
-            return Ok(false);
+            return Ok(Some(false));
         };
         store::set(gate::NAME, &state, store::TIMEOUT).await?;
-        clock::sleep(spread(HOLD_SETTLING, &mut random)).await;
-    }
-    Err(host::Error {
-        what: "hold the project",
-        reason: "other instances replaced the gate again and again".to_owned(),
+        Ok(None)
     })
+    .await
 }
 
 /// How the gate is closed for all events, as this instance knows it. `None` if it is open.

@@ -4,6 +4,7 @@
 //! decides what a failure means for a sender.
 
 mod alarm;
+pub mod change;
 pub mod clock;
 pub mod http;
 pub mod later;

@@ -1,14 +1,11 @@
 //! The customers' endpoints that Svix has reported as disabled, and the events that it has given up.
 //!
-//! Reports are rare, so one value holds them all. Two instances may replace it at the same time, and one change
-//! is lost. So each instance reads the value again later, and makes its change once more if that is missing.
-
-use std::time::Duration;
+//! Reports are rare, so one value holds them all.
 
 use serde::{Deserialize, Serialize};
 
 use crate::event;
-use crate::host::later::spread;
+use crate::host::change::settle;
 use crate::host::{self, clock, store};
 use crate::json;
 use crate::time::rfc3339;
@@ -21,13 +18,6 @@ const NAME: &str = "endpoints";
 const MAX_DISABLED: usize = 100;
 const MAX_EXHAUSTED: usize = 50;
 const MAX_SEEN: usize = 256;
-
-/// After what time the value is read again, at least: longer than another instance takes from reading to
-/// replacing it.
-pub const SETTLING: Duration = Duration::from_millis(200);
-
-/// How often a change is made before the report is refused. Svix sends it again.
-const WRITES: u32 = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -156,19 +146,15 @@ pub async fn read() -> Result<Endpoints, host::Error> {
 
 /// Makes the change of a report, once. The change is in the store when this returns.
 pub async fn note(report: &str, change: &Change) -> Result<(), host::Error> {
-    let mut random = host::random();
-    for _ in 0..WRITES {
+    settle("note a report", async || {
         let mut endpoints = read().await?;
         if !endpoints.apply(report, change) {
-            return Ok(());
+            return Ok(Some(()));
         }
         store::set(NAME, &json::encode(&endpoints), store::TIMEOUT).await?;
-        clock::sleep(spread(SETTLING, &mut random)).await;
-    }
-    Err(host::Error {
-        what: "note a report",
-        reason: "other instances replaced it again and again".to_owned(),
+        Ok(None)
     })
+    .await
 }
 
 /// Removes what is kept of a project, if there is anything.

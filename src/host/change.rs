@@ -1,0 +1,32 @@
+//! A change of a value that several instances replace. The store can't compare and swap: another instance may
+//! write what it read before. So the value is read again later, and written once more if the change is missing.
+
+use std::time::Duration;
+
+use super::later::spread;
+use super::{Error, clock, random};
+
+/// After what time the value is read again, at least. Longer than an instance takes from reading to writing.
+const SETTLING: Duration = Duration::from_millis(250);
+
+/// How often the change is written before it is given up.
+const WRITES: u32 = 16;
+
+/// Makes a change, which is in the store when this returns. `write` reads the value, and writes it unless the change
+/// is there already; it returns its result once that is so.
+pub async fn settle<T>(
+    what: &'static str,
+    mut write: impl AsyncFnMut() -> Result<Option<T>, Error>,
+) -> Result<T, Error> {
+    let mut random = random();
+    for _ in 0..WRITES {
+        if let Some(settled) = write().await? {
+            return Ok(settled);
+        }
+        clock::sleep(spread(SETTLING, &mut random)).await;
+    }
+    Err(Error {
+        what,
+        reason: "other instances replaced it again and again".to_owned(),
+    })
+}
