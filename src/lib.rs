@@ -10,7 +10,8 @@
 //!                wait at the gate, post or look up      (svix;    host: outbound HTTP, store)
 //!                write the record: delivered, or unknown if Svix gave no answer
 //!                                                       (records; host: key-value set, set-many)
-//!   letters      keep an event of Pub/Sub that can never be delivered   (host: set-many)
+//!   intake       or keep it as a letter, if Pub/Sub's event can never be delivered
+//!                                                       (letters; host: set-many)
 //!   api          200, or what the table of failures says
 //!   watch        one line, one count                    (         host: standard output)
 //! ```

@@ -155,9 +155,9 @@ impl Problem {
                 Cause::Unexpected(_) | Cause::NoSuchPath => &table::UNEXPECTED_STATUS,
                 _ => &table::SVIX_UNAVAILABLE,
             },
+            Self::Svix(svix::Error::ApplicationMissing) => &table::APPLICATION_MISSING,
             Self::Svix(svix::Error::Misconfigured(what)) => match what {
                 Misconfiguration::TokenRefused => &table::TOKEN_REFUSED,
-                Misconfiguration::ApplicationMissing => &table::APPLICATION_MISSING,
                 Misconfiguration::OutboundDenied => &table::OUTBOUND_DENIED,
             },
             Self::Unconfigured(Unusable::Invalid(_)) => &table::INVALID_CONFIGURATION,
@@ -334,12 +334,12 @@ fn detail_of(error: &svix::Error) -> String {
             Cause::Unreachable(_) => "Svix can not be reached".to_owned(),
             Cause::NotSent(_) => "no request can be sent from here".to_owned(),
         },
+        svix::Error::ApplicationMissing => {
+            "create the application, or set create_applications".to_owned()
+        }
         svix::Error::Misconfigured(what) => match what {
             Misconfiguration::TokenRefused => {
                 "check svix_token, and that svix_url is of the same region".to_owned()
-            }
-            Misconfiguration::ApplicationMissing => {
-                "create the application, or set create_applications".to_owned()
             }
             Misconfiguration::OutboundDenied => {
                 "add the origin of Svix to allowed_outbound_hosts".to_owned()

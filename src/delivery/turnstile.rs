@@ -83,7 +83,7 @@ impl<'a> Turnstile<'a> {
             if !patient || wait + MIN_ATTEMPT > self.budget.remaining() {
                 return Err(svix::Error::Unavailable {
                     cause: Cause::Gate(closing.reason),
-                    retry_after: Some(gate::spread(closing.rest, self.random.f64())),
+                    retry_after: Some(gate::lengthened(closing.rest, self.random.f64())),
                 });
             }
             clock::sleep(wait).await;

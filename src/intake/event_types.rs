@@ -208,7 +208,9 @@ async fn settle(event_type: &str) {
 fn rest_after(error: &svix::Error) -> Duration {
     match error {
         svix::Error::Unavailable { .. } => PAUSE,
-        svix::Error::Refused(_) | svix::Error::Misconfigured(_) => PAUSE_IF_REFUSED,
+        svix::Error::Refused(_)
+        | svix::Error::ApplicationMissing
+        | svix::Error::Misconfigured(_) => PAUSE_IF_REFUSED,
     }
 }
 

@@ -492,7 +492,7 @@ fn growing(times: u32, jitter: f64) -> Duration {
 
 /// `wait`, up to a quarter longer, so that senders don't all come back in one instant. `jitter` is
 /// between 0 and 1.
-pub fn spread(wait: Duration, jitter: f64) -> Duration {
+pub fn lengthened(wait: Duration, jitter: f64) -> Duration {
     wait + wait.mul_f64(jitter / 4.0)
 }
 
@@ -950,8 +950,8 @@ mod tests {
     #[test]
     fn spreads_waits_by_a_quarter() {
         let wait = Duration::from_secs(8);
-        assert_eq!(spread(wait, 0.0), wait);
-        assert_eq!(spread(wait, 1.0), Duration::from_secs(10));
+        assert_eq!(lengthened(wait, 0.0), wait);
+        assert_eq!(lengthened(wait, 1.0), Duration::from_secs(10));
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use super::{Answer, Cause, Error, Misconfiguration};
+use super::{Answer, Cause, Error};
 use crate::config::Messages;
 use crate::event::field;
 use crate::event::{self, Event};
@@ -164,7 +164,7 @@ pub fn classify_create(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Er
         200..=299 => stored(answer, asked),
         409 => Ok(Verdict::Conflict),
         404 if !asked.create_application && answer.says_not_found() => {
-            Err(Error::Misconfigured(Misconfiguration::ApplicationMissing))
+            Err(Error::ApplicationMissing)
         }
         _ => Err(answer.error(asked.token)),
     }
@@ -352,9 +352,9 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_application_is_the_configurations_fault_unless_svix_may_create_it() {
+    fn a_missing_application_is_told_apart_unless_svix_may_create_it() {
         let missing = error_body("not_found");
-        let error = Error::Misconfigured(Misconfiguration::ApplicationMissing);
+        let error = Error::ApplicationMissing;
         assert_eq!(create(404, &missing), Err(error));
         let creating = Asked {
             create_application: true,

@@ -49,8 +49,9 @@ pub enum Error {
     },
     /// Svix will never do it.
     Refused(Refusal),
-    /// An operator has to act first. If the project's application is missing, the event becomes a dead letter;
-    /// everything else stops all events.
+    /// Svix has no application for the project (404), and the relay may not create one.
+    ApplicationMissing,
+    /// No event can be sent until an operator has acted.
     Misconfigured(Misconfiguration),
 }
 
@@ -101,8 +102,6 @@ pub struct Refusal {
 pub enum Misconfiguration {
     /// Svix refuses the token (401, 403).
     TokenRefused,
-    /// Svix has no application for the project (404) and the relay may not create one.
-    ApplicationMissing,
     /// The host doesn't let the relay reach Svix.
     OutboundDenied,
 }
@@ -149,7 +148,7 @@ impl Error {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Unavailable { .. } => "retry",
-            Self::Refused(_) => "refused",
+            Self::Refused(_) | Self::ApplicationMissing => "refused",
             Self::Misconfigured(_) => "misconfigured",
         }
     }
