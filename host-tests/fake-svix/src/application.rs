@@ -70,6 +70,11 @@ fn check(
     violations
 }
 
+fn is_storable(metadata: &BTreeMap<String, String>) -> bool {
+    let mut texts = metadata.iter().flat_map(|(name, value)| [name, value]);
+    !texts.any(|text| text.contains('\0'))
+}
+
 #[derive(Debug)]
 pub(crate) struct CreateApplication {
     uid: String,
@@ -114,6 +119,9 @@ impl CreateApplication {
         let exists = store.has_application(&self.uid);
         if exists && !self.get_if_exists {
             return Refusal::ApplicationExists.reply();
+        }
+        if !exists && !is_storable(&self.details.metadata) {
+            return Refusal::Unstorable.reply();
         }
         let status = if exists {
             StatusCode::OK
@@ -182,6 +190,9 @@ impl PatchApplication {
         let Some(details) = store.details(app) else {
             return Refusal::ApplicationNotFound.reply();
         };
+        if self.metadata.as_ref().is_some_and(|it| !is_storable(it)) {
+            return Refusal::Unstorable.reply();
+        }
         if let Some(name) = &self.name {
             details.name.clone_from(name);
         }

@@ -8,6 +8,7 @@
 use std::time::SystemTime;
 
 use http::StatusCode;
+use serde_json::json;
 
 use crate::application::{self, CreateApplication, PatchApplication};
 use crate::attempt::{self, ListAttempts};
@@ -30,7 +31,9 @@ use crate::store::Store;
 pub(crate) enum Call<'a> {
     /// The request is refused independent of stored data.
     Refused(Refusal),
-    Health,
+    Health {
+        in_parts: bool,
+    },
     CreateMessage(CreateMessage<'a>),
     GetMessage {
         app: &'a str,
@@ -116,7 +119,7 @@ impl<'a> Call<'a> {
         let key = request.idempotency_key();
         let is_authentic = request.header("authorization") == Some(authorization);
         let call = match *route {
-            Route::Health => Ok(Self::Health),
+            Route::Health { in_parts } => Ok(Self::Health { in_parts }),
             Route::Unknown => Err(Refusal::NoRoute),
             Route::WrongMethod(allowed) => Err(Refusal::WrongMethod(allowed)),
             _ if !is_authentic => Err(Refusal::Unauthenticated),
@@ -186,7 +189,12 @@ impl<'a> Call<'a> {
     pub fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
         match self {
             Self::Refused(refusal) => refusal.reply(),
-            Self::Health => reply::empty(StatusCode::NO_CONTENT),
+            Self::Health { in_parts: false } => reply::empty(StatusCode::NO_CONTENT),
+            Self::Health { in_parts: true } => {
+                let ok = json!({ "status": "ok" });
+                let parts = json!({ "database": ok, "queue": ok, "cache": ok });
+                reply::json(StatusCode::OK, &parts)
+            }
             Self::CreateMessage(create) => create.execute(store, now),
             Self::GetMessage {
                 app,

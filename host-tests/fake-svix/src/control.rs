@@ -76,7 +76,7 @@ impl FakeSvix {
         self.shared.down.send_replace(down);
     }
 
-    /// Answers 413 to bodies of more bytes than this. The default is 2,000,000.
+    /// Answers 413 to bodies of more bytes than this. The default is 2 MiB.
     pub fn set_body_limit(&self, bytes: usize) {
         self.shared.body_limit.store(bytes, Ordering::Relaxed);
     }
@@ -188,6 +188,23 @@ impl FakeSvix {
         self.change_endpoint(app, endpoint, |endpoint| endpoint.duration = duration);
     }
 
+    /// Limits an endpoint to messages of these channels.
+    ///
+    /// # Panics
+    ///
+    /// If no endpoint of the application has this id or uid.
+    pub fn channels_of_endpoint(
+        &self,
+        app: &str,
+        endpoint: &str,
+        channels: impl IntoIterator<Item = &'static str>,
+    ) {
+        let channels = channels.into_iter().map(str::to_owned).collect();
+        self.change_endpoint(app, endpoint, |endpoint| {
+            endpoint.new.channels = Some(channels);
+        });
+    }
+
     /// Disables or enables an endpoint.
     ///
     /// # Panics
@@ -241,6 +258,7 @@ impl FakeSvix {
         let message = NewMessage {
             event_id: Some(event_id.to_owned()),
             event_type: event_type.to_owned(),
+            channels: None,
             payload: payload.to_owned(),
             application: None,
         };

@@ -4,7 +4,7 @@
 //! The queue is worked off when a request comes, at the times that have passed since. No task runs
 //! and no request leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::attempt::Attempt;
 use crate::endpoint::{Endpoint, NewEndpoint};
-use crate::message::StoredMessage;
+use crate::message::{EXPIRED, StoredMessage};
 use crate::refusal::Refusal;
 use crate::reply::{self, Reply};
 use crate::report::{FAILING_AFTER, Report};
@@ -26,6 +26,7 @@ struct Task {
     message: String,
     event_id: Option<String>,
     event_type: String,
+    channels: Option<BTreeSet<String>>,
     /// The id of the endpoint.
     endpoint: String,
     /// How many scheduled attempts came before.
@@ -114,6 +115,7 @@ impl Deliveries {
                 message: message.id.clone(),
                 event_id: message.event_id.clone(),
                 event_type: message.event_type.clone(),
+                channels: message.channels.clone(),
                 endpoint: endpoint.id.clone(),
                 attempts: 0,
                 is_manual: false,
@@ -130,6 +132,7 @@ impl Deliveries {
             message: message.to_owned(),
             event_id: None,
             event_type: String::new(),
+            channels: None,
             endpoint: endpoint.to_owned(),
             attempts: 0,
             is_manual: true,
@@ -163,7 +166,8 @@ impl Deliveries {
         let is_over = task.attempts > 0 && latest.is_some_and(|latest| latest.next.is_none());
         let mut endpoints = self.endpoints.iter_mut();
         let endpoint = endpoints.find(|endpoint| {
-            let takes = task.is_manual || endpoint.takes(&task.event_type) && !is_over;
+            let takes = task.is_manual
+                || endpoint.takes(&task.event_type, task.channels.as_ref()) && !is_over;
             endpoint.id == task.endpoint && endpoint.is_active() && takes
         });
         let Some(endpoint) = endpoint else {
@@ -237,17 +241,19 @@ pub(crate) fn missing(
     let messages: Vec<_> = store
         .messages_since(app, |message| message.timestamp >= since)
         .filter(|message| message.timestamp < until)
-        .map(|message| (message.id.clone(), message.event_type.clone()))
+        .cloned()
         .collect();
     let deliveries = &mut store.deliveries;
-    let is_missing = |(message, event_type): &(String, String)| {
-        let known = deliveries.attempts(message).iter();
+    let is_missing = |message: &StoredMessage| {
+        let known = deliveries.attempts(&message.id).iter();
         let mut endpoints = deliveries.endpoints.iter();
-        let takes = endpoints.any(|it| it.id == endpoint && it.takes(event_type));
+        let channels = message.channels.as_ref();
+        let takes =
+            endpoints.any(|it| it.id == endpoint && it.takes(&message.event_type, channels));
         takes && !known.clone().any(|attempt| attempt.endpoint == endpoint)
     };
     let missing = messages.into_iter().filter(is_missing);
-    missing.map(|(message, _)| message).collect()
+    missing.map(|message| message.id).collect()
 }
 
 /// Resends a message to an endpoint. The reply is the same for a disabled endpoint, which gets nothing.
@@ -260,7 +266,7 @@ pub(crate) fn resend(
 ) -> Reply {
     let message = match store.find(app, message) {
         None => return Refusal::EntityNotFound.reply(),
-        Some(message) if message.is_expired() => return Refusal::PayloadMissing.reply(),
+        Some(message) if message.content() == EXPIRED => return Refusal::PayloadMissing.reply(),
         Some(message) => message.id.clone(),
     };
     let Some(endpoint) = store.deliveries.endpoint(app, endpoint) else {

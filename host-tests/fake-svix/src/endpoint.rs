@@ -3,14 +3,14 @@
 //!
 //! The shapes are those of Svix's open-source server (`v1/endpoints/endpoint/`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::message::check_id;
+use crate::message::{check_channels, check_id};
 use crate::page::{Listed, Paging};
 use crate::refusal::{Refusal, Violation};
 use crate::reply::{self, Reply};
@@ -20,6 +20,9 @@ use clock::rfc3339;
 
 /// The time for which an endpoint may give up messages before it is disabled.
 const DISABLED_AFTER: Duration = Duration::from_hours(5 * 24);
+
+/// The most channels of an endpoint.
+const MAX_CHANNELS: usize = 10;
 
 /// The default time that an endpoint takes to answer.
 const DURATION: Duration = Duration::from_millis(35);
@@ -36,6 +39,8 @@ pub(crate) struct NewEndpoint {
     disabled: bool,
     #[serde(default, alias = "filterTypes")]
     event_types: Option<Vec<String>>,
+    #[serde(default)]
+    pub channels: Option<BTreeSet<String>>,
 }
 
 impl NewEndpoint {
@@ -87,9 +92,12 @@ impl Endpoint {
         !self.new.disabled && !self.deleted
     }
 
-    pub fn takes(&self, event_type: &str) -> bool {
+    /// Whether the endpoint takes messages of this type and with these channels.
+    pub fn takes(&self, event_type: &str, channels: Option<&BTreeSet<String>>) -> bool {
         let event_types = self.new.event_types.as_ref();
+        let meets = |own| channels.is_some_and(|channels| !channels.is_disjoint(own));
         event_types.is_none_or(|some| some.iter().any(|known| known == event_type))
+            && self.new.channels.as_ref().is_none_or(meets)
     }
 
     pub fn disable(&mut self, disabled: bool, now: SystemTime) {
@@ -131,7 +139,7 @@ impl Endpoint {
         json!({
             "id": self.id, "uid": self.new.uid, "url": self.new.url,
             "description": self.new.description, "disabled": self.new.disabled, "version": 1,
-            "rateLimit": null, "throttleRate": null, "channels": null,
+            "rateLimit": null, "throttleRate": null, "channels": self.new.channels,
             "eventTypes": self.new.event_types, "filterTypes": self.new.event_types,
             "createdAt": rfc3339(self.created_at), "updatedAt": rfc3339(self.updated_at),
         })
@@ -175,6 +183,9 @@ impl<'a> CreateEndpoint<'a> {
         if endpoint.event_types.as_ref().is_some_and(Vec::is_empty) {
             let msg = "eventTypes can't be empty, it must have at least one item.";
             violations.push(Violation::value(&["body", "eventTypes"], msg));
+        }
+        if let Some(channels) = &endpoint.channels {
+            violations.extend(check_channels(channels, MAX_CHANNELS));
         }
         if violations.is_empty() {
             Ok(Self { app, endpoint })

@@ -17,7 +17,7 @@ use crate::script::Scripts;
 use crate::store::Store;
 
 /// The body limit of Svix's open-source server.
-const BODY_LIMIT: usize = 2_000_000;
+const BODY_LIMIT: usize = 2 * 1_024 * 1_024;
 
 /// The fake Svix. Clones share its state.
 #[derive(Clone, Debug)]

@@ -2,10 +2,12 @@
 //! are in `store` and `call`.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, Value};
 
 use crate::page::Listed;
 use crate::refusal::Violation;
@@ -18,6 +20,9 @@ pub(crate) const EXPIRED: &str = r#"{"expired":true}"#;
 /// The most channels of a message.
 const MAX_CHANNELS: usize = 5;
 
+/// For how many days Svix may keep a payload.
+const RETENTION: RangeInclusive<i64> = 5..=90;
+
 /// A message that Svix holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,6 +34,8 @@ pub struct StoredMessage {
     /// The id that the sender chose.
     pub event_id: Option<String>,
     pub event_type: String,
+    /// An endpoint with channels takes only messages that have one of them.
+    pub channels: Option<BTreeSet<String>>,
     /// The payload, byte for byte as it was posted.
     #[serde(serialize_with = "as_json")]
     pub payload: String,
@@ -40,6 +47,16 @@ pub struct StoredMessage {
 impl StoredMessage {
     pub(crate) fn is_expired(&self) -> bool {
         self.payload == EXPIRED
+    }
+
+    /// The payload as the API shows it. Svix's server sends a payload that it can't read, but treats it as deleted
+    /// elsewhere.
+    pub(crate) fn content(&self) -> &str {
+        match serde_json::from_str::<Value>(&self.payload) {
+            // Unlike this parser, the server's takes any number.
+            Err(error) if !error.to_string().starts_with("number out of range") => EXPIRED,
+            _ => &self.payload,
+        }
     }
 }
 
@@ -62,6 +79,7 @@ pub(crate) struct MessageOut<'a> {
     event_type: &'a str,
     #[serde(serialize_with = "as_rfc3339")]
     timestamp: SystemTime,
+    channels: Option<&'a BTreeSet<String>>,
     #[serde(serialize_with = "as_json")]
     payload: &'a str,
 }
@@ -74,7 +92,12 @@ impl<'a> MessageOut<'a> {
             event_id: message.event_id.as_deref(),
             event_type: &message.event_type,
             timestamp: message.timestamp,
-            payload: if with_content { &message.payload } else { "{}" },
+            channels: message.channels.as_ref(),
+            payload: if with_content {
+                message.content()
+            } else {
+                "{}"
+            },
         }
     }
 }
@@ -97,6 +120,7 @@ pub(crate) fn as_rfc3339<S: Serializer>(time: &SystemTime, to: S) -> Result<S::O
 pub(crate) struct NewMessage {
     pub event_id: Option<String>,
     pub event_type: String,
+    pub channels: Option<BTreeSet<String>>,
     pub payload: String,
     pub application: Option<NewApplication>,
 }
@@ -122,8 +146,9 @@ impl NewMessage {
             payload: &'a RawValue,
             application: Option<NewApplication>,
             // Svix's open-source server ignores `tags`.
-            channels: Option<Vec<String>>,
-            payload_retention_period: Option<i64>,
+            channels: Option<BTreeSet<String>>,
+            #[serde(default = "default_retention")]
+            payload_retention_period: i64,
         }
 
         let message: MessageIn = serde_json::from_slice(body).map_err(|error| {
@@ -144,17 +169,9 @@ impl NewMessage {
             violations.push(Violation::value(&loc, "Payload must be an object."));
         }
         if let Some(channels) = &message.channels {
-            if !(1..=MAX_CHANNELS).contains(&channels.len()) {
-                let msg = "Channels must have at least one and at most five items.";
-                violations.push(Violation::value(&["body", "channels"], msg));
-            }
-            let invalid = |channel| check_id(&["body", "channels"], channel, None);
-            violations.extend(channels.iter().find_map(|channel| invalid(channel)));
+            violations.extend(check_channels(channels, MAX_CHANNELS));
         }
-        if message
-            .payload_retention_period
-            .is_some_and(|days| !(5..=90).contains(&days))
-        {
+        if !RETENTION.contains(&message.payload_retention_period) {
             let loc = ["body", "payloadRetentionPeriod"];
             violations.push(Violation::value(&loc, "Must be from 5 to 90."));
         }
@@ -176,10 +193,28 @@ impl NewMessage {
         Ok(Self {
             event_id: message.event_id.map(Cow::into_owned),
             event_type: message.event_type.into_owned(),
+            channels: message.channels,
             payload: message.payload.get().to_owned(),
             application: message.application,
         })
     }
+}
+
+fn default_retention() -> i64 {
+    *RETENTION.end()
+}
+
+/// The channels of a message, or of an endpoint.
+pub(crate) fn check_channels(channels: &BTreeSet<String>, most: usize) -> Vec<Violation> {
+    let loc = ["body", "channels"];
+    let mut violations = Vec::new();
+    if !(1..=most).contains(&channels.len()) {
+        let msg = format!("Channels must have at least 1 and at most {most} items.");
+        violations.push(Violation::value(&loc, msg));
+    }
+    let invalid = |channel: &String| check_id(&loc, channel, None);
+    violations.extend(channels.iter().find_map(invalid));
+    violations
 }
 
 pub(crate) fn check_app_uid(loc: &[&'static str], uid: &str) -> Option<Violation> {
@@ -252,6 +287,8 @@ mod tests {
                 Some("body.channels"),
             ),
             (r#""channels":["a b"]"#, Some("body.channels")),
+            (r#""channels":["a","a","a","a","a","a"]"#, None),
+            (r#""payloadRetentionPeriod":null"#, Some("body")),
             (
                 r#""payloadRetentionPeriod":4"#,
                 Some("body.payloadRetentionPeriod"),

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use http::header::{ALLOW, HeaderValue};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::reply::{self, Reply};
 
@@ -27,6 +28,8 @@ pub(crate) enum Refusal {
     PayloadMissing,
     ApplicationExists,
     EventTypeExists,
+    /// The database can't store U+0000 in metadata.
+    Unstorable,
     /// The eventId is taken, or another request created the application first. Svix doesn't say
     /// which.
     Conflict,
@@ -62,6 +65,7 @@ impl Refusal {
                 "Incorrect authentication credentials.",
             ),
             Self::NoRoute => return reply::empty(StatusCode::NOT_FOUND),
+            Self::Unstorable => return reply::json(StatusCode::INTERNAL_SERVER_ERROR, &json!({})),
             Self::WrongMethod(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
@@ -101,8 +105,8 @@ impl Refusal {
             ),
             Self::ApplicationExists => (
                 StatusCode::CONFLICT,
-                "application_exists",
-                "An application with that id already exists",
+                "conflict",
+                "An application with that id or uid already exists",
             ),
             Self::EventTypeExists => (
                 StatusCode::CONFLICT,

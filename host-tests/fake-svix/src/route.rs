@@ -6,7 +6,10 @@ use crate::script::Target;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
-    Health,
+    Health {
+        /// Whether the answer tells of the parts. Only the open-source server's does.
+        in_parts: bool,
+    },
     CreateMessage {
         app: &'a str,
     },
@@ -103,7 +106,9 @@ impl<'a> Route<'a> {
         };
         let segments: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
         match (segments.as_slice(), method.as_str()) {
-            (["health"], "GET") => Self::Health,
+            (["health"], "GET") => Self::Health {
+                in_parts: !is_hosted,
+            },
             (["app", app, "msg"], "POST") => Self::CreateMessage { app },
             (["app", app, "msg"], "GET") => Self::ListMessages { app },
             (["app", app, "msg", id], "GET") => Self::GetMessage { app, id },
@@ -182,7 +187,9 @@ impl<'a> Route<'a> {
             | Self::DeleteEndpoint { .. }
             | Self::Recover { .. }
             | Self::ReplayMissing { .. } => Some(Target::Deliveries),
-            Self::Health | Self::ListEventTypes | Self::WrongMethod(_) | Self::Unknown => None,
+            Self::Health { .. } | Self::ListEventTypes | Self::WrongMethod(_) | Self::Unknown => {
+                None
+            }
         }
     }
 }
@@ -207,7 +214,8 @@ mod tests {
             assert_eq!(of(&Method::POST, &path), Route::CreateMessage { app });
             assert_eq!(of(&Method::GET, &path), Route::ListMessages { app });
         }
-        assert_eq!(get("/api/v1/health/"), Route::Health);
+        let health = Route::Health { in_parts: true };
+        assert_eq!(get("/api/v1/health/"), health);
     }
 
     #[test]

@@ -140,6 +140,7 @@ impl Store {
             id,
             event_id: message.event_id.clone(),
             event_type: message.event_type.clone(),
+            channels: message.channels.clone(),
             payload: message.payload.clone(),
             timestamp: now,
             idempotency_key: idempotency_key.map(str::to_owned),

@@ -37,6 +37,7 @@ async fn an_application_is_created_once() {
     assert_eq!(there.status, StatusCode::OK);
     let refused = post(&fake, "/api/v1/app/", &body).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert_eq!(refused.json()["code"], "conflict");
     assert_eq!(fake.applications(), ["dev"]);
     for bad in [
         json!({ "uid": "dev" }),
@@ -101,6 +102,21 @@ async fn an_application_is_changed_only_in_what_is_named() {
         let refused = send(&fake, Method::PATCH, path, &bad.to_string()).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
     }
+    for metadata in [json!({ "a": "\0" }), json!({ "\0": "a" })] {
+        let body = json!({ "uid": "new", "name": "New", "metadata": metadata });
+        let change = json!({ "metadata": metadata }).to_string();
+        for failed in [
+            post(&fake, "/api/v1/app/", &body).await,
+            send(&fake, Method::PATCH, path, &change).await,
+        ] {
+            assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(failed.json(), json!({}));
+        }
+    }
+    assert_eq!(
+        get(&fake, path).await.json()["metadata"],
+        json!({ "b": "3" })
+    );
 }
 
 #[tokio::test(start_paused = true)]

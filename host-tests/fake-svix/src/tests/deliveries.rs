@@ -367,3 +367,35 @@ async fn a_message_without_content_stays_and_is_sent_no_more() {
     assert_eq!(expunge(&fake, "evt_1").await, StatusCode::NO_CONTENT);
     assert_eq!(expunge(&fake, "evt_0").await, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test(start_paused = true)]
+async fn half_of_a_surrogate_pair_is_sent_but_never_shown() -> anyhow::Result<()> {
+    let (fake, clock) = fake();
+    let endpoint = fake.create_endpoint("dev", "https://a.example/status/500,200");
+    let mut client = Client::connect(&fake).await;
+    for (event_id, value, is_readable) in [
+        ("evt_1", r#""\ud800""#, false),
+        ("evt_2", r#""\ud83d\ude00""#, true),
+        ("evt_3", "1e400", true),
+    ] {
+        let payload = format!(r#"{{"a":{value}}}"#);
+        let body = format!(r#"{{"eventType":"a","eventId":"{event_id}","payload":{payload}}}"#);
+        client.send(super::post("dev", &body, None)).await?;
+        let shown = get(&fake, &format!("/api/v1/app/dev/msg/{event_id}/")).await;
+        let shown = String::from_utf8(shown.body.to_vec())?;
+        assert_eq!(shown.contains(&payload), is_readable, "{shown}");
+        assert_eq!(shown.contains(r#"{"expired":true}"#), !is_readable);
+        let resent = resend(&fake, event_id, &endpoint).await;
+        if is_readable {
+            assert_eq!(resent.status, StatusCode::ACCEPTED);
+        } else {
+            assert_eq!(resent.json()["code"], "missing_payload");
+        }
+    }
+    assert_eq!(statuses(&fake).await, [500]);
+    clock.advance(Duration::from_secs(1));
+    let recovered = recover(&fake, &endpoint, clock.now() - DAY).await;
+    assert_eq!(recovered.status, StatusCode::ACCEPTED);
+    assert_eq!(statuses(&fake).await, [200, 500]);
+    Ok(())
+}

@@ -62,6 +62,8 @@ async fn an_invalid_endpoint_is_refused() {
         json!({ "url": url, "uid": "ep_1" }),
         json!({ "url": url, "filterTypes": [] }),
         json!({ "url": url, "filterTypes": ["unheard"] }),
+        json!({ "url": url, "channels": [] }),
+        json!({ "url": url, "channels": ["a b"] }),
     ] {
         let refused = post(&fake, ENDPOINTS, &bad).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
@@ -139,5 +141,36 @@ async fn a_message_goes_to_the_enabled_endpoints_that_take_its_type() -> anyhow:
     let path = "/api/v1/app/dev/msg/evt_2/endpoint/";
     let reached = get(&fake, path).await.json();
     assert_eq!(reached["data"].as_array().map(Vec::len), Some(3));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_with_channels_takes_only_messages_of_one_of_them() -> anyhow::Result<()> {
+    let (fake, _) = fake();
+    fake.create_application("dev");
+    let body = json!({ "url": "https://a.example", "uid": "first", "channels": ["a", "b"] });
+    let created = post(&fake, ENDPOINTS, &body).await;
+    assert_eq!(created.json()["channels"], json!(["a", "b"]));
+    let mut client = Client::connect(&fake).await;
+    for (event_id, channels, reached) in [
+        ("evt_1", json!(null), 0),
+        ("evt_2", json!(["c"]), 0),
+        ("evt_3", json!(["c", "b"]), 1),
+    ] {
+        let mut message = message(event_id);
+        message["channels"] = channels;
+        client.post(&message).await?;
+        let path = format!("/api/v1/app/dev/msg/{event_id}/endpoint/");
+        let endpoints = get(&fake, &path).await.json();
+        let endpoints = endpoints["data"].as_array().map(Vec::len);
+        assert_eq!(endpoints, Some(reached), "{event_id}");
+    }
+    let shown = get(&fake, "/api/v1/app/dev/msg/evt_3/").await.json();
+    assert_eq!(shown["channels"], json!(["b", "c"]));
+    // A resend goes to an endpoint whatever channels it takes.
+    let path = "/api/v1/app/dev/msg/evt_1/endpoint/";
+    post(&fake, &format!("{path}first/resend/"), &json!({})).await;
+    let reached = get(&fake, path).await.json();
+    assert_eq!(reached["data"][0]["uid"], "first");
     Ok(())
 }

@@ -26,11 +26,11 @@ async fn show_the_messages_without_a_token() -> anyhow::Result<()> {
     let expected = json!([
         {
             "app": "dev", "id": id, "eventId": "evt_1", "eventType": "user.created",
-            "payload": { "id": "evt_1" }, "timestamp": timestamp, "idempotencyKey": "key",
+            "channels": null, "payload": { "id": "evt_1" }, "timestamp": timestamp, "idempotencyKey": "key",
         },
         {
             "app": "other", "id": other, "eventId": "evt_2", "eventType": "a",
-            "payload": { "n": 1.0 }, "timestamp": timestamp, "idempotencyKey": null,
+            "channels": null, "payload": { "n": 1.0 }, "timestamp": timestamp, "idempotencyKey": null,
         },
     ]);
     assert_eq!(answer.json(), expected);

@@ -120,6 +120,7 @@ mod tests {
                 id: "msg_1".to_owned(),
                 event_id: Some(message.event.id.clone()),
                 event_type: "user.created".to_owned(),
+                channels: None,
                 payload: "{}".to_owned(),
                 timestamp: began + at * MS,
                 idempotency_key: None,

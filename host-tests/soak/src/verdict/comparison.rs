@@ -101,6 +101,7 @@ mod tests {
             id: "msg_1".to_owned(),
             event_id: Some(event_id.to_owned()),
             event_type: "user.created".to_owned(),
+            channels: None,
             payload: payload.to_owned(),
             timestamp: SystemTime::UNIX_EPOCH,
             idempotency_key: None,
