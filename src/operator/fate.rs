@@ -183,8 +183,11 @@ fn joined(endpoints: Vec<Endpoint>, tried: Vec<Endpoint>) -> Vec<Endpoint> {
     let mut all = tried;
     for endpoint in endpoints {
         match all.iter_mut().find(|known| known.id == endpoint.id) {
-            // Only the list of all endpoints knows their types.
-            Some(known) => known.filter_types = endpoint.filter_types,
+            // Only the list of all endpoints knows their types and channels.
+            Some(known) => {
+                known.filter_types = endpoint.filter_types;
+                known.channels = endpoint.channels;
+            }
             None => all.push(Endpoint {
                 status: None,
                 next_attempt: None,

@@ -28,6 +28,9 @@ pub struct Endpoint {
     /// The event types that the endpoint takes. `None` for all.
     #[serde(default)]
     pub filter_types: Option<Vec<String>>,
+    /// The channels whose messages the endpoint takes. `None` for every message.
+    #[serde(default)]
+    pub channels: Option<Vec<String>>,
     /// The status of the last attempt with the message. `None` if there was none.
     #[serde(default)]
     pub status: Option<Status>,
@@ -192,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_list_is_read_and_written_in_words() {
-        let endpoint = r#"{"id":"ep_1","url":"https://user:hush@a.test/in?key=hush#x","disabled":false,"uid":null,"filterTypes":["a.b"],"status":2,"statusText":"fail","nextAttempt":"2026-11-23T14:12:47Z"}"#;
+        let endpoint = r#"{"id":"ep_1","url":"https://user:hush@a.test/in?key=hush#x","disabled":false,"uid":null,"filterTypes":["a.b"],"channels":["c"],"status":2,"statusText":"fail","nextAttempt":"2026-11-23T14:12:47Z"}"#;
         let body = format!(r#"{{"data":[{endpoint}],"iterator":null,"done":true}}"#);
         let endpoints = classify_list::<Endpoint>(&answer(200, &body), TOKEN);
         let endpoints = endpoints.expect("readable").expect("there");
@@ -200,7 +203,7 @@ mod tests {
             serde_json::to_string(&endpoints).expect("JSON"),
             concat!(
                 r#"[{"id":"ep_1","url":"https://a.test/…","disabled":false,"#,
-                r#""filterTypes":["a.b"],"status":"fail","nextAttempt":"2026-11-23T14:12:47Z"}]"#,
+                r#""filterTypes":["a.b"],"channels":["c"],"status":"fail","nextAttempt":"2026-11-23T14:12:47Z"}]"#,
             )
         );
         let attempt = r#"{"data":[{"id":"atmpt_1","endpointId":"ep_1","timestamp":"2026-11-23T14:12:42Z","status":0,"responseStatusCode":200,"responseDurationMs":35,"triggerType":1}]}"#;

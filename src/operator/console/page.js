@@ -366,12 +366,13 @@ function drawFate(path, project, id, { record, endpoints, attempts, more, svix }
   else if (!endpoints.length && record.deliveredAt) say('fate-said', 'The customer has no endpoint.');
 }
 
-function endpointRow({ id, url, disabled, filterTypes, status, nextAttempt }, act) {
+function endpointRow({ id, url, disabled, filterTypes, channels, status, nextAttempt }, act) {
   const button = Object.assign(el('button.acts', 'Resend…'), { onclick: act, disabled });
   button.ariaLabel = `Resend to ${url} ${id}`;
   const state = disabled ? el('span.bad', 'disabled') : status === 'success' ? el('span.good', 'received') : el(status ? 'span.bad' : 'span.warn', status ?? 'never tried');
-  const types = filterTypes?.length ? [el('small', `only ${filterTypes.join(', ')}`)] : [];
-  const cells = [[mono(url), el('small.mono', id)], [state, ...types], nextAttempt ? [utc(nextAttempt)] : ['–'], [button]];
+  const only = [['', filterTypes], ['channels ', channels]].filter(([, names]) => names?.length);
+  const limits = only.map(([what, names]) => el('small', `only ${what}${names.join(', ')}`));
+  const cells = [[mono(url), el('small.mono', id)], [state, ...limits], nextAttempt ? [utc(nextAttempt)] : ['–'], [button]];
   return el('tr', ...cells.map((cell, column) => {
     const td = el('td', el('div', ...cell));
     td.dataset.label = ENDPOINT[column];

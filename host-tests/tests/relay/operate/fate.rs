@@ -90,8 +90,35 @@ async fn an_endpoint_that_was_never_tried_is_shown_with_the_reason() {
     assert_eq!(fate["endpoints"][0]["disabled"], true);
     assert_eq!(fate["endpoints"][0]["status"], Value::Null);
     assert_eq!(fate["attempts"], json!([]));
+    assert_eq!(fate["endpoints"][0]["channels"], Value::Null);
     let reply = resend(&world, "evt_1", &endpoint).await;
     reply.assert_final_problem(422, "endpoint-disabled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_shows_the_channels_without_which_it_takes_no_event() {
+    let world = World::with(&[("admin_token", "hush"), ("message_channels", "data.id")]);
+    world.svix.create_application("dev");
+    let endpoint = world.svix.create_endpoint("dev", URL);
+    let channels = ["res_1", "res_2"];
+    world.svix.channels_of_endpoint("dev", &endpoint, channels);
+    for (id, status) in [("res_1", json!("success")), ("res_3", Value::Null)] {
+        let event = json!({
+            "id": id, "type": "user.created", "project": "dev", "data": { "id": id },
+        });
+        let reply = world.post(&event.to_string()).await;
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        let shown = &fate(&world, id).await["endpoints"][0];
+        assert_eq!(
+            (&shown["channels"], &shown["status"]),
+            (&json!(channels), &status)
+        );
+    }
+    let reply = resend(&world, "res_3", &endpoint).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    world.clock.advance(Duration::from_secs(1));
+    let shown = &fate(&world, "res_3").await["endpoints"][0];
+    assert_eq!(shown["status"], "success");
 }
 
 #[tokio::test(start_paused = true)]

@@ -296,6 +296,10 @@ async fn an_invalid_change_names_every_violation_and_asks_neither_svix_nor_store
             json!([["metadata", "must be at most 4096 bytes of JSON"]]),
         ),
         (
+            json!({ "metadata": { "a\0": "b" } }),
+            json!([["metadata", "must not hold U+0000"]]),
+        ),
+        (
             json!({ "uid": "other" }),
             json!([["body", "may hold only name, metadata, throttleRate"]]),
         ),
