@@ -17,7 +17,7 @@
 //! ```
 //!
 //! To follow one event, read: `handle` in [`relay`], `notify` in [`intake`], `deliver` in [`delivery`], and
-//! `run` in its `attempts`. That is a quarter of an hour. Then the heads of the files that decide:
+//! `run` in its `attempts`: 640 lines, some 20 minutes. Then the heads of the files that decide:
 //! `delivery::next`, [`svix::gate`] and [`letters`]; how an answer is read (`Cause` and `Answer::checked` in
 //! [`mod@svix`], [`svix::message`]); and the table of failures (`api::table`).
 //!
