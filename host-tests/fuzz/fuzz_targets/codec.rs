@@ -202,8 +202,9 @@ fn check_error(error: &Error, status: u16, is_error_of_svix: bool) {
                 assert!(shown.len() <= 1_000);
             }
         }
+        Error::ApplicationMissing => assert!(status == 404 && is_error_of_svix),
         Error::Misconfigured(_) => {
-            assert!(matches!(status, 401 | 403 | 404) && is_error_of_svix);
+            assert!(matches!(status, 401 | 403) && is_error_of_svix);
         }
     }
 }
