@@ -1,7 +1,5 @@
 //! The operators: each has a name, a token, and the right to act or only to read.
 
-use std::collections::HashSet;
-
 use serde::Serialize;
 
 use super::check::{Check, each};
@@ -34,8 +32,9 @@ impl Operator {
 
     fn parse_all(value: &str) -> Result<Vec<Self>, String> {
         let operators = each(value, Self::parse)?;
-        let tokens: HashSet<_> = operators.iter().map(|one| one.token.expose()).collect();
-        if tokens.len() < operators.len() {
+        let mut tokens: Vec<_> = operators.iter().map(|one| one.token.expose()).collect();
+        tokens.sort_unstable();
+        if tokens.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err("must not hold the same token twice".to_owned());
         }
         Ok(operators)
