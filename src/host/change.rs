@@ -7,10 +7,10 @@ use super::later::spread;
 use super::{Error, clock, random};
 
 /// After what time the value is read again, at least. Longer than an instance takes from reading to writing.
-const SETTLING: Duration = Duration::from_millis(250);
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// How often the change is written before it is given up.
-const WRITES: u32 = 16;
+const WRITES: u32 = 8;
 
 /// Makes a change, which is in the store when this returns. `write` reads the value, and writes it unless the change
 /// is there already; it returns its result once that is so.

@@ -182,8 +182,8 @@ async fn check_awake() -> Result<(), Error> {
 }
 
 /// Whether the store holds up whole instances. Spin's SQLite serves one call at a time, and while a call
-/// waits, its instance can't go on, nor take another request. On a busy host the answer of another store may seem to
-/// have done so, but never all its answers.
+/// waits, its instance can't go on, nor take another request. A busy host may also come late to one answer of another
+/// store. So a store that has once let the instance go on doesn't count.
 pub fn holds_up() -> bool {
     let late = HELD_UP.get();
     !LEAVES_FREE.get() && late.is_some_and(|since| since.elapsed() < REMEMBERED)

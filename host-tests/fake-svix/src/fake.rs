@@ -49,7 +49,7 @@ pub(crate) struct State {
 /// A limit of requests in each second of the clock.
 #[derive(Debug)]
 pub(crate) struct Limit {
-    pub per_second: u32,
+    per_second: u32,
     second: u64,
     admitted: u32,
 }

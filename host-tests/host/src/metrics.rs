@@ -31,7 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(crate) struct Metrics {
     host: Host,
-    /// This process's limit of file descriptors. `None` if there is none.
+    /// This process's limit of file descriptors. `None`: unlimited.
     descriptors: Option<usize>,
     started: SystemTime,
 }
