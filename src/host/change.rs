@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::later::spread;
 use super::{Error, clock, random};
 
-/// After what time the value is read again, at least. Longer than an instance takes from reading to writing.
+/// After what time the value is read again, at least. A write of another instance that lands later undoes the change
+/// unnoticed.
 const SETTLING: Duration = Duration::from_millis(500);
 
 /// How often the change is written before it is given up.

@@ -355,6 +355,7 @@ mod tests {
     fn a_missing_application_is_told_apart_unless_svix_may_create_it() {
         let missing = error_body("not_found");
         let error = Error::ApplicationMissing;
+        assert_eq!(error.name(), "misconfigured", "as the alert has it");
         assert_eq!(create(404, &missing), Err(error));
         let creating = Asked {
             create_application: true,

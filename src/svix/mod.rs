@@ -148,8 +148,9 @@ impl Error {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Unavailable { .. } => "retry",
-            Self::Refused(_) | Self::ApplicationMissing => "refused",
-            Self::Misconfigured(_) => "misconfigured",
+            Self::Refused(_) => "refused",
+            // An alert tells a missing application by this result.
+            Self::ApplicationMissing | Self::Misconfigured(_) => "misconfigured",
         }
     }
 }

@@ -129,7 +129,7 @@ variable "variables" {
 
   validation {
     condition     = alltrue([for name in keys(var.variables) : !contains(["ingest_auth", "pubsub_audience", "pubsub_service_account", "key_prefix", "canary_project", "event_types"], name)])
-    error_message = "The module sets these."
+    error_message = "The module sets these; a service that is open to the internet must take Pub/Sub's tokens only."
   }
 }
 

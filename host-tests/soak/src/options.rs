@@ -40,7 +40,7 @@ pub struct Options {
     pub calm: bool,
 
     /// Svix refuses more than so many requests a second, and Pub/Sub waits as long as the real one does
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "calm", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
 
     /// The most deliveries at once
