@@ -84,6 +84,19 @@ pub struct ArrivalHeaders {
     pub replayed: bool,
 }
 
+/// The body of a request, as far as its headers tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The event of an unwrapped push, whatever it looks like.
+    Unwrapped,
+    /// The data of a CloudEvent that carries a wrapped push.
+    Push,
+    /// The data of another CloudEvent.
+    Data,
+    /// An event or a wrapped push: its fields tell.
+    Either,
+}
+
 /// The attributes of a message: names and values. As JSON, they are an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes(pub Vec<(String, String)>);
@@ -92,6 +105,22 @@ impl Serialize for Attributes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let attributes = self.0.iter();
         serializer.collect_map(attributes.map(|(name, value)| (name, value)))
+    }
+}
+
+impl ArrivalHeaders {
+    pub fn form(&self) -> Form {
+        if self.replayed {
+            return Form::Either;
+        }
+        if self.message_id.is_some() {
+            return Form::Unwrapped;
+        }
+        match self.attributes.cloud_event() {
+            None => Form::Either,
+            Some(event) if event.carries_push() => Form::Push,
+            Some(_) => Form::Data,
+        }
     }
 }
 
@@ -175,8 +204,8 @@ impl Attributes {
 }
 
 impl CloudEvent<'_> {
-    /// Whether the data may be the push of a Pub/Sub message.
-    pub fn may_carry_push(&self) -> bool {
+    /// Whether the data should be the push of a Pub/Sub message.
+    fn carries_push(&self) -> bool {
         self.event_type
             .is_some_and(|event_type| PUBSUB_EVENTS.contains(&event_type))
     }
@@ -265,7 +294,7 @@ mod tests {
             let attributes = attributes(&[("ce-type", event_type)]);
             attributes
                 .cloud_event()
-                .is_some_and(|event| event.may_carry_push())
+                .is_some_and(|event| event.carries_push())
         };
         assert!(carries("google.cloud.pubsub.topic.v1.messagePublished"));
         assert!(!carries("user.created"));

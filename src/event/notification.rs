@@ -14,7 +14,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
-use super::arrival::{Arrival, ArrivalHeaders, Attributes, CloudEvent, Source};
+use super::arrival::{Arrival, ArrivalHeaders, Attributes, CloudEvent, Form, Source};
 use super::{Event, key, sha256_hex, shortened};
 use crate::json;
 use crate::time;
@@ -101,6 +101,7 @@ enum Content<'a> {
 impl<'a> Notification<'a> {
     /// Recognises the form of a notification.
     pub fn read(body: &'a [u8], headers: ArrivalHeaders) -> Self {
+        let may_be_push = matches!(headers.form(), Form::Push | Form::Either);
         let mut arrival = Arrival {
             source: match headers.message_id {
                 Some(_) => Source::Unwrapped,
@@ -116,11 +117,6 @@ impl<'a> Notification<'a> {
             ordering_key: headers.ordering_key.as_deref().and_then(ordering_key),
             attributes: headers.attributes,
         };
-        let cloud_event = arrival.attributes.cloud_event();
-        // An unwrapped push carries the event, whatever that looks like.
-        let may_be_push = headers.replayed
-            || (arrival.source == Source::Direct
-                && cloud_event.is_none_or(|event| event.may_carry_push()));
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         let content = match str::from_utf8(body) {
             Ok(text) => Self::open(text, may_be_push, &mut arrival),

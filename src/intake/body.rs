@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use crate::api::problem::Problem;
 use crate::config::Config;
+use crate::event::arrival::Form;
 use crate::event::notification::may_be_wrapped;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Incoming, Unread};
@@ -60,19 +61,15 @@ impl Drop for Room {
 pub async fn read_notification(
     config: &Config,
     incoming: &mut Incoming,
-    unwrapped: bool,
-    carries_push: bool,
+    form: Form,
     stopwatch: Stopwatch,
 ) -> Result<Body, Problem> {
     let limits = Limits::of(config);
-    let limit = |begin: &[u8]| {
-        if unwrapped {
-            limits.event
-        } else if carries_push || may_be_wrapped(begin) {
-            limits.wrapped
-        } else {
-            config.max_body_bytes
-        }
+    let limit = |begin: &[u8]| match form {
+        Form::Unwrapped => limits.event,
+        Form::Push => limits.wrapped,
+        Form::Either if may_be_wrapped(begin) => limits.wrapped,
+        Form::Either | Form::Data => config.max_body_bytes,
     };
     // The sender is told the limit for its event, not for what is wrapped around it.
     read(config, incoming, limit, config.max_body_bytes, stopwatch).await

@@ -13,7 +13,7 @@ use crate::auth;
 use crate::config::{Config, load};
 use crate::delivery::budget::Budget;
 use crate::delivery::{self, Delivery, Job, Occasion};
-use crate::event::arrival::{Attributes, Source};
+use crate::event::arrival::{Attributes, Form, Source};
 use crate::event::notification::Notification;
 use crate::host::clock::Stopwatch;
 use crate::host::http::{Headers, Incoming};
@@ -35,14 +35,11 @@ pub async fn notify(
     let authorization = headers.get("authorization");
     auth::notifier(config, authorization.as_deref(), stopwatch, watch::keys).await?;
     let arrival = metadata::of(headers);
-    let unwrapped = arrival.message_id.is_some();
-    if !unwrapped {
+    let form = arrival.form();
+    if form != Form::Unwrapped {
         metadata::check_media_type(headers)?;
     }
-    let cloud_event = || arrival.attributes.cloud_event();
-    let carries_push = !unwrapped && cloud_event().is_some_and(|event| event.may_carry_push());
-    let body = body::read_notification(config, incoming, unwrapped, carries_push, stopwatch);
-    let body = body.await?;
+    let body = body::read_notification(config, incoming, form, stopwatch).await?;
 
     let notification = Notification::read(&body.bytes, arrival);
     entry.arrival(&notification.arrival);

@@ -179,7 +179,7 @@ variable "min_instances" {
 }
 
 variable "max_instances" {
-  description = "Instances at most. One takes some 2,500 events a second at two thirds of its CPU, if Svix takes that many."
+  description = "Instances at most. One takes some 2,000 events a second at two thirds of its CPU, if Svix takes that many."
   type        = number
   default     = 10
 
