@@ -10,14 +10,14 @@
 //!                wait at the gate, post or look up      (svix;    host: outbound HTTP, store)
 //!                write the record: delivered, or unknown if Svix gave no answer
 //!                                                       (records; host: key-value set, set-many)
-//!   intake       or keep it as a letter, if Pub/Sub's event can never be delivered
+//!   intake       or keep Pub/Sub's event as a letter, if no repeat can succeed
 //!                                                       (letters; host: set-many)
 //!   api          200, or what the table of failures says
 //!   watch        one line, one count                    (         host: standard output)
 //! ```
 //!
-//! To follow one event, read: `handle` in [`relay`], `notify` in [`intake`], `deliver` in [`delivery`], and
-//! `run` in its `attempts`: 640 lines, some 20 minutes. Then the heads of the files that decide:
+//! To follow one event, read: `handle` in [`relay`], `take` in [`intake`], `deliver` in [`delivery`], and
+//! `run` in its `attempts`: 590 lines, some 20 minutes. Then the heads of the files that decide:
 //! `delivery::next`, [`svix::gate`] and [`letters`]; how an answer is read (`Cause` and `Answer::checked` in
 //! [`mod@svix`], [`svix::message`]); and the table of failures (`api::table`).
 //!

@@ -51,8 +51,8 @@ async fn fulfil(
 ) -> Result<Success, Problem> {
     match route {
         Route::Notify => {
-            *entry = Entry::of_notification(trace(headers));
-            intake::notify(incoming, headers, stopwatch, entry).await
+            *entry = Entry::of_notification(trace_of(headers));
+            intake::take(incoming, headers, stopwatch, entry).await
         }
         Route::Lookup(name) => lookup::look_up(|| Ok(name), headers, entry).await,
         Route::Find(query) => lookup::look_up(|| query.name(), headers, entry).await,
@@ -68,7 +68,7 @@ async fn fulfil(
 }
 
 /// The trace that the request brings. Of two `traceparent` headers neither counts.
-fn trace(headers: &Headers) -> Trace {
+fn trace_of(headers: &Headers) -> Trace {
     let mut parents = headers.get_all("traceparent");
     let parent = parents.next().filter(|_| parents.next().is_none());
     let state: Vec<_> = headers.get_all("tracestate").collect();

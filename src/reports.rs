@@ -172,8 +172,8 @@ async fn mark(
         if is_another || !record.give_up(endpoint_id, &message.attempted_at) {
             return Ok(Some(()));
         }
-        let bytes = Record::Delivered(record).encode();
-        storage::write((name.clone(), bytes), store::TIMEOUT).await?;
+        let record = Record::Delivered(record);
+        storage::write(name.clone(), &record, store::TIMEOUT).await?;
         Ok(None)
     })
     .await

@@ -188,6 +188,11 @@ impl Problem {
         self.row().retry == Retry::Never
     }
 
+    /// Whether Pub/Sub's event is set aside as a dead letter, for a person to decide on.
+    pub fn becomes_letter(&self) -> bool {
+        self.is_final() || *self == Self::Held
+    }
+
     /// The particulars of this occurrence, for people. Holds neither payload nor secret.
     pub fn detail(&self) -> String {
         match self {

@@ -27,7 +27,7 @@ pub enum Success {
     },
     /// Events of this type are not relayed.
     Ignored,
-    /// The event can never be delivered, and is kept as the dead letter with this number.
+    /// The event waits for an operator, as the dead letter with this number.
     DeadLettered(u64),
     /// A document of JSON.
     Document {

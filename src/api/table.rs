@@ -29,7 +29,7 @@ pub enum Severity {
 /// When the sender should come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// The sender gains nothing by coming back. If Pub/Sub's event could be read, it becomes a dead letter.
+    /// The sender gains nothing by coming back. An event of Pub/Sub becomes a dead letter, if its body arrived.
     Never,
     /// In seconds: the trouble passes by itself.
     Soon,

@@ -43,7 +43,7 @@ pub struct Config {
     pub messages: Messages,
     /// The largest event that is relayed, without what a push wraps around it.
     pub max_body_bytes: usize,
-    /// Whether the relay keeps events that can never be delivered, or leaves them to Pub/Sub.
+    /// Whether the relay keeps dead letters, or leaves their events to Pub/Sub.
     pub keep_dead_letters: bool,
     /// The beginning of every name in the key-value store, so that applications can share a database.
     pub key_prefix: String,

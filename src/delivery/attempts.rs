@@ -7,7 +7,7 @@ use crate::api::problem::Problem;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Method, header};
-use crate::records::Record;
+use crate::records::{Found, Record};
 use crate::svix::client::{self, Request};
 use crate::svix::gate::Caller;
 use crate::svix::message::{self, Asked, Verdict};
@@ -32,19 +32,12 @@ pub struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    /// `has_record`: whether there is a record of the event, even an unreadable one.
-    pub fn new(
-        job: Job<'a>,
-        idempotency_key: &'a str,
-        event_id: &'a str,
-        has_record: bool,
-        record: Option<&Record>,
-    ) -> Self {
+    pub fn new(job: Job<'a>, idempotency_key: &'a str, event_id: &'a str, found: &Found) -> Self {
         // If there is a record, Svix may know more than the event's age says. An event that is too large by
         // now may have been sent under a higher limit.
-        let is_new = !has_record && !job.is_too_large();
+        let is_new = matches!(found, Found::Nothing) && !job.is_too_large();
         let sent_since = job.published.filter(|_| is_new);
-        let earlier_unanswered = matches!(record, Some(Record::Unknown(record))
+        let earlier_unanswered = matches!(found, Found::Record(Record::Unknown(record))
             if record.age(clock::now()) < LATE);
         let mut random = host::random();
         Self {
@@ -126,7 +119,7 @@ impl<'a> Attempts<'a> {
     }
 
     async fn post(&mut self) -> Result<Verdict, svix::Error> {
-        let mut headers = self.trace();
+        let mut headers = self.trace_headers();
         headers.push(header("idempotency-key", self.idempotency_key));
         if self.posts > 0 {
             headers.push(header("svix-retry-count", &self.posts.to_string()));
@@ -157,7 +150,7 @@ impl<'a> Attempts<'a> {
         let answer = self
             .send(Request {
                 path: &message::lookup_path(&self.job.event.project, self.event_id),
-                headers: self.trace(),
+                headers: self.trace_headers(),
                 body: None,
                 id: &self.request_id,
             })
@@ -173,8 +166,8 @@ impl<'a> Attempts<'a> {
         result
     }
 
-    fn trace(&self) -> Vec<(String, Vec<u8>)> {
-        let headers = self.job.trace.iter();
+    fn trace_headers(&self) -> Vec<(String, Vec<u8>)> {
+        let headers = self.job.trace_headers.iter();
         headers.map(|(name, value)| header(name, value)).collect()
     }
 

@@ -20,7 +20,7 @@ pub enum Occasion {
 impl Occasion {
     /// Whether a dead letter acknowledges the event. If Pub/Sub had to repeat it, it would slow every project's
     /// events down.
-    pub fn keeps_letter(self, config: &Config) -> bool {
+    pub fn letter_acknowledges(self, config: &Config) -> bool {
         config.keep_dead_letters && self == Self::Push
     }
 }
@@ -36,13 +36,13 @@ pub struct Job<'a> {
     pub ordering_key: Option<&'a str>,
     pub occasion: Occasion,
     /// The headers by which Svix joins the trace.
-    pub trace: &'a [(&'static str, String)],
+    pub trace_headers: &'a [(&'static str, String)],
     pub budget: Budget,
 }
 
 impl Job<'_> {
-    pub fn keeps_letter(&self) -> bool {
-        self.occasion.keeps_letter(self.config)
+    pub fn letter_acknowledges(&self) -> bool {
+        self.occasion.letter_acknowledges(self.config)
     }
 
     /// Whether the relay would not send the event, if Svix doesn't have it yet.

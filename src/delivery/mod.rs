@@ -27,9 +27,9 @@ pub use self::job::{Job, Occasion};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::event;
-use crate::host::{self, clock, store};
+use crate::host::{self, clock, company, store};
 use crate::letters::ledger;
-use crate::records::{Delivered, Record, Unknown, storage};
+use crate::records::{Delivered, Found, Record, Unknown, storage};
 use crate::svix::message;
 use crate::time::rfc3339;
 
@@ -40,6 +40,11 @@ const RENEWED_AFTER: Duration = Duration::from_secs(30);
 /// How a delivery ended, and what it found on its way.
 pub struct Delivery {
     pub result: Result<Success, Problem>,
+    pub findings: Findings,
+}
+
+#[derive(Default)]
+pub struct Findings {
     /// How often this request posted the event to Svix.
     pub posts: u32,
     /// Whether only Svix knows if it has the message. The next delivery looks the message up first.
@@ -48,97 +53,60 @@ pub struct Delivery {
     pub message_id: Option<String>,
 }
 
-impl Delivery {
-    /// A delivery that ends without a post.
-    fn without_post(result: Result<Success, Problem>) -> Self {
-        let message_id = match &result {
-            Ok(Success::Delivered { record, .. } | Success::Duplicate { record, .. }) => {
-                Some(record.svix_message_id.clone())
-            }
-            _ => None,
-        };
-        Self {
-            result,
-            posts: 0,
-            left_unknown: false,
-            message_id,
-        }
-    }
-}
-
 /// Delivers an event, unless its record says that this is done.
 pub async fn deliver(job: Job<'_>) -> Delivery {
+    let mut findings = Findings::default();
+    let result = find_or_send(&job, &mut findings).await;
+    if let Ok(Success::Delivered { record, .. } | Success::Duplicate { record, .. }) = &result {
+        findings.message_id = Some(record.svix_message_id.clone());
+        findings.left_unknown = false;
+    }
+    Delivery { result, findings }
+}
+
+async fn find_or_send(job: &Job<'_>, findings: &mut Findings) -> Result<Success, Problem> {
     let key = event::key(&job.event.project, &job.event.id);
     let name = Record::name(&key);
-    storage::arrive().await;
-    let stored = match store::get(&name, store::TIMEOUT).await {
-        Ok(stored) => stored,
-        Err(error) => return Delivery::without_post(Err(error.into())),
-    };
-    let record = stored.as_deref().and_then(Record::decode);
-    match answer_by_record(&job, record.as_ref()).await {
-        Ok(None) => {}
-        Ok(Some(success)) => return Delivery::without_post(Ok(success)),
-        Err(error) => return Delivery::without_post(Err(error.into())),
+    company::arrive().await;
+    let found = Found::of(store::get(&name, store::TIMEOUT).await?.as_deref());
+    if let Some(success) = answer_by_record(job, found.record()).await? {
+        return Ok(success);
     }
 
     shared_gate::refresh().await;
     if job.occasion != Occasion::Replay && shared_gate::holds(&job.event.project) {
-        return Delivery::without_post(Err(Problem::Held));
+        return Err(Problem::Held);
     }
+    let idempotency_key = idempotency_key(key, found.record());
     let event_id = message::event_id(&job.event.id);
-    let idempotency_key = idempotency_key(key, record.as_ref());
-    let has_record = stored.is_some();
-    let mut attempts = Attempts::new(
-        job,
-        &idempotency_key,
-        &event_id,
-        has_record,
-        record.as_ref(),
-    );
-    match attempts.run().await {
+    let mut attempts = Attempts::new(*job, &idempotency_key, &event_id, &found);
+    let result = attempts.run().await;
+    findings.posts = attempts.posts;
+    match result {
         Ok(message_id) => {
-            let result = write_delivered(
-                &job,
-                name,
-                record.as_ref(),
-                message_id.clone(),
-                attempts.posts,
-            );
-            Delivery {
-                result: result.await,
-                posts: attempts.posts,
-                left_unknown: false,
-                message_id: Some(message_id),
-            }
+            findings.message_id = Some(message_id.clone());
+            let record = found.record();
+            write_delivered(job, name, record, message_id, attempts.posts).await
         }
         Err(problem) => {
-            let delivery = Delivery {
-                result: Err(problem),
-                posts: attempts.posts,
-                left_unknown: attempts.left_unknown(),
-                message_id: None,
-            };
-            // With any record, the next delivery looks up before it posts. So only one more attempt without an
+            findings.left_unknown = attempts.left_unknown();
+            // With any record, the next delivery looks up before it posts. So only one more post without an
             // answer is worth another write.
-            let is_noted = has_record && !attempts.unanswered;
-            if delivery.left_unknown && !is_noted {
-                write_unknown(&job, name, delivery).await
-            } else {
-                delivery
+            let is_news = matches!(found, Found::Nothing) || attempts.unanswered;
+            if !(findings.left_unknown && is_news) {
+                return Err(problem);
             }
+            let meanwhile = write_unknown(job, name).await?;
+            meanwhile.ok_or(problem)
         }
     }
 }
 
 /// The event's key, unless Svix would answer under it with a message that it has lost.
 fn idempotency_key(key: String, record: Option<&Record>) -> String {
-    match record {
-        Some(Record::Unknown(Unknown {
-            lost_message_id: Some(lost),
-            ..
-        })) => event::sha256_hex(&[key.as_bytes(), lost.as_bytes()]),
-        _ => key,
+    match record.and_then(Record::lost_message_id) {
+        Some(lost) => event::sha256_hex(&[key.as_bytes(), lost.as_bytes()]),
+        None => key,
     }
 }
 
@@ -149,7 +117,7 @@ async fn answer_by_record(
 ) -> Result<Option<Success>, host::Error> {
     match record {
         Some(Record::Delivered(record)) => Ok(Some(Success::duplicate(record.clone(), job.event))),
-        Some(Record::DeadLettered(record)) if job.keeps_letter() => {
+        Some(Record::DeadLettered(record)) if job.letter_acknowledges() => {
             let number = ledger::acknowledging_letter(record).await?;
             Ok(number.map(Success::DeadLettered))
         }
@@ -167,47 +135,33 @@ async fn write_delivered(
     let mut record = Delivered::of(job.event, message_id, attempts, clock::now());
     record.published_at = job.published.map(rfc3339);
     record.ordering_key = job.ordering_key.map(str::to_owned);
-    if let Some(Record::DeadLettered(letter)) = earlier {
-        record.dead_letter = Some(letter.dead_letter);
+    if let Some(Record::DeadLettered(earlier)) = earlier {
+        record.dead_letter = Some(earlier.dead_letter);
     }
-    let bytes = Record::Delivered(record.clone()).encode();
     let of_letter = record.dead_letter.map(|_| name.clone());
-    storage::write((name, bytes), job.budget.time_to_store()).await?;
+    let written = Record::Delivered(record.clone());
+    storage::write(name, &written, job.budget.time_to_store()).await?;
     if let Some(name) = of_letter {
         ledger::forget_body(&name).await;
     }
     Ok(Success::Delivered { record, attempts })
 }
 
-/// Notes that only Svix knows if it has the message, unless a concurrent delivery has got further. Returns
-/// the delivery with what came of that.
-async fn write_unknown(job: &Job<'_>, name: String, delivery: Delivery) -> Delivery {
+/// Notes that only Svix knows if it has the message. Returns the answer if a concurrent delivery has delivered
+/// the event.
+async fn write_unknown(job: &Job<'_>, name: String) -> Result<Option<Success>, host::Error> {
     let now = clock::now();
-    let written = match storage::read(&name, job.budget.time_to_store() / 2).await {
-        Ok(Some(Record::Delivered(record))) => {
-            return Delivery {
-                posts: delivery.posts,
-                ..Delivery::without_post(Ok(Success::duplicate(record, job.event)))
-            };
+    let begun = job.budget.stopwatch.started();
+    let record = match storage::read(&name, job.budget.time_to_store() / 2).await? {
+        Some(Record::Delivered(record)) => {
+            return Ok(Some(Success::duplicate(record, job.event)));
         }
-        Ok(Some(Record::DeadLettered(_))) => Ok(()),
-        Ok(Some(Record::Unknown(record))) if record.age(now) < RENEWED_AFTER => Ok(()),
-        Ok(earlier) => {
-            let begun = job.budget.stopwatch.started();
-            let record = match earlier {
-                Some(Record::Unknown(record)) => record.again(begun),
-                _ => Unknown::of(job.event, begun),
-            };
-            let bytes = Record::Unknown(record).encode();
-            storage::write((name, bytes), job.budget.time_to_store()).await
-        }
-        Err(error) => Err(error),
+        Some(Record::DeadLettered(_)) => return Ok(None),
+        Some(Record::Unknown(record)) if record.age(now) < RENEWED_AFTER => return Ok(None),
+        Some(Record::Unknown(record)) => record.again(begun),
+        None => Unknown::of(job.event, begun),
     };
-    match written {
-        Ok(()) => delivery,
-        Err(error) => Delivery {
-            result: Err(error.into()),
-            ..delivery
-        },
-    }
+    let record = Record::Unknown(record);
+    storage::write(name, &record, job.budget.time_to_store()).await?;
+    Ok(None)
 }

@@ -3,7 +3,7 @@
 
 pub mod body;
 mod event_types;
-mod metadata;
+mod headers;
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::watch::entry::Entry;
 use crate::watch::trace::Trace;
 
 /// Takes a notification.
-pub async fn notify(
+pub async fn take(
     incoming: &mut Incoming,
     headers: &Headers,
     stopwatch: Stopwatch,
@@ -34,10 +34,10 @@ pub async fn notify(
     let config = load::config().await?;
     let authorization = headers.get("authorization");
     auth::notifier(config, authorization.as_deref(), stopwatch, watch::keys).await?;
-    let arrival = metadata::of(headers);
+    let arrival = headers::of(headers);
     let form = arrival.form();
     if form != Form::Unwrapped {
-        metadata::check_media_type(headers)?;
+        headers::check_media_type(headers)?;
     }
     let body = body::read_notification(config, incoming, form, stopwatch).await?;
 
@@ -55,9 +55,9 @@ pub async fn notify(
         Source::Direct => Occasion::Post,
         Source::Wrapped | Source::Unwrapped => Occasion::Push,
     };
-    let keeps_letter = occasion.keeps_letter(config);
+    let may_be_letter = occasion.letter_acknowledges(config);
     match deliver_event(config, &notification, occasion, stopwatch, entry).await {
-        Err(problem) if keeps_letter && (problem.is_final() || problem == Problem::Held) => {
+        Err(problem) if may_be_letter && problem.becomes_letter() => {
             let time = store::time_left(stopwatch, config.retry.budget);
             store_dead_letter(&notification, &body.bytes, &problem, time, entry).await
         }
@@ -76,8 +76,8 @@ pub async fn deliver_event(
     let event = notification.event().map_err(Problem::Rejected)?;
     entry.event(&event.project, &event.id);
     entry.event_type(&event.event_type);
-    let trace = trace(entry.trace.take(), &notification.arrival.attributes);
-    let trace = entry.trace.insert(trace).headers();
+    let trace = trace_of(entry.trace.take(), &notification.arrival.attributes);
+    let trace_headers = entry.trace.insert(trace).headers();
     let times = [event.time, notification.arrival.publish_time];
     let job = Job {
         config,
@@ -85,21 +85,16 @@ pub async fn deliver_event(
         published: times.into_iter().flatten().min(),
         ordering_key: notification.arrival.ordering_key.as_deref(),
         occasion,
-        trace: &trace,
+        trace_headers: &trace_headers,
         budget: Budget {
             stopwatch,
             time: config.retry.budget,
         },
     };
-    let Delivery {
-        result,
-        posts,
-        left_unknown,
-        message_id,
-    } = delivery::deliver(job).await;
-    entry.attempts = posts;
-    entry.left_unknown = left_unknown;
-    if let Some(message_id) = &message_id {
+    let Delivery { result, findings } = delivery::deliver(job).await;
+    entry.attempts = findings.posts;
+    entry.left_unknown = findings.left_unknown;
+    if let Some(message_id) = &findings.message_id {
         entry.svix_message_id(message_id);
     }
     if let Ok(Success::Delivered { .. }) = &result {
@@ -110,7 +105,7 @@ pub async fn deliver_event(
 
 /// The trace of the request, or else the one that the publisher has begun: Google's clients put it into
 /// these attributes.
-fn trace(of_request: Option<Trace>, attributes: &Attributes) -> Trace {
+fn trace_of(of_request: Option<Trace>, attributes: &Attributes) -> Trace {
     match of_request {
         Some(trace) if trace.is_continued() => trace,
         _ => {
@@ -121,7 +116,7 @@ fn trace(of_request: Option<Trace>, attributes: &Attributes) -> Trace {
     }
 }
 
-/// Keeps a notification that can never be delivered as a dead letter, once.
+/// Keeps a notification as a dead letter, once. Only a person can decide what becomes of its event.
 async fn store_dead_letter(
     notification: &Notification<'_>,
     body: &[u8],
@@ -131,15 +126,16 @@ async fn store_dead_letter(
 ) -> Result<Success, Problem> {
     let name = Record::name(&notification.key());
     // The event may have come before, or a concurrent delivery may have got further just now.
-    match storage::read(&name, time).await? {
+    let stored = storage::read(&name, time).await?;
+    match &stored {
         Some(Record::DeadLettered(record)) => {
-            if let Some(number) = ledger::acknowledging_letter(&record).await? {
+            if let Some(number) = ledger::acknowledging_letter(record).await? {
                 return Ok(Success::DeadLettered(number));
             }
         }
         Some(Record::Delivered(record)) => {
             return Ok(Success::Duplicate {
-                record,
+                record: record.clone(),
                 differs: false,
             });
         }
@@ -147,8 +143,9 @@ async fn store_dead_letter(
         Some(Record::Unknown(_)) if *problem == Problem::Held => return Err(Problem::Held),
         Some(Record::Unknown(_)) | None => {}
     }
+    let lost = stored.as_ref().and_then(Record::lost_message_id);
     let reason = (problem.row().name, problem.document());
-    let number = ledger::keep(&name, notification, body, reason, time).await?;
+    let number = ledger::keep(&name, notification, body, reason, lost, time).await?;
     entry.reason(problem);
     Ok(Success::DeadLettered(number))
 }

@@ -1,4 +1,4 @@
-//! A dead letter: an event that can never be delivered as it is, kept for an operator to decide on.
+//! A dead letter: an event that waits for an operator, since no repeat can succeed or its project is held.
 //!
 //! A letter is named by its event, so concurrent deliveries of one event write one letter. Its head and
 //! its body are two values, so that a list reads heads only. An index leads from a number to the letter;
@@ -8,6 +8,7 @@
 //! Version 0.1.0 wrote the whole letter under its number. Such letters are still read.
 
 pub mod ledger;
+pub mod waiting;
 
 use std::time::SystemTime;
 
@@ -35,13 +36,13 @@ pub fn index_name(number: u64) -> String {
 }
 
 /// The name of the head of a record's letter.
-pub fn head_name(record: &str) -> String {
-    format!("letter/{record}")
+pub fn head_name(record_name: &str) -> String {
+    format!("letter/{record_name}")
 }
 
 /// The name of the body of a record's letter: the notification as it came.
-pub fn body_name(record: &str) -> String {
-    format!("letter-body/{record}")
+pub fn body_name(record_name: &str) -> String {
+    format!("letter-body/{record_name}")
 }
 
 /// A dead letter as the store holds it and operators see it.
@@ -53,7 +54,8 @@ pub struct DeadLetter {
     /// When the letter was written, in RFC 3339, UTC.
     pub dead_lettered_at: String,
     /// The name of the event's record.
-    pub record: String,
+    #[serde(rename = "record")]
+    pub record_name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,11 +93,11 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// The head of a letter about a notification that can never be delivered. `problem` is a problem
+    /// The head of a letter about a notification. `problem` is a problem
     /// document, and `reason` the last part of its type.
     pub fn new(
         number: u64,
-        record: &str,
+        record_name: &str,
         notification: &Notification<'_>,
         (reason, problem): (&str, Box<RawValue>),
         now: SystemTime,
@@ -105,7 +107,7 @@ impl DeadLetter {
             version: VERSION,
             number,
             dead_lettered_at: rfc3339(now),
-            record: record.to_owned(),
+            record_name: record_name.to_owned(),
             project: hints.project,
             event_id: hints.id,
             event_type: hints.event_type,
@@ -139,7 +141,7 @@ impl DeadLetter {
             version,
             number: stored.number("number")?,
             dead_lettered_at: string("deadLetteredAt")?,
-            record: string("record")?,
+            record_name: string("record")?,
             project: string("project"),
             event_id: string("eventId"),
             event_type: string("eventType"),

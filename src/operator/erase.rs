@@ -224,7 +224,7 @@ impl Slice<'_> {
         let Some(letter) = letter.filter(|it| it.project.as_ref().is_some_and(of_project)) else {
             return Ok(());
         };
-        let record = &letter.record;
+        let record = &letter.record_name;
         // The index comes last: without it the letter can't be found.
         let mut names = vec![body_name(record), head_name(record), index_name(number)];
         if letter.resolved.is_none() {

@@ -14,7 +14,7 @@ use crate::host::clock::Stopwatch;
 use crate::host::{self, store};
 use crate::intake;
 use crate::letters::{self, DeadLetter, ledger};
-use crate::records::{Delivered, Record, journal};
+use crate::records::{Delivered, Record, storage};
 use crate::svix::{self, Cause};
 use crate::watch;
 use crate::watch::entry::Entry;
@@ -169,9 +169,8 @@ async fn send(
             dead_letter: Some(letter.number),
             ..record.clone()
         });
-        journal::note(&letter.record);
-        store::set(&letter.record, &resolved.encode(), store::TIMEOUT).await?;
-        ledger::forget_body(&letter.record).await;
+        storage::write(letter.record_name.clone(), &resolved, store::TIMEOUT).await?;
+        ledger::forget_body(&letter.record_name).await;
     }
     Ok(success)
 }

@@ -21,7 +21,7 @@ use crate::api::reply::Success;
 use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
-use crate::letters::{DeadLetter, body_name, head_name, index_name, ledger};
+use crate::letters::{DeadLetter, body_name, head_name, index_name, waiting};
 use crate::records::Record;
 use crate::records::journal::{self, Page};
 use crate::time::{age, rfc3339};
@@ -250,7 +250,7 @@ impl Slice {
                 watch::change(Change::of_expired(letter));
                 counters::count(Counts::expired);
             };
-            ledger::expire(retention, self.stopwatch, SLICE, tell).await?;
+            waiting::expire(retention, self.stopwatch, SLICE, tell).await?;
         }
         Ok(!self.is_over())
     }

@@ -14,7 +14,7 @@ use crate::config::check::Values;
 use crate::config::{Config, Operator, load};
 use crate::delivery::shared_gate;
 use crate::host::{self, clock, store};
-use crate::letters::{self, ledger};
+use crate::letters::{self, waiting};
 use crate::records::endpoints::{self, Endpoints, Reported};
 use crate::svix::gate::Standing;
 use crate::time::rfc3339;
@@ -72,7 +72,7 @@ pub async fn open_gate(entry: &mut Entry) -> Result<Success, Problem> {
 }
 
 async fn snapshot(config: &Config) -> Result<Snapshot, host::Error> {
-    let waiting = ledger::waiting(config.letter_retention).await?;
+    let waiting = waiting::count(config.letter_retention).await?;
     Ok(Snapshot {
         counts: counters::total().await?,
         gate: shared_gate::standing().await?,

@@ -31,7 +31,7 @@ pub enum Record {
     Delivered(Delivered),
     /// An attempt ended without an answer: Svix may have stored the message.
     Unknown(Unknown),
-    /// The event can't be delivered, and is kept as a dead letter.
+    /// The event is kept as a dead letter.
     DeadLettered(DeadLettered),
 }
 
@@ -96,6 +96,36 @@ pub struct DeadLettered {
     /// When the letter was discarded, in RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discarded_at: Option<String>,
+    /// As in [`Unknown`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_message_id: Option<String>,
+}
+
+/// The value that the store has under the name of an event's record.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a request has one")]
+pub enum Found {
+    Nothing,
+    /// The value of a later version, or a damaged one.
+    Unreadable,
+    Record(Record),
+}
+
+impl Found {
+    pub fn of(value: Option<&[u8]>) -> Self {
+        match value.map(Record::decode) {
+            None => Self::Nothing,
+            Some(None) => Self::Unreadable,
+            Some(Some(record)) => Self::Record(record),
+        }
+    }
+
+    pub fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
 }
 
 impl Delivered {
@@ -239,6 +269,15 @@ impl Record {
         format!("record/{key}")
     }
 
+    /// The message that Svix had, and has lost.
+    pub fn lost_message_id(&self) -> Option<&str> {
+        match self {
+            Self::Delivered(_) => None,
+            Self::Unknown(record) => record.lost_message_id.as_deref(),
+            Self::DeadLettered(record) => record.lost_message_id.as_deref(),
+        }
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let stored = Versioned {
             version: VERSION,
@@ -283,6 +322,7 @@ impl Record {
             "dead-lettered" => Some(Self::DeadLettered(DeadLettered {
                 dead_letter: number("deadLetter")?,
                 discarded_at: string("discardedAt"),
+                lost_message_id: string("lostMessageId"),
             })),
             _ => None,
         }
@@ -342,6 +382,7 @@ mod tests {
                 Record::DeadLettered(DeadLettered {
                     dead_letter: 7,
                     discarded_at: None,
+                    lost_message_id: None,
                 }),
                 r#"{"version":1,"state":"dead-lettered","deadLetter":7}"#,
             ),
@@ -349,8 +390,9 @@ mod tests {
                 Record::DeadLettered(DeadLettered {
                     dead_letter: 7,
                     discarded_at: Some(rfc3339(now())),
+                    lost_message_id: Some("msg_0".to_owned()),
                 }),
-                r#"{"version":1,"state":"dead-lettered","deadLetter":7,"discardedAt":"2026-11-23T14:12:42.123Z"}"#,
+                r#"{"version":1,"state":"dead-lettered","deadLetter":7,"discardedAt":"2026-11-23T14:12:42.123Z","lostMessageId":"msg_0"}"#,
             ),
         ]
     }
@@ -427,7 +469,7 @@ mod tests {
             for record in [
                 Record::Delivered(Delivered::of(&event, message, attempts, now)),
                 Record::Unknown(Unknown::of(&event, now)),
-                Record::DeadLettered(DeadLettered { dead_letter, discarded_at: None }),
+                Record::DeadLettered(DeadLettered { dead_letter, discarded_at: None, lost_message_id: None }),
             ] {
                 prop_assert_eq!(Record::decode(&record.encode()), Some(record));
             }

@@ -99,7 +99,7 @@ impl Board {
             let Some(finding) = self.0[slot].clone() else {
                 continue;
             };
-            let record = store::get(&finding.record, store::TIMEOUT).await?;
+            let record = store::get(&finding.record_name, store::TIMEOUT).await?;
             let record = record.as_deref().and_then(Record::decode);
             match finding.clone().reviewed(record.as_ref(), now) {
                 Some(same) if same == finding => {}

@@ -17,7 +17,7 @@ use crate::event;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::store;
 use crate::operator::conversation::Conversation;
-use crate::records::{Delivered, Record, Unknown, journal, storage};
+use crate::records::{Delivered, Record, Unknown, storage};
 use crate::svix::list::{self, Message};
 use crate::svix::message::{self, Asked, Verdict};
 use crate::svix::{self, Answer, Cause};
@@ -364,11 +364,8 @@ impl<'a> Comparison<'a> {
             .is_as_before(name, Some(&Record::Unknown(unknown.clone())))
             .await?
         {
-            // The page that names the record may be purged before the record is due.
-            journal::note(name);
-            let record = unknown.delivered(id.to_owned(), clock::now());
-            let bytes = Record::Delivered(record).encode();
-            store::set(name, &bytes, store::TIMEOUT).await?;
+            let record = Record::Delivered(unknown.delivered(id.to_owned(), clock::now()));
+            storage::write(name.to_owned(), &record, store::TIMEOUT).await?;
             self.settled += 1;
         }
         Ok(())
@@ -376,7 +373,7 @@ impl<'a> Comparison<'a> {
 
     /// Reports a finding, unless the record has changed meanwhile.
     async fn report(&mut self, finding: Finding, record: Option<&Record>) -> Result<(), Problem> {
-        if !self.is_as_before(&finding.record, record).await? {
+        if !self.is_as_before(&finding.record_name, record).await? {
             return Ok(());
         }
         let mut board = match self.board.take() {

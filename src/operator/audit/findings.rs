@@ -57,7 +57,8 @@ pub struct Finding {
     /// The record's message first, if there is one.
     pub svix_message_ids: Vec<String>,
     /// The name of the event's record in the store.
-    pub record: String,
+    #[serde(rename = "record")]
+    pub record_name: String,
     /// In RFC 3339, UTC.
     pub found_at: String,
     /// Until then a sender may come again and resolve it. In RFC 3339, UTC.
@@ -70,12 +71,16 @@ impl Finding {
         kind: Kind,
         project: &str,
         event_id: &str,
-        record: &str,
+        record_name: &str,
         svix_message_ids: Vec<String>,
         now: SystemTime,
     ) -> Self {
         let last = svix_message_ids.last().map_or("", String::as_str);
-        let id = event::sha256_hex(&[kind.name().as_bytes(), record.as_bytes(), last.as_bytes()]);
+        let id = event::sha256_hex(&[
+            kind.name().as_bytes(),
+            record_name.as_bytes(),
+            last.as_bytes(),
+        ]);
         Self {
             version: VERSION,
             id: id[..16].to_owned(),
@@ -83,7 +88,7 @@ impl Finding {
             project: project.to_owned(),
             event_id: event_id.to_owned(),
             svix_message_ids,
-            record: record.to_owned(),
+            record_name: record_name.to_owned(),
             found_at: rfc3339(now),
             pending_until: None,
         }
@@ -132,7 +137,7 @@ impl Finding {
                 kind,
                 &self.project,
                 &self.event_id,
-                &self.record,
+                &self.record_name,
                 ids,
                 now,
             ));
@@ -197,6 +202,7 @@ mod tests {
         let letter = Record::DeadLettered(DeadLettered {
             dead_letter: 1,
             discarded_at: None,
+            lost_message_id: None,
         });
         let others = [None, Some(Record::Unknown(unknown()))];
         for (kind, resolving) in [

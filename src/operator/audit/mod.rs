@@ -224,7 +224,7 @@ pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
     };
     let mut dead_letter = reopened.as_ref().and_then(|record| record.dead_letter);
     if let Some(number) = dead_letter
-        && !ledger::keeps_body(&finding.record, number).await?
+        && !ledger::keeps_body(&finding.record_name, number).await?
     {
         dead_letter = None;
     }
@@ -242,7 +242,7 @@ pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
 
 /// Has the record of a missing message answer no sender any more. `None` if the record has changed.
 async fn reopen(finding: &Finding) -> Result<Option<Delivered>, host::Error> {
-    let name = &finding.record;
+    let name = &finding.record_name;
     let bytes = store::get(name, store::TIMEOUT).await?;
     let Some(Record::Delivered(record)) = bytes.as_deref().and_then(Record::decode) else {
         return Ok(None);

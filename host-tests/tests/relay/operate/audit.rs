@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, RetryAfter, Target};
 use host::Op;
 
-use crate::support::{Reply, World, event};
+use crate::support::{Reply, World, event, wrapped};
 
 const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
 const HOUR: Duration = Duration::from_hours(1);
@@ -222,6 +222,32 @@ async fn a_missing_event_is_sent_again_once_its_finding_is_resolved() {
     ask(&world, "POST", &path)
         .await
         .assert_final_problem(404, "no-finding");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_of_an_event_that_svix_has_lost_is_replayed_under_a_new_key() {
+    for is_discarded in [false, true] {
+        let world = world();
+        post(&world, "evt_1").await;
+        world.svix.forget_message(&world.message("evt_1").id);
+        grow_old(&world).await;
+        assert_eq!(audit(&world).await, (0, 1));
+        let path = format!("/audit/findings/{}/resolve", only_finding(&world).await);
+        assert_eq!(ask(&world, "POST", &path).await.json()["sendAgain"], true);
+
+        world.svix.script_for(&Method::POST, [Fault::status(400)]);
+        let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+        assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+        let reply = if is_discarded {
+            ask(&world, "DELETE", "/dead-letters/1").await;
+            world.post(&event("evt_1")).await
+        } else {
+            ask(&world, "POST", "/dead-letters/1/replay").await
+        };
+        // Under the old key, Svix would have answered with the message that it has lost.
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        world.message("evt_1");
+    }
 }
 
 #[tokio::test(start_paused = true)]
