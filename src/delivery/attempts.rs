@@ -65,7 +65,7 @@ impl<'a> Attempts<'a> {
     /// Tries until Svix has the message, and returns the message's id.
     pub async fn run(&mut self) -> Result<String, Problem> {
         let caller = Caller {
-            idempotency_key: self.idempotency_key,
+            event: self.idempotency_key,
             project: &self.job.event.project,
         };
         let mut turnstile =

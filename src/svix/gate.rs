@@ -91,9 +91,10 @@ pub enum Standing {
 pub struct State {
     version: u32,
     /// The time at which this state was made, in milliseconds since 1970.
-    changed: u64,
+    #[serde(rename = "changed")]
+    changed_at: u64,
     /// `None`: open.
-    closed: Option<Closed>,
+    closed: Option<Closing>,
     run: Run,
     /// The projects that an operator holds: their events wait until the operator lets them go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -119,7 +120,7 @@ struct Run {
 /// A closed gate, as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Closed {
+struct Closing {
     reason: Reason,
     /// The length of the closing from the state's beginning, in milliseconds.
     millis: u64,
@@ -134,7 +135,7 @@ struct Closed {
     project: Option<String>,
 }
 
-impl Closed {
+impl Closing {
     /// Whether events of this project wait.
     fn concerns(&self, project: &str) -> bool {
         self.project.as_deref().is_none_or(|only| only == project)
@@ -144,13 +145,13 @@ impl Closed {
 /// An event at the gate.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
-    pub idempotency_key: &'a str,
+    pub event: &'a str,
     pub project: &'a str,
 }
 
 /// A closed gate, for a notification that comes to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Closing {
+pub struct ClosedGate {
     pub reason: Reason,
     /// The rest of the closing, at most.
     pub rest: Duration,
@@ -174,7 +175,7 @@ impl Run {
         if self.others_succeed && self.project.as_deref() != Some(caller.project) {
             return Self::none().and(caller);
         }
-        let of_event = if self.event == caller.idempotency_key {
+        let of_event = if self.event == caller.event {
             self.of_event
         } else {
             0
@@ -182,7 +183,7 @@ impl Run {
         let counts = u32::from(of_event < RUN_OF_ONE_EVENT);
         Self {
             failures: self.failures.saturating_add(counts),
-            event: caller.idempotency_key.to_owned(),
+            event: caller.event.to_owned(),
             of_event: of_event.saturating_add(counts),
             project: match &self.project {
                 Some(only) if only == caller.project => self.project.clone(),
@@ -202,7 +203,7 @@ pub enum Pass {
     /// Go on as the probe, once [`Gate::probing`] has told the others.
     Probe,
     /// Not yet.
-    Closed(Closing),
+    Closed(ClosedGate),
 }
 
 /// An instance's view of the gate.
@@ -224,7 +225,7 @@ impl Gate {
         Self {
             state: State {
                 version: VERSION,
-                changed: 0,
+                changed_at: 0,
                 closed: None,
                 run: Run::none(),
                 held: Vec::new(),
@@ -239,17 +240,17 @@ impl Gate {
         let state = stored.and_then(|bytes| serde_json::from_slice::<State>(bytes).ok());
         if let Some(state) = state
             && state.version == VERSION
-            && is_plausible(state.changed, now)
-            && state.changed > self.latest_change(now)
+            && is_plausible(state.changed_at, now)
+            && state.changed_at > self.latest_change(now)
         {
-            self.since = state.changed.min(millis(now));
+            self.since = state.changed_at.min(millis(now));
             self.state = state;
         }
     }
 
     /// The time of the last change, or 0 if it lies in the future: the clock was ahead, and is set right.
     fn latest_change(&self, now: SystemTime) -> u64 {
-        let changed = self.state.changed;
+        let changed = self.state.changed_at;
         if is_plausible(changed, now) {
             changed
         } else {
@@ -268,20 +269,20 @@ impl Gate {
 
     /// How the gate is closed for events of this project. `None` if it is open for them. A rest of zero means that
     /// a probe is due.
-    pub fn closed_for(&self, project: &str, now: SystemTime) -> Option<Closing> {
+    pub fn closed_for(&self, project: &str, now: SystemTime) -> Option<ClosedGate> {
         let closed = self.state.closed.as_ref();
         closed.filter(|closed| closed.concerns(project))?;
         self.closed(now)
     }
 
     /// How the gate is closed for all events. `None` if only one project's wait.
-    pub fn closed_for_all(&self, now: SystemTime) -> Option<Closing> {
+    pub fn closed_for_all(&self, now: SystemTime) -> Option<ClosedGate> {
         let closed = self.state.closed.as_ref();
         closed.filter(|closed| closed.project.is_none())?;
         self.closed(now)
     }
 
-    fn closed(&self, now: SystemTime) -> Option<Closing> {
+    fn closed(&self, now: SystemTime) -> Option<ClosedGate> {
         let closed = self.state.closed.as_ref()?;
         let rest = match millis(now).checked_sub(self.since) {
             Some(elapsed) => closed
@@ -291,7 +292,7 @@ impl Gate {
             // The clock was set back, so the elapsed time is unknown.
             None => 0,
         };
-        Some(Closing {
+        Some(ClosedGate {
             reason: closed.reason,
             rest: Duration::from_millis(rest),
             probing: closed.probing,
@@ -312,7 +313,7 @@ impl Gate {
     /// A probe is on its way, for `lease` at most, and the gate is closed for all others. Returns the
     /// state to share.
     pub fn probing(&mut self, lease: Duration, now: SystemTime) -> Vec<u8> {
-        let closed = self.state.closed.take().map(|closed| Closed {
+        let closed = self.state.closed.take().map(|closed| Closing {
             millis: as_millis(lease),
             probing: true,
             ..closed
@@ -377,10 +378,10 @@ impl Gate {
     }
 
     /// The closing as it is by now, for a state that begins now.
-    fn rest_of_closing(&self, now: SystemTime) -> Option<Closed> {
+    fn rest_of_closing(&self, now: SystemTime) -> Option<Closing> {
         let rest = self.closed(now)?.rest;
         let closed = self.state.closed.clone()?;
-        Some(Closed {
+        Some(Closing {
             millis: as_millis(rest),
             ..closed
         })
@@ -397,78 +398,73 @@ impl Gate {
         jitter: f64,
         now: SystemTime,
     ) -> Option<Vec<u8>> {
-        // A failing server knows less about its recovery than a limiting server about its limit.
-        let longest = match reason {
-            Reason::RateLimited => LONGEST,
-            Reason::SvixUnavailable => LONGEST_GROWING,
+        let failure = Failure {
+            caller,
+            reason,
+            asked: asked.map(|asked| asked.min(longest(reason))),
+            jitter,
         };
-        let asked = asked.map(|asked| asked.min(longest));
-        let wait = |times| as_millis(asked.unwrap_or_else(|| growing(times, jitter)));
-        let before = self.state.closed.clone();
-        let closed = match before.filter(|closed| closed.concerns(caller.project)) {
-            None => {
-                let run = self.state.run.and(caller);
-                let of_another = self.rest_of_closing(now);
-                if reason == Reason::SvixUnavailable && run.failures < RUN {
-                    let news = run != self.state.run;
-                    return news.then(|| self.change(of_another, run, now));
-                }
-                // Once a second project is in trouble, Svix may be.
-                let is_alone = reason == Reason::SvixUnavailable && of_another.is_none();
-                Closed {
-                    reason,
-                    millis: wait(0),
-                    times: 1,
-                    probing: false,
-                    failed_probe: None,
-                    project: run.project.filter(|_| is_alone),
-                }
+        let closing = self.state.closed.clone();
+        match closing.filter(|closing| closing.concerns(caller.project)) {
+            None => self.failed_while_open(&failure, now),
+            Some(closing) if probe => {
+                let closing = failure.of_probe(closing);
+                Some(self.change(Some(closing), Run::none(), now))
             }
-            Some(before) if probe => {
-                // An event that fails as the probe again may be at fault itself. Let another event be
-                // the probe soon.
-                let again = reason == Reason::SvixUnavailable
-                    && before.failed_probe.as_deref() == Some(caller.idempotency_key);
-                let (millis, times) = if again {
-                    (as_millis(growing(0, jitter)), before.times)
-                } else {
-                    (wait(before.times), before.times.saturating_add(1))
-                };
-                Closed {
-                    reason,
-                    millis,
-                    times,
-                    probing: false,
-                    failed_probe: Some(caller.idempotency_key.to_owned()),
-                    project: before.project.filter(|_| reason == Reason::SvixUnavailable),
-                }
-            }
-            // The attempt was sent before the gate closed. Only a longer wait changes the closing.
-            Some(before) => {
-                let rest = self
-                    .closed(now)
-                    .map_or(Duration::ZERO, |closing| closing.rest);
-                let news = asked.filter(|asked| {
-                    reason == Reason::RateLimited && *asked > rest.saturating_add(NEWS)
-                })?;
-                Closed {
-                    reason,
-                    millis: as_millis(news),
-                    probing: false,
-                    project: None,
-                    ..before
-                }
-            }
-        };
-        Some(self.change(Some(closed), Run::none(), now))
+            Some(closing) => self.failed_late(&failure, closing, now),
+        }
     }
 
-    fn change(&mut self, closed: Option<Closed>, run: Run, now: SystemTime) -> Vec<u8> {
+    fn failed_while_open(&mut self, failure: &Failure<'_>, now: SystemTime) -> Option<Vec<u8>> {
+        let run = self.state.run.and(failure.caller);
+        let of_another = self.rest_of_closing(now);
+        if failure.reason == Reason::SvixUnavailable && run.failures < RUN {
+            let is_news = run != self.state.run;
+            return is_news.then(|| self.change(of_another, run, now));
+        }
+        // Once a second project is in trouble, Svix may be.
+        let is_alone = failure.reason == Reason::SvixUnavailable && of_another.is_none();
+        let closing = Closing {
+            reason: failure.reason,
+            millis: failure.wait(0),
+            times: 1,
+            probing: false,
+            failed_probe: None,
+            project: run.project.filter(|_| is_alone),
+        };
+        Some(self.change(Some(closing), Run::none(), now))
+    }
+
+    /// The attempt was sent before the gate closed. Only a longer wait changes the closing.
+    fn failed_late(
+        &mut self,
+        failure: &Failure<'_>,
+        closing: Closing,
+        now: SystemTime,
+    ) -> Option<Vec<u8>> {
+        let rest = self.closed(now).map_or(Duration::ZERO, |gate| gate.rest);
+        let asked = failure
+            .asked
+            .filter(|_| failure.reason == Reason::RateLimited)?;
+        if asked <= rest.saturating_add(NEWS) {
+            return None;
+        }
+        let closing = Closing {
+            reason: Reason::RateLimited,
+            millis: as_millis(asked),
+            probing: false,
+            project: None,
+            ..closing
+        };
+        Some(self.change(Some(closing), Run::none(), now))
+    }
+
+    fn change(&mut self, closed: Option<Closing>, run: Run, now: SystemTime) -> Vec<u8> {
         self.since = millis(now);
         self.state = State {
             version: VERSION,
             // A state must be newer than the one it replaces, or other instances ignore it.
-            changed: millis(now).max(self.latest_change(now) + 1),
+            changed_at: millis(now).max(self.latest_change(now) + 1),
             closed,
             run,
             held: mem::take(&mut self.state.held),
@@ -479,6 +475,52 @@ impl Gate {
     fn encode(&self) -> Vec<u8> {
         // Numbers and names only: this can't fail.
         serde_json::to_vec(&self.state).unwrap_or_default()
+    }
+}
+
+/// A failure of Svix.
+struct Failure<'a> {
+    caller: Caller<'a>,
+    reason: Reason,
+    /// For how long Svix asks to wait, at most the longest closing.
+    asked: Option<Duration>,
+    jitter: f64,
+}
+
+impl Failure<'_> {
+    /// How long the gate closes after `times` closings, in milliseconds.
+    fn wait(&self, times: u32) -> u64 {
+        as_millis(self.asked.unwrap_or_else(|| growing(times, self.jitter)))
+    }
+
+    /// The closing that follows when this failure is the probe's.
+    fn of_probe(&self, before: Closing) -> Closing {
+        // An event that fails as the probe again may be at fault itself. Let another event be the probe soon.
+        let again = self.reason == Reason::SvixUnavailable
+            && before.failed_probe.as_deref() == Some(self.caller.event);
+        let (millis, times) = if again {
+            (as_millis(growing(0, self.jitter)), before.times)
+        } else {
+            (self.wait(before.times), before.times.saturating_add(1))
+        };
+        Closing {
+            reason: self.reason,
+            millis,
+            times,
+            probing: false,
+            failed_probe: Some(self.caller.event.to_owned()),
+            project: before
+                .project
+                .filter(|_| self.reason == Reason::SvixUnavailable),
+        }
+    }
+}
+
+/// A failing server knows less about its recovery than a limiting server about its limit.
+fn longest(reason: Reason) -> Duration {
+    match reason {
+        Reason::RateLimited => LONGEST,
+        Reason::SvixUnavailable => LONGEST_GROWING,
     }
 }
 
@@ -523,7 +565,7 @@ mod tests {
     /// An event of the project `dev`.
     fn of(event: &str) -> Caller<'_> {
         Caller {
-            idempotency_key: event,
+            event,
             project: "dev",
         }
     }
@@ -549,7 +591,7 @@ mod tests {
         let mut gate = Gate::open();
         assert_eq!(gate.pass("dev", at(0)), Pass::Open);
         assert!(limited(&mut gate, false, Some(7), at(0)));
-        let closing = Closing {
+        let closing = ClosedGate {
             reason: Reason::RateLimited,
             rest: Duration::from_secs(5),
             probing: false,
@@ -773,10 +815,7 @@ mod tests {
     }
 
     fn fail(gate: &mut Gate, event: &str, project: &str, probe: bool, now: SystemTime) {
-        let caller = Caller {
-            idempotency_key: event,
-            project,
-        };
+        let caller = Caller { event, project };
         gate.failed(caller, probe, Reason::SvixUnavailable, None, JITTER, now);
     }
 
@@ -887,7 +926,7 @@ mod tests {
         );
         let mut gate = closed_for_sick();
         let caller = Caller {
-            idempotency_key: "a",
+            event: "a",
             project: "sick",
         };
         gate.failed(caller, true, Reason::RateLimited, asked, JITTER, at(1));

@@ -68,7 +68,7 @@ fn check_gate(input: &[u8]) {
         _ => "dev".to_owned(),
     };
     let caller = Caller {
-        idempotency_key: "evt_1",
+        event: "evt_1",
         project: &project,
     };
     for time in [SystemTime::UNIX_EPOCH, now(), later()] {
