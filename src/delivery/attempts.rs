@@ -137,7 +137,12 @@ impl<'a> Attempts<'a> {
                 id: &self.request_id,
             })
             .await;
-        let result = answer.and_then(|answer| message::classify_create(&answer, &self.asked()));
+        let asked = Asked {
+            event_id: self.event_id,
+            create_application: config.svix.create_applications,
+            token: config.svix.token.expose(),
+        };
+        let result = answer.and_then(|answer| message::classify_create(&answer, &asked));
         let name = match &result {
             Ok(verdict) => verdict.name(),
             Err(error) => error.name(),
@@ -155,7 +160,7 @@ impl<'a> Attempts<'a> {
                 id: &self.request_id,
             })
             .await?;
-        message::classify_lookup(&answer, &self.asked())
+        message::classify_lookup(&answer, self.event_id)
     }
 
     async fn send(&self, request: Request<'_>) -> Result<Answer, svix::Error> {
@@ -169,14 +174,5 @@ impl<'a> Attempts<'a> {
     fn trace_headers(&self) -> Vec<(String, Vec<u8>)> {
         let headers = self.job.trace_headers.iter();
         headers.map(|(name, value)| header(name, value)).collect()
-    }
-
-    fn asked(&self) -> Asked<'a> {
-        let config = &self.job.config.svix;
-        Asked {
-            event_id: self.event_id,
-            create_application: config.create_applications,
-            token: config.token.expose(),
-        }
     }
 }

@@ -57,7 +57,7 @@ pub async fn send(
     let time = config.timeout.min(remaining);
     let cause = match clock::timeout(time, http::fetch(call, MAX_ANSWER)).await {
         Some(Ok(answer)) => {
-            return read(answer).checked();
+            return read(answer).unless_failed();
         }
         Some(Err(ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited)) => {
             return Err(Error::Misconfigured(Misconfiguration::OutboundDenied));

@@ -25,7 +25,7 @@ pub fn classify_lookup(answer: &Answer, token: &str) -> Result<bool, Error> {
     match answer.status {
         200 => named(answer).map(|()| true),
         404 => Ok(false),
-        _ => Err(answer.error(token)),
+        _ => Err(answer.refused_or_unexpected(token)),
     }
 }
 
@@ -43,7 +43,7 @@ pub fn classify_create(answer: &Answer, token: &str) -> Result<(), Error> {
     match answer.status {
         200 | 201 => named(answer),
         409 => Ok(()),
-        _ => Err(answer.error(token)),
+        _ => Err(answer.refused_or_unexpected(token)),
     }
 }
 

@@ -166,7 +166,7 @@ impl From<Cause> for Error {
 
 impl Answer {
     /// Fails if the status means the same for every request, or if something between gave the answer.
-    pub fn checked(self) -> Result<Self, Error> {
+    pub fn unless_failed(self) -> Result<Self, Error> {
         let cause = match self.status {
             200..=299 => return Ok(self),
             429 => Cause::RateLimited,
@@ -232,19 +232,12 @@ impl Answer {
         token: &str,
         read: impl FnOnce() -> Option<T>,
     ) -> Result<Option<T>, Error> {
-        if !self.is_success(token)? {
-            return Ok(None);
-        }
-        read()
-            .map(Some)
-            .ok_or_else(|| Cause::UnreadableAnswer.into())
-    }
-
-    /// `false` if Svix doesn't have the thing that the request is about.
-    fn is_success(&self, token: &str) -> Result<bool, Error> {
         match self.status {
-            200..=299 => Ok(true),
-            404 if self.says_not_found() => Ok(false),
+            200..=299 => {
+                let done = read().ok_or(Cause::UnreadableAnswer)?;
+                Ok(Some(done))
+            }
+            404 if self.says_not_found() => Ok(None),
             400..=499 => Err(Error::Refused(self.refusal(token))),
             status => Err(Cause::Unexpected(status).into()),
         }
@@ -252,7 +245,7 @@ impl Answer {
 
     /// The error of a status that the request gives no meaning of its own. `token` is left out of
     /// Svix's words, should Svix repeat it.
-    fn error(&self, token: &str) -> Error {
+    fn refused_or_unexpected(&self, token: &str) -> Error {
         match self.status {
             400 | 413 | 422 => Error::Refused(self.refusal(token)),
             status => Cause::Unexpected(status).into(),
@@ -299,7 +292,7 @@ pub mod tests {
     }
 
     fn refused(status: u16, body: &str) -> Refusal {
-        match answer(status, body).error(TOKEN) {
+        match answer(status, body).refused_or_unexpected(TOKEN) {
             Error::Refused(refusal) => refusal,
             other => panic!("{other:?}"),
         }
@@ -351,7 +344,7 @@ pub mod tests {
                     cause: cause.clone(),
                     retry_after: wait.map(Duration::from_secs),
                 };
-                assert_eq!(failed.checked().expect_err("failed"), expected);
+                assert_eq!(failed.unless_failed().expect_err("failed"), expected);
             }
         }
     }
@@ -360,7 +353,7 @@ pub mod tests {
     fn a_refused_token_is_the_configurations_fault() {
         for status in [401, 403] {
             let body = error_body("authentication_failed");
-            let error = answer(status, &body).checked().expect_err("refused");
+            let error = answer(status, &body).unless_failed().expect_err("refused");
             assert_eq!(error, Error::Misconfigured(Misconfiguration::TokenRefused));
         }
     }
@@ -386,7 +379,7 @@ pub mod tests {
                 r#"{"detail":["{"]}"#,
                 r#"{"code":"not_found","detail":"cut o"#,
             ] {
-                let checked = answer(status, body).checked().map(|_| ());
+                let checked = answer(status, body).unless_failed().map(|_| ());
                 let expected = match (status, body) {
                     (404, "") => Err(Cause::NoSuchPath.into()),
                     _ => unexpected(status),
@@ -397,13 +390,23 @@ pub mod tests {
                 body: None,
                 ..answer(status, "")
             };
-            assert_eq!(unread.checked().map(|_| ()), unexpected(status), "{status}");
+            assert_eq!(
+                unread.unless_failed().map(|_| ()),
+                unexpected(status),
+                "{status}"
+            );
         }
         let list = r#"{"detail":[{"loc":["body"],"msg":"no","type":"t"}]}"#;
-        assert!(answer(422, list).checked().is_ok(), "Svix's validation");
-        assert_eq!(answer(400, list).checked().map(|_| ()), unexpected(400));
+        assert!(
+            answer(422, list).unless_failed().is_ok(),
+            "Svix's validation"
+        );
+        assert_eq!(
+            answer(400, list).unless_failed().map(|_| ()),
+            unexpected(400)
+        );
         for status in [302, 405] {
-            let error = answer(status, &error_body("no")).error(TOKEN);
+            let error = answer(status, &error_body("no")).refused_or_unexpected(TOKEN);
             assert_eq!(Err::<(), _>(error), unexpected(status));
         }
     }

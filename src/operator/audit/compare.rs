@@ -19,7 +19,7 @@ use crate::host::store;
 use crate::operator::conversation::Conversation;
 use crate::records::{Delivered, Record, Unknown, storage};
 use crate::svix::list::{self, Message};
-use crate::svix::message::{self, Asked, Verdict};
+use crate::svix::message::{self, Verdict};
 use crate::svix::{self, Answer, Cause};
 use crate::time::{age, parse_rfc3339};
 
@@ -324,12 +324,7 @@ impl<'a> Comparison<'a> {
     ) -> Result<(), Problem> {
         let path = message::lookup_path(&record.project, &item.svix_event_id);
         let answer = self.ask(&path).await?;
-        let asked = Asked {
-            event_id: &item.svix_event_id,
-            create_application: false,
-            token: self.config.svix.token.expose(),
-        };
-        match message::classify_lookup(&answer, &asked)? {
+        match message::classify_lookup(&answer, &item.svix_event_id)? {
             Verdict::Stored(id) => self.settle(name, record, &id).await,
             Verdict::Absent | Verdict::Conflict => {
                 let (project, event_id) = (&record.project, &record.event_id);
