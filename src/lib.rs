@@ -96,7 +96,7 @@ pub use relay::handle;
 pub mod fuzz {
     pub use crate::api::route::{Operation, Route};
     pub use crate::config::Messages;
-    pub use crate::event::arrival::{ArrivalHeaders, Attributes, Source};
+    pub use crate::event::arrival::{Arrival, Attributes, Form, Source};
     pub use crate::event::field::Field;
     pub use crate::event::notification::{Notification, Rejection};
     pub use crate::event::{Event, identifier, key, shortened};
@@ -108,7 +108,7 @@ pub mod fuzz {
     };
     pub use crate::svix::retry::{parse_retry_after, whole_seconds};
     pub use crate::svix::{Answer, Error};
-    pub use crate::time::parse_rfc3339;
+    pub use crate::time::{parse_rfc3339, rfc3339};
 }
 
 /// The component's export. Only for WebAssembly: natively its symbol's name doesn't link.

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::shortened;
 use crate::json;
 
 /// The names of CloudEvents' attributes by which binary mode is known, of 1.0 and of 0.1.
@@ -25,11 +26,12 @@ const PUBSUB_EVENTS: [&str; 2] = [
     "com.google.cloud.pubsub.topic.publish",
 ];
 
-/// The form of a notification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The form in which a notification came, as its headers and its body tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The event itself, posted directly.
+    #[default]
     Direct,
     /// Pub/Sub's default push: JSON around the base64 of the event.
     Wrapped,
@@ -49,11 +51,12 @@ impl Source {
     }
 }
 
-/// How a notification came.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How a notification came: what its headers say, and the wrapper of a wrapped push.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arrival {
+    /// Known once the body is read.
     pub source: Source,
-    /// Pub/Sub's own identifier of the message.
+    /// Pub/Sub's own identifier of the message. As a header, it tells that the push is unwrapped.
     pub message_id: Option<String>,
     /// The name of the subscription that pushed the message.
     pub subscription: Option<String>,
@@ -63,25 +66,8 @@ pub struct Arrival {
     pub publish_time: Option<SystemTime>,
     /// The beginning of the key within which Pub/Sub keeps messages in order. Never empty.
     pub ordering_key: Option<String>,
+    /// Those of the message, or the headers that may be them.
     pub attributes: Attributes,
-}
-
-/// The headers of a request that tell how its event came.
-#[derive(Clone, Debug, Default)]
-pub struct ArrivalHeaders {
-    /// `x-goog-pubsub-message-id`; the push is unwrapped if it is there.
-    pub message_id: Option<String>,
-    /// `x-goog-pubsub-subscription-name`.
-    pub subscription: Option<String>,
-    /// `x-goog-pubsub-publish-time`.
-    pub publish_time: Option<String>,
-    /// `x-goog-pubsub-ordering-key`.
-    pub ordering_key: Option<String>,
-    /// The headers that may be attributes of the message.
-    pub attributes: Attributes,
-    /// Whether a letter is replayed. Its body may have either form, whatever the headers say: another delivery
-    /// of the message may have written it.
-    pub replayed: bool,
 }
 
 /// The body of a request, as far as its headers tell.
@@ -108,11 +94,9 @@ impl Serialize for Attributes {
     }
 }
 
-impl ArrivalHeaders {
+impl Arrival {
+    /// The form of the body, as far as the headers tell.
     pub fn form(&self) -> Form {
-        if self.replayed {
-            return Form::Either;
-        }
         if self.message_id.is_some() {
             return Form::Unwrapped;
         }
@@ -122,6 +106,11 @@ impl ArrivalHeaders {
             Some(_) => Form::Data,
         }
     }
+}
+
+/// An ordering key, cut to what is shown. Pub/Sub treats an empty key as absent.
+pub fn ordering_key(key: &str) -> Option<String> {
+    (!key.is_empty()).then(|| shortened(key))
 }
 
 /// The attributes by which a CloudEvent in binary mode is known.

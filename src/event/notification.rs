@@ -14,7 +14,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
-use super::arrival::{Arrival, ArrivalHeaders, Attributes, CloudEvent, Form, Source};
+use super::arrival::{Arrival, Attributes, CloudEvent, Form, Source, ordering_key};
 use super::{Event, key, sha256_hex, shortened};
 use crate::json;
 use crate::time;
@@ -99,23 +99,13 @@ enum Content<'a> {
 }
 
 impl<'a> Notification<'a> {
-    /// Recognises the form of a notification.
-    pub fn read(body: &'a [u8], headers: ArrivalHeaders) -> Self {
-        let may_be_push = matches!(headers.form(), Form::Push | Form::Either);
-        let mut arrival = Arrival {
-            source: match headers.message_id {
-                Some(_) => Source::Unwrapped,
-                None => Source::Direct,
-            },
-            message_id: headers.message_id,
-            subscription: headers.subscription,
-            attempt: None,
-            publish_time: headers
-                .publish_time
-                .as_deref()
-                .and_then(time::parse_rfc3339),
-            ordering_key: headers.ordering_key.as_deref().and_then(ordering_key),
-            attributes: headers.attributes,
+    /// Reads the body of a notification, which came so. `form` is [`Arrival::form`], or [`Form::Either`] for a
+    /// letter: another delivery of its message may have written the body in another form.
+    pub fn read(body: &'a [u8], mut arrival: Arrival, form: Form) -> Self {
+        let may_be_push = matches!(form, Form::Push | Form::Either);
+        arrival.source = match arrival.message_id {
+            Some(_) => Source::Unwrapped,
+            None => Source::Direct,
         };
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         let content = match str::from_utf8(body) {
@@ -327,11 +317,6 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
     base64(&data).ok_or(Rejection::NotBase64)
 }
 
-/// An ordering key, cut to what is shown. Pub/Sub treats an empty key as absent.
-fn ordering_key(key: &str) -> Option<String> {
-    (!key.is_empty()).then(|| shortened(key))
-}
-
 /// Whether a body with this beginning may be a wrapped push. An object that begins with a field of an event
 /// is an event.
 pub fn may_be_wrapped(begin: &[u8]) -> bool {
@@ -397,7 +382,12 @@ mod tests {
     const EVENT: &str = r#"{"id":"evt_1","type":"user.created","project":"dev","data":{"n":10.0}}"#;
 
     fn read(body: &str) -> Notification<'_> {
-        Notification::read(body.as_bytes(), ArrivalHeaders::default())
+        read_as(body, Arrival::default())
+    }
+
+    fn read_as(body: &str, headers: Arrival) -> Notification<'_> {
+        let form = headers.form();
+        Notification::read(body.as_bytes(), headers, form)
     }
 
     fn wrap(event: &[u8]) -> String {
@@ -435,13 +425,13 @@ mod tests {
 
     #[test]
     fn knows_an_unwrapped_push_by_its_header() {
-        let headers = ArrivalHeaders {
+        let headers = Arrival {
             message_id: Some("8".to_owned()),
-            publish_time: Some("1970-01-01T00:00:00Z".to_owned()),
+            publish_time: Some(SystemTime::UNIX_EPOCH),
             ordering_key: Some("usr_1".to_owned()),
-            ..ArrivalHeaders::default()
+            ..Arrival::default()
         };
-        let notification = Notification::read(EVENT.as_bytes(), headers);
+        let notification = read_as(EVENT, headers);
         assert_eq!(
             notification.arrival,
             Arrival {
@@ -508,7 +498,7 @@ mod tests {
             assert_eq!(read(body).event(), Err(expected), "{body}");
         }
         assert_eq!(
-            Notification::read(b"{\"id\":\"\xff\"}", ArrivalHeaders::default()).event(),
+            Notification::read(b"{\"id\":\"\xff\"}", Arrival::default(), Form::Either).event(),
             Err(Rejection::NotUtf8)
         );
         assert!(matches!(
@@ -578,12 +568,12 @@ mod tests {
 
     #[test]
     fn an_unwrapped_push_is_never_opened_as_a_wrapper() {
-        let headers = || ArrivalHeaders {
+        let headers = || Arrival {
             message_id: Some("8".to_owned()),
-            ..ArrivalHeaders::default()
+            ..Arrival::default()
         };
         for body in [r#"{"message":{"text":"hi"}}"#, &wrap(EVENT.as_bytes())] {
-            let notification = Notification::read(body.as_bytes(), headers());
+            let notification = read_as(body, headers());
             assert_eq!(notification.arrival.source, Source::Unwrapped, "{body}");
             assert_eq!(notification.arrival.message_id.as_deref(), Some("8"));
             assert!(notification.event().is_err());
@@ -632,7 +622,7 @@ mod tests {
     fn names_the_encoding_of_bytes_that_are_no_text() {
         let encoded = |name: &str| Err(Rejection::Encoded(name.to_owned()));
         assert_eq!(read(&wrap(b"\x1f\x8b\x08\x00")).event(), encoded("gzip"));
-        let gzip = Notification::read(b"\x1f\x8b\x08\xff", ArrivalHeaders::default());
+        let gzip = Notification::read(b"\x1f\x8b\x08\xff", Arrival::default(), Form::Either);
         assert_eq!(gzip.event(), encoded("gzip"));
         let attribute = r#"{"message":{"data":"/w==","attributes":{"Content-Encoding":"br"}}}"#;
         assert_eq!(read(attribute).event(), encoded("br"));
@@ -655,11 +645,11 @@ mod tests {
         let owned = attributes
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let headers = ArrivalHeaders {
+        let headers = Arrival {
             attributes: Attributes(owned.collect()),
-            ..ArrivalHeaders::default()
+            ..Arrival::default()
         };
-        let notification = Notification::read(body.as_bytes(), headers);
+        let notification = read_as(body, headers);
         notification.event().map(|event| event.id.into_owned())
     }
 
@@ -748,7 +738,7 @@ mod tests {
     proptest! {
         #[test]
         fn reading_never_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Notification::read(&body, ArrivalHeaders::default()).event();
+            let _ = Notification::read(&body, Arrival::default(), Form::Either).event();
         }
 
         #[test]

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use crate::api::problem::Problem;
-use crate::event::arrival::{ArrivalHeaders, Attributes, is_encoded, is_json_media_type};
+use crate::event::arrival::{Arrival, Attributes, is_encoded, is_json_media_type, ordering_key};
 use crate::event::notification::Rejection;
 use crate::event::shortened;
 use crate::host::http::Headers;
+use crate::time::parse_rfc3339;
 
 /// The headers that belong to the request and not to the message, or that hold secrets. Any other header
 /// of an unwrapped push may be an attribute of its message.
@@ -34,8 +35,8 @@ const OF_REQUEST: [&str; 17] = [
 const PREFIXES_OF_REQUEST: [&str; 4] =
     ["x-goog-pubsub-", "x-forwarded-", "x-cloud-trace-", "spin-"];
 
-/// The headers that tell how the event came.
-pub fn of(headers: &Headers) -> ArrivalHeaders {
+/// How the event came, as far as the headers tell.
+pub fn arrival(headers: &Headers) -> Arrival {
     let get = |name| headers.get(name).map(Cow::into_owned);
     let message_id = get("x-goog-pubsub-message-id").filter(|id| !id.is_empty());
     if message_id.is_none() {
@@ -44,18 +45,20 @@ pub fn of(headers: &Headers) -> ArrivalHeaders {
         } else {
             Attributes::default()
         };
-        return ArrivalHeaders {
+        return Arrival {
             attributes,
-            ..ArrivalHeaders::default()
+            ..Arrival::default()
         };
     }
-    ArrivalHeaders {
+    let publish_time = headers.get("x-goog-pubsub-publish-time");
+    let key = headers.get("x-goog-pubsub-ordering-key");
+    Arrival {
         message_id,
         subscription: get("x-goog-pubsub-subscription-name"),
-        publish_time: get("x-goog-pubsub-publish-time"),
-        ordering_key: get("x-goog-pubsub-ordering-key"),
+        publish_time: publish_time.and_then(|time| parse_rfc3339(&time)),
+        ordering_key: key.and_then(|key| ordering_key(&key)),
         attributes: attributes(headers),
-        replayed: false,
+        ..Arrival::default()
     }
 }
 

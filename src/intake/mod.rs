@@ -34,14 +34,14 @@ pub async fn take(
     let config = load::config().await?;
     let authorization = headers.get("authorization");
     auth::notifier(config, authorization.as_deref(), stopwatch, watch::keys).await?;
-    let arrival = headers::of(headers);
+    let arrival = headers::arrival(headers);
     let form = arrival.form();
     if form != Form::Unwrapped {
         headers::check_media_type(headers)?;
     }
     let body = body::read_notification(config, incoming, form, stopwatch).await?;
 
-    let notification = Notification::read(&body.bytes, arrival);
+    let notification = Notification::read(&body.bytes, arrival, form);
     entry.arrival(&notification.arrival);
     let hints = notification.hints();
     let is_ignored =

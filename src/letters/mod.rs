@@ -17,11 +17,11 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::event::arrival::{ArrivalHeaders, Attributes, Source};
+use crate::event::arrival::{Arrival, Attributes, Source};
 use crate::event::notification::Notification;
 use crate::json;
 use crate::records::Delivered;
-use crate::time::rfc3339;
+use crate::time::{parse_rfc3339, rfc3339};
 
 /// The name of the counter of letters: the number of the last one.
 pub const COUNTER: &str = "dead-letters";
@@ -176,21 +176,21 @@ impl DeadLetter {
         }
     }
 
-    /// The headers of the notification that replaying it needs.
-    pub fn headers(&self) -> ArrivalHeaders {
-        let headers = ArrivalHeaders {
+    /// How the notification came, as far as replaying it needs that.
+    pub fn arrival(&self) -> Arrival {
+        let arrival = Arrival {
             ordering_key: self.ordering_key.clone(),
             attributes: self.attributes.clone(),
-            replayed: true,
-            ..ArrivalHeaders::default()
+            ..Arrival::default()
         };
         match self.source {
-            Source::Unwrapped => ArrivalHeaders {
+            Source::Unwrapped => Arrival {
                 message_id: self.pubsub_message_id.clone(),
-                publish_time: self.publish_time.clone(),
-                ..headers
+                publish_time: self.publish_time.as_deref().and_then(parse_rfc3339),
+                ..arrival
             },
-            Source::Direct | Source::Wrapped => headers,
+            // The wrapper tells the rest.
+            Source::Direct | Source::Wrapped => arrival,
         }
     }
 
@@ -222,13 +222,14 @@ impl DeadLetter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::arrival::Form;
     use serde_json::json;
 
     /// A letter as 0.1.0 wrote it.
     const OLD: &str = r#"{"version":1,"number":7,"deadLetteredAt":"1970-01-01T00:00:00Z","record":"record/r","source":"unwrapped","pubsubMessageId":"8","reason":"not-utf8","problem":{"status":400},"bodyBase64":"/wD+"}"#;
 
-    fn letter(headers: ArrivalHeaders) -> DeadLetter {
-        let notification = Notification::read(b"{}", headers);
+    fn letter(headers: Arrival) -> DeadLetter {
+        let notification = Notification::read(b"{}", headers, Form::Either);
         let problem = serde_json::value::to_raw_value(&json!({"status": 400})).expect("JSON");
         let reason = ("not-utf8", problem);
         DeadLetter::new(7, "record/r", &notification, reason, SystemTime::UNIX_EPOCH)
@@ -237,10 +238,10 @@ mod tests {
     /// Stored bytes outlive the relay that wrote them: this text must never need to change.
     #[test]
     fn the_head_is_stored_as_it_always_was() {
-        let headers = ArrivalHeaders {
+        let headers = Arrival {
             message_id: Some("8".to_owned()),
-            publish_time: Some("2026-11-23T14:12:42Z".to_owned()),
-            ..ArrivalHeaders::default()
+            publish_time: parse_rfc3339("2026-11-23T14:12:42Z"),
+            ..Arrival::default()
         };
         let text = r#"{"version":2,"number":7,"deadLetteredAt":"1970-01-01T00:00:00Z","record":"record/r","source":"unwrapped","pubsubMessageId":"8","publishTime":"2026-11-23T14:12:42Z","reason":"not-utf8","problem":{"status":400}}"#;
         assert_eq!(
@@ -250,27 +251,22 @@ mod tests {
         let read = DeadLetter::decode(text.as_bytes()).expect("a letter");
         assert_eq!(String::from_utf8(read.encode()).expect("text"), text);
         assert!(!read.holds_body());
-        assert_eq!(read.headers().message_id.as_deref(), Some("8"));
-        assert!(
-            letter(ArrivalHeaders::default())
-                .headers()
-                .message_id
-                .is_none()
-        );
+        assert_eq!(read.arrival().message_id.as_deref(), Some("8"));
+        assert!(letter(Arrival::default()).arrival().message_id.is_none());
     }
 
     #[test]
     fn the_head_of_a_letter_with_an_ordering_key_gives_the_key_back() {
-        let headers = ArrivalHeaders {
+        let headers = Arrival {
             message_id: Some("8".to_owned()),
             ordering_key: Some("usr_1".to_owned()),
-            ..ArrivalHeaders::default()
+            ..Arrival::default()
         };
         let text = r#"{"version":2,"number":7,"deadLetteredAt":"1970-01-01T00:00:00Z","record":"record/r","source":"unwrapped","pubsubMessageId":"8","orderingKey":"usr_1","reason":"not-utf8","problem":{"status":400}}"#;
         let encoded = String::from_utf8(letter(headers).encode());
         assert_eq!(encoded.as_deref(), Ok(text));
         let read = DeadLetter::decode(text.as_bytes()).expect("a letter");
-        assert_eq!(read.headers().ordering_key.as_deref(), Some("usr_1"));
+        assert_eq!(read.arrival().ordering_key.as_deref(), Some("usr_1"));
     }
 
     #[test]
@@ -288,7 +284,7 @@ mod tests {
         let shown = |letter: DeadLetter| -> serde_json::Value {
             serde_json::from_slice(&letter.encode()).expect("JSON")
         };
-        let letter = letter(ArrivalHeaders::default());
+        let letter = letter(Arrival::default());
         let text = letter.clone().with_body(b"text".to_vec());
         assert_eq!(shown(text.clone())["body"], "text");
         assert_eq!(

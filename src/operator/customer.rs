@@ -8,7 +8,7 @@ use crate::api::reply::Success;
 use crate::config::Config;
 use crate::delivery::Occasion;
 use crate::event;
-use crate::event::arrival::ArrivalHeaders;
+use crate::event::arrival::{Arrival, Form};
 use crate::event::notification::Notification;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
@@ -44,7 +44,7 @@ pub async fn send_sample(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let event = sample(project, event_type, host::random().u64(..), clock::now());
-    let notification = Notification::read(event.as_bytes(), ArrivalHeaders::default());
+    let notification = Notification::read(event.as_bytes(), Arrival::default(), Form::Either);
     entry.arrival(&notification.arrival);
     intake::deliver_event(config, &notification, Occasion::Post, stopwatch, entry).await
 }

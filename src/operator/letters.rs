@@ -9,6 +9,7 @@ use crate::api::reply::Success;
 use crate::api::route::{Query, Selection};
 use crate::config::Config;
 use crate::delivery::{Occasion, shared_gate};
+use crate::event::arrival::Form;
 use crate::event::notification::Notification;
 use crate::host::clock::Stopwatch;
 use crate::host::{self, store};
@@ -157,7 +158,7 @@ async fn send(
         what: "read the dead letter's body",
         reason: "the store has lost it".to_owned(),
     })?;
-    let notification = Notification::read(&body, letter.headers());
+    let notification = Notification::read(&body, letter.arrival(), Form::Either);
     entry.arrival(&notification.arrival);
     let success =
         intake::deliver_event(config, &notification, Occasion::Replay, stopwatch, entry).await?;
