@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::Config;
 use crate::host::clock::Stopwatch;
 use crate::host::store;
 use crate::svix::retry::MIN_ATTEMPT;
@@ -12,18 +13,26 @@ pub struct Budget {
     /// Started when the request came in.
     pub stopwatch: Stopwatch,
     /// How long the request may take.
-    pub time: Duration,
+    time: Duration,
 }
 
 impl Budget {
+    pub fn of(config: &Config, stopwatch: Stopwatch) -> Self {
+        Self {
+            stopwatch,
+            time: config.retry.budget,
+        }
+    }
+
     /// The time that is left for Svix.
     pub fn remaining(self) -> Duration {
         self.stopwatch.remaining(self.time)
     }
 
-    /// The time that is left for a write to the store.
+    /// The time that is left for a write to the store. The write may exceed the budget, since a message that Svix
+    /// has must not be sent again only because the store is slow.
     pub fn time_to_store(self) -> Duration {
-        store::time_left(self.stopwatch, self.time)
+        self.stopwatch.remaining(self.time + store::TIMEOUT)
     }
 
     /// Fails if too little time is left for a request to Svix: it would most likely time out, and leave open

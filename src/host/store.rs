@@ -23,12 +23,6 @@ use super::clock::{self, Stopwatch};
 /// write together stay below Pub/Sub's default deadline of 10 s.
 pub const TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// How long a write may take for a request with this `budget`. It may exceed the budget, since a
-/// message that Svix has must not be sent again only because the store is slow.
-pub fn time_left(stopwatch: Stopwatch, budget: Duration) -> Duration {
-    stopwatch.remaining(budget + TIMEOUT)
-}
-
 /// How many values are read at once.
 const AT_ONCE: usize = 16;
 

@@ -15,9 +15,9 @@ use crate::delivery::budget::Budget;
 use crate::delivery::{self, Delivery, Job, Occasion};
 use crate::event::arrival::{Attributes, Form, Source};
 use crate::event::notification::Notification;
+use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::host::http::{Headers, Incoming};
-use crate::host::{self, store};
 use crate::letters::ledger;
 use crate::records::{Record, storage};
 use crate::watch;
@@ -58,7 +58,7 @@ pub async fn take(
     let may_be_letter = occasion.letter_acknowledges(config);
     match deliver_event(config, &notification, occasion, stopwatch, entry).await {
         Err(problem) if may_be_letter && problem.becomes_letter() => {
-            let time = store::time_left(stopwatch, config.retry.budget);
+            let time = Budget::of(config, stopwatch).time_to_store();
             store_dead_letter(&notification, &body.bytes, &problem, time, entry).await
         }
         result => result,
@@ -86,10 +86,7 @@ pub async fn deliver_event(
         ordering_key: notification.arrival.ordering_key.as_deref(),
         occasion,
         trace_headers: &trace_headers,
-        budget: Budget {
-            stopwatch,
-            time: config.retry.budget,
-        },
+        budget: Budget::of(config, stopwatch),
     };
     let Delivery { result, findings } = delivery::deliver(job).await;
     entry.attempts = findings.posts;

@@ -25,10 +25,9 @@ impl<'a> Conversation<'a> {
     /// itself, most of all while Svix is in trouble.
     pub fn new(config: &'a Config, stopwatch: Stopwatch) -> Self {
         let mut random = host::random();
-        let time = config.retry.budget;
         Self {
             config,
-            budget: Budget { stopwatch, time },
+            budget: Budget::of(config, stopwatch),
             request_id: client::request_id(random.u64(..)),
             random,
             asks_gate: false,
