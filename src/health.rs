@@ -14,8 +14,7 @@ use crate::svix::gate::Standing;
 use crate::watch;
 use crate::watch::change::Change;
 
-/// The name of the value that is written as a probe, and its size in bytes.
-const PROBE: &str = "readyz";
+/// The size of the value that is written as a probe, in bytes.
 const PROBE_SIZE: usize = 8 * 1024;
 
 thread_local! {
@@ -59,8 +58,8 @@ async fn readiness() -> Result<Readiness, Problem> {
     let gate = shared_gate::standing().await?;
     // Write as well: a store that can only be read would let no event through. The value needs a place of
     // its own each time, as that of an event does, so that a full disk shows.
-    store::set(PROBE, &[b'.'; PROBE_SIZE], store::TIMEOUT).await?;
-    store::delete("write to the store", PROBE).await?;
+    store::set(store::PROBE, &[b'.'; PROBE_SIZE], store::TIMEOUT).await?;
+    store::delete("write to the store", store::PROBE).await?;
     Ok(Readiness {
         status: "ready",
         ingest_auth: config.ingest.name(),

@@ -20,10 +20,9 @@ mod next;
 pub mod shared_gate;
 mod turnstile;
 
-use std::time::Duration;
-
 use self::attempts::Attempts;
 pub use self::job::{Job, Occasion};
+use self::next::RENEWED_AFTER;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::event;
@@ -32,10 +31,6 @@ use crate::letters::ledger;
 use crate::records::{Delivered, Found, Record, Unknown, storage};
 use crate::svix::message;
 use crate::time::rfc3339;
-
-/// How old an unknown record is before another attempt without an answer renews it: a write for each
-/// redelivery would say nothing new.
-const RENEWED_AFTER: Duration = Duration::from_secs(30);
 
 /// How a delivery ended, and what it found on its way.
 pub struct Delivery {

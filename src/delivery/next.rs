@@ -28,6 +28,11 @@ use crate::svix::message::may_have_forgotten;
 /// For how long Svix may still be at work on an attempt that it has not answered.
 pub const LATE: Duration = Duration::from_mins(1);
 
+/// How old an unknown record is before another attempt without an answer renews it: a write for each
+/// redelivery would say nothing new. So a record may be this much older than the last attempt.
+pub const RENEWED_AFTER: Duration = Duration::from_secs(30);
+const _: () = assert!(RENEWED_AFTER.as_secs() < LATE.as_secs());
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Post,

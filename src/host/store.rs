@@ -23,6 +23,9 @@ use super::clock::{self, Stopwatch};
 /// write together stay below Pub/Sub's default deadline of 10 s.
 pub const TIMEOUT: Duration = Duration::from_millis(1_500);
 
+/// The name of a value that only shows whether the store answers.
+pub const PROBE: &str = "readyz";
+
 /// How many values are read at once.
 const AT_ONCE: usize = 16;
 
@@ -170,7 +173,7 @@ pub async fn increment(name: &str, by: i64) -> Result<u64, Error> {
 async fn check_awake() -> Result<(), Error> {
     let awake = ANSWERED.get().is_some_and(|since| since.elapsed() < AWAKE);
     if !awake {
-        exists("readyz").await?;
+        exists(PROBE).await?;
     }
     Ok(())
 }
