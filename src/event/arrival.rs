@@ -193,11 +193,14 @@ impl Attributes {
 }
 
 impl CloudEvent<'_> {
-    /// Whether the data should be the push of a Pub/Sub message.
     fn carries_push(&self) -> bool {
-        self.event_type
-            .is_some_and(|event_type| PUBSUB_EVENTS.contains(&event_type))
+        self.event_type.is_some_and(carries_push)
     }
+}
+
+/// Whether the data of a CloudEvent of this type should be the push of a Pub/Sub message.
+pub fn carries_push(event_type: &str) -> bool {
+    PUBSUB_EVENTS.contains(&event_type)
 }
 
 /// Whether a `Content-Encoding` names any encoding but the plain one.

@@ -1,7 +1,7 @@
 //! A notification: the request that carries an event here, in any of three forms.
 //!
 //! The form is recognised from the content. Pub/Sub's wrapped push is an object with a `message` and none
-//! of an event's own fields. Pub/Sub's unwrapped push is the event itself with `x-goog-pubsub-*` headers.
+//! of an event's own fields, or the data of Eventarc's CloudEvent. Pub/Sub's unwrapped push is the event itself with `x-goog-pubsub-*` headers.
 //! Anything else is the event itself, posted directly.
 //!
 //! A CloudEvent in binary mode is refused. Its `id` and `type` stand in headers or attributes, and
@@ -14,7 +14,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
-use super::arrival::{Arrival, Attributes, CloudEvent, Form, Source, ordering_key};
+use super::arrival::{Arrival, Attributes, CloudEvent, Form, Source, carries_push, ordering_key};
 use super::{Event, key, sha256_hex, shortened};
 use crate::json;
 use crate::time;
@@ -102,14 +102,13 @@ impl<'a> Notification<'a> {
     /// Reads the body of a notification, which came so. `form` is [`Arrival::form`], or [`Form::Either`] for a
     /// letter: another delivery of its message may have written the body in another form.
     pub fn read(body: &'a [u8], mut arrival: Arrival, form: Form) -> Self {
-        let may_be_push = matches!(form, Form::Push | Form::Either);
         arrival.source = match arrival.message_id {
             Some(_) => Source::Unwrapped,
             None => Source::Direct,
         };
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         let content = match str::from_utf8(body) {
-            Ok(text) => Self::open(text, may_be_push, &mut arrival),
+            Ok(text) => Self::open(text, form, &mut arrival),
             Err(_) => Content::Rejected(Rejection::NotUtf8, body.into()),
         };
         let mut notification = Self { arrival, content };
@@ -216,7 +215,7 @@ impl<'a> Notification<'a> {
         !whole
     }
 
-    fn open(text: &'a str, may_be_push: bool, arrival: &mut Arrival) -> Content<'a> {
+    fn open(text: &'a str, form: Form, arrival: &mut Arrival) -> Content<'a> {
         let names = [
             "id",
             "type",
@@ -238,6 +237,15 @@ impl<'a> Notification<'a> {
             Ok(fields) => fields,
             Err(error) => return Content::Rejected(error.into(), text.as_bytes().into()),
         };
+        let is_carrier = |raw| json::string(raw).is_some_and(|name| carries_push(&name));
+        if form == Form::Either
+            && project.is_none()
+            && event_type.is_some_and(is_carrier)
+            && let Ok([Some(push)]) = json::pick(text, ["data"])
+        {
+            return Self::open(push.get(), Form::Push, arrival);
+        }
+        let may_be_push = matches!(form, Form::Push | Form::Either);
         let wrapped = [id, event_type, project].iter().all(Option::is_none);
         match message {
             Some(message) if wrapped && may_be_push && json::is_object(message) => {
@@ -564,6 +572,33 @@ mod tests {
             assert_eq!(id(&either).as_deref(), Some("8"), "{absent}");
             assert_eq!(id(&format!(r#""messageId":{absent}"#)), None, "{absent}");
         }
+    }
+
+    #[test]
+    fn a_push_is_opened_that_is_the_data_of_a_whole_cloud_event() {
+        let carried = |event_type: &str, data: &str| {
+            let body =
+                format!(r#"{{"id":"9","specversion":"1.0","type":"{event_type}","data":{data}}}"#);
+            let notification = read(&body);
+            let source = notification.arrival.source;
+            (
+                source,
+                notification.event().map(|event| event.json.to_owned()),
+            )
+        };
+        let of_pubsub = "google.cloud.pubsub.topic.v1.messagePublished";
+        let (source, event) = carried(of_pubsub, &wrap(EVENT.as_bytes()));
+        assert_eq!((source, event.as_deref()), (Source::Wrapped, Ok(EVENT)));
+        let (source, event) = carried("user.created", &wrap(EVENT.as_bytes()));
+        assert!(source == Source::Direct && event.is_err());
+        // Only once: the push of a push holds an event.
+        let nested = format!(
+            r#"{{"type":"{of_pubsub}","data":{}}}"#,
+            wrap(EVENT.as_bytes())
+        );
+        let (source, event) = carried(of_pubsub, &nested);
+        assert!(source == Source::Direct && event.is_err());
+        assert!(carried(of_pubsub, "7").1.is_err());
     }
 
     #[test]
