@@ -17,7 +17,7 @@
 //! ```
 //!
 //! To follow one event, read: `handle` in [`relay`], `take` in [`intake`], `deliver` in [`delivery`], and
-//! `run` in its `attempts`: 590 lines, some 20 minutes. Then the heads of the files that decide:
+//! `run` in its `attempts`: 580 lines, some 20 minutes. Then the heads of the files that decide:
 //! `delivery::next`, [`svix::gate`] and [`letters`]; how an answer is read (`Cause` and `Answer::unless_failed` in
 //! [`mod@svix`], [`svix::message`]); and the table of failures (`api::table`).
 //!
