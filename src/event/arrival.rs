@@ -75,9 +75,9 @@ pub struct Arrival {
 pub enum Form {
     /// The event of an unwrapped push, whatever it looks like.
     Unwrapped,
-    /// The data of a CloudEvent that carries a wrapped push.
+    /// A wrapped push, as the data of a CloudEvent or with the CloudEvent around it.
     Push,
-    /// The data of another CloudEvent.
+    /// Another CloudEvent, or its data alone.
     Data,
     /// An event or a wrapped push: its fields tell.
     Either,

@@ -52,6 +52,9 @@ const OF_EVENTS: [&str; 11] = [
 /// The longest name of a field for which a body counts as a wrapper, in bytes.
 const MAX_NAME: usize = 64;
 
+/// Within so many bytes a CloudEvent names its type.
+const ATTRIBUTES: usize = 1024;
+
 /// How compressed data begins.
 const COMPRESSED: [(&str, &[u8]); 2] = [("gzip", b"\x1f\x8b"), ("zstd", b"\x28\xb5\x2f\xfd")];
 
@@ -99,8 +102,8 @@ enum Content<'a> {
 }
 
 impl<'a> Notification<'a> {
-    /// Reads the body of a notification, which came so. `form` is [`Arrival::form`], or [`Form::Either`] for a
-    /// letter: another delivery of its message may have written the body in another form.
+    /// Reads the body of a notification. `form` is that of the arrival, except for a letter's body: another
+    /// delivery of its message may have written it, so it may have either.
     pub fn read(body: &'a [u8], mut arrival: Arrival, form: Form) -> Self {
         arrival.source = match arrival.message_id {
             Some(_) => Source::Unwrapped,
@@ -238,25 +241,56 @@ impl<'a> Notification<'a> {
             Err(error) => return Content::Rejected(error.into(), text.as_bytes().into()),
         };
         let is_carrier = |raw| json::string(raw).is_some_and(|name| carries_push(&name));
-        if form == Form::Either
-            && project.is_none()
-            && event_type.is_some_and(is_carrier)
-            && let Ok([Some(push)]) = json::pick(text, ["data"])
-        {
-            return Self::open(push.get(), Form::Push, arrival);
-        }
         let may_be_push = matches!(form, Form::Push | Form::Either);
         let wrapped = [id, event_type, project].iter().all(Option::is_none);
-        match message {
-            Some(message) if wrapped && may_be_push && json::is_object(message) => {
-                arrival.source = Source::Wrapped;
-                arrival.attempt = attempt.and_then(|raw| raw.get().parse().ok());
-                let subscription = subscription.and_then(json::string);
-                arrival.subscription = subscription.map(Cow::into_owned);
-                unpack(message.get(), arrival)
+        let push = match message {
+            _ if !may_be_push => None,
+            Some(message) if wrapped && json::is_object(message) => Some(Push {
+                message,
+                subscription,
+                attempt,
+            }),
+            _ if arrival.message_id.is_none()
+                && project.is_none()
+                && event_type.is_some_and(is_carrier) =>
+            {
+                Push::in_cloud_event(text)
             }
-            _ => Content::Body(text, [id, event_type, project, time]),
+            _ => None,
+        };
+        match push {
+            Some(push) => push.open(arrival),
+            None => Content::Body(text, [id, event_type, project, time]),
         }
+    }
+}
+
+/// The parts of a wrapped push.
+struct Push<'a> {
+    message: &'a RawValue,
+    subscription: Option<&'a RawValue>,
+    attempt: Option<&'a RawValue>,
+}
+
+impl<'a> Push<'a> {
+    /// The push that is the data of a whole CloudEvent. `None` if the data is something else.
+    fn in_cloud_event(text: &'a str) -> Option<Self> {
+        let [data] = json::pick(text, ["data"]).ok()?;
+        let names = ["message", "subscription", "deliveryAttempt"];
+        let [message, subscription, attempt] = json::pick(data?.get(), names).ok()?;
+        Some(Self {
+            message: message.filter(|message| json::is_object(message))?,
+            subscription,
+            attempt,
+        })
+    }
+
+    fn open(self, arrival: &mut Arrival) -> Content<'a> {
+        arrival.source = Source::Wrapped;
+        arrival.attempt = self.attempt.and_then(|raw| raw.get().parse().ok());
+        let subscription = self.subscription.and_then(json::string);
+        arrival.subscription = subscription.map(Cow::into_owned);
+        unpack(self.message.get(), arrival)
     }
 }
 
@@ -326,8 +360,18 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
 }
 
 /// Whether a body with this beginning may be a wrapped push. An object that begins with a field of an event
-/// is an event.
+/// is an event, unless it is soon called a CloudEvent that carries a push.
 pub fn may_be_wrapped(begin: &[u8]) -> bool {
+    may_be_push(begin) || is_called_carrier(&begin[..begin.len().min(ATTRIBUTES)])
+}
+
+fn is_called_carrier(begin: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(begin);
+    let mut words = text.split('"');
+    words.any(carries_push)
+}
+
+fn may_be_push(begin: &[u8]) -> bool {
     if BYTE_ORDER_MARK.starts_with(begin) {
         return true;
     }
@@ -574,31 +618,48 @@ mod tests {
         }
     }
 
+    const CARRIER: &str = "google.cloud.pubsub.topic.v1.messagePublished";
+
+    fn cloud_event(event_type: &str, data: &str) -> String {
+        format!(r#"{{"id":"9","specversion":"1.0","type":"{event_type}","data":{data}}}"#)
+    }
+
     #[test]
     fn a_push_is_opened_that_is_the_data_of_a_whole_cloud_event() {
-        let carried = |event_type: &str, data: &str| {
-            let body =
-                format!(r#"{{"id":"9","specversion":"1.0","type":"{event_type}","data":{data}}}"#);
-            let notification = read(&body);
-            let source = notification.arrival.source;
-            (
-                source,
-                notification.event().map(|event| event.json.to_owned()),
-            )
+        let body = cloud_event(CARRIER, &wrap(EVENT.as_bytes()));
+        let repeating = Arrival {
+            attributes: Attributes(vec![("ce-type".to_owned(), CARRIER.to_owned())]),
+            ..Arrival::default()
         };
-        let of_pubsub = "google.cloud.pubsub.topic.v1.messagePublished";
-        let (source, event) = carried(of_pubsub, &wrap(EVENT.as_bytes()));
-        assert_eq!((source, event.as_deref()), (Source::Wrapped, Ok(EVENT)));
-        let (source, event) = carried("user.created", &wrap(EVENT.as_bytes()));
-        assert!(source == Source::Direct && event.is_err());
-        // Only once: the push of a push holds an event.
-        let nested = format!(
-            r#"{{"type":"{of_pubsub}","data":{}}}"#,
-            wrap(EVENT.as_bytes())
-        );
-        let (source, event) = carried(of_pubsub, &nested);
-        assert!(source == Source::Direct && event.is_err());
-        assert!(carried(of_pubsub, "7").1.is_err());
+        for headers in [Arrival::default(), repeating] {
+            let notification = read_as(&body, headers);
+            assert_eq!(notification.arrival.source, Source::Wrapped);
+            assert_eq!(notification.event().expect("valid").json, EVENT);
+        }
+    }
+
+    #[test]
+    fn data_of_a_cloud_event_that_is_no_push_is_never_sent_under_its_own_names() {
+        let push = wrap(EVENT.as_bytes());
+        for body in [
+            cloud_event("user.created", &push),
+            cloud_event(CARRIER, EVENT),
+            cloud_event(CARRIER, &cloud_event(CARRIER, &push)),
+            cloud_event(CARRIER, "7"),
+            cloud_event(CARRIER, r#"{"message":"text"}"#),
+        ] {
+            let notification = read(&body);
+            assert_eq!(notification.arrival.source, Source::Direct, "{body}");
+            assert!(notification.event().is_err(), "{body}");
+        }
+        // Nor is it opened when its letter is replayed.
+        let headers = Arrival {
+            message_id: Some("8".to_owned()),
+            ..Arrival::default()
+        };
+        let body = cloud_event(CARRIER, &push);
+        let replayed = Notification::read(body.as_bytes(), headers, Form::Either);
+        assert!(replayed.event().is_err());
     }
 
     #[test]

@@ -141,7 +141,7 @@ pub async fn discard(number: u64) -> Result<bool, host::Error> {
             discarded_at: Some(rfc3339(clock::now())),
             lost_message_id: lost.map(str::to_owned),
         });
-        storage::write(name.clone(), &record, store::TIMEOUT).await?;
+        storage::write_alone(name, &record).await?;
         // If a concurrent delivery has kept the event once more, its letter has the same names.
         let stored = store::get(name, store::TIMEOUT).await?;
         if stored.as_deref().and_then(Record::decode) != Some(record) {

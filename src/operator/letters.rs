@@ -170,7 +170,7 @@ async fn send(
             dead_letter: Some(letter.number),
             ..record.clone()
         });
-        storage::write(letter.record_name.clone(), &resolved, store::TIMEOUT).await?;
+        storage::write_alone(&letter.record_name, &resolved).await?;
         ledger::forget_body(&letter.record_name).await;
     }
     Ok(success)

@@ -26,9 +26,16 @@ pub async fn find(project: &str, event_id: &str) -> Result<Option<(Vec<u8>, Reco
     }))
 }
 
-/// Writes a record within `time`. The record is durable when this returns.
+/// Writes a record, together with those of other requests where that helps, and within `time` if it is alone. The
+/// record is durable when this returns.
 pub async fn write(name: String, record: &Record, time: Duration) -> Result<(), host::Error> {
     // Journal the record before writing it: the store may keep the record and still report a failure.
     journal::note(&name);
     company::set((name, record.encode()), time).await
+}
+
+/// Writes a record by itself, for requests that aren't about an event that has just come.
+pub async fn write_alone(name: &str, record: &Record) -> Result<(), host::Error> {
+    journal::note(name);
+    store::set(name, &record.encode(), store::TIMEOUT).await
 }

@@ -145,6 +145,7 @@ impl Closing {
 /// An event at the gate.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
+    /// The event's idempotency key.
     pub event: &'a str,
     pub project: &'a str,
 }

@@ -360,7 +360,7 @@ impl<'a> Comparison<'a> {
             .await?
         {
             let record = Record::Delivered(unknown.delivered(id.to_owned(), clock::now()));
-            storage::write(name.to_owned(), &record, store::TIMEOUT).await?;
+            storage::write_alone(name, &record).await?;
             self.settled += 1;
         }
         Ok(())

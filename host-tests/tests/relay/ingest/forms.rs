@@ -288,6 +288,20 @@ async fn eventarc_delivers_a_push_inside_a_cloud_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_push_inside_a_whole_cloud_event_may_be_as_large_as_any_other() {
+    let world = World::new();
+    let large = "x".repeat(900_000);
+    let event = event("evt_1").replacen('{', &format!(r#"{{"pad":"{large}","#), 1);
+    let body = format!(
+        r#"{{"id":"9","source":"//pubsub.googleapis.com/projects/p/topics/t","specversion":"1.0","type":"google.cloud.pubsub.topic.v1.messagePublished","data":{}}}"#,
+        wrapped(event.as_bytes())
+    );
+    let reply = world.post(&body).await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    assert_eq!(reply.json()["eventId"], "evt_1");
+}
+
+#[tokio::test(start_paused = true)]
 async fn messages_without_an_event_are_known_by_their_identifier() {
     let push = |id: &str, attributes: &str| {
         format!(

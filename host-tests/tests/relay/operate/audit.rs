@@ -239,13 +239,14 @@ async fn a_letter_of_an_event_that_svix_has_lost_is_replayed_under_a_new_key() {
         let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
         assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
         let reply = if is_discarded {
-            ask(&world, "DELETE", "/dead-letters/1").await;
+            let reply = ask(&world, "DELETE", "/dead-letters/1").await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
             world.post(&event("evt_1")).await
         } else {
             ask(&world, "POST", "/dead-letters/1/replay").await
         };
-        // Under the old key, Svix would have answered with the message that it has lost.
         assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        // Under the old key, Svix would have answered with the message that it has lost, and have none.
         world.message("evt_1");
     }
 }
