@@ -10,6 +10,7 @@ use super::route::NoRoute;
 use super::table::{self, Retry, Row};
 use crate::auth::Denial;
 use crate::config::load::Unusable;
+use crate::event;
 use crate::event::notification::{MAX_DEPTH, Rejection};
 use crate::host;
 use crate::svix::gate::Reason;
@@ -285,7 +286,9 @@ impl Problem {
                 ..
             }) => format!("{}: {reason}", self.detail()),
             Self::Svix(svix::Error::Refused(refusal)) => {
-                let code = refusal.code.as_deref().unwrap_or("no code");
+                let is_name = |code: &&str| code.len() <= 64 && event::identifier(code).is_ok();
+                let code = refusal.code.as_deref().filter(is_name);
+                let code = code.unwrap_or("no code");
                 format!("Svix answered {}, {code}", refusal.status)
             }
             _ => self.detail(),
@@ -425,6 +428,19 @@ mod tests {
             document["svix"],
             json!({"status": 413, "code": "payload_too_large", "detail": "too large"})
         );
+    }
+
+    #[test]
+    fn a_code_that_is_no_plain_name_stays_out_of_the_log() {
+        let codes = ["a secret of the payload".to_owned(), "x".repeat(65)];
+        for code in codes {
+            let problem = Problem::Svix(svix::Error::Refused(Refusal {
+                status: 422,
+                code: Some(code),
+                detail: None,
+            }));
+            assert_eq!(problem.logged(), "Svix answered 422, no code");
+        }
     }
 
     #[test]

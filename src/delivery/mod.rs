@@ -130,6 +130,10 @@ async fn write_delivered(
     let mut record = Delivered::of(job.event, message_id, attempts, clock::now());
     record.published_at = job.published.map(rfc3339);
     record.ordering_key = job.ordering_key.map(str::to_owned);
+    if attempts == 0 {
+        // Svix has the message of an earlier attempt, which may have had other bytes under this id.
+        record.fingerprint = None;
+    }
     if let Some(Record::DeadLettered(earlier)) = earlier {
         record.dead_letter = Some(earlier.dead_letter);
     }

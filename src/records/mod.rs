@@ -49,7 +49,7 @@ pub struct Delivered {
     /// The number of the dead letter that the event was before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<u64>,
-    /// The fingerprint of the event's bytes. Earlier versions wrote none.
+    /// The fingerprint of the event's bytes. `None` if the message was found in Svix, and for earlier versions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     /// When the event was published, as far as that is known, in RFC 3339, UTC.

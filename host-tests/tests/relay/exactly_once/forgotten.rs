@@ -125,6 +125,31 @@ async fn an_unknown_outcome_is_recorded_and_looked_up_days_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_found_in_svix_is_not_said_to_differ_from_its_own_bytes() {
+    let world = World::new();
+    let stored = event("evt_1");
+    let corrected = stored.replacen('{', r#"{"note":"corrected","#, 1);
+    world.svix.always(Fault::HangAfterStoring);
+    world
+        .post(&stored)
+        .await
+        .assert_retryable_problem(503, "svix-unavailable");
+    world.svix.clear_faults();
+    world.clock.advance(DAYS);
+    let found = world.post(&corrected).await.json();
+    assert_eq!(
+        (&found["status"], &found["attempts"]),
+        (&"delivered".into(), &0.into())
+    );
+    for body in [stored, corrected] {
+        let reply = world.post(&body).await.json();
+        assert_eq!(reply["status"], "duplicate");
+        assert_eq!(reply.get("contentDiffers"), None, "{reply}");
+    }
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_that_svix_surely_did_not_store_leaves_no_record() {
     let world = World::new();
     world.svix.always(Fault::status(429));
