@@ -37,7 +37,7 @@ impl<'a> Attempts<'a> {
         // now may have been sent under a higher limit.
         let is_new = matches!(found, Found::Nothing) && !job.is_too_large();
         let sent_since = job.published.filter(|_| is_new);
-        let earlier_unanswered = matches!(found, Found::Record(Record::Unknown(record))
+        let earlier_unanswered = matches!(found.record(), Some(Record::Unknown(record))
             if record.age(clock::now()) < LATE);
         let mut random = host::random();
         Self {

@@ -103,12 +103,11 @@ pub struct DeadLettered {
 
 /// The value that the store has under the name of an event's record.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "a request has one")]
 pub enum Found {
     Nothing,
     /// The value of a later version, or a damaged one.
     Unreadable,
-    Record(Record),
+    Record(Box<Record>),
 }
 
 impl Found {
@@ -116,7 +115,7 @@ impl Found {
         match value.map(Record::decode) {
             None => Self::Nothing,
             Some(None) => Self::Unreadable,
-            Some(Some(record)) => Self::Record(record),
+            Some(Some(record)) => Self::Record(record.into()),
         }
     }
 

@@ -195,13 +195,19 @@ async fn a_message_that_svix_has_lost_is_missing() {
     );
 }
 
+/// Delivers an event whose message Svix loses and the audit misses. Returns the path that resolves the finding.
+async fn lose(world: &World, id: &str) -> String {
+    post(world, id).await;
+    world.svix.forget_message(&world.message(id).id);
+    grow_old(world).await;
+    assert_eq!(audit(world).await, (0, 1));
+    format!("/audit/findings/{}/resolve", only_finding(world).await)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_missing_event_is_sent_again_once_its_finding_is_resolved() {
     let world = world();
-    post(&world, "evt_1").await;
-    world.svix.forget_message(&world.message("evt_1").id);
-    grow_old(&world).await;
-    assert_eq!(audit(&world).await, (0, 1));
+    let path = lose(&world, "evt_1").await;
     let reply = world.post(&event("evt_1")).await;
     assert_eq!(
         reply.json()["status"],
@@ -209,7 +215,6 @@ async fn a_missing_event_is_sent_again_once_its_finding_is_resolved() {
         "the record still answers"
     );
 
-    let path = format!("/audit/findings/{}/resolve", only_finding(&world).await);
     let reply = ask(&world, "POST", &path).await;
     assert_eq!(reply.json()["sendAgain"], true, "{}", reply.text());
     assert_eq!(findings(&world).await, []);
@@ -228,11 +233,7 @@ async fn a_missing_event_is_sent_again_once_its_finding_is_resolved() {
 async fn a_letter_of_an_event_that_svix_has_lost_is_replayed_under_a_new_key() {
     for is_discarded in [false, true] {
         let world = world();
-        post(&world, "evt_1").await;
-        world.svix.forget_message(&world.message("evt_1").id);
-        grow_old(&world).await;
-        assert_eq!(audit(&world).await, (0, 1));
-        let path = format!("/audit/findings/{}/resolve", only_finding(&world).await);
+        let path = lose(&world, "evt_1").await;
         assert_eq!(ask(&world, "POST", &path).await.json()["sendAgain"], true);
 
         world.svix.script_for(&Method::POST, [Fault::status(400)]);
@@ -254,11 +255,7 @@ async fn a_letter_of_an_event_that_svix_has_lost_is_replayed_under_a_new_key() {
 #[tokio::test(start_paused = true)]
 async fn a_resolved_event_that_no_sender_sends_again_becomes_unsettled() {
     let world = world();
-    post(&world, "evt_1").await;
-    world.svix.forget_message(&world.message("evt_1").id);
-    grow_old(&world).await;
-    assert_eq!(audit(&world).await, (0, 1));
-    let path = format!("/audit/findings/{}/resolve", only_finding(&world).await);
+    let path = lose(&world, "evt_1").await;
     ask(&world, "POST", &path).await;
     grow_old(&world).await;
     assert_eq!(audit(&world).await, (0, 1));
