@@ -270,8 +270,8 @@ impl Problem {
         }
     }
 
-    /// This occurrence for the log. The log may repeat the host's words. It never repeats
-    /// Svix's, which may hold some of the payload.
+    /// This occurrence for the log. The log may repeat the host's words. Of Svix's, which may hold some of the
+    /// payload, it repeats only a code that is a plain name.
     pub fn logged(&self) -> String {
         match self {
             Self::Unconfigured(Unusable::Unreadable(error))
@@ -286,7 +286,8 @@ impl Problem {
                 ..
             }) => format!("{}: {reason}", self.detail()),
             Self::Svix(svix::Error::Refused(refusal)) => {
-                let is_name = |code: &&str| code.len() <= 64 && event::identifier(code).is_ok();
+                let is_name =
+                    |code: &&str| (1..=64).contains(&code.len()) && event::identifier(code).is_ok();
                 let code = refusal.code.as_deref().filter(is_name);
                 let code = code.unwrap_or("no code");
                 format!("Svix answered {}, {code}", refusal.status)
@@ -432,7 +433,11 @@ mod tests {
 
     #[test]
     fn a_code_that_is_no_plain_name_stays_out_of_the_log() {
-        let codes = ["a secret of the payload".to_owned(), "x".repeat(65)];
+        let codes = [
+            "a secret of the payload".to_owned(),
+            "x".repeat(65),
+            String::new(),
+        ];
         for code in codes {
             let problem = Problem::Svix(svix::Error::Refused(Refusal {
                 status: 422,

@@ -62,8 +62,8 @@ impl<'a> Attempts<'a> {
         self.unanswered || self.earlier_unanswered
     }
 
-    /// Tries until Svix has the message, and returns the message's id.
-    pub async fn run(&mut self) -> Result<String, Problem> {
+    /// Tries until Svix has the message. Returns the message's id, and which step showed it.
+    pub async fn run(&mut self) -> Result<(String, Step), Problem> {
         let caller = Caller {
             event: self.idempotency_key,
             project: &self.job.event.project,
@@ -82,7 +82,7 @@ impl<'a> Attempts<'a> {
             };
             turnstile.tell(&result, probe).await;
             let (cause, retry_after) = match result {
-                Ok(Verdict::Stored(message_id)) => return Ok(message_id),
+                Ok(Verdict::Stored(message_id)) => return Ok((message_id, step)),
                 Ok(Verdict::Conflict) => {
                     self.known.conflict();
                     continue;

@@ -22,7 +22,7 @@ mod turnstile;
 
 use self::attempts::Attempts;
 pub use self::job::{Job, Occasion};
-use self::next::RENEWED_AFTER;
+use self::next::{RENEWED_AFTER, Step};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::event;
@@ -78,10 +78,14 @@ async fn find_or_send(job: &Job<'_>, findings: &mut Findings) -> Result<Success,
     let result = attempts.run().await;
     findings.posts = attempts.posts;
     match result {
-        Ok(message_id) => {
+        Ok((message_id, step)) => {
             findings.message_id = Some(message_id.clone());
-            let record = found.record();
-            write_delivered(job, name, record, message_id, attempts.posts).await
+            let mut record = Delivered::of(job.event, message_id, attempts.posts, clock::now());
+            if step == Step::LookUp {
+                // The message of an earlier attempt may have had other bytes under this id.
+                record.fingerprint = None;
+            }
+            write_delivered(job, name, found.record(), record).await
         }
         Err(problem) => {
             findings.left_unknown = attempts.left_unknown();
@@ -124,16 +128,10 @@ async fn write_delivered(
     job: &Job<'_>,
     name: String,
     earlier: Option<&Record>,
-    message_id: String,
-    attempts: u32,
+    mut record: Delivered,
 ) -> Result<Success, Problem> {
-    let mut record = Delivered::of(job.event, message_id, attempts, clock::now());
     record.published_at = job.published.map(rfc3339);
     record.ordering_key = job.ordering_key.map(str::to_owned);
-    if attempts == 0 {
-        // Svix has the message of an earlier attempt, which may have had other bytes under this id.
-        record.fingerprint = None;
-    }
     if let Some(Record::DeadLettered(earlier)) = earlier {
         record.dead_letter = Some(earlier.dead_letter);
     }
@@ -143,6 +141,7 @@ async fn write_delivered(
     if let Some(name) = of_letter {
         ledger::forget_body(&name).await;
     }
+    let attempts = record.attempts;
     Ok(Success::Delivered { record, attempts })
 }
 

@@ -52,8 +52,8 @@ const OF_EVENTS: [&str; 11] = [
 /// The longest name of a field for which a body counts as a wrapper, in bytes.
 const MAX_NAME: usize = 64;
 
-/// Within so many bytes a CloudEvent names its type.
-const ATTRIBUTES: usize = 1024;
+/// A CloudEvent that is larger than an event may be names its type within so many bytes.
+const ATTRIBUTES: usize = 512;
 
 /// How compressed data begins.
 const COMPRESSED: [(&str, &[u8]); 2] = [("gzip", b"\x1f\x8b"), ("zstd", b"\x28\xb5\x2f\xfd")];
@@ -362,10 +362,10 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
 /// Whether a body with this beginning may be a wrapped push. An object that begins with a field of an event
 /// is an event, unless it is soon called a CloudEvent that carries a push.
 pub fn may_be_wrapped(begin: &[u8]) -> bool {
-    may_be_push(begin) || is_called_carrier(&begin[..begin.len().min(ATTRIBUTES)])
+    may_be_push(begin) || begin.get(..ATTRIBUTES).is_none_or(names_carrier)
 }
 
-fn is_called_carrier(begin: &[u8]) -> bool {
+fn names_carrier(begin: &[u8]) -> bool {
     let text = String::from_utf8_lossy(begin);
     let mut words = text.split('"');
     words.any(carries_push)
@@ -827,7 +827,13 @@ mod tests {
         }
         assert!(may_be_wrapped(b"\xef\xbb"));
         for begin in ["[", "x", r#"{"id""#, r#"{"data":"#, "\u{0}"] {
-            assert!(!may_be_wrapped(begin.as_bytes()), "{begin}");
+            let long = begin.to_owned() + &" ".repeat(ATTRIBUTES);
+            assert!(!may_be_wrapped(long.as_bytes()), "{begin}");
+        }
+        // Until the type may still come, a chunk tells nothing.
+        let whole = cloud_event(CARRIER, &" ".repeat(ATTRIBUTES));
+        for end in [1, 8, 30, 60, whole.len()] {
+            assert!(may_be_wrapped(&whole.as_bytes()[..end]), "{end}");
         }
     }
 

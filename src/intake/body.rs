@@ -68,7 +68,7 @@ pub async fn read_notification(
     let limit = |begin: &[u8]| match form {
         Form::Unwrapped => limits.event,
         Form::Push => limits.wrapped,
-        Form::Either | Form::Data if may_be_wrapped(begin) => limits.wrapped,
+        Form::Either if may_be_wrapped(begin) => limits.wrapped,
         Form::Either | Form::Data => config.max_body_bytes,
     };
     // The sender is told the limit for its event, not for what is wrapped around it.

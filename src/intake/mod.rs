@@ -13,7 +13,7 @@ use crate::auth;
 use crate::config::{Config, load};
 use crate::delivery::budget::Budget;
 use crate::delivery::{self, Delivery, Job, Occasion};
-use crate::event::arrival::{Attributes, Form, Source};
+use crate::event::arrival::{Attributes, Form, Source, carries_push};
 use crate::event::notification::Notification;
 use crate::host;
 use crate::host::clock::Stopwatch;
@@ -44,8 +44,9 @@ pub async fn take(
     let notification = Notification::read(&body.bytes, arrival, form);
     entry.arrival(&notification.arrival);
     let hints = notification.hints();
-    let is_ignored =
-        matches!(&hints.event_type, Some(event_type) if !config.messages.take(event_type));
+    // A push that could not be opened is no event of the carrier's type.
+    let is_ignored = matches!(&hints.event_type, Some(event_type)
+        if !config.messages.take(event_type) && !carries_push(event_type));
     entry.hints(hints);
     // Also an event that breaks a rule: what is not for customers needs none of the fields that they need.
     if is_ignored {

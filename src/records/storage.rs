@@ -34,7 +34,7 @@ pub async fn write(name: String, record: &Record, time: Duration) -> Result<(), 
     company::set((name, record.encode()), time).await
 }
 
-/// Writes a record by itself, for requests that aren't about an event that has just come.
+/// Writes a record by itself, without waiting for company.
 pub async fn write_alone(name: &str, record: &Record) -> Result<(), host::Error> {
     journal::note(name);
     store::set(name, &record.encode(), store::TIMEOUT).await

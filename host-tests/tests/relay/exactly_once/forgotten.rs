@@ -147,6 +147,20 @@ async fn an_event_found_in_svix_is_not_said_to_differ_from_its_own_bytes() {
         assert_eq!(reply.get("contentDiffers"), None, "{reply}");
     }
     world.only_message();
+
+    // A young event whose key Svix has forgotten is found after a 409.
+    let world = World::new();
+    world
+        .svix
+        .store_message("dev", "evt_1", "user.created", "{}");
+    let found = world.post(&event("evt_1")).await.json();
+    assert_eq!(
+        (&found["status"], &found["attempts"]),
+        (&"delivered".into(), &1.into())
+    );
+    let record = world.get("/notifications/dev/evt_1").await.json();
+    assert_eq!(record["state"], "delivered");
+    assert_eq!(record.get("fingerprint"), None, "{record}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -302,6 +302,15 @@ async fn a_push_inside_a_whole_cloud_event_may_be_as_large_as_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cloud_event_whose_push_is_missing_is_refused_and_not_ignored() {
+    let world = World::with(&[("event_types", "user.created")]);
+    let reply = world
+        .post(r#"{"id":"9","type":"google.cloud.pubsub.topic.v1.messagePublished","data":7}"#)
+        .await;
+    reply.assert_final_problem(422, "invalid-event");
+}
+
+#[tokio::test(start_paused = true)]
 async fn messages_without_an_event_are_known_by_their_identifier() {
     let push = |id: &str, attributes: &str| {
         format!(
