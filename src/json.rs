@@ -102,15 +102,13 @@ impl<'de> Visitor<'de> for All {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Vec::with_capacity(16);
-        while let Some(key) = map.next_key::<Key<'de>>()? {
-            fields.push((key.0, map.next_value()?));
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            let name = string(key).unwrap_or(Cow::Borrowed(key.get()));
+            fields.push((name, map.next_value()?));
         }
         Ok(fields)
     }
 }
-
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The string in a raw value. `None` if the value is not a string.
 pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
@@ -217,30 +215,16 @@ impl<'de> Visitor<'de> for Picking<'_, '_, 'de> {
     }
 }
 
-/// Turns a key into its index among the wanted names, without allocating.
+/// Turns a key into its index among the wanted names. JSON's grammar allows keys that are no text, such as
+/// half of a surrogate pair, and Svix takes them.
 struct Name<'n>(&'n [&'n str]);
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {
     type Value = Option<usize>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a key")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.0.iter().position(|name| *name == key))
-    }
-
-    fn visit_bytes<E: serde::de::Error>(self, _: &[u8]) -> Result<Self::Value, E> {
-        Err(E::custom("a key that is not UTF-8"))
+        let key = string(<&RawValue>::deserialize(deserializer)?);
+        Ok(key.and_then(|key| self.0.iter().position(|name| *name == key)))
     }
 }
 
@@ -289,6 +273,26 @@ mod tests {
     fn knows_a_key_that_is_written_with_escapes() {
         let [id] = texts(r#"{"\u0069d":"a"}"#, ["id"]);
         assert_eq!(id.as_deref(), Some(r#""a""#));
+    }
+
+    #[test]
+    fn keys_need_not_be_text_but_must_be_json() {
+        let [id] = texts(r#"{"\ud800":1,"id":"a","\udc00\ud800":2}"#, ["id"]);
+        assert_eq!(id.as_deref(), Some(r#""a""#));
+        let stored = Stored::read(br#"{"\ud800":1,"id":"a"}"#).expect("readable");
+        assert_eq!(stored.string("id").as_deref(), Some("a"));
+        assert_eq!(stored.number(r#""\ud800""#), Some(1));
+        for broken in [
+            "{\"\n\":1}",
+            r#"{"\ud8":1}"#,
+            r#"{"\x":1}"#,
+            "{a:1}",
+            "{1:1}",
+        ] {
+            let result = pick(broken, ["id"]);
+            assert!(matches!(result, Err(Error::NotJson(_))), "{broken}");
+            assert!(Stored::read(broken.as_bytes()).is_none(), "{broken}");
+        }
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub async fn handle(request: Request) -> Response {
     let stopwatch = Stopwatch::start();
     let mut entry = Entry::default();
     let path = request.get_path_with_query().unwrap_or_default();
-    let route = Route::of(method(&request.get_method()), &path).map_err(Problem::NoRoute);
+    let method = request.get_method();
+    let route = Route::of(name(&method), &path).map_err(Problem::NoRoute);
     let (headers, mut incoming) = Incoming::of(request);
     let result = match route {
         Ok(route) => fulfil(route, &mut incoming, &headers, stopwatch, &mut entry).await,
@@ -39,7 +40,13 @@ pub async fn handle(request: Request) -> Response {
         Err(problem) => Reply::from(problem),
     };
     incoming.discard();
-    http::respond(reply.status, reply.headers, reply.body, stopwatch).await
+    let is_head = matches!(method, Method::Head);
+    let Reply {
+        status,
+        headers,
+        body,
+    } = reply;
+    http::respond(status, headers, body, is_head, stopwatch).await
 }
 
 async fn fulfil(
@@ -76,7 +83,7 @@ fn trace_of(headers: &Headers) -> Trace {
 }
 
 /// The name of a method that a route may know.
-fn method(method: &Method) -> &str {
+fn name(method: &Method) -> &str {
     match method {
         Method::Get => "GET",
         Method::Head => "HEAD",

@@ -341,7 +341,7 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
     let key = key.and_then(json::string);
     arrival.ordering_key = key.as_deref().and_then(ordering_key);
     // The headers of the request are not the message's.
-    arrival.attributes = match attributes.filter(|raw| raw.get() != "null") {
+    arrival.attributes = match attributes.filter(|raw| !is_nothing(raw)) {
         None => Attributes::default(),
         Some(raw) => Attributes::read(raw).ok_or_else(|| {
             let reason = "must be an object of strings";
@@ -389,6 +389,12 @@ fn may_be_push(begin: &[u8]) -> bool {
         return name.len() < MAX_NAME;
     };
     !OF_EVENTS.contains(&name)
+}
+
+/// Whether there are no attributes. Some languages write an empty map as an empty list.
+fn is_nothing(attributes: &RawValue) -> bool {
+    let list = attributes.get().strip_prefix('[');
+    attributes.get() == "null" || list.is_some_and(|rest| rest.trim_start() == "]")
 }
 
 /// Pub/Sub's identifier of a message: a string, or a number of another client.
@@ -602,6 +608,22 @@ mod tests {
             );
         }
         assert_ne!(key(&wrap(EVENT.as_bytes())), key(&wrap(b"{}")));
+    }
+
+    #[test]
+    fn attributes_never_stand_in_an_event_s_way() {
+        for attributes in [
+            "null",
+            "{}",
+            "[]",
+            "[ ]",
+            r#"{"\ud800":"v"}"#,
+            r#"{"k":"\ud800"}"#,
+        ] {
+            let with = format!(r#"{{"message":{{"attributes":{attributes},"data""#);
+            let body = wrap(EVENT.as_bytes()).replace(r#"{"message":{"data""#, &with);
+            assert_eq!(read(&body).event().expect(attributes).json, EVENT);
+        }
     }
 
     #[test]

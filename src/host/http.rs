@@ -221,11 +221,12 @@ fn body(
 }
 
 /// Hands the reply to a request that came in at `stopwatch` over to the host; `headers` are all but
-/// `content-length`.
+/// `content-length`. The answer to HEAD has no body: HTTP/2 forbids one, and the host would send it.
 pub async fn respond(
     status: u16,
     headers: Vec<(&'static str, String)>,
     bytes: Vec<u8>,
+    is_head: bool,
     stopwatch: Stopwatch,
 ) -> Response {
     if stopwatch.elapsed() < LATE {
@@ -242,7 +243,7 @@ pub async fn respond(
     let ((contents, trailers), write) = body(bytes);
     let mut write = Box::pin(write);
     let pending = write.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    let (response, _sent) = Response::new(headers, Some(contents), trailers);
+    let (response, _sent) = Response::new(headers, (!is_head).then_some(contents), trailers);
     // Only an impossible status code would be refused.
     let _ = response.set_status_code(status);
     if pending.is_pending() {

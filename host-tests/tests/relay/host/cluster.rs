@@ -137,7 +137,7 @@ fn request(method: &str, path: &str, body: String) -> Request<support::Body> {
         .expect("a valid request")
 }
 
-/// A push of bytes that can never be delivered.
+/// A push of bytes that hold no event.
 fn hopeless(number: u32) -> Request<support::Body> {
     let data = BASE64_STANDARD.encode(format!("hopeless {number}"));
     let push = json!({"message": {"data": data, "messageId": number.to_string()}});

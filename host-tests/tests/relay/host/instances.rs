@@ -74,6 +74,19 @@ async fn an_instance_serves_128_requests() {
     assert_eq!(host.instances_created(), 2);
 }
 
+/// A host that speaks HTTP/2, as Spin does, passes on what it gets, and clients then see a broken stream.
+#[tokio::test(start_paused = true)]
+async fn the_component_gives_its_host_no_body_for_head() {
+    let host = builder().build().expect("a host");
+    for (path, status) in [("/healthz", 200), ("/openapi.json", 200), ("/nothing", 404)] {
+        let request = Request::head(path).body(Full::default()).expect("valid");
+        let reply = host.handle(request).await.expect("a reply");
+        assert_eq!(reply.status(), status, "{path}");
+        assert!(reply.body().is_empty(), "{path}");
+        assert_ne!(reply.headers()["content-length"], "0", "{path}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_instance_is_dropped_when_it_is_idle() {
     let host = builder().build().expect("a host");

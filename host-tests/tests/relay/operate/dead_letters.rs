@@ -1,4 +1,4 @@
-//! Events that can never be delivered: kept once, acknowledged, and in operators' hands.
+//! Events that no repeat can deliver: kept once, acknowledged, and in operators' hands.
 
 use std::time::Duration;
 
