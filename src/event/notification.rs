@@ -612,14 +612,7 @@ mod tests {
 
     #[test]
     fn attributes_never_stand_in_an_event_s_way() {
-        for attributes in [
-            "null",
-            "{}",
-            "[]",
-            "[ ]",
-            r#"{"\ud800":"v"}"#,
-            r#"{"k":"\ud800"}"#,
-        ] {
+        for attributes in ["null", "{}", "[]", "[ ]", r#"{"k":"\ud800"}"#] {
             let with = format!(r#"{{"message":{{"attributes":{attributes},"data""#);
             let body = wrap(EVENT.as_bytes()).replace(r#"{"message":{"data""#, &with);
             assert_eq!(read(&body).event().expect(attributes).json, EVENT);
