@@ -2,15 +2,11 @@
 
 use serde_json::value::RawValue;
 
-use super::conversation::Conversation;
-use super::request::{Check, fields, text, whole_number};
+use super::request::{Check, OperatorRequest, fields, text, whole_number};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
-use crate::config::Config;
-use crate::host::clock::Stopwatch;
 use crate::json::{self, Stored};
 use crate::svix::application::{self, Change};
-use crate::watch::entry::Entry;
 
 /// The longest name, in bytes. Svix names no limit.
 const MAX_NAME: usize = 256;
@@ -22,16 +18,11 @@ const MAX_METADATA: usize = 4_096;
 const MAX_RATE: u64 = u16::MAX as u64;
 
 /// Creates a project's application, or changes it. What the request doesn't name stays as it is.
-pub async fn put(
-    config: &Config,
-    project: &str,
-    body: &[u8],
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
-    entry.project(project);
-    let change = change_request(project, body)?;
-    let mut conversation = Conversation::new(config, stopwatch);
+pub async fn put(request: &mut OperatorRequest<'_>, project: &str) -> Result<Success, Problem> {
+    request.entry.project(project);
+    let body = request.body().await?;
+    let change = change_request(project, &body)?;
+    let mut conversation = request.conversation();
     let create = application::create_body(project, &change);
     let mut answer = conversation.post(application::CREATE_PATH, create).await?;
     // The application is there already, or another request is creating it. Svix's PUT would erase what is
@@ -42,7 +33,7 @@ pub async fn put(
             .patch(&application::path(project), body)
             .await?;
     }
-    let application = application::classify(&answer, config.svix.token.expose())?;
+    let application = application::classify(&answer, request.config.svix.token.expose())?;
     let application = application.ok_or(Problem::NoApplication)?;
     Ok(Success::document("application", &application))
 }

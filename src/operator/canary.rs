@@ -6,14 +6,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::customer;
+use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
-use crate::config::Config;
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock;
 use crate::host::{self, store};
 use crate::json;
 use crate::time::{parse_rfc3339, rfc3339};
-use crate::watch::entry::Entry;
 
 /// The name of the last canary in the store.
 const NAME: &str = "canary";
@@ -34,18 +33,14 @@ struct Canary {
 }
 
 /// Sends a canary to its project, the way every other event goes.
-pub async fn send(
-    config: &Config,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
-    let project = config.canary_project.as_deref();
+pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem> {
+    let project = request.config.canary_project.as_deref();
     let project = project.ok_or(Problem::NoCanary)?;
-    let success = customer::send_sample(config, project, TYPE, stopwatch, entry).await?;
+    let success = customer::send_sample(request, project, TYPE).await?;
     let (Success::Delivered { record, .. } | Success::Duplicate { record, .. }) = success else {
         return Ok(success);
     };
-    let duration_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let duration_ms = u64::try_from(request.stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
     let canary = Canary {
         delivered_at: rfc3339(clock::now()),
         duration_ms,

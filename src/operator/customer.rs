@@ -2,19 +2,17 @@
 
 use std::time::SystemTime;
 
-use super::request::{Check, fields, text};
+use super::request::{Check, OperatorRequest, fields, text};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
-use crate::config::Config;
 use crate::delivery::Occasion;
 use crate::event;
 use crate::event::arrival::{Arrival, Form};
 use crate::event::notification::Notification;
 use crate::host;
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock;
 use crate::intake;
 use crate::time::rfc3339;
-use crate::watch::entry::Entry;
 
 /// The beginning of the types that only samples have.
 pub const SAMPLES: &str = "svix-relay.";
@@ -24,29 +22,31 @@ const TEST_TYPE: &str = "svix-relay.test";
 
 /// Sends a sample event to a project, the way every other event goes.
 pub async fn test_event(
-    config: &Config,
+    request: &mut OperatorRequest<'_>,
     project: &str,
-    body: &[u8],
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
 ) -> Result<Success, Problem> {
-    entry.project(project);
-    let event_type = test_event_request(project, body)?;
-    send_sample(config, project, &event_type, stopwatch, entry).await
+    request.entry.project(project);
+    let body = request.body().await?;
+    let event_type = test_event_request(project, &body)?;
+    send_sample(request, project, &event_type).await
 }
 
 /// Delivers a sample event of this type.
 pub async fn send_sample(
-    config: &Config,
+    request: &mut OperatorRequest<'_>,
     project: &str,
     event_type: &str,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let event = sample(project, event_type, host::random().u64(..), clock::now());
     let notification = Notification::read(event.as_bytes(), Arrival::default(), Form::Either);
-    entry.arrival(&notification.arrival);
-    intake::deliver_event(config, &notification, Occasion::Post, stopwatch, entry).await
+    request.entry.arrival(&notification.arrival);
+    let OperatorRequest {
+        config,
+        stopwatch,
+        entry,
+        ..
+    } = request;
+    intake::deliver_event(config, &notification, Occasion::Post, *stopwatch, entry).await
 }
 
 /// The type of the sample that is to be sent.

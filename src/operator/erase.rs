@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::conversation::Conversation;
+use super::request::OperatorRequest;
 use super::{audit, purge};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::{Name, Query};
-use crate::config::Config;
 use crate::event;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
@@ -22,7 +21,6 @@ use crate::letters::{self, body_name, head_name, index_name, ledger};
 use crate::records::{Record, endpoints, journal, storage};
 use crate::svix::{application, message};
 use crate::violation::Violation;
-use crate::watch::entry::Entry;
 
 /// After what time a slice takes up nothing more.
 const SLICE: Duration = Duration::from_secs(1);
@@ -46,14 +44,9 @@ fn outcome(deleted: Option<()>) -> &'static str {
 }
 
 /// Deletes the payload of an event: in Svix, and in its dead letter. The record stays.
-pub async fn event(
-    config: &Config,
-    name: &Name,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
+pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Success, Problem> {
     let Name { project, event_id } = name;
-    entry.event(project, event_id);
+    request.entry.event(project, event_id);
     let found = storage::find(project, event_id).await?;
     let (_, record) = found.ok_or(Problem::NoRecord)?;
     // Svix may have the message, whatever the record says.
@@ -63,10 +56,10 @@ pub async fn event(
         Record::Unknown(_) => (event_id, None),
         Record::DeadLettered(record) => (event_id, Some(record.dead_letter)),
     };
-    let mut conversation = Conversation::new(config, stopwatch);
+    let mut conversation = request.conversation();
     let path = message::content_path(project, &message);
     let answer = conversation.delete(&path).await?;
-    let deleted = answer.done(config.svix.token.expose(), || Some(()))?;
+    let deleted = answer.done(request.config.svix.token.expose(), || Some(()))?;
     let dead_letter = match letter {
         Some(number) => ledger::discard(number).await?,
         None => false,
@@ -95,13 +88,11 @@ struct Report {
 
 /// Deletes the next records and letters of a project, and at the end its application in Svix.
 pub async fn project(
-    config: &Config,
+    request: &mut OperatorRequest<'_>,
     project: &str,
     query: &Query,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
 ) -> Result<Success, Problem> {
-    entry.project(project);
+    request.entry.project(project);
     event::application_uid(project)
         .map_err(|reason| Problem::InvalidRequest(vec![Violation::new("project", reason)]))?;
     let after = query.after().map_err(Problem::InvalidQuery)?;
@@ -109,7 +100,7 @@ pub async fn project(
     let place = Place::parse(&after).ok_or_else(|| Problem::InvalidQuery(invalid()))?;
     let mut slice = Slice {
         project,
-        stopwatch,
+        stopwatch: request.stopwatch,
         report: Report::default(),
     };
     let next = slice.run(place).await?;
@@ -118,15 +109,17 @@ pub async fn project(
     if next.is_none() {
         endpoints::forget(project).await?;
         audit::forget(project).await?;
-        let mut conversation = Conversation::new(config, stopwatch);
+        let mut conversation = request.conversation();
         let answer = conversation.delete(&application::path(project)).await?;
-        let deleted = answer.done(config.svix.token.expose(), || Some(()))?;
+        let deleted = answer.done(request.config.svix.token.expose(), || Some(()))?;
         report.application = Some(outcome(deleted));
         report.done = true;
     }
     report.next = next.map(|place| place.to_string());
     let (records, letters) = (report.records, report.letters);
-    entry.say(format!("erased: {records} records, {letters} letters"));
+    request
+        .entry
+        .say(format!("erased: {records} records, {letters} letters"));
     Ok(Success::document("project-erased", &report))
 }
 

@@ -5,13 +5,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::conversation::Conversation;
+use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::Name;
 use crate::auth::Caller;
 use crate::config::Config;
 use crate::event;
-use crate::host::clock::Stopwatch;
 use crate::records::customer::for_customer;
 use crate::records::{Record, storage};
 use crate::svix::deliveries::{self, Attempt, Endpoint, LIMIT};
@@ -33,15 +33,9 @@ struct Fate {
 }
 
 /// Shows what became of an event at each endpoint of its customer.
-pub async fn show(
-    config: &Config,
-    name: &Name,
-    caller: Caller,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
-    let (bytes, record) = find(name, entry).await?;
-    let shown = match caller {
+pub async fn show(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Success, Problem> {
+    let (bytes, record) = find(name, request.entry).await?;
+    let shown = match request.caller {
         Caller::Project => for_customer(&bytes),
         Caller::Operator(_) | Caller::AnySender => bytes,
     };
@@ -64,15 +58,22 @@ pub async fn show(
         svix: None,
     };
     if let Some(message) = message {
-        let is_customer = caller == Caller::Project;
+        let is_customer = request.caller == Caller::Project;
         // A dashboard may ask for every customer that looks at it.
         let mut conversation = if is_customer {
-            Conversation::behind_the_gate(config, stopwatch)
+            Conversation::behind_the_gate(request.config, request.stopwatch)
         } else {
-            Conversation::new(config, stopwatch)
+            request.conversation()
         };
         let project = &name.project;
-        let asked = ask_svix(config, &mut conversation, project, &message, &mut fate).await;
+        let asked = ask_svix(
+            request.config,
+            &mut conversation,
+            project,
+            &message,
+            &mut fate,
+        )
+        .await;
         let missing = |known| {
             if known || !is_sure {
                 Ok(())
@@ -81,7 +82,7 @@ pub async fn show(
             }
         };
         if let Err(problem) = asked.map_err(Problem::from).and_then(missing) {
-            entry.say(problem.logged());
+            request.entry.say(problem.logged());
             // A customer learns nothing of the relay's configuration.
             fate.svix = Some(match problem {
                 Problem::NoMessage => problem.document(),
@@ -126,28 +127,26 @@ struct Resent<'a> {
 
 /// Has Svix send the message of an event to one endpoint again.
 pub async fn resend(
-    config: &Config,
+    request: &mut OperatorRequest<'_>,
     name: &Name,
     endpoint: &str,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
 ) -> Result<Success, Problem> {
-    let (_, Record::Delivered(record)) = find(name, entry).await? else {
+    let (_, Record::Delivered(record)) = find(name, request.entry).await? else {
         return Err(Problem::NoMessage);
     };
     let message = record.svix_message_id;
     if event::path_segment(endpoint).is_err() {
         return Err(Problem::NoEndpoint);
     }
-    let mut conversation = Conversation::new(config, stopwatch);
+    let mut conversation = request.conversation();
     check_endpoint(&mut conversation, &name.project, endpoint).await?;
     let path = deliveries::resend_path(&name.project, &message, endpoint);
     let answer = conversation.post(&path, b"{}".to_vec()).await?;
-    if !deliveries::classify_resend(&answer, config.svix.token.expose())? {
+    if !deliveries::classify_resend(&answer, request.config.svix.token.expose())? {
         return Err(Problem::NoMessage);
     }
-    entry.svix_message_id(&message);
-    entry.say(format!("resent to {endpoint}"));
+    request.entry.svix_message_id(&message);
+    request.entry.say(format!("resent to {endpoint}"));
     let resent = Resent {
         endpoint_id: endpoint,
         svix_message_id: &message,

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
+use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::delivery::shared_gate;
 use crate::event;
 use crate::svix::gate::MAX_HELD;
 use crate::violation::Violation;
-use crate::watch::entry::Entry;
 
 #[derive(Serialize)]
 struct Hold<'a> {
@@ -17,8 +17,12 @@ struct Hold<'a> {
 }
 
 /// Holds a project, or lets it go. Its letters stay letters until they are replayed.
-pub async fn hold(project: &str, hold: bool, entry: &mut Entry) -> Result<Success, Problem> {
-    entry.project(project);
+pub async fn hold(
+    request: &mut OperatorRequest<'_>,
+    project: &str,
+    hold: bool,
+) -> Result<Success, Problem> {
+    request.entry.project(project);
     let invalid = |reason| Problem::InvalidRequest(vec![Violation::new("project", reason)]);
     event::application_uid(project).map_err(invalid)?;
     if !shared_gate::hold(project, hold).await? {

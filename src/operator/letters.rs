@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::{Query, Selection};
@@ -23,13 +24,9 @@ use crate::watch::entry::Entry;
 /// How many numbers one request looks at. Gaps and letters that are filtered out cost a read, too.
 const MAX_READS: usize = 1_000;
 
-pub async fn list(
-    config: &Config,
-    query: &Query,
-    stopwatch: Stopwatch,
-) -> Result<Success, Problem> {
+pub async fn list(request: &mut OperatorRequest<'_>, query: &Query) -> Result<Success, Problem> {
     let selection = query.selection().map_err(Problem::InvalidQuery)?;
-    let mut letters = Letters::of(config, &selection, stopwatch).await?;
+    let mut letters = Letters::of(request.config, &selection, request.stopwatch).await?;
     let mut dead_letters = Vec::new();
     while dead_letters.len() < selection.limit
         && let Some(letter) = letters.next().await?
@@ -54,8 +51,8 @@ pub async fn show(number: u64) -> Result<Success, Problem> {
 }
 
 /// Deletes a letter. Its record goes on acknowledging the event.
-pub async fn discard(number: u64, entry: &mut Entry) -> Result<Success, Problem> {
-    entry.dead_letter(number);
+pub async fn discard(request: &mut OperatorRequest<'_>, number: u64) -> Result<Success, Problem> {
+    request.entry.dead_letter(number);
     if !ledger::discard(number).await? {
         return Err(Problem::NoDeadLetter);
     }
@@ -64,15 +61,10 @@ pub async fn discard(number: u64, entry: &mut Entry) -> Result<Success, Problem>
 }
 
 /// Delivers the event of a letter, as if it had just come in.
-pub async fn replay(
-    config: &Config,
-    number: u64,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
+pub async fn replay(request: &mut OperatorRequest<'_>, number: u64) -> Result<Success, Problem> {
     let letter = ledger::read(number).await?.ok_or(Problem::NoDeadLetter)?;
-    entry.dead_letter(number);
-    send(config, &letter, stopwatch, entry).await
+    request.entry.dead_letter(number);
+    send(request.config, &letter, request.stopwatch, request.entry).await
 }
 
 #[derive(Serialize)]
@@ -190,13 +182,11 @@ struct Replayed {
 
 /// Replays all unresolved letters of a selection.
 pub async fn replay_all(
-    config: &Config,
+    request: &mut OperatorRequest<'_>,
     query: &Query,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let selection = query.selection().map_err(Problem::InvalidQuery)?;
-    let mut letters = Letters::of(config, &selection, stopwatch).await?;
+    let mut letters = Letters::of(request.config, &selection, request.stopwatch).await?;
     let mut replayed = Replayed::default();
     let mut tried = 0;
     while tried < selection.limit {
@@ -214,7 +204,7 @@ pub async fn replay_all(
         // Each letter has a budget and a line of its own.
         let (stopwatch, mut entry) = (Stopwatch::start(), Entry::default());
         entry.dead_letter(letter.number);
-        let result = send(config, &letter, stopwatch, &mut entry).await;
+        let result = send(request.config, &letter, stopwatch, &mut entry).await;
         entry.result(&result);
         watch::request(entry, stopwatch);
         match result {
@@ -234,7 +224,9 @@ pub async fn replay_all(
     let Replayed {
         resolved, failed, ..
     } = replayed;
-    entry.say(format!("replayed: {resolved} resolved, {failed} failed"));
+    request
+        .entry
+        .say(format!("replayed: {resolved} resolved, {failed} failed"));
     Ok(Success::document("replayed", &replayed))
 }
 

@@ -17,6 +17,7 @@ mod recovery;
 mod request;
 mod status;
 
+use self::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::{NoRoute, Operation};
@@ -40,54 +41,40 @@ pub async fn fulfil(
     if operation.acts() {
         caller.may_act()?;
     }
+    let request = &mut OperatorRequest {
+        config,
+        caller,
+        stopwatch,
+        entry,
+        headers,
+        incoming,
+    };
     match operation {
-        Operation::List(query) => letters::list(config, &query, stopwatch).await,
+        Operation::List(query) => letters::list(request, &query).await,
         Operation::Show(number) => letters::show(number).await,
-        Operation::Discard(number) => letters::discard(number, entry).await,
-        Operation::Replay(number) => letters::replay(config, number, stopwatch, entry).await,
-        Operation::ReplayAll(query) => letters::replay_all(config, &query, stopwatch, entry).await,
+        Operation::Discard(number) => letters::discard(request, number).await,
+        Operation::Replay(number) => letters::replay(request, number).await,
+        Operation::ReplayAll(query) => letters::replay_all(request, &query).await,
         Operation::None(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
-        Operation::Purge => purge::purge(config, stopwatch, entry).await,
-        Operation::Fate(name) => fate::show(config, &name, caller, stopwatch, entry).await,
-        Operation::Resend(name, endpoint) => {
-            fate::resend(config, &name, &endpoint, stopwatch, entry).await
-        }
-        Operation::Audit(query) => audit::audit(config, &query, stopwatch, entry).await,
+        Operation::Purge => purge::purge(request).await,
+        Operation::Fate(name) => fate::show(request, &name).await,
+        Operation::Resend(name, endpoint) => fate::resend(request, &name, &endpoint).await,
+        Operation::Audit(query) => audit::audit(request, &query).await,
         Operation::Findings => audit::findings().await,
-        Operation::Resolve(id) => audit::resolve(&id, entry).await,
-        Operation::Canary => canary::send(config, stopwatch, entry).await,
-        Operation::OpenGate => status::open_gate(entry).await,
+        Operation::Resolve(id) => audit::resolve(request, &id).await,
+        Operation::Canary => canary::send(request).await,
+        Operation::OpenGate => status::open_gate(request).await,
         Operation::Metrics => status::metrics(config).await,
-        Operation::Status => status::status(config, caller).await,
-        Operation::Erase(name) => erase::event(config, &name, stopwatch, entry).await,
-        Operation::EraseProject(project, query) => {
-            erase::project(config, &project, &query, stopwatch, entry).await
-        }
-        Operation::Hold(project) => hold::hold(&project, true, entry).await,
-        Operation::Release(project) => hold::hold(&project, false, entry).await,
-        Operation::Application(project) => {
-            let body = request::read_body(config, incoming, headers, stopwatch).await?;
-            application::put(config, &project, &body, stopwatch, entry).await
-        }
-        Operation::Portal(project) => {
-            let body = request::read_body(config, incoming, headers, stopwatch).await?;
-            portal::open(config, &project, &body, stopwatch, entry).await
-        }
-        Operation::RevokePortal(project) => {
-            let body = request::read_body(config, incoming, headers, stopwatch).await?;
-            portal::revoke(config, &project, &body, stopwatch, entry).await
-        }
-        Operation::Recover(project) => {
-            let body = request::read_body(config, incoming, headers, stopwatch).await?;
-            recovery::recover(config, &project, &body, stopwatch, entry).await
-        }
-        Operation::ProjectToken(project) => {
-            let body = request::read_body(config, incoming, headers, stopwatch).await?;
-            project_token::issue(config, &project, &body, entry)
-        }
-        Operation::TestEvent(project) => {
-            let body = request::read_body(config, incoming, headers, stopwatch).await?;
-            customer::test_event(config, &project, &body, stopwatch, entry).await
-        }
+        Operation::Status => status::status(request).await,
+        Operation::Erase(name) => erase::event(request, &name).await,
+        Operation::EraseProject(project, query) => erase::project(request, &project, &query).await,
+        Operation::Hold(project) => hold::hold(request, &project, true).await,
+        Operation::Release(project) => hold::hold(request, &project, false).await,
+        Operation::Application(project) => application::put(request, &project).await,
+        Operation::Portal(project) => portal::open(request, &project).await,
+        Operation::RevokePortal(project) => portal::revoke(request, &project).await,
+        Operation::Recover(project) => recovery::recover(request, &project).await,
+        Operation::ProjectToken(project) => project_token::issue(request, &project).await,
+        Operation::TestEvent(project) => customer::test_event(request, &project).await,
     }
 }

@@ -3,16 +3,12 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::conversation::Conversation;
-use super::request::{Check, fields, flag, strings, whole_number};
+use super::request::{Check, OperatorRequest, fields, flag, strings, whole_number};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
-use crate::config::Config;
-use crate::host::clock::Stopwatch;
 use crate::json;
 use crate::svix::portal::{self, Limits};
 use crate::svix::{self, Cause, application};
-use crate::watch::entry::Entry;
 
 /// For how long Svix lets a link to a portal live, in seconds.
 const SHORTEST_EXPIRY: u64 = 3_600;
@@ -49,33 +45,22 @@ struct Revoked<'a> {
 }
 
 /// A link to a project's portal in Svix.
-pub async fn open(
-    config: &Config,
-    project: &str,
-    body: &[u8],
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
-    entry.project(project);
-    let limits = portal_request(project, body)?;
-    let url = link(config, project, &portal::body(limits), stopwatch).await?;
+pub async fn open(request: &mut OperatorRequest<'_>, project: &str) -> Result<Success, Problem> {
+    request.entry.project(project);
+    let body = request.body().await?;
+    let limits = portal_request(project, &body)?;
+    let url = link(request, project, &portal::body(limits)).await?;
     Ok(Success::document("portal", &Portal { url: &url }))
 }
 
 /// Ends the links to a project's portal, and the visits that they have opened.
-pub async fn revoke(
-    config: &Config,
-    project: &str,
-    body: &[u8],
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
-    entry.project(project);
-    let body = revoke_request(project, body)?;
-    let mut conversation = Conversation::new(config, stopwatch);
+pub async fn revoke(request: &mut OperatorRequest<'_>, project: &str) -> Result<Success, Problem> {
+    request.entry.project(project);
+    let body = revoke_request(project, &request.body().await?)?;
+    let mut conversation = request.conversation();
     let path = portal::revoke_path(project);
     let answer = conversation.post_to_hosted(&path, body).await?;
-    if portal::classify_revoke(&answer, config.svix.token.expose())? {
+    if portal::classify_revoke(&answer, request.config.svix.token.expose())? {
         let revoked = Revoked { revoked: project };
         Ok(Success::document("portal-revoked", &revoked))
     } else {
@@ -84,20 +69,19 @@ pub async fn revoke(
 }
 
 async fn link(
-    config: &Config,
+    request: &OperatorRequest<'_>,
     project: &str,
     body: &[u8],
-    stopwatch: Stopwatch,
 ) -> Result<String, Problem> {
-    let mut conversation = Conversation::new(config, stopwatch);
-    let token = config.svix.token.expose();
+    let mut conversation = request.conversation();
+    let token = request.config.svix.token.expose();
     let path = portal::path(project);
     // A second link does no harm: no customer gets to see the first.
     let answer = conversation.post(&path, body.to_vec()).await?;
     if let Some(url) = portal::classify(&answer, token)? {
         return Ok(url);
     }
-    if config.svix.create_applications {
+    if request.config.svix.create_applications {
         let create = application::create_body(project, &application::Change::default());
         let answer = conversation.post(application::CREATE_PATH, create).await?;
         match application::classify(&answer, token) {

@@ -5,14 +5,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::request::{Check, fields, whole_number};
+use super::request::{Check, OperatorRequest, fields, whole_number};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::auth::project_token;
-use crate::config::Config;
 use crate::host::clock;
 use crate::time::{rfc3339, unix_seconds};
-use crate::watch::entry::Entry;
 
 /// For how many seconds a token opens its project.
 const SHORTEST: u64 = 60;
@@ -26,20 +24,16 @@ struct Issued {
     expires_at: String,
 }
 
-pub fn issue(
-    config: &Config,
-    project: &str,
-    body: &[u8],
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
-    entry.project(project);
-    let [expiry] = fields(body, ["expiry"])?;
+pub async fn issue(request: &mut OperatorRequest<'_>, project: &str) -> Result<Success, Problem> {
+    request.entry.project(project);
+    let body = request.body().await?;
+    let [expiry] = fields(&body, ["expiry"])?;
     let mut check = Check::of(project);
     let expiry = check.field("expiry", expiry, |raw| {
         whole_number(raw, SHORTEST..=LONGEST)
     });
     let until = unix_seconds(clock::now()) + check.end(expiry.or(Some(USUAL)))?;
-    let token = project_token::sign(&config.project_token_secrets, project, until);
+    let token = project_token::sign(&request.config.project_token_secrets, project, until);
     let issued = Issued {
         token: token.ok_or(Problem::NoProjectTokens)?,
         expires_at: rfc3339(UNIX_EPOCH + Duration::from_secs(until)),

@@ -16,9 +16,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
-use crate::config::Config;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
 use crate::letters::{DeadLetter, body_name, head_name, index_name, waiting};
@@ -26,7 +26,6 @@ use crate::records::Record;
 use crate::records::journal::{self, Page};
 use crate::time::{age, rfc3339};
 use crate::watch::change::Change;
-use crate::watch::entry::Entry;
 use crate::watch::metrics::Counts;
 use crate::watch::{self, counters};
 
@@ -62,18 +61,14 @@ struct Report {
 }
 
 /// Deletes the next records that are due.
-pub async fn purge(
-    config: &Config,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
+pub async fn purge(request: &mut OperatorRequest<'_>) -> Result<Success, Problem> {
     let start = Cursor::read().await?;
     let mut slice = Slice {
-        retention: config.record_retention,
-        letter_retention: config.letter_retention,
+        retention: request.config.record_retention,
+        letter_retention: request.config.letter_retention,
         letters: 0,
         now: clock::now(),
-        stopwatch,
+        stopwatch: request.stopwatch,
         cursor: start,
         purged: 0,
         kept: 0,
@@ -85,7 +80,7 @@ pub async fn purge(
         cursor.write().await?;
     }
     let done = result?;
-    entry.say(format!(
+    request.entry.say(format!(
         "purged: {purged} records, {kept} kept, {letters} letters"
     ));
     let day = rfc3339(UNIX_EPOCH + Duration::from_hours(24 * cursor.day));

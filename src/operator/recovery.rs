@@ -5,17 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::conversation::Conversation;
 use super::fate;
-use super::request::{Check, fields, flag, text, time};
+use super::request::{Check, OperatorRequest, fields, flag, text, time};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
-use crate::config::Config;
 use crate::event;
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock;
 use crate::svix::deliveries;
 use crate::time::{SKEW, rfc3339};
-use crate::watch::entry::Entry;
 
 /// How far back Svix recovers: 14 days, and 5 minutes so that `now - 14 days` is always taken.
 const LONGEST: Duration = Duration::from_mins(14 * 24 * 60 + 5);
@@ -37,17 +34,12 @@ struct Recovering<'a> {
     status: &'a str,
 }
 
-pub async fn recover(
-    config: &Config,
-    project: &str,
-    body: &[u8],
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
-    entry.project(project);
-    let wanted = recovery_request(project, body, clock::now())?;
+pub async fn recover(request: &mut OperatorRequest<'_>, project: &str) -> Result<Success, Problem> {
+    request.entry.project(project);
+    let body = request.body().await?;
+    let wanted = recovery_request(project, &body, clock::now())?;
     let endpoint = &wanted.endpoint;
-    let mut conversation = Conversation::new(config, stopwatch);
+    let mut conversation = request.conversation();
     fate::check_endpoint(&mut conversation, project, endpoint).await?;
     let body = deliveries::recovery_body(wanted.since, wanted.until);
     let answer = if wanted.missing {
@@ -57,10 +49,12 @@ pub async fn recover(
         let path = deliveries::recover_path(project, endpoint);
         conversation.post(&path, body).await?
     };
-    let task = deliveries::classify_recovery(&answer, config.svix.token.expose())?;
+    let task = deliveries::classify_recovery(&answer, request.config.svix.token.expose())?;
     let [task_id, status] = &task.ok_or(Problem::NoEndpoint)?;
     let since = rfc3339(wanted.since);
-    entry.say(format!("recovers {endpoint} since {since}"));
+    request
+        .entry
+        .say(format!("recovers {endpoint} since {since}"));
     let recovering = Recovering {
         endpoint_id: endpoint,
         task_id,

@@ -1,11 +1,13 @@
-//! The bodies of operators' requests: small objects of JSON, checked field by field.
+//! An operator's request, and its body: a small object of JSON, checked field by field.
 
 use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 use serde_json::value::RawValue;
 
+use super::conversation::Conversation;
 use crate::api::problem::Problem;
+use crate::auth::Caller;
 use crate::config::Config;
 use crate::event;
 use crate::event::arrival::is_json_media_type;
@@ -16,24 +18,40 @@ use crate::intake;
 use crate::json;
 use crate::time::parse_rfc3339;
 use crate::violation::Violation;
+use crate::watch::entry::Entry;
 
 /// The largest body of such a request, in bytes.
 const MAX_BODY: usize = 16 * 1024;
 
-/// Reads the body of such a request. An empty body needs no media type.
-pub async fn read_body(
-    config: &Config,
-    incoming: &mut Incoming,
-    headers: &Headers,
-    stopwatch: Stopwatch,
-) -> Result<Vec<u8>, Problem> {
-    let body = intake::body::read_small(config, incoming, MAX_BODY, stopwatch).await?;
-    let content_type = headers.get("content-type");
-    let is_json = content_type.is_none_or(|content_type| is_json_media_type(&content_type));
-    if is_json || body.is_empty() {
-        Ok(body)
-    } else {
-        Err(Problem::UnsupportedMediaType)
+/// A request whose sender has shown an operator's token, or one of a project.
+pub struct OperatorRequest<'a> {
+    pub config: &'static Config,
+    pub caller: Caller,
+    /// Runs since the request came in.
+    pub stopwatch: Stopwatch,
+    /// The line that the request will leave.
+    pub entry: &'a mut Entry,
+    pub headers: &'a Headers,
+    pub incoming: &'a mut Incoming,
+}
+
+impl OperatorRequest<'_> {
+    /// Reads the body. An empty one needs no media type.
+    pub async fn body(&mut self) -> Result<Vec<u8>, Problem> {
+        let body = intake::body::read_small(self.config, self.incoming, MAX_BODY, self.stopwatch);
+        let body = body.await?;
+        let content_type = self.headers.get("content-type");
+        let is_json = content_type.is_none_or(|content_type| is_json_media_type(&content_type));
+        if is_json || body.is_empty() {
+            Ok(body)
+        } else {
+            Err(Problem::UnsupportedMediaType)
+        }
+    }
+
+    /// A conversation with Svix that ends in time for the answer.
+    pub fn conversation(&self) -> Conversation<'static> {
+        Conversation::new(self.config, self.stopwatch)
     }
 }
 

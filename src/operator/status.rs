@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::audit;
 use super::canary;
+use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::auth::{Caller, Denial};
@@ -19,7 +20,6 @@ use crate::records::endpoints::{self, Endpoints, Reported};
 use crate::svix::gate::Standing;
 use crate::time::rfc3339;
 use crate::watch::counters;
-use crate::watch::entry::Entry;
 use crate::watch::metrics::{Counts, Numbers};
 use crate::watch::openmetrics::{Audit, CONTENT_TYPE, Snapshot};
 
@@ -33,14 +33,14 @@ pub async fn metrics(config: &Config) -> Result<Success, Problem> {
     })
 }
 
-pub async fn status(config: &Config, caller: Caller) -> Result<Success, Problem> {
-    let Caller::Operator(operator) = caller else {
+pub async fn status(request: &mut OperatorRequest<'_>) -> Result<Success, Problem> {
+    let Caller::Operator(operator) = request.caller else {
         return Err(Denial::Operator.into());
     };
-    let snapshot = snapshot(config).await?;
+    let snapshot = snapshot(request.config).await?;
     let mut configuration = load::shown().await?;
     // Show the origin in use, also where it follows from the token.
-    configuration.insert("svix_url", config.svix.origin.to_string());
+    configuration.insert("svix_url", request.config.svix.origin.to_string());
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         time: rfc3339(clock::now()),
@@ -64,9 +64,11 @@ pub async fn status(config: &Config, caller: Caller) -> Result<Success, Problem>
 }
 
 /// Opens the gate, and shows it.
-pub async fn open_gate(entry: &mut Entry) -> Result<Success, Problem> {
+pub async fn open_gate(request: &mut OperatorRequest<'_>) -> Result<Success, Problem> {
     shared_gate::open().await?;
-    entry.say("an operator has opened the gate".to_owned());
+    request
+        .entry
+        .say("an operator has opened the gate".to_owned());
     let gate = shared_gate::standing().await?;
     Ok(Success::document("gate-opened", &Opened { gate }))
 }

@@ -25,16 +25,15 @@ use self::board::Board;
 use self::compare::{Comparison, Project};
 use self::findings::{Finding, Kind};
 use self::state::{Progress, State, Unfinished, millis};
+use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::Query;
-use crate::config::Config;
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock;
 use crate::host::{self, store};
 use crate::letters::ledger;
 use crate::records::{Delivered, Record, Unknown, journal};
 use crate::violation::Violation;
-use crate::watch::entry::Entry;
 use crate::watch::openmetrics::Audit;
 
 #[derive(Debug, Serialize)]
@@ -52,12 +51,7 @@ struct Report {
 }
 
 /// Compares the next records.
-pub async fn audit(
-    config: &Config,
-    query: &Query,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
+pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<Success, Problem> {
     let selection = query.audit().map_err(Problem::InvalidQuery)?;
     let now = clock::now();
     let stored = read_state().await?;
@@ -72,13 +66,16 @@ pub async fn audit(
     let mut start = match (selection.since, known) {
         (Some(since), _) => State::begin(since),
         (None, Some(state)) => state.clone(),
-        (None, None) => State::begin(now.checked_sub(config.record_retention).unwrap_or(now)),
+        (None, None) => State::begin(
+            now.checked_sub(request.config.record_retention)
+                .unwrap_or(now),
+        ),
     };
     if start.unfinished.is_none() {
         start.one_in = selection.one_in;
     }
     let mut slice = Slice {
-        comparison: Comparison::new(config, stopwatch, now),
+        comparison: Comparison::new(request.config, request.stopwatch, now),
         now,
         state: start,
     };
@@ -107,11 +104,11 @@ pub async fn audit(
     let done = result?;
     let mut line = format!("audited: {events} events, {settled} settled, {found} found");
     // The audit itself is done, whatever becomes of this.
-    if done && let Err(problem) = endpoints::review(config, stopwatch).await {
+    if done && let Err(problem) = endpoints::review(request.config, request.stopwatch).await {
         line += "; disabled endpoints not reviewed: ";
         line += &problem.logged();
     }
-    entry.say(line);
+    request.entry.say(line);
     let report = Report {
         events,
         settled,
@@ -214,10 +211,10 @@ struct Resolved<'a> {
 
 /// Removes a finding. The record of a missing message is reopened, so the event can be sent again: it is
 /// looked up first, as always.
-pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
+pub async fn resolve(request: &mut OperatorRequest<'_>, id: &str) -> Result<Success, Problem> {
     let mut board = Board::read().await?;
     let finding = board.find(id).cloned().ok_or(Problem::NoFinding)?;
-    entry.event(&finding.project, &finding.event_id);
+    request.entry.event(&finding.project, &finding.event_id);
     let reopened = match finding.kind {
         Kind::Missing => reopen(&finding).await?,
         _ => None,
@@ -230,7 +227,9 @@ pub async fn resolve(id: &str, entry: &mut Entry) -> Result<Success, Problem> {
     }
     board.remove(id).await?;
     board.review(clock::now()).await?;
-    entry.say(format!("resolved: the event was {}", finding.kind.name()));
+    request
+        .entry
+        .say(format!("resolved: the event was {}", finding.kind.name()));
     let resolved = Resolved {
         resolved: id,
         kind: finding.kind,
