@@ -41,7 +41,7 @@ bench: build
 	$(CARGO) build $(HARNESS) --package bench --package fsyncs
 	target/debug/bench $(BENCH)
 
-# Fuzzes the parsers, FUZZ_SECONDS for each target. Needs a nightly toolchain.
+# Fuzzes the parsers, FUZZ_SECONDS for each target. Needs a C++ compiler.
 fuzz:
 	@RUSTUP_AUTO_INSTALL=0 scripts/fuzz.sh
 

@@ -306,8 +306,11 @@ fn check_dead_letter(notification: &Notification<'_>, body: &[u8]) {
     assert_eq!(format!("{stored:?}"), format!("{letter:?}"));
 
     let replayed = Notification::read(body, stored.arrival(), Form::Either);
-    assert_eq!(replayed.arrival.source, notification.arrival.source);
-    assert_eq!(replayed.event(), notification.event());
+    // An invalid event that looks like a push is opened by its replay.
+    if notification.event().is_ok() {
+        assert_eq!(replayed.arrival.source, notification.arrival.source);
+        assert_eq!(replayed.event(), notification.event());
+    }
 }
 
 /// The one time at which everything happens, so that a finding can be repeated.
