@@ -204,7 +204,7 @@ impl Problem {
             Self::NoRecord => "the event never came, is to come again, or was cut off by a crash: \
                                then Svix may have it"
                 .to_owned(),
-            Self::NoDeadLetter => "never written, or discarded".to_owned(),
+            Self::NoDeadLetter => "never written, discarded, or its body is lost".to_owned(),
             Self::NoFinding => "never found, or resolved".to_owned(),
             Self::NoMessage => "lost, not stored yet, or the event is a dead letter".to_owned(),
             Self::NoEndpoint => "the customer has no endpoint with this id".to_owned(),

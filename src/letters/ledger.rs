@@ -115,16 +115,27 @@ pub async fn forget_body(record_name: &str) {
     let _ = store::delete("delete the dead letter's body", &body_name(record_name)).await;
 }
 
-/// Whether a letter can be replayed. If its body is gone, the letter is of no use to an operator, and goes too.
-pub async fn keeps_body(record_name: &str, number: u64) -> Result<bool, host::Error> {
+/// Deletes a letter whose body is gone: it is of no use to an operator. Returns whether it was so.
+pub async fn drop_without_body(record_name: &str, number: u64) -> Result<bool, host::Error> {
     let entry = store::get(&index_name(number), store::TIMEOUT).await?;
     let holds_body = matches!(entry.and_then(Entry::decode), Some(Entry::Letter(_)));
     if holds_body || store::exists(&body_name(record_name)).await? {
-        return Ok(true);
+        return Ok(false);
     }
     let names = [head_name(record_name), index_name(number)];
     store::delete_many("delete the dead letter", &names).await?;
-    Ok(false)
+    Ok(true)
+}
+
+/// Deletes what is left of a record's letter, also of one that the record doesn't name: a concurrent delivery may
+/// have written it. Returns whether there was one.
+pub async fn erase(record_name: &str) -> Result<bool, host::Error> {
+    let names = [body_name(record_name), head_name(record_name)];
+    let was_there = store::exists(&names[0]).await? || store::exists(&names[1]).await?;
+    if was_there {
+        store::delete_many("erase the dead letter", &names).await?;
+    }
+    Ok(was_there)
 }
 
 /// Deletes a letter, also one whose discarding broke off. The record of an undelivered event goes on

@@ -60,15 +60,17 @@ pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Suc
     let path = message::content_path(project, &message);
     let answer = conversation.delete(&path).await?;
     let deleted = answer.done(request.config.svix.token.expose(), || Some(()))?;
-    let dead_letter = match letter {
+    let discarded = match letter {
         Some(number) => ledger::discard(number).await?,
         None => false,
     };
+    let record_name = Record::name(&event::key(project, &name.event_id));
+    let erased = ledger::erase(&record_name).await?;
     let erased = Erased {
         project,
         event_id: &name.event_id,
         payload: outcome(deleted),
-        dead_letter,
+        dead_letter: discarded || erased,
     };
     Ok(Success::document("erased", &erased))
 }

@@ -146,10 +146,8 @@ async fn send(
         let (record, differs) = (record.clone(), false);
         return Ok(Success::Duplicate { record, differs });
     }
-    let body = ledger::body(letter).await?.ok_or_else(|| host::Error {
-        what: "read the dead letter's body",
-        reason: "the store has lost it".to_owned(),
-    })?;
+    let body = ledger::body(letter).await?;
+    let body = body.ok_or(Problem::NoDeadLetter)?;
     let notification = Notification::read(&body, letter.arrival(), Form::Either);
     entry.arrival(&notification.arrival);
     let success =
@@ -240,6 +238,7 @@ fn why_replay_stops(problem: &Problem) -> Option<&'static str> {
             Cause::RateLimited => Some(problem.row().name),
             _ => None,
         },
+        Problem::StillUnanswered => None,
         problem if problem.is_final() => None,
         problem => Some(problem.row().name),
     }

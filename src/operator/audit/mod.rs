@@ -219,12 +219,6 @@ pub async fn resolve(request: &mut OperatorRequest<'_>, id: &str) -> Result<Succ
         Kind::Missing => reopen(&finding).await?,
         _ => None,
     };
-    let mut dead_letter = reopened.as_ref().and_then(|record| record.dead_letter);
-    if let Some(number) = dead_letter
-        && !ledger::keeps_body(&finding.record_name, number).await?
-    {
-        dead_letter = None;
-    }
     board.remove(id).await?;
     board.review(clock::now()).await?;
     request
@@ -234,20 +228,27 @@ pub async fn resolve(request: &mut OperatorRequest<'_>, id: &str) -> Result<Succ
         resolved: id,
         kind: finding.kind,
         send_again: reopened.is_some(),
-        dead_letter,
+        dead_letter: reopened.and_then(|record| record.dead_letter),
     };
     Ok(Success::document("resolved", &resolved))
 }
 
-/// Has the record of a missing message answer no sender any more. `None` if the record has changed.
+/// Has the record of a missing message answer no sender any more. Returns the record as it was, with a letter that
+/// can be replayed. `None` if the record has changed.
 async fn reopen(finding: &Finding) -> Result<Option<Delivered>, host::Error> {
     let name = &finding.record_name;
     let bytes = store::get(name, store::TIMEOUT).await?;
-    let Some(Record::Delivered(record)) = bytes.as_deref().and_then(Record::decode) else {
+    let Some(Record::Delivered(mut record)) = bytes.as_deref().and_then(Record::decode) else {
         return Ok(None);
     };
     if !finding.svix_message_ids.contains(&record.svix_message_id) {
         return Ok(None);
+    }
+    // Before the record changes, so that a request that fails here can be repeated.
+    if let Some(number) = record.dead_letter
+        && ledger::drop_without_body(name, number).await?
+    {
+        record.dead_letter = None;
     }
     let lost = Record::Unknown(Unknown::lost(record.clone()));
     journal::append(std::slice::from_ref(name)).await?;

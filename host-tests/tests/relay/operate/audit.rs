@@ -253,6 +253,31 @@ async fn a_letter_of_an_event_that_svix_has_lost_is_replayed_under_a_new_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_finding_whose_resolving_failed_is_resolved_by_the_next_request() {
+    let world = world();
+    world.svix.script_for(&Method::POST, [Fault::status(400)]);
+    world.post(&wrapped(event("evt_1").as_bytes())).await;
+    let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    world.svix.forget_message(&world.message("evt_1").id);
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (0, 1));
+    let path = format!("/audit/findings/{}/resolve", only_finding(&world).await);
+    for op in [Op::Exists, Op::Set] {
+        world.faults.fail_next(op, 1);
+        ask(&world, "POST", &path)
+            .await
+            .assert_retryable_problem(503, "store-failing");
+    }
+    let resolved = ask(&world, "POST", &path).await.json();
+    assert_eq!(resolved["sendAgain"], true, "{resolved}");
+    // The letter's body went when its event was delivered.
+    assert_eq!(resolved.get("deadLetter"), None, "{resolved}");
+    let letters = ask(&world, "GET", "/dead-letters").await.json();
+    assert_eq!(letters["deadLetters"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_resolved_event_that_no_sender_sends_again_becomes_unsettled() {
     let world = world();
     let path = lose(&world, "evt_1").await;

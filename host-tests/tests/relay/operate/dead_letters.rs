@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use http::Method;
 use serde_json::{Value, json};
 
 use fake_svix::Fault;
@@ -516,6 +517,47 @@ async fn a_letter_on_which_svix_fails_does_not_stop_a_replay_of_all() {
         reply.json(),
         json!({"resolved": 2, "failed": 1, "next": null, "stopped": null})
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_whose_id_svix_still_works_on_does_not_stop_a_replay_of_all() {
+    let world = world();
+    for number in 0..3 {
+        refuse(&world, &format!("evt_{number}")).await;
+    }
+    // A post without an answer, and then a conflict that no lookup explains.
+    let faults = [500, 409, 409].map(Fault::status);
+    world.svix.script_for(&Method::POST, faults);
+    let reply = ask(&world, "POST", "/dead-letters/replay").await;
+    assert_eq!(
+        reply.json(),
+        json!({"resolved": 2, "failed": 1, "next": null, "stopped": null})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_whose_body_is_lost_does_not_stop_a_replay_of_all() {
+    let world = world();
+    refuse(&world, "evt_0").await;
+    for name in world.names().await {
+        if name.starts_with("letter-body/") {
+            world.remove(&name).await;
+        }
+    }
+    refuse(&world, "evt_1").await;
+    let reply = ask(&world, "POST", "/dead-letters/replay").await;
+    assert_eq!(
+        reply.json(),
+        json!({"resolved": 1, "failed": 1, "next": null, "stopped": null})
+    );
+    ask(&world, "POST", "/dead-letters/1/replay")
+        .await
+        .assert_final_problem(404, "no-dead-letter");
+    // An operator still sees which event it was, and no delivery is acknowledged by it.
+    let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+    assert_eq!(letter["eventId"], "evt_0");
+    let reply = world.post(&wrapped(event("evt_0").as_bytes())).await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
 }
 
 #[tokio::test(start_paused = true)]
