@@ -5,21 +5,23 @@
 //! ```text
 //! POST /notifications
 //!   relay        route the request, answer it, leave one line
-//!   intake       who posts? which event?                (auth, event; host: variables, body)
+//!   intake       who posts? which event? is its type for customers?
+//!                                                       (auth, event; host: variables, body)
 //!   delivery     is there a record? then answer         (records; host: key-value get)
 //!                wait at the gate, post or look up      (svix;    host: outbound HTTP, store)
 //!                write the record: delivered, or unknown if Svix gave no answer
 //!                                                       (records; host: key-value set, set-many)
-//!   intake       or keep Pub/Sub's event as a letter, if no repeat can succeed
+//!   intake       or keep Pub/Sub's event as a letter, if no repeat can succeed or its project is held
 //!                                                       (letters; host: set-many)
 //!   api          200, or what the table of failures says
 //!   watch        one line, one count                    (         host: standard output)
 //! ```
 //!
 //! To follow one event, read: `handle` in [`relay`], `take` in [`intake`], `deliver` in [`delivery`], and
-//! `run` in its `attempts`: 580 lines, some 20 minutes. Then the heads of the files that decide:
-//! `delivery::next`, [`svix::gate`] and [`letters`]; how an answer is read (`Cause` and `Answer::unless_failed` in
-//! [`mod@svix`], [`svix::message`]); and the table of failures (`api::table`).
+//! `run` in its `attempts`: 620 lines, some 20 minutes. To explain each step, read also what they call: `Job`, `Budget`
+//! and `Turnstile` in [`delivery`], `Found` in [`records`], `keep` in [`letters::ledger`], `send` in [`svix::client`];
+//! and the heads of the files that decide: `delivery::next`, [`svix::gate`] and [`letters`]; how an answer is read
+//! (`Cause` and `Answer::unless_failed` in [`mod@svix`], [`svix::message`]); and the table of failures (`api::table`).
 //!
 //! # The folders
 //!

@@ -14,11 +14,7 @@ use crate::records::Delivered;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Success {
     /// Svix has the event's message: it was stored now, or found there.
-    Delivered {
-        record: Delivered,
-        /// How often the event was posted for this request.
-        attempts: u32,
-    },
+    Delivered { record: Delivered },
     /// The event was delivered before, or by another request meanwhile.
     Duplicate {
         record: Delivered,
@@ -140,7 +136,7 @@ impl From<&Success> for Reply {
             })
         };
         let body = match success {
-            Success::Delivered { record, attempts } => receipt(record, *attempts, false),
+            Success::Delivered { record } => receipt(record, record.attempts, false),
             Success::Duplicate { record, differs } => receipt(record, 0, *differs),
             Success::Ignored => json::encode(&Ignored { status }),
             Success::DeadLettered(dead_letter) => json::encode(&Kept {
@@ -221,10 +217,7 @@ mod tests {
 
     #[test]
     fn a_receipt_names_event_and_message() {
-        let delivered = Success::Delivered {
-            record: record(),
-            attempts: 2,
-        };
+        let delivered = Success::Delivered { record: record() };
         let text = |success| String::from_utf8(Reply::from(success).body).expect("text");
         assert_eq!(
             text(&delivered),

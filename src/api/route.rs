@@ -90,7 +90,7 @@ pub enum Operation {
     /// `POST /dead-letters/replay`: try to deliver all that are unresolved.
     ReplayAll(Query),
     /// The path exists, but only for the methods of this `Allow` header. Only operators may know that.
-    None(&'static str),
+    WrongMethod(&'static str),
 }
 
 impl Operation {
@@ -103,7 +103,7 @@ impl Operation {
             | Self::Status
             | Self::List(_)
             | Self::Show(_)
-            | Self::None(_) => false,
+            | Self::WrongMethod(_) => false,
             Self::Purge
             | Self::Resend(..)
             | Self::Audit(_)
@@ -376,7 +376,7 @@ impl Route {
         };
         match route {
             route if allow.split(", ").any(|allowed| allowed == method) => Ok(route),
-            Self::Operator(_) => Ok(Self::Operator(Operation::None(allow))),
+            Self::Operator(_) => Ok(Self::Operator(Operation::WrongMethod(allow))),
             _ => Err(NoRoute::MethodNotAllowed(allow)),
         }
     }
@@ -468,11 +468,19 @@ mod tests {
             ("GET", "/dead-letters/7", Operation::Show(7)),
             ("DELETE", "/dead-letters/7", Operation::Discard(7)),
             ("POST", "/dead-letters/7/replay", Operation::Replay(7)),
-            ("POST", "/dead-letters/7", Operation::None(GET_DELETE)),
-            ("GET", "/dead-letters/7/replay", Operation::None(POST)),
-            ("DELETE", "/dead-letters", Operation::None(GET)),
+            (
+                "POST",
+                "/dead-letters/7",
+                Operation::WrongMethod(GET_DELETE),
+            ),
+            (
+                "GET",
+                "/dead-letters/7/replay",
+                Operation::WrongMethod(POST),
+            ),
+            ("DELETE", "/dead-letters", Operation::WrongMethod(GET)),
             ("POST", "/maintenance/purge", Operation::Purge),
-            ("GET", "/maintenance/purge", Operation::None(POST)),
+            ("GET", "/maintenance/purge", Operation::WrongMethod(POST)),
             ("GET", "/metrics", Operation::Metrics),
             ("HEAD", "/status", Operation::Status),
             (
@@ -500,7 +508,11 @@ mod tests {
                 "/projects/dev/hold",
                 Operation::Release("dev".to_owned()),
             ),
-            ("POST", "/projects/dev/hold", Operation::None(PUT_DELETE)),
+            (
+                "POST",
+                "/projects/dev/hold",
+                Operation::WrongMethod(PUT_DELETE),
+            ),
             (
                 "POST",
                 "/notifications/dev/evt_1/erase",
@@ -511,13 +523,13 @@ mod tests {
                 "/projects/dev/erase?after=7",
                 Operation::EraseProject("dev".to_owned(), Query("after=7".to_owned())),
             ),
-            ("GET", "/projects/dev/portal", Operation::None(POST)),
+            ("GET", "/projects/dev/portal", Operation::WrongMethod(POST)),
             (
                 "PUT",
                 "/projects/dev",
                 Operation::Application("dev".to_owned()),
             ),
-            ("POST", "/projects/dev", Operation::None(PUT)),
+            ("POST", "/projects/dev", Operation::WrongMethod(PUT)),
             (
                 "POST",
                 "/projects/dev/portal/revoke",
@@ -528,7 +540,7 @@ mod tests {
                 "/projects/dev/recover",
                 Operation::Recover("dev".to_owned()),
             ),
-            ("PUT", "/projects/dev/recover", Operation::None(POST)),
+            ("PUT", "/projects/dev/recover", Operation::WrongMethod(POST)),
         ] {
             let route = Route::Operator(operation);
             assert_eq!(Route::of(method, path), Ok(route), "{method} {path}");

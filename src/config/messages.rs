@@ -55,7 +55,7 @@ impl Messages {
     }
 
     /// Whether events of this type are relayed.
-    pub fn take(&self, event_type: &str) -> bool {
+    pub fn relays(&self, event_type: &str) -> bool {
         self.types.is_empty() || self.types.iter().any(|pattern| pattern.matches(event_type))
     }
 }

@@ -256,7 +256,7 @@ mod tests {
     fn only_the_listed_event_types_are_taken() {
         let taken = |types, event_type: &str| {
             let config = with(&[("event_types", Some(types))]);
-            config.map(|config| config.messages.take(event_type))
+            config.map(|config| config.messages.relays(event_type))
         };
         let types = "user.created  subscription.*\nsim";
         for event_type in [

@@ -1,5 +1,7 @@
 //! Posts and lookups for one event, until Svix has its message or the budget is spent.
 
+use std::time::SystemTime;
+
 use super::job::Job;
 use super::next::{AfterLookup, Known, LATE, Step};
 use super::turnstile::Turnstile;
@@ -19,7 +21,8 @@ use crate::watch::counters;
 pub struct Attempts<'a> {
     job: Job<'a>,
     idempotency_key: &'a str,
-    event_id: &'a str,
+    /// The event's id as Svix takes it.
+    svix_event_id: &'a str,
     request_id: String,
     random: fastrand::Rng,
     known: Known,
@@ -31,8 +34,20 @@ pub struct Attempts<'a> {
     pub unanswered: bool,
 }
 
+/// The message that Svix has of the event.
+pub struct Sent {
+    pub message_id: String,
+    /// Whether a look-up showed it. An earlier attempt has stored it then, perhaps with other bytes.
+    pub was_found: bool,
+}
+
 impl<'a> Attempts<'a> {
-    pub fn new(job: Job<'a>, idempotency_key: &'a str, event_id: &'a str, found: &Found) -> Self {
+    pub fn new(
+        job: Job<'a>,
+        idempotency_key: &'a str,
+        svix_event_id: &'a str,
+        found: &Found,
+    ) -> Self {
         // If there is a record, Svix may know more than the event's age says. An event that is too large by
         // now may have been sent under a higher limit.
         let is_new = matches!(found, Found::Nothing) && !job.is_too_large();
@@ -43,7 +58,7 @@ impl<'a> Attempts<'a> {
         Self {
             job,
             idempotency_key,
-            event_id,
+            svix_event_id,
             request_id: client::request_id(random.u64(..)),
             random,
             known: Known::MaybeSentSince(sent_since),
@@ -62,16 +77,16 @@ impl<'a> Attempts<'a> {
         self.unanswered || self.earlier_unanswered
     }
 
-    /// Tries until Svix has the message. Returns the message's id, and which step showed it.
-    pub async fn run(&mut self) -> Result<(String, Step), Problem> {
+    /// Tries until Svix has the message.
+    pub async fn run(&mut self) -> Result<Sent, Problem> {
         let caller = Caller {
             event: self.idempotency_key,
             project: &self.job.event.project,
         };
         let mut turnstile =
             Turnstile::new(self.job.config, self.job.budget, caller, self.random.fork());
-        let retry = &self.job.config.retry;
-        let mut retries = Retries::new(retry.clone(), self.random.u64(..));
+        let retry = self.job.config.retry.clone();
+        let mut retries = Retries::new(retry, self.random.u64(..));
         loop {
             let probe = turnstile.wait().await?;
             let now = clock::now();
@@ -82,29 +97,20 @@ impl<'a> Attempts<'a> {
             };
             turnstile.tell(&result, probe).await;
             let (cause, retry_after) = match result {
-                Ok(Verdict::Stored(message_id)) => return Ok((message_id, step)),
+                Ok(Verdict::Stored(message_id)) => {
+                    let was_found = step == Step::LookUp;
+                    return Ok(Sent {
+                        message_id,
+                        was_found,
+                    });
+                }
+                // Neither is a failure: `known` bounds how often they follow each other.
                 Ok(Verdict::Conflict) => {
                     self.known.conflict();
                     continue;
                 }
                 Ok(Verdict::Absent) => {
-                    match self.known.not_found(now) {
-                        AfterLookup::Post if self.job.is_too_large() => {
-                            let limit = self.job.config.max_body_bytes;
-                            return Err(Problem::BodyTooLarge(limit));
-                        }
-                        AfterLookup::Post => {}
-                        AfterLookup::PostAfterRace => {
-                            let wait = retry.base_delay.mul_f64(self.random.f64());
-                            clock::sleep(wait).await;
-                        }
-                        // The conflicting message may come from an earlier attempt at this event,
-                        // which Svix has not finished yet.
-                        AfterLookup::IdTaken if self.may_be_stored() => {
-                            return Err(Problem::StillUnanswered);
-                        }
-                        AfterLookup::IdTaken => return Err(Problem::EventIdTaken),
-                    }
+                    self.not_found(now).await?;
                     continue;
                 }
                 Err(svix::Error::Unavailable { cause, retry_after }) => (cause, retry_after),
@@ -115,6 +121,25 @@ impl<'a> Attempts<'a> {
                 Some(wait) => clock::sleep(wait).await,
                 None => return Err(svix::Error::Unavailable { cause, retry_after }.into()),
             }
+        }
+    }
+
+    /// A lookup at `now` found nothing. Fails if the event must not be posted.
+    async fn not_found(&mut self, now: SystemTime) -> Result<(), Problem> {
+        match self.known.not_found(now) {
+            AfterLookup::Post if self.job.is_too_large() => {
+                Err(Problem::BodyTooLarge(self.job.config.max_body_bytes))
+            }
+            AfterLookup::Post => Ok(()),
+            AfterLookup::PostAfterRace => {
+                let wait = self.job.config.retry.base_delay;
+                clock::sleep(wait.mul_f64(self.random.f64())).await;
+                Ok(())
+            }
+            // The conflicting message may come from an earlier attempt at this event, which Svix has not
+            // finished yet.
+            AfterLookup::IdTaken if self.may_be_stored() => Err(Problem::StillUnanswered),
+            AfterLookup::IdTaken => Err(Problem::EventIdTaken),
         }
     }
 
@@ -138,7 +163,7 @@ impl<'a> Attempts<'a> {
             })
             .await;
         let asked = Asked {
-            event_id: self.event_id,
+            event_id: self.svix_event_id,
             create_application: config.svix.create_applications,
             token: config.svix.token.expose(),
         };
@@ -154,15 +179,16 @@ impl<'a> Attempts<'a> {
     async fn look_up(&self) -> Result<Verdict, svix::Error> {
         let answer = self
             .send(Request {
-                path: &message::lookup_path(&self.job.event.project, self.event_id),
+                path: &message::lookup_path(&self.job.event.project, self.svix_event_id),
                 headers: self.trace_headers(),
                 body: None,
                 id: &self.request_id,
             })
             .await?;
-        message::classify_lookup(&answer, self.event_id)
+        message::classify_lookup(&answer, self.svix_event_id)
     }
 
+    /// Sends one request. Fails with the answers that mean the same for every request, such as 429 and 500.
     async fn send(&self, request: Request<'_>) -> Result<Answer, svix::Error> {
         let stopwatch = Stopwatch::start();
         let result =

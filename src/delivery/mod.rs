@@ -20,9 +20,9 @@ mod next;
 pub mod shared_gate;
 mod turnstile;
 
-use self::attempts::Attempts;
+use self::attempts::{Attempts, Sent};
 pub use self::job::{Job, Occasion};
-use self::next::{RENEWED_AFTER, Step};
+use self::next::RENEWED_AFTER;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::event;
@@ -52,7 +52,7 @@ pub struct Findings {
 pub async fn deliver(job: Job<'_>) -> Delivery {
     let mut findings = Findings::default();
     let result = find_or_send(&job, &mut findings).await;
-    if let Ok(Success::Delivered { record, .. } | Success::Duplicate { record, .. }) = &result {
+    if let Ok(Success::Delivered { record } | Success::Duplicate { record, .. }) = &result {
         findings.message_id = Some(record.svix_message_id.clone());
         findings.left_unknown = false;
     }
@@ -72,17 +72,20 @@ async fn find_or_send(job: &Job<'_>, findings: &mut Findings) -> Result<Success,
     if job.occasion != Occasion::Replay && shared_gate::holds(&job.event.project) {
         return Err(Problem::Held);
     }
-    let idempotency_key = idempotency_key(key, found.record());
-    let event_id = message::event_id(&job.event.id);
-    let mut attempts = Attempts::new(*job, &idempotency_key, &event_id, &found);
+    let idempotency_key = key_for_svix(key, found.record());
+    let svix_event_id = message::event_id(&job.event.id);
+    let mut attempts = Attempts::new(*job, &idempotency_key, &svix_event_id, &found);
     let result = attempts.run().await;
     findings.posts = attempts.posts;
     match result {
-        Ok((message_id, step)) => {
+        Ok(Sent {
+            message_id,
+            was_found,
+        }) => {
+            // The line names the message, even if the record can't be written.
             findings.message_id = Some(message_id.clone());
             let mut record = Delivered::of(job.event, message_id, attempts.posts, clock::now());
-            if step == Step::LookUp {
-                // The message of an earlier attempt may have had other bytes under this id.
+            if was_found {
                 record.fingerprint = None;
             }
             write_delivered(job, name, found.record(), record).await
@@ -95,6 +98,7 @@ async fn find_or_send(job: &Job<'_>, findings: &mut Findings) -> Result<Success,
             if !(findings.left_unknown && is_news) {
                 return Err(problem);
             }
+            // If the store fails, the sender hears of that instead.
             let meanwhile = write_unknown(job, name).await?;
             meanwhile.ok_or(problem)
         }
@@ -102,7 +106,7 @@ async fn find_or_send(job: &Job<'_>, findings: &mut Findings) -> Result<Success,
 }
 
 /// The event's key, unless Svix would answer under it with a message that it has lost.
-fn idempotency_key(key: String, record: Option<&Record>) -> String {
+fn key_for_svix(key: String, record: Option<&Record>) -> String {
     match record.and_then(Record::lost_message_id) {
         Some(lost) => event::sha256_hex(&[key.as_bytes(), lost.as_bytes()]),
         None => key,
@@ -141,8 +145,7 @@ async fn write_delivered(
     if let Some(name) = of_letter {
         ledger::forget_body(&name).await;
     }
-    let attempts = record.attempts;
-    Ok(Success::Delivered { record, attempts })
+    Ok(Success::Delivered { record })
 }
 
 /// Notes that only Svix knows if it has the message. Returns the answer if a concurrent delivery has delivered

@@ -8,8 +8,8 @@
 //! - Svix has answered a post with 409.
 //!
 //! Without a record, the event's age is the limit: Svix can't have known the key for longer. After a timeout within
-//! one request the event is posted again. A later request looks it up, since it goes by a stored time and by
-//! its own clock.
+//! one request the event is posted again. A later request looks the event up, since a stored time may be of
+//! another clock.
 //!
 //! | known | next | 409 | lookup finds nothing |
 //! | --- | --- | --- | --- |
@@ -68,12 +68,12 @@ impl Known {
     /// Decided before every attempt: the process may have been suspended past the 12 hours for which
     /// Svix knows the idempotency key.
     pub fn step(self, now: SystemTime) -> Step {
-        let forgotten = match self {
+        let is_unclear = match self {
             Self::MaybeSentSince(since) => may_have_forgotten(since, now),
             Self::Raced(since) => may_have_forgotten(Some(since), now),
             Self::Conflict | Self::ConflictAgain => true,
         };
-        if forgotten { Step::LookUp } else { Step::Post }
+        if is_unclear { Step::LookUp } else { Step::Post }
     }
 
     /// A post was answered with 409.

@@ -5,8 +5,6 @@ pub mod body;
 mod event_types;
 mod headers;
 
-use std::time::Duration;
-
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::auth;
@@ -15,16 +13,17 @@ use crate::delivery::budget::Budget;
 use crate::delivery::{self, Delivery, Job, Occasion};
 use crate::event::arrival::{Attributes, Form, Source, carries_push};
 use crate::event::notification::Notification;
-use crate::host;
 use crate::host::clock::Stopwatch;
 use crate::host::http::{Headers, Incoming};
+use crate::host::{self, store};
 use crate::letters::ledger;
-use crate::records::{Record, storage};
+use crate::records::{Found, Record};
 use crate::watch;
 use crate::watch::entry::Entry;
 use crate::watch::trace::Trace;
 
-/// Takes a notification.
+/// Takes a notification. There are four ways to a 200: the event's type is not relayed, its record answers, Svix has its
+/// message now, or a dead letter holds it.
 pub async fn take(
     incoming: &mut Incoming,
     headers: &Headers,
@@ -46,7 +45,7 @@ pub async fn take(
     let hints = notification.hints();
     // A push that could not be opened is no event of the carrier's type.
     let is_ignored = matches!(&hints.event_type, Some(event_type)
-        if !config.messages.take(event_type) && !carries_push(event_type));
+        if !config.messages.relays(event_type) && !carries_push(event_type));
     entry.hints(hints);
     // Also an event that breaks a rule: what is not for customers needs none of the fields that they need.
     if is_ignored {
@@ -57,10 +56,10 @@ pub async fn take(
         Source::Wrapped | Source::Unwrapped => Occasion::Push,
     };
     let may_be_letter = occasion.letter_acknowledges(config);
-    match deliver_event(config, &notification, occasion, stopwatch, entry).await {
+    let budget = Budget::of(config, stopwatch);
+    match deliver_event(config, &notification, occasion, budget, entry).await {
         Err(problem) if may_be_letter && problem.becomes_letter() => {
-            let time = Budget::of(config, stopwatch).time_to_store();
-            store_dead_letter(&notification, &body.bytes, &problem, time, entry).await
+            store_dead_letter(&notification, &body.bytes, &problem, budget, entry).await
         }
         result => result,
     }
@@ -71,14 +70,15 @@ pub async fn deliver_event(
     config: &Config,
     notification: &Notification<'_>,
     occasion: Occasion,
-    stopwatch: Stopwatch,
+    budget: Budget,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let event = notification.event().map_err(Problem::Rejected)?;
     entry.event(&event.project, &event.id);
     entry.event_type(&event.event_type);
     let trace = trace_of(entry.trace.take(), &notification.arrival.attributes);
-    let trace_headers = entry.trace.insert(trace).headers();
+    let trace_headers = trace.headers();
+    entry.trace = Some(trace);
     let times = [event.time, notification.arrival.publish_time];
     let job = Job {
         config,
@@ -87,7 +87,7 @@ pub async fn deliver_event(
         ordering_key: notification.arrival.ordering_key.as_deref(),
         occasion,
         trace_headers: &trace_headers,
-        budget: Budget::of(config, stopwatch),
+        budget,
     };
     let Delivery { result, findings } = delivery::deliver(job).await;
     entry.attempts = findings.posts;
@@ -119,13 +119,13 @@ async fn store_dead_letter(
     notification: &Notification<'_>,
     body: &[u8],
     problem: &Problem,
-    time: Duration,
+    budget: Budget,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let name = Record::name(&notification.key());
     // The event may have come before, or a concurrent delivery may have got further just now.
-    let stored = storage::read(&name, time).await?;
-    match &stored {
+    let found = Found::of(store::get(&name, budget.time_to_store()).await?.as_deref());
+    match found.record() {
         Some(Record::DeadLettered(record)) => {
             if let Some(number) = ledger::acknowledging_letter(record).await? {
                 return Ok(Success::DeadLettered(number));
@@ -137,12 +137,16 @@ async fn store_dead_letter(
                 differs: false,
             });
         }
-        // Svix may have the message, and a hold says nothing of that. So its sender keeps the event.
-        Some(Record::Unknown(_)) if *problem == Problem::Held => return Err(Problem::Held),
-        Some(Record::Unknown(_)) | None => {}
+        Some(Record::Unknown(_)) | None => {
+            // Svix may have the message, and a hold says nothing of that. So its sender keeps the event.
+            if *problem == Problem::Held && !matches!(found, Found::Nothing) {
+                return Err(Problem::Held);
+            }
+        }
     }
-    let lost = stored.as_ref().and_then(Record::lost_message_id);
+    let lost = found.record().and_then(Record::lost_message_id);
     let reason = (problem.row().name, problem.document());
+    let time = budget.time_to_store();
     let number = ledger::keep(&name, notification, body, reason, lost, time).await?;
     entry.reason(problem);
     Ok(Success::DeadLettered(number))

@@ -37,7 +37,7 @@ pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem>
     let project = request.config.canary_project.as_deref();
     let project = project.ok_or(Problem::NoCanary)?;
     let success = customer::send_sample(request, project, TYPE).await?;
-    let (Success::Delivered { record, .. } | Success::Duplicate { record, .. }) = success else {
+    let (Success::Delivered { record } | Success::Duplicate { record, .. }) = success else {
         return Ok(success);
     };
     let duration_ms = u64::try_from(request.stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -6,6 +6,7 @@ use super::request::{Check, OperatorRequest, fields, text};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::delivery::Occasion;
+use crate::delivery::budget::Budget;
 use crate::event;
 use crate::event::arrival::{Arrival, Form};
 use crate::event::notification::Notification;
@@ -40,13 +41,9 @@ pub async fn send_sample(
     let event = sample(project, event_type, host::random().u64(..), clock::now());
     let notification = Notification::read(event.as_bytes(), Arrival::default(), Form::Either);
     request.entry.arrival(&notification.arrival);
-    let OperatorRequest {
-        config,
-        stopwatch,
-        entry,
-        ..
-    } = request;
-    intake::deliver_event(config, &notification, Occasion::Post, *stopwatch, entry).await
+    let budget = Budget::of(request.config, request.stopwatch);
+    let (config, entry) = (request.config, &mut *request.entry);
+    intake::deliver_event(config, &notification, Occasion::Post, budget, entry).await
 }
 
 /// The type of the sample that is to be sent.

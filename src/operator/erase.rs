@@ -49,12 +49,12 @@ pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Suc
     request.entry.event(project, event_id);
     let found = storage::find(project, event_id).await?;
     let (_, record) = found.ok_or(Problem::NoRecord)?;
-    // Svix may have the message, whatever the record says.
-    let event_id = message::event_id(event_id).into_owned();
+    // Svix may have the message, whatever the record says, and takes an event's id in its place.
+    let svix_event_id = message::event_id(event_id).into_owned();
     let (message, letter) = match record {
         Record::Delivered(record) => (record.svix_message_id, record.dead_letter),
-        Record::Unknown(_) => (event_id, None),
-        Record::DeadLettered(record) => (event_id, Some(record.dead_letter)),
+        Record::Unknown(_) => (svix_event_id, None),
+        Record::DeadLettered(record) => (svix_event_id, Some(record.dead_letter)),
     };
     let mut conversation = request.conversation();
     let path = message::content_path(project, &message);
@@ -64,11 +64,11 @@ pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Suc
         Some(number) => ledger::discard(number).await?,
         None => false,
     };
-    let record_name = Record::name(&event::key(project, &name.event_id));
+    let record_name = Record::name(&event::key(project, event_id));
     let erased = ledger::erase(&record_name).await?;
     let erased = Erased {
         project,
-        event_id: &name.event_id,
+        event_id,
         payload: outcome(deleted),
         dead_letter: discarded || erased,
     };
@@ -125,7 +125,7 @@ pub async fn project(
     Ok(Success::document("project-erased", &report))
 }
 
-/// The last thing that is done.
+/// How far the erasing of a project has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// The letter with this number.

@@ -9,6 +9,7 @@ use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::{Query, Selection};
 use crate::config::Config;
+use crate::delivery::budget::Budget;
 use crate::delivery::{Occasion, shared_gate};
 use crate::event::arrival::Form;
 use crate::event::notification::Notification;
@@ -60,11 +61,12 @@ pub async fn discard(request: &mut OperatorRequest<'_>, number: u64) -> Result<S
     Ok(Success::document("discarded", &discarded))
 }
 
-/// Delivers the event of a letter, as if it had just come in.
+/// Delivers the event of a letter.
 pub async fn replay(request: &mut OperatorRequest<'_>, number: u64) -> Result<Success, Problem> {
     let letter = ledger::read(number).await?.ok_or(Problem::NoDeadLetter)?;
     request.entry.dead_letter(number);
-    send(request.config, &letter, request.stopwatch, request.entry).await
+    let budget = Budget::of(request.config, request.stopwatch);
+    send(request.config, &letter, budget, request.entry).await
 }
 
 #[derive(Serialize)]
@@ -129,17 +131,22 @@ impl<'a> Letters<'a> {
         Ok(None)
     }
 
+    /// Has the letter that [`Self::next`] gave last come next.
+    fn step_back(&mut self) {
+        self.at -= 1;
+    }
+
     /// The number of the last letter looked at, if there are more after it.
     fn rest(&self) -> Option<u64> {
         (self.at < self.last).then_some(self.at)
     }
 }
 
-/// Sends a letter's notification through the whole normal path.
+/// Delivers the event of a letter, also if its project is held or its type is not relayed, and resolves the letter.
 async fn send(
     config: &Config,
     letter: &DeadLetter,
-    stopwatch: Stopwatch,
+    budget: Budget,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     if let Some(record) = &letter.resolved {
@@ -151,8 +158,8 @@ async fn send(
     let notification = Notification::read(&body, letter.arrival(), Form::Either);
     entry.arrival(&notification.arrival);
     let success =
-        intake::deliver_event(config, &notification, Occasion::Replay, stopwatch, entry).await?;
-    if let Success::Delivered { record, .. } | Success::Duplicate { record, .. } = &success
+        intake::deliver_event(config, &notification, Occasion::Replay, budget, entry).await?;
+    if let Success::Delivered { record } | Success::Duplicate { record, .. } = &success
         && record.dead_letter != Some(letter.number)
     {
         // The letter held no valid event when it came, so its record is not the event's. Resolve it, too.
@@ -202,7 +209,8 @@ pub async fn replay_all(
         // Each letter has a budget and a line of its own.
         let (stopwatch, mut entry) = (Stopwatch::start(), Entry::default());
         entry.dead_letter(letter.number);
-        let result = send(request.config, &letter, stopwatch, &mut entry).await;
+        let budget = Budget::of(request.config, stopwatch);
+        let result = send(request.config, &letter, budget, &mut entry).await;
         entry.result(&result);
         watch::request(entry, stopwatch);
         match result {
@@ -212,7 +220,7 @@ pub async fn replay_all(
                 Some(reason) => {
                     replayed.stopped = Some(reason);
                     // This letter is still to be tried.
-                    letters.at = letter.number - 1;
+                    letters.step_back();
                     break;
                 }
             },

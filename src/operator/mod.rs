@@ -55,7 +55,7 @@ pub async fn fulfil(
         Operation::Discard(number) => letters::discard(request, number).await,
         Operation::Replay(number) => letters::replay(request, number).await,
         Operation::ReplayAll(query) => letters::replay_all(request, &query).await,
-        Operation::None(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
+        Operation::WrongMethod(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
         Operation::Purge => purge::purge(request).await,
         Operation::Fate(name) => fate::show(request, &name).await,
         Operation::Resend(name, endpoint) => fate::resend(request, &name, &endpoint).await,

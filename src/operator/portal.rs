@@ -14,7 +14,7 @@ use crate::svix::{self, Cause, application};
 const SHORTEST_EXPIRY: u64 = 3_600;
 const LONGEST_EXPIRY: u64 = 7 * 24 * 3_600;
 
-/// The longest time that Svix leaves to a link that it is to revoke, in seconds.
+/// How far off the end of a revoked link may be, in seconds.
 const LATEST_END: u64 = 3 * 24 * 3_600;
 
 /// The longest id of a session that Svix takes.
@@ -68,6 +68,7 @@ pub async fn revoke(request: &mut OperatorRequest<'_>, project: &str) -> Result<
     }
 }
 
+/// The link. Creates the application that it belongs to, if that is allowed.
 async fn link(
     request: &OperatorRequest<'_>,
     project: &str,

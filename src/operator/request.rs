@@ -36,7 +36,7 @@ pub struct OperatorRequest<'a> {
 }
 
 impl OperatorRequest<'_> {
-    /// Reads the body. An empty one needs no media type.
+    /// Reads the body. Without a media type it counts as JSON.
     pub async fn body(&mut self) -> Result<Vec<u8>, Problem> {
         let body = intake::body::read_small(self.config, self.incoming, MAX_BODY, self.stopwatch);
         let body = body.await?;

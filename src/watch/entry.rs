@@ -126,7 +126,7 @@ impl Entry {
         self.event_type = hints.event_type;
     }
 
-    /// Project and id of a valid event.
+    /// Names the event, which is valid: a notification counts as one that holds an event.
     pub fn event(&mut self, project: &str, id: &str) {
         if self.is_notification() {
             self.counted = Counted::Event;

@@ -148,6 +148,15 @@ async fn a_held_event_that_svix_may_have_stays_with_its_sender() {
         .post(&body)
         .await
         .assert_retryable_problem(503, "held");
+    // The same of a record that only a later version can read.
+    let record = world.records().await.remove(0);
+    let unknown = world.stored(&record).await.expect("a record");
+    world.put(&record, br#"{"version":9}"#).await;
+    world
+        .post(&body)
+        .await
+        .assert_retryable_problem(503, "held");
+    world.put(&record, &unknown).await;
     ask(&world, "DELETE", "/projects/dev/hold").await;
     assert_eq!(push(&world, "evt_1").await["status"], "delivered");
     assert_eq!(delivered(&world), ["evt_1"]);
