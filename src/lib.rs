@@ -18,10 +18,13 @@
 //! ```
 //!
 //! To follow one event, read: `handle` in [`relay`], `take` in [`intake`], `deliver` in [`delivery`], and
-//! `run` in its `attempts`: 620 lines, some 20 minutes. To explain each step, read also what they call: `Job`, `Budget`
-//! and `Turnstile` in [`delivery`], `Found` in [`records`], `keep` in [`letters::ledger`], `send` in [`svix::client`];
-//! and the heads of the files that decide: `delivery::next`, [`svix::gate`] and [`letters`]; how an answer is read
-//! (`Cause` and `Answer::unless_failed` in [`mod@svix`], [`svix::message`]); and the table of failures (`api::table`).
+//! `run` in its `attempts`: 620 lines, some 20 minutes. To explain each step, read also:
+//!
+//! - what they call: `Job`, `Budget` and `Turnstile` in [`delivery`], `Found` in [`records`], `keep` in
+//!   [`letters::ledger`], `send` in [`svix::client`];
+//! - the heads of the files that decide: `delivery::next`, [`svix::gate`] and [`letters`];
+//! - how an answer is read: `Cause` and `Answer::unless_failed` in [`mod@svix`], and [`svix::message`];
+//! - the table of failures (`api::table`).
 //!
 //! # The folders
 //!

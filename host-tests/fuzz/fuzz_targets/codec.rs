@@ -8,7 +8,7 @@
 use std::time::{Duration, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use svix_relay::fuzz::{
     Answer, Arrival, Asked, Caller, DeadLetter, Error, Gate, Pass, Reason, Record, Standing,
     Verdict, classify_create, classify_lookup, identifier, parse_retry_after, whole_seconds,
@@ -144,9 +144,9 @@ fn check_retry_after(text: &str) {
 }
 
 fn check_answers(body: &[u8]) {
-    // Like Svix's parser, this one reads strings only where they are needed.
-    let fields = serde_json::from_slice::<HashMap<String, &RawValue>>(body);
-    let is_error_of_svix = fields.is_ok_and(|fields| fields.contains_key("detail"));
+    // Its keys may be no text, which a parser of values would refuse.
+    let json = serde_json::from_slice::<&RawValue>(body);
+    let is_error_of_svix = json.is_ok_and(|json| json.get().starts_with('{'));
     for status in STATUSES {
         let answer = Answer {
             status,

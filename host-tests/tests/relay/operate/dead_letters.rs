@@ -423,9 +423,7 @@ async fn replays_and_redeliveries_at_once_are_one_message() {
 async fn a_replay_that_fails_changes_nothing() {
     let world = world();
     refuse(&world, "evt_1").await;
-    world
-        .svix
-        .script_for(&http::Method::POST, [Fault::status(422)]);
+    world.svix.script_for(&Method::POST, [Fault::status(422)]);
     let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
     reply.assert_final_problem(422, "refused-by-svix");
     world.svix.set_down(true);
