@@ -201,9 +201,11 @@ impl Problem {
                 "no such path".to_owned()
             }
             Self::NoRoute(NoRoute::MethodNotAllowed(allow)) => format!("allowed: {allow}"),
-            Self::NoRecord => "the event never came, is to come again, or was cut off by a crash: \
-                               then Svix may have it"
-                .to_owned(),
+            Self::NoRecord => {
+                "the event never came, is to come again, was cut off by a crash, or its \
+                               record has expired: then Svix may have it"
+                    .to_owned()
+            }
             Self::NoDeadLetter => "never written, discarded, or its body is lost".to_owned(),
             Self::NoFinding => "never found, or resolved".to_owned(),
             Self::NoMessage => "lost, not stored yet, or the event is a dead letter".to_owned(),

@@ -31,11 +31,16 @@ pub async fn refresh() {
 
 /// Takes over what the store holds of the gate, if it is newer.
 pub(super) async fn learn(time: Duration) -> Result<(), host::Error> {
+    read(time).await.map(|_| ())
+}
+
+/// Like [`learn`]. Returns what the store holds.
+async fn read(time: Duration) -> Result<Option<Vec<u8>>, host::Error> {
     let begun = Stopwatch::start();
     let stored = store::get(gate::NAME, time).await?;
     LEARNED.set(Some(begun));
     GATE.with_borrow_mut(|gate| gate.learn(stored.as_deref(), clock::now()));
-    Ok(())
+    Ok(stored)
 }
 
 /// Opens the gate for every instance: an operator knows that Svix is well.
@@ -61,8 +66,9 @@ pub fn held() -> Vec<String> {
 /// Holds a project for every instance, or lets it go. `false` if too many are held.
 pub async fn hold(project: &str, hold: bool) -> Result<bool, host::Error> {
     settle("hold the project", async || {
-        learn(store::TIMEOUT).await?;
-        if holds(project) == hold {
+        // Not what this instance remembers: an older state may have replaced the one with the change.
+        let stored = read(store::TIMEOUT).await?;
+        if gate::holds(stored.as_deref(), project) == hold {
             return Ok(Some(true));
         }
         let state = GATE

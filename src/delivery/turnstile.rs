@@ -56,9 +56,10 @@ impl<'a> Turnstile<'a> {
         loop {
             self.budget.check()?;
             let mut pass = self.pass();
+            let mut learned = Ok(());
             if pass == Pass::Probe {
                 // Another instance may have changed the gate since, and its change must not get lost.
-                let _ = learn(self.time()).await;
+                learned = learn(self.time()).await;
                 pass = self.pass();
             }
             let closing = match pass {
@@ -66,7 +67,9 @@ impl<'a> Turnstile<'a> {
                 Pass::Probe => {
                     let lease = self.config.svix.timeout.min(self.budget.remaining());
                     let state = GATE.with_borrow_mut(|gate| gate.probing(lease, clock::now()));
-                    self.share(&state).await;
+                    if learned.is_ok() {
+                        self.share(&state).await;
+                    }
                     self.budget.check()?;
                     return Ok(true);
                 }
@@ -107,10 +110,11 @@ impl<'a> Turnstile<'a> {
             },
             _ => None,
         };
+        let mut learned = Ok(());
         if failure.is_some() || probe || GATE.with_borrow(Gate::is_counting) {
             // Other instances may have failed since, and together the failures make a run. Or an operator may
             // have held a project, which must not get lost.
-            let _ = learn(self.time()).await;
+            learned = learn(self.time()).await;
         }
         let jitter = self.random.f64();
         let now = clock::now();
@@ -128,7 +132,9 @@ impl<'a> Turnstile<'a> {
         if let Some(change) = Change::of_gate(&before, after) {
             watch::change(change);
         }
-        self.share(&state).await;
+        if learned.is_ok() {
+            self.share(&state).await;
+        }
     }
 
     /// A failure is ignored: other instances then find out for themselves.

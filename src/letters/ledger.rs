@@ -76,9 +76,7 @@ pub async fn read(number: u64) -> Result<Option<DeadLetter>, host::Error> {
 /// A letter, and the record of its event. `None` if the number leads nowhere, or the record names a
 /// letter with another number. A record that names none hides no letter, since a letter may be the only
 /// copy of an event.
-pub(super) async fn with_record(
-    number: u64,
-) -> Result<Option<(DeadLetter, Option<Record>)>, host::Error> {
+pub async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Record>)>, host::Error> {
     let entry = store::get(&index_name(number), store::TIMEOUT).await?;
     let (letter, record) = match entry.and_then(Entry::decode) {
         None => return Ok(None),
@@ -115,16 +113,19 @@ pub async fn forget_body(record_name: &str) {
     let _ = store::delete("delete the dead letter's body", &body_name(record_name)).await;
 }
 
-/// Deletes a letter whose body is gone: it is of no use to an operator. Returns whether it was so.
-pub async fn drop_without_body(record_name: &str, number: u64) -> Result<bool, host::Error> {
-    let entry = store::get(&index_name(number), store::TIMEOUT).await?;
-    let holds_body = matches!(entry.and_then(Entry::decode), Some(Entry::Letter(_)));
-    if holds_body || store::exists(&body_name(record_name)).await? {
-        return Ok(false);
+/// The number of a record's letter that can be replayed. A letter whose body is gone is of no use to an operator, and is
+/// deleted.
+pub async fn replayable(record_name: &str) -> Result<Option<u64>, host::Error> {
+    let head = store::get(&head_name(record_name), store::TIMEOUT).await?;
+    let Some(letter) = head.as_deref().and_then(DeadLetter::decode) else {
+        return Ok(None);
+    };
+    if store::exists(&body_name(record_name)).await? {
+        return Ok(Some(letter.number));
     }
-    let names = [head_name(record_name), index_name(number)];
+    let names = [head_name(record_name), index_name(letter.number)];
     store::delete_many("delete the dead letter", &names).await?;
-    Ok(true)
+    Ok(None)
 }
 
 /// Deletes what is left of a record's letter, also of one that the record doesn't name: a concurrent delivery may

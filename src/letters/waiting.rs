@@ -57,15 +57,68 @@ pub struct Waiting {
 }
 
 /// Counts the waiting letters, of the [`MOST`] numbers above the low-water mark.
+pub async fn count(retention: Option<Duration>) -> Result<Waiting, host::Error> {
+    let expires_at = retention.map(|retention| retention.saturating_sub(NOTICE));
+    let (mut waiting, mut visited) = (Waiting::default(), 0);
+    let go_on = || {
+        visited += 1;
+        visited <= MOST
+    };
+    walk(go_on, async |_, age| {
+        waiting.unresolved += 1;
+        let expires = expires_at.is_some_and(|at| age.is_some_and(|age| age >= at));
+        waiting.expiring += u64::from(expires);
+        Ok(Visit::Waits)
+    })
+    .await?;
+    Ok(waiting)
+}
+
+/// Deletes the letters that have waited for as long as the retention, oldest first, until this time is over, and
+/// tells of each.
+pub async fn expire(
+    retention: Duration,
+    stopwatch: Stopwatch,
+    time: Duration,
+    mut tell: impl FnMut(&DeadLetter),
+) -> Result<(), host::Error> {
+    let go_on = || !stopwatch.remaining(time).is_zero();
+    walk(go_on, async |number, age| match age {
+        Some(age) if age >= retention => {
+            if let Some((letter, _)) = ledger::with_record(number).await? {
+                ledger::discard(number).await?;
+                tell(&letter);
+            }
+            Ok(Visit::Settled)
+        }
+        // Later letters are younger.
+        Some(_) => Ok(Visit::Enough),
+        // A clock that was ahead wrote it.
+        None => Ok(Visit::Waits),
+    })
+    .await
+}
+
+/// The end of a visit.
+enum Visit {
+    Waits,
+    Settled,
+    /// The letter waits, and no further one is to be visited.
+    Enough,
+}
+
+/// Visits the letters that wait, with their ages, for as long as `go_on` says before each number.
 ///
 /// The mark moves up to the first letter that is unresolved, and index entries that it passes go if
 /// their letter is gone. Two requests at once may set the mark back, which costs the next one reads.
-pub async fn count(retention: Option<Duration>) -> Result<Waiting, host::Error> {
+async fn walk(
+    mut go_on: impl FnMut() -> bool,
+    mut visit: impl AsyncFnMut(u64, Option<Duration>) -> Result<Visit, host::Error>,
+) -> Result<(), host::Error> {
     let (last, now) = (
         store::increment(COUNTER, 0).await?,
         unix_seconds(clock::now()),
     );
-    let expires_at = retention.map(|retention| retention.saturating_sub(NOTICE));
     let stored = store::get(SETTLED, store::TIMEOUT).await?;
     let mark = stored.as_deref().and_then(Mark::decode).unwrap_or_default();
     let rested = now.abs_diff(mark.taken_at) >= SETTLING.as_secs();
@@ -73,20 +126,20 @@ pub async fn count(retention: Option<Duration>) -> Result<Waiting, host::Error> 
     if rested {
         (moved.taken, moved.taken_at) = (last, now);
     }
-    let (mut waiting, mut held_up) = (Waiting::default(), false);
+    let (mut next, mut held_up) = (mark.settled + 1, false);
     let mut dangling = Vec::new();
-    let mut next = mark.settled + 1;
-    let end = last.min(mark.settled + MOST);
-    while next <= end {
-        for state in states(next..=end.min(next + STEP - 1)).await? {
+    'numbers: while next <= last {
+        for state in states(next..=last.min(next + STEP - 1)).await? {
+            if !go_on() {
+                break 'numbers;
+            }
             held_up |= match state {
                 State::Settled => false,
-                State::Unresolved(age) => {
-                    waiting.unresolved += 1;
-                    let expires = expires_at.is_some_and(|at| age.is_some_and(|age| age >= at));
-                    waiting.expiring += u64::from(expires);
-                    true
-                }
+                State::Unresolved(age) => match visit(next, age).await? {
+                    Visit::Settled => false,
+                    Visit::Waits => true,
+                    Visit::Enough => break 'numbers,
+                },
                 State::Unwritten | State::Dangling => !rested || next > mark.taken,
             };
             if !held_up {
@@ -99,46 +152,16 @@ pub async fn count(retention: Option<Duration>) -> Result<Waiting, host::Error> 
         }
     }
     if rested || moved.settled > mark.settled {
-        store::delete_many("delete the index", &dangling).await?;
-        let text = format!("{} {} {}", moved.settled, moved.taken, moved.taken_at);
-        store::set(SETTLED, text.as_bytes(), store::TIMEOUT).await?;
-    }
-    Ok(waiting)
-}
-
-/// Deletes the letters that have waited for as long as the retention, oldest first, until this time is over, and
-/// tells of each.
-pub async fn expire(
-    retention: Duration,
-    stopwatch: Stopwatch,
-    time: Duration,
-    mut tell: impl FnMut(&DeadLetter),
-) -> Result<(), host::Error> {
-    let (last, now) = (store::increment(COUNTER, 0).await?, clock::now());
-    let stored = store::get(SETTLED, store::TIMEOUT).await?;
-    let mark = stored.as_deref().and_then(Mark::decode).unwrap_or_default();
-    for number in mark.settled + 1..=last {
-        if stopwatch.remaining(time).is_zero() {
-            break;
-        }
-        let Some(letter) = ledger::read(number)
-            .await?
-            .filter(|letter| letter.resolved.is_none())
-        else {
-            continue;
-        };
-        match age(&letter.dead_lettered_at, now) {
-            Some(age) if age >= retention => {
-                ledger::discard(number).await?;
-                tell(&letter);
-            }
-            // Later letters are younger.
-            Some(_) => break,
-            // A clock that was ahead wrote it.
-            None => {}
-        }
+        // If the store takes no writes, the next walk begins where this one began.
+        let _ = move_mark(moved, &dangling).await;
     }
     Ok(())
+}
+
+async fn move_mark(mark: Mark, dangling: &[String]) -> Result<(), host::Error> {
+    store::delete_many("delete the index", dangling).await?;
+    let text = format!("{} {} {}", mark.settled, mark.taken, mark.taken_at);
+    store::set(SETTLED, text.as_bytes(), store::TIMEOUT).await
 }
 
 /// The state of a number, for the count.

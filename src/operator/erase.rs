@@ -38,39 +38,51 @@ struct Erased<'a> {
     dead_letter: bool,
 }
 
-/// The outcome of a deletion in Svix. `None` if Svix had nothing to delete.
-fn outcome(deleted: Option<()>) -> &'static str {
-    deleted.map_or("absent", |()| "erased")
+/// The outcome of a deletion in Svix, which may have had nothing to delete.
+fn outcome(deleted: bool) -> &'static str {
+    if deleted { "erased" } else { "absent" }
 }
 
-/// Deletes the payload of an event: in Svix, and in its dead letter. The record stays.
+/// Deletes the payload of an event: in Svix, and in its dead letter. The record stays, if there still is one.
 pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Success, Problem> {
     let Name { project, event_id } = name;
     request.entry.event(project, event_id);
-    let found = storage::find(project, event_id).await?;
-    let (_, record) = found.ok_or(Problem::NoRecord)?;
-    // Svix may have the message, whatever the record says, and takes an event's id in its place.
+    if event::application_uid(project).is_err() {
+        return Err(Problem::NoRecord);
+    }
+    let record_name = Record::name(&event::key(project, event_id));
+    let record = storage::read(&record_name, store::TIMEOUT).await?;
+    let has_record = record.is_some();
+    // Svix may have the message, whatever the record says: it keeps messages for longer. An event's id stands for
+    // its message.
     let svix_event_id = message::event_id(event_id).into_owned();
     let (message, letter) = match record {
-        Record::Delivered(record) => (record.svix_message_id, record.dead_letter),
-        Record::Unknown(_) => (svix_event_id, None),
-        Record::DeadLettered(record) => (svix_event_id, Some(record.dead_letter)),
+        Some(Record::Delivered(record)) => (record.svix_message_id, record.dead_letter),
+        Some(Record::DeadLettered(record)) => (svix_event_id, Some(record.dead_letter)),
+        Some(Record::Unknown(_)) | None => (svix_event_id, None),
     };
+    let mut messages = audit::messages_of(&record_name).await?;
+    messages.insert(message);
     let mut conversation = request.conversation();
-    let path = message::content_path(project, &message);
-    let answer = conversation.delete(&path).await?;
-    let deleted = answer.done(request.config.svix.token.expose(), || Some(()))?;
+    let mut deleted = false;
+    for message in messages {
+        let path = message::content_path(project, &message);
+        let answer = conversation.delete(&path).await?;
+        deleted |= answer.deleted(request.config.svix.token.expose())?;
+    }
     let discarded = match letter {
         Some(number) => ledger::discard(number).await?,
         None => false,
     };
-    let record_name = Record::name(&event::key(project, event_id));
-    let erased = ledger::erase(&record_name).await?;
+    let dead_letter = ledger::erase(&record_name).await? || discarded;
+    if !(has_record || deleted || dead_letter) {
+        return Err(Problem::NoRecord);
+    }
     let erased = Erased {
         project,
         event_id,
         payload: outcome(deleted),
-        dead_letter: discarded || erased,
+        dead_letter,
     };
     Ok(Success::document("erased", &erased))
 }
@@ -113,7 +125,7 @@ pub async fn project(
         audit::forget(project).await?;
         let mut conversation = request.conversation();
         let answer = conversation.delete(&application::path(project)).await?;
-        let deleted = answer.done(request.config.svix.token.expose(), || Some(()))?;
+        let deleted = answer.deleted(request.config.svix.token.expose())?;
         report.application = Some(outcome(deleted));
         report.done = true;
     }
@@ -214,15 +226,17 @@ impl Slice<'_> {
 
     /// Deletes a letter of the project, with a record that says nothing else.
     async fn letter(&mut self, number: u64) -> Result<(), host::Error> {
-        let letter = ledger::read(number).await?;
-        let of_project = |project: &String| project == self.project;
-        let Some(letter) = letter.filter(|it| it.project.as_ref().is_some_and(of_project)) else {
+        // Also a letter whose discarding broke off.
+        let Some((letter, found)) = ledger::with_record(number).await? else {
             return Ok(());
         };
+        if letter.project.as_deref() != Some(self.project) {
+            return Ok(());
+        }
         let record = &letter.record_name;
         // The index comes last: without it the letter can't be found.
         let mut names = vec![body_name(record), head_name(record), index_name(number)];
-        if letter.resolved.is_none() {
+        if !matches!(found, Some(Record::Delivered(_))) {
             names.insert(0, record.clone());
         }
         store::delete_many("erase the letter", &names).await?;

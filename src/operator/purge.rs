@@ -286,6 +286,13 @@ impl Slice {
     async fn step(&mut self, names: &[String], rest: &mut Rest) -> Result<(), host::Error> {
         let (mut letters, mut records) = (Vec::new(), Vec::new());
         for (found, name) in store::get_all(names).await.into_iter().zip(names) {
+            let found = match found {
+                Ok(None) => no_record(name).await.map(|body| {
+                    letters.extend(body);
+                    None
+                }),
+                found => found,
+            };
             let bytes = match found {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => continue,
@@ -334,6 +341,13 @@ impl Slice {
             None => Due::Unclear,
         }
     }
+}
+
+/// The name of a body that nothing else leads to, if there is no letter without a record: the letter may have been cut
+/// off after its body.
+async fn no_record(name: &str) -> Result<Option<String>, host::Error> {
+    let has_letter = store::exists(&head_name(name)).await?;
+    Ok((!has_letter).then(|| body_name(name)))
 }
 
 /// The names of a record's letter. A concurrent delivery may have written one that the record doesn't

@@ -101,6 +101,19 @@ pub struct State {
     held: Vec<String>,
 }
 
+impl State {
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let state: Self = serde_json::from_slice(bytes).ok()?;
+        (state.version == VERSION).then_some(state)
+    }
+}
+
+/// Whether the state in the store holds the project.
+pub fn holds(stored: Option<&[u8]>, project: &str) -> bool {
+    let state = stored.and_then(State::decode);
+    state.is_some_and(|state| state.held.iter().any(|held| held == project))
+}
+
 /// Attempts that failed since the last success, while the gate was open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -235,15 +248,15 @@ impl Gate {
         }
     }
 
-    /// Takes over what the store holds, if that is newer. Unreadable states and states from the future
-    /// are treated as absent.
+    /// Takes over what the store holds, if that is newer. Unreadable states are treated as absent. Of a state
+    /// from the future, only the held projects count.
     pub fn learn(&mut self, stored: Option<&[u8]>, now: SystemTime) {
-        let state = stored.and_then(|bytes| serde_json::from_slice::<State>(bytes).ok());
-        if let Some(state) = state
-            && state.version == VERSION
-            && is_plausible(state.changed_at, now)
-            && state.changed_at > self.latest_change(now)
-        {
+        let Some(state) = stored.and_then(State::decode) else {
+            return;
+        };
+        if !is_plausible(state.changed_at, now) {
+            self.state.held = state.held;
+        } else if state.changed_at > self.latest_change(now) {
             self.since = state.changed_at.min(millis(now));
             self.state = state;
         }

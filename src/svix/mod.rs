@@ -243,6 +243,13 @@ impl Answer {
         }
     }
 
+    /// Reads the answer to a request that deletes a thing. `false` if Svix doesn't have the thing.
+    pub fn deleted(&self, token: &str) -> Result<bool, Error> {
+        // Another server's friendly page deletes nothing.
+        let done = self.done(token, || (self.status == 204).then_some(()))?;
+        Ok(done.is_some())
+    }
+
     /// The error of a status that the request gives no meaning of its own. `token` is left out of
     /// Svix's words, should Svix repeat it.
     fn refused_or_unexpected(&self, token: &str) -> Error {

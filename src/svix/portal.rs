@@ -50,9 +50,7 @@ pub fn classify(answer: &Answer, token: &str) -> Result<Option<String>, Error> {
 
 /// Whether links are revoked. `false` if Svix has no application for the project.
 pub fn classify_revoke(answer: &Answer, token: &str) -> Result<bool, Error> {
-    // Another server's friendly page revokes nothing.
-    let done = answer.done(token, || (answer.status == 204).then_some(()))?;
-    Ok(done.is_some())
+    answer.deleted(token)
 }
 
 /// The link in an answer, only if a browser would take it to the web.

@@ -17,7 +17,7 @@ use crate::event;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::store;
 use crate::operator::conversation::Conversation;
-use crate::records::{Delivered, Record, Unknown, storage};
+use crate::records::{Delivered, Record, Unknown, journal, storage};
 use crate::svix::list::{self, Message};
 use crate::svix::message::{self, Verdict};
 use crate::svix::{self, Answer, Cause};
@@ -40,6 +40,8 @@ pub struct Comparison<'a> {
     now: SystemTime,
     /// Whether the slice has got anywhere, so that the next one begins at another place.
     pub is_begun: bool,
+    /// Whether the slice has put a record off.
+    has_put_off: bool,
     /// How many records were found in Svix.
     pub events: u64,
     /// How many unknown records were settled.
@@ -65,6 +67,7 @@ impl<'a> Comparison<'a> {
             stopwatch,
             now,
             is_begun: false,
+            has_put_off: false,
             events: 0,
             settled: 0,
             found: 0,
@@ -126,14 +129,7 @@ impl<'a> Comparison<'a> {
                 }
                 // A list that fails, or is unreadable or too large, holds up no other project: each record of
                 // this one is looked up by itself.
-                Err(svix::Error::Unavailable {
-                    cause:
-                        Cause::Status(_)
-                        | Cause::UnreadableAnswer
-                        | Cause::Unexpected(_)
-                        | Cause::NoSuchPath,
-                    ..
-                }) => break,
+                Err(error) if is_of_one_thing(&error) => break,
                 Err(error) => return Err(error.into()),
             };
             let (messages, next) = (page.messages, page.next);
@@ -166,17 +162,17 @@ impl<'a> Comparison<'a> {
         project: &Project<'_>,
         unseen: &mut BTreeSet<String>,
     ) -> Result<(), Problem> {
-        let before = unseen.len();
-        unseen.retain(|name| {
+        let is_delivered = |name: &String| {
             let item = project.items.get(name);
-            !item.is_some_and(|item| matches!(item.record, Record::Delivered(_)))
-        });
-        if unseen.len() < before {
+            item.is_some_and(|item| matches!(item.record, Record::Delivered(_)))
+        };
+        if unseen.iter().any(is_delivered) {
             let name = format!("application/{}", project.name);
             let kind = Kind::ApplicationMissing;
             let finding = Finding::new(kind, project.name, "", &name, Vec::new(), self.now);
             self.report(finding, None).await?;
         }
+        unseen.retain(|name| !is_delivered(name));
         Ok(())
     }
 
@@ -217,8 +213,9 @@ impl<'a> Comparison<'a> {
                 self.events += u64::from(unseen.remove(name));
             }
             Some(Record::Delivered(delivered)) => self.doubled(name, delivered, message).await?,
-            Some(Record::Unknown(unknown)) if unseen.remove(name) => {
+            Some(Record::Unknown(unknown)) if unseen.contains(name) => {
                 self.settle(name, unknown, &message.id).await?;
+                unseen.remove(name);
             }
             // The record is settled just now, or another page names it.
             Some(Record::Unknown(_)) => self.compare_settled(name, message).await?,
@@ -275,15 +272,28 @@ impl<'a> Comparison<'a> {
                 if self.is_over() {
                     return Ok(false);
                 }
-                match &item.record {
-                    Record::Delivered(record) => self.confirm(&name, item, record).await?,
-                    Record::Unknown(record) => self.ask_again(&name, item, record).await?,
-                    Record::DeadLettered(_) => {}
+                let result = match &item.record {
+                    Record::Delivered(record) => self.confirm(&name, item, record).await,
+                    Record::Unknown(record) => self.ask_again(&name, item, record).await,
+                    Record::DeadLettered(_) => Ok(()),
+                };
+                match result {
+                    // One record must not hold up all that follow: a later page brings it again. If a second one
+                    // fails, Svix does.
+                    Err(Problem::Svix(error)) if self.may_put_off(&error) => {
+                        journal::append(std::slice::from_ref(&name)).await?;
+                        self.has_put_off = true;
+                    }
+                    result => result?,
                 }
             }
             unseen.remove(&name);
         }
         Ok(true)
+    }
+
+    fn may_put_off(&self, error: &svix::Error) -> bool {
+        self.is_begun && !self.has_put_off && is_of_one_thing(error)
     }
 
     /// Looks up the message of a record.
@@ -384,4 +394,15 @@ impl<'a> Comparison<'a> {
         let bytes = store::get(name, store::TIMEOUT).await?;
         Ok(bytes.as_deref().map(Record::decode).as_ref() == record.cloned().map(Some).as_ref())
     }
+}
+
+/// Whether Svix may answer so about one thing, and well about others.
+fn is_of_one_thing(error: &svix::Error) -> bool {
+    let svix::Error::Unavailable { cause, .. } = error else {
+        return false;
+    };
+    matches!(
+        cause,
+        Cause::Status(_) | Cause::UnreadableAnswer | Cause::Unexpected(_) | Cause::NoSuchPath
+    )
 }

@@ -23,6 +23,7 @@ pub async fn review(config: &Config, stopwatch: Stopwatch) -> Result<(), Problem
         disabled.truncate(MOST);
     }
     let mut conversation = Conversation::behind_the_gate(config, stopwatch);
+    let mut result = Ok(());
     for reported in disabled {
         let Reported {
             project,
@@ -30,7 +31,14 @@ pub async fn review(config: &Config, stopwatch: Stopwatch) -> Result<(), Problem
             at,
             ..
         } = reported;
-        let endpoint = conversation.endpoint(&project, &endpoint_id).await?;
+        let endpoint = match conversation.endpoint(&project, &endpoint_id).await {
+            Ok(endpoint) => endpoint,
+            // The endpoint must not hold up the others.
+            Err(error) => {
+                result = Err(error.into());
+                continue;
+            }
+        };
         if !endpoint.is_some_and(|endpoint| endpoint.disabled) {
             let report = endpoints::report_id(&format!("{project} {endpoint_id} {at}"));
             let enabled = Change::Enabled {
@@ -40,5 +48,5 @@ pub async fn review(config: &Config, stopwatch: Stopwatch) -> Result<(), Problem
             endpoints::note(&report, &enabled).await?;
         }
     }
-    Ok(())
+    result
 }

@@ -16,6 +16,7 @@ mod endpoints;
 mod findings;
 mod state;
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -32,7 +33,7 @@ use crate::api::route::Query;
 use crate::host::clock;
 use crate::host::{self, store};
 use crate::letters::ledger;
-use crate::records::{Delivered, Record, Unknown, journal};
+use crate::records::{Record, Unknown, journal, storage};
 use crate::violation::Violation;
 use crate::watch::openmetrics::Audit;
 
@@ -215,45 +216,53 @@ pub async fn resolve(request: &mut OperatorRequest<'_>, id: &str) -> Result<Succ
     let mut board = Board::read().await?;
     let finding = board.find(id).cloned().ok_or(Problem::NoFinding)?;
     request.entry.event(&finding.project, &finding.event_id);
-    let reopened = match finding.kind {
-        Kind::Missing => reopen(&finding).await?,
-        _ => None,
+    let send_again = finding.kind == Kind::Missing && reopen(&finding).await?;
+    let dead_letter = if send_again {
+        ledger::replayable(&finding.record_name).await?
+    } else {
+        None
     };
     board.remove(id).await?;
-    board.review(clock::now()).await?;
+    // The finding is gone, so no repeat could give this answer. The next audit counts anew.
+    let _ = board.review(clock::now()).await;
     request
         .entry
         .say(format!("resolved: the event was {}", finding.kind.name()));
     let resolved = Resolved {
         resolved: id,
         kind: finding.kind,
-        send_again: reopened.is_some(),
-        dead_letter: reopened.and_then(|record| record.dead_letter),
+        send_again,
+        dead_letter,
     };
     Ok(Success::document("resolved", &resolved))
 }
 
-/// Has the record of a missing message answer no sender any more. Returns the record as it was, with a letter that
-/// can be replayed. `None` if the record has changed.
-async fn reopen(finding: &Finding) -> Result<Option<Delivered>, host::Error> {
+/// Has the record of a missing message answer no sender any more, if it still names that message. Returns whether it
+/// is so, also if an earlier request has done it.
+async fn reopen(finding: &Finding) -> Result<bool, host::Error> {
     let name = &finding.record_name;
-    let bytes = store::get(name, store::TIMEOUT).await?;
-    let Some(Record::Delivered(mut record)) = bytes.as_deref().and_then(Record::decode) else {
-        return Ok(None);
-    };
-    if !finding.svix_message_ids.contains(&record.svix_message_id) {
-        return Ok(None);
+    let is_missing = |id: &String| finding.svix_message_ids.contains(id);
+    match storage::read(name, store::TIMEOUT).await? {
+        Some(Record::Delivered(record)) if is_missing(&record.svix_message_id) => {
+            let lost = Record::Unknown(Unknown::lost(record));
+            journal::append(std::slice::from_ref(name)).await?;
+            store::set(name, &lost.encode(), store::TIMEOUT).await?;
+            Ok(true)
+        }
+        Some(Record::Unknown(record)) => {
+            Ok(record.lost_message_id.as_ref().is_some_and(is_missing))
+        }
+        _ => Ok(false),
     }
-    // Before the record changes, so that a request that fails here can be repeated.
-    if let Some(number) = record.dead_letter
-        && ledger::drop_without_body(name, number).await?
-    {
-        record.dead_letter = None;
-    }
-    let lost = Record::Unknown(Unknown::lost(record.clone()));
-    journal::append(std::slice::from_ref(name)).await?;
-    store::set(name, &lost.encode(), store::TIMEOUT).await?;
-    Ok(Some(record))
+}
+
+/// The messages that findings name of an event.
+pub async fn messages_of(record_name: &str) -> Result<BTreeSet<String>, host::Error> {
+    let findings = Board::read().await?.into_findings().into_iter();
+    let of_event = findings.filter(|finding| finding.record_name == record_name);
+    Ok(of_event
+        .flat_map(|finding| finding.svix_message_ids)
+        .collect())
 }
 
 /// Removes all findings of a project.

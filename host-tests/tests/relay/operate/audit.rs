@@ -263,7 +263,7 @@ async fn a_finding_whose_resolving_failed_is_resolved_by_the_next_request() {
     grow_old(&world).await;
     assert_eq!(audit(&world).await, (0, 1));
     let path = format!("/audit/findings/{}/resolve", only_finding(&world).await);
-    for op in [Op::Exists, Op::Set] {
+    for op in [Op::Set, Op::Exists] {
         world.faults.fail_next(op, 1);
         ask(&world, "POST", &path)
             .await
@@ -275,6 +275,80 @@ async fn a_finding_whose_resolving_failed_is_resolved_by_the_next_request() {
     assert_eq!(resolved.get("deadLetter"), None, "{resolved}");
     let letters = ask(&world, "GET", "/dead-letters").await.json();
     assert_eq!(letters["deadLetters"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_of_a_resolving_that_broke_off_gives_the_same_answer() {
+    for cut_off in [
+        (|world: &World| world.faults.write_then_fail_next_set()) as fn(&World),
+        |world| world.faults.fail_next(Op::Delete, 1),
+    ] {
+        let world = world();
+        world.svix.script_for(&Method::POST, [Fault::status(400)]);
+        world.post(&wrapped(event("evt_1").as_bytes())).await;
+        // The body of the letter stays.
+        world.faults.fail_next(Op::Delete, 1);
+        let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        world.svix.forget_message(&world.message("evt_1").id);
+        grow_old(&world).await;
+        assert_eq!(audit(&world).await, (0, 1));
+        let path = format!("/audit/findings/{}/resolve", only_finding(&world).await);
+        cut_off(&world);
+        assert_eq!(ask(&world, "POST", &path).await.status, 503);
+        let resolved = ask(&world, "POST", &path).await.json();
+        assert_eq!(resolved["sendAgain"], true, "{resolved}");
+        assert_eq!(resolved["deadLetter"], 1, "{resolved}");
+        let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_store_hides_no_missing_application() {
+    let world = world();
+    post(&world, "evt_1").await;
+    world.svix.delete_application("dev");
+    grow_old(&world).await;
+    world.faults.fail_next(Op::Set, 1);
+    let reply = ask(&world, "POST", "/maintenance/audit").await;
+    reply.assert_retryable_problem(503, "store-failing");
+    assert_eq!(audit(&world).await, (0, 1));
+    assert_eq!(findings(&world).await, [found("application-missing", "")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_a_failing_store_left_unknown_is_settled_by_the_next_slice() {
+    let world = world();
+    post(&world, "evt_0").await;
+    grow_old(&world).await;
+    audit(&world).await;
+    world
+        .svix
+        .always_for(&Method::POST, Fault::HangAfterStoring);
+    assert_eq!(world.post(&event("evt_1")).await.status, 503);
+    world.svix.clear_faults();
+    grow_old(&world).await;
+    world.faults.fail_next(Op::Set, 1);
+    assert_eq!(ask(&world, "POST", "/maintenance/audit").await.status, 503);
+    audit(&world).await;
+    let record = ask(&world, "GET", "/notifications/dev/evt_1").await;
+    assert_eq!(record.json()["state"], "delivered", "{}", record.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_fails_holds_up_no_other_and_comes_again() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    for id in ["evt_1", "evt_2"] {
+        post(&world, id).await;
+        world.svix.forget_message(&world.message(id).id);
+    }
+    grow_old(&world).await;
+    world.svix.script_for(&Method::GET, [Fault::status(500)]);
+    assert_eq!(audit(&world).await, (0, 1));
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (0, 1));
+    assert_eq!(audit(&world).await, (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -544,7 +618,10 @@ async fn an_audit_goes_on_where_svix_failed() {
     world.svix.clear_faults();
     let reply = world.post(&event("evt_2")).await;
     assert_eq!(reply.status, 200, "the gate is open: {}", reply.text());
-    assert_eq!(audit(&world).await, (5, 0), "three are done");
+    assert_eq!(audit(&world).await, (4, 0), "one was put off");
+    world.remove(&record_of(&world, "evt_2").await).await;
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await.0, 1);
     let status = ask(&world, "GET", "/status").await.json();
     assert_eq!(status["audit"]["events"], 8);
 }

@@ -205,6 +205,79 @@ async fn an_event_that_cannot_be_erased_now_is_a_problem() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_whose_record_has_expired_is_erased_in_svix() {
+    let world = world();
+    post(&world, "dev", "evt_1").await;
+    settle().await;
+    world.clock.advance(Duration::from_hours(32 * 24));
+    while ask(&world, "POST", "/maintenance/purge").await.json()["done"] != true {}
+    assert_eq!(world.records().await, Vec::<String>::new());
+    let expected =
+        json!({"project": "dev", "eventId": "evt_1", "payload": "erased", "deadLetter": false});
+    assert_eq!(erase(&world, "evt_1").await, expected);
+    assert_eq!(world.only_message().payload, r#"{"expired":true}"#);
+    for path in ["dev/evt_2", "-dev-%20/evt_1"] {
+        ask(&world, "POST", &format!("/notifications/{path}/erase"))
+            .await
+            .assert_final_problem(404, "no-record");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_another_server_erases_nothing() {
+    let world = world();
+    post(&world, "dev", "evt_1").await;
+    for (target, path) in [
+        (Target::Deliveries, "/notifications/dev/evt_1/erase"),
+        (Target::Applications, "/projects/dev/erase?after=store"),
+    ] {
+        world.svix.always_at(target, Fault::page(200));
+        ask(&world, "POST", path)
+            .await
+            .assert_retryable_problem(503, "svix-unavailable");
+        world.svix.clear_faults();
+        assert_eq!(ask(&world, "POST", path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_messages_of_an_event_are_erased() {
+    let world = world();
+    post(&world, "dev", "evt_1").await;
+    world
+        .svix
+        .store_message("dev", "evt_1", "user.created", "{}");
+    settle().await;
+    world.clock.advance(Duration::from_mins(20));
+    let audited = ask(&world, "POST", "/maintenance/audit").await.json();
+    assert_eq!(audited["found"], 1, "{audited}");
+    assert_eq!(erase(&world, "evt_1").await["payload"], "erased");
+    let payloads: Vec<_> = world
+        .svix
+        .messages()
+        .into_iter()
+        .map(|it| it.payload)
+        .collect();
+    assert_eq!(payloads, [r#"{"expired":true}"#; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_whose_discarding_broke_off_goes_with_its_project() {
+    let world = world();
+    refuse(&world, "dev", "evt_1").await;
+    settle().await;
+    world.faults.fail_always(Op::Delete);
+    world.faults.fail_always(Op::DeleteMany);
+    ask(&world, "DELETE", "/dead-letters/1")
+        .await
+        .assert_retryable_problem(503, "store-failing");
+    world.faults.clear();
+    assert!(holds_push(&world, "evt_1").await);
+    erase_project(&world).await;
+    assert!(!holds_push(&world, "evt_1").await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_left_of_an_erased_project_and_everything_of_others() {
     let world = world();
     for number in 0..300 {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use fake_svix::Fault;
+use host::Op;
 
 use crate::support::{Reply, Setup, World, event, wrapped};
 
@@ -160,6 +161,74 @@ async fn a_held_event_that_svix_may_have_stays_with_its_sender() {
     ask(&world, "DELETE", "/projects/dev/hold").await;
     assert_eq!(push(&world, "evt_1").await["status"], "delivered");
     assert_eq!(delivered(&world), ["evt_1"]);
+}
+
+/// Has an event of another project fail once, which changes the gate.
+async fn fail_another(world: &World) {
+    world.svix.script([Fault::status(500)]);
+    let other = event("evt_x").replace("\"dev\"", "\"other\"");
+    world.post(&other).await;
+}
+
+/// Changes the stamp of the gate, as if another node's clock had made it.
+async fn restamp(world: &World, by: i64) {
+    let stored = world.stored("gate").await.expect("a gate");
+    let mut gate: Value = serde_json::from_slice(&stored).expect("JSON");
+    gate["changed"] = (gate["changed"].as_i64().expect("a number") + by).into();
+    world.put("gate", gate.to_string().as_bytes()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_cannot_read_the_gate_leaves_the_holds_as_they_are() {
+    let world = world();
+    hold(&world, "dev").await;
+    world.crash().await;
+    // All reads but the first, which is that of the record.
+    world.faults.fail_nth(Op::Get, 2);
+    world.faults.fail_next(Op::Get, 9);
+    fail_another(&world).await;
+    world.faults.clear();
+    world.crash().await;
+    assert_eq!(push(&world, "evt_1").await["status"], "dead-lettered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_counts_whatever_the_clock_of_the_node_that_wrote_it() {
+    for by in [20_000, 3_600_000] {
+        let world = world();
+        hold(&world, "dev").await;
+        restamp(&world, by).await;
+        world.crash().await;
+        assert_eq!(push(&world, "evt_1").await["status"], "dead-lettered");
+        fail_another(&world).await;
+        world.crash().await;
+        assert_eq!(push(&world, "evt_2").await["status"], "dead-lettered");
+        restamp(&world, by).await;
+        world.crash().await;
+        let reply = ask(&world, "DELETE", "/projects/dev/hold").await;
+        assert_eq!(reply.json()["held"], false);
+        world.crash().await;
+        assert_eq!(push(&world, "evt_3").await["status"], "delivered");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_another_node_overwrites_is_written_again() {
+    let world = world();
+    let overwritten = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        // This instance reads the hold back, before an older state replaces it.
+        fail_another(&world).await;
+        let stored = world.stored("gate").await.expect("a gate");
+        let mut gate: Value = serde_json::from_slice(&stored).expect("JSON");
+        assert_eq!(gate["held"], json!(["dev"]));
+        gate["held"] = json!([]);
+        world.put("gate", gate.to_string().as_bytes()).await;
+        restamp(&world, -10).await;
+    };
+    tokio::join!(hold(&world, "dev"), overwritten);
+    let node = world.node(&Setup::new());
+    assert_eq!(push(&node, "evt_1").await["status"], "dead-lettered");
 }
 
 #[tokio::test(start_paused = true)]

@@ -212,6 +212,28 @@ async fn a_dead_letter_is_kept_until_the_retention_after_it_was_resolved_or_disc
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_nothing_leads_to_is_deleted() {
+    let world = world();
+    world.faults.fail_next(Op::Increment, 1);
+    world.svix.script([Fault::status(422)]);
+    world
+        .post(&wrapped(event("evt_1").as_bytes()))
+        .await
+        .assert_retryable_problem(503, "store-failing");
+    world.faults.clear();
+    settle().await;
+    assert!(
+        left(&world)
+            .await
+            .iter()
+            .any(|name| name.starts_with("letter-body/"))
+    );
+    world.clock.advance(32 * DAY);
+    purge(&world).await;
+    assert_eq!(left(&world).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_discarded_letter_acknowledges_its_event_for_the_retention() {
     let world = world();
     let body = wrapped(event("evt_1").as_bytes());

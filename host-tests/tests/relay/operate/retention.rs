@@ -179,6 +179,23 @@ async fn a_body_that_cannot_be_deleted_does_not_hold_up_its_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn decided_letters_hold_up_no_purge_of_a_slow_store() {
+    let world = world();
+    for number in 1..=40 {
+        refuse(&world, &format!("evt_{number}")).await;
+        ask(&world, "DELETE", &format!("/dead-letters/{number}")).await;
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    world.clock.advance(Duration::from_hours(100 * 24));
+    world.faults.delay(Op::Get, Duration::from_millis(50));
+    let mut purged = 0;
+    for _ in 0..20 {
+        purged += purge(&world).await["purged"].as_u64().expect("a number");
+    }
+    assert_eq!(purged, 40);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_fails_keeps_a_letter_until_the_next_purge() {
     let world = world();
     refuse(&world, "evt_1").await;
