@@ -1,5 +1,6 @@
 //! Posts and lookups for one event, until Svix has its message or the budget is spent.
 
+use std::mem;
 use std::time::SystemTime;
 
 use super::job::Job;
@@ -87,15 +88,27 @@ impl<'a> Attempts<'a> {
             Turnstile::new(self.job.config, self.job.budget, caller, self.random.fork());
         let retry = self.job.config.retry.clone();
         let mut retries = Retries::new(retry, self.random.u64(..));
+        // Whether the event is the gate's probe, and a lookup has left it so.
+        let mut still_probe = false;
         loop {
-            let probe = turnstile.wait().await?;
+            let probe = if mem::take(&mut still_probe) {
+                self.job.budget.check()?;
+                true
+            } else {
+                turnstile.wait().await?
+            };
             let now = clock::now();
             let step = self.known.step(now);
             let result = match step {
                 Step::Post => self.post().await,
                 Step::LookUp => self.look_up().await,
             };
-            turnstile.tell(&result, probe).await;
+            // A lookup that succeeds doesn't show that Svix takes messages.
+            match &result {
+                Ok(Verdict::Absent) => still_probe = probe,
+                Ok(Verdict::Stored(_)) if step == Step::LookUp => turnstile.pass_on(probe).await,
+                _ => turnstile.tell(&result, probe).await,
+            }
             let (cause, retry_after) = match result {
                 Ok(Verdict::Stored(message_id)) => {
                     let was_found = step == Step::LookUp;

@@ -153,14 +153,19 @@ async fn write_delivered(
 async fn write_unknown(job: &Job<'_>, name: String) -> Result<Option<Success>, host::Error> {
     let now = clock::now();
     let begun = job.budget.stopwatch.started();
-    let record = match storage::read(&name, job.budget.time_to_store() / 2).await? {
-        Some(Record::Delivered(record)) => {
-            return Ok(Some(Success::duplicate(record, job.event)));
-        }
-        Some(Record::DeadLettered(_)) => return Ok(None),
-        Some(Record::Unknown(record)) if record.age(now) < RENEWED_AFTER => return Ok(None),
-        Some(Record::Unknown(record)) => record.again(begun),
-        None => Unknown::of(job.event, begun),
+    let stored = store::get(&name, job.budget.time_to_store() / 2).await?;
+    let record = match Found::of(stored.as_deref()) {
+        Found::Nothing => Unknown::of(job.event, begun),
+        // With any record, the next delivery looks up first.
+        Found::Unreadable => return Ok(None),
+        Found::Record(record) => match *record {
+            Record::Delivered(record) => {
+                return Ok(Some(Success::duplicate(record, job.event)));
+            }
+            Record::DeadLettered(_) => return Ok(None),
+            Record::Unknown(record) if record.age(now) < RENEWED_AFTER => return Ok(None),
+            Record::Unknown(record) => record.again(begun),
+        },
     };
     let record = Record::Unknown(record);
     storage::write(name, &record, job.budget.time_to_store()).await?;

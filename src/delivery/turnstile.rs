@@ -98,7 +98,17 @@ impl<'a> Turnstile<'a> {
         GATE.with_borrow(|gate| gate.pass(self.caller.project, clock::now()))
     }
 
-    /// Tells the gate how an attempt or a lookup went, and shares its state if that changed.
+    /// Lets another event be the probe, if this one is it: Svix has its message already.
+    pub async fn pass_on(&mut self, probe: bool) {
+        if probe && learn(self.time()).await.is_ok() {
+            let state = GATE.with_borrow_mut(|gate| gate.probe_due(clock::now()));
+            if let Some(state) = state {
+                self.share(&state).await;
+            }
+        }
+    }
+
+    /// Tells the gate how an attempt or a failed lookup went, and shares its state if that changed.
     pub async fn tell<T>(&mut self, result: &Result<T, svix::Error>, probe: bool) {
         let failure = match result {
             // The request never left the host, which says nothing of Svix.

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::shortened;
 use crate::json;
+use crate::time::parse_rfc3339;
 
 /// The names of CloudEvents' attributes by which binary mode is known, of 1.0 and of 0.1.
 const OF_CLOUD_EVENTS: [[&str; 2]; 4] = [
@@ -95,6 +96,21 @@ impl Serialize for Attributes {
 }
 
 impl Arrival {
+    /// When the message was first published, as far as can be told: Pub/Sub publishes it anew to a dead-letter topic.
+    pub fn first_published(&self) -> Option<SystemTime> {
+        if self
+            .attributes
+            .find(|name| name.starts_with(OF_MOVED))
+            .is_none()
+        {
+            return self.publish_time;
+        }
+        let time = self
+            .attributes
+            .get("CloudPubSubDeadLetterSourceTopicPublishTime");
+        parse_rfc3339(time?)
+    }
+
     /// The form of the body, as far as the headers tell.
     pub fn form(&self) -> Form {
         if self.message_id.is_some() {
@@ -107,6 +123,9 @@ impl Arrival {
         }
     }
 }
+
+/// How the attributes begin that a message has if Pub/Sub has moved it to a dead-letter topic.
+const OF_MOVED: &str = "CloudPubSubDeadLetterSource";
 
 /// An ordering key, cut to what is shown. Pub/Sub treats an empty key as absent.
 pub fn ordering_key(key: &str) -> Option<String> {

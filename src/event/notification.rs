@@ -149,6 +149,14 @@ impl<'a> Notification<'a> {
     }
 
     pub fn hints(&self) -> Hints {
+        if let Content::Rejected(Rejection::BinaryMode, _) = self.content {
+            // The data's own fields name another thing.
+            let event = self.arrival.attributes.cloud_event();
+            return Hints {
+                event_type: event.and_then(|event| event.event_type.map(shortened)),
+                ..Hints::default()
+            };
+        }
         let [id, event_type, project, _] = self
             .fields()
             .unwrap_or_default()

@@ -32,8 +32,13 @@ const OF_REQUEST: [&str; 17] = [
 ];
 
 /// And all that begin so.
-const PREFIXES_OF_REQUEST: [&str; 4] =
-    ["x-goog-pubsub-", "x-forwarded-", "x-cloud-trace-", "spin-"];
+const PREFIXES_OF_REQUEST: [&str; 5] = [
+    "x-goog-pubsub-",
+    "x-goog-iap-",
+    "x-forwarded-",
+    "x-cloud-trace-",
+    "spin-",
+];
 
 /// How the event came, as far as the headers tell.
 pub fn arrival(headers: &Headers) -> Arrival {

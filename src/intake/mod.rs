@@ -79,7 +79,7 @@ pub async fn deliver_event(
     let trace = trace_of(entry.trace.take(), &notification.arrival.attributes);
     let trace_headers = trace.headers();
     entry.trace = Some(trace);
-    let times = [event.time, notification.arrival.publish_time];
+    let times = [event.time, notification.arrival.first_published()];
     let job = Job {
         config,
         event: &event,
@@ -137,12 +137,11 @@ async fn store_dead_letter(
                 differs: false,
             });
         }
-        Some(Record::Unknown(_)) | None => {
-            // Svix may have the message, and a hold says nothing of that. So its sender keeps the event.
-            if *problem == Problem::Held && !matches!(found, Found::Nothing) {
-                return Err(Problem::Held);
-            }
-        }
+        Some(Record::Unknown(_)) | None => {}
+    }
+    if *problem == Problem::Held && matches!(found, Found::Unreadable) {
+        // A later version may have delivered the event. So its sender keeps it.
+        return Err(Problem::Held);
     }
     let lost = found.record().and_then(Record::lost_message_id);
     let reason = (problem.row().name, problem.document());

@@ -150,6 +150,8 @@ async fn send(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     if let Some(record) = &letter.resolved {
+        // A letter that was written while its event was delivered still has it.
+        ledger::forget_body(&letter.record_name).await;
         let (record, differs) = (record.clone(), false);
         return Ok(Success::Duplicate { record, differs });
     }

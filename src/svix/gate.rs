@@ -248,16 +248,16 @@ impl Gate {
         }
     }
 
-    /// Takes over what the store holds, if that is newer. Unreadable states are treated as absent. Of a state
-    /// from the future, only the held projects count.
+    /// Takes over what the store holds, if that is newer and not from the future. The held projects are always those
+    /// in the store: no clock shall hide what an operator has done. Unreadable states are treated as absent.
     pub fn learn(&mut self, stored: Option<&[u8]>, now: SystemTime) {
-        let Some(state) = stored.and_then(State::decode) else {
+        let Some(mut state) = stored.and_then(State::decode) else {
             return;
         };
-        if !is_plausible(state.changed_at, now) {
-            self.state.held = state.held;
-        } else if state.changed_at > self.latest_change(now) {
+        self.state.held = mem::take(&mut state.held);
+        if is_plausible(state.changed_at, now) && state.changed_at > self.latest_change(now) {
             self.since = state.changed_at.min(millis(now));
+            state.held = mem::take(&mut self.state.held);
             self.state = state;
         }
     }
@@ -333,6 +333,18 @@ impl Gate {
             ..closed
         });
         self.change(closed, Run::none(), now)
+    }
+
+    /// The probe has shown nothing, and the next event is the probe. Returns the state to share. `None` if no probe is
+    /// on its way.
+    pub fn probe_due(&mut self, now: SystemTime) -> Option<Vec<u8>> {
+        let closed = self.state.closed.clone().filter(|closed| closed.probing)?;
+        let due = Closing {
+            millis: 0,
+            probing: false,
+            ..closed
+        };
+        Some(self.change(Some(due), Run::none(), now))
     }
 
     /// An operator opens the gate. Returns the state to share.

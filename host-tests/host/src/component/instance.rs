@@ -2,10 +2,12 @@
 //! Instances share nothing but what `Environment` lends them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use clock::Clock;
 use tokio::time::Instant;
+use wasmtime::ResourceLimiter;
 use wasmtime_wasi::clocks::{HostMonotonicClock, HostWallClock};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -38,9 +40,37 @@ pub struct Guest {
     pub(crate) labels: Arc<[Arc<str>]>,
     pub(crate) stores: Arc<FaultyStore>,
     pub(crate) open_stores: usize,
+    pub(crate) memory: Memory,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     outbound: Outbound,
+}
+
+/// The largest memory of an instance. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Memory(Arc<AtomicUsize>);
+
+impl Memory {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Limits nothing: the pool of memories does.
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.0.fetch_max(desired, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(true)
+    }
 }
 
 impl Environment {
@@ -65,6 +95,7 @@ impl Environment {
             labels: self.labels.clone(),
             stores: Arc::new(stores),
             open_stores: 0,
+            memory: Memory::default(),
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             outbound: Outbound::new(self.client.clone(), life),

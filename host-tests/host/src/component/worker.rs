@@ -16,7 +16,7 @@ use wasmtime_wasi_http::handler::{
     HandlerState, Instance, Proxy, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
 };
 
-use super::instance::{Environment, Guest};
+use super::instance::{Environment, Guest, Memory};
 use super::program::Program;
 use crate::life::Lifeline;
 use crate::output::Output;
@@ -45,6 +45,10 @@ impl Default for Reuse {
         }
     }
 }
+
+/// The memory from which on an instance takes no further request, in bytes. WebAssembly's memory never shrinks, and
+/// one that has held a large body would keep the room of that body for up to 127 small ones.
+const LARGE_MEMORY: usize = 16 << 20;
 
 /// Creates and ends the instances of one host.
 pub(crate) struct Instances {
@@ -124,15 +128,17 @@ impl HandlerState for Instances {
     async fn instantiate(&self) -> wasmtime::Result<Instance<Guest, Expiration, Worker>> {
         let number = self.attempts.fetch_add(1, Ordering::Relaxed);
         let life = self.life();
+        let guest = self.environment.guest(number, life.clone());
         let worker = Worker {
             life: life.clone(),
             reuse: self.reuse,
             output: self.environment.output.clone(),
+            memory: guest.memory.clone(),
             _living: Living::one_more(&self.living),
         };
-        let guest = self.environment.guest(number, life.clone());
         let service = &self.program.service;
         let mut store = Store::new(service.engine(), guest);
+        store.limiter(|guest| &mut guest.memory);
         let proxy = Proxy::P3(service.instantiate_async(&mut store).await?);
         self.created.fetch_add(1, Ordering::Relaxed);
         Ok(Instance {
@@ -155,6 +161,7 @@ pub(crate) struct Worker {
     life: Lifeline,
     reuse: Reuse,
     output: Output,
+    memory: Memory,
     _living: Living,
 }
 
@@ -163,7 +170,8 @@ impl WorkerState for Worker {
     type RequestData = Entrance;
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
-        if self.life.has_ended() || total >= self.reuse.max_requests {
+        let is_used_up = total >= self.reuse.max_requests || self.memory.bytes() > LARGE_MEMORY;
+        if self.life.has_ended() || is_used_up {
             ShouldAccept::Never
         } else if concurrent >= self.reuse.max_concurrent {
             ShouldAccept::No

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,8 +16,9 @@ use hyper_util::client::legacy::connect::{Connected, Connection as ConnectionInf
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::{task, time};
 use tower_service::Service;
 use wasmtime_wasi_http::Error;
 
@@ -32,9 +33,27 @@ pub(super) async fn within<T>(timeout: Duration, request: impl Future<Output = T
     CONNECT_TIMEOUT.scope(timeout, request).await
 }
 
+/// How many connections are opened at once. The pool goes on connecting for a request that has got another connection
+/// meanwhile, so a server that takes no new ones would use up the descriptors.
+const MOST_CONNECTING: usize = 64;
+
+/// The longest time for connecting, whatever the request says.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// The time for each address of a name but the last: a dead one must not take all of it.
+const EACH_ADDRESS: Duration = Duration::from_millis(500);
+
+/// How many names are looked up at once, and for how long. A lookup can't be cancelled, and takes one of the threads
+/// that the store needs, too.
+const MOST_LOOKUPS: usize = 32;
+const LOOKUP: Duration = Duration::from_secs(2);
+
 /// Opens connections for the pool.
 #[derive(Clone)]
-pub struct Connector(Arc<dyn Fn(Uri) -> Connecting + Send + Sync>);
+pub struct Connector {
+    connect: Arc<dyn Fn(Uri) -> Connecting + Send + Sync>,
+    permits: Arc<Semaphore>,
+}
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
 
@@ -45,8 +64,11 @@ impl Connector {
             .with_webpki_roots()
             .https_or_http()
             .enable_http1()
-            .wrap_connector(Tcp { delay: tcp_delay });
-        Self(Arc::new(move |uri| {
+            .wrap_connector(Tcp {
+                delay: tcp_delay,
+                lookups: Arc::new(Semaphore::new(MOST_LOOKUPS)),
+            });
+        Self::of(move |uri| {
             let connecting = https.clone().call(uri);
             Box::pin(async move {
                 match connecting.await {
@@ -58,7 +80,14 @@ impl Connector {
                         .map_or(ConnectError::Tls, |failure| *failure)),
                 }
             })
-        }))
+        })
+    }
+
+    fn of(connect: impl Fn(Uri) -> Connecting + Send + Sync + 'static) -> Self {
+        Self {
+            connect: Arc::new(connect),
+            permits: Arc::new(Semaphore::new(MOST_CONNECTING)),
+        }
     }
 
     /// Connects with a function of the request's URI, which may return one end of a
@@ -69,7 +98,7 @@ impl Connector {
         C: Future<Output = io::Result<I>> + Send + 'static,
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Self(Arc::new(move |uri| {
+        Self::of(move |uri| {
             let connecting = connect(uri);
             Box::pin(async move {
                 let io = connecting
@@ -77,7 +106,7 @@ impl Connector {
                     .map_err(|error| ConnectError::from(&error))?;
                 Ok(Connection(Box::new(TokioIo::new(io))))
             })
-        }))
+        })
     }
 }
 
@@ -92,8 +121,14 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Connecting {
         // Read the timeout here, within the request: the pool may go on connecting without it.
-        let timeout = CONNECT_TIMEOUT.try_get().unwrap_or(super::DEFAULT_TIMEOUT);
-        let connecting = time::timeout(timeout, self.0(uri));
+        let timeout = CONNECT_TIMEOUT.try_get().unwrap_or(LONGEST).min(LONGEST);
+        let connecting = (self.connect)(uri);
+        let permits = self.permits.clone();
+        let permitted = async move {
+            let _permit = permits.acquire_owned().await;
+            connecting.await
+        };
+        let connecting = time::timeout(timeout, permitted);
         Box::pin(async move { connecting.await.unwrap_or(Err(ConnectError::TimedOut)) })
     }
 }
@@ -169,6 +204,7 @@ impl std::error::Error for ConnectError {}
 #[derive(Clone)]
 struct Tcp {
     delay: bool,
+    lookups: Arc<Semaphore>,
 }
 
 impl Service<Uri> for Tcp {
@@ -181,7 +217,7 @@ impl Service<Uri> for Tcp {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let delay = self.delay;
+        let (delay, lookups) = (self.delay, self.lookups.clone());
         Box::pin(async move {
             let host = uri.host().unwrap_or_default();
             let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -191,20 +227,48 @@ impl Service<Uri> for Tcp {
                 80
             };
             let port = uri.port_u16().unwrap_or(default_port);
-            let addresses = lookup_host((host, port)).await;
+            let addresses = time::timeout(LOOKUP, look_up(host, port, lookups)).await;
+            let addresses = addresses.map_err(|_| ConnectError::Dns)?;
             let addresses = addresses.map_err(|error| match ConnectError::from(&error) {
                 ConnectError::Exhausted => ConnectError::Exhausted,
                 _ => ConnectError::Dns,
             })?;
-            let addresses: Vec<SocketAddr> = addresses.collect();
             let connect = async {
-                let stream = TcpStream::connect(&*addresses).await?;
+                let stream = connect_to_one(&addresses).await?;
                 stream.set_nodelay(!delay)?;
                 Ok(TokioIo::new(stream))
             };
             connect.await.map_err(|error| ConnectError::from(&error))
         })
     }
+}
+
+/// The addresses of a host.
+async fn look_up(host: &str, port: u16, lookups: Arc<Semaphore>) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![(address, port).into()]);
+    }
+    let permit = lookups.acquire_owned().await;
+    let name = (host.to_owned(), port);
+    let lookup = task::spawn_blocking(move || {
+        // Held to the end of the lookup, also if its request has given it up.
+        let _permit = permit;
+        Ok(name.to_socket_addrs()?.collect())
+    });
+    lookup.await?
+}
+
+/// Connects to the first address that answers.
+async fn connect_to_one(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let no_address = || io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let (last, others) = addresses.split_last().ok_or_else(no_address)?;
+    for address in others {
+        let connecting = time::timeout(EACH_ADDRESS, TcpStream::connect(address)).await;
+        if let Ok(Ok(stream)) = connecting {
+            return Ok(stream);
+        }
+    }
+    TcpStream::connect(last).await
 }
 
 /// A connection of any kind.

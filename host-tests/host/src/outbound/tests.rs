@@ -264,3 +264,41 @@ fn a_body_of_a_wrong_length_is_reported_as_the_guests_mistake() {
     let told = classify(&error, Error::ConnectionTerminated);
     assert!(matches!(told, Error::HttpRequestBodySize(Some(3))));
 }
+
+/// Counts those that exist at once, and the most of them.
+struct Open(Arc<[AtomicUsize; 2]>);
+
+impl Open {
+    fn one_more(counts: &Arc<[AtomicUsize; 2]>) -> Self {
+        let open = counts[0].fetch_add(1, Ordering::Relaxed) + 1;
+        counts[1].fetch_max(open, Ordering::Relaxed);
+        Self(counts.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0[0].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_no_connection_costs_a_bounded_number_of_them() {
+    let counts = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let counting = counts.clone();
+    let connector = Connector::new(move |_| {
+        let counting = counting.clone();
+        async move {
+            let _open = Open::one_more(&counting);
+            std::future::pending::<io::Result<DuplexStream>>().await
+        }
+    });
+    let (client, _) = client(connector);
+    let begun = Instant::now();
+    let requests = (0..300).map(|_| get(&client, RequestOptions::default()));
+    for result in futures::future::join_all(requests).await {
+        assert_eq!(result.unwrap_err().to_string(), "connection timeout");
+    }
+    assert_eq!(begun.elapsed(), Duration::from_secs(5));
+    assert_eq!(counted(&counts), [0, 64]);
+}

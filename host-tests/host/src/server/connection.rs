@@ -22,6 +22,10 @@ const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pub/Sub allows 100 attributes, and sends each as a header if it pushes without wrapper.
 const MAX_HEADERS: usize = 256;
 
+/// The largest head of a request, in bytes: 100 attributes of Pub/Sub as headers have 128 kB. A connection keeps a
+/// buffer of this size for as long as it is open, if a request has filled it.
+const MAX_HEAD: usize = 192 << 10;
+
 /// How much is read, and for how long, after a reply to a request whose body was not read. A client that is
 /// still sending would otherwise see a broken connection instead of the reply. The largest push has 14 MB.
 const LINGER_BYTES: u64 = 16 << 20;
@@ -45,6 +49,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ_TIMEOUT)
         .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD)
         .half_close(true)
         .serve_connection(TokioIo::new(io), service);
     let mut closing = pin!(peer.closing());
@@ -66,7 +71,11 @@ where
     // An error means that the client broke the connection, as it may.
     if end.is_ok() && peer.has_unread() {
         let io = connection.into_parts().io.into_inner().into_inner();
-        drop(time::timeout(LINGER_TIME, linger(io.take(LINGER_BYTES))).await);
+        let lingering = time::timeout(LINGER_TIME, linger(io.take(LINGER_BYTES)));
+        tokio::select! {
+            _ = lingering => {}
+            () = &mut closing, if !is_closing => {}
+        }
     }
 }
 

@@ -9,8 +9,16 @@ const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 /// Whether `file` is on a volume: not on the root file system, which ends with the container, and not in
 /// memory. `false` if that can't be told.
 pub(super) fn is_on_volume(file: &Path) -> bool {
-    let directory = file.parent().filter(|path| !path.as_os_str().is_empty());
-    let Ok(directory) = directory.unwrap_or(Path::new(".")).canonicalize() else {
+    // The folders that are missing will be created on the file system of the nearest one that exists.
+    let folder_of = |path: &Path| match path.to_str() {
+        Some("") => Path::new(".").canonicalize(),
+        _ => path.canonicalize(),
+    };
+    let Some(directory) = file
+        .ancestors()
+        .skip(1)
+        .find_map(|path| folder_of(path).ok())
+    else {
         return false;
     };
     fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| is_volume_in(&mounts, &directory))
@@ -34,6 +42,12 @@ fn is_volume_in(mounts: &str, directory: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_is_missing_will_be_on_the_file_system_of_the_one_above() {
+        // Here `/proc` stands for a volume.
+        assert!(is_on_volume(Path::new("/proc/nothing/below/x.db")));
+    }
 
     #[test]
     fn a_volume_is_a_mount_below_the_root_that_is_not_in_memory() {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use fake_svix::Fault;
 use host::Op;
 
@@ -77,6 +79,60 @@ async fn an_event_of_unknown_age_is_looked_up_first() {
     assert_eq!(methods(&world), ["GET", "POST", "GET", "POST"]);
 }
 
+/// A push of an event without a time.
+fn moved(id: &str, published: &str, attributes: &Value) -> String {
+    let event = r#"{"id":"evt_1","type":"t","project":"dev"}"#;
+    let push = wrapped(event.as_bytes());
+    let mut push: Value = serde_json::from_str(&push).expect("JSON");
+    for (name, value) in [
+        ("messageId", json!(id)),
+        ("publishTime", json!(published)),
+        ("publish_time", json!(published)),
+        ("attributes", attributes.clone()),
+    ] {
+        push["message"][name] = value;
+    }
+    push.to_string()
+}
+
+/// Pub/Sub publishes the event anew to the dead-letter topic, with its first time in an attribute.
+#[tokio::test(start_paused = true)]
+async fn an_event_from_the_dead_letter_topic_is_as_old_as_its_first_message() {
+    for attributes in [
+        json!({
+            "CloudPubSubDeadLetterSourceDeliveryCount": "100",
+            "CloudPubSubDeadLetterSourceTopicPublishTime": "2026-11-23T14:12:42.000+00:00",
+        }),
+        json!({"CloudPubSubDeadLetterSourceDeliveryCount": "100"}),
+    ] {
+        let world = World::new();
+        world.faults.fail_always(Op::Set);
+        let first = moved("1", "2026-11-23T14:12:42Z", &json!({}));
+        world
+            .post(&first)
+            .await
+            .assert_retryable_problem(503, "store-failing");
+        world.faults.clear();
+        world.clock.advance(Duration::from_hours(60));
+        let reply = world
+            .post(&moved("2", "2026-11-26T02:00:00Z", &attributes))
+            .await;
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        world.only_message();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_whose_time_is_still_to_come_is_looked_up() {
+    let world = World::new();
+    let event = event("evt_1").replace("2026-11-23T", "2026-12-23T");
+    world.faults.lose_next_set();
+    assert_eq!(world.post(&event).await.json()["status"], "delivered");
+    world.clock.advance(Duration::from_hours(49));
+    assert_eq!(world.post(&event).await.json()["status"], "delivered");
+    world.only_message();
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unknown_outcome_is_recorded_and_looked_up_days_later() {
     for (number, fault) in [
@@ -92,8 +148,7 @@ async fn an_unknown_outcome_is_recorded_and_looked_up_days_later() {
     {
         let world = World::new();
         let id = format!("evt_{number}");
-        // The event's own time lies in the future, so only the record shows that the event is old.
-        let event = event(&id).replace("2026-11-23", "2027-11-23");
+        let event = event(&id);
         world.svix.always(fault.clone());
         let began = "2026-11-23T14:12:42Z";
         world

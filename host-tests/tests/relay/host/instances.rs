@@ -19,7 +19,7 @@ use host::Reuse;
 use host::{Cut, Host, HostBuilder};
 use host::{Faults, Op};
 
-use crate::support::{TOKEN, manifest, program};
+use crate::support::{TOKEN, manifest, program, wrapped};
 
 fn builder() -> HostBuilder<'static> {
     let (program, manifest) = program();
@@ -72,6 +72,19 @@ async fn an_instance_serves_128_requests() {
     assert_eq!(host.instances_created(), 1);
     host.handle(alive()).await.expect("a reply");
     assert_eq!(host.instances_created(), 2);
+}
+
+/// WebAssembly's memory never shrinks.
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_has_held_a_large_body_takes_no_further_request() {
+    let host = builder().build().expect("a host");
+    let large = wrapped(&vec![b' '; 9 << 20]);
+    for (body, instances) in [(wrapped(b"small"), 1), (large, 1), (wrapped(b"next"), 2)] {
+        let request = Request::post("/notifications").header("content-type", "application/json");
+        let request = request.body(Full::from(body)).expect("valid");
+        assert_eq!(host.handle(request).await.expect("a reply").status(), 200);
+        assert_eq!(host.instances_created(), instances);
+    }
 }
 
 /// A host that speaks HTTP/2, as Spin does, passes on what it gets, and clients then see a broken stream.

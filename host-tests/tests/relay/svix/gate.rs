@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use http::Method;
 
 use fake_svix::{Fault, RetryAfter};
 use host::Op;
@@ -28,6 +29,70 @@ fn nodes() -> World {
     let mut setup = Setup::new();
     setup.reuse.max_requests = 1;
     World::build(&setup)
+}
+
+/// Has 40 events of four projects delivered within ten seconds, and returns how many posts Svix got.
+async fn round(world: &World) -> usize {
+    let before = world.svix.requests().len();
+    let deliveries = (0..40).map(async |number| {
+        tokio::time::sleep(Duration::from_millis(250 * number)).await;
+        let project = format!("\"p{}\"", number % 4);
+        let event = event(&format!("evt_{number}")).replace("\"dev\"", &project);
+        world.post(&wrapped(event.as_bytes())).await
+    });
+    join_all(deliveries).await;
+    let requests = world.svix.requests();
+    let posts = requests[before..]
+        .iter()
+        .filter(|it| it.method == Method::POST);
+    posts.count()
+}
+
+/// Lookups show that Svix can be read, and not that it takes messages.
+#[tokio::test(start_paused = true)]
+async fn lookups_that_succeed_open_no_gate() {
+    let world = World::new();
+    world.svix.always_for(&Method::POST, Fault::status(500));
+    round(&world).await;
+    for _ in 0..10 {
+        world.clock.advance(Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let posts = round(&world).await;
+        assert!(posts <= 4, "{posts}");
+    }
+    let lines = world.stdout();
+    assert!(!lines.iter().any(|line| line.contains("gate-opened")));
+    world.svix.clear_faults();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    round(&world).await;
+    assert_eq!(world.get("/readyz").await.json()["gate"]["state"], "open");
+}
+
+/// The probe's message is in Svix already, so the next event is the probe.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_a_lookup_answers_makes_way_for_the_next_event() {
+    let world = World::new();
+    world.svix.create_application("dev");
+    world
+        .svix
+        .always_for(&Method::POST, Fault::ResetAfterStoring);
+    for number in 0..5 {
+        world.post(&event(&format!("evt_{number}"))).await;
+    }
+    world.svix.clear_faults();
+    let state = async || world.get("/readyz").await.json()["gate"]["state"].clone();
+    assert_eq!(state().await, "closed");
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    assert_eq!(
+        world.post(&event("evt_0")).await.json()["status"],
+        "delivered"
+    );
+    assert_eq!(state().await, "closed");
+    assert_eq!(
+        world.post(&event("evt_new")).await.json()["status"],
+        "delivered"
+    );
+    assert_eq!(state().await, "open");
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,13 +39,22 @@ async fn an_event_of_another_type_is_acknowledged_and_goes_no_further() {
         );
     }
     let headers = unwrapped(internal.as_bytes());
-    let reply = world
-        .request("POST", "/notifications", &headers, internal)
-        .await;
-    assert_eq!(reply.json(), json!({ "status": "ignored" }));
+    // The data of a CloudEvent, whose own fields name another thing.
+    let binary = [
+        ("ce-id", "1"),
+        ("ce-type", "internal.ledger"),
+        ("ce-specversion", "1.0"),
+    ];
+    for (headers, body) in [
+        (&headers[..], internal),
+        (&binary[..], r#"{"type":"user.created"}"#),
+    ] {
+        let reply = world.request("POST", "/notifications", headers, body).await;
+        assert_eq!(reply.json(), json!({ "status": "ignored" }), "{body}");
+    }
     world.assert_untouched();
     let log = world.stdout();
-    assert_eq!(log.len(), 5);
+    assert_eq!(log.len(), 6);
     assert!(
         log.iter()
             .all(|line| line.contains(r#""outcome":"ignored""#) && line.contains("INFO")),
