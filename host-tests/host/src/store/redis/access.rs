@@ -79,7 +79,9 @@ impl Access {
     /// not be used.
     pub fn new(url: &str, files: RedisFiles) -> anyhow::Result<Self> {
         let info = url.into_connection_info();
-        let info = info.context("the URL of Redis is not valid")?;
+        let info = info.context(
+            "the URL of Redis is not valid: percent-encode its password, or use --redis-password-file",
+        )?;
         let tcp = info.tcp_settings().clone().set_nodelay(true);
         let info = info.set_tcp_settings(tcp);
         let access = Self { info, files };
