@@ -106,7 +106,9 @@ impl<'a> Attempts<'a> {
             // A lookup that succeeds doesn't show that Svix takes messages.
             match &result {
                 Ok(Verdict::Absent) => still_probe = probe,
-                Ok(Verdict::Stored(_)) if step == Step::LookUp => turnstile.pass_on(probe).await,
+                Ok(Verdict::Stored(_)) if step == Step::LookUp && probe => {
+                    turnstile.pass_on().await;
+                }
                 _ => turnstile.tell(&result, probe).await,
             }
             let (cause, retry_after) = match result {
@@ -123,7 +125,11 @@ impl<'a> Attempts<'a> {
                     continue;
                 }
                 Ok(Verdict::Absent) => {
-                    self.not_found(now).await?;
+                    let result = self.not_found(now).await;
+                    if result.is_err() && still_probe {
+                        turnstile.pass_on().await;
+                    }
+                    result?;
                     continue;
                 }
                 Err(svix::Error::Unavailable { cause, retry_after }) => (cause, retry_after),

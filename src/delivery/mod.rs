@@ -22,6 +22,7 @@ mod turnstile;
 
 use self::attempts::{Attempts, Sent};
 pub use self::job::{Job, Occasion};
+pub use self::next::LATE;
 use self::next::RENEWED_AFTER;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;

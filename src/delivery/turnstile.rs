@@ -98,9 +98,9 @@ impl<'a> Turnstile<'a> {
         GATE.with_borrow(|gate| gate.pass(self.caller.project, clock::now()))
     }
 
-    /// Lets another event be the probe, if this one is it: Svix has its message already.
-    pub async fn pass_on(&mut self, probe: bool) {
-        if probe && learn(self.time()).await.is_ok() {
+    /// Lets another event be the probe instead of this one, which isn't posted.
+    pub async fn pass_on(&mut self) {
+        if learn(self.time()).await.is_ok() {
             let state = GATE.with_borrow_mut(|gate| gate.probe_due(clock::now()));
             if let Some(state) = state {
                 self.share(&state).await;

@@ -98,11 +98,11 @@ impl Serialize for Attributes {
 impl Arrival {
     /// When the message was first published, as far as can be told: Pub/Sub publishes it anew to a dead-letter topic.
     pub fn first_published(&self) -> Option<SystemTime> {
-        if self
-            .attributes
-            .find(|name| name.starts_with(OF_MOVED))
-            .is_none()
-        {
+        let is_of_moved = |name: &str| {
+            let begin = name.get(..OF_MOVED.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(OF_MOVED))
+        };
+        if self.attributes.find(is_of_moved).is_none() {
             return self.publish_time;
         }
         let time = self

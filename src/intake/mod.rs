@@ -10,10 +10,10 @@ use crate::api::reply::Success;
 use crate::auth;
 use crate::config::{Config, load};
 use crate::delivery::budget::Budget;
-use crate::delivery::{self, Delivery, Job, Occasion};
+use crate::delivery::{self, Delivery, Job, LATE, Occasion};
 use crate::event::arrival::{Attributes, Form, Source, carries_push};
 use crate::event::notification::Notification;
-use crate::host::clock::Stopwatch;
+use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Headers, Incoming};
 use crate::host::{self, store};
 use crate::letters::ledger;
@@ -136,6 +136,12 @@ async fn store_dead_letter(
                 record: record.clone(),
                 differs: false,
             });
+        }
+        // Svix may still be at work on it, which a letter would forget. So its sender keeps the event for a moment.
+        Some(Record::Unknown(record))
+            if *problem == Problem::Held && record.age(clock::now()) < LATE =>
+        {
+            return Err(Problem::Held);
         }
         Some(Record::Unknown(_)) | None => {}
     }

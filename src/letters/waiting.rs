@@ -62,9 +62,10 @@ pub async fn count(retention: Option<Duration>) -> Result<Waiting, host::Error> 
     let (mut waiting, mut visited) = (Waiting::default(), 0);
     let go_on = || {
         visited += 1;
-        visited <= MOST
+        visited < MOST
     };
-    walk(go_on, async |_, age| {
+    walk(go_on, async |letter| {
+        let age = age(&letter.dead_lettered_at, clock::now());
         waiting.unresolved += 1;
         let expires = expires_at.is_some_and(|at| age.is_some_and(|age| age >= at));
         waiting.expiring += u64::from(expires);
@@ -83,18 +84,18 @@ pub async fn expire(
     mut tell: impl FnMut(&DeadLetter),
 ) -> Result<(), host::Error> {
     let go_on = || !stopwatch.remaining(time).is_zero();
-    walk(go_on, async |number, age| match age {
-        Some(age) if age >= retention => {
-            if let Some((letter, _)) = ledger::with_record(number).await? {
-                ledger::discard(number).await?;
-                tell(&letter);
+    walk(go_on, async |letter| {
+        match age(&letter.dead_lettered_at, clock::now()) {
+            Some(age) if age >= retention => {
+                ledger::discard(letter.number).await?;
+                tell(letter);
+                Ok(Visit::Settled)
             }
-            Ok(Visit::Settled)
+            // Later letters are younger.
+            Some(_) => Ok(Visit::Enough),
+            // A clock that was ahead wrote it.
+            None => Ok(Visit::Waits),
         }
-        // Later letters are younger.
-        Some(_) => Ok(Visit::Enough),
-        // A clock that was ahead wrote it.
-        None => Ok(Visit::Waits),
     })
     .await
 }
@@ -107,13 +108,13 @@ enum Visit {
     Enough,
 }
 
-/// Visits the letters that wait, with their ages, for as long as `go_on` says before each number.
+/// Visits the letters that wait, for as long as `go_on` says before each number but the first.
 ///
 /// The mark moves up to the first letter that is unresolved, and index entries that it passes go if
 /// their letter is gone. Two requests at once may set the mark back, which costs the next one reads.
 async fn walk(
     mut go_on: impl FnMut() -> bool,
-    mut visit: impl AsyncFnMut(u64, Option<Duration>) -> Result<Visit, host::Error>,
+    mut visit: impl AsyncFnMut(&DeadLetter) -> Result<Visit, host::Error>,
 ) -> Result<(), host::Error> {
     let (last, now) = (
         store::increment(COUNTER, 0).await?,
@@ -126,25 +127,30 @@ async fn walk(
     if rested {
         (moved.taken, moved.taken_at) = (last, now);
     }
-    let (mut next, mut held_up) = (mark.settled + 1, false);
+    let first = mark.settled + 1;
+    let (mut next, mut held_up) = (first, false);
     let mut dangling = Vec::new();
     'numbers: while next <= last {
         for state in states(next..=last.min(next + STEP - 1)).await? {
-            if !go_on() {
+            if next > first && !go_on() {
                 break 'numbers;
             }
-            held_up |= match state {
-                State::Settled => false,
-                State::Unresolved(age) => match visit(next, age).await? {
+            let letter = match state {
+                State::Undecided => ledger::with_record(next).await?,
+                State::Unwritten | State::Settled | State::Dangling => None,
+            };
+            let is_gone = letter.is_none() && !matches!(state, State::Settled | State::Unwritten);
+            held_up |= match letter {
+                Some((letter, _)) => match visit(&letter).await? {
                     Visit::Settled => false,
                     Visit::Waits => true,
                     Visit::Enough => break 'numbers,
                 },
-                State::Unwritten | State::Dangling => !rested || next > mark.taken,
+                None => state != State::Settled && (!rested || next > mark.taken),
             };
             if !held_up {
                 moved.settled = next;
-                if state == State::Dangling {
+                if is_gone {
                     dangling.push(index_name(next));
                 }
             }
@@ -164,16 +170,16 @@ async fn move_mark(mark: Mark, dangling: &[String]) -> Result<(), host::Error> {
     store::set(SETTLED, text.as_bytes(), store::TIMEOUT).await
 }
 
-/// The state of a number, for the count.
+/// The state of a number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// The number was taken, and no letter is written under it, or not yet.
     Unwritten,
-    /// The letter waits, for so long as can be told.
-    Unresolved(Option<Duration>),
+    /// The letter waits, or is gone.
+    Undecided,
     /// The letter is resolved or discarded.
     Settled,
-    /// The letter is gone, has another number, or is not written whole yet.
+    /// The letter has another number.
     Dangling,
 }
 
@@ -196,11 +202,7 @@ async fn states(numbers: RangeInclusive<u64>) -> Result<Vec<State>, host::Error>
                 record.dead_letter
             }
             Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => {
-                let letter = ledger::with_record(number).await?;
-                let waits = |(letter, _): (DeadLetter, _)| {
-                    State::Unresolved(age(&letter.dead_lettered_at, clock::now()))
-                };
-                states.push(letter.map_or(State::Dangling, waits));
+                states.push(State::Undecided);
                 continue;
             }
         };

@@ -285,17 +285,14 @@ impl Slice {
     /// Deletes what is due of some records. Unreadable records hold up no others.
     async fn step(&mut self, names: &[String], rest: &mut Rest) -> Result<(), host::Error> {
         let (mut letters, mut records) = (Vec::new(), Vec::new());
+        let mut missing = Vec::new();
         for (found, name) in store::get_all(names).await.into_iter().zip(names) {
-            let found = match found {
-                Ok(None) => no_record(name).await.map(|body| {
-                    letters.extend(body);
-                    None
-                }),
-                found => found,
-            };
             let bytes = match found {
                 Ok(Some(bytes)) => bytes,
-                Ok(None) => continue,
+                Ok(None) => {
+                    missing.push(name);
+                    continue;
+                }
                 Err(error) => {
                     rest.unread.push(name.clone());
                     rest.failure = Some(error);
@@ -311,6 +308,18 @@ impl Slice {
                 }
                 Due::Later => self.kept += 1,
                 Due::Unclear => rest.unclear.push(name.clone()),
+            }
+        }
+        // A letter may have been cut off after its body, to which nothing else leads.
+        let heads: Vec<_> = missing.iter().map(|name| head_name(name)).collect();
+        for (head, name) in store::get_all(&heads).await.into_iter().zip(missing) {
+            match head {
+                Ok(Some(_)) => {}
+                Ok(None) => letters.push(body_name(name)),
+                Err(error) => {
+                    rest.unread.push(name.clone());
+                    rest.failure = Some(error);
+                }
             }
         }
         let purged = records.len();
@@ -341,13 +350,6 @@ impl Slice {
             None => Due::Unclear,
         }
     }
-}
-
-/// The name of a body that nothing else leads to, if there is no letter without a record: the letter may have been cut
-/// off after its body.
-async fn no_record(name: &str) -> Result<Option<String>, host::Error> {
-    let has_letter = store::exists(&head_name(name)).await?;
-    Ok((!has_letter).then(|| body_name(name)))
 }
 
 /// The names of a record's letter. A concurrent delivery may have written one that the record doesn't

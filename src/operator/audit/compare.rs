@@ -280,7 +280,7 @@ impl<'a> Comparison<'a> {
                 match result {
                     // One record must not hold up all that follow: a later page brings it again. If a second one
                     // fails, Svix does.
-                    Err(Problem::Svix(error)) if self.may_put_off(&error) => {
+                    Err(Problem::Svix(error)) if self.may_put_off(project, &error).await => {
                         journal::append(std::slice::from_ref(&name)).await?;
                         self.has_put_off = true;
                     }
@@ -292,8 +292,14 @@ impl<'a> Comparison<'a> {
         Ok(true)
     }
 
-    fn may_put_off(&self, error: &svix::Error) -> bool {
-        self.is_begun && !self.has_put_off && is_of_one_thing(error)
+    /// Whether the failure is of one record, since Svix has answered another request.
+    async fn may_put_off(&mut self, project: &Project<'_>, error: &svix::Error) -> bool {
+        if self.has_put_off || !is_of_one_thing(error) {
+            return false;
+        }
+        let Batch { after, before, .. } = project.batch;
+        let list = list::path(project.name, *after, *before, None);
+        self.is_begun || self.ask(&list).await.is_ok()
     }
 
     /// Looks up the message of a record.

@@ -123,6 +123,26 @@ async fn an_event_from_the_dead_letter_topic_is_as_old_as_its_first_message() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_unwrapped_event_from_the_dead_letter_topic_is_as_old_too() {
+    let world = World::new();
+    world.faults.lose_next_set();
+    let event = r#"{"id":"evt_1","type":"t","project":"dev"}"#;
+    assert_eq!(world.post(event).await.json()["status"], "delivered");
+    world.clock.advance(Duration::from_hours(60));
+    // HTTP's names have no case.
+    let headers = [
+        ("x-goog-pubsub-message-id", "2"),
+        ("x-goog-pubsub-publish-time", "2026-11-26T02:00:00Z"),
+        ("CloudPubSubDeadLetterSourceDeliveryCount", "100"),
+    ];
+    let reply = world
+        .request("POST", "/notifications", &headers, event)
+        .await;
+    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_whose_time_is_still_to_come_is_looked_up() {
     let world = World::new();
     let event = event("evt_1").replace("2026-11-23T", "2026-12-23T");

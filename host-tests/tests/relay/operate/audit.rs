@@ -352,6 +352,23 @@ async fn a_look_up_that_fails_holds_up_no_other_and_comes_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn look_ups_that_always_fail_stop_no_audit() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    for id in ["evt_1", "evt_2"] {
+        post(&world, id).await;
+        world.svix.forget_message(&world.message(id).id);
+    }
+    grow_old(&world).await;
+    world.svix.always_for(&Method::GET, Fault::status(500));
+    let reply = ask(&world, "POST", "/maintenance/audit").await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(audit(&world).await, (0, 0));
+    world.svix.clear_faults();
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_resolved_event_that_no_sender_sends_again_becomes_unsettled() {
     let world = world();
     let path = lose(&world, "evt_1").await;

@@ -196,6 +196,26 @@ async fn decided_letters_hold_up_no_purge_of_a_slow_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn young_letters_hold_up_no_purge_of_a_slow_store() {
+    let world = world();
+    assert_eq!(
+        world.post(&event("evt_0")).await.json()["status"],
+        "delivered"
+    );
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    world.clock.advance(Duration::from_hours(100 * 24));
+    for number in 1..=8 {
+        refuse(&world, &format!("evt_{number}")).await;
+    }
+    world.faults.delay(Op::Get, Duration::from_millis(50));
+    let mut purged = 0;
+    for _ in 0..3 {
+        purged += purge(&world).await["purged"].as_u64().expect("a number");
+    }
+    assert_eq!(purged, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_fails_keeps_a_letter_until_the_next_purge() {
     let world = world();
     refuse(&world, "evt_1").await;

@@ -68,6 +68,26 @@ async fn lookups_that_succeed_open_no_gate() {
     assert_eq!(world.get("/readyz").await.json()["gate"]["state"], "open");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_found_message_ends_a_run_of_failures() {
+    let world = World::with(&[("retry_max_attempts", "1")]);
+    world.svix.create_application("dev");
+    for number in 0..40 {
+        let id = format!("evt_{number}");
+        world.svix.store_message("dev", &id, "user.created", "{}");
+    }
+    world.clock.advance(Duration::from_hours(13));
+    let faults = [Fault::status(500), Fault::None, Fault::None, Fault::None];
+    let faults = faults.iter().cycle().take(40).cloned();
+    world.svix.script_for(&Method::GET, faults);
+    for number in 0..40 {
+        let reply = world.post(&event(&format!("evt_{number}"))).await;
+        let status = if number % 4 == 0 { 503 } else { 200 };
+        assert_eq!(reply.status, status, "{number}: {}", reply.text());
+    }
+    assert_eq!(world.get("/readyz").await.json()["gate"]["state"], "open");
+}
+
 /// The probe's message is in Svix already, so the next event is the probe.
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_a_lookup_answers_makes_way_for_the_next_event() {
