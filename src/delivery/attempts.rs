@@ -103,7 +103,8 @@ impl<'a> Attempts<'a> {
                 Step::Post => self.post().await,
                 Step::LookUp => self.look_up().await,
             };
-            // A lookup that succeeds doesn't show that Svix takes messages.
+            // A lookup that succeeds doesn't show that Svix takes messages, so it opens no gate. At the open gate, a
+            // found message ends a run of failures.
             match &result {
                 Ok(Verdict::Absent) => still_probe = probe,
                 Ok(Verdict::Stored(_)) if step == Step::LookUp && probe => {

@@ -98,7 +98,8 @@ impl<'a> Turnstile<'a> {
         GATE.with_borrow(|gate| gate.pass(self.caller.project, clock::now()))
     }
 
-    /// Lets another event be the probe instead of this one, which isn't posted.
+    /// Lets another event be the probe instead of this one, which isn't posted. If this one's time is over, two may be
+    /// it at once.
     pub async fn pass_on(&mut self) {
         if learn(self.time()).await.is_ok() {
             let state = GATE.with_borrow_mut(|gate| gate.probe_due(clock::now()));
@@ -108,7 +109,7 @@ impl<'a> Turnstile<'a> {
         }
     }
 
-    /// Tells the gate how an attempt or a failed lookup went, and shares its state if that changed.
+    /// Tells the gate how an attempt or a lookup went, and shares its state if that changed.
     pub async fn tell<T>(&mut self, result: &Result<T, svix::Error>, probe: bool) {
         let failure = match result {
             // The request never left the host, which says nothing of Svix.

@@ -87,8 +87,9 @@ pub async fn expire(
     walk(go_on, async |letter| {
         match age(&letter.dead_lettered_at, clock::now()) {
             Some(age) if age >= retention => {
-                ledger::discard(letter.number).await?;
-                tell(letter);
+                if ledger::discard(letter.number).await? {
+                    tell(letter);
+                }
                 Ok(Visit::Settled)
             }
             // Later letters are younger.

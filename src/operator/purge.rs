@@ -168,9 +168,11 @@ struct Rest {
 impl Slice {
     /// Whether nothing more is due.
     async fn run(&mut self) -> Result<bool, host::Error> {
-        if !self.adopt().await? || !self.expire().await? {
+        if !self.adopt().await? {
             return Ok(false);
         }
+        // However long this takes, each slice takes up a page.
+        self.expire().await?;
         let end = self.now.checked_sub(self.retention).map_or(0, journal::day);
         if self.cursor.day > journal::day(self.now) {
             // A clock that was ahead has moved the cursor past days that were still to come.
@@ -236,8 +238,8 @@ impl Slice {
         Ok(true)
     }
 
-    /// Deletes the letters that have waited for too long. Returns whether that is done.
-    async fn expire(&mut self) -> Result<bool, host::Error> {
+    /// Deletes the letters that have waited for too long, for as long as a slice lasts.
+    async fn expire(&mut self) -> Result<(), host::Error> {
         if let Some(retention) = self.letter_retention {
             let letters = &mut self.letters;
             let tell = |letter: &DeadLetter| {
@@ -247,7 +249,7 @@ impl Slice {
             };
             waiting::expire(retention, self.stopwatch, SLICE, tell).await?;
         }
-        Ok(!self.is_over())
+        Ok(())
     }
 
     fn is_over(&self) -> bool {

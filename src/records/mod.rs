@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::event::Event;
 use crate::json;
-use crate::time::{parse_rfc3339, rfc3339};
+use crate::time::{SKEW, parse_rfc3339, rfc3339};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -244,12 +244,15 @@ impl Unknown {
         }
     }
 
-    /// How long ago the last attempts began, at `now`. An unreadable time counts as infinitely old.
+    /// How long ago the last attempts began, at `now`. An unreadable time counts as infinitely old, and so does one
+    /// that a clock far ahead has written.
     pub fn age(&self, now: SystemTime) -> Duration {
         let last = self.last_attempt_at.as_ref();
         let begun = parse_rfc3339(last.unwrap_or(&self.first_attempt_at));
-        begun.map_or(Duration::MAX, |begun| {
-            now.duration_since(begun).unwrap_or_default()
+        begun.map_or(Duration::MAX, |begun| match now.duration_since(begun) {
+            Ok(age) => age,
+            Err(ahead) if ahead.duration() <= SKEW => Duration::ZERO,
+            Err(_) => Duration::MAX,
         })
     }
 }

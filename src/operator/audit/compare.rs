@@ -20,7 +20,7 @@ use crate::operator::conversation::Conversation;
 use crate::records::{Delivered, Record, Unknown, journal, storage};
 use crate::svix::list::{self, Message};
 use crate::svix::message::{self, Verdict};
-use crate::svix::{self, Answer, Cause};
+use crate::svix::{self, Answer, Cause, application};
 use crate::time::{age, parse_rfc3339};
 
 /// How long a slice goes on with the list of one project: a list that breaks off costs look-ups.
@@ -28,6 +28,9 @@ const LISTING: Duration = Duration::from_secs(3);
 
 /// After what time a slice begins nothing new.
 const SLICE: Duration = Duration::from_secs(1);
+
+/// A project that isn't there, by which Svix shows that it answers.
+const NO_PROJECT: &str = "svix-relay-audit";
 
 /// For how long Svix keeps a message.
 const SVIX_RETENTION: Duration = Duration::from_hours(90 * 24);
@@ -267,6 +270,10 @@ impl<'a> Comparison<'a> {
         project: &Project<'_>,
         unseen: &mut BTreeSet<String>,
     ) -> Result<bool, Problem> {
+        if !self.is_begun && !unseen.is_empty() {
+            // The answer, whatever it says, shows that a failure is of one record.
+            let _ = self.ask(&application::path(NO_PROJECT)).await;
+        }
         while let Some(name) = unseen.first().cloned() {
             if let Some(item) = project.items.get(&name) {
                 if self.is_over() {
@@ -280,7 +287,7 @@ impl<'a> Comparison<'a> {
                 match result {
                     // One record must not hold up all that follow: a later page brings it again. If a second one
                     // fails, Svix does.
-                    Err(Problem::Svix(error)) if self.may_put_off(project, &error).await => {
+                    Err(Problem::Svix(error)) if self.may_put_off(&error) => {
                         journal::append(std::slice::from_ref(&name)).await?;
                         self.has_put_off = true;
                     }
@@ -293,13 +300,16 @@ impl<'a> Comparison<'a> {
     }
 
     /// Whether the failure is of one record, since Svix has answered another request.
-    async fn may_put_off(&mut self, project: &Project<'_>, error: &svix::Error) -> bool {
-        if self.has_put_off || !is_of_one_thing(error) {
-            return false;
-        }
-        let Batch { after, before, .. } = project.batch;
-        let list = list::path(project.name, *after, *before, None);
-        self.is_begun || self.ask(&list).await.is_ok()
+    fn may_put_off(&self, error: &svix::Error) -> bool {
+        // The slice's own end may cut the last attempt.
+        let is_cut = matches!(
+            error,
+            svix::Error::Unavailable {
+                cause: Cause::Timeout,
+                ..
+            }
+        );
+        self.is_begun && !self.has_put_off && (is_of_one_thing(error) || is_cut)
     }
 
     /// Looks up the message of a record.
