@@ -18,7 +18,7 @@
 //! ```
 //!
 //! To follow one event, read: `handle` in [`relay`], `take` in [`intake`], `deliver` in [`delivery`], and
-//! `run` in its `attempts`: 620 lines, some 20 minutes. To explain each step, read also:
+//! `run` in its `attempts`: 650 lines, some 20 minutes. To explain each step, read also:
 //!
 //! - what they call: `Job`, `Budget` and `Turnstile` in [`delivery`], `Found` in [`records`], `keep` in
 //!   [`letters::ledger`], `send` in [`svix::client`];
