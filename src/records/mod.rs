@@ -482,4 +482,11 @@ mod tests {
             let _ = Record::decode(&bytes);
         }
     }
+
+    #[test]
+    fn an_unknown_record_of_a_clock_far_ahead_is_old() {
+        let age = |seconds| Unknown::of(&event(), now() + Duration::from_secs(seconds)).age(now());
+        assert_eq!(age(5), Duration::ZERO);
+        assert_eq!(age(6), Duration::MAX);
+    }
 }

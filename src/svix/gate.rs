@@ -106,12 +106,16 @@ impl State {
         let state: Self = serde_json::from_slice(bytes).ok()?;
         (state.version == VERSION).then_some(state)
     }
+
+    fn holds(&self, project: &str) -> bool {
+        self.held.iter().any(|held| held == project)
+    }
 }
 
 /// Whether the state in the store holds the project.
 pub fn holds(stored: Option<&[u8]>, project: &str) -> bool {
     let state = stored.and_then(State::decode);
-    state.is_some_and(|state| state.held.iter().any(|held| held == project))
+    state.is_some_and(|state| state.holds(project))
 }
 
 /// Attempts that failed since the last success, while the gate was open.
@@ -357,7 +361,7 @@ impl Gate {
     }
 
     pub fn holds(&self, project: &str) -> bool {
-        self.state.held.iter().any(|held| held == project)
+        self.state.holds(project)
     }
 
     /// An operator holds a project, or lets it go. Returns the state to share. `None` if too many are held.
@@ -999,6 +1003,24 @@ mod tests {
         there.hold("dev", false, at(4));
         assert_eq!(there.held(), ["more"]);
         assert_eq!(there.pass("dev", at(4)), Pass::Open, "a hold is no closing");
+    }
+
+    #[test]
+    fn a_hold_counts_whatever_the_clock_that_has_written_it() {
+        let now = UNIX_EPOCH + Duration::from_hours(1);
+        let later = now + Duration::from_secs(20);
+        let held = Gate::open().hold("dev", true, now).expect("room");
+        let mut ahead = Gate::open();
+        ahead.open_now(later);
+        ahead.learn(Some(&held), later);
+        assert!(ahead.holds("dev"), "an older state");
+        let held = Gate::open().hold("dev", true, later).expect("room");
+        let mut behind = Gate::open();
+        behind.learn(Some(&held), now);
+        assert!(behind.holds("dev"), "a state from the future");
+        let released = behind.hold("dev", false, now).expect("a state");
+        behind.learn(Some(&released), now);
+        assert!(!behind.holds("dev"));
     }
 
     #[test]

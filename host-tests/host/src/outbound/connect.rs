@@ -324,3 +324,22 @@ impl Write for Connection {
         Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_refuses_leaves_the_next_one() {
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = TcpListener::bind(here).await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let closed = TcpListener::bind(here).await.unwrap().local_addr().unwrap();
+        let stream = connect_to_one(&[closed, open]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        assert!(connect_to_one(&[closed]).await.is_err());
+        assert!(connect_to_one(&[]).await.is_err());
+    }
+}

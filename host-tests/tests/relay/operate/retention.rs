@@ -207,7 +207,8 @@ async fn young_letters_hold_up_no_purge_of_a_slow_store() {
     for number in 1..=8 {
         refuse(&world, &format!("evt_{number}")).await;
     }
-    world.faults.delay(Op::Get, Duration::from_millis(50));
+    // Even one letter takes as long as a slice.
+    world.faults.delay(Op::Get, Duration::from_millis(200));
     let mut purged = 0;
     for _ in 0..3 {
         purged += purge(&world).await["purged"].as_u64().expect("a number");
