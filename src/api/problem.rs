@@ -47,6 +47,8 @@ pub enum Problem {
     NotOffered,
     /// No project is set for the canary.
     NoCanary,
+    /// Svix has the canary before this one, and has not sent its webhook.
+    CanaryNotSent,
     /// No secret is set that could sign a project's token.
     NoProjectTokens,
     /// The sender or the operator is not let in.
@@ -124,6 +126,7 @@ impl Problem {
             Self::EndpointDisabled => &table::ENDPOINT_DISABLED,
             Self::NotOffered => &table::NOT_OFFERED,
             Self::NoCanary => &table::NO_CANARY,
+            Self::CanaryNotSent => &table::CANARY_NOT_SENT,
             Self::NoProjectTokens => &table::NO_PROJECT_TOKENS,
             Self::Denied(Denial::Operator) => &table::UNAUTHORIZED,
             Self::Denied(Denial::ReadOnly) => &table::READ_ONLY,
@@ -213,6 +216,10 @@ impl Problem {
             Self::EndpointDisabled => "Svix or the customer has disabled it".to_owned(),
             Self::NotOffered => "only the hosted Svix does this".to_owned(),
             Self::NoCanary => "canary_project is not set".to_owned(),
+            Self::CanaryNotSent => {
+                "Svix has the canary before this one, and has not tried to send it to an endpoint"
+                    .to_owned()
+            }
             Self::NoProjectTokens => "project_token_secret is not set".to_owned(),
             Self::Denied(Denial::Operator) => {
                 "send authorization: Bearer and an operator's token".to_owned()

@@ -64,6 +64,7 @@ table! {
     ENDPOINT_DISABLED:        422 Info    Never "endpoint-disabled"        "The endpoint is disabled";
     NOT_OFFERED:              422 Info    Never "not-offered"              "This Svix does not offer it";
     NO_CANARY:                404 Info    Never "no-canary"                "No project for the canary";
+    CANARY_NOT_SENT:          422 Warning Never "canary-not-sent"          "Svix sends no webhook of the canary";
     NO_PROJECT_TOKENS:        404 Info    Never "no-project-tokens"        "No tokens for projects";
     UNAUTHORIZED:             401 Warning Never "unauthorized"             "The operator's token is needed";
     READ_ONLY:                403 Warning Never "read-only"                "The operator may only read";

@@ -3,10 +3,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::audit;
-use super::canary;
+use super::canary::{self, Canary};
 use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
@@ -109,7 +108,7 @@ struct Status {
     audit: Audit,
     held_projects: Vec<String>,
     endpoints: Lists,
-    canary: Option<Box<RawValue>>,
+    canary: Option<Canary>,
     last_hour: Vec<Minute>,
 }
 

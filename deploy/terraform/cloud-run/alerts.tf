@@ -57,6 +57,14 @@ locals {
       seconds  = 3600
       section  = "dead-letters"
     }
+    many_dead_letters = {
+      title    = "many events became dead letters: was there a release?"
+      severity = "CRITICAL"
+      outcomes = ["dead-lettered"]
+      above    = 100
+      seconds  = 600
+      section  = "many-dead-letters"
+    }
     findings = {
       title    = "the audit found missing, doubled, unrecorded or unsettled messages"
       severity = "CRITICAL"

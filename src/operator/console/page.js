@@ -117,6 +117,7 @@ async function refresh() {
   for (const { outcomes } of lastHour ?? [])
     for (const [name, count] of Object.entries(outcomes)) sums[name] = (sums[name] ?? 0) + count;
   const tile = (name, value, note, kind = 'plain') => el('div', el('dt', name), el('dd', el(`b.${kind}`, value), el('small', note)));
+  const arrival = canary?.webhookAt ?? canary?.deliveredAt;
   $('tiles').replaceChildren(
     ready.value ? tile('Health', 'Ready', 'configuration and store are fine', 'good') : tile('Health', 'Not ready', ready.reason.message, 'bad'),
     !gate ? tile('Gate', '–', missing)
@@ -125,7 +126,7 @@ async function refresh() {
     tile('Unresolved dead letters', number(deadLetters?.unresolved), deadLetters ? `of ${number(written)} so far` : missing, deadLetters?.unresolved ? 'warn' : 'plain'),
     !audit ? tile('Audit', '–', missing) : verdict(audit, tile),
     ...canary || configuration?.canary_project ? [canary
-      ? tile('Canary', `${number(canary.durationMs)} ms`, `arrived ${clock(canary.deliveredAt)} UTC`, Date.parse(time) - Date.parse(canary.deliveredAt) < 300000 ? 'good' : 'bad')
+      ? tile('Canary', `${number(canary.durationMs)} ms`, `arrived ${clock(arrival)} UTC`, Date.parse(time) - Date.parse(arrival) < 300000 ? 'good' : 'bad')
       : tile('Canary', 'None', 'none has arrived yet', 'warn')] : [],
     ...heldProjects?.length ? [tile('Held projects', number(heldProjects.length), heldProjects.join(', '), 'warn')] : [],
     ...configuration?.svix_webhook_secret ? [tile('Disabled endpoints', number(endpoints?.disabled.length), 'of customers, as Svix reports', endpoints?.disabled.length ? 'warn' : 'good')] : [],

@@ -838,3 +838,44 @@ async fn a_canary_takes_the_way_of_every_event() {
         "the failed canary is no finding"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_fails_while_svix_sends_no_webhook_of_the_one_before() {
+    let world = World::with(&[("admin_token", "hush"), ("canary_project", "canary")]);
+    let canary = async || ask(&world, "POST", "/maintenance/canary").await;
+    let arrived = async || {
+        let metrics = ask(&world, "GET", "/metrics").await.text();
+        let mut lines = metrics.lines().map(str::to_owned);
+        lines.find(|it| it.starts_with("svix_relay_canary_delivered_seconds "))
+    };
+    assert_eq!(canary().await.json()["webhookAt"], Value::Null);
+    let endpoint = world.svix.create_endpoint("canary", "https://hooks.test/");
+    world.clock.advance(Duration::from_mins(1));
+    canary().await.assert_final_problem(422, "canary-not-sent");
+    world.clock.advance(Duration::from_mins(1));
+    let sent = canary().await.json();
+    let at = sent["webhookAt"].as_str().expect("a time").to_owned();
+    assert!(at.starts_with("2026-11-23T14:13:"), "{at}");
+    assert_eq!(canary().await.json()["webhookAt"], at, "too young to ask");
+    world.svix.disable_endpoint("canary", &endpoint, true);
+    world.clock.advance(Duration::from_mins(1));
+    assert_eq!(canary().await.status, 200, "the one before was sent");
+    let last_arrival = arrived().await;
+    for _ in 0..2 {
+        world.clock.advance(Duration::from_mins(1));
+        canary().await.assert_final_problem(422, "canary-not-sent");
+        assert_eq!(arrived().await, last_arrival);
+    }
+    let before = world.svix.messages().len();
+    world.svix.always_at(Target::Deliveries, Fault::status(500));
+    world.clock.advance(Duration::from_mins(1));
+    canary()
+        .await
+        .assert_retryable_problem(503, "svix-unavailable");
+    world.svix.clear_faults();
+    assert_eq!(world.svix.messages().len(), before + 1, "sent all the same");
+    world.svix.delete_application("canary");
+    world.clock.advance(Duration::from_mins(1));
+    assert_eq!(canary().await.json()["webhookAt"], Value::Null);
+    assert_ne!(arrived().await, last_arrival);
+}
