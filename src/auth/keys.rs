@@ -1,7 +1,6 @@
 //! Fetches Google's keys, for this instance and through the store for the others.
 
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::time::Duration;
 
 use spin_sdk::wasip3;
@@ -23,6 +22,9 @@ const NAME: &str = "keys";
 /// The longest that fetching the keys may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How often a request looks whether another instance has fetched the keys.
+const POLL: Duration = Duration::from_millis(500);
+
 /// The largest set that is read, in bytes. Google's has 2 kB.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -41,25 +43,35 @@ pub async fn find(
     budget: Duration,
     tell: fn(News),
 ) -> Result<Option<Key>, Denial> {
+    let mut has_learned = false;
     loop {
-        let fetching = WAITING.with_borrow(Option::is_some);
         match KNOWN.with_borrow(|known| known.step(kid, time::unix_seconds(clock::now()))) {
             Step::Use(key) => return Ok(Some(key)),
-            Step::Fetch(Some(key)) if fetching => return Ok(Some(key)),
-            Step::Fetch(None) if fetching => {
+            Step::Unknown => return Ok(None),
+            Step::Learn => {
+                if has_learned {
+                    clock::sleep(POLL.min(stopwatch.remaining(budget))).await;
+                }
+                has_learned = true;
+                if stopwatch.remaining(budget).is_zero() {
+                    return Err(unavailable());
+                }
+                let _ = learn(jwks, stopwatch.remaining(budget)).await;
+            }
+            Step::Unavailable => return Err(unavailable()),
+            Step::Fetch(spare) => {
+                if WAITING.with_borrow(Option::is_none) {
+                    // Not the request itself: the keys are for all, and may take longer than one has.
+                    wasip3::spawn(refresh(Fetching::begin(), jwks, kid.to_owned(), tell));
+                }
+                if let Some(key) = spare {
+                    return Ok(Some(key));
+                }
                 let (wake, sleep) = wake::pair();
                 WAITING.with_borrow_mut(|waiting| waiting.get_or_insert_default().push(wake));
-                sleep.until_woken().await;
+                let woken = clock::timeout(stopwatch.remaining(budget), sleep.until_woken());
+                woken.await.ok_or_else(unavailable)?;
             }
-            Step::Fetch(Some(key)) => {
-                // The expired key is still within its grace period: use it and refresh in the
-                // background.
-                wasip3::spawn(refresh(jwks, kid.to_owned(), stopwatch, budget, tell));
-                return Ok(Some(key));
-            }
-            Step::Fetch(None) => refresh(jwks, kid.to_owned(), stopwatch, budget, tell).await,
-            Step::Unknown => return Ok(None),
-            Step::Unavailable => return Err(unavailable()),
         }
     }
 }
@@ -88,38 +100,21 @@ impl Drop for Fetching {
     }
 }
 
-/// Gets the keys from the store, or else from their server.
-///
-/// `Fetching` is set before this returns. The future is boxed so that the caller can either await it
-/// or spawn it.
-fn refresh(
-    jwks: &'static Address,
-    kid: String,
-    stopwatch: Stopwatch,
-    budget: Duration,
-    tell: fn(News),
-) -> Pin<Box<dyn Future<Output = ()>>> {
-    let fetching = Fetching::begin();
-    Box::pin(fetch_or_learn(fetching, jwks, kid, stopwatch, budget, tell))
+/// Takes over what the store has of the keys.
+async fn learn(jwks: &Address, time: Duration) -> Result<(), host::Error> {
+    let stored = store::get(NAME, time.min(store::TIMEOUT)).await?;
+    let now = time::unix_seconds(clock::now());
+    KNOWN.with_borrow_mut(|known| known.learn(stored, &jwks.to_string(), now));
+    Ok(())
 }
 
-async fn fetch_or_learn(
-    fetching: Fetching,
-    jwks: &Address,
-    kid: String,
-    stopwatch: Stopwatch,
-    budget: Duration,
-    tell: fn(News),
-) {
+/// Gets the keys from the store, or else from their server.
+async fn refresh(fetching: Fetching, jwks: &'static Address, kid: String, tell: fn(News)) {
     let url = jwks.to_string();
-    let time_to_store = || stopwatch.remaining(budget).min(store::TIMEOUT);
     // A store that can't be read is treated as empty.
-    let stored = store::get(NAME, time_to_store()).await.unwrap_or_default();
+    let _ = learn(jwks, store::TIMEOUT).await;
     let now = time::unix_seconds(clock::now());
-    let step = KNOWN.with_borrow_mut(|known| {
-        known.learn(stored, &url, now);
-        known.step(&kid, now)
-    });
+    let step = KNOWN.with_borrow(|known| known.step(&kid, now));
     if !matches!(step, Step::Fetch(_)) {
         return;
     }
@@ -127,18 +122,25 @@ async fn fetch_or_learn(
     // keys other instances can't wait for it.
     let ahead = KNOWN.with_borrow(|known| known.ahead(&url, now));
     if let Some(ahead) = ahead {
-        let _ = store::set(NAME, &ahead, time_to_store()).await;
+        let _ = store::set(NAME, &ahead, store::TIMEOUT).await;
     }
-    let result = fetch(jwks, stopwatch.remaining(budget).min(TIMEOUT)).await;
+    let result = fetch(jwks, TIMEOUT).await;
+    // Another instance may have stored keys since. A failure must not take them away.
+    let may_write = result.is_ok() || learn(jwks, store::TIMEOUT).await.is_ok();
     let now = time::unix_seconds(clock::now());
-    let (news, state) =
-        KNOWN.with_borrow_mut(|known| (known.note(result, now), known.encode(&url)));
+    let (news, usable) = KNOWN.with_borrow_mut(|known| {
+        let news = known.note(result, now);
+        (news, known.is_usable(now))
+    });
     // Wake the waiting requests now: they need no more than what the instance knows.
     drop(fetching);
     if let Some(news) = news {
         tell(news);
     }
-    let _ = store::set(NAME, &state, time_to_store()).await;
+    if may_write && usable {
+        let state = KNOWN.with_borrow(|known| known.encode(&url));
+        let _ = store::set(NAME, &state, store::TIMEOUT).await;
+    }
 }
 
 /// The keys and for how long they are fresh, in seconds, or why they could not be fetched.

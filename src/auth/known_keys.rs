@@ -21,6 +21,9 @@ const VERSION: u64 = 1;
 const PAUSE: u64 = 60;
 const PAUSE_WITHOUT: u64 = 5;
 
+/// How long an attempt may take that an instance has announced, in seconds. After that the instance has died.
+const ATTEMPT: u64 = 6;
+
 /// For how long keys are fresh, in seconds: if their server doesn't say, at least, and at most.
 const LIFETIME: u64 = 3_600;
 const SHORTEST: u64 = 60;
@@ -40,7 +43,9 @@ pub struct Known {
     expires_at: u64,
     /// When an instance last tried to fetch the keys.
     attempted_at: u64,
-    /// Why that attempt failed, if it did.
+    /// Whether that attempt is under way.
+    is_fetching: bool,
+    /// Why the last attempt that ended failed, if it did.
     pub failure: Option<String>,
     keys: Vec<Key>,
 }
@@ -61,6 +66,8 @@ pub enum Step {
     Use(Key),
     /// No key has this name.
     Unknown,
+    /// The key is unknown, and another instance is fetching the keys.
+    Learn,
     /// Fetch the keys. Until they have come, this key may be used.
     Fetch(Option<Key>),
     /// The key is unknown, and the keys could not be fetched just now.
@@ -75,6 +82,7 @@ impl Known {
             fetched_at: 0,
             expires_at: 0,
             attempted_at: 0,
+            is_fetching: false,
             failure: None,
             keys: Vec::new(),
         }
@@ -86,11 +94,13 @@ impl Known {
         let key = keys.find(|key| key.kid == kid).cloned();
         let pause = if usable { PAUSE } else { PAUSE_WITHOUT };
         // The distance counts in both directions, since the clock may have been set back.
-        let rested = now.abs_diff(self.attempted_at) >= pause;
+        let rest = now.abs_diff(self.attempted_at);
+        let rested = rest >= if self.is_fetching { ATTEMPT } else { pause };
         match key {
             Some(key) if now < self.expires_at => Step::Use(key),
             key if rested => Step::Fetch(key),
             Some(key) => Step::Use(key),
+            None if self.is_fetching => Step::Learn,
             None if usable && self.failure.is_none() => Step::Unknown,
             None => Step::Unavailable,
         }
@@ -109,8 +119,11 @@ impl Known {
         }) else {
             return;
         };
-        if stored.attempted_at > self.attempted_at {
+        // An attempt often ends in the second in which it began.
+        let progress = |known: &Self| (known.attempted_at, !known.is_fetching);
+        if progress(&stored) > progress(self) {
             self.attempted_at = stored.attempted_at;
+            self.is_fetching = stored.is_fetching;
             self.failure = stored.failure;
         }
         if stored.fetched_at > self.fetched_at {
@@ -128,10 +141,18 @@ impl Known {
             "fetchedAt",
             "expiresAt",
             "attemptedAt",
+            "isFetching",
             "failure",
         ];
-        let [version, url, fetched_at, expires_at, attempted_at, failure] =
-            json::pick(text, names).ok()?;
+        let [
+            version,
+            url,
+            fetched_at,
+            expires_at,
+            attempted_at,
+            is_fetching,
+            failure,
+        ] = json::pick(text, names).ok()?;
         let number = |raw: Option<&RawValue>| raw?.get().parse().ok();
         Some(Self {
             version: number(version)?,
@@ -139,6 +160,7 @@ impl Known {
             fetched_at: number(fetched_at)?,
             expires_at: number(expires_at)?,
             attempted_at: number(attempted_at)?,
+            is_fetching: is_fetching.is_some_and(|raw| raw.get() == "true"),
             failure: failure.and_then(json::string).map(Cow::into_owned),
             // Before the first success the set is empty.
             keys: token::keys(text).unwrap_or_default(),
@@ -149,6 +171,7 @@ impl Known {
     pub fn ahead(&self, url: &str, now: u64) -> Option<Vec<u8>> {
         let ahead = Self {
             attempted_at: now,
+            is_fetching: true,
             ..self.clone()
         };
         self.is_usable(now).then(|| ahead.encode(url))
@@ -158,6 +181,7 @@ impl Known {
     /// why. Returns the news, if there is any.
     pub fn note(&mut self, result: Result<(Vec<Key>, u64), String>, now: u64) -> Option<News> {
         self.attempted_at = now;
+        self.is_fetching = false;
         match result {
             Ok((keys, lifetime)) => {
                 let failed = self.failure.take().is_some();
@@ -175,7 +199,8 @@ impl Known {
         }
     }
 
-    fn is_usable(&self, now: u64) -> bool {
+    /// Whether there are keys that may still be used.
+    pub fn is_usable(&self, now: u64) -> bool {
         !self.keys.is_empty() && now < self.expires_at.saturating_add(GRACE)
     }
 
@@ -309,6 +334,21 @@ mod tests {
             broken.learn(Some(bytes.to_vec()), URL, START);
             assert_eq!(broken, Known::nothing());
         }
+    }
+
+    #[test]
+    fn an_attempt_under_way_is_waited_for_as_long_as_it_may_take() {
+        let ahead = known(&["a"]).ahead(URL, START + 300);
+        let mut other = known(&["a"]);
+        other.learn(ahead, URL, START + 301);
+        assert_eq!(other.step("a", START + 301), Step::Use(key("a")));
+        assert_eq!(other.step("x", START + 305), Step::Learn);
+        assert_eq!(other.step("x", START + 306), Step::Fetch(None));
+        let mut fetched = known(&["a"]);
+        fetched.note(Ok((vec![key("x")], 600)), START + 300);
+        other.learn(Some(fetched.encode(URL)), URL, START + 304);
+        assert_eq!(other.step("x", START + 304), Step::Use(key("x")));
+        assert_eq!(other.step("a", START + 304), Step::Unknown);
     }
 
     #[test]

@@ -381,3 +381,99 @@ async fn keys_from_another_address_or_from_the_future_are_not_believed() {
     let reply = bearer(&world, &token(&world, key(0))).await;
     assert_eq!(reply.status, 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_that_one_node_is_fetching_is_known_to_the_others_once_it_has_come() {
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    let other = world.node(&google.setup());
+    for node in [&world, &other] {
+        assert_eq!(let_in(node, key(0)).await, 200);
+    }
+    google.rotate(&[key(0), key(1)]);
+    google.answer(Answers::Late(1));
+    world.clock.advance(Duration::from_mins(10));
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let_in(&other, key(1)).await
+    };
+    let replies = Box::pin(async { tokio::join!(let_in(&world, key(1)), late) }).await;
+    assert_eq!(replies, (200, 200));
+    assert_eq!(google.requests(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_dies_while_it_fetches_the_keys_holds_up_the_others_for_seconds() {
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    assert_eq!(let_in(&world, key(0)).await, 200);
+    google.rotate(&[key(1)]);
+    google.answer(Answers::Late(2));
+    world.clock.advance(Duration::from_mins(10));
+    let dies = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        world.crash().await;
+    };
+    let token = token(&world, key(1));
+    let authorization = format!("Bearer {token}");
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", &authorization[..]),
+    ];
+    let body = event("evt_1");
+    let asks = world.request_or_die("POST", "/notifications", &headers, body.as_bytes());
+    let _ = Box::pin(async { tokio::join!(asks, dies) }).await;
+    google.answer(Answers::Keys);
+    let (reply, took) = world.timed(bearer(&world, &token)).await;
+    assert_eq!(reply.status, 200);
+    assert!(took < Duration::from_secs(7), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_can_fetch_no_keys_takes_none_from_the_others() {
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    assert_eq!(let_in(&world, key(0)).await, 200);
+    world.crash().await;
+    google.answer(Answers::Down);
+    world.clock.advance(Duration::from_mins(10));
+    world.faults.fail_next(Op::Get, 1);
+    bearer(&world, &token(&world, key(0))).await;
+    assert_eq!(
+        stored(&world).await["keys"].as_array().map(Vec::len),
+        Some(1)
+    );
+    world.crash().await;
+    assert_eq!(let_in(&world, key(0)).await, 200);
+
+    // Two instances begin without keys, and only the first gets them.
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    let other = world.node(&google.setup());
+    google.answer(Answers::Late(1));
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        google.answer(Answers::Late(60));
+        let_in(&other, key(0)).await
+    };
+    Box::pin(async { tokio::join!(let_in(&world, key(0)), second) }).await;
+    google.answer(Answers::Down);
+    world.crash().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(let_in(&world, key(0)).await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_come_too_late_for_one_sender_are_there_for_the_next() {
+    let google = Google::new(&[key(0)]);
+    let mut setup = google.setup();
+    setup.variables.insert("retry_budget_ms", "1000");
+    google.answer(Answers::Late(2));
+    let world = World::build(&setup);
+    bearer(&world, &token(&world, key(0)))
+        .await
+        .assert_retryable_problem(503, "keys-unavailable");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(let_in(&world, key(0)).await, 200);
+    assert_eq!(google.requests(), 1);
+}
