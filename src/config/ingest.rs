@@ -76,6 +76,11 @@ impl Ingest {
                 service_account,
                 jwks: jwks?,
             })),
+            // Set, they show that not every sender is meant.
+            _ if !(tokens.is_empty() && audience.is_empty() && service_account.is_empty()) => {
+                let reason = "must not be 'none' while ingest_token, pubsub_audience or pubsub_service_account is set";
+                check.refuse("ingest_auth", reason)
+            }
             _ => Some(Self::AnySender),
         }
     }

@@ -31,8 +31,9 @@ pub enum Pattern {
 
 impl Messages {
     pub fn read(check: &mut Check<'_>, svix: Option<&Svix>) -> Option<Self> {
+        // A list of white space alone would mean all types.
         let types = check.value("event_types", |value| {
-            value.split_whitespace().map(Pattern::parse).collect()
+            words(value)?.map(Pattern::parse).collect()
         });
         let tags = check.value("message_tags", |value| fields(value, MAX_TAGS));
         let is_hosted = svix.is_some_and(Svix::is_hosted);
@@ -88,9 +89,18 @@ impl Pattern {
     }
 }
 
+/// The words of a list. A list that isn't empty has some.
+fn words(list: &str) -> Result<impl Iterator<Item = &str>, String> {
+    if !list.is_empty() && list.trim().is_empty() {
+        Err("must not be white space alone".to_owned())
+    } else {
+        Ok(list.split_whitespace())
+    }
+}
+
 /// Reads the names of at most so many fields.
 fn fields(names: &str, most: usize) -> Result<Vec<Field>, String> {
-    let fields: Option<Vec<_>> = names.split_whitespace().map(Field::parse).collect();
+    let fields: Option<Vec<_>> = words(names)?.map(Field::parse).collect();
     fields.filter(|fields| fields.len() <= most).ok_or_else(|| {
         format!("may hold at most {most} names such as data.user.id, of at most three parts")
     })

@@ -300,6 +300,7 @@ mod tests {
         assert_eq!(channels("https://api.eu.svix.com", ten), Ok(10));
         assert_eq!(channels("http://127.0.0.1:9071", "a b c d e"), Ok(5));
         assert!(channels("http://127.0.0.1:9071", ten).is_err());
+        assert_eq!(channels("https://api.eu.svix.com.:443", ten), Ok(10));
         assert!(channels("https://api.notsvix.com", ten).is_err());
         for bad in ["a b c d e f g h i j k", "data.a.b.c", "data..id"] {
             refused("message_channels", bad);
@@ -393,6 +394,8 @@ mod tests {
             ("pubsub_jwks_url", "https://www.googleapis.com"),
             ("pubsub_jwks_url", "https://a@www.googleapis.com/certs"),
             ("pubsub_jwks_url", "https://www.googleapis.com/with space"),
+            ("pubsub_jwks_url", "https://www.googleapis.com/certs#x"),
+            ("pubsub_jwks_url", "https://www.googleapis.com/<certs>"),
             ("pubsub_jwks_origin", "https://elsewhere.example"),
         ] {
             let violations = pubsub(&[(name, Some(value))]).expect_err(value);
@@ -403,6 +406,26 @@ mod tests {
                 name
             };
             assert_eq!(last, Some(field), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_relay_that_is_told_how_to_know_senders_does_not_take_everyone() {
+        for name in ["ingest_token", "pubsub_audience", "pubsub_service_account"] {
+            let violations = with(&[(name, Some("a"))]).expect_err(name);
+            assert_eq!(violations[0].field, "ingest_auth", "{name}");
+        }
+        let both = [("ingest_auth", Some("token")), ("ingest_token", Some("a"))];
+        assert!(with(&[&both[..], &[("pubsub_audience", Some("a"))]].concat()).is_ok());
+    }
+
+    #[test]
+    fn a_list_of_white_space_alone_is_no_list() {
+        for name in ["event_types", "message_tags", "message_channels"] {
+            for value in [" ", "\n", "\t "] {
+                refused(name, value);
+            }
+            assert!(with(&[(name, Some(" a\n"))]).is_ok(), "{name}");
         }
     }
 

@@ -49,7 +49,8 @@ impl Svix {
 
     /// Whether this is Svix's own service.
     pub fn is_hosted(&self) -> bool {
-        self.origin.authority.ends_with(".svix.com")
+        let host = self.origin.authority.split(':').next().unwrap_or_default();
+        host.trim_end_matches('.').ends_with(".svix.com")
     }
 }
 

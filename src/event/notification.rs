@@ -149,9 +149,13 @@ impl<'a> Notification<'a> {
     }
 
     pub fn hints(&self) -> Hints {
-        if let Content::Rejected(Rejection::BinaryMode, _) = self.content {
-            // The data's own fields name another thing.
+        if let Content::Rejected(Rejection::BinaryMode, body) = &self.content {
+            // The data's own fields name another thing. If the body looks like a whole event, which of the two types
+            // counts is open.
+            let text = str::from_utf8(body).unwrap_or_default();
+            let is_whole = matches!(json::pick(text, ["specversion"]), Ok([Some(_)]));
             let event = self.arrival.attributes.cloud_event();
+            let event = event.filter(|_| !is_whole);
             return Hints {
                 event_type: event.and_then(|event| event.event_type.map(shortened)),
                 ..Hints::default()

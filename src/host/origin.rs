@@ -25,7 +25,10 @@ impl Origin {
         let authority = uri.authority()?.as_str();
         let lower_case = url.starts_with("https://") || url.starts_with("http://");
         let port = match authority.rsplit_once(':') {
-            Some((_, port)) if !port.ends_with(']') => uri.port_u16().is_some_and(|port| port > 0),
+            Some((host, port)) if !port.ends_with(']') => {
+                let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+                digits && !host.is_empty() && uri.port_u16().is_some_and(|port| port > 0)
+            }
             _ => true,
         };
         let no_path = uri.path_and_query().is_none_or(|path| path == "/");
@@ -57,9 +60,9 @@ impl Address {
     pub fn parse(url: &str) -> Option<Self> {
         let start = url.find("://")? + 3;
         let (origin, path) = url.split_at(start + url[start..].find('/')?);
-        let plain = path.bytes().all(|byte| byte.is_ascii_graphic());
+        url.parse::<Uri>().ok().filter(|_| !path.contains('#'))?;
         Some(Self {
-            origin: Origin::parse(origin).filter(|_| plain)?,
+            origin: Origin::parse(origin)?,
             path: path.to_owned(),
         })
     }

@@ -366,3 +366,32 @@ async fn a_request_of_a_web_page_needs_its_media_type() {
     reply.assert_final_problem(415, "unsupported-media-type");
     world.assert_untouched();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_event_whose_attributes_name_another_type_is_never_ignored() {
+    for attributes in [
+        json!({"ce-type": "com.gigs.user.created"}),
+        json!({"ce-id": "evt_1", "ce-type": "event"}),
+        json!({"ce-type": "User.created"}),
+    ] {
+        let world = World::with(&[("event_types", "user.created")]);
+        let whole = event("evt_1");
+        let mut push: Value = serde_json::from_str(&wrapped(whole.as_bytes())).expect("JSON");
+        push["message"]["attributes"] = attributes;
+        let reply = world.post(&push.to_string()).await;
+        assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+        let headers = [
+            ("content-type", "application/json"),
+            ("ce-type", "gigs.user.created"),
+        ];
+        let reply = world
+            .request("POST", "/notifications", &headers, &whole)
+            .await;
+        reply.assert_final_problem(415, "binary-cloud-event");
+        let data = json_headers(&[("ce-type", "user.deleted"), ("ce-id", "evt_1")]);
+        let reply = world
+            .request("POST", "/notifications", &data, r#"{"userId":"usr_1"}"#)
+            .await;
+        assert_eq!(reply.json()["status"], "ignored", "{}", reply.text());
+    }
+}

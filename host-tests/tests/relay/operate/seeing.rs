@@ -299,17 +299,27 @@ async fn only_operators_see_metrics_and_status() {
 #[tokio::test(start_paused = true)]
 async fn the_status_shows_every_variable_but_secrets() {
     let mut setup = setup(128);
+    setup.variables.insert("ingest_auth", "token");
     setup.variables.insert("ingest_token", "psst,shh");
     let world = World::build(&setup);
-    world.post(&event("evt_1")).await;
-    world.post(&event("evt_1")).await;
-    world.post("nonsense").await;
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", "Bearer psst"),
+    ];
+    let post = async |body: &str| {
+        world
+            .request("POST", "/notifications", &headers, body)
+            .await
+    };
+    post(&event("evt_1")).await;
+    post(&event("evt_1")).await;
+    post("nonsense").await;
     world.clock.advance(Duration::from_mins(2));
-    world.post(&wrapped(b"nonsense")).await;
+    post(&wrapped(b"nonsense")).await;
     world
         .svix
         .script([Fault::retry_after(429, RetryAfter::Seconds(90))]);
-    world.post(&event("evt_2")).await;
+    post(&event("evt_2")).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
 
     let reply = ask(&world, "GET", "/status").await;
@@ -356,7 +366,7 @@ async fn the_status_shows_every_variable_but_secrets() {
         assert_eq!(configuration[secret].take(), "[redacted]", "{secret}");
     }
     assert_eq!(configuration["svix_url"], "http://svix.test");
-    assert_eq!(configuration["ingest_auth"], "none");
+    assert_eq!(configuration["ingest_auth"], "token");
     let manifest = std::fs::read_to_string(root().join("spin.toml")).expect("spin.toml");
     let variables = manifest.split_once("[variables]").expect("variables").1;
     let variables = variables.split_once("\n[").expect("an end").0;
