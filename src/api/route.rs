@@ -168,6 +168,8 @@ pub struct Selection {
     pub project: Option<String>,
     /// Only those with this reason.
     pub reason: Option<String>,
+    /// Only those that wait for a decision.
+    pub unresolved: bool,
 }
 
 impl Query {
@@ -233,13 +235,14 @@ impl Query {
         Ok(audit)
     }
 
-    /// Reads `after`, `limit`, `project` and `reason`.
+    /// Reads `after`, `limit`, `project`, `reason` and `unresolved`.
     pub fn selection(&self) -> Result<Selection, Violation> {
         let mut selection = Selection {
             after: 0,
             limit: 50,
             project: None,
             reason: None,
+            unresolved: false,
         };
         for (name, value) in self.pairs() {
             let number = || value.parse::<u64>().ok();
@@ -260,8 +263,13 @@ impl Query {
                 }
                 "project" => selection.project = Some(text()),
                 "reason" => selection.reason = Some(text()),
+                "unresolved" => {
+                    selection.unresolved = value
+                        .parse()
+                        .map_err(|_| Violation::new("unresolved", "must be true or false"))?;
+                }
                 _ => {
-                    let known = "may hold only after, limit, project and reason";
+                    let known = "may hold only after, limit, project, reason and unresolved";
                     return Err(Violation::new("query", known));
                 }
             }
@@ -545,7 +553,7 @@ mod tests {
             let route = Route::Operator(operation);
             assert_eq!(Route::of(method, path), Ok(route), "{method} {path}");
         }
-        let all = "/dead-letters?after=7&limit=2&project=d%65v&reason=not-json";
+        let all = "/dead-letters?after=7&limit=2&project=d%65v&reason=not-json&unresolved=true";
         let Ok(Route::Operator(Operation::List(query))) = Route::of("GET", all) else {
             panic!("a list");
         };
@@ -556,6 +564,7 @@ mod tests {
                 limit: 2,
                 project: Some("dev".to_owned()),
                 reason: Some("not-json".to_owned()),
+                unresolved: true,
             })
         );
         let all = Route::of("POST", "/dead-letters/replay");
@@ -573,6 +582,7 @@ mod tests {
             ("limit=0", "limit"),
             ("limit=101", "limit"),
             ("limit", "limit"),
+            ("unresolved=1", "unresolved"),
             ("projct=dev", "query"),
         ] {
             let violation = Query(query.to_owned()).selection().expect_err(query);

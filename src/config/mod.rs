@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_that_is_told_how_to_know_senders_does_not_take_everyone() {
+    fn a_relay_that_is_told_how_to_know_senders_does_not_take_any_sender() {
         for name in ["ingest_token", "pubsub_audience", "pubsub_service_account"] {
             let violations = with(&[(name, Some("a"))]).expect_err(name);
             assert_eq!(violations[0].field, "ingest_auth", "{name}");

@@ -56,6 +56,16 @@ pub struct Waiting {
     pub expiring: u64,
 }
 
+/// The number up to which no letter waits.
+pub async fn settled() -> Result<u64, host::Error> {
+    Ok(mark().await?.settled)
+}
+
+async fn mark() -> Result<Mark, host::Error> {
+    let stored = store::get(SETTLED, store::TIMEOUT).await?;
+    Ok(stored.as_deref().and_then(Mark::decode).unwrap_or_default())
+}
+
 /// Counts the waiting letters, of the [`MOST`] numbers above the low-water mark.
 pub async fn count(retention: Option<Duration>) -> Result<Waiting, host::Error> {
     let expires_at = retention.map(|retention| retention.saturating_sub(NOTICE));
@@ -121,8 +131,7 @@ async fn walk(
         store::increment(COUNTER, 0).await?,
         unix_seconds(clock::now()),
     );
-    let stored = store::get(SETTLED, store::TIMEOUT).await?;
-    let mark = stored.as_deref().and_then(Mark::decode).unwrap_or_default();
+    let mark = mark().await?;
     let rested = now.abs_diff(mark.taken_at) >= SETTLING.as_secs();
     let mut moved = mark;
     if rested {

@@ -101,12 +101,12 @@ async fn webhook_of(
     let path = deliveries::attempts_path(&canary.project, &canary.svix_message_id);
     let attempts = deliveries::classify_list::<Attempt>(&conversation.get(&path).await?, token)?;
     // Newest first.
-    if let Some(first) = attempts.unwrap_or_default().pop() {
+    if let Some(first) = attempts.and_then(|mut page| page.data.pop()) {
         return Ok(Webhook::SentAt(first.timestamp));
     }
     let path = deliveries::endpoints_path(&canary.project);
     let endpoints = deliveries::classify_list::<Endpoint>(&conversation.get(&path).await?, token)?;
-    if endpoints.unwrap_or_default().is_empty() {
+    if endpoints.is_none_or(|page| page.data.is_empty()) {
         Ok(Webhook::NoEndpoint)
     } else {
         Ok(Webhook::NotSent)

@@ -4,6 +4,7 @@ use crate::api::problem::Problem;
 use crate::config::Config;
 use crate::delivery::budget::Budget;
 use crate::delivery::shared_gate;
+use crate::event;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Method, header};
@@ -18,6 +19,8 @@ pub struct Conversation<'a> {
     random: fastrand::Rng,
     request_id: String,
     asks_gate: bool,
+    /// The idempotency key that the operator has given the request.
+    key: Option<String>,
 }
 
 impl<'a> Conversation<'a> {
@@ -31,7 +34,12 @@ impl<'a> Conversation<'a> {
             request_id: client::request_id(random.u64(..)),
             random,
             asks_gate: false,
+            key: None,
         }
+    }
+
+    pub fn with_key(self, key: Option<String>) -> Self {
+        Self { key, ..self }
     }
 
     /// A conversation that fails while the gate is closed. The gate learns nothing from it: what is asked here
@@ -88,7 +96,10 @@ impl<'a> Conversation<'a> {
         body: Option<(Method, Vec<u8>)>,
     ) -> Result<Answer, svix::Error> {
         // The same for all attempts, so that a second one does nothing anew.
-        let key = client::request_id(self.random.u64(..));
+        let key = match &self.key {
+            Some(key) => event::key(path, key),
+            None => client::request_id(self.random.u64(..)),
+        };
         let mut retries = Retries::new(self.config.retry.clone(), self.random.u64(..));
         loop {
             self.budget.check()?;

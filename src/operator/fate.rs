@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::event;
 use crate::records::customer::for_customer;
 use crate::records::{Record, storage};
-use crate::svix::deliveries::{self, Attempt, Endpoint, LIMIT};
+use crate::svix::deliveries::{self, Attempt, Endpoint, Page};
 use crate::svix::{self, Cause, message};
 use crate::watch::entry::Entry;
 
@@ -106,15 +106,17 @@ async fn ask_svix(
     let path = deliveries::attempts_path(project, message);
     let attempts = deliveries::classify_list(&conversation.get(&path).await?, token)?;
     let known = attempts.is_some();
-    fate.attempts = attempts.unwrap_or_default();
-    fate.more = fate.attempts.len() == LIMIT;
+    let attempts = attempts.unwrap_or_else(Page::none);
+    fate.more = attempts.is_cut();
+    fate.attempts = attempts.data;
     let path = deliveries::endpoints_path(project);
     let endpoints = deliveries::classify_list(&conversation.get(&path).await?, token)?;
     let path = deliveries::destinations_path(project, message);
     let tried = deliveries::classify_list(&conversation.get(&path).await?, token)?;
-    let (endpoints, tried) = (endpoints.unwrap_or_default(), tried.unwrap_or_default());
-    fate.more |= [endpoints.len(), tried.len()].contains(&LIMIT);
-    fate.endpoints = joined(endpoints, tried);
+    let endpoints = endpoints.unwrap_or_else(Page::none);
+    let tried = tried.unwrap_or_else(Page::none);
+    fate.more |= endpoints.is_cut() || tried.is_cut();
+    fate.endpoints = joined(endpoints, tried.data);
     Ok(known)
 }
 
@@ -138,7 +140,7 @@ pub async fn resend(
     if event::path_segment(endpoint).is_err() {
         return Err(Problem::NoEndpoint);
     }
-    let mut conversation = request.conversation();
+    let mut conversation = request.keyed_conversation();
     check_endpoint(&mut conversation, &name.project, endpoint).await?;
     let path = deliveries::resend_path(&name.project, &message, endpoint);
     let answer = conversation.post(&path, b"{}".to_vec()).await?;
@@ -177,21 +179,25 @@ async fn find(name: &Name, entry: &mut Entry) -> Result<(Vec<u8>, Record), Probl
     found.ok_or(Problem::NoRecord)
 }
 
-/// All endpoints, each with what became of the message there.
-fn joined(endpoints: Vec<Endpoint>, tried: Vec<Endpoint>) -> Vec<Endpoint> {
+/// All endpoints, each with what became of the message there. The message still names those that were deleted.
+fn joined(endpoints: Page<Endpoint>, tried: Vec<Endpoint>) -> Vec<Endpoint> {
     let mut all = tried;
-    for endpoint in endpoints {
+    if !endpoints.is_cut() {
+        for endpoint in &mut all {
+            if !endpoints.data.iter().any(|known| known.id == endpoint.id) {
+                endpoint.deleted = true;
+                endpoint.next_attempt = None;
+            }
+        }
+    }
+    for endpoint in endpoints.data {
         match all.iter_mut().find(|known| known.id == endpoint.id) {
             // Only the list of all endpoints knows their types and channels.
             Some(known) => {
-                known.filter_types = endpoint.filter_types;
+                known.filter_types = endpoint.types();
                 known.channels = endpoint.channels;
             }
-            None => all.push(Endpoint {
-                status: None,
-                next_attempt: None,
-                ..endpoint
-            }),
+            None => all.push(endpoint.untried()),
         }
     }
     all

@@ -16,7 +16,7 @@ use crate::event::notification::Notification;
 use crate::host::clock::Stopwatch;
 use crate::host::{self, store};
 use crate::intake;
-use crate::letters::{self, DeadLetter, ledger};
+use crate::letters::{self, DeadLetter, ledger, waiting};
 use crate::records::{Delivered, Record, storage};
 use crate::svix::{self, Cause};
 use crate::watch;
@@ -102,7 +102,11 @@ impl<'a> Letters<'a> {
             selection,
             stopwatch,
             budget: config.retry.budget,
-            at: selection.after,
+            at: if selection.unresolved {
+                selection.after.max(waiting::settled().await?)
+            } else {
+                selection.after
+            },
             last: store::increment(letters::COUNTER, 0).await?,
             reads: 0,
         })
@@ -122,6 +126,7 @@ impl<'a> Letters<'a> {
             self.at += 1;
             self.reads += 1;
             if let Some(letter) = letter
+                && !(self.selection.unresolved && letter.resolved.is_some())
                 && wanted(&self.selection.project, letter.project.as_deref())
                 && wanted(&self.selection.reason, Some(&letter.reason))
             {
@@ -192,13 +197,13 @@ pub async fn replay_all(
     request: &mut OperatorRequest<'_>,
     query: &Query,
 ) -> Result<Success, Problem> {
-    let selection = query.selection().map_err(Problem::InvalidQuery)?;
+    let mut selection = query.selection().map_err(Problem::InvalidQuery)?;
+    selection.unresolved = true;
     let mut letters = Letters::of(request.config, &selection, request.stopwatch).await?;
     let mut replayed = Replayed::default();
     let mut tried = 0;
     while tried < selection.limit {
         let letter = match letters.next().await {
-            Ok(Some(letter)) if letter.resolved.is_some() => continue,
             Ok(Some(letter)) => letter,
             Ok(None) => break,
             Err(error) => {

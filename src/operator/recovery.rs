@@ -39,7 +39,7 @@ pub async fn recover(request: &mut OperatorRequest<'_>, project: &str) -> Result
     let body = request.body().await?;
     let wanted = recovery_request(project, &body, clock::now())?;
     let endpoint = &wanted.endpoint;
-    let mut conversation = request.conversation();
+    let mut conversation = request.keyed_conversation();
     fate::check_endpoint(&mut conversation, project, endpoint).await?;
     let body = deliveries::recovery_body(wanted.since, wanted.until);
     let answer = if wanted.missing {

@@ -1,5 +1,6 @@
 //! An operator's request, and its body: a small object of JSON, checked field by field.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
@@ -52,6 +53,12 @@ impl OperatorRequest<'_> {
     /// A conversation with Svix that ends in time for the answer.
     pub fn conversation(&self) -> Conversation<'static> {
         Conversation::new(self.config, self.stopwatch)
+    }
+
+    /// A conversation in which Svix does nothing twice that this request repeats, if the operator gives it a key.
+    pub fn keyed_conversation(&self) -> Conversation<'static> {
+        let key = self.headers.get("idempotency-key");
+        self.conversation().with_key(key.map(Cow::into_owned))
     }
 }
 

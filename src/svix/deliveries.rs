@@ -28,6 +28,9 @@ pub struct Endpoint {
     /// The event types that the endpoint takes. `None` for all.
     #[serde(default)]
     pub filter_types: Option<Vec<String>>,
+    /// The same, under the name that newer versions of Svix use.
+    #[serde(default, skip_serializing)]
+    event_types: Option<Vec<String>>,
     /// The channels whose messages the endpoint takes. `None` for every message.
     #[serde(default)]
     pub channels: Option<Vec<String>>,
@@ -37,6 +40,27 @@ pub struct Endpoint {
     /// When Svix tries again, in RFC 3339. `None` if it doesn't.
     #[serde(default)]
     pub next_attempt: Option<String>,
+    /// Whether only the message still names it.
+    #[serde(skip_deserializing)]
+    pub deleted: bool,
+}
+
+impl Endpoint {
+    /// The event types that the endpoint takes, under either name. `None` for all.
+    pub fn types(&self) -> Option<Vec<String>> {
+        let types = self.event_types.as_ref().or(self.filter_types.as_ref());
+        types.cloned()
+    }
+
+    /// The endpoint as a message sees it that was never sent there.
+    pub fn untried(self) -> Self {
+        Self {
+            filter_types: self.types(),
+            status: None,
+            next_attempt: None,
+            ..self
+        }
+    }
 }
 
 /// A try at one endpoint.
@@ -137,17 +161,35 @@ pub fn resend_path(project: &str, message: &str, endpoint: &str) -> String {
     format!("/api/v1/app/{project}/msg/{message}/endpoint/{endpoint}/resend/")
 }
 
+/// The first page of a list.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct Page<T> {
+    pub data: Vec<T>,
+    /// Whether this is all.
+    #[serde(default)]
+    done: Option<bool>,
+}
+
+impl<T> Page<T> {
+    pub fn none() -> Self {
+        Self {
+            data: Vec::new(),
+            done: Some(true),
+        }
+    }
+
+    /// Whether there is more than this page.
+    pub fn is_cut(&self) -> bool {
+        !self.done.unwrap_or(self.data.len() < LIMIT)
+    }
+}
+
 /// The first page of a list. `None` if Svix doesn't have what was asked about.
 pub fn classify_list<T: DeserializeOwned>(
     answer: &Answer,
     token: &str,
-) -> Result<Option<Vec<T>>, Error> {
-    #[derive(Deserialize)]
-    struct Page<T> {
-        data: Vec<T>,
-    }
-    let page = answer.done(token, || answer.thing::<Page<T>>())?;
-    Ok(page.map(|page| page.data))
+) -> Result<Option<Page<T>>, Error> {
+    answer.done(token, || answer.thing())
 }
 
 /// The endpoint that was asked for. `None` if Svix doesn't have it.
@@ -198,17 +240,17 @@ mod tests {
         let endpoint = r#"{"id":"ep_1","url":"https://user:hush@a.test/in?key=hush#x","disabled":false,"uid":null,"filterTypes":["a.b"],"channels":["c"],"status":2,"statusText":"fail","nextAttempt":"2026-11-23T14:12:47Z"}"#;
         let body = format!(r#"{{"data":[{endpoint}],"iterator":null,"done":true}}"#);
         let endpoints = classify_list::<Endpoint>(&answer(200, &body), TOKEN);
-        let endpoints = endpoints.expect("readable").expect("there");
+        let endpoints = endpoints.expect("readable").expect("there").data;
         assert_eq!(
             serde_json::to_string(&endpoints).expect("JSON"),
             concat!(
                 r#"[{"id":"ep_1","url":"https://a.test/…","disabled":false,"#,
-                r#""filterTypes":["a.b"],"channels":["c"],"status":"fail","nextAttempt":"2026-11-23T14:12:47Z"}]"#,
+                r#""filterTypes":["a.b"],"channels":["c"],"status":"fail","nextAttempt":"2026-11-23T14:12:47Z","deleted":false}]"#,
             )
         );
         let attempt = r#"{"data":[{"id":"atmpt_1","endpointId":"ep_1","timestamp":"2026-11-23T14:12:42Z","status":0,"responseStatusCode":200,"responseDurationMs":35,"triggerType":1}]}"#;
         let attempts = classify_list::<Attempt>(&answer(200, attempt), TOKEN);
-        let attempts = attempts.expect("readable").expect("there");
+        let attempts = attempts.expect("readable").expect("there").data;
         assert_eq!(
             (attempts[0].status, attempts[0].trigger_type),
             (Status::Success, Trigger::Manual)
@@ -243,7 +285,7 @@ mod tests {
             attempt("0", "-70000")
         );
         let attempts = classify_list::<Attempt>(&answer(200, &body), TOKEN);
-        let attempts = attempts.expect("readable").expect("there");
+        let attempts = attempts.expect("readable").expect("there").data;
         let read: Vec<_> = attempts
             .iter()
             .map(|attempt| (attempt.status, attempt.trigger_type))
@@ -255,6 +297,39 @@ mod tests {
         assert_eq!(read, expected);
         let shown = serde_json::to_string(&attempts[0]).expect("JSON");
         assert!(shown.contains(r#""status":"unknown""#), "{shown}");
+    }
+
+    #[test]
+    fn the_types_of_an_endpoint_are_read_under_either_name() {
+        for (names, expected) in [
+            (r#""eventTypes":["new"],"filterTypes":["old"]"#, Some("new")),
+            (r#""eventTypes":["new"]"#, Some("new")),
+            (r#""filterTypes":["old"],"eventTypes":null"#, Some("old")),
+            (r#""eventTypes":null"#, None),
+        ] {
+            let body = format!(r#"{{"id":"ep_1","url":"https://a.test",{names}}}"#);
+            let endpoint = classify_endpoint(&answer(200, &body), TOKEN);
+            let types = endpoint.expect("readable").expect("there").types();
+            let expected = expected.map(|name| vec![name.to_owned()]);
+            assert_eq!(types, expected, "{names}");
+        }
+    }
+
+    #[test]
+    fn svix_says_whether_a_page_is_all() {
+        let attempt =
+            r#"{"endpointId":"ep_1","timestamp":"t","status":0,"triggerType":0},"#.repeat(LIMIT);
+        let attempts = attempt.trim_end_matches(',');
+        for (rest, is_cut) in [
+            (r#","done":true"#, false),
+            (r#","done":false"#, true),
+            ("", true),
+        ] {
+            let body = format!(r#"{{"data":[{attempts}]{rest}}}"#);
+            let page = classify_list::<Attempt>(&answer(200, &body), TOKEN);
+            let page = page.expect("readable").expect("there");
+            assert_eq!(page.is_cut(), is_cut, "{rest}");
+        }
     }
 
     #[test]

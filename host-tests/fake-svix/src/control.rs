@@ -220,6 +220,14 @@ impl FakeSvix {
             .report("endpoint.updated", app, endpoint);
     }
 
+    /// Deletes an endpoint, as its customer would.
+    pub fn delete_endpoint(&self, app: &str, id: &str) {
+        let now = self.clock().now();
+        let mut state = self.state();
+        state.store.settle(now);
+        crate::endpoint::delete(&mut state.store, app, id);
+    }
+
     /// Changes an endpoint, after the attempts that were due until now.
     fn change_endpoint(&self, app: &str, id: &str, change: impl FnOnce(&mut Endpoint)) {
         let now = self.clock().now();

@@ -35,11 +35,11 @@ let svixUrl; // Known once the status is.
 let written; // How many dead letters there have been, likewise.
 
 // Asks the relay; a failure says in words why there is no answer.
-async function ask(method, path, seconds = 30, json) {
+async function ask(method, path, seconds = 30, json, more = {}) {
   let reply, text, body;
   try {
     const signal = AbortSignal.timeout(seconds * 1000);
-    const headers = { authorization: `Bearer ${token}`, ...json && { 'content-type': 'application/json' } };
+    const headers = { authorization: `Bearer ${token}`, ...json && { 'content-type': 'application/json' }, ...more };
     reply = await fetch(path, { method, signal, redirect: 'error', headers, body: json && JSON.stringify(json) });
     text = await reply.text();
   } catch (error) {
@@ -55,6 +55,21 @@ async function ask(method, path, seconds = 30, json) {
   throw failure;
 }
 
+// Asks for what Svix must not do twice. After a failure Svix may have done it, so the next try has the same key.
+const keys = new Map();
+async function once(method, path, json) {
+  const what = path + JSON.stringify(json ?? null);
+  if (!keys.has(what)) keys.set(what, [...crypto.getRandomValues(new Uint32Array(4))].join('-'));
+  try {
+    const body = await ask(method, path, 30, json, { 'idempotency-key': keys.get(what) });
+    keys.delete(what);
+    return body;
+  } catch (failure) {
+    if (failure.status < 500) keys.delete(what);
+    throw failure;
+  }
+}
+
 const query = parameters => '?' + Object.entries(parameters)
   .filter(([, value]) => value !== '')
   .map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
@@ -62,14 +77,16 @@ const query = parameters => '?' + Object.entries(parameters)
 // Signing in and out
 
 on('entry', 'submit', async () => {
-  token = $('token').value.trim();
+  const typed = $('token').value.trim();
   say('refused', '', 'bad');
   try {
-    if (!/^[!-~]+$/.test(token)) throw Error('A token holds only visible ASCII characters.');
+    if (!/^[!-~]+$/.test(typed)) throw Error('A token holds only visible ASCII characters.');
+    token = typed;
     const { operator: { name, readOnly } } = await ask('GET', 'status');
     put('operator', readOnly ? `${name}, read-only` : name);
     document.body.classList.toggle('reader', readOnly);
   } catch (failure) {
+    token = '';
     $('token').select();
     return say('refused', failure.message, 'bad');
   }
@@ -349,7 +366,7 @@ function drawFate(path, project, id, { record, endpoints, attempts, more, svix }
   const named = id => `${endpoints.find(endpoint => endpoint.id === id)?.url ?? ''} ${id}`;
   $('endpoints').hidden = !endpoints.length;
   $('endpoints').tBodies[0].replaceChildren(...endpoints.map(endpoint => endpointRow(endpoint, () => resend(path, project, id, endpoint, attempts))));
-  const enabled = endpoints.filter(endpoint => !endpoint.disabled);
+  const enabled = endpoints.filter(endpoint => !endpoint.disabled && !endpoint.deleted);
   $('recover').hidden = !enabled.length;
   $('recover-endpoint').replaceChildren(...enabled.map(({ id, url }) => Object.assign(el('option', `${url} ${id}`), { value: id })));
   $('recover-since').value = record.deliveredAt?.slice(0, 16) ?? '';
@@ -357,7 +374,7 @@ function drawFate(path, project, id, { record, endpoints, attempts, more, svix }
   const published = record.publishedAt ? [el('li', utc(record.publishedAt), ' published')] : [];
   const stored = record.deliveredAt ? [el('li', utc(record.deliveredAt), ` stored in Svix, after ${number(record.attempts)} attempts`)] : [];
   const tried = attempts.map(of => [of.timestamp, el('li', utc(of.timestamp),
-    el(of.status === 'success' ? 'span.good' : 'span.bad', ` ${of.responseStatusCode || 'no answer'}`),
+    el(LOOKS[of.status] ?? 'span.warn', ` ${of.responseStatusCode || (of.status === 'fail' ? 'no answer' : of.status)}`),
     ` after ${number(of.responseDurationMs)} ms${of.triggerType === 'manual' ? ', sent again by hand' : ''}: `, mono(named(of.endpointId)))]);
   const givenUp = (record.exhausted ?? []).map(of => [of.at, el('li', utc(of.at), el('span.bad', ' given up'), ' by Svix: ', mono(named(of.endpointId)))]);
   // Of the same moment, the attempt comes before Svix gives up.
@@ -367,10 +384,12 @@ function drawFate(path, project, id, { record, endpoints, attempts, more, svix }
   else if (!endpoints.length && record.deliveredAt) say('fate-said', 'The customer has no endpoint.');
 }
 
-function endpointRow({ id, url, disabled, filterTypes, channels, status, nextAttempt }, act) {
-  const button = Object.assign(el('button.acts', 'Resend…'), { onclick: act, disabled });
+const LOOKS = { success: 'span.good', fail: 'span.bad' };
+
+function endpointRow({ id, url, disabled, deleted, filterTypes, channels, status, nextAttempt }, act) {
+  const button = Object.assign(el('button.acts', 'Resend…'), { onclick: act, disabled: disabled || deleted });
   button.ariaLabel = `Resend to ${url} ${id}`;
-  const state = disabled ? el('span.bad', 'disabled') : status === 'success' ? el('span.good', 'received') : el(status ? 'span.bad' : 'span.warn', status ?? 'never tried');
+  const state = deleted ? el('span.bad', 'deleted') : disabled ? el('span.bad', 'disabled') : status === 'success' ? el('span.good', 'received') : el(status ? 'span.bad' : 'span.warn', status ?? 'never tried');
   const only = [['', filterTypes], ['channels ', channels]].filter(([, names]) => names?.length);
   const limits = only.map(([what, names]) => el('small', `only ${what}${names.join(', ')}`));
   const cells = [[mono(url), el('small.mono', id)], [state, ...limits], nextAttempt ? [utc(nextAttempt)] : ['–'], [button]];
@@ -386,7 +405,7 @@ async function resend(path, project, id, { id: endpoint, url }, attempts) {
   const latest = attempts => attempts.find(of => of.endpointId === endpoint && of.triggerType !== 'scheduled')?.timestamp;
   if (!await sure(`Resend ${id}?`, `Svix sends it to ${url} now. Svix's own retries to this endpoint end with that, also if it fails.`, 'Resend', 'main')) return;
   try {
-    await ask('POST', `${path}/${encodeURIComponent(endpoint)}/resend`);
+    await once('POST', `${path}/${encodeURIComponent(endpoint)}/resend`);
   } catch (failure) {
     return say('fate-said', `Resending failed. ${failure.message}`, 'bad');
   }
@@ -411,7 +430,7 @@ async function recover(project) {
   const what = missing ? 'everything that was never sent to it' : 'everything again that it has failed to take';
   if (!await sure(`Recover ${endpointId}?`, `Svix sends it ${what}, since ${since.replace('T', ' ')} UTC.`, 'Recover', 'main')) return;
   try {
-    const { taskId, status } = await ask('POST', `projects/${encodeURIComponent(project)}/recover`, 30, { endpointId, since: `${since}:00Z`, missing });
+    const { taskId, status } = await once('POST', `projects/${encodeURIComponent(project)}/recover`, { endpointId, since: `${since}:00Z`, missing });
     say('fate-said', `Svix recovers ${endpointId}: ${taskId} is ${status}.`, 'good');
   } catch (failure) {
     say('fate-said', `Recovering failed. ${failure.message}`, 'bad');
@@ -430,13 +449,14 @@ let letters = [], next = null, listing = 0, filter = {};
 
 async function load(more = false) {
   const mine = ++listing;
+  const chosen = { ...filter, unresolved: $('unresolved').checked ? 'true' : '' };
   let [all, after] = more ? [[...letters], next] : [[], 0];
   const enough = all.length + 50;
   try {
     do {
-      const page = await ask('GET', 'dead-letters' + query({ after, limit: 50, ...filter }));
+      const page = await ask('GET', 'dead-letters' + query({ after, limit: 50, ...chosen }));
       if (mine !== listing) return;
-      all.push(...page.deadLetters.filter(letter => !letter.resolved || !$('unresolved').checked));
+      all.push(...page.deadLetters);
       after = page.next;
     } while (after !== null && all.length < enough);
   } catch (failure) {
@@ -479,15 +499,18 @@ on('more', 'click', () => load(true));
 
 // One dead letter
 
-let shown;
+let shown, wanted;
 
 async function show(n) {
   let letter;
+  wanted = n;
   try {
     letter = await ask('GET', `dead-letters/${n}`);
   } catch (failure) {
     return say('said', failure.message, 'bad');
   }
+  // The operator may have opened another one since.
+  if (wanted !== n) return;
   shown = n;
   put('letter-title', `Dead letter ${n}`);
   put('problem', `${letter.problem.title}: ${letter.problem.detail}.`);
@@ -512,7 +535,10 @@ function payload({ body, bodyBase64 = '', source, resolved }) {
   if (body === undefined) return [el('h3', 'Notification, which is not UTF-8, in base64'), block(bodyBase64)];
   let event;
   if (source === 'wrapped') try {
-    const bytes = Uint8Array.from(atob(JSON.parse(body).message.data), byte => byte.charCodeAt(0));
+    const push = JSON.parse(body);
+    // A push may also be the data of a CloudEvent, and its data in either alphabet.
+    const { data } = push.message ?? push.data.message;
+    const bytes = Uint8Array.from(atob(data.replaceAll('-', '+').replaceAll('_', '/')), byte => byte.charCodeAt(0));
     event = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch { /* the notification has to do */ }
   const whole = block(indent(body));
@@ -520,20 +546,24 @@ function payload({ body, bodyBase64 = '', source, resolved }) {
   return [el('h3', 'Event'), block(indent(event)), el('details', el('summary', 'Notification as it came'), whole)];
 }
 
+// The most characters that are shown of a text.
+const LONGEST = 300000;
+
 function block(text) {
-  const longest = 300000;
-  const rest = text.length - longest;
-  const pre = el('pre', rest > 0 ? `${text.slice(0, longest)}\n… and ${number(rest)} more characters` : text);
+  const rest = text.length - LONGEST;
+  const pre = el('pre', rest > 0 ? `${text.slice(0, LONGEST)}\n… and ${number(rest)} more characters` : text);
   pre.tabIndex = 0;
   return pre;
 }
 
 // JSON on many lines. Every token stays as it is: 10.0 is not 10, and big numbers don't fit into a double.
 function indent(text) {
+  if (text.length > LONGEST) return text;
   try { JSON.parse(text); } catch { return text; }
   let out = '', depth = 0, opened = false;
   const line = () => '\n' + '  '.repeat(Math.min(depth, 40));
-  for (const [token] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{},:]|[^\s"[\]{},:]+/g)) {
+  for (const { 0: token, index } of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{},:]|[^\s"[\]{},:]+/g)) {
+    if (out.length > LONGEST) return out + text.slice(index);
     const closes = token === '}' || token === ']';
     if (closes) depth--;
     // Nothing comes between the brackets of {} and [].
@@ -604,7 +634,9 @@ on('cancel', 'click', () => { cancelled = true; });
 
 on('replay-all', 'click', async () => {
   choose();
-  const which = (filter.project && ` of the project ${filter.project}`) + (filter.reason && ` with the reason ${filter.reason}`);
+  // The filter may change while the replay runs.
+  const chosen = filter;
+  const which = (chosen.project && ` of the project ${chosen.project}`) + (chosen.reason && ` with the reason ${chosen.reason}`);
   if (!await sure('Replay all dead letters?', `Each one${which} that is unresolved is delivered as if it had just come in.`, 'Replay all', 'main')) return;
   let after = 0, resolved = 0, failed = 0;
   const sums = () => `${number(resolved)} resolved, ${number(failed)} can not be delivered still`;
@@ -616,7 +648,7 @@ on('replay-all', 'click', async () => {
       if (written) Object.assign($('progress'), { max: written, value: after });
       put('count', sums());
       if (cancelled) throw Error('Cancelled.');
-      const part = await ask('POST', 'dead-letters/replay' + query({ after, limit: 20, ...filter }), 600);
+      const part = await ask('POST', 'dead-letters/replay' + query({ after, limit: 20, ...chosen }), 600);
       resolved += part.resolved;
       failed += part.failed;
       if (part.stopped) throw Error(`Stopped before number ${part.next + 1}: ${part.stopped}.`);

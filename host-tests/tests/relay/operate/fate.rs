@@ -96,6 +96,62 @@ async fn an_endpoint_that_was_never_tried_is_shown_with_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deleted_endpoint_is_shown_as_deleted() {
+    let world = world();
+    world.svix.create_application("dev");
+    let [gone, kept] = [(); 2].map(|()| world.svix.create_endpoint("dev", URL));
+    world.svix.answer_of_endpoint("dev", &gone, [500]);
+    post(&world, "evt_1").await;
+    world.svix.delete_endpoint("dev", &gone);
+    let fate = fate(&world, "evt_1").await;
+    let shown = fate["endpoints"].as_array().expect("a list").iter();
+    let shown: Vec<_> = shown
+        .map(|it| {
+            (
+                it["id"].clone(),
+                it["deleted"].clone(),
+                it["nextAttempt"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(shown.len(), 2, "{fate}");
+    assert!(
+        shown.contains(&(json!(gone), json!(true), Value::Null)),
+        "{fate}"
+    );
+    assert!(
+        shown.contains(&(json!(kept), json!(false), Value::Null)),
+        "{fate}"
+    );
+    let reply = resend(&world, "evt_1", &gone).await;
+    reply.assert_final_problem(404, "no-endpoint");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resend_that_is_repeated_with_its_key_is_sent_once() {
+    let world = world();
+    world.svix.create_application("dev");
+    let endpoint = world.svix.create_endpoint("dev", URL);
+    world.svix.answer_of_endpoint("dev", &endpoint, [200]);
+    post(&world, "evt_1").await;
+    let path = format!("/notifications/dev/evt_1/deliveries/{endpoint}/resend");
+    let headers = [TOKEN, ("idempotency-key", "7d1f")];
+    // As if the first answer had been lost.
+    for _ in 0..2 {
+        let reply = world.request("POST", &path, &headers, "").await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    world.clock.advance(Duration::from_secs(1));
+    let fate = fate(&world, "evt_1").await;
+    assert_eq!(fate["attempts"].as_array().map(Vec::len), Some(2), "{fate}");
+    let other = [TOKEN, ("idempotency-key", "7d20")];
+    assert_eq!(world.request("POST", &path, &other, "").await.status, 200);
+    world.clock.advance(Duration::from_secs(1));
+    let fate = self::fate(&world, "evt_1").await;
+    assert_eq!(fate["attempts"].as_array().map(Vec::len), Some(3), "{fate}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_endpoint_shows_the_channels_without_which_it_takes_no_event() {
     let world = World::with(&[("admin_token", "hush"), ("message_channels", "data.id")]);
     world.svix.create_application("dev");

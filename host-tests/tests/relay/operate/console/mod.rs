@@ -851,6 +851,93 @@ async fn replaying_all_replays_the_letters_of_the_filter() {
 }
 
 #[tokio::test]
+async fn a_replay_of_all_keeps_to_the_filter_that_was_confirmed() {
+    let world = world();
+    for project in ["pa", "pb"] {
+        for number in 1..=25 {
+            let event = event(&format!("evt_{project}{number}")).replacen(
+                r#""dev""#,
+                &format!(r#""{project}""#),
+                1,
+            );
+            world.svix.script([Fault::status(422)]);
+            world.post(&wrapped(event.as_bytes())).await;
+        }
+    }
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    // The answer to the first batch waits until the filter was changed.
+    instead_of_fetch(
+        &browser,
+        "const reply = await real(path, options);
+         if (path.includes('replay') && !globalThis.go) await new Promise(go => { globalThis.go = go; });
+         return reply;",
+    )
+    .await;
+    browser.until_text("#shown", "50 shown").await;
+    browser.fill("#of-project", "pa").await;
+    browser.press("#replay-all").await;
+    confirm(&browser).await;
+    browser.until("globalThis.go").await;
+    browser.fill("#of-project", "\u{e003}\u{e003}pb").await;
+    browser.keys(ENTER).await;
+    browser.until_text("#shown", "25 shown").await;
+    browser.value("go()").await;
+    browser
+        .until_text("#said", "Done: 25 resolved, 0 can not be delivered still.")
+        .await;
+    let sent = |project| world.svix.messages_for(project).len();
+    assert_eq!((sent("pa"), sent("pb")), (25, 0));
+}
+
+#[tokio::test]
+async fn a_refused_token_is_not_sent_again() {
+    let world = world();
+    let Some(browser) = visit(&world).await else {
+        return;
+    };
+    browser.keys("wrong").await;
+    browser.keys(ENTER).await;
+    browser.until_text("#refused", "operator's token").await;
+    look_again(&browser).await;
+    browser.fill("#token", "hush").await;
+    browser.keys(ENTER).await;
+    browser.until_text("#shown", " ").await;
+    let refused = world.stdout();
+    let refused = refused.iter().filter(|line| line.contains("unauthorized"));
+    assert_eq!(refused.count(), 1);
+}
+
+#[tokio::test]
+async fn an_event_is_shown_in_whatever_form_its_push_came() {
+    let world = world();
+    // These bytes have + and / in the standard alphabet of base64.
+    let [safe, data] = ["evt_1", "evt_2"].map(|id| {
+        let event = format!(r#"{{"id":"{id}","data":">>>???~~~"}}"#);
+        let push = wrapped(event.as_bytes());
+        push.replace('+', "-").replace('/', "_")
+    });
+    let whole = format!(
+        r#"{{"specversion":"1.0","id":"7","source":"s","type":"google.cloud.pubsub.topic.v1.messagePublished","data":{data}}}"#
+    );
+    for body in [&safe, &whole] {
+        let reply = world.post(body).await;
+        assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+    }
+    let Some(browser) = enter(&world).await else {
+        return;
+    };
+    for number in [1, 2] {
+        browser
+            .press(&format!("[aria-label='Dead letter {number}']"))
+            .await;
+        browser.until_text("#letter", ">>>???~~~").await;
+        browser.press("#close").await;
+    }
+}
+
+#[tokio::test]
 async fn the_replay_of_all_can_be_cancelled() {
     let world = world();
     for number in 1..=25 {
