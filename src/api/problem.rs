@@ -75,8 +75,7 @@ pub enum Problem {
     Svix(svix::Error),
     /// Svix reports the event's id as taken, but not by this event.
     EventIdTaken,
-    /// Svix reports the event's id as taken, and has no such message yet: an earlier attempt at the event
-    /// may not be finished.
+    /// Svix refuses the event, and has no message of it yet: an earlier attempt may not be finished.
     StillUnanswered,
     /// An operator holds the project's events.
     Held,
@@ -261,7 +260,7 @@ impl Problem {
             },
             Self::Held => "an operator holds the events of this project".to_owned(),
             Self::StillUnanswered => {
-                "Svix answers 409, and doesn't find the message: an earlier attempt may go on"
+                "Svix refuses the event, and doesn't find its message: an earlier attempt may go on"
                     .to_owned()
             }
             Self::EventIdTaken => {

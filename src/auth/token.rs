@@ -134,9 +134,9 @@ fn part(text: &str) -> Result<String, Flaw> {
 
 /// Checks the claims, and returns the time until which they hold.
 fn check(claims: &str, pubsub: &Pubsub, now: u64) -> Result<u64, Flaw> {
-    let names = ["iss", "aud", "exp", "iat", "email", "email_verified"];
+    let names = ["iss", "aud", "exp", "iat", "nbf", "email", "email_verified"];
     let fields = json::pick(claims, names).map_err(|_| Flaw::Form)?;
-    let [iss, aud, exp, iat, email, email_verified] = fields;
+    let [iss, aud, exp, iat, nbf, email, email_verified] = fields;
     let is = |field: Option<&RawValue>, accepted: &[&str]| {
         let text = field.and_then(json::string);
         text.is_some_and(|text| accepted.contains(&text.as_ref()))
@@ -154,6 +154,9 @@ fn check(claims: &str, pubsub: &Pubsub, now: u64) -> Result<u64, Flaw> {
     }
     if seconds(iat).is_none_or(|iat| iat > now + SKEW) {
         return Err(Flaw::IssuedAt);
+    }
+    if nbf.is_some() && seconds(nbf).is_none_or(|nbf| nbf > now + SKEW) {
+        return Err(Flaw::NotBefore);
     }
     if !is(email, &[&pubsub.service_account]) {
         return Err(Flaw::Account);

@@ -27,6 +27,8 @@ pub struct Attempts<'a> {
     request_id: String,
     random: fastrand::Rng,
     known: Known,
+    /// The refusal of a post, until a lookup shows whether an earlier attempt has stored the message.
+    refusal: Option<svix::Error>,
     /// How often the event was posted.
     pub posts: u32,
     /// Whether Svix may still be at work on an attempt that an earlier request made within the last minute.
@@ -63,6 +65,7 @@ impl<'a> Attempts<'a> {
             request_id: client::request_id(random.u64(..)),
             random,
             known: Known::MaybeSentSince(sent_since),
+            refusal: None,
             posts: 0,
             earlier_unanswered,
             unanswered: false,
@@ -134,6 +137,11 @@ impl<'a> Attempts<'a> {
                     continue;
                 }
                 Err(svix::Error::Unavailable { cause, retry_after }) => (cause, retry_after),
+                Err(error @ svix::Error::Refused(_)) if step == Step::Post => {
+                    self.known = Known::Refused;
+                    self.refusal = Some(error);
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             };
             self.unanswered |= step == Step::Post && cause.leaves_unknown();
@@ -156,10 +164,12 @@ impl<'a> Attempts<'a> {
                 clock::sleep(wait.mul_f64(self.random.f64())).await;
                 Ok(())
             }
-            // The conflicting message may come from an earlier attempt at this event, which Svix has not
-            // finished yet.
-            AfterLookup::IdTaken if self.may_be_stored() => Err(Problem::StillUnanswered),
+            // Svix may not have finished an earlier attempt at this event.
+            AfterLookup::IdTaken | AfterLookup::Refused if self.may_be_stored() => {
+                Err(Problem::StillUnanswered)
+            }
             AfterLookup::IdTaken => Err(Problem::EventIdTaken),
+            AfterLookup::Refused => self.refusal.take().map_or(Ok(()), |it| Err(it.into())),
         }
     }
 

@@ -5,7 +5,8 @@
 //! - 12 hours or more have passed since the event came into being, or nothing tells its age;
 //! - there is a record of the event that doesn't answer it: unknown, unreadable, or of a dead letter;
 //! - the event is larger than allowed by now, but may have been sent under a higher limit;
-//! - Svix has answered a post with 409.
+//! - Svix has answered a post with 409;
+//! - Svix has refused a post: an earlier attempt, which nothing records, may have stored the message.
 //!
 //! Without a record, the event's age is the limit: Svix can't have known the key for longer. After a timeout within
 //! one request the event is posted again. A later request looks the event up, since a stored time may be of
@@ -18,6 +19,7 @@
 //! | `Conflict` | look up | | `Raced`: post once more |
 //! | `Raced` | post | `ConflictAgain` | |
 //! | `ConflictAgain` | look up | | the id is taken |
+//! | `Refused` | look up | | the refusal stands |
 //!
 //! So an event is asked about at most five times in a row before an answer or a failure ends it.
 
@@ -51,6 +53,8 @@ pub enum Known {
     Raced(SystemTime),
     /// Svix answered 409 once more.
     ConflictAgain,
+    /// Svix refused the event for good.
+    Refused,
 }
 
 /// The next step after a lookup that found nothing.
@@ -62,6 +66,8 @@ pub enum AfterLookup {
     PostAfterRace,
     /// The event's id belongs to another message.
     IdTaken,
+    /// Svix will never take the event.
+    Refused,
 }
 
 impl Known {
@@ -71,7 +77,7 @@ impl Known {
         let is_unclear = match self {
             Self::MaybeSentSince(since) => may_have_forgotten(since, now),
             Self::Raced(since) => may_have_forgotten(Some(since), now),
-            Self::Conflict | Self::ConflictAgain => true,
+            Self::Conflict | Self::ConflictAgain | Self::Refused => true,
         };
         if is_unclear { Step::LookUp } else { Step::Post }
     }
@@ -79,7 +85,7 @@ impl Known {
     /// A post was answered with 409.
     pub fn conflict(&mut self) {
         *self = match self {
-            Self::MaybeSentSince(_) | Self::Conflict => Self::Conflict,
+            Self::MaybeSentSince(_) | Self::Conflict | Self::Refused => Self::Conflict,
             Self::Raced(_) | Self::ConflictAgain => Self::ConflictAgain,
         };
     }
@@ -90,6 +96,7 @@ impl Known {
             Self::MaybeSentSince(_) => (Self::MaybeSentSince(Some(now)), AfterLookup::Post),
             Self::Conflict | Self::Raced(_) => (Self::Raced(now), AfterLookup::PostAfterRace),
             Self::ConflictAgain => (Self::Raced(now), AfterLookup::IdTaken),
+            Self::Refused => (Self::MaybeSentSince(Some(now)), AfterLookup::Refused),
         };
         *self = known;
         next

@@ -91,13 +91,30 @@ pub async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Recor
         }
     };
     let record = record.as_deref().and_then(Record::decode);
-    let named = match &record {
-        Some(Record::DeadLettered(record)) => Some(record.dead_letter),
-        Some(Record::Delivered(record)) => record.dead_letter,
-        Some(Record::Unknown(_)) | None => None,
-    };
+    let named = named(record.as_ref());
     let letter = letter.filter(|letter| named.unwrap_or(letter.number) == number);
     Ok(letter.map(|letter| (DeadLetter { number, ..letter }, record)))
+}
+
+/// The number of the letter that a record names.
+fn named(record: Option<&Record>) -> Option<u64> {
+    match record? {
+        Record::DeadLettered(record) => Some(record.dead_letter),
+        Record::Delivered(record) => record.dead_letter,
+        Record::Unknown(_) => None,
+    }
+}
+
+/// The number under which a letter is found. Deliveries of one message at the same moment may each have answered with
+/// a number of their own, and the last one counts.
+pub async fn valid_number(number: u64) -> Result<u64, host::Error> {
+    let entry = store::get(&index_name(number), store::TIMEOUT).await?;
+    let Some(Entry::RecordName(name)) = entry.and_then(Entry::decode) else {
+        return Ok(number);
+    };
+    let record = store::get(&name, store::TIMEOUT).await?;
+    let record = record.as_deref().and_then(Record::decode);
+    Ok(named(record.as_ref()).unwrap_or(number))
 }
 
 /// The body of a letter. `None` if the store has lost it.

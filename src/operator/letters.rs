@@ -43,7 +43,7 @@ pub async fn list(request: &mut OperatorRequest<'_>, query: &Query) -> Result<Su
 
 /// Shows a letter, with its body.
 pub async fn show(number: u64) -> Result<Success, Problem> {
-    let letter = ledger::read(number).await?.ok_or(Problem::NoDeadLetter)?;
+    let letter = read(number).await?;
     let letter = match ledger::body(&letter).await? {
         Some(body) => letter.with_body(body),
         None => letter,
@@ -53,6 +53,7 @@ pub async fn show(number: u64) -> Result<Success, Problem> {
 
 /// Deletes a letter. Its record goes on acknowledging the event.
 pub async fn discard(request: &mut OperatorRequest<'_>, number: u64) -> Result<Success, Problem> {
+    let number = ledger::valid_number(number).await?;
     request.entry.dead_letter(number);
     if !ledger::discard(number).await? {
         return Err(Problem::NoDeadLetter);
@@ -63,10 +64,15 @@ pub async fn discard(request: &mut OperatorRequest<'_>, number: u64) -> Result<S
 
 /// Delivers the event of a letter.
 pub async fn replay(request: &mut OperatorRequest<'_>, number: u64) -> Result<Success, Problem> {
-    let letter = ledger::read(number).await?.ok_or(Problem::NoDeadLetter)?;
-    request.entry.dead_letter(number);
+    let letter = read(number).await?;
+    request.entry.dead_letter(letter.number);
     let budget = Budget::of(request.config, request.stopwatch);
     send(request.config, &letter, budget, request.entry).await
+}
+
+async fn read(number: u64) -> Result<DeadLetter, Problem> {
+    let number = ledger::valid_number(number).await?;
+    ledger::read(number).await?.ok_or(Problem::NoDeadLetter)
 }
 
 #[derive(Serialize)]

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use http::Method;
 
 use fake_svix::Fault;
 use host::Op;
 
-use crate::support::{Setup, World, event};
+use crate::support::{Setup, World, event, wrapped};
 
 /// The name of the record of the event `evt_1`: `printf 'dev\0evt_1' | sha256sum`.
 const RECORD: &str = "record/193e465eef8b7ffec290ebb03ed5391f528a1474ee89d4089e611e77e4ee7e50";
@@ -122,9 +123,7 @@ async fn a_conflict_leaves_the_outcome_unknown_while_the_lookup_fails() {
     let event = event("evt_1");
     world.svix.create_application("dev");
     world.svix.store_message("dev", "evt_1", "t", "{}");
-    world
-        .svix
-        .always_for(&http::Method::GET, Fault::status(500));
+    world.svix.always_for(&Method::GET, Fault::status(500));
     world
         .post(&event)
         .await
@@ -175,4 +174,40 @@ async fn a_delivery_that_fails_does_not_undo_one_that_succeeded() {
     assert_eq!(failed.json()["status"], "duplicate", "{}", failed.text());
     assert_eq!(world.post(&event).await.json()["status"], "duplicate");
     world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_svix_has_is_found_although_svix_now_refuses_its_event() {
+    let world = World::new();
+    let event = event("evt_1");
+    // The relay died before it could write down that it had posted this.
+    let message = world
+        .svix
+        .store_message("dev", "evt_1", "user.created", &event);
+    for status in [400, 413, 422] {
+        world
+            .svix
+            .script_for(&Method::POST, [Fault::status(status)]);
+        world.remove(RECORD).await;
+        let reply = world.post(&wrapped(event.as_bytes())).await;
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        assert_eq!(reply.json()["svixMessageId"], message);
+    }
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_event_is_no_dead_letter_while_svix_may_still_store_it() {
+    let world = World::new();
+    let push = wrapped(event("evt_1").as_bytes());
+    world
+        .svix
+        .script_for(&Method::POST, [Fault::status(500), Fault::status(422)]);
+    let reply = world.post(&push).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    world.clock.advance(Duration::from_mins(1));
+    world.svix.script_for(&Method::POST, [Fault::status(422)]);
+    let reply = world.post(&push).await;
+    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+    assert_eq!(world.svix.messages().len(), 0);
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::json;
 
 use fake_svix::{EventIdScope, Fault, RetryAfter};
@@ -251,7 +252,9 @@ async fn an_event_that_svix_refuses_is_a_422_with_the_reason_of_svix() {
         reply.assert_final_problem(422, "refused-by-svix");
         assert_eq!(reply.json()["svix"]["status"], status);
     }
-    assert_eq!(world.svix.requests().len(), 3, "no post is repeated");
+    let requests = world.svix.requests();
+    let posts = requests.iter().filter(|it| it.method == Method::POST);
+    assert_eq!(posts.count(), 3, "no post is repeated");
     assert_eq!(world.svix.messages().len(), 0);
     assert_eq!(world.records().await.len(), 0);
 }

@@ -1,5 +1,6 @@
 //! The relay's answers to requests other than notifications, and its log.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use fake_svix::Fault;
@@ -161,7 +162,7 @@ async fn neither_token_nor_payload_appears_in_log_or_replies() {
     .into_iter()
     .enumerate()
     {
-        world.svix.always(fault);
+        world.svix.always_for(&Method::POST, fault);
         let sent = event(&format!("evt_{number}"));
         assert!(sent.contains("grace@example.com"), "the payload went in");
         told += &world.post(&sent).await.text();

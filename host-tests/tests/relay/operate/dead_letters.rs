@@ -1,5 +1,6 @@
 //! Events that no repeat can deliver: kept once, acknowledged, and in operators' hands.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -171,18 +172,46 @@ async fn a_redelivery_is_acknowledged_without_a_second_letter() {
         );
     }
     assert_eq!(letters(&world).await.len(), 2);
-    assert_eq!(world.svix.requests().len(), 1);
+    assert_eq!(world.svix.requests().len(), 2, "a post and a lookup");
 }
 
 #[tokio::test(start_paused = true)]
 async fn sixteen_deliveries_at_once_are_one_letter() {
     let world = world();
-    world.svix.always(Fault::status(422));
+    world.svix.always_for(&Method::POST, Fault::status(422));
     for body in [wrapped(event("evt_1").as_bytes()), wrapped(b"nonsense")] {
         let replies = join_all((0..16).map(|_| world.post(&body))).await;
         assert!(replies.iter().all(|reply| reply.status == 200));
     }
     assert_eq!(letters(&world).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_number_that_an_answer_names_leads_to_the_letter() {
+    let world = world();
+    let body = wrapped(b"nonsense");
+    world.faults.delay(Op::Get, Duration::from_millis(100));
+    let replies = join_all((0..16).map(|_| world.post(&body))).await;
+    world.faults.clear();
+    let numbers: BTreeSet<_> = replies
+        .iter()
+        .map(|reply| reply.json()["deadLetter"].to_string())
+        .collect();
+    assert!(numbers.len() > 1, "{numbers:?}");
+    let mut shown = BTreeSet::new();
+    for number in &numbers {
+        let letter = ask(&world, "GET", &format!("/dead-letters/{number}")).await;
+        assert_eq!(letter.status, 200, "{}", letter.text());
+        shown.insert(letter.json()["number"].to_string());
+    }
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    let first = numbers.first().expect("a number");
+    let discarded = ask(&world, "DELETE", &format!("/dead-letters/{first}")).await;
+    assert_eq!(
+        discarded.json()["discarded"].to_string(),
+        *shown.first().expect("one")
+    );
+    assert_eq!(letters(&world).await.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use http::Method;
 use serde_json::{Value, json};
 
 use fake_svix::Fault;
@@ -95,7 +96,9 @@ async fn a_dashboard_sees_the_fate_of_its_projects_events() {
 #[tokio::test(start_paused = true)]
 async fn a_customer_sees_of_a_record_only_its_own_event() {
     let world = world();
-    world.svix.script([Fault::status(422), Fault::status(422)]);
+    world
+        .svix
+        .script_for(&Method::POST, [Fault::status(422), Fault::status(422)]);
     for id in ["evt_1", "evt_2"] {
         let reply = world.post(&wrapped(event(id).as_bytes())).await;
         assert_eq!(reply.json()["status"], "dead-lettered");

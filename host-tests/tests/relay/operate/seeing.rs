@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
+use http::Method;
 use serde_json::{Value, json};
 
 use fake_svix::{Fault, RetryAfter};
@@ -82,7 +83,8 @@ async fn the_counts_of_all_instances_of_all_nodes_add_up() {
     there.post(&gigs).await;
     there.post("nonsense").await;
     here.post(r#"{"project":"not a project"}"#).await;
-    here.svix.script([Fault::status(422), Fault::status(500)]);
+    here.svix
+        .script_for(&Method::POST, [Fault::status(422), Fault::status(500)]);
     here.post(&wrapped(event("evt_8").as_bytes())).await;
     there.post(&event("evt_9")).await;
 
@@ -101,8 +103,8 @@ async fn the_counts_of_all_instances_of_all_nodes_add_up() {
         (r#"attempts_total{result="stored"}"#, 5),
         (r#"attempts_total{result="refused"}"#, 1),
         (r#"attempts_total{result="retry"}"#, 1),
-        ("svix_duration_seconds_count", 7),
-        (r#"svix_duration_seconds_bucket{le="+Inf"}"#, 7),
+        ("svix_duration_seconds_count", 8),
+        (r#"svix_duration_seconds_bucket{le="+Inf"}"#, 8),
         ("request_duration_seconds_count", 11),
         ("dead_letters_total", 1),
         ("dead_letters_unresolved", 1),
@@ -427,7 +429,7 @@ async fn unresolved(world: &World) -> u64 {
 #[tokio::test(start_paused = true)]
 async fn a_letter_is_unresolved_until_it_is_replayed_or_discarded() {
     let world = world();
-    world.svix.always(Fault::status(422));
+    world.svix.always_for(&Method::POST, Fault::status(422));
     for id in ["evt_1", "evt_2", "evt_3"] {
         let sent = wrapped(event(id).as_bytes());
         world.post(&sent).await;
@@ -453,7 +455,7 @@ async fn a_letter_is_unresolved_until_it_is_replayed_or_discarded() {
 #[tokio::test(start_paused = true)]
 async fn concurrent_deliveries_and_replays_count_a_letter_once() {
     let world = world();
-    world.svix.always(Fault::status(422));
+    world.svix.always_for(&Method::POST, Fault::status(422));
     let sent = wrapped(event("evt_1").as_bytes());
     join_all((0..16).map(|_| world.post(&sent))).await;
     assert_eq!(unresolved(&world).await, 1);
@@ -466,7 +468,7 @@ async fn concurrent_deliveries_and_replays_count_a_letter_once() {
     let posts = join_all((0..8).map(|_| world.post(&direct)));
     tokio::join!(replays, posts);
     assert_eq!(unresolved(&world).await, 0);
-    world.svix.always(Fault::status(422));
+    world.svix.always_for(&Method::POST, Fault::status(422));
     world.post(&wrapped(event("evt_2").as_bytes())).await;
     assert_eq!(
         unresolved(&world).await,
@@ -478,7 +480,7 @@ async fn concurrent_deliveries_and_replays_count_a_letter_once() {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_succeeds_and_reports_a_failure_counts_a_letter_right() {
     let world = world();
-    world.svix.always(Fault::status(422));
+    world.svix.always_for(&Method::POST, Fault::status(422));
     let sent = wrapped(event("evt_1").as_bytes());
     // Its body is there, and nothing names it.
     world.faults.write_then_fail_next_set();
@@ -503,7 +505,7 @@ async fn a_write_that_succeeds_and_reports_a_failure_counts_a_letter_right() {
 #[tokio::test(start_paused = true)]
 async fn a_letter_whose_deletion_broke_off_is_hidden_until_it_is_deleted_again() {
     let world = world();
-    world.svix.always(Fault::status(422));
+    world.svix.always_for(&Method::POST, Fault::status(422));
     for id in ["evt_1", "evt_2"] {
         world.post(&wrapped(event(id).as_bytes())).await;
     }

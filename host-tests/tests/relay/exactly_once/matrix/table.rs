@@ -4,7 +4,7 @@ use fake_svix::{Fault, RetryAfter};
 
 use super::{DELIVERED, LIMITED, NO_RECORD, State, UNAVAILABLE, UNKNOWN, View};
 
-const REFUSED: View = "422 refused-by-svix";
+pub const REFUSED: View = "422 refused-by-svix";
 const TAKEN: View = "422 event-id-taken";
 const TOKEN_REFUSED: View = "503 token-refused, retry";
 const UNEXPECTED: View = "503 unexpected-status, retry";
@@ -179,7 +179,7 @@ fn lasting(row: Row) -> Row {
 /// Svix will never take the event. A lookup can't be refused like this.
 fn refusal(fault: Fault) -> Row {
     Row {
-        post: (REFUSED, REFUSED),
+        post: (REFUSED, UNEXPECTED),
         lookup: (DELIVERED, UNEXPECTED),
         stores: false,
         leaves: NO_RECORD,

@@ -34,6 +34,7 @@ async fn a_token_of_google_for_this_relay_lets_its_sender_in() {
         but(&world, "iss", json!("accounts.google.com")),
         but(&world, "iat", seconds(&world, "iat", 29)),
         but(&world, "exp", seconds(&world, "iat", -29)),
+        but(&world, "nbf", seconds(&world, "iat", 29)),
     ]
     .iter()
     .enumerate()
@@ -84,6 +85,8 @@ async fn a_token_with_any_other_claim_is_refused() {
         ("exp", seconds(&world, "iat", -31), "exp is over"),
         ("iat", json!(null), "iat is in the future"),
         ("iat", seconds(&world, "iat", 40), "iat is in the future"),
+        ("nbf", seconds(&world, "iat", 40), "nbf is in the future"),
+        ("nbf", json!("soon"), "nbf is in the future"),
         ("email", json!(null), account),
         ("email", json!("other@p.iam.gserviceaccount.com"), account),
         ("email", json!("PUSH@p.iam.gserviceaccount.com"), account),
