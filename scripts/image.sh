@@ -17,9 +17,10 @@ mkdir -p "$out"
 # Static, so that the image needs no other file. Paths of this machine become fixed names, as in
 # scripts/component.sh; mimalloc and SQLite are C.
 flags=(-C target-feature=+crt-static)
+export CC_SHELL_ESCAPED_FLAGS=1 # for a path with spaces
 remap() {
   flags+=("--remap-path-prefix=$1=$2")
-  export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$1=$2"
+  export CFLAGS="${CFLAGS:-} $(printf %q "-ffile-prefix-map=$1=$2")"
 }
 remap "$PWD" .
 remap "${CARGO_HOME:-${HOME%/}/.cargo}/registry/src" crates

@@ -132,6 +132,61 @@ resource "google_monitoring_alert_policy" "outcomes" {
   }
 }
 
+# Alerts on single lines. Their reason or another field tells what the outcome doesn't.
+locals {
+  line_alerts = {
+    endpoint_disabled = {
+      title   = "Svix has disabled an endpoint of a customer"
+      filter  = "jsonPayload.outcome=\"reported\" AND jsonPayload.reason=\"endpoint.disabled\" AND severity>=WARNING"
+      section = "endpoint-disabled"
+    }
+    events_given_up = {
+      title   = "Svix has given up events of a customer"
+      filter  = "jsonPayload.outcome=\"reported\" AND jsonPayload.reason=\"message.attempt.exhausted\""
+      section = "events-given-up"
+    }
+    letters_expire = {
+      title   = "dead letters were deleted without a decision"
+      filter  = "jsonPayload.outcome=\"dead-letter-expired\""
+      section = "letters-expire"
+    }
+    content_differs = {
+      title   = "a duplicate has other bytes than its event"
+      filter  = "jsonPayload.contentDiffers=true"
+      section = "content-differs"
+    }
+  }
+}
+
+resource "google_monitoring_alert_policy" "lines" {
+  for_each = local.line_alerts
+
+  project               = var.project_id
+  display_name          = "${var.name}: ${each.value.title}"
+  severity              = "WARNING"
+  combiner              = "OR"
+  notification_channels = var.notification_channels
+
+  conditions {
+    display_name = "a line of the log"
+    condition_matched_log {
+      filter = "${local.lines} AND ${each.value.filter}"
+    }
+  }
+
+  alert_strategy {
+    auto_close = "86400s"
+    notification_rate_limit {
+      period = "3600s"
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = "deploy/runbook.md#${each.value.section}"
+  }
+}
+
 # A job that fails and a job that never starts (its schedule is paused, its identity has lost a role) look alike
 # here: no execution has succeeded. The alert fires after three and a half of the schedule's intervals.
 resource "google_monitoring_alert_policy" "jobs" {

@@ -6,8 +6,8 @@
 
 locals {
   jobs = merge({
-    purge = { schedule = "17 * * * *", minutes = 60, retries = 2, severity = "WARNING", section = "old-records" }
-    audit = { schedule = "37 * * * *", minutes = 60, retries = 2, severity = "WARNING", section = "the-audit-stands-still" }
+    purge = { schedule = "17 * * * *", minutes = 60, retries = 0, severity = "WARNING", section = "old-records" }
+    audit = { schedule = "37 * * * *", minutes = 60, retries = 0, severity = "WARNING", section = "the-audit-stands-still" }
     }, var.canary_project == "" ? {} : {
     canary = {
       schedule = var.canary_minutes == 60 ? "7 * * * *" : "*/${var.canary_minutes} * * * *"
@@ -45,7 +45,8 @@ resource "google_cloud_run_v2_job" "this" {
     template {
       service_account = google_service_account.jobs.email
       max_retries     = each.value.retries
-      timeout         = "3600s"
+      # Below the schedule's hour: two purges must not run at once. The next hour goes on where this one ends.
+      timeout = "3300s"
 
       containers {
         image   = var.curl_image
@@ -90,6 +91,16 @@ resource "google_cloud_run_v2_job_iam_member" "schedule" {
   name     = google_cloud_run_v2_job.this[each.key].name
   role     = "roles/run.invoker"
   member   = google_service_account.jobs.member
+}
+
+resource "google_cloud_run_v2_job_iam_member" "operators" {
+  for_each = { for pair in setproduct(keys(local.jobs), var.operators) : join(" ", pair) => pair }
+
+  project  = var.project_id
+  location = var.region
+  name     = google_cloud_run_v2_job.this[each.value[0]].name
+  role     = "roles/run.invoker"
+  member   = each.value[1]
 }
 
 resource "google_cloud_scheduler_job" "this" {

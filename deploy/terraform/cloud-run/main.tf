@@ -242,3 +242,12 @@ resource "google_cloud_run_v2_service_iam_member" "operators" {
   role     = "roles/run.invoker"
   member   = each.value
 }
+
+# `gcloud run services proxy` reads the service before it calls it, and the runbook reads the log.
+resource "google_project_iam_member" "operators" {
+  for_each = { for pair in setproduct(["roles/run.viewer", "roles/logging.viewer"], var.operators) : join(" ", pair) => pair }
+
+  project = var.project_id
+  role    = each.value[0]
+  member  = each.value[1]
+}

@@ -50,7 +50,7 @@ resource "google_pubsub_subscription" "relay" {
 
   # For how long an event that can't be delivered comes again, and how far back a seek may go. Acknowledged
   # events are kept, too: without them a seek has nothing to return to.
-  message_retention_duration = "604800s"
+  message_retention_duration = "${var.retention_days * 86400}s"
   retain_acked_messages      = true
 
   # By default a subscription without traffic is deleted after 31 days.

@@ -52,6 +52,17 @@ variable "ack_deadline_seconds" {
   }
 }
 
+variable "retention_days" {
+  description = "How long the subscription keeps events. Less than before takes away those that wait for longer, undelivered ones, too."
+  type        = number
+  default     = 7
+
+  validation {
+    condition     = var.retention_days >= 7 && var.retention_days <= 31
+    error_message = "Must be 7 to 31."
+  }
+}
+
 variable "enable_message_ordering" {
   description = "Whether the events of one ordering key come one at a time, in order (docs/operating.md#order). A change replaces the subscription and loses the events that wait in it."
   type        = bool

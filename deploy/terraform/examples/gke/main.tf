@@ -21,6 +21,7 @@ module "pubsub" {
   project_id            = var.project_id
   topic                 = var.topic
   push_endpoint         = "https://${var.host}/notifications"
+  retention_days        = var.retention_days
   notification_channels = var.notification_channels
 }
 
@@ -67,6 +68,12 @@ resource "google_certificate_manager_certificate_map_entry" "this" {
   map          = google_certificate_manager_certificate_map.this.name
   hostname     = var.host
   certificates = [google_certificate_manager_certificate.this.id]
+}
+
+variable "retention_days" {
+  description = "See ../../pubsub/variables.tf; for a long outage."
+  type        = number
+  default     = 7
 }
 
 variable "project_id" {

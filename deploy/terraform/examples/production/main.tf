@@ -44,6 +44,7 @@ module "pubsub" {
   topic                 = var.topic
   push_endpoint         = module.relay.push_endpoint
   audience              = local.audience
+  retention_days        = var.retention_days
   notification_channels = var.notification_channels
 }
 
@@ -139,6 +140,12 @@ variable "canary_project" {
   description = "A project of your own in Svix, to which a canary goes."
   type        = string
   default     = ""
+}
+
+variable "retention_days" {
+  description = "See ../../pubsub/variables.tf; for a long outage."
+  type        = number
+  default     = 7
 }
 
 variable "traffic" {
