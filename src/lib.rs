@@ -58,7 +58,7 @@
 //! | `metrics/{n}` | 16 pages of counters ([`watch::metrics`]) | stay |
 //! | `event-type/{type}` | what Svix knows of a type ([`intake`]) | stay |
 //! | `audit/state`, `audit/numbers`, `audit/finding/{slot}` | how far the audit has come, and its findings ([`operator`]) | stay; findings once they are resolved |
-//! | `canary` | the last canary that arrived ([`operator`]) | stays |
+//! | `canary` | the last canary that Svix has ([`operator`]) | stays |
 //! | `endpoints` | what Svix has reported of customers' endpoints ([`records::endpoints`]) | stays |
 //! | `keys` | Google's keys ([`auth::keys`]) | stays |
 //! | `readyz` | whether the store can be written | at once |

@@ -47,7 +47,7 @@ pub enum Problem {
     NotOffered,
     /// No project is set for the canary.
     NoCanary,
-    /// Svix has the canary before this one, and has not sent its webhook.
+    /// Svix has an earlier canary, and has not sent its webhook.
     CanaryNotSent,
     /// No secret is set that could sign a project's token.
     NoProjectTokens,
@@ -216,8 +216,7 @@ impl Problem {
             Self::NotOffered => "only the hosted Svix does this".to_owned(),
             Self::NoCanary => "canary_project is not set".to_owned(),
             Self::CanaryNotSent => {
-                "Svix has the canary before this one, and has not tried to send it to an endpoint"
-                    .to_owned()
+                "Svix has an earlier canary, and has not tried to send it to an endpoint".to_owned()
             }
             Self::NoProjectTokens => "project_token_secret is not set".to_owned(),
             Self::Denied(Denial::Operator) => {

@@ -111,22 +111,25 @@ async fn learn(jwks: &Address, time: Duration) -> Result<(), host::Error> {
 /// Gets the keys from the store, or else from their server.
 async fn refresh(fetching: Fetching, jwks: &'static Address, kid: String, tell: fn(News)) {
     let url = jwks.to_string();
-    // A store that can't be read is treated as empty.
-    let _ = learn(jwks, store::TIMEOUT).await;
+    // A store that can't be read is treated as empty, and must not lose what is newer.
+    let has_learned = learn(jwks, store::TIMEOUT).await.is_ok();
     let now = time::unix_seconds(clock::now());
-    let step = KNOWN.with_borrow(|known| known.step(&kid, now));
+    let (step, had) = KNOWN.with_borrow(|known| (known.step(&kid, now), known.fetched_at()));
     if !matches!(step, Step::Fetch(_)) {
         return;
     }
     // If keys are at hand, announce the attempt, so that other instances leave it to this one. Without
     // keys other instances can't wait for it.
     let ahead = KNOWN.with_borrow(|known| known.ahead(&url, now));
-    if let Some(ahead) = ahead {
+    if let Some(ahead) = ahead.filter(|_| has_learned) {
         let _ = store::set(NAME, &ahead, store::TIMEOUT).await;
     }
     let result = fetch(jwks, TIMEOUT).await;
     // Another instance may have stored keys since. A failure must not take them away.
     let may_write = result.is_ok() || learn(jwks, store::TIMEOUT).await.is_ok();
+    if KNOWN.with_borrow(Known::fetched_at) > had {
+        return;
+    }
     let now = time::unix_seconds(clock::now());
     let (news, usable) = KNOWN.with_borrow_mut(|known| {
         let news = known.note(result, now);

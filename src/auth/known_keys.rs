@@ -199,6 +199,11 @@ impl Known {
         }
     }
 
+    /// When these keys were fetched, in seconds since 1970; 0 if there are none.
+    pub fn fetched_at(&self) -> u64 {
+        self.fetched_at
+    }
+
     /// Whether there are keys that may still be used.
     pub fn is_usable(&self, now: u64) -> bool {
         !self.keys.is_empty() && now < self.expires_at.saturating_add(GRACE)

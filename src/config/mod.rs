@@ -396,6 +396,7 @@ mod tests {
             ("pubsub_jwks_url", "https://www.googleapis.com/with space"),
             ("pubsub_jwks_url", "https://www.googleapis.com/certs#x"),
             ("pubsub_jwks_url", "https://www.googleapis.com/<certs>"),
+            ("pubsub_jwks_url", "https://www.googleapis.com/\u{e7}erts"),
             ("pubsub_jwks_origin", "https://elsewhere.example"),
         ] {
             let violations = pubsub(&[(name, Some(value))]).expect_err(value);

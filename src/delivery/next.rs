@@ -131,6 +131,14 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_believed_once_a_lookup_finds_nothing() {
+        let mut known = Known::Refused;
+        assert_eq!(known.step(hours(1)), Step::LookUp);
+        assert_eq!(known.not_found(hours(1)), AfterLookup::Refused);
+        assert!(!known.is_conflict());
+    }
+
+    #[test]
     fn a_conflict_is_looked_up_and_an_absent_message_is_posted_once_more() {
         let mut known = Known::MaybeSentSince(Some(hours(1)));
         known.conflict();

@@ -60,7 +60,8 @@ impl Address {
     pub fn parse(url: &str) -> Option<Self> {
         let start = url.find("://")? + 3;
         let (origin, path) = url.split_at(start + url[start..].find('/')?);
-        url.parse::<Uri>().ok().filter(|_| !path.contains('#'))?;
+        let plain = path.bytes().all(|byte| byte.is_ascii_graphic()) && !path.contains('#');
+        url.parse::<Uri>().ok().filter(|_| plain)?;
         Some(Self {
             origin: Origin::parse(origin)?,
             path: path.to_owned(),

@@ -24,7 +24,7 @@ const TYPE: &str = "svix-relay.canary";
 /// How much time Svix has to send a canary's webhook.
 const SENT_WITHIN: Duration = Duration::from_secs(30);
 
-/// A canary that Svix has.
+/// The last canary that Svix has.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Canary {
@@ -34,21 +34,35 @@ pub struct Canary {
     project: String,
     event_id: String,
     svix_message_id: String,
-    /// When Svix first tried to send an earlier canary to an endpoint, in RFC 3339. `None` if its project has none.
+    /// When Svix first tried to send an earlier canary to an endpoint, in RFC 3339.
     #[serde(default)]
     webhook_at: Option<String>,
+    /// Since when Svix hasn't shown that it sends canaries, in RFC 3339. `None` if it has, or if there is no endpoint.
+    #[serde(default)]
+    webhook_missing_since: Option<String>,
+    /// The canary whose webhook is looked for next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    awaited: Option<Awaited>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Awaited {
+    delivered_at: String,
+    project: String,
+    svix_message_id: String,
 }
 
 /// Whether Svix has tried to send a canary to an endpoint.
 enum Webhook {
-    /// Tried to send it, first at this time.
+    /// First at this time.
     SentAt(String),
     NotSent,
     NoEndpoint,
 }
 
-/// Sends a canary to its project, the way every other event goes. Fails, too, if Svix has not sent the webhook of the
-/// canary before.
+/// Sends a canary to its project, the way every other event goes. Fails, too, if Svix doesn't send the webhook of an
+/// earlier one.
 pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem> {
     let project = request.config.canary_project.as_deref();
     let project = project.ok_or(Problem::NoCanary)?;
@@ -58,32 +72,61 @@ pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem>
     };
     let duration_ms = u64::try_from(request.stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
     let now = clock::now();
-    let before = last().await?;
-    let earlier = before.as_ref().filter(|canary| canary.is_due(now));
-    let webhook = match earlier {
-        Some(canary) => webhook_of(request, canary).await.map(Some),
-        None => Ok(None),
+    let delivered_at = rfc3339(now);
+    let this = Awaited {
+        delivered_at: delivered_at.clone(),
+        project: record.project.clone(),
+        svix_message_id: record.svix_message_id.clone(),
     };
-    let canary = Canary {
-        delivered_at: rfc3339(now),
+    let (mut awaited, mut webhook_at, mut webhook_missing_since) = match last().await? {
+        Some(before) => (
+            before.awaited,
+            before.webhook_at,
+            before.webhook_missing_since,
+        ),
+        None => (None, None, None),
+    };
+    let due = awaited.as_ref().filter(|awaited| awaited.is_due(now));
+    let mut failure = None;
+    if let Some(due) = due {
+        match webhook_of(request, due).await {
+            Ok(webhook) => {
+                (webhook_at, webhook_missing_since) = match webhook {
+                    Webhook::SentAt(at) => (Some(at), None),
+                    Webhook::NoEndpoint => (None, None),
+                    Webhook::NotSent => {
+                        (None, webhook_missing_since.or(Some(delivered_at.clone())))
+                    }
+                };
+                // The endpoint may be younger than the awaited canary, so this one is looked for next.
+                awaited = None;
+            }
+            Err(error) => {
+                webhook_missing_since.get_or_insert_with(|| delivered_at.clone());
+                failure = Some(error);
+            }
+        }
+    }
+    let mut canary = Canary {
+        delivered_at,
         duration_ms,
         project: record.project,
         event_id: record.event_id,
         svix_message_id: record.svix_message_id,
-        webhook_at: match &webhook {
-            Ok(Some(Webhook::SentAt(at))) => Some(at.clone()),
-            Ok(Some(Webhook::NoEndpoint)) => None,
-            _ => before.and_then(|canary| canary.webhook_at),
-        },
+        webhook_at,
+        webhook_missing_since,
+        awaited: awaited.or(Some(this)),
     };
     store::set(NAME, &json::encode(&canary), store::TIMEOUT).await?;
-    match webhook? {
-        Some(Webhook::NotSent) => Err(Problem::CanaryNotSent),
-        _ => Ok(Success::document("canary", &canary)),
+    canary.awaited = None;
+    match failure {
+        Some(error) => Err(error.into()),
+        None if canary.webhook_missing_since.is_some() => Err(Problem::CanaryNotSent),
+        None => Ok(Success::document("canary", &canary)),
     }
 }
 
-impl Canary {
+impl Awaited {
     /// Whether Svix has had the time to send the webhook.
     fn is_due(&self, now: SystemTime) -> bool {
         let delivered = parse_rfc3339(&self.delivered_at);
@@ -94,7 +137,7 @@ impl Canary {
 
 async fn webhook_of(
     request: &OperatorRequest<'_>,
-    canary: &Canary,
+    canary: &Awaited,
 ) -> Result<Webhook, svix::Error> {
     let token = request.config.svix.token.expose();
     let mut conversation = request.conversation();
@@ -113,14 +156,26 @@ async fn webhook_of(
     }
 }
 
-/// The last canary that Svix has. An unreadable one is treated as absent.
-pub async fn last() -> Result<Option<Canary>, host::Error> {
+/// An unreadable canary is treated as absent.
+async fn last() -> Result<Option<Canary>, host::Error> {
     let bytes = store::get(NAME, store::TIMEOUT).await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// When the last canary arrived: in Svix, or at an endpoint if its project has one.
+/// The last canary that Svix has, for operators.
+pub async fn shown() -> Result<Option<Canary>, host::Error> {
+    let canary = last().await?;
+    Ok(canary.map(|canary| Canary {
+        awaited: None,
+        ..canary
+    }))
+}
+
+/// When the last canary arrived in Svix. If Svix doesn't send their webhooks, since when.
 pub async fn last_at() -> Result<Option<SystemTime>, host::Error> {
     let canary = last().await?;
-    Ok(canary.and_then(|it| parse_rfc3339(it.webhook_at.as_ref().unwrap_or(&it.delivered_at))))
+    Ok(canary.and_then(|it| {
+        let at = it.webhook_missing_since.as_ref();
+        parse_rfc3339(at.unwrap_or(&it.delivered_at))
+    }))
 }

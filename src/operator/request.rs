@@ -58,6 +58,7 @@ impl OperatorRequest<'_> {
     /// A conversation in which Svix does nothing twice that this request repeats, if the operator gives it a key.
     pub fn keyed_conversation(&self) -> Conversation<'static> {
         let key = self.headers.get("idempotency-key");
+        let key = key.filter(|key| !key.is_empty());
         self.conversation().with_key(key.map(Cow::into_owned))
     }
 }

@@ -56,7 +56,7 @@ pub async fn status(request: &mut OperatorRequest<'_>) -> Result<Success, Proble
             disabled: snapshot.endpoints.disabled,
             exhausted: snapshot.endpoints.exhausted,
         },
-        canary: canary::last().await?,
+        canary: canary::shown().await?,
         last_hour: last_hour(&snapshot.counts),
     };
     Ok(Success::document("status", &status))

@@ -61,6 +61,7 @@ locals {
       title    = "many events became dead letters: was there a release?"
       severity = "CRITICAL"
       outcomes = ["dead-lettered"]
+      except   = "held"
       above    = 100
       seconds  = 600
       section  = "many-dead-letters"
@@ -89,9 +90,14 @@ resource "google_logging_metric" "outcomes" {
       key        = "outcome"
       value_type = "STRING"
     }
+    labels {
+      key        = "reason"
+      value_type = "STRING"
+    }
   }
   label_extractors = {
     outcome = "EXTRACT(jsonPayload.outcome)"
+    reason  = "EXTRACT(jsonPayload.reason)"
   }
 }
 
@@ -114,6 +120,7 @@ resource "google_monitoring_alert_policy" "outcomes" {
         "resource.type = \"cloud_run_revision\"",
         "metric.type = \"logging.googleapis.com/user/${google_logging_metric.outcomes.name}\"",
         "metric.labels.outcome = monitoring.regex.full_match(\"${join("|", each.value.outcomes)}\")",
+        "metric.labels.reason != \"${try(each.value.except, "none")}\"",
       ])
       comparison      = "COMPARISON_GT"
       threshold_value = each.value.above

@@ -51,6 +51,7 @@ async function ask(method, path, seconds = 30, json, more = {}) {
   const what = body?.title ? `${body.title}: ${body.detail}.` : `The answer is none of the relay (status ${reply.status}).`;
   const failure = Error(wait ? `${what} Try again in ${wait} s.` : what);
   failure.status = reply.status;
+  failure.final = body?.retryable === false;
   if (failure.status === 401) shut(failure.message);
   throw failure;
 }
@@ -65,7 +66,7 @@ async function once(method, path, json) {
     keys.delete(what);
     return body;
   } catch (failure) {
-    if (failure.status < 500) keys.delete(what);
+    if (failure.final) keys.delete(what);
     throw failure;
   }
 }
@@ -134,7 +135,7 @@ async function refresh() {
   for (const { outcomes } of lastHour ?? [])
     for (const [name, count] of Object.entries(outcomes)) sums[name] = (sums[name] ?? 0) + count;
   const tile = (name, value, note, kind = 'plain') => el('div', el('dt', name), el('dd', el(`b.${kind}`, value), el('small', note)));
-  const arrival = canary?.webhookAt ?? canary?.deliveredAt;
+  const arrival = canary?.webhookMissingSince ?? canary?.deliveredAt;
   $('tiles').replaceChildren(
     ready.value ? tile('Health', 'Ready', 'configuration and store are fine', 'good') : tile('Health', 'Not ready', ready.reason.message, 'bad'),
     !gate ? tile('Gate', '–', missing)

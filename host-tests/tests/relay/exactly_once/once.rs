@@ -211,3 +211,18 @@ async fn a_refused_event_is_no_dead_letter_while_svix_may_still_store_it() {
     assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
     assert_eq!(world.svix.messages().len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_event_whose_lookup_fails_stays_with_its_sender() {
+    let world = World::new();
+    let push = wrapped(event("evt_1").as_bytes());
+    world.svix.script_for(&Method::POST, [Fault::status(422)]);
+    world.svix.always_for(&Method::GET, Fault::status(500));
+    let reply = world.post(&push).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(world.records().await.len(), 0, "Svix has answered the post");
+    world.svix.clear_faults();
+    world.clock.advance(Duration::from_mins(1));
+    assert_eq!(world.post(&push).await.json()["status"], "delivered");
+    world.only_message();
+}

@@ -477,3 +477,24 @@ async fn keys_that_come_too_late_for_one_sender_are_there_for_the_next() {
     assert_eq!(let_in(&world, key(0)).await, 200);
     assert_eq!(google.requests(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_with_older_keys_takes_no_newer_ones_from_the_others() {
+    let google = Google::new(&[key(0)]);
+    let world = google.world();
+    let other = world.node(&google.setup());
+    assert_eq!(let_in(&world, key(0)).await, 200);
+    google.rotate(&[key(0), key(1)]);
+    world.clock.advance(Duration::from_mins(10));
+    assert_eq!(let_in(&other, key(1)).await, 200);
+    google.answer(Answers::Down);
+    world.faults.fail_next(Op::Get, 1);
+    bearer(&world, &token(&world, key(2))).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(
+        stored(&world).await["keys"].as_array().map(Vec::len),
+        Some(2)
+    );
+    world.crash().await;
+    assert_eq!(let_in(&world, key(1)).await, 200);
+}
