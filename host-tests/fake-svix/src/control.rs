@@ -220,6 +220,11 @@ impl FakeSvix {
             .report("endpoint.updated", app, endpoint);
     }
 
+    /// Stores further messages and never sends them, as if Svix died before it queued them.
+    pub fn stop_sending(&self, stopped: bool) {
+        self.state().store.deliveries.is_stopped = stopped;
+    }
+
     /// Deletes an endpoint, as its customer would.
     pub fn delete_endpoint(&self, app: &str, id: &str) {
         let now = self.clock().now();

@@ -48,6 +48,8 @@ pub(crate) struct Deliveries {
     pub reports: Vec<Report>,
     /// How long a manual attempt waits in the queue.
     pub manual_delay: Duration,
+    /// Whether new messages never come into the queue.
+    pub is_stopped: bool,
 }
 
 impl Deliveries {
@@ -60,6 +62,7 @@ impl Deliveries {
             queue: BTreeMap::new(),
             reports: Vec::new(),
             manual_delay: Duration::ZERO,
+            is_stopped: false,
         }
     }
 
@@ -109,6 +112,9 @@ impl Deliveries {
 
     /// Queues a new message for all endpoints of its application.
     pub fn send(&mut self, message: &StoredMessage, now: SystemTime) {
+        if self.is_stopped {
+            return;
+        }
         let endpoints = self.endpoints.iter().filter(|it| it.app == message.app);
         let tasks: Vec<_> = endpoints
             .map(|endpoint| Task {

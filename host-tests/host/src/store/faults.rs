@@ -48,6 +48,8 @@ struct State {
     ops: [Schedule; OPS],
     /// For the next calls of `set` or `set-many`.
     sets: VecDeque<Fault>,
+    /// How many values of the next `set-many` are written before it fails.
+    partial: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -149,6 +151,19 @@ impl Faults {
         self.state().sets.push_back(Fault::DoThenFail);
     }
 
+    /// The next `set-many` writes only its first values, and fails, as where a store writes one after the other.
+    pub fn write_first_of_next_set_many(&self, values: usize) {
+        self.state().partial = Some(values);
+    }
+
+    /// How many values the call is to write before it fails, if it is to fail so.
+    pub(super) fn take_partial(&self, op: Op) -> Option<usize> {
+        let mut state = self.state();
+        let values = state.partial.take_if(|_| op == Op::SetMany)?;
+        state.sets.push_front(Fault::DoThenFail);
+        Some(values)
+    }
+
     /// The next `set` or `set-many` writes and never returns.
     pub fn write_then_hang_next_set(&self) {
         self.state().sets.push_back(Fault::DoThenHang);
@@ -169,6 +184,7 @@ impl Faults {
     pub fn clear(&self) {
         let mut state = self.state();
         state.sets.clear();
+        state.partial = None;
         for schedule in &mut state.ops {
             *schedule = Schedule {
                 calls: schedule.calls,

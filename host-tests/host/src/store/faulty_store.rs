@@ -57,9 +57,15 @@ impl FaultyStore {
     }
 
     /// Changes the store; `op` is the guest's call.
-    pub async fn write(&self, op: Op, store: &str, write: Write) -> Result<i64> {
-        let faults = match &write {
-            Write::Set(pairs) => pairs.first().map(|(key, _)| self.faults.of(key)),
+    pub async fn write(&self, op: Op, store: &str, mut write: Write) -> Result<i64> {
+        let faults = match &mut write {
+            Write::Set(pairs) => {
+                let faults = pairs.first().map(|(key, _)| self.faults.of(key));
+                if let Some(values) = faults.as_ref().and_then(|it| it.take_partial(op)) {
+                    pairs.truncate(values);
+                }
+                faults
+            }
             Write::Increment { key, .. } => Some(self.faults.of(key)),
             Write::Delete(_) | Write::Swap { .. } => None,
         };
@@ -124,6 +130,22 @@ mod tests {
         faults.write_then_hang_next_set();
         assert!(Box::pin(set(&guests, "hung")).now_or_never().is_none());
         assert!(store.exists("a", "hung").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_batch_can_break_off() {
+        let (store, faults, guests) = faulty();
+        faults.write_first_of_next_set_many(1);
+        let pairs = ["a", "b"].map(|key| (key.to_owned(), b"value".to_vec()));
+        let many = Write::Set(pairs.to_vec());
+        set(&guests, "single").await.unwrap();
+        guests
+            .write(Op::SetMany, "a", many.clone())
+            .await
+            .unwrap_err();
+        assert!(store.exists("a", "a").await.unwrap());
+        assert!(!store.exists("a", "b").await.unwrap());
+        guests.write(Op::SetMany, "a", many).await.unwrap();
     }
 
     #[tokio::test]

@@ -14,7 +14,8 @@ pub struct Comparison {
     pub missing: Vec<usize>,
     /// Events with several messages, and how many.
     pub repeated: Vec<(usize, usize)>,
-    /// Events with a message whose payload differs by a byte or more, or whose eventId differs.
+    /// Events with a message whose payload differs by a byte or more, or whose eventId differs, or
+    /// whose idempotency key is missing or another event's.
     pub altered: Vec<usize>,
     /// Events that Svix was given after a later one of the same project and ordering key, and that one.
     pub reordered: Vec<(usize, usize)>,
@@ -29,6 +30,7 @@ impl Comparison {
         let places: HashMap<_, usize> = events.iter().map(name).zip(0..).collect();
         let mut counts = vec![0; events.len()];
         let mut newest = HashMap::new();
+        let mut keys = HashMap::new();
         let mut comparison = Self::default();
         for message in messages {
             let event_id = message.event_id.as_deref();
@@ -54,7 +56,10 @@ impl Comparison {
                 }
                 *newest = place.max(*newest);
             }
+            let key = message.idempotency_key.as_deref();
+            let is_keyed = key.is_some_and(|key| *keys.entry(key).or_insert(place) == place);
             let exact = message.payload.as_bytes() == event.text && event_id == Some(&event.id);
+            let exact = exact && is_keyed;
             if !exact && !comparison.altered.contains(&place) {
                 comparison.altered.push(place);
             }
@@ -104,7 +109,7 @@ mod tests {
             channels: None,
             payload: payload.to_owned(),
             timestamp: SystemTime::UNIX_EPOCH,
-            idempotency_key: None,
+            idempotency_key: Some(format!("{app} {event_id}")),
         }
     }
 
@@ -167,6 +172,21 @@ mod tests {
         // A second message comes after the first, and a missing one is no matter of order.
         assert!(reordered("a c a e c").is_empty());
         assert!(reordered("a e").is_empty());
+    }
+
+    #[test]
+    fn each_event_has_an_idempotency_key_of_its_own() {
+        let events = ["a", "b", "c"].map(|id| event(id, "{}"));
+        let keyed = |id: &str, key: Option<&str>| StoredMessage {
+            idempotency_key: key.map(str::to_owned),
+            ..message("dev", id, "{}")
+        };
+        let messages = [
+            keyed("a", Some("k")),
+            keyed("b", Some("k")),
+            keyed("c", None),
+        ];
+        assert_eq!(Comparison::of(&events, &messages).altered, [1, 2]);
     }
 
     #[test]

@@ -140,7 +140,14 @@ impl Report {
 
     /// Whether the relay passed.
     pub fn is_clean(&self) -> bool {
-        let wrong = self.lost
+        // A soak in which no kill hits an event in flight shows nothing of kills.
+        let has_hit = self.kills == 0 || self.survivors > 0;
+        self.wrong() == 0 && has_hit && self.unmet.is_empty() && !self.timed_out
+    }
+
+    /// How often anything was found that must not be.
+    fn wrong(&self) -> usize {
+        self.lost
             + self.duplicated
             + self.altered
             + self.reordered
@@ -149,8 +156,7 @@ impl Report {
             + self.unfit
             + self.late
             + self.unacknowledged
-            + self.audit.wrong.len();
-        wrong == 0 && self.unmet.is_empty() && !self.timed_out
+            + self.audit.wrong.len()
     }
 
     /// The average number of events acknowledged in a second.
@@ -199,6 +205,9 @@ impl Report {
                 self.unmet.join(", ")
             ));
         }
+        if self.kills > 0 && self.survivors == 0 {
+            lines.push("no kill has hit an event in flight".to_owned());
+        }
         if self.timed_out {
             lines.push("the deadline passed before the end".to_owned());
         }
@@ -232,6 +241,7 @@ impl fmt::Display for Report {
             ordered,
             reordered,
             kills,
+            survivors,
             redeliveries,
             nodes,
             outages,
@@ -242,7 +252,8 @@ impl fmt::Display for Report {
         } = self;
         write!(
             f,
-            "events={events} messages={messages} lost={lost} duplicated={duplicated} ordered={ordered} reordered={reordered} audited={audited} findings={findings} kills={kills} redeliveries={redeliveries}"
+            "events={events} messages={messages} lost={lost} duplicated={duplicated} ordered={ordered} reordered={reordered} audited={audited} findings={findings} kills={kills} survivors={survivors} redeliveries={redeliveries} wrong={}",
+            self.wrong()
         )?;
         if *nodes > 1 {
             write!(f, " nodes={nodes} outages={outages}")?;

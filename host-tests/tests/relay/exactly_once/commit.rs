@@ -79,6 +79,25 @@ async fn after_a_failed_transaction_each_record_is_written_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_whose_own_write_fails_after_the_transaction_is_not_acknowledged() {
+    // The first write is the leader's, the others are of those that follow.
+    for nth in [1, 2, 5] {
+        let world = held_up().await;
+        world.faults.fail_always(Op::SetMany);
+        world.faults.fail_nth(Op::Set, nth);
+        let replies = post_all(&world).await;
+        let failed: Vec<_> = replies
+            .iter()
+            .filter(|(reply, _)| reply.status != 200)
+            .collect();
+        assert_eq!(failed.len(), 1, "write {nth}");
+        failed[0].0.assert_retryable_problem(503, "store-failing");
+        assert_eq!(world.records().await.len(), EVENTS as usize);
+        assert_eq!(world.svix.messages().len(), EVENTS as usize + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_request_is_answered_before_its_transaction_is_durable() {
     let world = held_up().await;
     let slow = Duration::from_secs(1);

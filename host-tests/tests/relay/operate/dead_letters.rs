@@ -187,6 +187,55 @@ async fn sixteen_deliveries_at_once_are_one_letter() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_letter_whose_writing_breaks_off_acknowledges_nothing_until_it_is_whole() {
+    for values in 0..3 {
+        let world = world();
+        let push = wrapped(event("evt_1").as_bytes());
+        world.svix.script([Fault::status(422)]);
+        world.faults.write_first_of_next_set_many(values);
+        let reply = world.post(&push).await;
+        reply.assert_retryable_problem(503, "store-failing");
+        assert_eq!(world.records().await.len(), 0, "{values} values written");
+        refuse(&world, "evt_1").await;
+        assert_eq!(letters(&world).await.len(), 1, "{values} values written");
+        let replayed = ask(&world, "POST", "/dead-letters/replay").await.json();
+        assert_eq!(replayed["resolved"], 1, "{values} values written");
+        world.only_message();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_a_delivery_keeps_while_an_operator_discards_it_stays() {
+    let world = world();
+    let push = wrapped(b"nonsense");
+    // The slow delivery has seen no record, and writes between the discarding and its second look.
+    world.faults.delay(Op::SetMany, Duration::from_secs(3));
+    let slow = world.post(&push);
+    let operator = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.faults.delay(Op::SetMany, Duration::ZERO);
+        let quick = world.post(&push).await.json();
+        world.faults.delay(Op::Get, Duration::from_millis(500));
+        let path = format!("/dead-letters/{}", quick["deadLetter"]);
+        let discarded = ask(&world, "DELETE", &path).await;
+        world.faults.clear();
+        (quick, discarded.status)
+    };
+    let (slow, (quick, discarded)) = Box::pin(async { tokio::join!(slow, operator) }).await;
+    assert_eq!(discarded, 200);
+    let kept = slow.json();
+    assert_eq!(kept["status"], "dead-lettered", "{kept}");
+    assert_ne!(kept["deadLetter"], quick["deadLetter"]);
+    let letter = ask(
+        &world,
+        "GET",
+        &format!("/dead-letters/{}", kept["deadLetter"]),
+    )
+    .await;
+    assert!(letter.json()["body"].is_string(), "{}", letter.text());
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_number_that_an_answer_names_leads_to_the_letter() {
     let world = world();
     let body = wrapped(b"nonsense");

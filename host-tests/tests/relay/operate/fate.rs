@@ -96,6 +96,24 @@ async fn an_endpoint_that_was_never_tried_is_shown_with_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_svix_has_and_never_sent_is_shown_untried_and_a_resend_sends_it() {
+    let world = world();
+    world.svix.create_application("dev");
+    let endpoint = world.svix.create_endpoint("dev", URL);
+    world.svix.answer_of_endpoint("dev", &endpoint, [200]);
+    world.svix.stop_sending(true);
+    post(&world, "evt_1").await;
+    world.clock.advance(Duration::from_mins(10));
+    let unsent = fate(&world, "evt_1").await;
+    assert_eq!(unsent["attempts"], json!([]));
+    assert_eq!(unsent["endpoints"][0]["status"], Value::Null);
+    assert_eq!(resend(&world, "evt_1", &endpoint).await.status, 200);
+    world.clock.advance(Duration::from_secs(1));
+    let sent = fate(&world, "evt_1").await;
+    assert_eq!(sent["endpoints"][0]["status"], "success", "{sent}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deleted_endpoint_is_shown_as_deleted() {
     let world = world();
     world.svix.create_application("dev");

@@ -272,6 +272,21 @@ async fn decide(world: &World, replay: bool) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_record_whose_write_seemed_to_fail_is_purged_like_any_other() {
+    let world = world();
+    world.faults.write_then_fail_next_set();
+    world
+        .post(&event("evt_1"))
+        .await
+        .assert_retryable_problem(503, "store-failing");
+    assert_eq!(world.records().await.len(), 1);
+    settle().await;
+    world.clock.advance(DUE);
+    assert_eq!(purge(&world).await, 1);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn concurrent_deliveries_of_one_event_write_one_letter_that_is_deleted_whole() {
     for replay in [true, false] {
         let world = world();
