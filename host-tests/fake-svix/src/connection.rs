@@ -135,6 +135,7 @@ async fn answer(fake: &FakeSvix, request: Request<Incoming>) -> Result<Response<
     };
 
     if !outcome.after.is_zero() {
+        let _waiting = fake.shared.waiting.clone();
         tokio::time::sleep(outcome.after).await;
     }
     let mut response = match outcome.then {

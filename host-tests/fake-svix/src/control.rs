@@ -1,5 +1,6 @@
 //! The switches and views that tests use.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -218,6 +219,11 @@ impl FakeSvix {
             .store
             .deliveries
             .report("endpoint.updated", app, endpoint);
+    }
+
+    /// How many requests have taken effect, and wait for their delayed answers.
+    pub fn waiting(&self) -> usize {
+        Arc::strong_count(&self.shared.waiting) - 1
     }
 
     /// Stores further messages and never sends them, as if Svix died before it queued them.

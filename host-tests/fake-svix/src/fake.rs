@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     clock: Clock,
     pub body_limit: AtomicUsize,
     pub down: watch::Sender<bool>,
+    /// Each request whose answer is delayed holds a clone.
+    pub waiting: Arc<()>,
     state: Mutex<State>,
 }
 
@@ -93,6 +95,7 @@ impl FakeSvix {
                 clock,
                 body_limit: AtomicUsize::new(BODY_LIMIT),
                 down: watch::Sender::new(false),
+                waiting: Arc::new(()),
                 state: Mutex::new(state),
             }),
         }

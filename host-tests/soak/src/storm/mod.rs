@@ -34,6 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(35);
 /// The latency of Svix before a kill that must hit requests in flight.
 const LATENCY: Duration = Duration::from_millis(100);
 
+/// How many events must be in Svix and unanswered for such a kill, and how long the kill waits for that.
+const IN_FLIGHT: usize = 8;
+const IN_FLIGHT_WITHIN: Duration = Duration::from_secs(3);
+
 #[derive(Debug)]
 pub struct Storm {
     svix: FakeSvix,
@@ -105,7 +109,11 @@ impl Storm {
             if ends.peek().is_some_and(is_soon) {
                 self.svix.set_latency(LATENCY);
             }
-            if let Some((_, end)) = ends.next_if(|(at, _)| *at <= elapsed) {
+            let is_due = |(at, end): &&(Duration, End)| {
+                let hits = *end != End::KilledInFlight || self.svix.waiting() >= IN_FLIGHT;
+                *at <= elapsed && (hits || *at + IN_FLIGHT_WITHIN <= elapsed)
+            };
+            if let Some((_, end)) = ends.next_if(is_due) {
                 self.end_relay(*end).await?;
                 order(Order::Restarted);
             }
