@@ -54,7 +54,7 @@ start() {
   done
   die "$name did not start in time"
 }
-start fake-svix
+start fake-svix --hosted
 readonly fake=$address
 start serve --key-value memory --variable "svix_url=$fake" --variable svix_token=testsk_fake.eu \
   --variable "admin_token=$ADMIN_TOKEN" --variable "project_token_secret=$ADMIN_TOKEN-0123456789abcdef0123456789abcdef" \

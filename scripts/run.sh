@@ -42,11 +42,14 @@ readonly relay=$!
 trap 'kill -TERM "$relay" 2>/dev/null || true' INT TERM HUP
 
 while both_run && ! listens "$listen"; do nap; done
+# Another server may listen there, and then the relay ends at once.
+nap
+nap
 both_run && cat >&2 <<END
 
 Post an event, then see what arrived in the fake Svix:
 
-  curl -i http://$listen/notifications -H 'content-type: application/json' -d '{"id":"evt_1","type":"user.created","project":"dev"}'
+  curl -i http://$listen/notifications -H 'content-type: application/json' -d '{"id":"evt_0","type":"user.created","project":"dev"}'
   curl http://$fake/_fake/messages
 
 The token of the console, http://$listen/console, is: $operator
