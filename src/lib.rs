@@ -13,13 +13,15 @@
 //!                                                       (records; host: key-value set, set-many)
 //!   intake       or keep Pub/Sub's event as a letter, if no repeat can succeed or its project is held
 //!                                                       (letters; host: set-many)
-//!   api          200, or what the table of failures says
 //!   watch        one line, one count                    (         host: standard output)
+//!   api          200, or what the table of failures says
 //! ```
 //!
 //! To follow one event, read: `handle` in [`relay`], `take` in [`intake`], `deliver` in [`delivery`], and
-//! `run` in its `attempts`: 650 lines, some 20 minutes. To explain each step, read also:
+//! `run` in its `attempts`: 660 lines, some 20 minutes. To explain each step takes an hour more. Read also:
 //!
+//! - how an event is read: `Arrival` in [`event::arrival`], then `read`, `hints` and `event` in
+//!   [`event::notification`]; who may post: `notifier` in [`auth`];
 //! - what they call: `Job`, `Budget` and `Turnstile` in [`delivery`], `Found` in [`records`], `keep` in
 //!   [`letters::ledger`], `send` in [`svix::client`];
 //! - the heads of the files that decide: `delivery::next`, [`svix::gate`] and [`letters`];
@@ -45,6 +47,7 @@
 //! | [`svix`] | what is said to Svix, what its answers mean, how it is spared |
 //! | [`config`], [`event`] | the variables; the event and how it came |
 //! | [`host`] | what the host gives: store, HTTP, clocks |
+//! | [`json`], [`time`], [`violation`] | small things that all of them use |
 //!
 //! # What the key-value store holds
 //!
@@ -65,14 +68,18 @@
 //!
 //! # What an instance remembers
 //!
-//! Every memory of an instance is a cache: another request of the instance may use it, and the next
-//! instance begins without it.
+//! The requests of an instance share its memory, and the next instance begins without it.
 //!
-//! - The configuration and the open store ([`config::load`], [`host::store`]).
-//! - The gate ([`delivery::shared_gate`]) and known event types ([`intake`]).
+//! Caches:
+//!
+//! - the configuration, the open store and how the store behaves ([`config::load`], [`host::store`]);
+//! - the gate ([`delivery::shared_gate`]), known event types ([`intake`]) and whether the relay was ready ([`health`]);
 //! - Google's keys and verified tokens ([`auth`]).
-//! - Requests that wait for company, and those that wait for a deadline ([`records::storage`], [`host`]).
-//! - Writes to come: names for the journal ([`records::journal`]) and counts ([`watch::counters`]).
+//!
+//! What ends with the instance:
+//!
+//! - requests that wait for company or for a deadline ([`host`]), and the room that bodies take ([`intake`]);
+//! - writes to come, which are lost: names for the journal ([`records::journal`]) and counts ([`watch::counters`]).
 
 mod api;
 mod auth;
@@ -101,13 +108,13 @@ pub use relay::handle;
 pub mod fuzz {
     pub use crate::api::route::{Operation, Route};
     pub use crate::config::Messages;
-    pub use crate::event::arrival::{Arrival, Attributes, Form, Source};
+    pub use crate::event::arrival::{Arrival, Attributes, BodyHint, Source};
     pub use crate::event::field::Field;
     pub use crate::event::notification::{Notification, Rejection};
-    pub use crate::event::{Event, identifier, key, shortened};
+    pub use crate::event::{Event, check_identifier, key, shortened};
     pub use crate::letters::DeadLetter;
     pub use crate::records::{Delivered, Record, Unknown};
-    pub use crate::svix::gate::{Caller, Gate, Pass, Reason, Standing};
+    pub use crate::svix::gate::{EventAtGate, Gate, Pass, Reason, Standing};
     pub use crate::svix::message::{
         Asked, Verdict, body, classify_create, classify_lookup, create_path, event_id, lookup_path,
     };

@@ -21,9 +21,9 @@ pub async fn look_up(
     let name = name();
     let project = name.as_ref().ok().map(|name| &name.project[..]);
     let caller = auth::reader(load::config().await?, authorization.as_deref(), project)?;
-    entry.caller(caller);
+    entry.set_caller(caller);
     let Name { project, event_id } = name.map_err(Problem::InvalidQuery)?;
-    entry.event(&project, &event_id);
+    entry.set_event(&project, &event_id);
     let found = storage::find(&project, &event_id).await?;
     let (bytes, _) = found.ok_or(Problem::NoRecord)?;
     Ok(Success::Document {

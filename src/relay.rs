@@ -32,7 +32,7 @@ pub async fn handle(request: Request) -> Response {
     };
     // Monitoring asks every few seconds; an answer without news leaves no line.
     if !result.as_ref().is_ok_and(Success::is_routine) {
-        entry.result(&result);
+        entry.set_result(&result);
         watch::request(entry, stopwatch);
     }
     let reply = match &result {

@@ -63,7 +63,7 @@ pub async fn take(
         counters::count(|counts| counts.reported(report.kind));
         "reported"
     };
-    entry.report(report.kind);
+    entry.set_report(report.kind);
     Ok(Success::document(name, &Taken { status: name }))
 }
 
@@ -79,7 +79,7 @@ async fn act(
         entry.say("about nothing that the relay knows".to_owned());
         return Ok(());
     };
-    entry.project(&subject.project);
+    entry.set_project(&subject.project);
     let change = match &subject.message {
         None => of_endpoint(config, subject, known, stopwatch, entry).await?,
         Some(message) => of_message(subject, message, report.is_exhausted(), entry).await?,
@@ -130,9 +130,9 @@ async fn of_message(
         endpoint_id,
         ..
     } = subject;
-    entry.svix_message_id(&message.id);
+    entry.set_svix_message_id(&message.id);
     if let Some(event_id) = &message.event_id {
-        entry.event(project, event_id);
+        entry.set_event(project, event_id);
     }
     if !is_exhausted {
         entry.say(format!("endpoint {endpoint_id}"));

@@ -293,8 +293,9 @@ impl Problem {
                 ..
             }) => format!("{}: {reason}", self.detail()),
             Self::Svix(svix::Error::Refused(refusal)) => {
-                let is_name =
-                    |code: &&str| (1..=64).contains(&code.len()) && event::identifier(code).is_ok();
+                let is_name = |code: &&str| {
+                    (1..=64).contains(&code.len()) && event::check_identifier(code).is_ok()
+                };
                 let code = refusal.code.as_deref().filter(is_name);
                 let code = code.unwrap_or("no code");
                 format!("Svix answered {}, {code}", refusal.status)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use spin_sdk::wasip3;
 
 use super::Denial;
-use super::known_keys::{Known, News, Step, lifetime};
+use super::known_keys::{KeyStep, KnownKeys, News, lifetime};
 use super::token::{self, Key};
 use crate::event::shortened;
 use crate::host::clock::{self, Stopwatch};
@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_millis(500);
 const MAX_ANSWER: usize = 64 * 1024;
 
 thread_local! {
-    static KNOWN: RefCell<Known> = const { RefCell::new(Known::nothing()) };
+    static KNOWN: RefCell<KnownKeys> = const { RefCell::new(KnownKeys::nothing()) };
     /// The requests that wait for the one that fetches the keys, while there is one.
     static WAITING: RefCell<Option<Vec<Wake>>> = const { RefCell::new(None) };
 }
@@ -46,9 +46,9 @@ pub async fn find(
     let mut has_learned = false;
     loop {
         match KNOWN.with_borrow(|known| known.step(kid, time::unix_seconds(clock::now()))) {
-            Step::Use(key) => return Ok(Some(key)),
-            Step::Unknown => return Ok(None),
-            Step::Learn => {
+            KeyStep::Use(key) => return Ok(Some(key)),
+            KeyStep::Unknown => return Ok(None),
+            KeyStep::Learn => {
                 if has_learned {
                     clock::sleep(POLL.min(stopwatch.remaining(budget))).await;
                 }
@@ -58,8 +58,8 @@ pub async fn find(
                 }
                 let _ = learn(jwks, stopwatch.remaining(budget)).await;
             }
-            Step::Unavailable => return Err(unavailable()),
-            Step::Fetch(spare) => {
+            KeyStep::Unavailable => return Err(unavailable()),
+            KeyStep::Fetch(spare) => {
                 if WAITING.with_borrow(Option::is_none) {
                     // Not the request itself: the keys are for all, and may take longer than one has.
                     wasip3::spawn(refresh(Fetching::begin(), jwks, kid.to_owned(), tell));
@@ -115,7 +115,7 @@ async fn refresh(fetching: Fetching, jwks: &'static Address, kid: String, tell: 
     let has_learned = learn(jwks, store::TIMEOUT).await.is_ok();
     let now = time::unix_seconds(clock::now());
     let (step, had) = KNOWN.with_borrow(|known| (known.step(&kid, now), known.fetched_at()));
-    if !matches!(step, Step::Fetch(_)) {
+    if !matches!(step, KeyStep::Fetch(_)) {
         return;
     }
     // If keys are at hand, announce the attempt, so that other instances leave it to this one. Without
@@ -127,7 +127,7 @@ async fn refresh(fetching: Fetching, jwks: &'static Address, kid: String, tell: 
     let result = fetch(jwks, TIMEOUT).await;
     // Another instance may have stored keys since. A failure must not take them away.
     let may_write = result.is_ok() || learn(jwks, store::TIMEOUT).await.is_ok();
-    if KNOWN.with_borrow(Known::fetched_at) > had {
+    if KNOWN.with_borrow(KnownKeys::fetched_at) > had {
         return;
     }
     let now = time::unix_seconds(clock::now());

@@ -35,7 +35,7 @@ const GRACE: u64 = 24 * 3_600;
 /// The keys as the store holds them: a JWK set with more fields. Times are in seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Known {
+pub struct KnownKeys {
     version: u64,
     /// Where the keys are from.
     url: String,
@@ -61,7 +61,7 @@ pub enum News {
 
 /// How to get the key of a token.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum KeyStep {
     /// Verify the token with this key.
     Use(Key),
     /// No key has this name.
@@ -74,7 +74,7 @@ pub enum Step {
     Unavailable,
 }
 
-impl Known {
+impl KnownKeys {
     pub const fn nothing() -> Self {
         Self {
             version: VERSION,
@@ -88,7 +88,7 @@ impl Known {
         }
     }
 
-    pub fn step(&self, kid: &str, now: u64) -> Step {
+    pub fn step(&self, kid: &str, now: u64) -> KeyStep {
         let usable = self.is_usable(now);
         let mut keys = self.keys.iter().filter(|_| usable);
         let key = keys.find(|key| key.kid == kid).cloned();
@@ -97,12 +97,12 @@ impl Known {
         let rest = now.abs_diff(self.attempted_at);
         let rested = rest >= if self.is_fetching { ATTEMPT } else { pause };
         match key {
-            Some(key) if now < self.expires_at => Step::Use(key),
-            key if rested => Step::Fetch(key),
-            Some(key) => Step::Use(key),
-            None if self.is_fetching => Step::Learn,
-            None if usable && self.failure.is_none() => Step::Unknown,
-            None => Step::Unavailable,
+            Some(key) if now < self.expires_at => KeyStep::Use(key),
+            key if rested => KeyStep::Fetch(key),
+            Some(key) => KeyStep::Use(key),
+            None if self.is_fetching => KeyStep::Learn,
+            None if usable && self.failure.is_none() => KeyStep::Unknown,
+            None => KeyStep::Unavailable,
         }
     }
 
@@ -248,8 +248,8 @@ mod tests {
         token::keys(&jwks.to_string()).expect("a key").remove(0)
     }
 
-    fn known(kids: &[&str]) -> Known {
-        let mut known = Known::nothing();
+    fn known(kids: &[&str]) -> KnownKeys {
+        let mut known = KnownKeys::nothing();
         let keys = kids.iter().map(|kid| key(kid)).collect();
         known.note(Ok((keys, 600)), START);
         known
@@ -258,17 +258,17 @@ mod tests {
     #[test]
     fn uses_fresh_keys() {
         let known = known(&["a", "b"]);
-        assert_eq!(known.step("b", START + 599), Step::Use(key("b")));
-        assert_eq!(known.step("b", START + 600), Step::Fetch(Some(key("b"))));
+        assert_eq!(known.step("b", START + 599), KeyStep::Use(key("b")));
+        assert_eq!(known.step("b", START + 600), KeyStep::Fetch(Some(key("b"))));
     }
 
     #[test]
     fn asks_for_an_unknown_key_once_a_minute() {
         let known = known(&["a"]);
-        assert_eq!(known.step("x", START + 59), Step::Unknown);
-        assert_eq!(known.step("x", START + 60), Step::Fetch(None));
+        assert_eq!(known.step("x", START + 59), KeyStep::Unknown);
+        assert_eq!(known.step("x", START + 60), KeyStep::Fetch(None));
         // The clock was set back.
-        assert_eq!(known.step("x", START - 61), Step::Fetch(None));
+        assert_eq!(known.step("x", START - 61), KeyStep::Fetch(None));
     }
 
     #[test]
@@ -283,15 +283,18 @@ mod tests {
                 usable: true
             })
         );
-        assert_eq!(known.step("a", expired + 59), Step::Use(key("a")));
-        assert_eq!(known.step("a", expired + 60), Step::Fetch(Some(key("a"))));
+        assert_eq!(known.step("a", expired + 59), KeyStep::Use(key("a")));
+        assert_eq!(
+            known.step("a", expired + 60),
+            KeyStep::Fetch(Some(key("a")))
+        );
         assert_eq!(known.note(Err("still down".to_owned()), expired + 60), None);
         let last = expired + GRACE;
-        assert_eq!(known.step("a", last - 1), Step::Fetch(Some(key("a"))));
-        assert_eq!(known.step("a", last), Step::Fetch(None));
+        assert_eq!(known.step("a", last - 1), KeyStep::Fetch(Some(key("a"))));
+        assert_eq!(known.step("a", last), KeyStep::Fetch(None));
         assert_eq!(known.note(Err("down".to_owned()), last), None);
-        assert_eq!(known.step("a", last + 4), Step::Unavailable);
-        assert_eq!(known.step("a", last + 5), Step::Fetch(None));
+        assert_eq!(known.step("a", last + 4), KeyStep::Unavailable);
+        assert_eq!(known.step("a", last + 5), KeyStep::Fetch(None));
         assert!(known.note(Ok((vec![key("a")], 600)), last + 5).is_some());
         assert_eq!(known.note(Ok((vec![key("a")], 600)), last + 700), None);
         assert!(
@@ -303,8 +306,8 @@ mod tests {
 
     #[test]
     fn a_first_fetch_that_fails_leaves_no_keys() {
-        let mut known = Known::nothing();
-        assert_eq!(known.step("a", START), Step::Fetch(None));
+        let mut known = KnownKeys::nothing();
+        assert_eq!(known.step("a", START), KeyStep::Fetch(None));
         let told = known.note(Err("down".to_owned()), START);
         assert_eq!(
             told,
@@ -313,31 +316,34 @@ mod tests {
                 usable: false
             })
         );
-        assert_eq!(known.step("a", START), Step::Unavailable);
+        assert_eq!(known.step("a", START), KeyStep::Unavailable);
     }
 
     #[test]
     fn newer_stored_keys_are_taken_over() {
         let stored = known(&["a"]).encode(URL);
-        let learned = |mut known: Known, url: &str, now| {
+        let learned = |mut known: KnownKeys, url: &str, now| {
             known.learn(Some(stored.clone()), url, now);
             known
         };
-        let new = learned(Known::nothing(), URL, START);
-        assert_eq!(new.step("a", START), Step::Use(key("a")));
+        let new = learned(KnownKeys::nothing(), URL, START);
+        assert_eq!(new.step("a", START), KeyStep::Use(key("a")));
         for (url, now) in [
             ("https://other.example/certs", START),
             (URL, START - SKEW.as_secs() - 1),
         ] {
-            assert_eq!(learned(Known::nothing(), url, now), Known::nothing());
+            assert_eq!(
+                learned(KnownKeys::nothing(), url, now),
+                KnownKeys::nothing()
+            );
         }
         let mut newer = known(&["b"]);
         newer.note(Ok((vec![key("c")], 600)), START + 10);
         assert_eq!(learned(newer.clone(), URL, START + 20), newer);
-        let mut broken = Known::nothing();
+        let mut broken = KnownKeys::nothing();
         for bytes in [&b""[..], b"{}", b"\xff", br#"{"version":1}"#] {
             broken.learn(Some(bytes.to_vec()), URL, START);
-            assert_eq!(broken, Known::nothing());
+            assert_eq!(broken, KnownKeys::nothing());
         }
     }
 
@@ -346,14 +352,14 @@ mod tests {
         let ahead = known(&["a"]).ahead(URL, START + 300);
         let mut other = known(&["a"]);
         other.learn(ahead, URL, START + 301);
-        assert_eq!(other.step("a", START + 301), Step::Use(key("a")));
-        assert_eq!(other.step("x", START + 305), Step::Learn);
-        assert_eq!(other.step("x", START + 306), Step::Fetch(None));
+        assert_eq!(other.step("a", START + 301), KeyStep::Use(key("a")));
+        assert_eq!(other.step("x", START + 305), KeyStep::Learn);
+        assert_eq!(other.step("x", START + 306), KeyStep::Fetch(None));
         let mut fetched = known(&["a"]);
         fetched.note(Ok((vec![key("x")], 600)), START + 300);
         other.learn(Some(fetched.encode(URL)), URL, START + 304);
-        assert_eq!(other.step("x", START + 304), Step::Use(key("x")));
-        assert_eq!(other.step("a", START + 304), Step::Unknown);
+        assert_eq!(other.step("x", START + 304), KeyStep::Use(key("x")));
+        assert_eq!(other.step("a", START + 304), KeyStep::Unknown);
     }
 
     #[test]
@@ -363,9 +369,9 @@ mod tests {
         other.fetched_at -= 100;
         other.note(Err("down".to_owned()), START + 30);
         own.learn(Some(other.encode(URL)), URL, START + 40);
-        assert_eq!(own.step("x", START + 89), Step::Unavailable);
-        assert_eq!(own.step("x", START + 90), Step::Fetch(None));
-        assert_eq!(own.step("new", START + 70), Step::Use(key("new")));
+        assert_eq!(own.step("x", START + 89), KeyStep::Unavailable);
+        assert_eq!(own.step("x", START + 90), KeyStep::Fetch(None));
+        assert_eq!(own.step("new", START + 70), KeyStep::Use(key("new")));
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Pattern {
             Some(prefix) => (prefix, true),
             None => (text, false),
         };
-        if event::identifier(name).is_err() {
+        if event::check_identifier(name).is_err() {
             return Err(
                 "may hold only event types such as user.created, and beginnings such as user.*"
                     .to_owned(),

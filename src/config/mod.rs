@@ -107,7 +107,7 @@ impl Config {
         }
         let canary_project = check.value("canary_project", |value| match value {
             "" => Ok(None),
-            value => event::application_uid(value).map(|()| Some(value.to_owned())),
+            value => event::check_application_uid(value).map(|()| Some(value.to_owned())),
         });
         Some(Self {
             svix: svix?,

@@ -4,7 +4,7 @@ use std::mem;
 use std::time::SystemTime;
 
 use super::job::Job;
-use super::next::{AfterLookup, Known, LATE, Step};
+use super::next::{AfterLookup, Known, MAY_BE_AT_WORK, Step};
 use super::turnstile::Turnstile;
 use crate::api::problem::Problem;
 use crate::host;
@@ -12,7 +12,7 @@ use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Method, header};
 use crate::records::{Found, Record};
 use crate::svix::client::{self, Request};
-use crate::svix::gate::Caller;
+use crate::svix::gate::EventAtGate;
 use crate::svix::message::{self, Asked, Verdict};
 use crate::svix::retry::Retries;
 use crate::svix::{self, Answer};
@@ -54,9 +54,9 @@ impl<'a> Attempts<'a> {
         // If there is a record, Svix may know more than the event's age says. An event that is too large by
         // now may have been sent under a higher limit.
         let is_new = matches!(found, Found::Nothing) && !job.is_too_large();
-        let sent_since = job.published.filter(|_| is_new);
+        let sent_since = job.known_since.filter(|_| is_new);
         let earlier_unanswered = matches!(found.record(), Some(Record::Unknown(record))
-            if record.age(clock::now()) < LATE);
+            if record.age(clock::now()) < MAY_BE_AT_WORK);
         let mut random = host::random();
         Self {
             job,
@@ -83,7 +83,7 @@ impl<'a> Attempts<'a> {
 
     /// Tries until Svix has the message.
     pub async fn run(&mut self) -> Result<Sent, Problem> {
-        let caller = Caller {
+        let caller = EventAtGate {
             event: self.idempotency_key,
             project: &self.job.event.project,
         };

@@ -10,9 +10,9 @@ use crate::event::Event;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
     /// Pub/Sub pushes it.
-    Push,
+    PubSub,
     /// A client posts it, or an operator sends a sample.
-    Post,
+    Direct,
     /// An operator replays its letter, even if its project is held.
     Replay,
 }
@@ -21,7 +21,7 @@ impl Occasion {
     /// Whether a dead letter acknowledges the event. If Pub/Sub had to repeat it, it would slow every project's
     /// events down.
     pub fn letter_acknowledges(self, config: &Config) -> bool {
-        config.keep_dead_letters && self == Self::Push
+        config.keep_dead_letters && self == Self::PubSub
     }
 }
 
@@ -30,8 +30,8 @@ impl Occasion {
 pub struct Job<'a> {
     pub config: &'a Config,
     pub event: &'a Event<'a>,
-    /// The earliest time at which the event is known to have existed.
-    pub published: Option<SystemTime>,
+    /// The event's `time` or Pub/Sub's publish time, whichever is earlier.
+    pub known_since: Option<SystemTime>,
     /// As in [`crate::event::arrival::Arrival`].
     pub ordering_key: Option<&'a str>,
     pub occasion: Occasion,

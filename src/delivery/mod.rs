@@ -22,7 +22,7 @@ mod turnstile;
 
 use self::attempts::{Attempts, Sent};
 pub use self::job::{Job, Occasion};
-pub use self::next::LATE;
+pub use self::next::MAY_BE_AT_WORK;
 use self::next::RENEWED_AFTER;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
@@ -63,6 +63,7 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
 async fn find_or_send(job: &Job<'_>, findings: &mut Findings) -> Result<Success, Problem> {
     let key = event::key(&job.event.project, &job.event.id);
     let name = Record::name(&key);
+    // Lets other requests come if the store holds up the instance, as Spin's SQLite does.
     company::arrive().await;
     let found = Found::of(store::get(&name, store::TIMEOUT).await?.as_deref());
     if let Some(success) = answer_by_record(job, found.record()).await? {
@@ -135,7 +136,7 @@ async fn write_delivered(
     earlier: Option<&Record>,
     mut record: Delivered,
 ) -> Result<Success, Problem> {
-    record.published_at = job.published.map(rfc3339);
+    record.published_at = job.known_since.map(rfc3339);
     record.ordering_key = job.ordering_key.map(str::to_owned);
     if let Some(Record::DeadLettered(earlier)) = earlier {
         record.dead_letter = Some(earlier.dead_letter);

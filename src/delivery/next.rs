@@ -21,19 +21,19 @@
 //! | `ConflictAgain` | look up | | the id is taken |
 //! | `Refused` | look up | | the refusal stands |
 //!
-//! So an event is asked about at most five times in a row before an answer or a failure ends it.
+//! The longest row without an answer or a failure: look up, post (409), look up, post (409), look up.
 
 use std::time::{Duration, SystemTime};
 
 use crate::svix::message::may_have_forgotten;
 
-/// For how long Svix may still be at work on an attempt that it has not answered.
-pub const LATE: Duration = Duration::from_mins(1);
+/// For how long Svix may be at work on an attempt that it has not answered.
+pub const MAY_BE_AT_WORK: Duration = Duration::from_mins(1);
 
 /// How old an unknown record is before another attempt without an answer renews it: a write for each
 /// redelivery would say nothing new. So a record may be this much older than the last attempt.
 pub const RENEWED_AFTER: Duration = Duration::from_secs(30);
-const _: () = assert!(RENEWED_AFTER.as_secs() < LATE.as_secs());
+const _: () = assert!(RENEWED_AFTER.as_secs() < MAY_BE_AT_WORK.as_secs());
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {

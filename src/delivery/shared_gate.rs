@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::host::change::settle;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
-use crate::svix::gate::{self, ClosedGate, Gate, Standing};
+use crate::svix::gate::{self, Gate, Shut, Standing};
 
 /// For how long an instance goes by what it has read of the gate.
 const FRESH: Duration = Duration::from_millis(20);
@@ -84,7 +84,7 @@ pub async fn hold(project: &str, hold: bool) -> Result<bool, host::Error> {
 }
 
 /// How the gate is closed for all events, as this instance knows it. `None` if it is open.
-pub fn closed() -> Option<ClosedGate> {
+pub fn closed() -> Option<Shut> {
     GATE.with_borrow(|gate| gate.closed_for_all(clock::now()))
 }
 

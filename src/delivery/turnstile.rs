@@ -9,7 +9,7 @@ use super::shared_gate::{GATE, learn};
 use crate::config::Config;
 use crate::host::clock;
 use crate::host::store;
-use crate::svix::gate::{self, Caller, Gate, Pass};
+use crate::svix::gate::{self, EventAtGate, Gate, Pass};
 use crate::svix::retry::MIN_ATTEMPT;
 use crate::svix::{self, Cause, Misconfiguration};
 use crate::watch;
@@ -29,7 +29,7 @@ const PROBE_TURNS: u32 = 2;
 pub struct Turnstile<'a> {
     config: &'a Config,
     budget: Budget,
-    caller: Caller<'a>,
+    caller: EventAtGate<'a>,
     random: fastrand::Rng,
 }
 
@@ -37,7 +37,7 @@ impl<'a> Turnstile<'a> {
     pub fn new(
         config: &'a Config,
         budget: Budget,
-        caller: Caller<'a>,
+        caller: EventAtGate<'a>,
         random: fastrand::Rng,
     ) -> Self {
         Self {
@@ -62,31 +62,31 @@ impl<'a> Turnstile<'a> {
                 learned = learn(self.time()).await;
                 pass = self.pass();
             }
-            let closing = match pass {
+            let shut = match pass {
                 Pass::Open => return Ok(false),
                 Pass::Probe => {
                     let lease = self.config.svix.timeout.min(self.budget.remaining());
-                    let state = GATE.with_borrow_mut(|gate| gate.probing(lease, clock::now()));
+                    let state = GATE.with_borrow_mut(|gate| gate.send_probe(lease, clock::now()));
                     if learned.is_ok() {
                         self.share(&state).await;
                     }
                     self.budget.check()?;
                     return Ok(true);
                 }
-                Pass::Closed(closing) => closing,
+                Pass::Closed(shut) => shut,
             };
-            let (rest, patient) = if closing.probing {
+            let (rest, patient) = if shut.probing {
                 turns += 1;
-                (closing.rest.min(PROBE_TIME), turns <= PROBE_TURNS)
+                (shut.rest.min(PROBE_TIME), turns <= PROBE_TURNS)
             } else {
                 let waited = self.budget.stopwatch.elapsed().saturating_sub(entered);
-                (closing.rest, waited + closing.rest <= MAX_WAIT)
+                (shut.rest, waited + shut.rest <= MAX_WAIT)
             };
             let wait = rest + SPREAD.mul_f64(self.random.f64());
             if !patient || wait + MIN_ATTEMPT > self.budget.remaining() {
                 return Err(svix::Error::Unavailable {
-                    cause: Cause::Gate(closing.reason),
-                    retry_after: Some(gate::lengthened(closing.rest, self.random.f64())),
+                    cause: Cause::Gate(shut.reason),
+                    retry_after: Some(gate::lengthened(shut.rest, self.random.f64())),
                 });
             }
             clock::sleep(wait).await;
@@ -102,7 +102,7 @@ impl<'a> Turnstile<'a> {
     /// it at once.
     pub async fn pass_on(&mut self) {
         if learn(self.time()).await.is_ok() {
-            let state = GATE.with_borrow_mut(|gate| gate.probe_due(clock::now()));
+            let state = GATE.with_borrow_mut(|gate| gate.give_up_probe(clock::now()));
             if let Some(state) = state {
                 self.share(&state).await;
             }

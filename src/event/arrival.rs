@@ -73,15 +73,15 @@ pub struct Arrival {
 
 /// The body of a request, as far as its headers tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum BodyHint {
     /// The event of an unwrapped push, whatever it looks like.
     Unwrapped,
     /// A wrapped push, as the data of a CloudEvent or with the CloudEvent around it.
-    Push,
+    WrappedInCloudEvent,
     /// Another CloudEvent, or its data alone.
-    Data,
+    OtherCloudEvent,
     /// An event or a wrapped push: its fields tell.
-    Either,
+    EventOrWrapped,
 }
 
 /// The attributes of a message: names and values. As JSON, they are an object.
@@ -111,15 +111,16 @@ impl Arrival {
         parse_rfc3339(time?)
     }
 
-    /// The form of the body, as far as the headers tell.
-    pub fn form(&self) -> Form {
+    /// The body, as far as the headers tell. Only before [`super::notification::Notification::read`], which adds what the
+    /// body tells.
+    pub fn body_hint(&self) -> BodyHint {
         if self.message_id.is_some() {
-            return Form::Unwrapped;
+            return BodyHint::Unwrapped;
         }
         match self.attributes.cloud_event() {
-            None => Form::Either,
-            Some(event) if event.carries_push() => Form::Push,
-            Some(_) => Form::Data,
+            None => BodyHint::EventOrWrapped,
+            Some(event) if event.carries_push() => BodyHint::WrappedInCloudEvent,
+            Some(_) => BodyHint::OtherCloudEvent,
         }
     }
 }

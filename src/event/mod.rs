@@ -53,8 +53,8 @@ impl<'a> Event<'a> {
     ) -> Result<Self, Vec<Violation>> {
         let mut violations = Vec::new();
         let id = required("id", id, &mut violations, |_| Ok(()));
-        let event_type = required("type", event_type, &mut violations, identifier);
-        let project = required("project", project, &mut violations, application_uid);
+        let event_type = required("type", event_type, &mut violations, check_identifier);
+        let project = required("project", project, &mut violations, check_application_uid);
         let time = time.and_then(json::string);
         match (id, event_type, project) {
             (Some(id), Some(event_type), Some(project)) => Ok(Self {
@@ -108,7 +108,7 @@ fn required<'a>(
 }
 
 /// Svix's rule for every identifier: `^[a-zA-Z0-9\-_.]+$`, at most 256 characters.
-pub fn identifier(text: &str) -> Result<(), String> {
+pub fn check_identifier(text: &str) -> Result<(), String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if !text.bytes().all(plain) {
         Err("may hold only letters, digits, '-', '_' and '.'".to_owned())
@@ -120,8 +120,8 @@ pub fn identifier(text: &str) -> Result<(), String> {
 }
 
 /// The rule for a project: a uid that Svix takes for an application, and safe as a segment of a path.
-pub fn application_uid(text: &str) -> Result<(), String> {
-    path_segment(text)?;
+pub fn check_application_uid(text: &str) -> Result<(), String> {
+    check_path_segment(text)?;
     if text.starts_with("app_") {
         return Err("must not start with 'app_'".to_owned());
     }
@@ -129,8 +129,8 @@ pub fn application_uid(text: &str) -> Result<(), String> {
 }
 
 /// The rule for an identifier that becomes part of a path.
-pub fn path_segment(text: &str) -> Result<(), String> {
-    identifier(text)?;
+pub fn check_path_segment(text: &str) -> Result<(), String> {
+    check_identifier(text)?;
     if is_dot_segment(text) {
         return Err("must not be '.' or '..'".to_owned());
     }

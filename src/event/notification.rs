@@ -14,7 +14,9 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
-use super::arrival::{Arrival, Attributes, CloudEvent, Form, Source, carries_push, ordering_key};
+use super::arrival::{
+    Arrival, Attributes, BodyHint, CloudEvent, Source, carries_push, ordering_key,
+};
 use super::{Event, key, sha256_hex, shortened};
 use crate::json;
 use crate::time;
@@ -102,16 +104,16 @@ enum Content<'a> {
 }
 
 impl<'a> Notification<'a> {
-    /// Reads the body of a notification. `form` is that of the arrival, except for a letter's body: another
+    /// Reads the body of a notification. `hint` is that of the arrival, except for a letter's body: another
     /// delivery of its message may have written it, so it may have either.
-    pub fn read(body: &'a [u8], mut arrival: Arrival, form: Form) -> Self {
+    pub fn read(body: &'a [u8], mut arrival: Arrival, hint: BodyHint) -> Self {
         arrival.source = match arrival.message_id {
             Some(_) => Source::Unwrapped,
             None => Source::Direct,
         };
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         let content = match str::from_utf8(body) {
-            Ok(text) => Self::open(text, form, &mut arrival),
+            Ok(text) => Self::open(text, hint, &mut arrival),
             Err(_) => Content::Rejected(Rejection::NotUtf8, body.into()),
         };
         let mut notification = Self { arrival, content };
@@ -230,7 +232,7 @@ impl<'a> Notification<'a> {
         !whole
     }
 
-    fn open(text: &'a str, form: Form, arrival: &mut Arrival) -> Content<'a> {
+    fn open(text: &'a str, hint: BodyHint, arrival: &mut Arrival) -> Content<'a> {
         let names = [
             "id",
             "type",
@@ -253,7 +255,10 @@ impl<'a> Notification<'a> {
             Err(error) => return Content::Rejected(error.into(), text.as_bytes().into()),
         };
         let is_carrier = |raw| json::string(raw).is_some_and(|name| carries_push(&name));
-        let may_be_push = matches!(form, Form::Push | Form::Either);
+        let may_be_push = matches!(
+            hint,
+            BodyHint::WrappedInCloudEvent | BodyHint::EventOrWrapped
+        );
         let wrapped = [id, event_type, project].iter().all(Option::is_none);
         let push = match message {
             _ if !may_be_push => None,
@@ -456,7 +461,7 @@ mod tests {
     }
 
     fn read_as(body: &str, headers: Arrival) -> Notification<'_> {
-        let form = headers.form();
+        let form = headers.body_hint();
         Notification::read(body.as_bytes(), headers, form)
     }
 
@@ -568,7 +573,12 @@ mod tests {
             assert_eq!(read(body).event(), Err(expected), "{body}");
         }
         assert_eq!(
-            Notification::read(b"{\"id\":\"\xff\"}", Arrival::default(), Form::Either).event(),
+            Notification::read(
+                b"{\"id\":\"\xff\"}",
+                Arrival::default(),
+                BodyHint::EventOrWrapped
+            )
+            .event(),
             Err(Rejection::NotUtf8)
         );
         assert!(matches!(
@@ -685,7 +695,7 @@ mod tests {
             ..Arrival::default()
         };
         let body = cloud_event(CARRIER, &push);
-        let replayed = Notification::read(body.as_bytes(), headers, Form::Either);
+        let replayed = Notification::read(body.as_bytes(), headers, BodyHint::EventOrWrapped);
         assert!(replayed.event().is_err());
     }
 
@@ -745,7 +755,11 @@ mod tests {
     fn names_the_encoding_of_bytes_that_are_no_text() {
         let encoded = |name: &str| Err(Rejection::Encoded(name.to_owned()));
         assert_eq!(read(&wrap(b"\x1f\x8b\x08\x00")).event(), encoded("gzip"));
-        let gzip = Notification::read(b"\x1f\x8b\x08\xff", Arrival::default(), Form::Either);
+        let gzip = Notification::read(
+            b"\x1f\x8b\x08\xff",
+            Arrival::default(),
+            BodyHint::EventOrWrapped,
+        );
         assert_eq!(gzip.event(), encoded("gzip"));
         let attribute = r#"{"message":{"data":"/w==","attributes":{"Content-Encoding":"br"}}}"#;
         assert_eq!(read(attribute).event(), encoded("br"));
@@ -867,7 +881,7 @@ mod tests {
     proptest! {
         #[test]
         fn reading_never_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Notification::read(&body, Arrival::default(), Form::Either).event();
+            let _ = Notification::read(&body, Arrival::default(), BodyHint::EventOrWrapped).event();
         }
 
         #[test]

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::api::problem::Problem;
 use crate::config::Config;
-use crate::event::arrival::Form;
+use crate::event::arrival::BodyHint;
 use crate::event::notification::may_be_wrapped;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Incoming, Unread};
@@ -61,15 +61,15 @@ impl Drop for Room {
 pub async fn read_notification(
     config: &Config,
     incoming: &mut Incoming,
-    form: Form,
+    hint: BodyHint,
     stopwatch: Stopwatch,
 ) -> Result<Body, Problem> {
     let limits = Limits::of(config);
-    let limit = |begin: &[u8]| match form {
-        Form::Unwrapped => limits.event,
-        Form::Push => limits.wrapped,
-        Form::Either if may_be_wrapped(begin) => limits.wrapped,
-        Form::Either | Form::Data => config.max_body_bytes,
+    let limit = |begin: &[u8]| match hint {
+        BodyHint::Unwrapped => limits.event,
+        BodyHint::WrappedInCloudEvent => limits.wrapped,
+        BodyHint::EventOrWrapped if may_be_wrapped(begin) => limits.wrapped,
+        BodyHint::EventOrWrapped | BodyHint::OtherCloudEvent => config.max_body_bytes,
     };
     // The sender is told the limit for its event, not for what is wrapped around it.
     read(config, incoming, limit, config.max_body_bytes, stopwatch).await

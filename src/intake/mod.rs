@@ -10,8 +10,8 @@ use crate::api::reply::Success;
 use crate::auth;
 use crate::config::{Config, load};
 use crate::delivery::budget::Budget;
-use crate::delivery::{self, Delivery, Job, LATE, Occasion};
-use crate::event::arrival::{Attributes, Form, Source, carries_push};
+use crate::delivery::{self, Delivery, Job, MAY_BE_AT_WORK, Occasion};
+use crate::event::arrival::{Attributes, BodyHint, Source, carries_push};
 use crate::event::notification::Notification;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Headers, Incoming};
@@ -34,26 +34,26 @@ pub async fn take(
     let authorization = headers.get("authorization");
     auth::notifier(config, authorization.as_deref(), stopwatch, watch::keys).await?;
     let arrival = headers::arrival(headers);
-    let form = arrival.form();
-    if form != Form::Unwrapped {
+    let hint = arrival.body_hint();
+    if hint != BodyHint::Unwrapped {
         headers::check_media_type(headers)?;
     }
-    let body = body::read_notification(config, incoming, form, stopwatch).await?;
+    let body = body::read_notification(config, incoming, hint, stopwatch).await?;
 
-    let notification = Notification::read(&body.bytes, arrival, form);
-    entry.arrival(&notification.arrival);
+    let notification = Notification::read(&body.bytes, arrival, hint);
+    entry.set_arrival(&notification.arrival);
     let hints = notification.hints();
-    // A push that could not be opened is no event of the carrier's type.
+    // If a push could not be opened, the type is only its carrier's, and `event_types` says nothing of the event.
     let is_ignored = matches!(&hints.event_type, Some(event_type)
         if !config.messages.relays(event_type) && !carries_push(event_type));
-    entry.hints(hints);
-    // Also an event that breaks a rule: what is not for customers needs none of the fields that they need.
+    entry.set_hints(hints);
+    // Before the event is checked: one that isn't for customers may lack what they need.
     if is_ignored {
         return Ok(Success::Ignored);
     }
     let occasion = match notification.arrival.source {
-        Source::Direct => Occasion::Post,
-        Source::Wrapped | Source::Unwrapped => Occasion::Push,
+        Source::Direct => Occasion::Direct,
+        Source::Wrapped | Source::Unwrapped => Occasion::PubSub,
     };
     let may_be_letter = occasion.letter_acknowledges(config);
     let budget = Budget::of(config, stopwatch);
@@ -74,8 +74,8 @@ pub async fn deliver_event(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let event = notification.event().map_err(Problem::Rejected)?;
-    entry.event(&event.project, &event.id);
-    entry.event_type(&event.event_type);
+    entry.set_event(&event.project, &event.id);
+    entry.set_event_type(&event.event_type);
     let trace = trace_of(entry.trace.take(), &notification.arrival.attributes);
     let trace_headers = trace.headers();
     entry.trace = Some(trace);
@@ -83,7 +83,7 @@ pub async fn deliver_event(
     let job = Job {
         config,
         event: &event,
-        published: times.into_iter().flatten().min(),
+        known_since: times.into_iter().flatten().min(),
         ordering_key: notification.arrival.ordering_key.as_deref(),
         occasion,
         trace_headers: &trace_headers,
@@ -93,7 +93,7 @@ pub async fn deliver_event(
     entry.attempts = findings.posts;
     entry.left_unknown = findings.left_unknown;
     if let Some(message_id) = &findings.message_id {
-        entry.svix_message_id(message_id);
+        entry.set_svix_message_id(message_id);
     }
     if let Ok(Success::Delivered { .. }) = &result {
         event_types::make_known(config, &event.event_type);
@@ -134,12 +134,13 @@ async fn store_dead_letter(
         Some(Record::Delivered(record)) => {
             return Ok(Success::Duplicate {
                 record: record.clone(),
+                // A letter's body may hold no valid event to compare.
                 differs: false,
             });
         }
         // Svix may still be at work on it, which a letter would forget. So its sender keeps the event for a moment.
         Some(Record::Unknown(record))
-            if *problem == Problem::Held && record.age(clock::now()) < LATE =>
+            if *problem == Problem::Held && record.age(clock::now()) < MAY_BE_AT_WORK =>
         {
             return Err(Problem::Held);
         }
@@ -153,6 +154,6 @@ async fn store_dead_letter(
     let reason = (problem.row().name, problem.document());
     let time = budget.time_to_store();
     let number = ledger::keep(&name, notification, body, reason, lost, time).await?;
-    entry.reason(problem);
+    entry.set_reason(problem);
     Ok(Success::DeadLettered(number))
 }

@@ -8,7 +8,7 @@ use crate::api::reply::Success;
 use crate::delivery::Occasion;
 use crate::delivery::budget::Budget;
 use crate::event;
-use crate::event::arrival::{Arrival, Form};
+use crate::event::arrival::{Arrival, BodyHint};
 use crate::event::notification::Notification;
 use crate::host;
 use crate::host::clock;
@@ -26,7 +26,7 @@ pub async fn test_event(
     request: &mut OperatorRequest<'_>,
     project: &str,
 ) -> Result<Success, Problem> {
-    request.entry.project(project);
+    request.entry.set_project(project);
     let body = request.body().await?;
     let event_type = test_event_request(project, &body)?;
     send_sample(request, project, &event_type).await
@@ -39,11 +39,15 @@ pub async fn send_sample(
     event_type: &str,
 ) -> Result<Success, Problem> {
     let event = sample(project, event_type, host::random().u64(..), clock::now());
-    let notification = Notification::read(event.as_bytes(), Arrival::default(), Form::Either);
-    request.entry.arrival(&notification.arrival);
+    let notification = Notification::read(
+        event.as_bytes(),
+        Arrival::default(),
+        BodyHint::EventOrWrapped,
+    );
+    request.entry.set_arrival(&notification.arrival);
     let budget = Budget::of(request.config, request.stopwatch);
     let (config, entry) = (request.config, &mut *request.entry);
-    intake::deliver_event(config, &notification, Occasion::Post, budget, entry).await
+    intake::deliver_event(config, &notification, Occasion::Direct, budget, entry).await
 }
 
 /// The type of the sample that is to be sent.
@@ -52,7 +56,7 @@ fn test_event_request(project: &str, body: &[u8]) -> Result<String, Problem> {
     let mut check = Check::of(project);
     let event_type = check.field("type", event_type, |raw| {
         let event_type = text(raw)?;
-        event::identifier(&event_type).map(|()| event_type)
+        event::check_identifier(&event_type).map(|()| event_type)
     });
     check.end(event_type.or_else(|| Some(TEST_TYPE.to_owned())))
 }

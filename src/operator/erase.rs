@@ -46,8 +46,8 @@ fn outcome(deleted: bool) -> &'static str {
 /// Deletes the payload of an event: in Svix, and in its dead letter. The record stays, if there still is one.
 pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Success, Problem> {
     let Name { project, event_id } = name;
-    request.entry.event(project, event_id);
-    if event::application_uid(project).is_err() {
+    request.entry.set_event(project, event_id);
+    if event::check_application_uid(project).is_err() {
         return Err(Problem::NoRecord);
     }
     let record_name = Record::name(&event::key(project, event_id));
@@ -106,8 +106,8 @@ pub async fn project(
     project: &str,
     query: &Query,
 ) -> Result<Success, Problem> {
-    request.entry.project(project);
-    event::application_uid(project)
+    request.entry.set_project(project);
+    event::check_application_uid(project)
         .map_err(|reason| Problem::InvalidRequest(vec![Violation::new("project", reason)]))?;
     let after = query.after().map_err(Problem::InvalidQuery)?;
     let invalid = || Violation::new("after", "must be the next of the last answer");

@@ -137,7 +137,7 @@ pub async fn resend(
         return Err(Problem::NoMessage);
     };
     let message = record.svix_message_id;
-    if event::path_segment(endpoint).is_err() {
+    if event::check_path_segment(endpoint).is_err() {
         return Err(Problem::NoEndpoint);
     }
     let mut conversation = request.keyed_conversation();
@@ -147,7 +147,7 @@ pub async fn resend(
     if !deliveries::classify_resend(&answer, request.config.svix.token.expose())? {
         return Err(Problem::NoMessage);
     }
-    request.entry.svix_message_id(&message);
+    request.entry.set_svix_message_id(&message);
     request.entry.say(format!("resent to {endpoint}"));
     let resent = Resent {
         endpoint_id: endpoint,
@@ -174,7 +174,7 @@ pub async fn check_endpoint(
 /// The record of an event, as the store has it and read.
 async fn find(name: &Name, entry: &mut Entry) -> Result<(Vec<u8>, Record), Problem> {
     let Name { project, event_id } = name;
-    entry.event(project, event_id);
+    entry.set_event(project, event_id);
     let found = storage::find(project, event_id).await?;
     found.ok_or(Problem::NoRecord)
 }

@@ -22,9 +22,9 @@ pub async fn hold(
     project: &str,
     hold: bool,
 ) -> Result<Success, Problem> {
-    request.entry.project(project);
+    request.entry.set_project(project);
     let invalid = |reason| Problem::InvalidRequest(vec![Violation::new("project", reason)]);
-    event::application_uid(project).map_err(invalid)?;
+    event::check_application_uid(project).map_err(invalid)?;
     if !shared_gate::hold(project, hold).await? {
         return Err(invalid(format!(
             "would be one more than the {MAX_HELD} that can be held"

@@ -11,7 +11,7 @@ use crate::api::route::{Query, Selection};
 use crate::config::Config;
 use crate::delivery::budget::Budget;
 use crate::delivery::{Occasion, shared_gate};
-use crate::event::arrival::Form;
+use crate::event::arrival::BodyHint;
 use crate::event::notification::Notification;
 use crate::host::clock::Stopwatch;
 use crate::host::{self, store};
@@ -54,7 +54,7 @@ pub async fn show(number: u64) -> Result<Success, Problem> {
 /// Deletes a letter. Its record goes on acknowledging the event.
 pub async fn discard(request: &mut OperatorRequest<'_>, number: u64) -> Result<Success, Problem> {
     let number = ledger::valid_number(number).await?;
-    request.entry.dead_letter(number);
+    request.entry.set_dead_letter(number);
     if !ledger::discard(number).await? {
         return Err(Problem::NoDeadLetter);
     }
@@ -65,7 +65,7 @@ pub async fn discard(request: &mut OperatorRequest<'_>, number: u64) -> Result<S
 /// Delivers the event of a letter.
 pub async fn replay(request: &mut OperatorRequest<'_>, number: u64) -> Result<Success, Problem> {
     let letter = read(number).await?;
-    request.entry.dead_letter(letter.number);
+    request.entry.set_dead_letter(letter.number);
     let budget = Budget::of(request.config, request.stopwatch);
     send(request.config, &letter, budget, request.entry).await
 }
@@ -168,8 +168,8 @@ async fn send(
     }
     let body = ledger::body(letter).await?;
     let body = body.ok_or(Problem::NoDeadLetter)?;
-    let notification = Notification::read(&body, letter.arrival(), Form::Either);
-    entry.arrival(&notification.arrival);
+    let notification = Notification::read(&body, letter.arrival(), BodyHint::EventOrWrapped);
+    entry.set_arrival(&notification.arrival);
     let success =
         intake::deliver_event(config, &notification, Occasion::Replay, budget, entry).await?;
     if let Success::Delivered { record } | Success::Duplicate { record, .. } = &success
@@ -221,10 +221,10 @@ pub async fn replay_all(
         tried += 1;
         // Each letter has a budget and a line of its own.
         let (stopwatch, mut entry) = (Stopwatch::start(), Entry::default());
-        entry.dead_letter(letter.number);
+        entry.set_dead_letter(letter.number);
         let budget = Budget::of(request.config, stopwatch);
         let result = send(request.config, &letter, budget, &mut entry).await;
-        entry.result(&result);
+        entry.set_result(&result);
         watch::request(entry, stopwatch);
         match result {
             Ok(_) => replayed.resolved += 1,

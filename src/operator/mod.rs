@@ -37,7 +37,7 @@ pub async fn fulfil(
     let config = load::config().await?;
     let authorization = headers.get("authorization");
     let caller = auth::operator(config, authorization.as_deref(), operation.project())?;
-    entry.caller(caller);
+    entry.set_caller(caller);
     if operation.acts() {
         caller.may_act()?;
     }

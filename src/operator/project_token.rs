@@ -25,7 +25,7 @@ struct Issued {
 }
 
 pub async fn issue(request: &mut OperatorRequest<'_>, project: &str) -> Result<Success, Problem> {
-    request.entry.project(project);
+    request.entry.set_project(project);
     let body = request.body().await?;
     let [expiry] = fields(&body, ["expiry"])?;
     let mut check = Check::of(project);

@@ -35,7 +35,7 @@ struct Recovering<'a> {
 }
 
 pub async fn recover(request: &mut OperatorRequest<'_>, project: &str) -> Result<Success, Problem> {
-    request.entry.project(project);
+    request.entry.set_project(project);
     let body = request.body().await?;
     let wanted = recovery_request(project, &body, clock::now())?;
     let endpoint = &wanted.endpoint;
@@ -69,7 +69,7 @@ fn recovery_request(project: &str, body: &[u8], now: SystemTime) -> Result<Wante
     let mut check = Check::of(project);
     let endpoint = check.required("endpointId", endpoint, |raw| {
         let endpoint = text(raw)?;
-        event::path_segment(&endpoint).map(|()| endpoint)
+        event::check_path_segment(&endpoint).map(|()| endpoint)
     });
     let until = check.field("until", until, time);
     let since = check.required("since", since, |raw| {

@@ -89,7 +89,7 @@ impl Check {
     /// Begins with the project.
     pub fn of(project: &str) -> Self {
         let mut check = Self(Vec::new());
-        check.take("project", event::application_uid(project));
+        check.take("project", event::check_application_uid(project));
         check
     }
 

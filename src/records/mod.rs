@@ -52,7 +52,7 @@ pub struct Delivered {
     /// The fingerprint of the event's bytes. `None` if the message was found in Svix, and for earlier versions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// When the event was published, as far as that is known, in RFC 3339, UTC.
+    /// The event's `time` or Pub/Sub's publish time, whichever is earlier, in RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published_at: Option<String>,
     /// The beginning of the key within which Pub/Sub kept the event in order.

@@ -15,7 +15,7 @@ pub async fn read(name: &str, time: Duration) -> Result<Option<Record>, host::Er
 /// The record of an event, with its bytes. `None` if the record is missing, or of a later version.
 pub async fn find(project: &str, event_id: &str) -> Result<Option<(Vec<u8>, Record)>, host::Error> {
     // An invalid project never has a record; do not build a key from it.
-    if event::identifier(project).is_err() {
+    if event::check_identifier(project).is_err() {
         return Ok(None);
     }
     let name = Record::name(&event::key(project, event_id));

@@ -18,7 +18,8 @@
 //! - A notification that meets the closed gate waits for up to a second, if that helps. Then it is refused, with
 //!   the rest of the closing as `Retry-After`, and up to a quarter more, so that senders don't come back at once.
 //!
-//! An operator can hold a project at the gate. Every change of the state takes the held projects along.
+//! The state also names the projects that operators hold, so that every instance knows them. Every change takes them
+//! along. The gate itself lets their events pass: `delivery` refuses them.
 //!
 //! Duplicates and invalid events never come to the gate.
 
@@ -96,7 +97,7 @@ pub struct State {
     /// `None`: open.
     closed: Option<Closing>,
     run: Run,
-    /// The projects that an operator holds: their events wait until the operator lets them go.
+    /// The projects that an operator holds. The gate only keeps their names: `delivery` refuses their events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     held: Vec<String>,
 }
@@ -161,15 +162,15 @@ impl Closing {
 
 /// An event at the gate.
 #[derive(Clone, Copy, Debug)]
-pub struct Caller<'a> {
+pub struct EventAtGate<'a> {
     /// The event's idempotency key.
     pub event: &'a str,
     pub project: &'a str,
 }
 
-/// A closed gate, for a notification that comes to it.
+/// The closed gate, as a notification meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClosedGate {
+pub struct Shut {
     pub reason: Reason,
     /// The rest of the closing, at most.
     pub rest: Duration,
@@ -189,7 +190,7 @@ impl Run {
     }
 
     /// The run with one more failure, of `caller`.
-    fn and(&self, caller: Caller<'_>) -> Self {
+    fn and(&self, caller: EventAtGate<'_>) -> Self {
         if self.others_succeed && self.project.as_deref() != Some(caller.project) {
             return Self::none().and(caller);
         }
@@ -218,10 +219,10 @@ impl Run {
 pub enum Pass {
     /// Go on.
     Open,
-    /// Go on as the probe, once [`Gate::probing`] has told the others.
+    /// Go on as the probe, once [`Gate::send_probe`] has told the others.
     Probe,
     /// Not yet.
-    Closed(ClosedGate),
+    Closed(Shut),
 }
 
 /// An instance's view of the gate.
@@ -280,49 +281,49 @@ impl Gate {
     pub fn pass(&self, project: &str, now: SystemTime) -> Pass {
         match self.closed_for(project, now) {
             None => Pass::Open,
-            Some(closing) if closing.rest.is_zero() => Pass::Probe,
-            Some(closing) => Pass::Closed(closing),
+            Some(shut) if shut.rest.is_zero() => Pass::Probe,
+            Some(shut) => Pass::Closed(shut),
         }
     }
 
     /// How the gate is closed for events of this project. `None` if it is open for them. A rest of zero means that
     /// a probe is due.
-    pub fn closed_for(&self, project: &str, now: SystemTime) -> Option<ClosedGate> {
-        let closed = self.state.closed.as_ref();
-        closed.filter(|closed| closed.concerns(project))?;
+    pub fn closed_for(&self, project: &str, now: SystemTime) -> Option<Shut> {
+        let closing = self.state.closed.as_ref();
+        closing.filter(|closing| closing.concerns(project))?;
         self.closed(now)
     }
 
     /// How the gate is closed for all events. `None` if only one project's wait.
-    pub fn closed_for_all(&self, now: SystemTime) -> Option<ClosedGate> {
-        let closed = self.state.closed.as_ref();
-        closed.filter(|closed| closed.project.is_none())?;
+    pub fn closed_for_all(&self, now: SystemTime) -> Option<Shut> {
+        let closing = self.state.closed.as_ref();
+        closing.filter(|closing| closing.project.is_none())?;
         self.closed(now)
     }
 
-    fn closed(&self, now: SystemTime) -> Option<ClosedGate> {
-        let closed = self.state.closed.as_ref()?;
+    fn closed(&self, now: SystemTime) -> Option<Shut> {
+        let closing = self.state.closed.as_ref()?;
         let rest = match millis(now).checked_sub(self.since) {
-            Some(elapsed) => closed
+            Some(elapsed) => closing
                 .millis
                 .min(as_millis(LONGEST))
                 .saturating_sub(elapsed),
             // The clock was set back, so the elapsed time is unknown.
             None => 0,
         };
-        Some(ClosedGate {
-            reason: closed.reason,
+        Some(Shut {
+            reason: closing.reason,
             rest: Duration::from_millis(rest),
-            probing: closed.probing,
+            probing: closing.probing,
         })
     }
 
     pub fn standing(&self, now: SystemTime) -> Standing {
         match self.closed(now) {
             None => Standing::Open,
-            Some(closing) => Standing::Closed {
-                reason: closing.reason,
-                seconds: closing.rest.as_secs_f64(),
+            Some(shut) => Standing::Closed {
+                reason: shut.reason,
+                seconds: shut.rest.as_secs_f64(),
                 project: self.state.closed.as_ref().and_then(|it| it.project.clone()),
             },
         }
@@ -330,23 +331,27 @@ impl Gate {
 
     /// A probe is on its way, for `lease` at most, and the gate is closed for all others. Returns the
     /// state to share.
-    pub fn probing(&mut self, lease: Duration, now: SystemTime) -> Vec<u8> {
-        let closed = self.state.closed.take().map(|closed| Closing {
+    pub fn send_probe(&mut self, lease: Duration, now: SystemTime) -> Vec<u8> {
+        let closing = self.state.closed.take().map(|closing| Closing {
             millis: as_millis(lease),
             probing: true,
-            ..closed
+            ..closing
         });
-        self.change(closed, Run::none(), now)
+        self.change(closing, Run::none(), now)
     }
 
     /// The probe has shown nothing, and the next event is the probe. Returns the state to share. `None` if no probe is
     /// on its way.
-    pub fn probe_due(&mut self, now: SystemTime) -> Option<Vec<u8>> {
-        let closed = self.state.closed.clone().filter(|closed| closed.probing)?;
+    pub fn give_up_probe(&mut self, now: SystemTime) -> Option<Vec<u8>> {
+        let closing = self
+            .state
+            .closed
+            .clone()
+            .filter(|closing| closing.probing)?;
         let due = Closing {
             millis: 0,
             probing: false,
-            ..closed
+            ..closing
         };
         Some(self.change(Some(due), Run::none(), now))
     }
@@ -373,15 +378,15 @@ impl Gate {
         if hold {
             self.state.held.push(project.to_owned());
         }
-        let closed = self.rest_of_closing(now);
-        Some(self.change(closed, self.state.run.clone(), now))
+        let closing = self.rest_of_closing(now);
+        Some(self.change(closing, self.state.run.clone(), now))
     }
 
     /// Svix has answered an event of this project, and not with a failure of its own. Returns the state to share,
     /// if it changed.
     pub fn succeeded(&mut self, project: &str, probe: bool, now: SystemTime) -> Option<Vec<u8>> {
         match &self.state.closed {
-            Some(closed) if closed.concerns(project) => {
+            Some(closing) if closing.concerns(project) => {
                 probe.then(|| self.change(None, Run::none(), now))
             }
             _ if self.state.run == Run::none() => None,
@@ -395,9 +400,9 @@ impl Gate {
                 } else {
                     Run::none()
                 };
-                let closed = self.rest_of_closing(now);
+                let closing = self.rest_of_closing(now);
                 let news = run != self.state.run;
-                news.then(|| self.change(closed, run, now))
+                news.then(|| self.change(closing, run, now))
             }
         }
     }
@@ -410,10 +415,10 @@ impl Gate {
     /// The closing as it is by now, for a state that begins now.
     fn rest_of_closing(&self, now: SystemTime) -> Option<Closing> {
         let rest = self.closed(now)?.rest;
-        let closed = self.state.closed.clone()?;
+        let closing = self.state.closed.clone()?;
         Some(Closing {
             millis: as_millis(rest),
-            ..closed
+            ..closing
         })
     }
 
@@ -421,7 +426,7 @@ impl Gate {
     /// `Retry-After`; `jitter` is between 0 and 1.
     pub fn failed(
         &mut self,
-        caller: Caller<'_>,
+        caller: EventAtGate<'_>,
         probe: bool,
         reason: Reason,
         asked: Option<Duration>,
@@ -489,13 +494,13 @@ impl Gate {
         Some(self.change(Some(closing), Run::none(), now))
     }
 
-    fn change(&mut self, closed: Option<Closing>, run: Run, now: SystemTime) -> Vec<u8> {
+    fn change(&mut self, closing: Option<Closing>, run: Run, now: SystemTime) -> Vec<u8> {
         self.since = millis(now);
         self.state = State {
             version: VERSION,
             // A state must be newer than the one it replaces, or other instances ignore it.
             changed_at: millis(now).max(self.latest_change(now) + 1),
-            closed,
+            closed: closing,
             run,
             held: mem::take(&mut self.state.held),
         };
@@ -510,7 +515,7 @@ impl Gate {
 
 /// A failure of Svix.
 struct Failure<'a> {
-    caller: Caller<'a>,
+    caller: EventAtGate<'a>,
     reason: Reason,
     /// For how long Svix asks to wait, at most the longest closing.
     asked: Option<Duration>,
@@ -593,8 +598,8 @@ mod tests {
     }
 
     /// An event of the project `dev`.
-    fn of(event: &str) -> Caller<'_> {
-        Caller {
+    fn of(event: &str) -> EventAtGate<'_> {
+        EventAtGate {
             event,
             project: "dev",
         }
@@ -621,7 +626,7 @@ mod tests {
         let mut gate = Gate::open();
         assert_eq!(gate.pass("dev", at(0)), Pass::Open);
         assert!(limited(&mut gate, false, Some(7), at(0)));
-        let closing = ClosedGate {
+        let closing = Shut {
             reason: Reason::RateLimited,
             rest: Duration::from_secs(5),
             probing: false,
@@ -697,7 +702,7 @@ mod tests {
         let mut gate = Gate::open();
         limited(&mut gate, false, Some(1), at(0));
         assert_eq!(gate.pass("dev", at(1)), Pass::Probe);
-        gate.probing(Duration::from_secs(3), at(1));
+        gate.send_probe(Duration::from_secs(3), at(1));
         assert_eq!(closed_for(&gate, at(1)), Some(3));
         // A probe that never came back.
         assert_eq!(gate.pass("dev", at(4)), Pass::Probe);
@@ -707,7 +712,7 @@ mod tests {
     fn the_outcome_of_the_probe_decides() {
         let mut gate = Gate::open();
         limited(&mut gate, false, Some(1), at(0));
-        gate.probing(Duration::from_secs(3), at(1));
+        gate.send_probe(Duration::from_secs(3), at(1));
         assert_eq!(
             gate.succeeded("dev", false, at(1)),
             None,
@@ -782,7 +787,7 @@ mod tests {
         there.learn(close.as_deref(), at(1));
         assert_eq!(closed_for(&there, at(1)), Some(8));
 
-        there.probing(Duration::from_secs(1), at(9));
+        there.send_probe(Duration::from_secs(1), at(9));
         let open = there.succeeded("dev", true, at(9));
         here.learn(open.as_deref(), at(9));
         assert_eq!(here.pass("dev", at(9)), Pass::Open);
@@ -836,7 +841,7 @@ mod tests {
         let mut gate = Gate::open();
         assert!(limited(&mut gate, false, Some(9), at(5_000)));
         assert_eq!(gate.pass("dev", at(0)), Pass::Probe, "set back");
-        gate.probing(Duration::from_secs(3), at(0));
+        gate.send_probe(Duration::from_secs(3), at(0));
         assert_eq!(closed_for(&gate, at(1)), Some(2));
         let mut there = Gate::open();
         let open = there.failed(of("a"), false, Reason::RateLimited, asked, 0.0, at(1));
@@ -845,7 +850,7 @@ mod tests {
     }
 
     fn fail(gate: &mut Gate, event: &str, project: &str, probe: bool, now: SystemTime) {
-        let caller = Caller { event, project };
+        let caller = EventAtGate { event, project };
         gate.failed(caller, probe, Reason::SvixUnavailable, None, JITTER, now);
     }
 
@@ -871,7 +876,7 @@ mod tests {
         // Successes of others say nothing of it, and its own probe opens the gate.
         assert_eq!(gate.succeeded("dev", false, at(0)), None);
         assert_eq!(gate.pass("sick", at(1)), Pass::Probe);
-        gate.probing(Duration::from_secs(3), at(1));
+        gate.send_probe(Duration::from_secs(3), at(1));
         assert!(matches!(gate.pass("sick", at(1)), Pass::Closed(_)));
         assert_eq!(gate.pass("dev", at(1)), Pass::Open);
         assert!(gate.succeeded("sick", true, at(1)).is_some());
@@ -955,7 +960,7 @@ mod tests {
             asked
         );
         let mut gate = closed_for_sick();
-        let caller = Caller {
+        let caller = EventAtGate {
             event: "a",
             project: "sick",
         };
@@ -974,7 +979,7 @@ mod tests {
         assert!(gate.closed_for_all(at(0)).is_some());
         let mut there = Gate::open();
         let mut sick = closed_for_sick();
-        there.learn(Some(&sick.probing(Duration::from_secs(3), at(1))), at(1));
+        there.learn(Some(&sick.send_probe(Duration::from_secs(3), at(1))), at(1));
         assert_eq!(there.pass("dev", at(1)), Pass::Open);
         assert!(matches!(there.pass("sick", at(1)), Pass::Closed(_)));
     }
@@ -991,7 +996,7 @@ mod tests {
         fail(&mut gate, "f", "other", false, at(0));
         gate.succeeded("other", false, at(0));
         limited(&mut gate, false, Some(3), at(0));
-        gate.probing(Duration::from_secs(1), at(3));
+        gate.send_probe(Duration::from_secs(1), at(3));
         gate.succeeded("sick", true, at(3));
         gate.open_now(at(3));
         let shared = gate.hold("more", true, at(3)).expect("room");

@@ -60,7 +60,7 @@ pub fn classify(answer: &Answer) -> Result<Option<Page>, Error> {
     // The iterator becomes part of a path.
     let leads_on = next
         .as_ref()
-        .map_or(body.done, |next| event::identifier(next).is_ok());
+        .map_or(body.done, |next| event::check_identifier(next).is_ok());
     if !leads_on || !body.data.iter().all(|message| message::is_id(&message.id)) {
         return Err(Cause::UnreadableAnswer.into());
     }

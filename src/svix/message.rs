@@ -23,14 +23,14 @@ const KEY_LIFETIME: Duration = Duration::from_hours(12);
 
 /// Whether Svix may have made this id of a message.
 pub fn is_id(id: &str) -> bool {
-    id.starts_with("msg_") && event::identifier(id).is_ok()
+    id.starts_with("msg_") && event::check_identifier(id).is_ok()
 }
 
 /// The eventId under which Svix stores an event: the event's own id where Svix accepts it, otherwise
 /// a stable stand-in made of its SHA-256.
 pub fn event_id(id: &str) -> Cow<'_, str> {
     let acceptable = !id.is_empty()
-        && event::identifier(id).is_ok()
+        && event::check_identifier(id).is_ok()
         && !id.starts_with("msg_")
         && !is_mapped(id)
         && !event::is_dot_segment(id);
@@ -247,7 +247,7 @@ mod tests {
         ] {
             let mapped = event_id(id);
             assert_ne!(mapped, id);
-            assert!(event::identifier(&mapped).is_ok(), "{mapped}");
+            assert!(event::check_identifier(&mapped).is_ok(), "{mapped}");
         }
         // Pinned: a change would make every mapped event new to Svix.
         assert_eq!(
@@ -387,7 +387,7 @@ mod tests {
         fn every_id_maps_to_one_that_svix_accepts(id in "\\PC*") {
             let mapped = event_id(&id);
             prop_assert!(!mapped.is_empty());
-            prop_assert!(event::identifier(&mapped).is_ok());
+            prop_assert!(event::check_identifier(&mapped).is_ok());
             prop_assert!(!mapped.starts_with("msg_"));
             prop_assert!(!event::is_dot_segment(&mapped));
             prop_assert_eq!(&mapped, &event_id(&id), "stable");

@@ -104,7 +104,7 @@ impl Entry {
             .filter(|_| self.counted == Counted::Event)
     }
 
-    pub fn caller(&mut self, caller: Caller) {
+    pub fn set_caller(&mut self, caller: Caller) {
         match caller {
             Caller::Operator(operator) => self.operator = Some(&operator.name),
             Caller::Project => self.project_token = true,
@@ -112,7 +112,7 @@ impl Entry {
         }
     }
 
-    pub fn arrival(&mut self, arrival: &Arrival) {
+    pub fn set_arrival(&mut self, arrival: &Arrival) {
         self.source = Some(arrival.source);
         self.pubsub_message_id = arrival.message_id.as_deref().map(shortened);
         self.ordering_key.clone_from(&arrival.ordering_key);
@@ -120,34 +120,34 @@ impl Entry {
     }
 
     /// Takes over the readable fields of an event that may be invalid.
-    pub fn hints(&mut self, hints: Hints) {
+    pub fn set_hints(&mut self, hints: Hints) {
         self.project = hints.project;
         self.event_id = hints.id;
         self.event_type = hints.event_type;
     }
 
     /// Names the event, which is valid: a notification counts as one that holds an event.
-    pub fn event(&mut self, project: &str, id: &str) {
+    pub fn set_event(&mut self, project: &str, id: &str) {
         if self.is_notification() {
             self.counted = Counted::Event;
         }
-        self.project(project);
+        self.set_project(project);
         self.event_id = Some(shortened(id));
     }
 
-    pub fn project(&mut self, project: &str) {
+    pub fn set_project(&mut self, project: &str) {
         self.project = Some(shortened(project));
     }
 
-    pub fn event_type(&mut self, event_type: &str) {
+    pub fn set_event_type(&mut self, event_type: &str) {
         self.event_type = Some(shortened(event_type));
     }
 
-    pub fn svix_message_id(&mut self, id: &str) {
+    pub fn set_svix_message_id(&mut self, id: &str) {
         self.svix_message_id = Some(shortened(id));
     }
 
-    pub fn dead_letter(&mut self, number: u64) {
+    pub fn set_dead_letter(&mut self, number: u64) {
         self.dead_letter = Some(number);
     }
 
@@ -163,17 +163,17 @@ impl Entry {
     }
 
     /// The type of a report of Svix.
-    pub fn report(&mut self, kind: &'static str) {
+    pub fn set_report(&mut self, kind: &'static str) {
         self.reason = Some(kind);
     }
 
     /// Why an event became a dead letter.
-    pub fn reason(&mut self, problem: &Problem) {
+    pub fn set_reason(&mut self, problem: &Problem) {
         self.reason = Some(problem.row().name);
         self.message = problem.logged();
     }
 
-    pub fn result(&mut self, result: &Result<Success, Problem>) {
+    pub fn set_result(&mut self, result: &Result<Success, Problem>) {
         match result {
             Ok(success) => self.success(success),
             Err(problem) => self.problem(problem),
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_line_holds_the_known_fields_and_no_others() {
         let line = line(|entry| {
-            entry.arrival(&Arrival {
+            entry.set_arrival(&Arrival {
                 source: Source::Wrapped,
                 message_id: Some("136969346945".to_owned()),
                 subscription: None,
@@ -242,10 +242,10 @@ mod tests {
                 ordering_key: Some("usr_1".to_owned()),
                 attributes: Attributes::default(),
             });
-            entry.event("dev", "evt_1");
-            entry.event_type("user.created");
+            entry.set_event("dev", "evt_1");
+            entry.set_event_type("user.created");
             entry.attempts = 1;
-            entry.svix_message_id("msg_1");
+            entry.set_svix_message_id("msg_1");
             entry.success(&Success::document("delivered", &()));
         });
         assert_eq!(
@@ -265,12 +265,12 @@ mod tests {
     fn only_the_project_of_a_valid_event_is_counted() {
         let trace = Trace::of(None, "", &mut fastrand::Rng::with_seed(1));
         let mut entry = Entry::of_notification(trace);
-        entry.hints(Hints {
+        entry.set_hints(Hints {
             project: Some("anything".to_owned()),
             ..Hints::default()
         });
         assert_eq!(entry.counted_project(), None);
-        entry.event("dev", "evt_1");
+        entry.set_event("dev", "evt_1");
         assert_eq!(entry.counted_project(), Some("dev"));
     }
 
@@ -278,7 +278,7 @@ mod tests {
     fn nothing_from_outside_can_break_or_flood_the_line() {
         let id = format!("a\n\u{2028}\u{9b}31m\u{7f}\"{}", "ä".repeat(10_000));
         let line = line(|entry| {
-            entry.event("dev", &id);
+            entry.set_event("dev", &id);
             entry.problem(&Problem::StoreFailing(host::Error {
                 what: "read from the store",
                 reason: "two\nlines".to_owned(),

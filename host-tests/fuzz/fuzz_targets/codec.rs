@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 use svix_relay::fuzz::{
-    Answer, Arrival, Asked, Caller, DeadLetter, Error, Gate, Pass, Reason, Record, Standing,
-    Verdict, classify_create, classify_lookup, identifier, parse_retry_after, whole_seconds,
+    Answer, Arrival, Asked, EventAtGate, DeadLetter, Error, Gate, Pass, Reason, Record, Standing,
+    Verdict, classify_create, classify_lookup, check_identifier, parse_retry_after, whole_seconds,
 };
 
 const TOKEN: &str = "testsk_secret";
@@ -67,7 +67,7 @@ fn check_gate(input: &[u8]) {
         } => only.clone(),
         _ => "dev".to_owned(),
     };
-    let caller = Caller {
+    let caller = EventAtGate {
         event: "evt_1",
         project: &project,
     };
@@ -89,7 +89,7 @@ fn check_gate(input: &[u8]) {
 
     // From any state, the gate goes on, and one instance learns what another shares.
     let lease = Duration::from_secs(3);
-    let probing = gate.probing(lease, later());
+    let probing = gate.send_probe(lease, later());
     assert_learned(&gate, &probing);
     if let Some(closing) = gate.closed_for(&project, later()) {
         assert!(closing.probing && closing.rest == lease);
@@ -185,7 +185,7 @@ fn check_verdict(verdict: &Verdict, status: u16, is_error_of_svix: bool) {
         Verdict::Stored(id) => {
             assert!((200..=299).contains(&status));
             assert!(id.starts_with("msg_"));
-            assert_eq!(identifier(id), Ok(()));
+            assert_eq!(check_identifier(id), Ok(()));
         }
         Verdict::Conflict => assert!(status == 409 && is_error_of_svix),
         Verdict::Absent => assert!(status == 404 && is_error_of_svix),

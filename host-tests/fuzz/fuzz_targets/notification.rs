@@ -16,8 +16,8 @@ use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use svix_relay::fuzz::{
-    self as relay, Arrival, Attributes, DeadLetter, Delivered, Event, Field, Form, Messages,
-    Notification, Operation, Record, Route, Source, Unknown, event_id, identifier, key,
+    self as relay, Arrival, Attributes, DeadLetter, Delivered, Event, Field, BodyHint, Messages,
+    Notification, Operation, Record, Route, Source, Unknown, event_id, check_identifier, key,
     parse_rfc3339, rfc3339, shortened,
 };
 
@@ -126,8 +126,8 @@ fn wrap(event: &[u8], headers: &Arrival, attempt: u64) -> String {
 
 /// Reads a notification, and checks the properties that every notification has.
 fn read<'a>(body: &'a [u8], headers: &Arrival) -> Notification<'a> {
-    let notification = Notification::read(body, headers.clone(), headers.form());
-    let again = Notification::read(body, headers.clone(), headers.form());
+    let notification = Notification::read(body, headers.clone(), headers.body_hint());
+    let again = Notification::read(body, headers.clone(), headers.body_hint());
     assert_eq!(notification.key(), again.key(), "stable");
 
     if let Ok(event) = notification.event() {
@@ -179,7 +179,7 @@ struct PushMessage {
 fn check_event(event: &Event<'_>) {
     for plain in [&*event.event_type, &*event.project] {
         assert!(!plain.is_empty());
-        assert_eq!(identifier(plain), Ok(()));
+        assert_eq!(check_identifier(plain), Ok(()));
     }
     assert!(!event.project.contains('/'));
     assert!(!event.project.starts_with("app_"));
@@ -187,7 +187,7 @@ fn check_event(event: &Event<'_>) {
 
     let mapped = event_id(&event.id);
     assert!(!mapped.is_empty());
-    assert_eq!(identifier(&mapped), Ok(()));
+    assert_eq!(check_identifier(&mapped), Ok(()));
     assert!(!mapped.starts_with("msg_"));
     assert!(!matches!(&*mapped, "." | ".."));
     assert_eq!(mapped, event_id(&event.id), "stable");
@@ -288,7 +288,7 @@ fn check_message(event: &Event<'_>, event_id: &str, create_application: bool) {
     );
     for value in message.tags.iter().chain(&message.channels) {
         assert!((1..=128).contains(&value.len()), "{value}");
-        assert!(identifier(value).is_ok(), "{value}");
+        assert!(check_identifier(value).is_ok(), "{value}");
     }
     assert!(message.tags.len() <= 3 && message.channels.len() <= 2);
     // White space around a value isn't part of it.
@@ -305,7 +305,7 @@ fn check_dead_letter(notification: &Notification<'_>, body: &[u8]) {
     // The type has no equality of its own; all its fields are in here.
     assert_eq!(format!("{stored:?}"), format!("{letter:?}"));
 
-    let replayed = Notification::read(body, stored.arrival(), Form::Either);
+    let replayed = Notification::read(body, stored.arrival(), BodyHint::EventOrWrapped);
     // An invalid event that looks like a push is opened by its replay.
     if notification.event().is_ok() {
         assert_eq!(replayed.arrival.source, notification.arrival.source);

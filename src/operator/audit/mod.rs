@@ -215,7 +215,7 @@ struct Resolved<'a> {
 pub async fn resolve(request: &mut OperatorRequest<'_>, id: &str) -> Result<Success, Problem> {
     let mut board = Board::read().await?;
     let finding = board.find(id).cloned().ok_or(Problem::NoFinding)?;
-    request.entry.event(&finding.project, &finding.event_id);
+    request.entry.set_event(&finding.project, &finding.event_id);
     let send_again = finding.kind == Kind::Missing && reopen(&finding).await?;
     let dead_letter = if send_again {
         ledger::replayable(&finding.record_name).await?
