@@ -169,7 +169,10 @@ impl<'a> Attempts<'a> {
                 Err(Problem::StillUnanswered)
             }
             AfterLookup::IdTaken => Err(Problem::EventIdTaken),
-            AfterLookup::Refused => self.refusal.take().map_or(Ok(()), |it| Err(it.into())),
+            AfterLookup::Refused => {
+                let refusal = self.refusal.take();
+                Err(refusal.map_or(Problem::StillUnanswered, Problem::from))
+            }
         }
     }
 
