@@ -127,19 +127,10 @@ async fn walk(
     mut go_on: impl FnMut() -> bool,
     mut visit: impl AsyncFnMut(&DeadLetter) -> Result<Visit, host::Error>,
 ) -> Result<(), host::Error> {
-    let (last, now) = (
-        store::increment(COUNTER, 0).await?,
-        unix_seconds(clock::now()),
-    );
-    let mark = mark().await?;
-    let rested = now.abs_diff(mark.taken_at) >= SETTLING.as_secs();
-    let mut moved = mark;
-    if rested {
-        (moved.taken, moved.taken_at) = (last, now);
-    }
-    let first = mark.settled + 1;
-    let (mut next, mut held_up) = (first, false);
-    let mut dangling = Vec::new();
+    let last = store::increment(COUNTER, 0).await?;
+    let mut climb = Climb::from(mark().await?, last, unix_seconds(clock::now()));
+    let first = climb.mark.settled + 1;
+    let mut next = first;
     'numbers: while next <= last {
         for state in states(next..=last.min(next + STEP - 1)).await? {
             if next > first && !go_on() {
@@ -149,29 +140,83 @@ async fn walk(
                 State::Undecided => ledger::with_record(next).await?,
                 State::Unwritten | State::Settled | State::Dangling => None,
             };
-            let is_gone = letter.is_none() && !matches!(state, State::Settled | State::Unwritten);
-            held_up |= match letter {
-                Some((letter, _)) => match visit(&letter).await? {
-                    Visit::Settled => false,
-                    Visit::Waits => true,
+            let found = match (letter, state) {
+                (Some((letter, _)), _) => match visit(&letter).await? {
+                    Visit::Waits => Found::Waiting,
+                    Visit::Settled => Found::Settled,
                     Visit::Enough => break 'numbers,
                 },
-                None => state != State::Settled && (!rested || next > mark.taken),
+                (None, State::Settled) => Found::Settled,
+                (None, State::Unwritten) => Found::Nothing,
+                (None, State::Undecided | State::Dangling) => Found::IndexAlone,
             };
-            if !held_up {
-                moved.settled = next;
-                if is_gone {
-                    dangling.push(index_name(next));
-                }
-            }
+            climb.pass(next, found);
             next += 1;
         }
     }
-    if rested || moved.settled > mark.settled {
-        // If the store takes no writes, the next walk begins where this one began.
-        let _ = move_mark(moved, &dangling).await;
-    }
+    climb.save().await;
     Ok(())
+}
+
+/// The letter under a number, or its absence.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Waiting,
+    Settled,
+    /// An entry of the index whose letter is gone, or is still to be written.
+    IndexAlone,
+    Nothing,
+}
+
+/// The mark on its way up.
+struct Climb {
+    mark: Mark,
+    moved: Mark,
+    /// Whether the mark's `taken` is old enough to be set anew.
+    is_rested: bool,
+    is_held_up: bool,
+    /// Index entries to delete.
+    dangling: Vec<String>,
+}
+
+impl Climb {
+    fn from(mark: Mark, last: u64, now: u64) -> Self {
+        let is_rested = now.abs_diff(mark.taken_at) >= SETTLING.as_secs();
+        let mut moved = mark;
+        if is_rested {
+            (moved.taken, moved.taken_at) = (last, now);
+        }
+        Self {
+            mark,
+            moved,
+            is_rested,
+            is_held_up: false,
+            dangling: Vec::new(),
+        }
+    }
+
+    /// Passes a number, unless an earlier one holds the mark up, or this one does.
+    fn pass(&mut self, number: u64, found: Found) {
+        self.is_held_up |= match found {
+            Found::Waiting => true,
+            Found::Settled => false,
+            Found::IndexAlone | Found::Nothing => !self.is_rested || number > self.mark.taken,
+        };
+        if self.is_held_up {
+            return;
+        }
+        self.moved.settled = number;
+        if found == Found::IndexAlone {
+            self.dangling.push(index_name(number));
+        }
+    }
+
+    /// If the store takes no writes, the next walk begins where this one began.
+    async fn save(self) {
+        if self.is_rested || self.moved.settled > self.mark.settled {
+            let _ = move_mark(self.moved, &self.dangling).await;
+        }
+    }
 }
 
 async fn move_mark(mark: Mark, dangling: &[String]) -> Result<(), host::Error> {
@@ -224,4 +269,52 @@ async fn states(numbers: RangeInclusive<u64>) -> Result<Vec<State>, host::Error>
         });
     }
     Ok(states)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn climb(taken_at: u64) -> Climb {
+        let mark = Mark {
+            settled: 4,
+            taken: 7,
+            taken_at,
+        };
+        Climb::from(mark, 9, NOW)
+    }
+
+    #[test]
+    fn the_mark_stops_before_the_first_letter_that_waits() {
+        let mut climb = climb(NOW);
+        for (number, found) in [
+            (5, Found::Settled),
+            (6, Found::Waiting),
+            (7, Found::Settled),
+        ] {
+            climb.pass(number, found);
+        }
+        assert_eq!(climb.moved.settled, 5);
+    }
+
+    #[test]
+    fn a_number_without_a_letter_is_passed_once_it_was_taken_an_hour_ago() {
+        for found in [Found::Nothing, Found::IndexAlone] {
+            let mut young = climb(NOW - SETTLING.as_secs() + 1);
+            young.pass(5, found);
+            assert_eq!(young.moved.settled, 4);
+            let mut old = climb(NOW - SETTLING.as_secs());
+            old.pass(5, found);
+            assert_eq!(old.moved.settled, 5);
+            old.pass(6, Found::Settled);
+            old.pass(7, Found::Settled);
+            old.pass(8, found);
+            assert_eq!(old.moved.settled, 7, "8 was not taken an hour ago");
+            assert_eq!((old.moved.taken, old.moved.taken_at), (9, NOW));
+            let entries = usize::from(found == Found::IndexAlone);
+            assert_eq!(old.dangling.len(), entries);
+        }
+    }
 }

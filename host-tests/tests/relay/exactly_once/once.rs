@@ -226,3 +226,31 @@ async fn a_refused_event_whose_lookup_fails_stays_with_its_sender() {
     assert_eq!(world.post(&push).await.json()["status"], "delivered");
     world.only_message();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_svix_stores_late_is_found_however_the_next_posts_end() {
+    for status in [422, 409, 500] {
+        let world = World::new();
+        let push = wrapped(event("evt_1").as_bytes());
+        // Svix takes the first post, and stores its message half a minute later.
+        world.svix.script_for(
+            &Method::POST,
+            [
+                Fault::HangBeforeStoring,
+                Fault::status(status),
+                Fault::status(status),
+            ],
+        );
+        world.svix.always_for(&Method::POST, Fault::status(status));
+        let reply = world.post(&push).await;
+        assert_eq!(reply.status, 503, "{}", reply.text());
+        world.clock.advance(Duration::from_secs(30));
+        world
+            .svix
+            .store_message("dev", "evt_1", "user.created", &event("evt_1"));
+        let reply = world.post(&push).await;
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        world.only_message();
+        assert_eq!(world.post(&push).await.json()["status"], "duplicate");
+    }
+}
