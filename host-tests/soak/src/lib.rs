@@ -52,6 +52,7 @@ pub use self::verdict::Report;
 use self::verdict::at_risk;
 use self::verdict::audit::{Audit, audit};
 use self::verdict::comparison::Comparison;
+use self::verdict::letters::{self, Replayed};
 
 /// Runs a soak. An error says why it broke off; the report says whether the relay passed.
 pub async fn run(options: Options) -> Result<Report> {
@@ -96,7 +97,7 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
     let relays = relays::start(&settings).await?;
 
     let endpoint = Endpoint::new(relays.iter().map(Process::address));
-    let nodes = relays.len();
+    let (nodes, first) = (relays.len(), relays[0].address());
     let mut storm = Storm::new(svix.clone(), relays, random.fork(), progress.clone());
     let (width, fork) = (options.concurrency, random.fork());
     let mut publisher = Publisher::new(
@@ -114,8 +115,8 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
     let count = if options.calm { 0 } else { options.outages };
     let outages_to_come = outage::plan(count, plan::is_long(options.events), &mut random.fork());
     let began = clock.now();
-    let mut redeliveries = None;
-    let mut took = None;
+    let (mut redeliveries, mut took) = (None, None);
+    let mut replayed = Replayed::default();
     let work = async {
         let (orders, to_obey) = mpsc::unbounded_channel();
         let delivered = async {
@@ -134,6 +135,9 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
         let kills = storm.kills().iter().map(|at| *at - started);
         let been = outages.as_ref().map_or(&[][..], Outages::been);
         let sample = at_risk::sample(publisher.messages(), kills, been, &mut random);
+        if options.letters {
+            replayed = letters::replay(first).await?;
+        }
         publisher.deliver_again(sample).await;
         // End the relays, so that nothing reaches Svix after the comparison.
         storm.calm_down().await
@@ -147,10 +151,7 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
 
     let stored = svix.messages();
     let messages = publisher.messages();
-    let events: Vec<_> = messages
-        .iter()
-        .map(|message| message.event.clone())
-        .collect();
+    let events: Vec<_> = messages.iter().map(|it| it.event.clone()).collect();
     let kills: Vec<_> = storm.kills().iter().map(|at| *at - started).collect();
     let been = outages.as_ref().map_or(&[][..], Outages::been);
     let unmet = (!options.calm).then(|| storm.unmet());
@@ -162,6 +163,7 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
         messages: stored.len(),
         nodes,
         late: outages.as_ref().map_or(0, Outages::late),
+        replayed,
         survivors: at_risk::survivors(messages, &stored, began, &kills),
         kills: kills.len(),
         terminations: storm.terminations(),
@@ -188,7 +190,9 @@ fn svix(options: &Options, clock: Clock) -> FakeSvix {
 fn messages(options: &Options, random: &mut Rng) -> Vec<Message> {
     let time = rfc3339(SystemTime::now());
     let message = |number: usize| {
-        let event = Event::random(number, &time, random);
+        let mut event = Event::random(number, &time, random);
+        // A replay comes behind newer events.
+        event.ordering_key = event.ordering_key.filter(|_| !options.letters);
         let kinds = [Duplicate::AtOnce, Duplicate::Later, Duplicate::AfterRestart];
         let twice = random.u8(..100) < options.duplicates;
         let duplicate = random.choice(kinds).filter(|_| twice);

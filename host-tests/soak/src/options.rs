@@ -35,6 +35,10 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub outages: usize,
 
+    /// Events that Svix refuses become dead letters, which are replayed at the end. No event has an ordering key
+    #[arg(long)]
+    pub letters: bool,
+
     /// Publishes everything at once, and lets nothing fail: a measurement of speed
     #[arg(long)]
     pub calm: bool,

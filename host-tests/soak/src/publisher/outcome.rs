@@ -26,6 +26,8 @@ pub enum Said {
     Found,
     /// The relay's record says that the event was delivered before.
     Duplicate,
+    /// The relay keeps the event for an operator.
+    DeadLettered,
     /// Any other reply, for example a problem.
     Other,
 }
@@ -35,6 +37,7 @@ impl Outcome {
         #[derive(serde::Deserialize)]
         struct Body<'a> {
             status: &'a str,
+            #[serde(default)]
             attempts: u32,
         }
         let body: Option<Body<'_>> = serde_json::from_slice(body).ok();
@@ -42,6 +45,7 @@ impl Outcome {
             Some(("delivered", 0)) => Said::Found,
             Some(("delivered", _)) => Said::Delivered,
             Some(("duplicate", _)) => Said::Duplicate,
+            Some(("dead-lettered", _)) => Said::DeadLettered,
             _ => Said::Other,
         };
         Self::Answered { status, said }
@@ -71,6 +75,7 @@ impl fmt::Display for Outcome {
                 Said::Delivered => write!(f, "{status} delivered"),
                 Said::Found => write!(f, "{status} found"),
                 Said::Duplicate => write!(f, "{status} duplicate"),
+                Said::DeadLettered => write!(f, "{status} dead-lettered"),
                 Said::Other => write!(f, "{status}"),
             },
             Self::Unreachable => f.write_str("refused"),
@@ -110,7 +115,11 @@ mod tests {
                 "200 delivered",
             ),
             (200, r#"{"status":"delivered","attempts":0}"#, "200 found"),
-            (200, r#"{"status":"dead-lettered","deadLetter":1}"#, "200"),
+            (
+                200,
+                r#"{"status":"dead-lettered","deadLetter":1}"#,
+                "200 dead-lettered",
+            ),
             (503, problem, "503"),
             (502, "<html>", "502"),
         ] {

@@ -12,13 +12,11 @@ use rig::Process;
 
 /// The relay's configuration, with short timeouts, so that a request that hangs doesn't take
 /// seconds.
-const VARIABLES: [(&str, &str); 6] = [
+const VARIABLES: [(&str, &str); 5] = [
     ("svix_timeout_ms", "500"),
     ("retry_budget_ms", "2000"),
     ("retry_base_delay_ms", "20"),
     ("retry_max_delay_ms", "300"),
-    // Here Svix's final refusals are faults that pass, so Pub/Sub must keep the event.
-    ("dead_letters", "reject"),
     ("admin_token", ADMIN_TOKEN),
 ];
 
@@ -33,6 +31,8 @@ pub struct Settings {
     /// The token that the fake Svix accepts.
     pub token: &'static str,
     pub clock_ahead: Duration,
+    /// Whether what Svix refuses becomes a dead letter. Otherwise Pub/Sub keeps the event, and the refusal passes.
+    pub letters: bool,
 }
 
 /// Starts a relay on a free port and doesn't wait for it.
@@ -57,7 +57,8 @@ fn command(settings: &Settings, address: SocketAddr) -> Command {
         .args(["--key-value", &settings.key_value])
         .args(["--clock-ahead", &settings.clock_ahead.as_secs().to_string()])
         .args(["--variable", &format!("svix_url=http://{}", settings.svix)]);
-    for (name, value) in VARIABLES {
+    let letters = if settings.letters { "store" } else { "reject" };
+    for (name, value) in VARIABLES.into_iter().chain([("dead_letters", letters)]) {
         command.args(["--variable", &format!("{name}={value}")]);
     }
     command

@@ -67,6 +67,7 @@ pub fn settings(
             svix,
             token: TOKEN,
             clock_ahead: Duration::ZERO,
+            letters: options.letters,
         })
     };
     (0..options.nodes.unwrap_or(1)).map(settings).collect()

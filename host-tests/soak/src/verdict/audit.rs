@@ -193,7 +193,8 @@ async fn findings(relay: SocketAddr) -> Result<Vec<Finding>> {
         .collect())
 }
 
-async fn ask(relay: SocketAddr, method: Method, path: &str) -> Result<Value> {
+/// Asks the relay as its operator.
+pub(super) async fn ask(relay: SocketAddr, method: Method, path: &str) -> Result<Value> {
     let request = Request::builder()
         .method(method)
         .uri(format!("http://{relay}{path}"))

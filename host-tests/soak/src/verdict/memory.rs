@@ -56,13 +56,22 @@ impl Remembered {
             if again.outcome.says(Said::Duplicate) {
                 continue;
             }
+            // A letter goes on acknowledging its event. Another delivery may have delivered it at the same moment.
+            let kept =
+                |step: &Step| step.outcome.says(Said::DeadLettered) && step.sent < again.sent;
+            if again.outcome.says(Said::DeadLettered) && history.steps().iter().any(kept) {
+                continue;
+            }
             let is_gone = |away: &Away| (away.lost_from..=away.until).contains(&last.ended());
             if outages.iter().any(is_gone) {
                 remembered = Self::GoneWithRedis;
                 continue;
             }
             let fails = |step: &Step| !step.outcome.is_ack() && step.overlaps(last);
-            if !(again.outcome.says(Said::Found) && history.steps().iter().any(fails)) {
+            // After a lookup. Svix doesn't have a letter's event, so it is sent.
+            let asked = again.outcome.says(Said::Found)
+                || again.outcome.says(Said::Delivered) && last.outcome.says(Said::DeadLettered);
+            if !(asked && history.steps().iter().any(fails)) {
                 return Self::Lost;
             }
             remembered = Self::Overtaken;
@@ -75,6 +84,23 @@ impl Remembered {
 mod tests {
     use super::*;
     use crate::publisher::history::testing::after;
+
+    #[test]
+    fn a_letter_goes_on_acknowledging_its_event() {
+        let letter = (0, 10, 200, "dead-lettered");
+        for (later, expected) in [
+            ((11, 1, 200, "dead-lettered"), Remembered::Kept),
+            ((11, 1, 200, "duplicate"), Remembered::Kept),
+            ((11, 1, 200, "delivered"), Remembered::Lost),
+        ] {
+            assert_eq!(Remembered::of(&after(&[letter, later]), &[]), expected);
+        }
+        let overtaken = [letter, (1, 15, 503, ""), (30, 1, 200, "delivered")];
+        assert_eq!(
+            Remembered::of(&after(&overtaken), &[]),
+            Remembered::Overtaken
+        );
+    }
 
     #[test]
     fn an_acknowledged_message_is_a_duplicate_in_every_later_delivery() {

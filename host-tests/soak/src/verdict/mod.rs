@@ -3,6 +3,7 @@
 pub mod at_risk;
 pub mod audit;
 pub mod comparison;
+pub mod letters;
 mod memory;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use self::audit::Audit;
 use self::comparison::Comparison;
+use self::letters::Replayed;
 use self::memory::{Remembered, is_unfit};
 use crate::publisher::message::Message;
 use crate::storm::outage::Away;
@@ -56,6 +58,7 @@ pub struct Report {
     pub audit: Audit,
     /// The kinds of faults that no request has met.
     pub unmet: Vec<&'static str>,
+    pub replayed: Replayed,
     pub kills: usize,
     /// How often a relay was ended with SIGTERM.
     pub terminations: usize,
@@ -157,6 +160,7 @@ impl Report {
             + self.late
             + self.unacknowledged
             + self.audit.wrong.len()
+            + usize::try_from(self.replayed.left).unwrap_or(usize::MAX)
     }
 
     /// The average number of events acknowledged in a second.
@@ -186,6 +190,10 @@ impl Report {
                 "times a relay was not ready within 2 s of Redis' return",
             ),
             (self.unacknowledged, "events not acknowledged"),
+            (
+                usize::try_from(self.replayed.left).unwrap_or(usize::MAX),
+                "dead letters that no replay could deliver",
+            ),
             (
                 self.gone_with_redis,
                 "events sent again after Redis had lost the record with its last second, which Svix knew (no fault)",
@@ -255,6 +263,9 @@ impl fmt::Display for Report {
             "events={events} messages={messages} lost={lost} duplicated={duplicated} ordered={ordered} reordered={reordered} audited={audited} findings={findings} kills={kills} survivors={survivors} redeliveries={redeliveries} wrong={}",
             self.wrong()
         )?;
+        if self.replayed.resolved > 0 {
+            write!(f, " replayed={}", self.replayed.resolved)?;
+        }
         if *nodes > 1 {
             write!(f, " nodes={nodes} outages={outages}")?;
         }
