@@ -3,24 +3,18 @@
 
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use futures::future::join_all;
 use tokio::time::Instant;
 
 use fake_svix::Fault;
 use host::Op;
 
-use crate::support::{Reply, World, event};
+use crate::support::{Reply, World, event, hold_up};
 
 const EVENTS: u32 = 12;
 
 /// When Svix answers, in milliseconds.
 const ANSWER: u64 = 1_000;
-
-/// Lets time pass without a turn for the other tasks, as a call does that waits for Spin's SQLite.
-fn hold_up() {
-    let _ = tokio::time::advance(Duration::from_millis(3)).now_or_never();
-}
 
 /// A relay whose only instance knows that the store holds it up. It has delivered one event.
 async fn held_up() -> World {

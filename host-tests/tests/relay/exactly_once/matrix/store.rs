@@ -12,7 +12,7 @@ use super::{
     DEAD_LETTERED, DELIVERED, Form, ID, KEPT, NO_RECORD, RECORDED, STORE_FAILING, Seen, State,
     UNAVAILABLE, UNKNOWN, View, assert_justified, finish, letters, told, world,
 };
-use crate::support::{World, event, wrapped};
+use crate::support::{World, event, hold_up, wrapped};
 
 /// When Pub/Sub gives up waiting, by default.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -289,6 +289,20 @@ async fn finish_rejected(world: &World, cell: (Call, Fault)) {
 
 #[tokio::test(start_paused = true)]
 async fn every_call_to_the_store_meets_every_fault() {
+    meet_every_fault(world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_to_a_store_that_holds_up_its_instance_meets_every_fault() {
+    let held_up = || {
+        let world = world();
+        world.faults.before(Op::Get, hold_up);
+        world
+    };
+    meet_every_fault(held_up).await;
+}
+
+async fn meet_every_fault(world: impl Fn() -> World) {
     let mut cells = 0;
     for call in CALLS {
         for fault in FAULTS {
@@ -307,7 +321,7 @@ async fn every_call_to_the_store_meets_every_fault() {
             world.faults.clear();
             let mut seen = Seen::of(&world, vec![told]).await;
             if call.is_of_rejected() && world.records().await.len() == 1 {
-                seen.state = KEPT.to_owned();
+                KEPT.clone_into(&mut seen.state);
             }
             let expected = Seen {
                 told: vec![view.to_owned()],
