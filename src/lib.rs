@@ -18,7 +18,7 @@
 //! ```
 //!
 //! To follow one event, read: `handle` in [`relay`], `take` in [`intake`], `deliver` in [`delivery`], and
-//! `run` in its `attempts`: 660 lines, some 20 minutes. To explain each step takes an hour more. Read also:
+//! `run` in its `attempts`: 650 lines, some 20 minutes. To explain each step takes an hour more. Read also:
 //!
 //! - how an event is read: `Arrival` in [`event::arrival`], then `read`, `hints` and `event` in
 //!   [`event::notification`]; who may post: `notifier` in [`auth`];

@@ -1,6 +1,5 @@
 //! Posts and lookups for one event, until Svix has its message or the budget is spent.
 
-use std::mem;
 use std::time::SystemTime;
 
 use super::job::Job;
@@ -91,29 +90,19 @@ impl<'a> Attempts<'a> {
             Turnstile::new(self.job.config, self.job.budget, caller, self.random.fork());
         let retry = self.job.config.retry.clone();
         let mut retries = Retries::new(retry, self.random.u64(..));
-        // Whether the event is the gate's probe, and a lookup has left it so.
-        let mut still_probe = false;
         loop {
-            let probe = if mem::take(&mut still_probe) {
-                self.job.budget.check()?;
-                true
-            } else {
-                turnstile.wait().await?
-            };
+            turnstile.wait().await?;
             let now = clock::now();
             let step = self.known.step(now);
             let result = match step {
                 Step::Post => self.post().await,
                 Step::LookUp => self.look_up().await,
             };
-            // A lookup that succeeds doesn't show that Svix takes messages, so it opens no gate. At the open gate, a
-            // found message ends a run of failures.
             match &result {
-                Ok(Verdict::Absent) => still_probe = probe,
-                Ok(Verdict::Stored(_)) if step == Step::LookUp && probe => {
-                    turnstile.pass_on().await;
-                }
-                _ => turnstile.tell(&result, probe).await,
+                // If the event is the probe, it stays so: the post will show whether Svix takes messages.
+                Ok(Verdict::Absent) => {}
+                Ok(Verdict::Stored(_)) if step == Step::LookUp => turnstile.tell_found().await,
+                _ => turnstile.tell(&result).await,
             }
             let (cause, retry_after) = match result {
                 Ok(Verdict::Stored(message_id)) => {
@@ -130,7 +119,7 @@ impl<'a> Attempts<'a> {
                 }
                 Ok(Verdict::Absent) => {
                     let result = self.not_found(now).await;
-                    if result.is_err() && still_probe {
+                    if result.is_err() {
                         turnstile.pass_on().await;
                     }
                     result?;

@@ -2,6 +2,7 @@
 //!
 //! [`crate::svix::gate`] decides; [`super::shared_gate`] is what this instance knows of it.
 
+use std::mem;
 use std::time::Duration;
 
 use super::budget::Budget;
@@ -31,6 +32,8 @@ pub struct Turnstile<'a> {
     budget: Budget,
     caller: EventAtGate<'a>,
     random: fastrand::Rng,
+    /// Whether the event is the gate's probe.
+    is_probe: bool,
 }
 
 impl<'a> Turnstile<'a> {
@@ -45,12 +48,15 @@ impl<'a> Turnstile<'a> {
             budget,
             caller,
             random,
+            is_probe: false,
         }
     }
 
-    /// Waits until the event may be sent, for as long as waiting makes sense. Returns whether the event
-    /// is the gate's probe.
-    pub async fn wait(&mut self) -> Result<bool, svix::Error> {
+    /// Waits until the event may be sent, for as long as waiting makes sense. The event may be the gate's probe then.
+    pub async fn wait(&mut self) -> Result<(), svix::Error> {
+        if self.is_probe {
+            return self.budget.check();
+        }
         let entered = self.budget.stopwatch.elapsed();
         let mut turns = 0;
         loop {
@@ -63,7 +69,7 @@ impl<'a> Turnstile<'a> {
                 pass = self.pass();
             }
             let shut = match pass {
-                Pass::Open => return Ok(false),
+                Pass::Open => return Ok(()),
                 Pass::Probe => {
                     let lease = self.config.svix.timeout.min(self.budget.remaining());
                     let state = GATE.with_borrow_mut(|gate| gate.send_probe(lease, clock::now()));
@@ -71,7 +77,8 @@ impl<'a> Turnstile<'a> {
                         self.share(&state).await;
                     }
                     self.budget.check()?;
-                    return Ok(true);
+                    self.is_probe = true;
+                    return Ok(());
                 }
                 Pass::Closed(shut) => shut,
             };
@@ -98,10 +105,10 @@ impl<'a> Turnstile<'a> {
         GATE.with_borrow(|gate| gate.pass(self.caller.project, clock::now()))
     }
 
-    /// Lets another event be the probe instead of this one, which isn't posted. If this one's time is over, two may be
-    /// it at once.
+    /// If the event is the probe and isn't posted, lets another one be it. If this one's time is over, two may be it at
+    /// once.
     pub async fn pass_on(&mut self) {
-        if learn(self.time()).await.is_ok() {
+        if mem::take(&mut self.is_probe) && learn(self.time()).await.is_ok() {
             let state = GATE.with_borrow_mut(|gate| gate.give_up_probe(clock::now()));
             if let Some(state) = state {
                 self.share(&state).await;
@@ -109,8 +116,19 @@ impl<'a> Turnstile<'a> {
         }
     }
 
+    /// A lookup has found the message. That doesn't show that Svix takes messages, so it opens no gate. At the open gate
+    /// it ends a run of failures.
+    pub async fn tell_found(&mut self) {
+        if self.is_probe {
+            self.pass_on().await;
+        } else {
+            self.tell(&Ok(())).await;
+        }
+    }
+
     /// Tells the gate how an attempt or a lookup went, and shares its state if that changed.
-    pub async fn tell<T>(&mut self, result: &Result<T, svix::Error>, probe: bool) {
+    pub async fn tell<T>(&mut self, result: &Result<T, svix::Error>) {
+        let probe = mem::take(&mut self.is_probe);
         let failure = match result {
             // The request never left the host, which says nothing of Svix.
             Err(svix::Error::Misconfigured(Misconfiguration::OutboundDenied)) => return,
