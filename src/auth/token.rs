@@ -93,19 +93,19 @@ pub struct Token<'a> {
 
 impl<'a> Token<'a> {
     pub fn parse(token: &'a str) -> Result<Self, Flaw> {
-        let (signed, signature) = token.rsplit_once('.').ok_or(Flaw::BodyHint)?;
-        let (header, claims) = signed.split_once('.').ok_or(Flaw::BodyHint)?;
+        let (signed, signature) = token.rsplit_once('.').ok_or(Flaw::Form)?;
+        let (header, claims) = signed.split_once('.').ok_or(Flaw::Form)?;
         let header = part(header)?;
         let [alg, kid, crit] =
-            json::pick(&header, ["alg", "kid", "crit"]).map_err(|_| Flaw::BodyHint)?;
+            json::pick(&header, ["alg", "kid", "crit"]).map_err(|_| Flaw::Form)?;
         if alg.and_then(json::string).as_deref() != Some("RS256") {
             return Err(Flaw::Algorithm);
         }
         // A token with critical extensions must be refused by a reader that knows none (RFC 7515).
         if crit.is_some() {
-            return Err(Flaw::BodyHint);
+            return Err(Flaw::Form);
         }
-        let kid = kid.and_then(json::string).ok_or(Flaw::BodyHint)?;
+        let kid = kid.and_then(json::string).ok_or(Flaw::Form)?;
         Ok(Self {
             kid: kid.into_owned(),
             signed,
@@ -118,7 +118,7 @@ impl<'a> Token<'a> {
     /// Returns the time until which they hold.
     pub fn verify(&self, key: &Key, pubsub: &Pubsub, now: u64) -> Result<u64, Flaw> {
         let public = key.public().ok_or(Flaw::Key)?;
-        let signature = BASE64.decode(self.signature).map_err(|_| Flaw::BodyHint)?;
+        let signature = BASE64.decode(self.signature).map_err(|_| Flaw::Form)?;
         let digest = Sha256::digest(self.signed);
         public
             .verify(Pkcs1v15Sign::new::<Sha256>(), &digest, &signature)
@@ -128,14 +128,14 @@ impl<'a> Token<'a> {
 }
 
 fn part(text: &str) -> Result<String, Flaw> {
-    let bytes = BASE64.decode(text).map_err(|_| Flaw::BodyHint)?;
-    String::from_utf8(bytes).map_err(|_| Flaw::BodyHint)
+    let bytes = BASE64.decode(text).map_err(|_| Flaw::Form)?;
+    String::from_utf8(bytes).map_err(|_| Flaw::Form)
 }
 
 /// Checks the claims, and returns the time until which they hold.
 fn check(claims: &str, pubsub: &Pubsub, now: u64) -> Result<u64, Flaw> {
     let names = ["iss", "aud", "exp", "iat", "nbf", "email", "email_verified"];
-    let fields = json::pick(claims, names).map_err(|_| Flaw::BodyHint)?;
+    let fields = json::pick(claims, names).map_err(|_| Flaw::Form)?;
     let [iss, aud, exp, iat, nbf, email, email_verified] = fields;
     let is = |field: Option<&RawValue>, accepted: &[&str]| {
         let text = field.and_then(json::string);
@@ -251,7 +251,7 @@ mod tests {
             Err(Flaw::Signature)
         );
         assert_eq!(verify(""), Err(Flaw::Signature));
-        assert_eq!(verify("%"), Err(Flaw::BodyHint));
+        assert_eq!(verify("%"), Err(Flaw::Form));
     }
 
     #[test]

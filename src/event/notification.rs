@@ -461,8 +461,8 @@ mod tests {
     }
 
     fn read_as(body: &str, headers: Arrival) -> Notification<'_> {
-        let form = headers.body_hint();
-        Notification::read(body.as_bytes(), headers, form)
+        let hint = headers.body_hint();
+        Notification::read(body.as_bytes(), headers, hint)
     }
 
     fn wrap(event: &[u8]) -> String {
