@@ -79,10 +79,11 @@ pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem>
         svix_message_id: record.svix_message_id.clone(),
     };
     let (mut awaited, mut webhook_at, mut webhook_missing_since) = match last().await? {
+        // A time later than now comes from another clock. It would hide missing webhooks until then.
         Some(before) => (
-            before.awaited,
+            before.awaited.filter(|it| is_past(&it.delivered_at, now)),
             before.webhook_at,
-            before.webhook_missing_since,
+            before.webhook_missing_since.filter(|at| is_past(at, now)),
         ),
         None => (None, None, None),
     };
@@ -133,6 +134,10 @@ impl Awaited {
         let age = delivered.and_then(|at| now.duration_since(at).ok());
         age.is_some_and(|age| age >= SENT_WITHIN)
     }
+}
+
+fn is_past(at: &str, now: SystemTime) -> bool {
+    parse_rfc3339(at).is_some_and(|at| at <= now)
 }
 
 async fn webhook_of(

@@ -896,6 +896,22 @@ async fn a_canary_fails_while_svix_sends_no_webhook_of_an_earlier_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_canary_of_a_clock_that_was_ahead_hides_no_missing_webhook() {
+    let world = World::with(&[("admin_token", "hush"), ("canary_project", "canary")]);
+    let canary = async || ask(&world, "POST", "/maintenance/canary").await;
+    canary().await;
+    world.svix.create_endpoint("canary", "https://hooks.test/");
+    world.svix.stop_sending(true);
+    let ahead = br#"{"deliveredAt":"2026-11-24T14:00:00Z","durationMs":1,"project":"canary","eventId":"e","svixMessageId":"m","webhookMissingSince":"2026-11-24T14:00:00Z","awaited":{"deliveredAt":"2026-11-24T14:00:00Z","project":"canary","svixMessageId":"m"}}"#;
+    world.put("canary", ahead).await;
+    assert_eq!(canary().await.status, 200, "nothing is awaited yet");
+    let fresh = arrived(&world).await;
+    world.clock.advance(Duration::from_mins(1));
+    canary().await.assert_final_problem(422, "canary-not-sent");
+    assert_eq!(arrived(&world).await, fresh + 60);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_canary_fails_if_svix_does_not_say_whether_it_was_sent() {
     let world = World::with(&[("admin_token", "hush"), ("canary_project", "canary")]);
     let canary = async || ask(&world, "POST", "/maintenance/canary").await;
