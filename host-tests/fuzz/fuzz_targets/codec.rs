@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 use svix_relay::fuzz::{
-    Answer, Arrival, Asked, EventAtGate, DeadLetter, Error, Gate, Pass, Reason, Record, Standing,
-    Verdict, classify_create, classify_lookup, check_identifier, parse_retry_after, whole_seconds,
+    Answer, Arrival, Asked, DeadLetter, Error, EventAtGate, Gate, Pass, Reason, Record, Standing,
+    Verdict, check_identifier, classify_create, classify_lookup, parse_retry_after, whole_seconds,
 };
 
 const TOKEN: &str = "testsk_secret";

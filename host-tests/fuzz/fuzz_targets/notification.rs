@@ -16,8 +16,8 @@ use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use svix_relay::fuzz::{
-    self as relay, Arrival, Attributes, DeadLetter, Delivered, Event, Field, BodyHint, Messages,
-    Notification, Operation, Record, Route, Source, Unknown, event_id, check_identifier, key,
+    self as relay, Arrival, Attributes, BodyHint, DeadLetter, Delivered, Event, Field, Messages,
+    Notification, Operation, Record, Route, Source, Unknown, check_identifier, event_id, key,
     parse_rfc3339, rfc3339, shortened,
 };
 
