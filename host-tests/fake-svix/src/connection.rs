@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{DATE, HeaderValue};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -128,6 +128,7 @@ async fn answer(fake: &FakeSvix, request: Request<Incoming>) -> Result<Response<
         body: body.unwrap_or_default(),
         at: fake.clock().now(),
     };
+    let is_post = request.method == Method::POST;
     let outcome = if helpers::is_helper(&request.path) {
         Outcome::reply(helpers::answer(fake, &request))
     } else {
@@ -135,7 +136,7 @@ async fn answer(fake: &FakeSvix, request: Request<Incoming>) -> Result<Response<
     };
 
     if !outcome.after.is_zero() {
-        let _waiting = fake.shared.waiting.clone();
+        let _waiting = is_post.then(|| fake.shared.waiting_posts.clone());
         tokio::time::sleep(outcome.after).await;
     }
     let mut response = match outcome.then {

@@ -221,9 +221,9 @@ impl FakeSvix {
             .report("endpoint.updated", app, endpoint);
     }
 
-    /// How many requests have taken effect, and wait for their delayed answers.
-    pub fn waiting(&self) -> usize {
-        Arc::strong_count(&self.shared.waiting) - 1
+    /// How many posts have taken effect, and wait for their delayed answers.
+    pub fn waiting_posts(&self) -> usize {
+        Arc::strong_count(&self.shared.waiting_posts) - 1
     }
 
     /// Stores further messages and never sends them, as if Svix died before it queued them.

@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub body_limit: AtomicUsize,
     pub down: watch::Sender<bool>,
     /// Each request whose answer is delayed holds a clone.
-    pub waiting: Arc<()>,
+    pub waiting_posts: Arc<()>,
     state: Mutex<State>,
 }
 
@@ -95,7 +95,7 @@ impl FakeSvix {
                 clock,
                 body_limit: AtomicUsize::new(BODY_LIMIT),
                 down: watch::Sender::new(false),
-                waiting: Arc::new(()),
+                waiting_posts: Arc::new(()),
                 state: Mutex::new(state),
             }),
         }

@@ -33,6 +33,13 @@ impl History {
         Some(first.ended())
     }
 
+    /// Whether a delivery was under way at this time and ended without a reply.
+    pub fn is_broken_at(&self, at: Duration) -> bool {
+        let is_broken = |step: &Step| step.outcome == Outcome::Broken;
+        let mut steps = self.0.iter().filter(|step| is_broken(step));
+        steps.any(|step| step.sent < at && at <= step.ended())
+    }
+
     pub fn steps(&self) -> &[Step] {
         &self.0
     }

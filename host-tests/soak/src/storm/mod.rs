@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(35);
 /// The latency of Svix before a kill that must hit requests in flight.
 const LATENCY: Duration = Duration::from_millis(100);
 
-/// How many events must be in Svix and unanswered for such a kill, and how long the kill waits for that.
+/// How many posts must have been taken by Svix and be unanswered for such a kill, and how long the kill waits for that.
 const IN_FLIGHT: usize = 8;
 const IN_FLIGHT_WITHIN: Duration = Duration::from_secs(3);
 
@@ -110,7 +110,7 @@ impl Storm {
                 self.svix.set_latency(LATENCY);
             }
             let is_due = |(at, end): &&(Duration, End)| {
-                let hits = *end != End::KilledInFlight || self.svix.waiting() >= IN_FLIGHT;
+                let hits = *end != End::KilledInFlight || self.svix.waiting_posts() >= IN_FLIGHT;
                 *at <= elapsed && (hits || *at + IN_FLIGHT_WITHIN <= elapsed)
             };
             if let Some((_, end)) = ends.next_if(is_due) {
@@ -156,9 +156,9 @@ impl Storm {
         let relay = &mut self.relays[mem::replace(&mut self.turn, turn)];
         match end {
             End::Killed | End::KilledInFlight => {
+                self.kills.push(Instant::now());
                 relay.kill().await?;
                 self.svix.set_latency(Duration::ZERO);
-                self.kills.push(Instant::now());
                 self.progress.killed();
             }
             End::Terminated => {

@@ -46,7 +46,7 @@ pub fn sample(
     sample
 }
 
-/// How many events were in Svix when a relay was killed, and were acknowledged only afterwards.
+/// How many events were in Svix when a kill broke their delivery off, and were acknowledged only afterwards.
 pub fn survivors(
     messages: &[Message],
     stored: &[StoredMessage],
@@ -58,11 +58,14 @@ pub fn survivors(
         .filter_map(|message| Some((message.event_id.as_deref()?, message.timestamp)))
         .collect();
     let survived = |message: &&Message| {
-        let acknowledged = message.history.acknowledged();
+        let history = &message.history;
         let stored = stored.get(message.event.id.as_str());
         let stored = stored.and_then(|at| at.duration_since(began).ok());
-        matches!((stored, acknowledged), (Some(stored), Some(acknowledged))
-            if kills.iter().any(|kill| stored < *kill && *kill < acknowledged))
+        let (Some(stored), Some(acknowledged)) = (stored, history.acknowledged()) else {
+            return false;
+        };
+        let is_hit_by = |kill| stored < kill && kill < acknowledged && history.is_broken_at(kill);
+        kills.iter().copied().any(is_hit_by)
     };
     messages.iter().filter(survived).count()
 }
@@ -71,6 +74,8 @@ pub fn survivors(
 mod tests {
     use super::*;
     use crate::publisher::event::Event;
+    use crate::publisher::history::History;
+    use crate::publisher::history::testing::after;
     use crate::publisher::outcome::Outcome;
 
     const MS: Duration = Duration::from_millis(1);
@@ -108,25 +113,58 @@ mod tests {
         assert!((SAMPLE..=SAMPLE + 2 * BEFORE_KILL + 100).contains(&sample.len()));
     }
 
+    /// How many events survive kills at these times, if they are stored and delivered so.
+    fn survivors_of(kills: &[u32], events: &[(u32, History)]) -> usize {
+        let began = SystemTime::UNIX_EPOCH;
+        let events = (1..).zip(events);
+        let (messages, stored): (Vec<_>, Vec<_>) = events
+            .map(|(number, (stored_at, history))| {
+                let mut message = message(number);
+                message.history = history.clone();
+                let stored = StoredMessage {
+                    app: "dev".to_owned(),
+                    id: "msg_1".to_owned(),
+                    event_id: Some(message.event.id.clone()),
+                    event_type: "user.created".to_owned(),
+                    channels: None,
+                    payload: "{}".to_owned(),
+                    timestamp: began + *stored_at * MS,
+                    idempotency_key: None,
+                };
+                (message, stored)
+            })
+            .unzip();
+        let kills: Vec<_> = kills.iter().map(|at| *at * MS).collect();
+        survivors(&messages, &stored, began, &kills)
+    }
+
+    /// A delivery that a kill breaks off at 15 ms, and the acknowledgement at 31 ms.
+    fn broken_off() -> History {
+        let mut history = History::default();
+        history.note(5 * MS, 10 * MS, Outcome::Broken);
+        history.note(30 * MS, MS, Outcome::of_reply(200, b""));
+        history
+    }
+
     #[test]
     fn a_survivor_was_stored_before_a_kill_and_acknowledged_after_it() {
-        let messages = [10, 20, 30].map(message);
-        let began = SystemTime::UNIX_EPOCH;
-        let stored: Vec<_> = [9, 5, 25]
-            .into_iter()
-            .zip(&messages)
-            .map(|(at, message)| StoredMessage {
-                app: "dev".to_owned(),
-                id: "msg_1".to_owned(),
-                event_id: Some(message.event.id.clone()),
-                event_type: "user.created".to_owned(),
-                channels: None,
-                payload: "{}".to_owned(),
-                timestamp: began + at * MS,
-                idempotency_key: None,
-            })
-            .collect();
-        assert_eq!(survivors(&messages, &stored, began, &[15 * MS]), 1);
-        assert_eq!(survivors(&messages, &stored, began, &[40 * MS]), 0);
+        let events = [(9, broken_off())];
+        assert_eq!(survivors_of(&[12], &events), 1);
+        assert_eq!(survivors_of(&[8, 40], &events), 0);
+        assert_eq!(survivors_of(&[12], &[(14, broken_off())]), 0);
+    }
+
+    #[test]
+    fn an_event_whose_delivery_the_kill_does_not_break_off_is_no_survivor() {
+        let refused = after(&[(5, 4, 503, ""), (30, 1, 200, "")]);
+        let at_another_node = after(&[(5, 20, 200, "")]);
+        assert_eq!(
+            survivors_of(&[12], &[(9, refused), (9, at_another_node)]),
+            0
+        );
+        // Pub/Sub has sent the event again, and another node has acknowledged it.
+        let mut acknowledged_before = after(&[(2, 3, 200, "")]);
+        acknowledged_before.note(5 * MS, 10 * MS, Outcome::Broken);
+        assert_eq!(survivors_of(&[12], &[(3, acknowledged_before)]), 0);
     }
 }

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use fake_svix::Fault;
-use host::Op;
+use host::{Faults, Op};
 
 use crate::support::{Reply, World, event, hold_up};
 
@@ -88,6 +88,94 @@ async fn a_request_whose_own_write_fails_after_the_transaction_is_not_acknowledg
         failed[0].0.assert_retryable_problem(503, "store-failing");
         assert_eq!(world.records().await.len(), EVENTS as usize);
         assert_eq!(world.svix.messages().len(), EVENTS as usize + 1);
+    }
+}
+
+/// A fault of the transaction that writes the records of several requests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum TransactionFault {
+    Fails,
+    Hangs,
+    IsSlow,
+    Loses,
+    WritesAndFails,
+    WritesAndHangs,
+    WritesSomeAndFails,
+}
+
+impl TransactionFault {
+    const ALL: [Self; 7] = [
+        Self::Fails,
+        Self::Hangs,
+        Self::IsSlow,
+        Self::Loses,
+        Self::WritesAndFails,
+        Self::WritesAndHangs,
+        Self::WritesSomeAndFails,
+    ];
+
+    fn plan(self, faults: &Faults) {
+        match self {
+            Self::Fails => faults.fail_next(Op::SetMany, 1),
+            Self::Hangs => faults.hang_next(Op::SetMany),
+            Self::IsSlow => faults.delay(Op::SetMany, Duration::from_secs(1)),
+            Self::Loses => faults.lose_next_set(),
+            Self::WritesAndFails => faults.write_then_fail_next_set(),
+            Self::WritesAndHangs => faults.write_then_hang_next_set(),
+            Self::WritesSomeAndFails => faults.write_first_of_next_set_many(2),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_fault_of_a_transaction_acknowledges_an_event_without_its_record() {
+    use TransactionFault::{
+        Fails, Hangs, IsSlow, Loses, WritesAndFails, WritesAndHangs, WritesSomeAndFails,
+    };
+    for fault in TransactionFault::ALL {
+        // Once the transaction has failed, the store is either well again or fails each single write.
+        for is_store_well in [true, false] {
+            let world = held_up().await;
+            fault.plan(&world.faults);
+            if !is_store_well {
+                world.faults.fail_always(Op::Set);
+            }
+            let replies = timeout(Duration::from_secs(10), post_all(&world)).await;
+            assert_eq!(world.faults.count(Op::SetMany), 1, "{fault:?}");
+            // A transaction is synchronous: with it, the instance hangs.
+            let hangs = matches!(fault, Hangs | WritesAndHangs);
+            assert_eq!(replies.is_err(), hangs, "{fault:?}");
+            let recorded = world.records().await.len() - 1;
+            let acknowledged = replies.map_or(0, |replies| {
+                let replies = replies.iter().map(|(reply, _)| reply);
+                let (good, bad): (Vec<_>, Vec<_>) = replies.partition(|reply| reply.status == 200);
+                for reply in bad {
+                    reply.assert_retryable_problem(503, "store-failing");
+                }
+                good.len()
+            });
+            let all = EVENTS as usize;
+            let expected = match (fault, is_store_well) {
+                (IsSlow, _) | (Fails | WritesAndFails | WritesSomeAndFails, true) => (all, all),
+                (Loses, _) => (all, 0),
+                (Fails, false) | (Hangs, _) => (0, 0),
+                (WritesAndFails, false) | (WritesAndHangs, _) => (0, all),
+                (WritesSomeAndFails, false) => (0, 2),
+            };
+            let cell = (fault, is_store_well);
+            assert_eq!((acknowledged, recorded), expected, "{cell:?}");
+
+            if hangs {
+                world.crash().await;
+            }
+            world.faults.clear();
+            for number in 0..EVENTS {
+                let again = world.post(&event(&format!("evt_{number}"))).await;
+                assert_eq!(again.status, 200, "{cell:?}: {}", again.text());
+            }
+            assert_eq!(world.svix.messages().len(), all + 1, "{cell:?}");
+            assert_eq!(world.records().await.len(), all + 1, "{cell:?}");
+        }
     }
 }
 
