@@ -125,10 +125,13 @@ async fn refresh(fetching: Fetching, jwks: &'static Address, kid: String, tell: 
         let _ = store::set(NAME, &ahead, store::TIMEOUT).await;
     }
     let result = fetch(jwks, TIMEOUT).await;
-    // Another instance may have stored keys since. A failure must not take them away.
-    let may_write = result.is_ok() || learn(jwks, store::TIMEOUT).await.is_ok();
-    if KNOWN.with_borrow(KnownKeys::fetched_at) > had {
-        return;
+    let mut may_write = true;
+    if result.is_err() {
+        // Another instance may have stored keys since. A failure must not take them away.
+        may_write = learn(jwks, store::TIMEOUT).await.is_ok();
+        if KNOWN.with_borrow(KnownKeys::fetched_at) > had {
+            return;
+        }
     }
     let now = time::unix_seconds(clock::now());
     let (news, usable) = KNOWN.with_borrow_mut(|known| {

@@ -26,8 +26,6 @@ pub struct Attempts<'a> {
     request_id: String,
     random: fastrand::Rng,
     known: Known,
-    /// The refusal of a post, until a lookup shows whether an earlier attempt has stored the message.
-    refusal: Option<svix::Error>,
     /// How often the event was posted.
     pub posts: u32,
     /// Whether Svix may still be at work on an attempt that an earlier request made within the last minute.
@@ -64,7 +62,6 @@ impl<'a> Attempts<'a> {
             request_id: client::request_id(random.u64(..)),
             random,
             known: Known::MaybeSentSince(sent_since),
-            refusal: None,
             posts: 0,
             earlier_unanswered,
             unanswered: false,
@@ -82,12 +79,12 @@ impl<'a> Attempts<'a> {
 
     /// Tries until Svix has the message.
     pub async fn run(&mut self) -> Result<Sent, Problem> {
-        let caller = EventAtGate {
-            event: self.idempotency_key,
+        let event = EventAtGate {
+            key: self.idempotency_key,
             project: &self.job.event.project,
         };
         let mut turnstile =
-            Turnstile::new(self.job.config, self.job.budget, caller, self.random.fork());
+            Turnstile::new(self.job.config, self.job.budget, event, self.random.fork());
         let retry = self.job.config.retry.clone();
         let mut retries = Retries::new(retry, self.random.u64(..));
         loop {
@@ -127,8 +124,7 @@ impl<'a> Attempts<'a> {
                 }
                 Err(svix::Error::Unavailable { cause, retry_after }) => (cause, retry_after),
                 Err(error @ svix::Error::Refused(_)) if step == Step::Post => {
-                    self.known = Known::Refused;
-                    self.refusal = Some(error);
+                    self.known = Known::Refused(error);
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -154,14 +150,11 @@ impl<'a> Attempts<'a> {
                 Ok(())
             }
             // Svix may not have finished an earlier attempt at this event.
-            AfterLookup::IdTaken | AfterLookup::Refused if self.may_be_stored() => {
+            AfterLookup::IdTaken | AfterLookup::Refused(_) if self.may_be_stored() => {
                 Err(Problem::StillUnanswered)
             }
             AfterLookup::IdTaken => Err(Problem::EventIdTaken),
-            AfterLookup::Refused => {
-                let refusal = self.refusal.take();
-                Err(refusal.map_or(Problem::StillUnanswered, Problem::from))
-            }
+            AfterLookup::Refused(error) => Err(error.into()),
         }
     }
 

@@ -23,8 +23,10 @@
 //!
 //! The longest row without an answer or a failure: look up, post (409), look up, post (409), look up.
 
+use std::mem;
 use std::time::{Duration, SystemTime};
 
+use crate::svix;
 use crate::svix::message::may_have_forgotten;
 
 /// For how long Svix may be at work on an attempt that it has not answered.
@@ -42,7 +44,7 @@ pub enum Step {
 }
 
 /// The knowledge of the event's message in Svix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
     /// The event may have been sent since this time, and not before. `None` stands for an unknown time.
     MaybeSentSince(Option<SystemTime>),
@@ -53,12 +55,12 @@ pub enum Known {
     Raced(SystemTime),
     /// Svix answered 409 once more.
     ConflictAgain,
-    /// Svix refused the event for good.
-    Refused,
+    /// Svix refused the event for good, with this error.
+    Refused(svix::Error),
 }
 
 /// The next step after a lookup that found nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AfterLookup {
     /// Post the event.
     Post,
@@ -67,17 +69,17 @@ pub enum AfterLookup {
     /// The event's id belongs to another message.
     IdTaken,
     /// Svix will never take the event.
-    Refused,
+    Refused(svix::Error),
 }
 
 impl Known {
     /// Decided before every attempt: the process may have been suspended past the 12 hours for which
     /// Svix knows the idempotency key.
-    pub fn step(self, now: SystemTime) -> Step {
+    pub fn step(&self, now: SystemTime) -> Step {
         let is_unclear = match self {
-            Self::MaybeSentSince(since) => may_have_forgotten(since, now),
-            Self::Raced(since) => may_have_forgotten(Some(since), now),
-            Self::Conflict | Self::ConflictAgain | Self::Refused => true,
+            Self::MaybeSentSince(since) => may_have_forgotten(*since, now),
+            Self::Raced(since) => may_have_forgotten(Some(*since), now),
+            Self::Conflict | Self::ConflictAgain | Self::Refused(_) => true,
         };
         if is_unclear { Step::LookUp } else { Step::Post }
     }
@@ -85,25 +87,26 @@ impl Known {
     /// A post was answered with 409.
     pub fn conflict(&mut self) {
         *self = match self {
-            Self::MaybeSentSince(_) | Self::Conflict | Self::Refused => Self::Conflict,
+            Self::MaybeSentSince(_) | Self::Conflict | Self::Refused(_) => Self::Conflict,
             Self::Raced(_) | Self::ConflictAgain => Self::ConflictAgain,
         };
     }
 
-    /// A lookup at `now` found nothing.
+    /// A lookup at `now` found nothing, so nothing was sent before.
     pub fn not_found(&mut self, now: SystemTime) -> AfterLookup {
-        let (known, next) = match self {
-            Self::MaybeSentSince(_) => (Self::MaybeSentSince(Some(now)), AfterLookup::Post),
-            Self::Conflict | Self::Raced(_) => (Self::Raced(now), AfterLookup::PostAfterRace),
-            Self::ConflictAgain => (Self::Raced(now), AfterLookup::IdTaken),
-            Self::Refused => (Self::MaybeSentSince(Some(now)), AfterLookup::Refused),
-        };
-        *self = known;
-        next
+        match mem::replace(self, Self::MaybeSentSince(Some(now))) {
+            Self::MaybeSentSince(_) => AfterLookup::Post,
+            Self::Conflict | Self::Raced(_) => {
+                *self = Self::Raced(now);
+                AfterLookup::PostAfterRace
+            }
+            Self::ConflictAgain => AfterLookup::IdTaken,
+            Self::Refused(error) => AfterLookup::Refused(error),
+        }
     }
 
     /// Whether Svix has reported a conflict that no lookup has explained.
-    pub fn is_conflict(self) -> bool {
+    pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Conflict | Self::ConflictAgain)
     }
 }
@@ -132,9 +135,10 @@ mod tests {
 
     #[test]
     fn a_refusal_is_believed_once_a_lookup_finds_nothing() {
-        let mut known = Known::Refused;
+        let error = svix::Error::ApplicationMissing;
+        let mut known = Known::Refused(error.clone());
         assert_eq!(known.step(hours(1)), Step::LookUp);
-        assert_eq!(known.not_found(hours(1)), AfterLookup::Refused);
+        assert_eq!(known.not_found(hours(1)), AfterLookup::Refused(error));
         assert!(!known.is_conflict());
     }
 

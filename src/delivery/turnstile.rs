@@ -30,7 +30,7 @@ const PROBE_TURNS: u32 = 2;
 pub struct Turnstile<'a> {
     config: &'a Config,
     budget: Budget,
-    caller: EventAtGate<'a>,
+    event: EventAtGate<'a>,
     random: fastrand::Rng,
     /// Whether the event is the gate's probe.
     is_probe: bool,
@@ -40,13 +40,13 @@ impl<'a> Turnstile<'a> {
     pub fn new(
         config: &'a Config,
         budget: Budget,
-        caller: EventAtGate<'a>,
+        event: EventAtGate<'a>,
         random: fastrand::Rng,
     ) -> Self {
         Self {
             config,
             budget,
-            caller,
+            event,
             random,
             is_probe: false,
         }
@@ -102,7 +102,7 @@ impl<'a> Turnstile<'a> {
     }
 
     fn pass(&self) -> Pass {
-        GATE.with_borrow(|gate| gate.pass(self.caller.project, clock::now()))
+        GATE.with_borrow(|gate| gate.pass(self.event.project, clock::now()))
     }
 
     /// If the event is the probe and isn't posted, lets another one be it. If this one's time is over, two may be it at
@@ -150,10 +150,8 @@ impl<'a> Turnstile<'a> {
         let (before, state, after) = GATE.with_borrow_mut(|gate| {
             let before = gate.standing(now);
             let state = match failure {
-                None => gate.succeeded(self.caller.project, probe, now),
-                Some((reason, asked)) => {
-                    gate.failed(self.caller, probe, reason, asked, jitter, now)
-                }
+                None => gate.succeeded(self.event.project, probe, now),
+                Some((reason, asked)) => gate.failed(self.event, probe, reason, asked, jitter, now),
             };
             (before, state, gate.standing(now))
         });

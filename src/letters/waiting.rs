@@ -132,40 +132,29 @@ async fn walk(
     let first = climb.mark.settled + 1;
     let mut next = first;
     'numbers: while next <= last {
-        for state in states(next..=last.min(next + STEP - 1)).await? {
+        for mut state in states(next..=last.min(next + STEP - 1)).await? {
             if next > first && !go_on() {
                 break 'numbers;
             }
-            let letter = match state {
-                State::Undecided => ledger::with_record(next).await?,
-                State::Unwritten | State::Settled | State::Dangling => None,
-            };
-            let found = match (letter, state) {
-                (Some((letter, _)), _) => match visit(&letter).await? {
-                    Visit::Waits => Found::Waiting,
-                    Visit::Settled => Found::Settled,
-                    Visit::Enough => break 'numbers,
-                },
-                (None, State::Settled) => Found::Settled,
-                (None, State::Unwritten) => Found::Nothing,
-                (None, State::Undecided | State::Dangling) => Found::IndexAlone,
-            };
-            climb.pass(next, found);
+            if state == State::Waits {
+                state = match ledger::with_record(next).await? {
+                    None => State::Dangling,
+                    Some((letter, _)) => match visit(&letter).await? {
+                        Visit::Waits => State::Waits,
+                        Visit::Settled => State::Settled,
+                        Visit::Enough => break 'numbers,
+                    },
+                };
+            }
+            climb.pass(next, state);
             next += 1;
         }
     }
-    climb.save().await;
+    if let Some((mark, dangling)) = climb.end() {
+        // If the store takes no writes, the next walk begins where this one began.
+        let _ = move_mark(mark, &dangling).await;
+    }
     Ok(())
-}
-
-/// The letter under a number, or its absence.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
-    Waiting,
-    Settled,
-    /// An entry of the index whose letter is gone, or is still to be written.
-    IndexAlone,
-    Nothing,
 }
 
 /// The mark on its way up.
@@ -196,26 +185,25 @@ impl Climb {
     }
 
     /// Passes a number, unless an earlier one holds the mark up, or this one does.
-    fn pass(&mut self, number: u64, found: Found) {
-        self.is_held_up |= match found {
-            Found::Waiting => true,
-            Found::Settled => false,
-            Found::IndexAlone | Found::Nothing => !self.is_rested || number > self.mark.taken,
+    fn pass(&mut self, number: u64, state: State) {
+        self.is_held_up |= match state {
+            State::Waits => true,
+            State::Settled => false,
+            State::Dangling | State::Unwritten => !self.is_rested || number > self.mark.taken,
         };
         if self.is_held_up {
             return;
         }
         self.moved.settled = number;
-        if found == Found::IndexAlone {
+        if state == State::Dangling {
             self.dangling.push(index_name(number));
         }
     }
 
-    /// If the store takes no writes, the next walk begins where this one began.
-    async fn save(self) {
-        if self.is_rested || self.moved.settled > self.mark.settled {
-            let _ = move_mark(self.moved, &self.dangling).await;
-        }
+    /// The mark to write, and the index entries to delete. `None` if nothing has changed.
+    fn end(self) -> Option<(Mark, Vec<String>)> {
+        let has_moved = self.is_rested || self.moved.settled > self.mark.settled;
+        has_moved.then_some((self.moved, self.dangling))
     }
 }
 
@@ -230,14 +218,15 @@ async fn move_mark(mark: Mark, dangling: &[String]) -> Result<(), host::Error> {
 enum State {
     /// The number was taken, and no letter is written under it, or not yet.
     Unwritten,
-    /// The letter waits, or is gone.
-    Undecided,
+    /// The letter is neither resolved nor discarded.
+    Waits,
     /// The letter is resolved or discarded.
     Settled,
-    /// The letter has another number.
+    /// The index has the number, but its letter has another one, is gone, or is still to be written.
     Dangling,
 }
 
+/// The states of these numbers, by their records. A number that waits may have no letter any more.
 async fn states(numbers: RangeInclusive<u64>) -> Result<Vec<State>, host::Error> {
     let names: Vec<_> = numbers.clone().map(index_name).collect();
     let entries = store::get_all(&names).await.into_iter();
@@ -257,7 +246,7 @@ async fn states(numbers: RangeInclusive<u64>) -> Result<Vec<State>, host::Error>
                 record.dead_letter
             }
             Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => {
-                states.push(State::Undecided);
+                states.push(State::Waits);
                 continue;
             }
         };
@@ -289,31 +278,27 @@ mod tests {
     #[test]
     fn the_mark_stops_before_the_first_letter_that_waits() {
         let mut climb = climb(NOW);
-        for (number, found) in [
-            (5, Found::Settled),
-            (6, Found::Waiting),
-            (7, Found::Settled),
-        ] {
-            climb.pass(number, found);
+        for (number, state) in [(5, State::Settled), (6, State::Waits), (7, State::Settled)] {
+            climb.pass(number, state);
         }
         assert_eq!(climb.moved.settled, 5);
     }
 
     #[test]
     fn a_number_without_a_letter_is_passed_once_it_was_taken_an_hour_ago() {
-        for found in [Found::Nothing, Found::IndexAlone] {
+        for state in [State::Unwritten, State::Dangling] {
             let mut young = climb(NOW - SETTLING.as_secs() + 1);
-            young.pass(5, found);
+            young.pass(5, state);
             assert_eq!(young.moved.settled, 4);
             let mut old = climb(NOW - SETTLING.as_secs());
-            old.pass(5, found);
+            old.pass(5, state);
             assert_eq!(old.moved.settled, 5);
-            old.pass(6, Found::Settled);
-            old.pass(7, Found::Settled);
-            old.pass(8, found);
+            old.pass(6, State::Settled);
+            old.pass(7, State::Settled);
+            old.pass(8, state);
             assert_eq!(old.moved.settled, 7, "8 was not taken an hour ago");
             assert_eq!((old.moved.taken, old.moved.taken_at), (9, NOW));
-            let entries = usize::from(found == Found::IndexAlone);
+            let entries = usize::from(state == State::Dangling);
             assert_eq!(old.dangling.len(), entries);
         }
     }

@@ -136,9 +136,9 @@ impl<'a> Conversation<'a> {
 async fn check_gate() -> Result<(), svix::Error> {
     shared_gate::refresh().await;
     match shared_gate::closed() {
-        Some(closing) if !closing.rest.is_zero() => Err(svix::Error::Unavailable {
-            cause: Cause::Gate(closing.reason),
-            retry_after: Some(closing.rest),
+        Some(shut) if !shut.rest.is_zero() => Err(svix::Error::Unavailable {
+            cause: Cause::Gate(shut.reason),
+            retry_after: Some(shut.rest),
         }),
         _ => Ok(()),
     }

@@ -164,7 +164,7 @@ impl Closing {
 #[derive(Clone, Copy, Debug)]
 pub struct EventAtGate<'a> {
     /// The event's idempotency key.
-    pub event: &'a str,
+    pub key: &'a str,
     pub project: &'a str,
 }
 
@@ -189,12 +189,12 @@ impl Run {
         }
     }
 
-    /// The run with one more failure, of `caller`.
-    fn and(&self, caller: EventAtGate<'_>) -> Self {
-        if self.others_succeed && self.project.as_deref() != Some(caller.project) {
-            return Self::none().and(caller);
+    /// The run with one more failure, of this event.
+    fn and(&self, event: EventAtGate<'_>) -> Self {
+        if self.others_succeed && self.project.as_deref() != Some(event.project) {
+            return Self::none().and(event);
         }
-        let of_event = if self.event == caller.event {
+        let of_event = if self.event == event.key {
             self.of_event
         } else {
             0
@@ -202,11 +202,11 @@ impl Run {
         let counts = u32::from(of_event < RUN_OF_ONE_EVENT);
         Self {
             failures: self.failures.saturating_add(counts),
-            event: caller.event.to_owned(),
+            event: event.key.to_owned(),
             of_event: of_event.saturating_add(counts),
             project: match &self.project {
-                Some(only) if only == caller.project => self.project.clone(),
-                None if *self == Self::none() => Some(caller.project.to_owned()),
+                Some(only) if only == event.project => self.project.clone(),
+                None if *self == Self::none() => Some(event.project.to_owned()),
                 _ => None,
             },
             others_succeed: self.others_succeed,
@@ -422,11 +422,11 @@ impl Gate {
         })
     }
 
-    /// Svix has failed on the caller's event. Returns the state to share, if it changed. `asked` is Svix's own
+    /// Svix has failed on this event. Returns the state to share, if it changed. `asked` is Svix's own
     /// `Retry-After`; `jitter` is between 0 and 1.
     pub fn failed(
         &mut self,
-        caller: EventAtGate<'_>,
+        event: EventAtGate<'_>,
         probe: bool,
         reason: Reason,
         asked: Option<Duration>,
@@ -434,13 +434,13 @@ impl Gate {
         now: SystemTime,
     ) -> Option<Vec<u8>> {
         let failure = Failure {
-            caller,
+            event,
             reason,
             asked: asked.map(|asked| asked.min(longest(reason))),
             jitter,
         };
         let closing = self.state.closed.clone();
-        match closing.filter(|closing| closing.concerns(caller.project)) {
+        match closing.filter(|closing| closing.concerns(event.project)) {
             None => self.failed_while_open(&failure, now),
             Some(closing) if probe => {
                 let closing = failure.of_probe(closing);
@@ -451,7 +451,7 @@ impl Gate {
     }
 
     fn failed_while_open(&mut self, failure: &Failure<'_>, now: SystemTime) -> Option<Vec<u8>> {
-        let run = self.state.run.and(failure.caller);
+        let run = self.state.run.and(failure.event);
         let of_another = self.rest_of_closing(now);
         if failure.reason == Reason::SvixUnavailable && run.failures < RUN {
             let is_news = run != self.state.run;
@@ -515,7 +515,7 @@ impl Gate {
 
 /// A failure of Svix.
 struct Failure<'a> {
-    caller: EventAtGate<'a>,
+    event: EventAtGate<'a>,
     reason: Reason,
     /// For how long Svix asks to wait, at most the longest closing.
     asked: Option<Duration>,
@@ -532,7 +532,7 @@ impl Failure<'_> {
     fn of_probe(&self, before: Closing) -> Closing {
         // An event that fails as the probe again may be at fault itself. Let another event be the probe soon.
         let again = self.reason == Reason::SvixUnavailable
-            && before.failed_probe.as_deref() == Some(self.caller.event);
+            && before.failed_probe.as_deref() == Some(self.event.key);
         let (millis, times) = if again {
             (as_millis(growing(0, self.jitter)), before.times)
         } else {
@@ -543,7 +543,7 @@ impl Failure<'_> {
             millis,
             times,
             probing: false,
-            failed_probe: Some(self.caller.event.to_owned()),
+            failed_probe: Some(self.event.key.to_owned()),
             project: before
                 .project
                 .filter(|_| self.reason == Reason::SvixUnavailable),
@@ -600,7 +600,7 @@ mod tests {
     /// An event of the project `dev`.
     fn of(event: &str) -> EventAtGate<'_> {
         EventAtGate {
-            event,
+            key: event,
             project: "dev",
         }
     }
@@ -617,8 +617,7 @@ mod tests {
     }
 
     fn closed_for(gate: &Gate, now: SystemTime) -> Option<u64> {
-        gate.closed_for("dev", now)
-            .map(|closing| closing.rest.as_secs())
+        gate.closed_for("dev", now).map(|shut| shut.rest.as_secs())
     }
 
     #[test]
@@ -626,12 +625,12 @@ mod tests {
         let mut gate = Gate::open();
         assert_eq!(gate.pass("dev", at(0)), Pass::Open);
         assert!(limited(&mut gate, false, Some(7), at(0)));
-        let closing = Shut {
+        let shut = Shut {
             reason: Reason::RateLimited,
             rest: Duration::from_secs(5),
             probing: false,
         };
-        assert_eq!(gate.pass("dev", at(2)), Pass::Closed(closing));
+        assert_eq!(gate.pass("dev", at(2)), Pass::Closed(shut));
         assert_eq!(gate.pass("dev", at(7)), Pass::Probe);
     }
 
@@ -850,8 +849,11 @@ mod tests {
     }
 
     fn fail(gate: &mut Gate, event: &str, project: &str, probe: bool, now: SystemTime) {
-        let caller = EventAtGate { event, project };
-        gate.failed(caller, probe, Reason::SvixUnavailable, None, JITTER, now);
+        let event = EventAtGate {
+            key: event,
+            project,
+        };
+        gate.failed(event, probe, Reason::SvixUnavailable, None, JITTER, now);
     }
 
     /// A gate that five failures of one project have closed.
@@ -930,7 +932,7 @@ mod tests {
                 assert!(gate.succeeded("dev", false, at(0)).is_some());
                 assert_eq!(
                     gate.closed_for("sick", at(0))
-                        .map(|closing| closing.rest.as_secs()),
+                        .map(|shut| shut.rest.as_secs()),
                     Some(1)
                 );
             }
@@ -955,20 +957,14 @@ mod tests {
         let mut gate = closed_for_sick();
         let asked = Some(Duration::from_secs(7));
         gate.failed(of("a"), false, Reason::RateLimited, asked, JITTER, at(0));
-        assert_eq!(
-            gate.closed_for_all(at(0)).map(|closing| closing.rest),
-            asked
-        );
+        assert_eq!(gate.closed_for_all(at(0)).map(|shut| shut.rest), asked);
         let mut gate = closed_for_sick();
-        let caller = EventAtGate {
-            event: "a",
+        let event = EventAtGate {
+            key: "a",
             project: "sick",
         };
-        gate.failed(caller, true, Reason::RateLimited, asked, JITTER, at(1));
-        assert_eq!(
-            gate.closed_for_all(at(1)).map(|closing| closing.rest),
-            asked
-        );
+        gate.failed(event, true, Reason::RateLimited, asked, JITTER, at(1));
+        assert_eq!(gate.closed_for_all(at(1)).map(|shut| shut.rest), asked);
     }
 
     #[test]
@@ -990,7 +986,7 @@ mod tests {
         assert!(gate.hold("dev", true, at(0)).is_some());
         assert_eq!(
             gate.closed_for("sick", at(0))
-                .map(|closing| closing.rest.as_secs()),
+                .map(|shut| shut.rest.as_secs()),
             Some(1)
         );
         fail(&mut gate, "f", "other", false, at(0));

@@ -67,13 +67,13 @@ fn check_gate(input: &[u8]) {
         } => only.clone(),
         _ => "dev".to_owned(),
     };
-    let caller = EventAtGate {
-        event: "evt_1",
+    let event = EventAtGate {
+        key: "evt_1",
         project: &project,
     };
     for time in [SystemTime::UNIX_EPOCH, now(), later()] {
-        if let Pass::Closed(closing) = gate.pass(&project, time) {
-            let rest = closing.rest;
+        if let Pass::Closed(shut) = gate.pass(&project, time) {
+            let rest = shut.rest;
             assert!(
                 !rest.is_zero() && rest <= HOUR,
                 "a closing never lasts longer than its time"
@@ -91,18 +91,18 @@ fn check_gate(input: &[u8]) {
     let lease = Duration::from_secs(3);
     let probing = gate.send_probe(lease, later());
     assert_learned(&gate, &probing);
-    if let Some(closing) = gate.closed_for(&project, later()) {
-        assert!(closing.probing && closing.rest == lease);
+    if let Some(shut) = gate.closed_for(&project, later()) {
+        assert!(shut.probing && shut.rest == lease);
     }
     for reason in [Reason::RateLimited, Reason::SvixUnavailable] {
-        let failed = gate.failed(caller, true, reason, None, 0.5, later());
+        let failed = gate.failed(event, true, reason, None, 0.5, later());
         assert_learned(&gate, &failed.expect("a probe decides"));
-        let closing = gate
+        let shut = gate
             .closed_for(&project, later())
             .expect("a failure closes it");
-        assert_eq!(closing.reason, reason);
+        assert_eq!(shut.reason, reason);
         let longest = Duration::from_secs(30);
-        assert!(closing.rest <= longest, "Svix hasn't asked for it");
+        assert!(shut.rest <= longest, "Svix hasn't asked for it");
     }
     let succeeded = gate.succeeded(&project, true, later());
     assert_learned(&gate, &succeeded.expect("a probe decides"));
