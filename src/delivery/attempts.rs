@@ -28,6 +28,8 @@ pub struct Attempts<'a> {
     known: Known,
     /// How often the event was posted.
     pub posts: u32,
+    /// Whether there is no record of an earlier delivery.
+    is_first: bool,
     /// Whether Svix may still be at work on an attempt that an earlier request made within the last minute.
     earlier_unanswered: bool,
     /// Whether Svix has left an attempt of this request unanswered.
@@ -63,6 +65,7 @@ impl<'a> Attempts<'a> {
             random,
             known: Known::MaybeSentSince(sent_since),
             posts: 0,
+            is_first: matches!(found, Found::Nothing),
             earlier_unanswered,
             unanswered: false,
         }
@@ -174,6 +177,11 @@ impl<'a> Attempts<'a> {
             }
             // Svix may not have finished an earlier attempt at this event.
             AfterLookup::IdTaken | AfterLookup::Refused(_) if self.may_be_stored() => {
+                Err(Problem::StillUnanswered)
+            }
+            // Svix's lookups may lag behind its posts. So only a later delivery believes that the id is another's.
+            AfterLookup::IdTaken if self.is_first => {
+                self.known.conflict();
                 Err(Problem::StillUnanswered)
             }
             AfterLookup::IdTaken => Err(Problem::EventIdTaken),
