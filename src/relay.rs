@@ -24,12 +24,13 @@ pub async fn handle(request: Request) -> Response {
     let mut entry = Entry::default();
     let path = request.get_path_with_query().unwrap_or_default();
     let method = request.get_method();
-    let route = Route::of(name(&method), &path).map_err(Problem::NoRoute);
+    let name = name(&method);
+    let route = Route::of(name, &path).map_err(Problem::NoRoute);
     let (headers, mut incoming) = Incoming::of(request);
     let result = match route {
-        Ok(route) => fulfil(route, &mut incoming, &headers, stopwatch, &mut entry).await,
+        Ok(route) => fulfil(route, name, &mut incoming, &headers, stopwatch, &mut entry).await,
         Err(problem) => {
-            entry.set_asked(name(&method), &path);
+            entry.set_asked(name, &path);
             Err(problem)
         }
     };
@@ -43,7 +44,7 @@ pub async fn handle(request: Request) -> Response {
         Err(problem) => Reply::from(problem),
     };
     incoming.discard();
-    let is_head = matches!(method, Method::Head);
+    let is_head = name == "HEAD";
     let Reply {
         status,
         headers,
@@ -54,6 +55,7 @@ pub async fn handle(request: Request) -> Response {
 
 async fn fulfil(
     route: Route,
+    method: &str,
     incoming: &mut Incoming,
     headers: &Headers,
     stopwatch: Stopwatch,
@@ -72,7 +74,7 @@ async fn fulfil(
         Route::OpenApi => Ok(openapi::document()),
         Route::Console(part) => operator::console::part(part).await,
         Route::Operator(operation) => {
-            operator::fulfil(operation, incoming, headers, stopwatch, entry).await
+            operator::fulfil(operation, method, incoming, headers, stopwatch, entry).await
         }
     }
 }

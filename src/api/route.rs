@@ -94,36 +94,9 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Whether the operation changes or sends something, or gives a right away: not for a reader.
-    pub fn acts(&self) -> bool {
-        match self {
-            Self::Fate(_)
-            | Self::Findings
-            | Self::Metrics
-            | Self::Status
-            | Self::List(_)
-            | Self::Show(_)
-            | Self::WrongMethod(_) => false,
-            Self::Purge
-            | Self::Resend(..)
-            | Self::Audit(_)
-            | Self::Canary
-            | Self::Resolve(_)
-            | Self::OpenGate
-            | Self::Application(_)
-            | Self::Portal(_)
-            | Self::RevokePortal(_)
-            | Self::Recover(_)
-            | Self::TestEvent(_)
-            | Self::ProjectToken(_)
-            | Self::Erase(_)
-            | Self::EraseProject(..)
-            | Self::Hold(_)
-            | Self::Release(_)
-            | Self::Discard(_)
-            | Self::Replay(_)
-            | Self::ReplayAll(_) => true,
-        }
+    /// Whether a request with `method` changes or sends something, or gives a right away: not for a reader.
+    pub fn acts(&self, method: &str) -> bool {
+        !matches!(self, Self::WrongMethod(_)) && !matches!(method, "GET" | "HEAD")
     }
 
     /// The project whose token opens the operation, too.

@@ -29,6 +29,7 @@ use crate::watch::entry::Entry;
 
 pub async fn fulfil(
     operation: Operation,
+    method: &str,
     incoming: &mut Incoming,
     headers: &Headers,
     stopwatch: Stopwatch,
@@ -38,7 +39,7 @@ pub async fn fulfil(
     let authorization = headers.get("authorization");
     let caller = auth::operator(config, authorization.as_deref(), operation.project())?;
     entry.set_caller(caller);
-    if operation.acts() {
+    if operation.acts(method) {
         caller.may_act()?;
     }
     let request = &mut OperatorRequest {
