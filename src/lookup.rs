@@ -1,8 +1,8 @@
 //! `GET /notifications/{project}/{eventId}` and `GET /records`: what is known of an event.
 
 use crate::api::problem::Problem;
+use crate::api::query::Name;
 use crate::api::reply::Success;
-use crate::api::route::Name;
 use crate::auth::{self, Caller};
 use crate::config::load;
 use crate::host::http::Headers;

@@ -3,6 +3,9 @@
 //! The event, the configuration and the operator's requests all report every violation at once, in this
 //! shape.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 
 /// One field and why it was refused. The field's value is left out: it may be secret or huge.
@@ -22,4 +25,16 @@ impl Violation {
             reason: reason.into(),
         }
     }
+}
+
+/// The number, or the rule that it breaks.
+pub fn within<T: PartialOrd + Display>(
+    number: Option<T>,
+    range: RangeInclusive<T>,
+) -> Result<T, String> {
+    let number = number.filter(|number| range.contains(number));
+    number.ok_or_else(|| {
+        let (least, most) = range.into_inner();
+        format!("must be a whole number from {least} to {most}")
+    })
 }

@@ -2,6 +2,7 @@
 
 pub mod openapi;
 pub mod problem;
+pub mod query;
 pub mod reply;
 pub mod route;
 pub mod table;

@@ -1,11 +1,6 @@
 //! Routes: which request asks for what.
 
-use std::time::SystemTime;
-
-use percent_encoding::percent_decode_str;
-
-use crate::time::parse_rfc3339;
-use crate::violation::Violation;
+use super::query::{Name, Query, decode};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -94,6 +89,50 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// The operation of a path, and the methods of the path.
+    fn of(method: &str, path: &[&str], query: Query) -> Result<(&'static str, Self), NoRoute> {
+        Ok(match *path {
+            ["notifications", project, event_id, ref rest @ ..] => {
+                let name = name(project, event_id)?;
+                match *rest {
+                    ["erase"] => (POST, Self::Erase(name)),
+                    ["deliveries"] => (GET, Self::Fate(name)),
+                    ["deliveries", id, "resend"] => (POST, Self::Resend(name, text(id)?)),
+                    _ => return Err(NoRoute::NotFound),
+                }
+            }
+            ["dead-letters"] => (GET, Self::List(query)),
+            ["dead-letters", "replay"] => (POST, Self::ReplayAll(query)),
+            ["dead-letters", n] if method == "DELETE" => (GET_DELETE, Self::Discard(number(n)?)),
+            ["dead-letters", n] => (GET_DELETE, Self::Show(number(n)?)),
+            ["dead-letters", n, "replay"] => (POST, Self::Replay(number(n)?)),
+            ["maintenance", "purge"] => (POST, Self::Purge),
+            ["maintenance", "audit"] => (POST, Self::Audit(query)),
+            ["maintenance", "canary"] => (POST, Self::Canary),
+            ["audit", "findings"] => (GET, Self::Findings),
+            ["audit", "findings", id, "resolve"] => (POST, Self::Resolve(text(id)?)),
+            ["gate", "open"] => (POST, Self::OpenGate),
+            ["metrics"] => (GET, Self::Metrics),
+            ["status"] => (GET, Self::Status),
+            ["projects", project, ref rest @ ..] => {
+                let project = text(project)?;
+                match *rest {
+                    [] => (PUT, Self::Application(project)),
+                    ["portal"] => (POST, Self::Portal(project)),
+                    ["portal", "revoke"] => (POST, Self::RevokePortal(project)),
+                    ["recover"] => (POST, Self::Recover(project)),
+                    ["test-event"] => (POST, Self::TestEvent(project)),
+                    ["token"] => (POST, Self::ProjectToken(project)),
+                    ["erase"] => (POST, Self::EraseProject(project, query)),
+                    ["hold"] if method == "DELETE" => (PUT_DELETE, Self::Release(project)),
+                    ["hold"] => (PUT_DELETE, Self::Hold(project)),
+                    _ => return Err(NoRoute::NotFound),
+                }
+            }
+            _ => return Err(NoRoute::NotFound),
+        })
+    }
+
     /// Whether a request with `method` changes or sends something, or gives a right away: not for a reader.
     pub fn acts(&self, method: &str) -> bool {
         !matches!(self, Self::WrongMethod(_)) && !matches!(method, "GET" | "HEAD")
@@ -108,149 +147,6 @@ impl Operation {
     }
 }
 
-/// Which event is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name {
-    /// The customer.
-    pub project: String,
-    /// The platform's identifier of the event.
-    pub event_id: String,
-}
-
-/// The query of a request, not parsed yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query(String);
-
-/// Which records are to be compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Audit {
-    /// Begin anew with the day of this time.
-    pub since: Option<SystemTime>,
-    /// Only one in so many projects, others each day.
-    pub one_in: u64,
-}
-
-/// Which dead letters are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selection {
-    /// Only those with a higher number.
-    pub after: u64,
-    /// At most so many.
-    pub limit: usize,
-    /// Only those of this project.
-    pub project: Option<String>,
-    /// Only those with this reason.
-    pub reason: Option<String>,
-    /// Only those that wait for a decision.
-    pub unresolved: bool,
-}
-
-impl Query {
-    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        let pairs = self.0.split('&').filter(|pair| !pair.is_empty());
-        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-    }
-
-    /// Reads `project` and `eventId`.
-    pub fn name(&self) -> Result<Name, Violation> {
-        let (mut project, mut event_id) = (None, None);
-        for (name, value) in self.pairs() {
-            match name {
-                "project" => project = decode(value),
-                "eventId" => event_id = decode(value),
-                _ => return Err(Violation::new("query", "may hold only project and eventId")),
-            }
-        }
-        let required = |name| move || Violation::new(name, "is required, as text in UTF-8");
-        Ok(Name {
-            project: project.ok_or_else(required("project"))?,
-            event_id: event_id.ok_or_else(required("eventId"))?,
-        })
-    }
-
-    /// Reads `after`, a text.
-    pub fn after(&self) -> Result<String, Violation> {
-        let mut after = String::new();
-        for (name, value) in self.pairs() {
-            if name != "after" {
-                return Err(Violation::new("query", "may hold only after"));
-            }
-            value.clone_into(&mut after);
-        }
-        Ok(after)
-    }
-
-    /// Reads `since` and `oneIn`.
-    pub fn audit(&self) -> Result<Audit, Violation> {
-        let mut audit = Audit {
-            since: None,
-            one_in: 1,
-        };
-        for (name, value) in self.pairs() {
-            match name {
-                "since" => {
-                    let since = decode(value).and_then(|text| parse_rfc3339(&text));
-                    let reason = "must be a time in RFC 3339";
-                    audit.since = Some(since.ok_or_else(|| Violation::new("since", reason))?);
-                }
-                "oneIn" => {
-                    let number = value.parse().ok();
-                    audit.one_in = number
-                        .filter(|number| (1..=MAX_ONE_IN).contains(number))
-                        .ok_or_else(|| {
-                            let reason = format!("must be a whole number from 1 to {MAX_ONE_IN}");
-                            Violation::new("oneIn", reason)
-                        })?;
-                }
-                _ => return Err(Violation::new("query", "may hold only since and oneIn")),
-            }
-        }
-        Ok(audit)
-    }
-
-    /// Reads `after`, `limit`, `project`, `reason` and `unresolved`.
-    pub fn selection(&self) -> Result<Selection, Violation> {
-        let mut selection = Selection {
-            after: 0,
-            limit: 50,
-            project: None,
-            reason: None,
-            unresolved: false,
-        };
-        for (name, value) in self.pairs() {
-            let number = || value.parse::<u64>().ok();
-            let text = || percent_decode_str(value).decode_utf8_lossy().into_owned();
-            match name {
-                "after" => {
-                    selection.after = number()
-                        .ok_or_else(|| Violation::new("after", "must be a whole number"))?;
-                }
-                "limit" => {
-                    selection.limit = number()
-                        .and_then(|limit| usize::try_from(limit).ok())
-                        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-                        .ok_or_else(|| {
-                            let reason = format!("must be a whole number from 1 to {MAX_LIMIT}");
-                            Violation::new("limit", reason)
-                        })?;
-                }
-                "project" => selection.project = Some(text()),
-                "reason" => selection.reason = Some(text()),
-                "unresolved" => {
-                    selection.unresolved = value
-                        .parse()
-                        .map_err(|_| Violation::new("unresolved", "must be true or false"))?;
-                }
-                _ => {
-                    let known = "may hold only after, limit, project, reason and unresolved";
-                    return Err(Violation::new("query", known));
-                }
-            }
-        }
-        Ok(selection)
-    }
-}
-
 /// Why a request asks for nothing the relay has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRoute {
@@ -259,12 +155,6 @@ pub enum NoRoute {
     /// The path exists, for other methods: the value of the `Allow` header.
     MethodNotAllowed(&'static str),
 }
-
-/// The fewest projects that an audit compares are one in so many.
-const MAX_ONE_IN: u64 = 1_000;
-
-/// The most dead letters that one request is about.
-const MAX_LIMIT: usize = 100;
 
 const POST: &str = "POST";
 const PUT: &str = "PUT";
@@ -280,72 +170,12 @@ impl Route {
         let (path, query) = path_with_query
             .split_once('?')
             .unwrap_or((path_with_query, ""));
-        let query = Query(query.to_owned());
+        let query = Query::of(query);
         let segments: Vec<_> = path.split('/').skip(1).collect();
         let (allow, route) = match segments[..] {
             ["notifications"] => (POST, Self::Notify),
-            ["notifications", project, event_id] => {
-                let (project, event_id) = decode(project)
-                    .zip(decode(event_id))
-                    .ok_or(NoRoute::NotFound)?;
-                (GET, Self::Lookup(Name { project, event_id }))
-            }
-            ["notifications", project, event_id, "erase"] => {
-                let name = decode(project).zip(decode(event_id));
-                let (project, event_id) = name.ok_or(NoRoute::NotFound)?;
-                let operation = Operation::Erase(Name { project, event_id });
-                (POST, Self::Operator(operation))
-            }
-            [
-                "notifications",
-                project,
-                event_id,
-                "deliveries",
-                ref rest @ ..,
-            ] => {
-                let name = decode(project).zip(decode(event_id));
-                let (project, event_id) = name.ok_or(NoRoute::NotFound)?;
-                let name = Name { project, event_id };
-                match rest {
-                    [] => (GET, Self::Operator(Operation::Fate(name))),
-                    [endpoint, "resend"] => {
-                        let endpoint = decode(endpoint).ok_or(NoRoute::NotFound)?;
-                        (POST, Self::Operator(Operation::Resend(name, endpoint)))
-                    }
-                    _ => return Err(NoRoute::NotFound),
-                }
-            }
+            ["notifications", project, event_id] => (GET, Self::Lookup(name(project, event_id)?)),
             ["records"] => (GET, Self::Find(query)),
-            ["dead-letters"] => (GET, Self::Operator(Operation::List(query))),
-            ["dead-letters", "replay"] => (POST, Self::Operator(Operation::ReplayAll(query))),
-            ["dead-letters", number] => {
-                let number = parse(number)?;
-                let operation = match method {
-                    "DELETE" => Operation::Discard(number),
-                    _ => Operation::Show(number),
-                };
-                (GET_DELETE, Self::Operator(operation))
-            }
-            ["dead-letters", number, "replay"] => {
-                let operation = Operation::Replay(parse(number)?);
-                (POST, Self::Operator(operation))
-            }
-            ["maintenance", "purge"] => (POST, Self::Operator(Operation::Purge)),
-            ["maintenance", "audit"] => (POST, Self::Operator(Operation::Audit(query))),
-            ["maintenance", "canary"] => (POST, Self::Operator(Operation::Canary)),
-            ["audit", "findings"] => (GET, Self::Operator(Operation::Findings)),
-            ["audit", "findings", id, "resolve"] => {
-                let id = decode(id).ok_or(NoRoute::NotFound)?;
-                (POST, Self::Operator(Operation::Resolve(id)))
-            }
-            ["gate", "open"] => (POST, Self::Operator(Operation::OpenGate)),
-            ["metrics"] => (GET, Self::Operator(Operation::Metrics)),
-            ["status"] => (GET, Self::Operator(Operation::Status)),
-            ["projects", project, ref rest @ ..] => {
-                let project = decode(project).ok_or(NoRoute::NotFound)?;
-                let (allow, operation) = for_customer(method, project, rest, query)?;
-                (allow, Self::Operator(operation))
-            }
             ["svix", "operational"] => (POST, Self::Report),
             ["healthz"] => (GET, Self::Health),
             ["readyz"] => (GET, Self::Ready),
@@ -353,7 +183,10 @@ impl Route {
             ["console", "page.css"] => (GET, Self::Console(Part::Style)),
             ["console", "page.js"] => (GET, Self::Console(Part::Script)),
             ["openapi.json"] => (GET, Self::OpenApi),
-            _ => return Err(NoRoute::NotFound),
+            _ => {
+                let (allow, operation) = Operation::of(method, &segments, query)?;
+                (allow, Self::Operator(operation))
+            }
         };
         match route {
             route if allow.split(", ").any(|allowed| allowed == method) => Ok(route),
@@ -363,34 +196,19 @@ impl Route {
     }
 }
 
-/// The operation below `/projects/{project}`, and the methods of its path.
-fn for_customer(
-    method: &str,
-    project: String,
-    rest: &[&str],
-    query: Query,
-) -> Result<(&'static str, Operation), NoRoute> {
-    Ok(match rest {
-        [] => (PUT, Operation::Application(project)),
-        ["portal"] => (POST, Operation::Portal(project)),
-        ["portal", "revoke"] => (POST, Operation::RevokePortal(project)),
-        ["recover"] => (POST, Operation::Recover(project)),
-        ["test-event"] => (POST, Operation::TestEvent(project)),
-        ["token"] => (POST, Operation::ProjectToken(project)),
-        ["erase"] => (POST, Operation::EraseProject(project, query)),
-        ["hold"] if method == "DELETE" => (PUT_DELETE, Operation::Release(project)),
-        ["hold"] => (PUT_DELETE, Operation::Hold(project)),
-        _ => return Err(NoRoute::NotFound),
+fn name(project: &str, event_id: &str) -> Result<Name, NoRoute> {
+    Ok(Name {
+        project: text(project)?,
+        event_id: text(event_id)?,
     })
 }
 
-fn parse(number: &str) -> Result<u64, NoRoute> {
-    number.parse().map_err(|_| NoRoute::NotFound)
+fn text(segment: &str) -> Result<String, NoRoute> {
+    decode(segment).ok_or(NoRoute::NotFound)
 }
 
-fn decode(segment: &str) -> Option<String> {
-    let text = percent_decode_str(segment).decode_utf8().ok()?;
-    (!text.is_empty()).then(|| text.into_owned())
+fn number(segment: &str) -> Result<u64, NoRoute> {
+    segment.parse().map_err(|_| NoRoute::NotFound)
 }
 
 #[cfg(test)]
@@ -425,21 +243,6 @@ mod tests {
         Name {
             project: "dev".to_owned(),
             event_id: event_id.to_owned(),
-        }
-    }
-
-    #[test]
-    fn refuses_a_query_that_names_no_event() {
-        for (query, field) in [
-            ("", "project"),
-            ("eventId=evt_1", "project"),
-            ("project=dev", "eventId"),
-            ("project=dev&eventId=", "eventId"),
-            ("project=dev&eventId=%FF", "eventId"),
-            ("project=dev&id=evt_1", "query"),
-        ] {
-            let violation = Query(query.to_owned()).name().expect_err(query);
-            assert_eq!(violation.field, field);
         }
     }
 
@@ -502,7 +305,7 @@ mod tests {
             (
                 "POST",
                 "/projects/dev/erase?after=7",
-                Operation::EraseProject("dev".to_owned(), Query("after=7".to_owned())),
+                Operation::EraseProject("dev".to_owned(), Query::of("after=7")),
             ),
             ("GET", "/projects/dev/portal", Operation::WrongMethod(POST)),
             (
@@ -526,41 +329,15 @@ mod tests {
             let route = Route::Operator(operation);
             assert_eq!(Route::of(method, path), Ok(route), "{method} {path}");
         }
-        let all = "/dead-letters?after=7&limit=2&project=d%65v&reason=not-json&unresolved=true";
-        let Ok(Route::Operator(Operation::List(query))) = Route::of("GET", all) else {
-            panic!("a list");
-        };
-        assert_eq!(
-            query.selection(),
-            Ok(Selection {
-                after: 7,
-                limit: 2,
-                project: Some("dev".to_owned()),
-                reason: Some("not-json".to_owned()),
-                unresolved: true,
-            })
-        );
-        let all = Route::of("POST", "/dead-letters/replay");
-        let Ok(Route::Operator(Operation::ReplayAll(query))) = all else {
-            panic!("a replay");
-        };
-        assert_eq!(query.selection().map(|selection| selection.limit), Ok(50));
-    }
-
-    #[test]
-    fn refuses_a_query_that_makes_no_sense() {
-        for (query, field) in [
-            ("after=x", "after"),
-            ("after=-1", "after"),
-            ("limit=0", "limit"),
-            ("limit=101", "limit"),
-            ("limit", "limit"),
-            ("unresolved=1", "unresolved"),
-            ("projct=dev", "query"),
+        for (method, path, query) in [
+            ("GET", "/dead-letters?after=7", "after=7"),
+            ("GET", "/dead-letters", ""),
         ] {
-            let violation = Query(query.to_owned()).selection().expect_err(query);
-            assert_eq!(violation.field, field);
+            let route = Route::Operator(Operation::List(Query::of(query)));
+            assert_eq!(Route::of(method, path), Ok(route));
         }
+        let all = Route::Operator(Operation::ReplayAll(Query::of("")));
+        assert_eq!(Route::of("POST", "/dead-letters/replay"), Ok(all));
     }
 
     #[test]
@@ -616,8 +393,10 @@ mod tests {
                 Route::of("GET", &format!("/notifications/dev/{encoded}")),
                 Ok(Route::Lookup(named(&id)))
             );
-            let query = Query(format!("project=dev&eventId={encoded}"));
-            prop_assert_eq!(Route::of("GET", &format!("/records?{}", query.0)), Ok(Route::Find(query.clone())));
+            let query = format!("project=dev&eventId={encoded}");
+            let path = format!("/records?{query}");
+            let query = Query::of(&query);
+            prop_assert_eq!(Route::of("GET", &path), Ok(Route::Find(query.clone())));
             prop_assert_eq!(query.name(), Ok(named(&id)));
         }
     }

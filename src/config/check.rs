@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::violation::Violation;
+use crate::violation::{Violation, within};
 
 /// The value of each variable that the host knows.
 pub type Values = BTreeMap<&'static str, String>;
@@ -90,13 +90,7 @@ impl<'v> Check<'v> {
 
 pub fn whole_number(value: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
     let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-    let number = digits.then(|| value.parse().ok()).flatten();
-    number
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| {
-            let (least, most) = range.into_inner();
-            format!("must be a whole number from {least} to {most}")
-        })
+    within(digits.then(|| value.parse().ok()).flatten(), range)
 }
 
 /// The parts of a list that is separated by commas. An empty value has none.

@@ -94,17 +94,22 @@ fn required<'a>(
     violations: &mut Vec<Violation>,
     rule: impl FnOnce(&str) -> Result<(), String>,
 ) -> Option<Cow<'a, str>> {
-    let checked = match raw {
-        None => Err("is required".to_owned()),
-        Some(raw) => match json::string(raw) {
-            None => Err("must be a string".to_owned()),
-            Some(text) if text.is_empty() => Err("must not be empty".to_owned()),
-            Some(text) => rule(&text).map(|()| text),
-        },
-    };
-    checked
+    let raw = raw.ok_or_else(|| "is required".to_owned());
+    raw.and_then(|raw| text(raw, rule))
         .map_err(|reason| violations.push(Violation::new(field, reason)))
         .ok()
+}
+
+/// The text of a field, which may not be empty and keeps to a rule.
+pub fn text(
+    raw: &RawValue,
+    rule: impl FnOnce(&str) -> Result<(), String>,
+) -> Result<Cow<'_, str>, String> {
+    match json::string(raw) {
+        None => Err("must be a string".to_owned()),
+        Some(text) if text.is_empty() => Err("must not be empty".to_owned()),
+        Some(text) => rule(&text).map(|()| text),
+    }
 }
 
 /// Svix's rule for every identifier: `^[a-zA-Z0-9\-_.]+$`, at most 256 characters.

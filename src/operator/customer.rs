@@ -1,8 +1,9 @@
 //! A test event: it lets a new customer see a webhook arrive before anything has happened.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
-use super::request::{Check, OperatorRequest, fields, text};
+use super::request::{Check, OperatorRequest, fields};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::delivery::Occasion;
@@ -51,14 +52,13 @@ pub async fn send_sample(
 }
 
 /// The type of the sample that is to be sent.
-fn test_event_request(project: &str, body: &[u8]) -> Result<String, Problem> {
+fn test_event_request<'a>(project: &str, body: &'a [u8]) -> Result<Cow<'a, str>, Problem> {
     let [event_type] = fields(body, ["type"])?;
     let mut check = Check::of(project);
     let event_type = check.field("type", event_type, |raw| {
-        let event_type = text(raw)?;
-        event::check_identifier(&event_type).map(|()| event_type)
+        event::text(raw, event::check_identifier)
     });
-    check.end(event_type.or_else(|| Some(TEST_TYPE.to_owned())))
+    check.end(Some(event_type.unwrap_or(Cow::Borrowed(TEST_TYPE))))
 }
 
 /// A sample event of the platform's shape, which says that it is a test. Customers' parsers may look

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::request::OperatorRequest;
+use super::request::{Check, OperatorRequest};
 use super::{audit, purge};
 use crate::api::problem::Problem;
+use crate::api::query::{Name, Query};
 use crate::api::reply::Success;
-use crate::api::route::{Name, Query};
 use crate::event;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
@@ -107,8 +107,7 @@ pub async fn project(
     query: &Query,
 ) -> Result<Success, Problem> {
     request.entry.set_project(project);
-    event::check_application_uid(project)
-        .map_err(|reason| Problem::InvalidRequest(vec![Violation::new("project", reason)]))?;
+    Check::of(project).end(Some(()))?;
     let after = query.after().map_err(Problem::InvalidQuery)?;
     let invalid = || Violation::new("after", "must be the next of the last answer");
     let place = Place::parse(&after).ok_or_else(|| Problem::InvalidQuery(invalid()))?;

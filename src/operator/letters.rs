@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::request::OperatorRequest;
 use crate::api::problem::Problem;
+use crate::api::query::{Query, Selection};
 use crate::api::reply::Success;
-use crate::api::route::{Query, Selection};
 use crate::config::Config;
 use crate::delivery::budget::Budget;
 use crate::delivery::{Occasion, shared_gate};

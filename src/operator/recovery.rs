@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::fate;
-use super::request::{Check, OperatorRequest, fields, flag, text, time};
+use super::request::{Check, OperatorRequest, fields, flag, time};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::event;
@@ -68,8 +68,7 @@ fn recovery_request(project: &str, body: &[u8], now: SystemTime) -> Result<Wante
     let [endpoint, since, until, missing] = fields(body, names)?;
     let mut check = Check::of(project);
     let endpoint = check.required("endpointId", endpoint, |raw| {
-        let endpoint = text(raw)?;
-        event::check_path_segment(&endpoint).map(|()| endpoint)
+        event::text(raw, event::check_path_segment)
     });
     let until = check.field("until", until, time);
     let since = check.required("since", since, |raw| {
@@ -87,7 +86,7 @@ fn recovery_request(project: &str, body: &[u8], now: SystemTime) -> Result<Wante
     });
     let missing = check.field("missing", missing, flag).unwrap_or(false);
     check.end(endpoint.zip(since).map(|(endpoint, since)| Wanted {
-        endpoint,
+        endpoint: endpoint.into_owned(),
         since,
         until,
         missing,

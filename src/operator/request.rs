@@ -18,7 +18,7 @@ use crate::host::http::{Headers, Incoming};
 use crate::intake;
 use crate::json;
 use crate::time::parse_rfc3339;
-use crate::violation::Violation;
+use crate::violation::{Violation, within};
 use crate::watch::entry::Entry;
 
 /// The largest body of such a request, in bytes.
@@ -127,14 +127,6 @@ impl Check {
     }
 }
 
-pub fn text(raw: &RawValue) -> Result<String, String> {
-    match json::string(raw) {
-        None => Err("must be a string".to_owned()),
-        Some(text) if text.is_empty() => Err("must not be empty".to_owned()),
-        Some(text) => Ok(text.into_owned()),
-    }
-}
-
 /// A whole number. To JSON, 3600.0 is one, too.
 pub fn whole_number(raw: &RawValue, range: RangeInclusive<u64>) -> Result<u64, String> {
     let text = raw.get();
@@ -142,14 +134,7 @@ pub fn whole_number(raw: &RawValue, range: RangeInclusive<u64>) -> Result<u64, S
         Some((whole, zeros)) if zeros.bytes().all(|digit| digit == b'0') => whole,
         _ => text,
     };
-    let number = whole.parse().ok().filter(|number| range.contains(number));
-    number.ok_or_else(|| {
-        format!(
-            "must be a whole number from {} to {}",
-            range.start(),
-            range.end()
-        )
-    })
+    within(whole.parse().ok(), range)
 }
 
 pub fn flag(raw: &RawValue) -> Result<bool, String> {
@@ -214,6 +199,7 @@ mod tests {
 
     #[test]
     fn every_violation_is_reported_at_once() {
+        let text = |raw| event::text(raw, |_| Ok(()));
         let [number, word] =
             fields(br#"{"number":0,"word":7}"#, ["number", "word"]).expect("fields");
         let mut check = Check::of("app_1");
