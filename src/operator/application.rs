@@ -83,17 +83,13 @@ fn check_metadata(raw: &RawValue) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::request::tests::named;
     use super::*;
 
     /// The body of the request that changes an application, or the fields that break a rule.
     fn change(body: &str) -> Result<String, Vec<&'static str>> {
-        match change_request("dev", body.as_bytes()) {
-            Ok(change) => Ok(String::from_utf8(application::patch_body(&change)).expect("UTF-8")),
-            Err(Problem::InvalidRequest(violations)) => {
-                Err(violations.iter().map(|it| it.field).collect())
-            }
-            Err(problem) => panic!("{problem:?}"),
-        }
+        let change = named(change_request("dev", body.as_bytes()))?;
+        Ok(String::from_utf8(application::patch_body(&change)).expect("UTF-8"))
     }
 
     #[test]

@@ -157,6 +157,7 @@ fn is_session_id(id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::request::tests::named;
     use super::*;
 
     /// The body of the request to Svix, or the fields that break a rule.
@@ -169,13 +170,7 @@ mod tests {
     }
 
     fn told(result: Result<Vec<u8>, Problem>) -> Result<String, Vec<&'static str>> {
-        match result {
-            Ok(body) => Ok(String::from_utf8(body).expect("UTF-8")),
-            Err(Problem::InvalidRequest(violations)) => {
-                Err(violations.iter().map(|it| it.field).collect())
-            }
-            Err(problem) => panic!("{problem:?}"),
-        }
+        named(result).map(|body| String::from_utf8(body).expect("UTF-8"))
     }
 
     #[test]

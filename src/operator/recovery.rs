@@ -95,6 +95,7 @@ fn recovery_request(project: &str, body: &[u8], now: SystemTime) -> Result<Wante
 
 #[cfg(test)]
 mod tests {
+    use super::super::request::tests::named;
     use super::*;
 
     const NOW: Duration = Duration::from_secs(1_795_443_162);
@@ -105,13 +106,7 @@ mod tests {
     }
 
     fn read(body: &str) -> Result<Wanted, Vec<&'static str>> {
-        match recovery_request("dev", body.as_bytes(), now()) {
-            Ok(wanted) => Ok(wanted),
-            Err(Problem::InvalidRequest(violations)) => {
-                Err(violations.iter().map(|it| it.field).collect())
-            }
-            Err(problem) => panic!("{problem:?}"),
-        }
+        named(recovery_request("dev", body.as_bytes(), now()))
     }
 
     fn since(time: SystemTime) -> String {
