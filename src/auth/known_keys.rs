@@ -4,13 +4,10 @@
 //! minute. If that fails, expired keys are used for one more day. Google announces its keys days ahead and
 //! withdraws them as slowly, while an outage is over in hours.
 
-use std::borrow::Cow;
-
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::token::{self, Key};
-use crate::json;
+use crate::json::{self, Stored};
 use crate::time::SKEW;
 
 /// The version of the states that this relay writes.
@@ -134,36 +131,20 @@ impl KnownKeys {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let text = str::from_utf8(bytes).ok()?;
-        let names = [
-            "version",
-            "url",
-            "fetchedAt",
-            "expiresAt",
-            "attemptedAt",
-            "isFetching",
-            "failure",
-        ];
-        let [
-            version,
-            url,
-            fetched_at,
-            expires_at,
-            attempted_at,
-            is_fetching,
-            failure,
-        ] = json::pick(text, names).ok()?;
-        let number = |raw: Option<&RawValue>| raw?.get().parse().ok();
+        let stored = Stored::read(bytes)?;
+        let keys = str::from_utf8(bytes).ok().and_then(token::keys);
         Some(Self {
-            version: number(version)?,
-            url: json::string(url?)?.into_owned(),
-            fetched_at: number(fetched_at)?,
-            expires_at: number(expires_at)?,
-            attempted_at: number(attempted_at)?,
-            is_fetching: is_fetching.is_some_and(|raw| raw.get() == "true"),
-            failure: failure.and_then(json::string).map(Cow::into_owned),
+            version: stored.number("version")?,
+            url: stored.string("url")?,
+            fetched_at: stored.number("fetchedAt")?,
+            expires_at: stored.number("expiresAt")?,
+            attempted_at: stored.number("attemptedAt")?,
+            is_fetching: stored
+                .raw("isFetching")
+                .is_some_and(|raw| raw.get() == "true"),
+            failure: stored.string("failure"),
             // Before the first success the set is empty.
-            keys: token::keys(text).unwrap_or_default(),
+            keys: keys.unwrap_or_default(),
         })
     }
 

@@ -43,7 +43,7 @@ const MAX_REMEMBERED: usize = 256;
 const LONGEST_NAME: usize = 255 - 32;
 
 /// The version of the values that this relay writes.
-const VERSION: u32 = 1;
+const VERSION: u64 = 1;
 
 thread_local! {
     /// The event types that this instance knows.
@@ -111,7 +111,7 @@ impl Types {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {
-    version: u32,
+    version: u64,
     /// When this was written, in RFC 3339.
     time: String,
     /// Until when the type rests, in RFC 3339. Without this, Svix knows the type.
@@ -133,12 +133,8 @@ fn name(event_type: &str) -> String {
 /// Whether Svix knows the type (`Some(true)`), or the type rests at `now` (`Some(false)`), by what the
 /// store holds. `None` if a try is due, also for bytes that this version has not written.
 fn settled(bytes: &[u8], now: SystemTime) -> Option<bool> {
-    let text = str::from_utf8(bytes).ok()?;
-    let [version, until] = json::pick(text, ["version", "postponedUntil"]).ok()?;
-    if version?.get() != VERSION.to_string() {
-        return None;
-    }
-    match until {
+    let stored = json::Stored::read(bytes).filter(|it| it.number("version") == Some(VERSION))?;
+    match stored.raw("postponedUntil") {
         None => Some(true),
         Some(until) => lasts(&json::string(until)?, now).then_some(false),
     }
