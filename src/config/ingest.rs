@@ -94,3 +94,72 @@ fn plain(value: &str) -> Result<String, String> {
         Err("must not begin or end with a space, or hold control characters".to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{refused, with};
+    use super::*;
+
+    #[test]
+    fn ingest_tokens_can_be_rotated() {
+        let config = with(&[("ingest_auth", "token"), ("ingest_token", "old, new")]);
+        let Ok(Ingest::Token(tokens)) = config.map(|config| config.ingest) else {
+            panic!("tokens");
+        };
+        assert!(tokens[0].is("old") && tokens[1].is("new") && tokens.len() == 2);
+        refused("ingest_token", "old,,new");
+        refused("ingest_token", "two words");
+    }
+
+    #[test]
+    fn pubsub_needs_its_audience_its_account_and_the_keys() {
+        let pubsub = |changes: &[(&'static str, &str)]| {
+            let all = [
+                ("ingest_auth", "pubsub"),
+                ("pubsub_audience", "https://relay.example/notifications"),
+                ("pubsub_service_account", "push@p.iam.gserviceaccount.com"),
+            ];
+            with(&[&all[..], changes].concat())
+        };
+        let Ok(Ingest::Pubsub(keys)) = pubsub(&[]).map(|config| config.ingest) else {
+            panic!("valid");
+        };
+        assert_eq!(keys.jwks.origin.authority, "www.googleapis.com");
+        assert_eq!(
+            keys.jwks.to_string(),
+            "https://www.googleapis.com/oauth2/v3/certs"
+        );
+        for (name, value) in [
+            ("pubsub_audience", ""),
+            ("pubsub_service_account", ""),
+            ("pubsub_audience", " spaced "),
+            ("pubsub_jwks_url", ""),
+            ("pubsub_jwks_url", "https://www.googleapis.com"),
+            ("pubsub_jwks_url", "https://a@www.googleapis.com/certs"),
+            ("pubsub_jwks_url", "https://www.googleapis.com/with space"),
+            ("pubsub_jwks_url", "https://www.googleapis.com/certs#x"),
+            ("pubsub_jwks_url", "https://www.googleapis.com/<certs>"),
+            ("pubsub_jwks_url", "https://www.googleapis.com/\u{e7}erts"),
+            ("pubsub_jwks_origin", "https://elsewhere.example"),
+        ] {
+            let violations = pubsub(&[(name, value)]).expect_err(value);
+            let last = violations.last().map(|violation| violation.field);
+            let field = if value.contains("elsewhere") {
+                "pubsub_jwks_origin"
+            } else {
+                name
+            };
+            assert_eq!(last, Some(field), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_relay_that_is_told_how_to_know_senders_does_not_take_any_sender() {
+        for name in ["ingest_token", "pubsub_audience", "pubsub_service_account"] {
+            let violations = with(&[(name, "a")]).expect_err(name);
+            assert_eq!(violations[0].field, "ingest_auth", "{name}");
+        }
+        let both = [("ingest_auth", "token"), ("ingest_token", "a")];
+        assert!(with(&[&both[..], &[("pubsub_audience", "a")]].concat()).is_ok());
+    }
+}

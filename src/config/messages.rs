@@ -105,3 +105,87 @@ fn fields(names: &str, most: usize) -> Result<Vec<Field>, String> {
         format!("may hold at most {most} names such as data.user.id, of at most three parts")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{refused, with};
+
+    #[test]
+    fn only_the_listed_event_types_are_taken() {
+        let taken = |types, event_type: &str| {
+            let config = with(&[("event_types", types)]);
+            config.map(|config| config.messages.relays(event_type))
+        };
+        let types = "user.created  subscription.*\nsim";
+        for event_type in [
+            "user.created",
+            "subscription.activated",
+            "subscription.plan.changed",
+            "sim",
+        ] {
+            assert_eq!(taken(types, event_type), Ok(true), "{event_type}");
+            assert_eq!(taken("", event_type), Ok(true));
+            assert_eq!(taken("*", event_type), Ok(true));
+        }
+        for event_type in [
+            "user.deleted",
+            "user.created.late",
+            "subscription",
+            "sim.created",
+        ] {
+            assert_eq!(taken(types, event_type), Ok(false), "{event_type}");
+        }
+        for bad in [
+            "user.*.created",
+            "**",
+            "*.created",
+            "user created,",
+            "a/b",
+            &"a".repeat(257),
+        ] {
+            refused("event_types", bad);
+        }
+    }
+
+    #[test]
+    fn a_message_has_as_many_channels_as_its_svix_takes() {
+        let ten = "a b c d e f g h i data.j.k";
+        let channels = |url, names| {
+            let config = with(&[("svix_url", url), ("message_channels", names)]);
+            config.map(|config| config.messages.channels.len())
+        };
+        assert_eq!(channels("", ten), Ok(10));
+        assert_eq!(channels("https://api.eu.svix.com", ten), Ok(10));
+        assert_eq!(channels("http://127.0.0.1:9071", "a b c d e"), Ok(5));
+        assert!(channels("http://127.0.0.1:9071", ten).is_err());
+        assert_eq!(channels("https://api.eu.svix.com.:443", ten), Ok(10));
+        assert!(channels("https://api.notsvix.com", ten).is_err());
+        for bad in ["a b c d e f g h i j k", "data.a.b.c", "data..id"] {
+            refused("message_channels", bad);
+        }
+        refused("message_tags", "a b c d e f");
+    }
+
+    #[test]
+    fn a_payload_is_kept_for_as_long_as_both_servers_can() {
+        let days = |value| {
+            let config = with(&[("payload_retention_days", value)]);
+            config.map(|config| config.messages.retention_days)
+        };
+        assert_eq!(days(""), Ok(None));
+        assert_eq!(days("5"), Ok(Some(5)));
+        for bad in ["4", "91", "5d", " "] {
+            refused("payload_retention_days", bad);
+        }
+    }
+
+    #[test]
+    fn a_list_of_white_space_alone_is_no_list() {
+        for name in ["event_types", "message_tags", "message_channels"] {
+            for value in [" ", "\n", "\t "] {
+                refused(name, value);
+            }
+            assert!(with(&[(name, " a\n")]).is_ok(), "{name}");
+        }
+    }
+}

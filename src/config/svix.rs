@@ -82,3 +82,95 @@ fn origin_of_region(region: &str) -> Origin {
         authority,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{refused, with};
+    use super::*;
+
+    #[test]
+    fn the_keys_of_webhooks_are_those_that_svix_shows() {
+        let key = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+        let keys = |value| {
+            let config = with(&[("svix_webhook_secret", value)]);
+            config.map(|config| config.svix.webhook_keys.len())
+        };
+        assert_eq!(keys(""), Ok(0));
+        assert_eq!(keys(&format!("{key}, {key}")), Ok(2));
+        let shown = format!("{:?}", with(&[("svix_webhook_secret", key)]));
+        assert!(
+            !shown.contains("C2FV") && !shown.contains("[11,"),
+            "{shown}"
+        );
+        for bad in [
+            "C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+            "whsec_",
+            "whsec_C2FV",
+            "whsec_!",
+            &format!("{key},"),
+        ] {
+            refused("svix_webhook_secret", bad);
+        }
+    }
+
+    #[test]
+    fn derives_the_origin_from_the_region_of_the_token() {
+        let authority = |token: &str| {
+            let config = with(&[("svix_token", token)]).expect("valid");
+            assert!(config.svix.origin.https);
+            config.svix.origin.authority
+        };
+        for region in ["us", "eu", "in", "ca", "au"] {
+            assert_eq!(
+                authority(&format!("testsk_a.b.{region}")),
+                format!("api.{region}.svix.com")
+            );
+        }
+        assert_eq!(authority("testsk_abc.xx"), "api.svix.com");
+        assert_eq!(authority("eu"), "api.eu.svix.com");
+        assert_eq!(authority("without-a-region"), "api.svix.com");
+    }
+
+    #[test]
+    fn takes_an_origin_and_nothing_more() {
+        let origin = |url| with(&[("svix_url", url)]).map(|config| config.svix.origin);
+        let local = Origin {
+            https: false,
+            authority: "127.0.0.1:9071".to_owned(),
+        };
+        assert!(origin("http://[::1]:9071").is_ok());
+        assert!(origin("http://[::1]").is_ok());
+        assert_eq!(origin("http://127.0.0.1:9071"), Ok(local.clone()));
+        assert_eq!(origin("http://127.0.0.1:9071/"), Ok(local));
+        for url in [
+            "api.svix.com",
+            "/",
+            "ftp://api.svix.com",
+            "https://api.svix.com/api/v1",
+            "https://api.svix.com/?a=b",
+            "https://api.svix.com?a",
+            "https://api.svix.com/#a",
+            "https://user:pass@api.svix.com",
+            "https://",
+            "HTTPS://api.svix.com",
+            "http://127.0.0.1:",
+            "http://127.0.0.1:0",
+            "http://127.0.0.1:99999",
+            "http://127.0.0.1:1..65535",
+            "http://*",
+            "http://*:*",
+            " https://api.svix.com",
+            "http://api.eu.svix.com",
+            "http://API.svix.com:80",
+        ] {
+            assert_eq!(refused("svix_url", url).len(), 1, "{url}");
+        }
+    }
+
+    #[test]
+    fn never_shows_the_token() {
+        let shown = format!("{:?}", with(&[]).expect("valid"));
+        assert!(!shown.contains("testsk_abc"), "{shown}");
+        assert!(shown.contains("[redacted]"));
+    }
+}
