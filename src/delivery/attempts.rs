@@ -211,7 +211,6 @@ impl<'a> Attempts<'a> {
         let asked = Asked {
             event_id: self.svix_event_id,
             create_application: config.svix.create_applications,
-            token: config.svix.token.expose(),
         };
         let result = answer.and_then(|answer| message::classify_create(&answer, &asked));
         let name = match &result {

@@ -214,7 +214,6 @@ fn rest_after(error: &svix::Error) -> Duration {
 /// type, with another description.
 async fn register(config: &Svix, event_type: &str) -> Result<(), svix::Error> {
     let id = client::request_id(host::random().u64(..));
-    let token = config.token.expose();
     let path = api::lookup_path(event_type);
     let ask = |path, body| {
         let request = Request {
@@ -225,7 +224,7 @@ async fn register(config: &Svix, event_type: &str) -> Result<(), svix::Error> {
         };
         client::send(config, request, TIMEOUT)
     };
-    if api::classify_lookup(&ask(&path, None).await?, token)? {
+    if api::classify_lookup(&ask(&path, None).await?)? {
         return Ok(());
     }
     let answer = ask(
@@ -233,7 +232,7 @@ async fn register(config: &Svix, event_type: &str) -> Result<(), svix::Error> {
         Some((Method::Post, api::body(event_type))),
     )
     .await?;
-    api::classify_create(&answer, token)
+    api::classify_create(&answer)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub async fn put(request: &mut OperatorRequest<'_>, project: &str) -> Result<Suc
             .patch(&application::path(project), body)
             .await?;
     }
-    let application = application::classify(&answer, request.config.svix.token.expose())?;
+    let application = application::classify(&answer)?;
     let application = application.ok_or(Problem::NoApplication)?;
     Ok(Success::document("application", &application))
 }

@@ -144,16 +144,15 @@ async fn webhook_of(
     request: &OperatorRequest<'_>,
     canary: &Awaited,
 ) -> Result<Webhook, svix::Error> {
-    let token = request.config.svix.token.expose();
     let mut conversation = request.conversation();
     let path = deliveries::attempts_path(&canary.project, &canary.svix_message_id);
-    let attempts = deliveries::classify_list::<Attempt>(&conversation.get(&path).await?, token)?;
+    let attempts = deliveries::classify_list::<Attempt>(&conversation.get(&path).await?)?;
     // Newest first.
     if let Some(first) = attempts.and_then(|mut page| page.data.pop()) {
         return Ok(Webhook::SentAt(first.timestamp));
     }
     let path = deliveries::endpoints_path(&canary.project);
-    let endpoints = deliveries::classify_list::<Endpoint>(&conversation.get(&path).await?, token)?;
+    let endpoints = deliveries::classify_list::<Endpoint>(&conversation.get(&path).await?)?;
     if endpoints.is_none_or(|page| page.data.is_empty()) {
         Ok(Webhook::NoEndpoint)
     } else {

@@ -63,7 +63,7 @@ impl<'a> Conversation<'a> {
     ) -> Result<Option<Endpoint>, svix::Error> {
         let path = deliveries::endpoint_path(project, endpoint);
         let answer = self.get(&path).await?;
-        deliveries::classify_endpoint(&answer, self.config.svix.token.expose())
+        deliveries::classify_endpoint(&answer)
     }
 
     pub async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Answer, svix::Error> {

@@ -10,7 +10,6 @@ use crate::api::problem::Problem;
 use crate::api::query::Name;
 use crate::api::reply::Success;
 use crate::auth::Caller;
-use crate::config::Config;
 use crate::event;
 use crate::records::customer::for_customer;
 use crate::records::{Record, storage};
@@ -66,14 +65,7 @@ pub async fn show(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Succ
             request.conversation()
         };
         let project = &name.project;
-        let asked = ask_svix(
-            request.config,
-            &mut conversation,
-            project,
-            &message,
-            &mut fate,
-        )
-        .await;
+        let asked = ask_svix(&mut conversation, project, &message, &mut fate).await;
         let missing = |known| {
             if known || !is_sure {
                 Ok(())
@@ -96,23 +88,21 @@ pub async fn show(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Succ
 
 /// Fills in what Svix tells, up to the first list that fails. `false` if Svix doesn't have the message.
 async fn ask_svix(
-    config: &Config,
     conversation: &mut Conversation<'_>,
     project: &str,
     message: &str,
     fate: &mut Fate,
 ) -> Result<bool, svix::Error> {
-    let token = config.svix.token.expose();
     let path = deliveries::attempts_path(project, message);
-    let attempts = deliveries::classify_list(&conversation.get(&path).await?, token)?;
+    let attempts = deliveries::classify_list(&conversation.get(&path).await?)?;
     let known = attempts.is_some();
     let attempts = attempts.unwrap_or_else(Page::none);
     fate.more = attempts.is_cut();
     fate.attempts = attempts.data;
     let path = deliveries::endpoints_path(project);
-    let endpoints = deliveries::classify_list(&conversation.get(&path).await?, token)?;
+    let endpoints = deliveries::classify_list(&conversation.get(&path).await?)?;
     let path = deliveries::destinations_path(project, message);
-    let tried = deliveries::classify_list(&conversation.get(&path).await?, token)?;
+    let tried = deliveries::classify_list(&conversation.get(&path).await?)?;
     let endpoints = endpoints.unwrap_or_else(Page::none);
     let tried = tried.unwrap_or_else(Page::none);
     fate.more |= endpoints.is_cut() || tried.is_cut();
@@ -144,7 +134,7 @@ pub async fn resend(
     check_endpoint(&mut conversation, &name.project, endpoint).await?;
     let path = deliveries::resend_path(&name.project, &message, endpoint);
     let answer = conversation.post(&path, b"{}".to_vec()).await?;
-    if !deliveries::classify_resend(&answer, request.config.svix.token.expose())? {
+    if !deliveries::classify_resend(&answer)? {
         return Err(Problem::NoMessage);
     }
     request.entry.set_svix_message_id(&message);

@@ -49,7 +49,7 @@ pub async fn recover(request: &mut OperatorRequest<'_>, project: &str) -> Result
         let path = deliveries::recover_path(project, endpoint);
         conversation.post(&path, body).await?
     };
-    let task = deliveries::classify_recovery(&answer, request.config.svix.token.expose())?;
+    let task = deliveries::classify_recovery(&answer)?;
     let [task_id, status] = &task.ok_or(Problem::NoEndpoint)?;
     let since = rfc3339(wanted.since);
     request

@@ -56,8 +56,8 @@ fn body(uid: Option<&str>, change: &Change<'_>, name: Option<&str>) -> Vec<u8> {
 }
 
 /// The application in an answer. `None` if Svix doesn't have it.
-pub fn classify<'a>(answer: &'a Answer, token: &str) -> Result<Option<Application<'a>>, Error> {
-    answer.done(token, || {
+pub fn classify(answer: &Answer) -> Result<Option<Application<'_>>, Error> {
+    answer.done(|| {
         let [name, metadata, throttle_rate] =
             answer.fields(["name", "metadata", "throttleRate"])?;
         Some(Application {
@@ -70,7 +70,7 @@ pub fn classify<'a>(answer: &'a Answer, token: &str) -> Result<Option<Applicatio
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{TOKEN, answer, error_body};
+    use super::super::tests::{answer, error_body};
     use super::super::{Cause, Refusal};
     use super::*;
 
@@ -106,16 +106,16 @@ mod tests {
         let body =
             r#"{"uid":"dev","name":"Dev","throttleRate":7,"metadata":{"a":"b"},"id":"app_1"}"#;
         let shown = answer(200, body);
-        let shown = classify(&shown, TOKEN).expect("readable").expect("there");
+        let shown = classify(&shown).expect("readable").expect("there");
         assert_eq!(
             text(json::encode(&shown)),
             r#"{"name":"Dev","metadata":{"a":"b"},"throttleRate":7}"#
         );
         let missing = answer(404, &error_body("not_found"));
-        assert!(matches!(classify(&missing, TOKEN), Ok(None)));
+        assert!(matches!(classify(&missing), Ok(None)));
         let refused = answer(409, &error_body("conflict"));
         assert!(matches!(
-            classify(&refused, TOKEN),
+            classify(&refused),
             Err(Error::Refused(Refusal { status: 409, .. }))
         ));
         let unreadable = Error::from(Cause::UnreadableAnswer);
@@ -125,7 +125,7 @@ mod tests {
             r#"{"name":"Dev"}"#,
             r#"{"name":7,"metadata":{}}"#,
         ] {
-            let error = classify(&answer(200, page), TOKEN).expect_err(page);
+            let error = classify(&answer(200, page)).expect_err(page);
             assert_eq!(error, unreadable, "{page}");
         }
     }

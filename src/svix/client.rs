@@ -6,7 +6,7 @@ use spin_sdk::wasip3::http::types::ErrorCode;
 
 use super::retry::parse_retry_after;
 use super::{Answer, Cause, Error, Misconfiguration};
-use crate::config::Svix;
+use crate::config::{Secret, Svix};
 use crate::event::arrival::is_encoded;
 use crate::host::clock;
 use crate::host::http::{self, Call, Method, header};
@@ -57,7 +57,7 @@ pub async fn send(
     let time = config.timeout.min(remaining);
     let cause = match clock::timeout(time, http::fetch(call, MAX_ANSWER)).await {
         Some(Ok(answer)) => {
-            return read(answer).unless_failed();
+            return read(answer, &config.token).unless_failed();
         }
         Some(Err(ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited)) => {
             return Err(Error::Misconfigured(Misconfiguration::OutboundDenied));
@@ -77,7 +77,7 @@ pub async fn send(
     Err(cause.into())
 }
 
-fn read(answer: http::Answer) -> Answer {
+fn read(answer: http::Answer, token: &Secret) -> Answer {
     let headers = answer.headers;
     let encoded = headers
         .get_all("content-encoding")
@@ -91,6 +91,7 @@ fn read(answer: http::Answer) -> Answer {
         status: answer.status,
         retry_after: retry_after.and_then(|value| parse_retry_after(&value, now)),
         body: answer.body.filter(|_| !encoded),
+        token: token.clone(),
     }
 }
 

@@ -185,16 +185,13 @@ impl<T> Page<T> {
 }
 
 /// The first page of a list. `None` if Svix doesn't have what was asked about.
-pub fn classify_list<T: DeserializeOwned>(
-    answer: &Answer,
-    token: &str,
-) -> Result<Option<Page<T>>, Error> {
-    answer.done(token, || answer.thing())
+pub fn classify_list<T: DeserializeOwned>(answer: &Answer) -> Result<Option<Page<T>>, Error> {
+    answer.done(|| answer.thing())
 }
 
 /// The endpoint that was asked for. `None` if Svix doesn't have it.
-pub fn classify_endpoint(answer: &Answer, token: &str) -> Result<Option<Endpoint>, Error> {
-    answer.done(token, || answer.thing())
+pub fn classify_endpoint(answer: &Answer) -> Result<Option<Endpoint>, Error> {
+    answer.done(|| answer.thing())
 }
 
 pub fn recover_path(project: &str, endpoint: &str) -> String {
@@ -214,15 +211,15 @@ pub fn recovery_body(since: SystemTime, until: Option<SystemTime>) -> Vec<u8> {
 }
 
 /// Whether a message is sent again. `false` if Svix doesn't have it, or not the endpoint.
-pub fn classify_resend(answer: &Answer, token: &str) -> Result<bool, Error> {
+pub fn classify_resend(answer: &Answer) -> Result<bool, Error> {
     // Another server's friendly page is no resend: Svix answers with an object.
-    let done = answer.done(token, || answer.fields(["id"]))?;
+    let done = answer.done(|| answer.fields(["id"]))?;
     Ok(done.is_some())
 }
 
 /// The id and the status of the task that Svix works on. `None` if Svix doesn't have the endpoint.
-pub fn classify_recovery(answer: &Answer, token: &str) -> Result<Option<[String; 2]>, Error> {
-    answer.done(token, || {
+pub fn classify_recovery(answer: &Answer) -> Result<Option<[String; 2]>, Error> {
+    answer.done(|| {
         let [id, status] = answer.fields(["id", "status"])?;
         let text = |raw| json::string(raw?).map(Cow::into_owned);
         Some([text(id)?, text(status)?])
@@ -231,7 +228,7 @@ pub fn classify_recovery(answer: &Answer, token: &str) -> Result<Option<[String;
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{TOKEN, answer, error_body};
+    use super::super::tests::{answer, error_body};
     use super::super::{Cause, Refusal};
     use super::*;
 
@@ -239,7 +236,7 @@ mod tests {
     fn a_list_is_read_and_written_in_words() {
         let endpoint = r#"{"id":"ep_1","url":"https://user:hush@a.test/in?key=hush#x","disabled":false,"uid":null,"filterTypes":["a.b"],"channels":["c"],"status":2,"statusText":"fail","nextAttempt":"2026-11-23T14:12:47Z"}"#;
         let body = format!(r#"{{"data":[{endpoint}],"iterator":null,"done":true}}"#);
-        let endpoints = classify_list::<Endpoint>(&answer(200, &body), TOKEN);
+        let endpoints = classify_list::<Endpoint>(&answer(200, &body));
         let endpoints = endpoints.expect("readable").expect("there").data;
         assert_eq!(
             serde_json::to_string(&endpoints).expect("JSON"),
@@ -249,7 +246,7 @@ mod tests {
             )
         );
         let attempt = r#"{"data":[{"id":"atmpt_1","endpointId":"ep_1","timestamp":"2026-11-23T14:12:42Z","status":0,"responseStatusCode":200,"responseDurationMs":35,"triggerType":1}]}"#;
-        let attempts = classify_list::<Attempt>(&answer(200, attempt), TOKEN);
+        let attempts = classify_list::<Attempt>(&answer(200, attempt));
         let attempts = attempts.expect("readable").expect("there").data;
         assert_eq!(
             (attempts[0].status, attempts[0].trigger_type),
@@ -284,7 +281,7 @@ mod tests {
             attempt("5", "0"),
             attempt("0", "-70000")
         );
-        let attempts = classify_list::<Attempt>(&answer(200, &body), TOKEN);
+        let attempts = classify_list::<Attempt>(&answer(200, &body));
         let attempts = attempts.expect("readable").expect("there").data;
         let read: Vec<_> = attempts
             .iter()
@@ -308,7 +305,7 @@ mod tests {
             (r#""eventTypes":null"#, None),
         ] {
             let body = format!(r#"{{"id":"ep_1","url":"https://a.test",{names}}}"#);
-            let endpoint = classify_endpoint(&answer(200, &body), TOKEN);
+            let endpoint = classify_endpoint(&answer(200, &body));
             let types = endpoint.expect("readable").expect("there").types();
             let expected = expected.map(|name| vec![name.to_owned()]);
             assert_eq!(types, expected, "{names}");
@@ -326,7 +323,7 @@ mod tests {
             ("", true),
         ] {
             let body = format!(r#"{{"data":[{attempts}]{rest}}}"#);
-            let page = classify_list::<Attempt>(&answer(200, &body), TOKEN);
+            let page = classify_list::<Attempt>(&answer(200, &body));
             let page = page.expect("readable").expect("there");
             assert_eq!(page.is_cut(), is_cut, "{rest}");
         }
@@ -334,7 +331,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_not_the_list_is_told_from_a_missing_message() {
-        let classify = |answer: &Answer| classify_list::<Attempt>(answer, TOKEN);
+        let classify = |answer: &Answer| classify_list::<Attempt>(answer);
         let missing = answer(404, &error_body("not_found"));
         assert_eq!(classify(&missing), Ok(None));
         let unreadable = Err(Cause::UnreadableAnswer.into());
@@ -347,13 +344,13 @@ mod tests {
 
     #[test]
     fn a_resend_is_known_by_its_status() {
-        assert_eq!(classify_resend(&answer(202, "{}"), TOKEN), Ok(true));
-        let page = classify_resend(&answer(200, "<html>"), TOKEN);
+        assert_eq!(classify_resend(&answer(202, "{}")), Ok(true));
+        let page = classify_resend(&answer(200, "<html>"));
         assert_eq!(page, Err(Cause::UnreadableAnswer.into()));
         let missing = answer(404, &error_body("not_found"));
-        assert_eq!(classify_resend(&missing, TOKEN), Ok(false));
+        assert_eq!(classify_resend(&missing), Ok(false));
         for (status, code) in [(400, "missing_payload"), (409, "conflict"), (410, "gone")] {
-            let refused = classify_resend(&answer(status, &error_body(code)), TOKEN);
+            let refused = classify_resend(&answer(status, &error_body(code)));
             let refusal = Refusal {
                 status,
                 code: Some(code.to_owned()),
@@ -367,14 +364,14 @@ mod tests {
     fn a_recovery_is_known_by_its_task() {
         let body = r#"{"id":"qtask_1","status":"running","task":"endpoint.recover"}"#;
         let task = ["qtask_1", "running"].map(str::to_owned);
-        assert_eq!(classify_recovery(&answer(202, body), TOKEN), Ok(Some(task)));
+        assert_eq!(classify_recovery(&answer(202, body)), Ok(Some(task)));
         for body in ["", "<html>", "{}", r#"{"id":"qtask_1","status":7}"#] {
             let unreadable = Err(Cause::UnreadableAnswer.into());
-            let read = classify_recovery(&answer(202, body), TOKEN);
+            let read = classify_recovery(&answer(202, body));
             assert_eq!(read, unreadable, "{body}");
         }
         let missing = answer(404, &error_body("not_found"));
-        assert_eq!(classify_recovery(&missing, TOKEN), Ok(None));
+        assert_eq!(classify_recovery(&missing), Ok(None));
     }
 
     #[test]

@@ -21,11 +21,11 @@ pub fn body(event_type: &str) -> Vec<u8> {
 
 /// Whether Svix knows the event type. An archived type is known, too: an operator who archived it
 /// doesn't want to see it again.
-pub fn classify_lookup(answer: &Answer, token: &str) -> Result<bool, Error> {
+pub fn classify_lookup(answer: &Answer) -> Result<bool, Error> {
     match answer.status {
         200 => named(answer).map(|()| true),
         404 => Ok(false),
-        _ => Err(answer.refused_or_unexpected(token)),
+        _ => Err(answer.refused_or_unexpected()),
     }
 }
 
@@ -39,17 +39,17 @@ fn named(answer: &Answer) -> Result<(), Error> {
 
 /// Whether Svix now has the event type that it was to create. A conflict means that another instance has
 /// just created it.
-pub fn classify_create(answer: &Answer, token: &str) -> Result<(), Error> {
+pub fn classify_create(answer: &Answer) -> Result<(), Error> {
     match answer.status {
         200 | 201 => named(answer),
         409 => Ok(()),
-        _ => Err(answer.refused_or_unexpected(token)),
+        _ => Err(answer.refused_or_unexpected()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{TOKEN, answer};
+    use super::super::tests::answer;
     use super::super::{Cause, Refusal};
     use super::*;
 
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_missing_type_is_told_from_a_failure() {
-        let look_up = |status| classify_lookup(&answer(status, r#"{"name":"t"}"#), TOKEN);
+        let look_up = |status| classify_lookup(&answer(status, r#"{"name":"t"}"#));
         assert_eq!(look_up(200), Ok(true));
         assert_eq!(look_up(404), Ok(false));
         let unexpected = Error::from(Cause::Unexpected(302));
@@ -73,12 +73,9 @@ mod tests {
     #[test]
     fn creating_an_existing_type_succeeds() {
         for status in [200, 201, 409] {
-            assert_eq!(
-                classify_create(&answer(status, r#"{"name":"t"}"#), TOKEN),
-                Ok(())
-            );
+            assert_eq!(classify_create(&answer(status, r#"{"name":"t"}"#)), Ok(()));
         }
-        let refused = classify_create(&answer(422, r#"{"detail":"no testsk_secret"}"#), TOKEN);
+        let refused = classify_create(&answer(422, r#"{"detail":"no testsk_secret"}"#));
         let refusal = Refusal {
             status: 422,
             code: None,
@@ -86,6 +83,6 @@ mod tests {
         };
         assert_eq!(refused, Err(Error::Refused(refusal)));
         let unexpected = Error::from(Cause::Unexpected(404));
-        assert_eq!(classify_create(&answer(404, ""), TOKEN), Err(unexpected));
+        assert_eq!(classify_create(&answer(404, "")), Err(unexpected));
     }
 }

@@ -136,8 +136,6 @@ pub struct Asked<'a> {
     pub event_id: &'a str,
     /// Whether Svix may create the project's application.
     pub create_application: bool,
-    /// The token, which must not be passed on should the answer repeat it.
-    pub token: &'a str,
 }
 
 /// Svix's answer to a post.
@@ -167,7 +165,7 @@ pub fn classify_create(answer: &Answer, asked: &Asked<'_>) -> Result<Posted, Err
         404 if !asked.create_application && answer.says_not_found() => {
             Err(Error::ApplicationMissing)
         }
-        _ => Err(answer.refused_or_unexpected(asked.token)),
+        _ => Err(answer.refused_or_unexpected()),
     }
 }
 
@@ -194,7 +192,7 @@ fn stored(answer: &Answer, sent_event_id: &str) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{TOKEN, answer, error_body};
+    use super::super::tests::{answer, error_body};
     use super::*;
     use crate::event::field::Field;
     use proptest::prelude::*;
@@ -202,7 +200,6 @@ mod tests {
     const ASKED: Asked<'_> = Asked {
         event_id: "evt_1",
         create_application: false,
-        token: TOKEN,
     };
 
     fn create(status: u16, body: &str) -> Result<Posted, Error> {
@@ -407,7 +404,7 @@ mod tests {
             status in 100u16..=999,
             body in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
         ) {
-            let answer = Answer { status, retry_after: None, body };
+            let answer = Answer { body, ..answer(status, "") };
             if let Ok(answer) = answer.unless_failed() {
                 let _ = classify_create(&answer, &ASKED);
                 let _ = classify_lookup(&answer, ASKED.event_id);

@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, Value};
 
 use self::gate::Reason;
+use crate::config::Secret;
 use crate::json;
 
 /// How much of a refusal's own words is passed on, in bytes.
@@ -36,6 +37,8 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// The body, or `None` if it could not be read to its end, was too large, or is encoded.
     pub body: Option<Vec<u8>>,
+    /// The token of the request. A refusal leaves it out of Svix's words, should Svix repeat it.
+    pub token: Secret,
 }
 
 /// Why Svix has not done what it was asked for.
@@ -227,39 +230,34 @@ impl Answer {
 
     /// Reads the answer to an operator's request, if it is a success. `None` if Svix doesn't have the thing that
     /// the request is about. Svix's other errors are refusals.
-    pub fn done<T>(
-        &self,
-        token: &str,
-        read: impl FnOnce() -> Option<T>,
-    ) -> Result<Option<T>, Error> {
+    pub fn done<T>(&self, read: impl FnOnce() -> Option<T>) -> Result<Option<T>, Error> {
         match self.status {
             200..=299 => {
                 let done = read().ok_or(Cause::UnreadableAnswer)?;
                 Ok(Some(done))
             }
             404 if self.says_not_found() => Ok(None),
-            400..=499 => Err(Error::Refused(self.refusal(token))),
+            400..=499 => Err(Error::Refused(self.refusal())),
             status => Err(Cause::Unexpected(status).into()),
         }
     }
 
     /// Reads the answer to a request that deletes a thing. `false` if Svix doesn't have the thing.
-    pub fn deleted(&self, token: &str) -> Result<bool, Error> {
+    pub fn deleted(&self) -> Result<bool, Error> {
         // Another server's friendly page deletes nothing.
-        let done = self.done(token, || (self.status == 204).then_some(()))?;
+        let done = self.done(|| (self.status == 204).then_some(()))?;
         Ok(done.is_some())
     }
 
-    /// The error of a status that the request gives no meaning of its own. `token` is left out of
-    /// Svix's words, should Svix repeat it.
-    fn refused_or_unexpected(&self, token: &str) -> Error {
+    /// The error of a status that the request gives no meaning of its own.
+    fn refused_or_unexpected(&self) -> Error {
         match self.status {
-            400 | 413 | 422 => Error::Refused(self.refusal(token)),
+            400 | 413 | 422 => Error::Refused(self.refusal()),
             status => Cause::Unexpected(status).into(),
         }
     }
 
-    fn refusal(&self, token: &str) -> Refusal {
+    fn refusal(&self) -> Refusal {
         let [code, detail] = self.fields(["code", "detail"]).unwrap_or_default();
         let shown = |raw: &RawValue| {
             // A list is parsed and written again, since the token could hide behind escapes.
@@ -268,7 +266,7 @@ impl Answer {
                 value.to_string()
             };
             let text = json::string(raw).map_or_else(rewritten, Cow::into_owned);
-            let text = text.replace(token, "[redacted]");
+            let text = text.replace(self.token.expose(), "[redacted]");
             text[..text.floor_char_boundary(MAX_DETAIL)].to_owned()
         };
         Refusal {
@@ -283,8 +281,6 @@ impl Answer {
 pub mod tests {
     use super::*;
 
-    pub const TOKEN: &str = "testsk_secret";
-
     /// A body of Svix's with this code.
     pub fn error_body(code: &str) -> String {
         format!(r#"{{"code":"{code}","detail":"No."}}"#)
@@ -295,11 +291,12 @@ pub mod tests {
             status,
             retry_after: None,
             body: Some(body.as_bytes().to_vec()),
+            token: Secret::parse("testsk_secret").expect("a token"),
         }
     }
 
     fn refused(status: u16, body: &str) -> Refusal {
-        match answer(status, body).refused_or_unexpected(TOKEN) {
+        match answer(status, body).refused_or_unexpected() {
             Error::Refused(refusal) => refusal,
             other => panic!("{other:?}"),
         }
@@ -413,7 +410,7 @@ pub mod tests {
             unexpected(400)
         );
         for status in [302, 405] {
-            let error = answer(status, &error_body("no")).refused_or_unexpected(TOKEN);
+            let error = answer(status, &error_body("no")).refused_or_unexpected();
             assert_eq!(Err::<(), _>(error), unexpected(status));
         }
     }

@@ -44,13 +44,13 @@ pub fn revoke_body(expiry: u64, session_ids: Option<&RawValue>) -> Vec<u8> {
 }
 
 /// The link to a project's portal, or `None` if Svix has no application for the project.
-pub fn classify(answer: &Answer, token: &str) -> Result<Option<String>, Error> {
-    answer.done(token, || link(answer))
+pub fn classify(answer: &Answer) -> Result<Option<String>, Error> {
+    answer.done(|| link(answer))
 }
 
 /// Whether links are revoked. `false` if Svix has no application for the project.
-pub fn classify_revoke(answer: &Answer, token: &str) -> Result<bool, Error> {
-    answer.deleted(token)
+pub fn classify_revoke(answer: &Answer) -> Result<bool, Error> {
+    answer.deleted()
 }
 
 /// The link in an answer, only if a browser would take it to the web.
@@ -66,7 +66,7 @@ fn link(answer: &Answer) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{TOKEN, answer, error_body};
+    use super::super::tests::{answer, error_body};
     use super::super::{Cause, Refusal};
     use super::*;
 
@@ -103,10 +103,7 @@ mod tests {
             "http://127.0.0.1:9071/login",
         ] {
             let body = format!(r#"{{"url":"{url}","token":"appsk_secret"}}"#);
-            assert_eq!(
-                classify(&answer(200, &body), TOKEN),
-                Ok(Some(url.to_owned()))
-            );
+            assert_eq!(classify(&answer(200, &body)), Ok(Some(url.to_owned())));
         }
         for body in [
             "",
@@ -121,18 +118,18 @@ mod tests {
             r#"{"url":"https://app.svix.com/#\n"}"#,
         ] {
             let unreadable = Err(Cause::UnreadableAnswer.into());
-            assert_eq!(classify(&answer(200, body), TOKEN), unreadable, "{body}");
+            assert_eq!(classify(&answer(200, body)), unreadable, "{body}");
         }
     }
 
     #[test]
     fn a_missing_application_is_told_from_a_failure() {
         let missing = answer(404, &error_body("not_found"));
-        assert_eq!(classify(&missing, TOKEN), Ok(None));
-        assert_eq!(classify_revoke(&missing, TOKEN), Ok(false));
+        assert_eq!(classify(&missing), Ok(None));
+        assert_eq!(classify_revoke(&missing), Ok(false));
         let unexpected = Error::from(Cause::Unexpected(302));
-        assert_eq!(classify(&answer(302, ""), TOKEN), Err(unexpected));
-        let refused = classify(&answer(409, &error_body("conflict")), TOKEN);
+        assert_eq!(classify(&answer(302, "")), Err(unexpected));
+        let refused = classify(&answer(409, &error_body("conflict")));
         assert!(matches!(
             refused,
             Err(Error::Refused(Refusal { status: 409, .. }))
@@ -141,8 +138,8 @@ mod tests {
 
     #[test]
     fn only_an_empty_answer_revokes() {
-        assert_eq!(classify_revoke(&answer(204, ""), TOKEN), Ok(true));
-        let page = classify_revoke(&answer(200, "<html>"), TOKEN);
+        assert_eq!(classify_revoke(&answer(204, "")), Ok(true));
+        let page = classify_revoke(&answer(200, "<html>"));
         assert_eq!(page, Err(Cause::UnreadableAnswer.into()));
     }
 }

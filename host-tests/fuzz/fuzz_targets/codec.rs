@@ -11,7 +11,8 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 use svix_relay::fuzz::{
     Answer, Arrival, Asked, DeadLetter, Error, EventAtGate, Gate, Pass, Posted, Reason, Record,
-    Standing, check_identifier, classify_create, classify_lookup, parse_retry_after, whole_seconds,
+    Secret, Standing, check_identifier, classify_create, classify_lookup, parse_retry_after,
+    whole_seconds,
 };
 
 const TOKEN: &str = "testsk_secret";
@@ -152,6 +153,7 @@ fn check_answers(body: &[u8]) {
             status,
             retry_after: None,
             body: Some(body.to_vec()),
+            token: Secret::parse(TOKEN).expect("a token"),
         };
         let answer = match answer.unless_failed() {
             Ok(answer) => answer,
@@ -164,7 +166,6 @@ fn check_answers(body: &[u8]) {
             let asked = Asked {
                 event_id: "evt_1",
                 create_application,
-                token: TOKEN,
             };
             let created = classify_create(&answer, &asked);
             let found = classify_lookup(&answer, asked.event_id);
