@@ -63,15 +63,20 @@ impl Query {
         pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 
-    /// Reads `project` and `eventId`.
+    /// Reads `project` and `eventId`. A `+` is a space, as in every query that a form or a library has written.
     pub fn name(&self) -> Result<Name, Violation> {
         let (mut project, mut event_id) = (None, None);
         for (name, value) in self.pairs() {
-            match name {
-                "project" => project = decode(value),
-                "eventId" => event_id = decode(value),
+            let text = decode(&value.replace('+', " "));
+            let (name, wanted) = match name {
+                "project" => ("project", &mut project),
+                "eventId" => ("eventId", &mut event_id),
                 _ => return Err(unknown("project and eventId")),
+            };
+            if wanted.is_some() {
+                return Err(Violation::new(name, "may stand only once"));
             }
+            *wanted = text;
         }
         let required = |name| move || Violation::new(name, "is required, as text in UTF-8");
         Ok(Name {
@@ -170,10 +175,17 @@ mod tests {
             ("project=dev&eventId=", "eventId"),
             ("project=dev&eventId=%FF", "eventId"),
             ("project=dev&id=evt_1", "query"),
+            ("project=dev&eventId=a&eventId=b", "eventId"),
         ] {
             let violation = Query::of(query).name().expect_err(query);
             assert_eq!(violation.field, field);
         }
+    }
+
+    #[test]
+    fn a_plus_in_an_event_id_is_a_space_unless_it_is_encoded() {
+        let name = Query::of("project=dev&eventId=order+7%2B8").name();
+        assert_eq!(name.expect("valid").event_id, "order 7+8");
     }
 
     #[test]

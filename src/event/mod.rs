@@ -106,6 +106,9 @@ pub fn text(
     rule: impl FnOnce(&str) -> Result<(), String>,
 ) -> Result<Cow<'_, str>, String> {
     match json::string(raw) {
+        None if raw.get().starts_with('"') => {
+            Err("must be Unicode: it holds half of a surrogate pair".to_owned())
+        }
         None => Err("must be a string".to_owned()),
         Some(text) if text.is_empty() => Err("must not be empty".to_owned()),
         Some(text) => rule(&text).map(|()| text),
@@ -215,6 +218,9 @@ mod tests {
                 ("project", "is required".to_owned()),
             ]
         );
+        let half = refused(r#"{"id":"\ud800","type":"t","project":"dev"}"#);
+        let reason = "must be Unicode: it holds half of a surrogate pair";
+        assert_eq!(half, [("id", reason.to_owned())]);
     }
 
     #[test]
