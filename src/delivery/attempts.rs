@@ -1,6 +1,6 @@
 //! Posts and lookups for one event, until Svix has its message or the budget is spent.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::job::Job;
 use super::next::{AfterLookup, Known, MAY_BE_AT_WORK, Step};
@@ -13,9 +13,12 @@ use crate::records::{Found, Record};
 use crate::svix::client::{self, Request};
 use crate::svix::gate::EventAtGate;
 use crate::svix::message::{self, Asked, Posted};
-use crate::svix::retry::Retries;
+use crate::svix::retry::{MIN_ATTEMPT, Retries};
 use crate::svix::{self, Answer};
 use crate::watch::counters;
+
+/// How far Svix's lookups may lag behind its posts.
+const LAG: Duration = Duration::from_secs(2);
 
 /// The requests to Svix about one event.
 pub struct Attempts<'a> {
@@ -28,8 +31,6 @@ pub struct Attempts<'a> {
     known: Known,
     /// How often the event was posted.
     pub posts: u32,
-    /// Whether there is no record of an earlier delivery.
-    is_first: bool,
     /// Whether Svix may still be at work on an attempt that an earlier request made within the last minute.
     earlier_unanswered: bool,
     /// Whether Svix has left an attempt of this request unanswered.
@@ -65,7 +66,6 @@ impl<'a> Attempts<'a> {
             random,
             known: Known::MaybeSentSince(sent_since),
             posts: 0,
-            is_first: matches!(found, Found::Nothing),
             earlier_unanswered,
             unanswered: false,
         }
@@ -175,13 +175,15 @@ impl<'a> Attempts<'a> {
                 clock::sleep(wait.mul_f64(self.random.f64())).await;
                 Ok(())
             }
-            // Svix may not have finished an earlier attempt at this event.
-            AfterLookup::IdTaken | AfterLookup::Refused(_) if self.may_be_stored() => {
+            AfterLookup::LookUpAgain if self.job.budget.remaining() < LAG + MIN_ATTEMPT => {
                 Err(Problem::StillUnanswered)
             }
-            // Svix's lookups may lag behind its posts. So only a later delivery believes that the id is another's.
-            AfterLookup::IdTaken if self.is_first => {
-                self.known.conflict();
+            AfterLookup::LookUpAgain => {
+                clock::sleep(LAG).await;
+                Ok(())
+            }
+            // Svix may not have finished an earlier attempt at this event.
+            AfterLookup::IdTaken | AfterLookup::Refused(_) if self.may_be_stored() => {
                 Err(Problem::StillUnanswered)
             }
             AfterLookup::IdTaken => Err(Problem::EventIdTaken),

@@ -18,10 +18,11 @@
 //! | `MaybeSentSince`, for longer or unknown | look up | | `MaybeSentSince(now)`: post |
 //! | `Conflict` | look up | | `Raced`: post once more |
 //! | `Raced` | post | `ConflictAgain` | |
-//! | `ConflictAgain` | look up | | the id is taken |
+//! | `ConflictAgain` | look up | | `ConflictStands`: look up once more, a moment later |
+//! | `ConflictStands` | look up | | the id is taken |
 //! | `Refused` | look up | | the refusal stands |
 //!
-//! The longest row without an answer or a failure: look up, post (409), look up, post (409), look up.
+//! The longest row without an answer or a failure: look up, post (409), look up, post (409), look up, look up.
 
 use std::mem;
 use std::time::{Duration, SystemTime};
@@ -55,6 +56,8 @@ pub enum Known {
     Raced(SystemTime),
     /// Svix answered 409 once more.
     ConflictAgain,
+    /// A lookup after that found nothing. Svix's lookups may lag behind its posts.
+    ConflictStands,
     /// Svix refused the event for good, with this error.
     Refused(svix::Error),
 }
@@ -66,6 +69,8 @@ pub enum AfterLookup {
     Post,
     /// Post it once more, after a moment, in which the race is settled.
     PostAfterRace,
+    /// Look the event up once more, after a moment.
+    LookUpAgain,
     /// The event's id belongs to another message.
     IdTaken,
     /// Svix will never take the event.
@@ -79,7 +84,7 @@ impl Known {
         let is_unclear = match self {
             Self::MaybeSentSince(since) => may_have_forgotten(*since, now),
             Self::Raced(since) => may_have_forgotten(Some(*since), now),
-            Self::Conflict | Self::ConflictAgain | Self::Refused(_) => true,
+            Self::Conflict | Self::ConflictAgain | Self::ConflictStands | Self::Refused(_) => true,
         };
         if is_unclear { Step::LookUp } else { Step::Post }
     }
@@ -88,11 +93,11 @@ impl Known {
     pub fn conflict(&mut self) {
         *self = match self {
             Self::MaybeSentSince(_) | Self::Conflict | Self::Refused(_) => Self::Conflict,
-            Self::Raced(_) | Self::ConflictAgain => Self::ConflictAgain,
+            Self::Raced(_) | Self::ConflictAgain | Self::ConflictStands => Self::ConflictAgain,
         };
     }
 
-    /// A lookup at `now` found nothing, so nothing was sent before.
+    /// A lookup at `now` found nothing.
     pub fn not_found(&mut self, now: SystemTime) -> AfterLookup {
         match mem::replace(self, Self::MaybeSentSince(Some(now))) {
             Self::MaybeSentSince(_) => AfterLookup::Post,
@@ -100,14 +105,21 @@ impl Known {
                 *self = Self::Raced(now);
                 AfterLookup::PostAfterRace
             }
-            Self::ConflictAgain => AfterLookup::IdTaken,
+            Self::ConflictAgain => {
+                *self = Self::ConflictStands;
+                AfterLookup::LookUpAgain
+            }
+            Self::ConflictStands => AfterLookup::IdTaken,
             Self::Refused(error) => AfterLookup::Refused(error),
         }
     }
 
     /// Whether Svix has reported a conflict that no lookup has explained.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Conflict | Self::ConflictAgain)
+        matches!(
+            self,
+            Self::Conflict | Self::ConflictAgain | Self::ConflictStands
+        )
     }
 }
 
@@ -152,6 +164,9 @@ mod tests {
         assert!(!known.is_conflict());
         assert_eq!(known.step(hours(1)), Step::Post);
         known.conflict();
+        assert_eq!(known.step(hours(1)), Step::LookUp);
+        assert!(known.is_conflict());
+        assert_eq!(known.not_found(hours(1)), AfterLookup::LookUpAgain);
         assert_eq!(known.step(hours(1)), Step::LookUp);
         assert!(known.is_conflict());
         assert_eq!(known.not_found(hours(1)), AfterLookup::IdTaken);

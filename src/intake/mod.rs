@@ -160,7 +160,7 @@ async fn store_dead_letter(
     }
     let lost = found.record().and_then(Record::lost_message_id);
     let reason = (problem.row().name, problem.document());
-    let time = budget.time_to_store();
+    let time = || budget.time_to_store();
     let number = ledger::keep(&name, notification, body, reason, lost, time).await?;
     entry.set_reason(problem);
     Ok(Success::DeadLettered(number))

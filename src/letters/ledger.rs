@@ -13,7 +13,7 @@ use crate::time::rfc3339;
 /// Keeps the notification of a record as a dead letter: `problem` is the last part of the problem's
 /// type and the problem document. Returns the letter's number.
 ///
-/// The body, which may be large, is written first and by itself, within `time`: writing several values
+/// The body, which may be large, is written first and by itself, within the `time` there is by then: writing several values
 /// holds up the whole instance. A crash after that leaves a body that the next delivery writes anew, or that the
 /// purge deletes.
 pub async fn keep(
@@ -22,11 +22,11 @@ pub async fn keep(
     body: &[u8],
     problem: (&str, Box<RawValue>),
     lost_message_id: Option<&str>,
-    time: Duration,
+    time: impl FnOnce() -> Duration,
 ) -> Result<u64, host::Error> {
     // The journal's page must be in the store before the body is: only that leads to the body after a crash.
     journal::append(&[record_name.to_owned()]).await?;
-    store::set(&body_name(record_name), body, time).await?;
+    store::set(&body_name(record_name), body, time()).await?;
     let number = store::increment(COUNTER, 1).await?;
     let letter = DeadLetter::new(number, record_name, notification, problem, clock::now());
     let record = Record::DeadLettered(DeadLettered {

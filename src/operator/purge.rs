@@ -5,9 +5,9 @@
 //! crash anywhere, the next slice finds the rest. Two slices at once do the same work twice.
 //!
 //! A record that was written again since is left for the page that names it then. A letter that no
-//! operator has decided on is deleted only by `dead_letter_retention_days`. Its record is named again today, and so
-//! is that of a letter discarded since: a crash may have lost the page of the last write, and with it the way to the
-//! letter's body. A letter that its record doesn't name is never deleted.
+//! operator has decided on is deleted only by `dead_letter_retention_days`. For as long as a record has a letter, it is
+//! named again today: a crash may have lost the page of its last write, and with it the way to the letter's body. A
+//! letter that its record doesn't name is never deleted.
 //!
 //! An event may come again after its record is gone. It is older than half a day then, so it is looked
 //! up in Svix before it is posted. An event without a `time` of its own that is published anew, though,
@@ -339,8 +339,9 @@ impl Slice {
     fn due(&self, name: &str, bytes: &[u8]) -> Due {
         let (since, with, until_then) = match Record::decode(bytes) {
             Some(Record::Delivered(record)) => {
+                let until_then = record.dead_letter.map_or(Due::Later, |_| Due::Again);
                 let with = letter(name, record.dead_letter);
-                (record.delivered_at, with, Due::Later)
+                (record.delivered_at, with, until_then)
             }
             Some(Record::DeadLettered(record)) => {
                 let Some(discarded_at) = record.discarded_at else {

@@ -234,27 +234,48 @@ async fn a_body_whose_letter_a_crash_cut_off_is_deleted() {
     assert_eq!(left(&world).await, Vec::<String>::new());
 }
 
+/// The journal's page of the last write dies with the instance.
 #[tokio::test(start_paused = true)]
-async fn a_letter_whose_discarding_a_crash_cut_off_is_deleted() {
-    let world = world();
-    world.svix.script([Fault::status(422)]);
-    let body = wrapped(event("evt_1").as_bytes());
-    assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
-    settle().await;
-    world.clock.advance(10 * DAY);
-    for op in [Op::Delete, Op::DeleteMany] {
-        world.faults.fail_always(op);
-    }
-    let discarded = ask(&world, "DELETE", "/dead-letters/1").await;
-    discarded.assert_retryable_problem(503, "store-failing");
-    world.crash().await;
-    world.faults.clear();
-    // The page of the discarded letter's record died with the instance.
-    for _ in 0..2 {
+async fn a_letter_is_deleted_though_a_crash_cut_its_end_off() {
+    for (method, path) in [
+        ("DELETE", "/dead-letters/1"),
+        ("POST", "/dead-letters/1/replay"),
+    ] {
+        let world = world();
+        world.svix.script_for(&Method::POST, [Fault::status(422)]);
+        let body = wrapped(event("evt_1").as_bytes());
+        assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+        settle().await;
+        world.clock.advance(10 * DAY);
+        for op in [Op::Delete, Op::DeleteMany] {
+            world.faults.fail_always(op);
+        }
+        ask(&world, method, path).await;
+        world.crash().await;
+        world.faults.clear();
+        // The page of the first day is due, and the record is not.
+        world.clock.advance(21 * DAY);
+        assert_eq!(purge(&world).await, 0, "{path}");
         world.clock.advance(DUE);
         purge(&world).await;
+        let left = left(&world).await;
+        assert!(
+            left.iter().all(|name| name.starts_with("dead-letter/")),
+            "{path}: {left:?}"
+        );
     }
-    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_the_journal_does_not_name_is_not_begun() {
+    let world = world();
+    world.svix.script_for(&Method::POST, [Fault::status(422)]);
+    world.faults.journal().fail_next(Op::Set, 1);
+    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    reply.assert_retryable_problem(503, "store-failing");
+    let names = world.names().await;
+    let of_letter = names.iter().filter(|name| name.starts_with("letter"));
+    assert_eq!(of_letter.count(), 0, "{names:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use fake_svix::{Fault, RetryAfter};
 
 use super::{DELIVERED, LIMITED, NO_RECORD, State, UNAVAILABLE, UNKNOWN, View};
 
+const TAKEN: View = "422 event-id-taken";
 pub const REFUSED: View = "422 refused-by-svix";
 const TOKEN_REFUSED: View = "503 token-refused, retry";
 const UNEXPECTED: View = "503 unexpected-status, retry";
@@ -85,12 +86,12 @@ table! {
     Fault::TruncatedReply => [outage(Fault::TruncatedReply)],
     Fault::MalformedReply => [outage(Fault::MalformedReply)],
     Fault::GarbageBytes => [outage(Fault::GarbageBytes)],
-    // Each post conflicts, and no message is there. A lookup a minute later would show whether the id is another's.
+    // Each post conflicts, and no message is ever there.
     Fault::RaceToCreateApplication => [Row {
-        post: (DELIVERED, UNAVAILABLE),
+        post: (DELIVERED, TAKEN),
         lookup: (DELIVERED, DELIVERED),
         stores: false,
-        leaves: UNKNOWN,
+        leaves: NO_RECORD,
         fault: Fault::RaceToCreateApplication,
     }],
     Fault::OversizedReply { .. } => [
