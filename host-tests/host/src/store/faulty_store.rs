@@ -37,23 +37,10 @@ impl FaultyStore {
         faults.around(Op::Get, get).await
     }
 
-    pub async fn get_many(
-        &self,
-        store: &str,
-        keys: &[String],
-    ) -> Result<Vec<(String, Option<Vec<u8>>)>> {
-        self.run(Op::GetMany, self.store.get_many(store, keys))
-            .await
-    }
-
     pub async fn exists(&self, store: &str, key: &str) -> Result<bool> {
         let faults = self.faults.of(key);
         let exists = self.life.guard(self.store.exists(store, key));
         faults.around(Op::Exists, exists).await
-    }
-
-    pub async fn keys(&self, store: &str) -> Result<Vec<String>> {
-        self.run(Op::Keys, self.store.keys(store)).await
     }
 
     /// Changes the store; `op` is the guest's call.
@@ -67,7 +54,7 @@ impl FaultyStore {
                 faults
             }
             Write::Increment { key, .. } => Some(self.faults.of(key)),
-            Write::Delete(_) | Write::Swap { .. } => None,
+            Write::Delete(_) => None,
         };
         let write = self.life.guard(self.store.write(store, write));
         faults

@@ -687,9 +687,6 @@ async fn a_purge_reads_and_deletes_only_due_records() {
     world.clock.advance(DUE);
     assert_eq!(purge(&world).await, 50);
     assert_eq!(world.faults.count(Op::DeleteMany), 1);
-    for op in [Op::Keys, Op::GetMany, Op::Swap] {
-        assert_eq!(world.faults.count(op), 0, "{op:?}");
-    }
 }
 
 #[tokio::test(start_paused = true)]

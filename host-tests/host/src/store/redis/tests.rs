@@ -16,14 +16,6 @@ fn increment(key: &str, delta: i64) -> Write {
     Write::Increment { key, delta }
 }
 
-fn swap(expected: Option<&str>, value: &str) -> Write {
-    Write::Swap {
-        key: "k".to_owned(),
-        expected: expected.map(|text| text.as_bytes().to_vec()),
-        value: value.as_bytes().to_vec(),
-    }
-}
-
 /// How long something took.
 async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let start = Instant::now();
@@ -67,34 +59,6 @@ async fn a_counter_is_text() {
     let error = store.write(increment("n", 1)).await.unwrap_err();
     assert!(error.0.contains("not an integer"), "{error}");
     assert_eq!(store.get("n").await.unwrap().unwrap(), b"text");
-}
-
-#[tokio::test]
-async fn reading_many_always_fails() {
-    let Some(server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
-    let store = KeyValue::redis(&server.url()).unwrap();
-    store.set("a", "k", b"1").await.unwrap();
-    let error = store.get_many("a", &["k".to_owned()]).await.unwrap_err();
-    assert!(error.0.contains("wrong number of arguments"), "{error}");
-}
-
-#[tokio::test]
-async fn a_swap_says_that_it_failed_even_if_it_has_written() {
-    let Some(server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
-    let store = Redis::at(&server.url()).unwrap();
-    for (expected, value, found) in [
-        (None, "1", "1"),
-        (Some("0"), "2", "1"),
-        (Some("1"), "3", "3"),
-    ] {
-        assert_eq!(store.write(swap(expected, value)).await.unwrap(), 0);
-        let value = store.get("k").await.unwrap().unwrap();
-        assert_eq!(value, found.as_bytes());
-    }
 }
 
 #[tokio::test]
