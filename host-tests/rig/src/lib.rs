@@ -15,3 +15,14 @@ pub use process::Process;
 pub use proxy::Proxy;
 pub use redis_server::RedisServer;
 pub use tls::{Identity, Tls};
+
+/// Ends the test if this machine lacks the program that the test needs; otherwise unwraps it.
+#[macro_export]
+macro_rules! or_skip {
+    ($needed:expr) => {
+        match $needed {
+            Some(needed) => needed,
+            None => return,
+        }
+    };
+}
