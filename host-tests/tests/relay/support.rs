@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
 use http::header::HOST;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -29,7 +29,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Du
 use tokio::net::TcpListener;
 
 use clock::Clock;
-use fake_svix::{FakeSvix, StoredMessage};
+use fake_svix::{FakeSvix, Fault, StoredMessage};
 use host::Connector;
 use host::Host;
 use host::Manifest;
@@ -47,6 +47,11 @@ const STORE: &str = "default";
 
 /// The token that the fake Svix knows.
 pub const TOKEN: &str = "testsk_fake";
+
+/// The operator's token in a [`world`].
+pub const ADMIN: (&str, &str) = ("authorization", "Bearer hush");
+
+pub const JSON: (&str, &str) = ("content-type", "application/json");
 
 pub struct World {
     host: Host,
@@ -87,6 +92,13 @@ impl Setup {
             reuse: Reuse::default(),
             elsewhere: None,
         }
+    }
+
+    /// With an operator, whose token is [`ADMIN`].
+    pub fn operated() -> Self {
+        let mut setup = Self::new();
+        setup.variables.insert("admin_token", "hush");
+        setup
     }
 }
 
@@ -378,6 +390,19 @@ impl World {
         self.host.output().stdout_lines()
     }
 
+    /// The lines of the log.
+    pub fn lines(&self) -> Vec<Value> {
+        let lines = self.stdout().into_iter();
+        lines
+            .map(|line| serde_json::from_str(&line).expect("JSON"))
+            .collect()
+    }
+
+    #[track_caller]
+    pub fn last_line(&self) -> Value {
+        self.lines().pop().expect("a line")
+    }
+
     pub fn stderr(&self) -> Vec<String> {
         self.host.output().stderr_lines()
     }
@@ -440,6 +465,19 @@ impl Reply {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
+    /// The same reply, which must be 200.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.status, 200, "{}", self.text());
+        self
+    }
+
+    /// Checks what became of the event.
+    #[track_caller]
+    pub fn assert_became(&self, status: &str) {
+        assert_eq!(self.json()["status"], status, "{}", self.text());
+    }
+
     /// Checks that the reply is a problem that no retry mends.
     #[track_caller]
     pub fn assert_final_problem(&self, status: u16, name: &str) {
@@ -482,6 +520,41 @@ impl Reply {
             );
         }
     }
+}
+
+/// A world with an operator, whose token is [`ADMIN`].
+pub fn world() -> World {
+    World::build(&Setup::operated())
+}
+
+/// An operator's request.
+pub async fn ask(world: &World, method: &str, path: &str) -> Reply {
+    world.request(method, path, &[ADMIN], "").await
+}
+
+/// A request with this token.
+pub async fn ask_as(world: &World, token: &str, method: &str, path: &str) -> Reply {
+    let authorization = format!("Bearer {token}");
+    let headers = [("authorization", &authorization[..])];
+    world.request(method, path, &headers, "").await
+}
+
+/// Has an event delivered.
+pub async fn post(world: &World, id: &str) {
+    world.post(&event(id)).await.assert_became("delivered");
+}
+
+/// Has an event of Pub/Sub become a dead letter, because Svix refuses it.
+pub async fn refuse(world: &World, id: &str) {
+    // Svix may be asked first whether it has the event.
+    world.svix.script_for(&Method::POST, [Fault::status(422)]);
+    let reply = world.post(&wrapped(event(id).as_bytes())).await;
+    reply.assert_became("dead-lettered");
+}
+
+/// Waits until the counts and the journal are written, which the relay does in the background.
+pub async fn settle() {
+    tokio::time::sleep(Duration::from_secs(10)).await;
 }
 
 /// An event of the platform's shape, with this id.

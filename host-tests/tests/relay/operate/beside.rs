@@ -1,7 +1,7 @@
 //! The relay's answers to requests other than notifications, and its log.
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use fake_svix::Fault;
 use host::Op;
@@ -93,14 +93,6 @@ async fn head_is_answered_like_get() {
     }
 }
 
-fn logged(world: &World) -> Vec<Value> {
-    let lines = world.stdout();
-    lines
-        .iter()
-        .map(|line| serde_json::from_str(line).expect(line))
-        .collect()
-}
-
 #[tokio::test(start_paused = true)]
 async fn each_request_leaves_one_line() {
     let world = World::new();
@@ -115,7 +107,7 @@ async fn each_request_leaves_one_line() {
     world.svix.always(Fault::status(500));
     world.post(&event("evt_2")).await;
 
-    let lines = logged(&world);
+    let lines = world.lines();
     let outcomes: Vec<_> = lines
         .iter()
         .map(|line| line["outcome"].as_str().expect("an outcome"))

@@ -10,24 +10,13 @@ use serde_json::{Value, json};
 use fake_svix::Fault;
 use host::Op;
 
-use crate::support::{Reply, UNWRAPPED, World, event, wrapped};
-
-const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
+use crate::support::{UNWRAPPED, World, ask, event, refuse, world, wrapped};
 
 type Headers = &'static [(&'static str, &'static str)];
 
-fn world() -> World {
-    World::with(&[("admin_token", "hush")])
-}
-
-async fn ask(world: &World, method: &str, path: &str) -> Reply {
-    world.request(method, path, &[TOKEN], "").await
-}
-
 /// The numbers and reasons of all dead letters, and whether they are resolved.
 async fn letters(world: &World) -> Vec<(u64, String, bool)> {
-    let reply = ask(world, "GET", "/dead-letters?limit=100").await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
+    let reply = ask(world, "GET", "/dead-letters?limit=100").await.ok();
     let page = reply.json();
     assert_eq!(page["next"], Value::Null);
     let letters = page["deadLetters"].as_array().expect("a list").iter();
@@ -38,13 +27,6 @@ async fn letters(world: &World) -> Vec<(u64, String, bool)> {
             (number, reason, letter.get("resolved").is_some())
         })
         .collect()
-}
-
-/// Lets Svix refuse an event that Pub/Sub has delivered.
-async fn refuse(world: &World, id: &str) {
-    world.svix.script([Fault::status(422)]);
-    let reply = world.post(&wrapped(event(id).as_bytes())).await;
-    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +126,7 @@ async fn a_letter_names_its_source_and_the_reason_of_svix() {
     assert_eq!(letter["problem"]["svix"]["code"], "payload_too_large");
     assert_eq!(letter["body"], body);
     let path = "/notifications/dev/evt_1";
-    let record = world.request("GET", path, &[TOKEN], "").await.json();
+    let record = ask(&world, "GET", path).await.json();
     assert_eq!(
         (&record["state"], &record["deadLetter"]),
         (&json!("dead-lettered"), &json!(1))
@@ -297,8 +279,7 @@ async fn a_delivery_that_ends_late_and_unknown_hides_no_letter() {
         tokio::time::timeout(patience, written)
             .await
             .expect("a record");
-        let reply = world.post(&body).await;
-        assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+        world.post(&body).await.assert_became("dead-lettered");
     };
     let (late, ()) = tokio::join!(late, refused);
     late.assert_retryable_problem(503, "svix-unavailable");

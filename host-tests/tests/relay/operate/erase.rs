@@ -8,17 +8,7 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, Target};
 use host::Op;
 
-use crate::support::{Reply, World, event, wrapped};
-
-const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
-
-fn world() -> World {
-    World::with(&[("admin_token", "hush")])
-}
-
-async fn ask(world: &World, method: &str, path: &str) -> Reply {
-    world.request(method, path, &[TOKEN], "").await
-}
+use crate::support::{World, ask, event, settle, world, wrapped};
 
 async fn erase(world: &World, id: &str) -> Value {
     let reply = ask(world, "POST", &format!("/notifications/dev/{id}/erase")).await;
@@ -31,8 +21,7 @@ async fn erase_project(world: &World) -> (u64, u64, Value) {
     let (mut records, mut letters, mut after) = (0, 0, String::new());
     loop {
         let path = format!("/projects/dev/erase?after={after}");
-        let reply = ask(world, "POST", &path).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
+        let reply = ask(world, "POST", &path).await.ok();
         let report = reply.json();
         records += report["records"].as_u64().expect("a number");
         letters += report["letters"].as_u64().expect("a number");
@@ -49,8 +38,7 @@ async fn erase_project(world: &World) -> (u64, u64, Value) {
 
 async fn post(world: &World, project: &str, id: &str) {
     let body = event(id).replace("\"dev\"", &format!("\"{project}\""));
-    let reply = world.post(&body).await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    world.post(&body).await.assert_became("delivered");
 }
 
 /// Has an event of the project become a dead letter.
@@ -59,11 +47,6 @@ async fn refuse(world: &World, project: &str, id: &str) {
     let body = event(id).replace("\"dev\"", &format!("\"{project}\""));
     let reply = world.post(&wrapped(body.as_bytes())).await;
     assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
-}
-
-/// Waits until the journal is written.
-async fn settle() {
-    tokio::time::sleep(Duration::from_secs(10)).await;
 }
 
 /// Everything in the store, as text.

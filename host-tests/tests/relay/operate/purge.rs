@@ -10,31 +10,13 @@ use fake_svix::Fault;
 use host::Op;
 use host::Reuse;
 
-use crate::support::{Reply, Setup, World, event, wrapped};
+use crate::support::{ADMIN, Setup, World, ask, event, post, settle, world, wrapped};
 
-const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
 const DAY: Duration = Duration::from_hours(24);
 const DUE: Duration = Duration::from_hours(31 * 24);
 
-fn world() -> World {
-    World::with(&[("admin_token", "hush")])
-}
-
-/// A node whose operator may purge.
-fn operated() -> Setup {
-    let mut setup = Setup::new();
-    setup.variables.insert("admin_token", "hush");
-    setup
-}
-
-async fn ask(world: &World, method: &str, path: &str) -> Reply {
-    world.request(method, path, &[TOKEN], "").await
-}
-
 async fn slice(world: &World) -> Value {
-    let reply = ask(world, "POST", "/maintenance/purge").await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    reply.json()
+    ask(world, "POST", "/maintenance/purge").await.ok().json()
 }
 
 /// Purges until nothing more is due. Returns how many records were deleted.
@@ -47,16 +29,6 @@ async fn purge(world: &World) -> u64 {
             return purged;
         }
     }
-}
-
-/// Waits until the journal is written.
-async fn settle() {
-    tokio::time::sleep(Duration::from_secs(10)).await;
-}
-
-async fn post(world: &World, id: &str) {
-    let reply = world.post(&event(id)).await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
 }
 
 /// The contents of the store without values that don't grow with time.
@@ -395,7 +367,7 @@ async fn an_event_whose_letter_was_discarded_stays_acknowledged_even_with_anothe
 async fn a_letter_written_by_two_nodes_at_once_never_reappears_after_a_late_purge() {
     for replay in [false, true] {
         let world = world();
-        let other = world.node(&operated());
+        let other = world.node(&Setup::operated());
         world.svix.always_for(&Method::POST, Fault::status(422));
         let body = wrapped(event("evt_1").as_bytes());
         world.faults.delay(Op::Increment, Duration::from_millis(50));
@@ -450,7 +422,7 @@ async fn a_letter_without_a_valid_event_is_deleted_with_the_record_that_resolved
     // The event is too large for the relay that kept it, and not for the one that replays it.
     let small = World::with(&[("admin_token", "hush"), ("max_body_bytes", "100")]);
     small.post(&wrapped(event("evt_1").as_bytes())).await;
-    let world = small.node(&operated());
+    let world = small.node(&Setup::operated());
     let replayed = ask(&world, "POST", "/dead-letters/1/replay").await;
     assert_eq!(
         replayed.json()["status"],
@@ -547,7 +519,7 @@ async fn a_store_that_refuses_to_delete_many_at_once_deletes_one_by_one() {
 #[tokio::test(start_paused = true)]
 async fn an_event_that_comes_while_its_record_is_deleted_stays_one_message() {
     let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
-    let other = world.node(&operated());
+    let other = world.node(&Setup::operated());
     world.svix.script([Fault::HangAfterStoring]);
     assert_eq!(world.post(&event("evt_1")).await.status, 503);
     settle().await;
@@ -604,7 +576,7 @@ async fn the_purge_after_a_crash_in_a_slice_deletes_the_rest() {
             world.faults.called(op, nth).await;
             world.crash().await;
         };
-        let request = world.request_or_die("POST", path, &[TOKEN], b"");
+        let request = world.request_or_die("POST", path, &[ADMIN], b"");
         let (reply, ()) = tokio::join!(request, crash);
         assert!(reply.is_none(), "{op:?} {nth}");
         assert!(!world.records().await.is_empty());
@@ -630,7 +602,7 @@ async fn no_letter_outlives_its_record_after_a_crash_in_between() {
             world.faults.called(Op::Delete, nth).await;
             world.crash().await;
         };
-        let request = world.request_or_die("POST", "/maintenance/purge", &[TOKEN], b"");
+        let request = world.request_or_die("POST", "/maintenance/purge", &[ADMIN], b"");
         tokio::join!(request, crash);
         world.faults.clear();
         assert_eq!(unresolved(&world).await, 0, "{nth}");
@@ -774,7 +746,7 @@ async fn a_record_with_a_wrong_time_holds_up_no_purge_and_is_deleted_later() {
 
 #[tokio::test(start_paused = true)]
 async fn every_record_of_many_instances_is_in_the_journal() {
-    let mut setup = operated();
+    let mut setup = Setup::operated();
     setup.reuse = Reuse {
         max_requests: 1,
         ..Reuse::default()
@@ -828,8 +800,7 @@ async fn a_purge_leaves_a_line() {
     let world = world();
     fill(&world, 2, 1).await;
     purge(&world).await;
-    let lines = world.stdout();
-    let line: Value = serde_json::from_str(lines.last().expect("a line")).expect("JSON");
+    let line = world.last_line();
     assert_eq!(line["outcome"], "purged");
     assert_eq!(line["message"], "purged: 2 records, 0 kept, 0 letters");
 }

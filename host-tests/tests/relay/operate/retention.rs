@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use http::Method;
 use serde_json::Value;
 
-use fake_svix::Fault;
 use host::Op;
 
-use crate::support::{Reply, World, event, wrapped};
+use crate::support::{World, ask, event, refuse, wrapped};
 
-const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
 const DAY: Duration = Duration::from_hours(24);
 
 fn world() -> World {
@@ -18,18 +15,6 @@ fn world() -> World {
         ("admin_token", "hush"),
         ("dead_letter_retention_days", "10"),
     ])
-}
-
-async fn ask(world: &World, method: &str, path: &str) -> Reply {
-    world.request(method, path, &[TOKEN], "").await
-}
-
-/// Has an event of Pub/Sub become a dead letter.
-async fn refuse(world: &World, id: &str) {
-    // An old event is looked up first.
-    world.svix.script_for(&Method::POST, [Fault::status(422)]);
-    let reply = world.post(&wrapped(event(id).as_bytes())).await;
-    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
 }
 
 async fn purge(world: &World) -> Value {

@@ -10,14 +10,11 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, RetryAfter};
 use host::Op;
 
-use crate::support::{Reply, Setup, TOKEN, World, event, root, wrapped};
-
-const ADMIN: (&str, &str) = ("authorization", "Bearer hush");
+use crate::support::{ADMIN, JSON, Reply, Setup, TOKEN, World, event, root, wrapped};
 
 /// Each request has an instance of its own if `max_requests` is 1.
 fn setup(max_requests: usize) -> Setup {
-    let mut setup = Setup::new();
-    setup.variables.insert("admin_token", "hush");
+    let mut setup = Setup::operated();
     setup.reuse.max_requests = max_requests;
     setup
 }
@@ -27,9 +24,7 @@ fn world() -> World {
 }
 
 async fn ask(world: &World, method: &str, path: &str) -> Reply {
-    let reply = world.request(method, path, &[ADMIN], "").await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    reply
+    world.request(method, path, &[ADMIN], "").await.ok()
 }
 
 /// Every sample by its name and labels, as text.
@@ -304,10 +299,7 @@ async fn the_status_shows_every_variable_but_secrets() {
     setup.variables.insert("ingest_auth", "token");
     setup.variables.insert("ingest_token", "psst,shh");
     let world = World::build(&setup);
-    let headers = [
-        ("content-type", "application/json"),
-        ("authorization", "Bearer psst"),
-    ];
+    let headers = [JSON, ("authorization", "Bearer psst")];
     let post = async |body: &str| {
         world
             .request("POST", "/notifications", &headers, body)
@@ -685,8 +677,7 @@ async fn requests_of_monitoring_leave_no_line() {
 
 /// The lines about changes.
 fn changes(world: &World) -> Vec<Value> {
-    let lines = world.stdout().into_iter();
-    let lines = lines.map(|line| serde_json::from_str::<Value>(&line).expect("JSON"));
+    let lines = world.lines().into_iter();
     lines.filter(|line| line.get("status").is_none()).collect()
 }
 

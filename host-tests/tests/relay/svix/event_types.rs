@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use fake_svix::{EventType, Fault, RetryAfter, Target};
 use host::Op;
 
-use crate::support::{Setup, TOKEN, World, event, wrapped};
+use crate::support::{Setup, TOKEN, World, ask, event, wrapped};
 
 const REGISTER: (&str, &str) = ("register_event_types", "true");
 
@@ -24,8 +24,7 @@ fn world() -> World {
 
 /// Posts an event, and waits for the work that follows it, for as long as the instance certainly lives.
 async fn deliver(world: &World, id: &str) {
-    let reply = world.post(&event(id)).await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    world.post(&event(id)).await.assert_became("delivered");
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
@@ -57,9 +56,8 @@ async fn is_remembered(world: &World) -> bool {
 
 /// The lines of the log that belong to no request.
 fn remarks(world: &World) -> Vec<Value> {
-    let lines = world.stdout().into_iter();
+    let lines = world.lines().into_iter();
     lines
-        .map(|line| serde_json::from_str::<Value>(&line).expect("JSON"))
         .filter(|line| line["outcome"] == "event-type-unregistered")
         .collect()
 }
@@ -107,13 +105,11 @@ async fn every_type_is_registered_in_any_form_of_its_first_event() {
     world
         .post(&wrapped(typed("evt_3", "a.three").as_bytes()))
         .await;
-    let admin = ("authorization", "Bearer hush");
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(known(&world), ["a.one", "a.two"]);
 
     for path in ["/dead-letters/1/replay", "/projects/dev/test-event"] {
-        let reply = world.request("POST", path, &[admin], "").await;
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        ask(&world, "POST", path).await.assert_became("delivered");
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     let expected = ["a.one", "a.three", "a.two", "svix-relay.test"];

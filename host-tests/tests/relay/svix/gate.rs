@@ -9,7 +9,7 @@ use http::Method;
 use fake_svix::{Fault, RetryAfter};
 use host::Op;
 
-use crate::support::{NOWHERE, Setup, World, event, wrapped};
+use crate::support::{NOWHERE, Setup, World, ask, event, wrapped};
 
 /// Closes the gate for so many seconds.
 async fn rate_limit(world: &World, seconds: u64) {
@@ -156,13 +156,11 @@ async fn a_probe_goes_out_every_minute_whatever_svix_asks_for() {
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_opens_the_gate_for_every_node() {
-    let mut setup = Setup::new();
-    setup.variables.insert("admin_token", "hush");
+    let setup = Setup::operated();
     let world = World::build(&setup);
     let other = world.node(&setup);
     rate_limit(&world, 3_600).await;
-    let admin = [("authorization", "Bearer hush")];
-    let reply = other.request("POST", "/gate/open", &admin, "").await;
+    let reply = ask(&other, "POST", "/gate/open").await;
     assert_eq!(reply.json()["gate"]["state"], "open");
     tokio::time::sleep(Duration::from_millis(20)).await;
     for world in [&world, &other] {
@@ -352,8 +350,7 @@ async fn while_one_project_fails_only_its_events_wait() {
             (&standing["state"], &standing["project"]),
             (&"closed".into(), &"sick".into())
         );
-        let reply = world.post(&event("evt_9")).await;
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        world.post(&event("evt_9")).await.assert_became("delivered");
         assert_eq!(world.svix.requests().len(), asked + 1);
         // Its next event is the probe, once the closing is over.
         world.clock.advance(Duration::from_secs(30));
@@ -388,10 +385,8 @@ async fn a_project_that_fails_between_the_successes_of_others_waits_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_bulk_replay_goes_on_behind_letters_of_a_project_that_waits() {
-    let mut setup = Setup::new();
-    setup.variables.insert("admin_token", "hush");
+    let setup = Setup::operated();
     let world = World::build(&setup);
-    let admin = [("authorization", "Bearer hush")];
     for body in [of_sick("evt_8"), event("evt_9")] {
         world.svix.script([Fault::status(422)]);
         let reply = world.post(&wrapped(body.as_bytes())).await;
@@ -402,10 +397,7 @@ async fn a_bulk_replay_goes_on_behind_letters_of_a_project_that_waits() {
         world.post(&of_sick(&format!("evt_{number}"))).await;
     }
     world.svix.clear_faults();
-    let replayed = world
-        .request("POST", "/dead-letters/replay", &admin, "")
-        .await
-        .json();
+    let replayed = ask(&world, "POST", "/dead-letters/replay").await.json();
     assert_eq!(
         (&replayed["resolved"], &replayed["failed"]),
         (&1.into(), &1.into()),
@@ -624,6 +616,5 @@ async fn a_slow_write_of_the_gate_leaves_time_for_the_record() {
     world.faults.delay(Op::Set, Duration::from_millis(300));
     // The first write announces the probe, the second the open gate.
     world.faults.hang_nth(Op::Set, 2);
-    let reply = world.post(&event("evt_1")).await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    world.post(&event("evt_1")).await.assert_became("delivered");
 }

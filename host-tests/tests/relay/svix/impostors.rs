@@ -6,7 +6,7 @@ use serde_json::json;
 
 use fake_svix::Fault;
 
-use crate::support::{World, event, wrapped};
+use crate::support::{World, ask, event, wrapped};
 
 /// An answer of something between.
 fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Fault {
@@ -136,14 +136,13 @@ async fn an_event_without_an_application_is_kept_and_replayed_once_there_is_one(
         reply.json(),
         json!({"status": "dead-lettered", "deadLetter": 1})
     );
-    let admin = [("authorization", "Bearer hush")];
-    let letter = world.request("GET", "/dead-letters/1", &admin, "").await;
+    let letter = ask(&world, "GET", "/dead-letters/1").await;
     assert_eq!(letter.json()["reason"], "application-missing");
     let path = "/dead-letters/replay?reason=application-missing";
-    let replayed = world.request("POST", path, &admin, "").await;
+    let replayed = ask(&world, "POST", path).await;
     assert_eq!(replayed.json()["failed"], 1);
     world.svix.create_application("dev");
-    let replayed = world.request("POST", path, &admin, "").await;
+    let replayed = ask(&world, "POST", path).await;
     assert_eq!(replayed.json()["resolved"], 1);
     world.only_message();
 }
