@@ -124,10 +124,8 @@ async fn a_conflict_leaves_the_outcome_unknown_while_the_lookup_fails() {
     world.svix.create_application("dev");
     world.svix.store_message("dev", "evt_1", "t", "{}");
     world.svix.always_for(&Method::GET, Fault::status(500));
-    world
-        .post(&event)
-        .await
-        .assert_retryable_problem(503, "svix-unavailable");
+    let reply = world.post(&event).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
     let record = world.get("/notifications/dev/evt_1").await.json();
     assert_eq!(record["state"], "unknown");
 

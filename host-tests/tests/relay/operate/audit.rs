@@ -207,9 +207,8 @@ async fn a_missing_event_is_sent_again_once_its_finding_is_resolved() {
     world.message("evt_1");
     grow_old(&world).await;
     assert_eq!(audit(&world).await.1, 0);
-    ask(&world, "POST", &path)
-        .await
-        .assert_final_problem(404, "no-finding");
+    let reply = ask(&world, "POST", &path).await;
+    reply.assert_final_problem(404, "no-finding");
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,9 +246,8 @@ async fn a_finding_whose_resolving_failed_is_resolved_by_the_next_request() {
     let path = format!("/audit/findings/{}/resolve", only_finding(&world).await);
     for op in [Op::Set, Op::Exists] {
         world.faults.fail_next(op, 1);
-        ask(&world, "POST", &path)
-            .await
-            .assert_retryable_problem(503, "store-failing");
+        let reply = ask(&world, "POST", &path).await;
+        reply.assert_retryable_problem(503, "store-failing");
     }
     let resolved = ask(&world, "POST", &path).await.json();
     assert_eq!(resolved["sendAgain"], true, "{resolved}");
@@ -855,9 +853,8 @@ async fn a_canary_fails_while_svix_sends_no_webhook_of_an_earlier_one() {
     let failing = arrived(&world).await;
     for minutes in [0, 0, 1, 5] {
         // Also at once, as an operator would, and a job that repeats what failed.
-        canary(minutes)
-            .await
-            .assert_final_problem(422, "canary-not-sent");
+        let reply = canary(minutes).await;
+        reply.assert_final_problem(422, "canary-not-sent");
         assert_eq!(
             arrived(&world).await,
             failing,
@@ -902,9 +899,8 @@ async fn a_canary_fails_if_svix_does_not_say_whether_it_was_sent() {
     world.svix.always_at(Target::Deliveries, Fault::status(500));
     for sent in 2..4 {
         world.clock.advance(Duration::from_mins(1));
-        canary()
-            .await
-            .assert_retryable_problem(503, "svix-unavailable");
+        let reply = canary().await;
+        reply.assert_retryable_problem(503, "svix-unavailable");
         assert_eq!(world.svix.messages().len(), sent, "sent all the same");
     }
     let failing = arrived(&world).await;

@@ -65,20 +65,14 @@ async fn readyz_says_whether_events_could_be_delivered() {
     );
 
     world.faults.fail_next(Op::Get, 1);
-    world
-        .get("/readyz")
-        .await
-        .assert_retryable_problem(503, "store-failing");
+    let reply = world.get("/readyz").await;
+    reply.assert_retryable_problem(503, "store-failing");
     world.faults.fail_next(Op::Set, 1);
-    world
-        .get("/readyz")
-        .await
-        .assert_retryable_problem(503, "store-failing");
+    let reply = world.get("/readyz").await;
+    reply.assert_retryable_problem(503, "store-failing");
     world.faults.hang_next(Op::Get);
-    world
-        .get("/readyz")
-        .await
-        .assert_retryable_problem(503, "store-failing");
+    let reply = world.get("/readyz").await;
+    reply.assert_retryable_problem(503, "store-failing");
     assert_eq!(world.get("/readyz").await.status, 200);
     assert_eq!(world.svix.requests().len(), 0);
 }

@@ -292,15 +292,11 @@ async fn a_delivery_that_ends_late_and_unknown_hides_no_letter() {
 #[tokio::test(start_paused = true)]
 async fn a_direct_post_that_can_never_be_delivered_is_refused_and_not_kept() {
     let world = world();
-    world
-        .post("nonsense")
-        .await
-        .assert_final_problem(400, "not-json");
+    let reply = world.post("nonsense").await;
+    reply.assert_final_problem(400, "not-json");
     world.svix.script([Fault::status(422)]);
-    world
-        .post(&event("evt_1"))
-        .await
-        .assert_final_problem(422, "refused-by-svix");
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_final_problem(422, "refused-by-svix");
     assert!(letters(&world).await.is_empty());
     assert!(world.records().await.is_empty());
 }
@@ -308,10 +304,8 @@ async fn a_direct_post_that_can_never_be_delivered_is_refused_and_not_kept() {
 #[tokio::test(start_paused = true)]
 async fn with_dead_letters_rejected_pubsub_is_refused_too() {
     let world = World::with(&[("admin_token", "hush"), ("dead_letters", "reject")]);
-    world
-        .post(&wrapped(b"nonsense"))
-        .await
-        .assert_final_problem(400, "not-json");
+    let reply = world.post(&wrapped(b"nonsense")).await;
+    reply.assert_final_problem(400, "not-json");
     world.svix.script([Fault::status(422)]);
     let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
     reply.assert_final_problem(422, "refused-by-svix");
@@ -376,9 +370,8 @@ async fn a_wrong_operators_token_opens_nothing() {
     }
     let reply = world.request("PUT", "/dead-letters", &[], "").await;
     reply.assert_final_problem(401, "unauthorized");
-    ask(&world, "PUT", "/dead-letters")
-        .await
-        .assert_final_problem(405, "method-not-allowed");
+    let reply = ask(&world, "PUT", "/dead-letters").await;
+    reply.assert_final_problem(405, "method-not-allowed");
     let headers = [("authorization", "bearer hush")];
     let reply = world.request("GET", "/dead-letters", &headers, "").await;
     assert_eq!(reply.status, 200, "the scheme's case means nothing");
@@ -606,9 +599,8 @@ async fn a_letter_whose_body_is_lost_does_not_stop_a_replay_of_all() {
         reply.json(),
         json!({"resolved": 1, "failed": 1, "next": null, "stopped": null})
     );
-    ask(&world, "POST", "/dead-letters/1/replay")
-        .await
-        .assert_final_problem(404, "no-dead-letter");
+    let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+    reply.assert_final_problem(404, "no-dead-letter");
     // An operator still sees which event it was, and no delivery is acknowledged by it.
     let letter = ask(&world, "GET", "/dead-letters/1").await.json();
     assert_eq!(letter["eventId"], "evt_0");
@@ -711,9 +703,8 @@ async fn a_discarded_letter_is_gone_and_its_event_stays_acknowledged() {
         ("POST", "/dead-letters/1/replay"),
         ("GET", "/dead-letters/99"),
     ] {
-        ask(&world, method, path)
-            .await
-            .assert_final_problem(404, "no-dead-letter");
+        let reply = ask(&world, method, path).await;
+        reply.assert_final_problem(404, "no-dead-letter");
     }
     let redelivered = world.post(&wrapped(event("evt_1").as_bytes())).await;
     assert_eq!(redelivered.json()["status"], "dead-lettered");

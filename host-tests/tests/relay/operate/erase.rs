@@ -78,10 +78,7 @@ async fn an_erased_event_has_no_payload_and_stays_a_duplicate() {
         json!({"project": "dev", "eventId": "evt_1", "payload": "erased", "deadLetter": false});
     assert_eq!(erase(&world, "evt_1").await, expected);
     assert_eq!(world.only_message().payload, r#"{"expired":true}"#);
-    assert_eq!(
-        world.post(&event("evt_1")).await.json()["status"],
-        "duplicate"
-    );
+    world.post(&event("evt_1")).await.assert_became("duplicate");
     assert_eq!(erase(&world, "evt_1").await["payload"], "erased");
     let line = world
         .stdout()
@@ -105,9 +102,8 @@ async fn an_erased_dead_letter_is_gone_with_its_attributes_and_stays_acknowledge
         (&json!("absent"), &json!(true))
     );
     assert!(!holds_push(&world, "evt_1").await);
-    ask(&world, "GET", "/dead-letters/1")
-        .await
-        .assert_final_problem(404, "no-dead-letter");
+    let reply = ask(&world, "GET", "/dead-letters/1").await;
+    reply.assert_final_problem(404, "no-dead-letter");
     let again = world.post(&wrapped(event("evt_1").as_bytes())).await;
     assert_eq!(again.json()["status"], "dead-lettered");
     assert!(!holds_push(&world, "evt_1").await);
@@ -126,10 +122,7 @@ async fn a_resolved_letter_goes_with_the_payload_of_its_event() {
         (&erased["payload"], &erased["deadLetter"]),
         (&json!("erased"), &json!(true))
     );
-    assert_eq!(
-        world.post(&event("evt_1")).await.json()["status"],
-        "duplicate"
-    );
+    world.post(&event("evt_1")).await.assert_became("duplicate");
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,9 +139,8 @@ async fn a_letter_that_the_record_does_not_name_is_erased_with_its_event() {
         json!({"project": "dev", "eventId": "evt_1", "payload": "erased", "deadLetter": true});
     assert_eq!(erase(&world, "evt_1").await, expected);
     assert!(!holds_push(&world, "evt_1").await);
-    ask(&world, "GET", "/dead-letters/1")
-        .await
-        .assert_final_problem(404, "no-dead-letter");
+    let reply = ask(&world, "GET", "/dead-letters/1").await;
+    reply.assert_final_problem(404, "no-dead-letter");
     assert_eq!(erase(&world, "evt_1").await["deadLetter"], false);
 }
 
@@ -170,21 +162,17 @@ async fn an_unknown_event_is_erased_by_its_own_id() {
 async fn an_event_that_cannot_be_erased_now_is_a_problem() {
     let world = world();
     let path = "/notifications/dev/evt_1/erase";
-    ask(&world, "POST", path)
-        .await
-        .assert_final_problem(404, "no-record");
+    let reply = ask(&world, "POST", path).await;
+    reply.assert_final_problem(404, "no-record");
     post(&world, "dev", "evt_1").await;
     world.svix.always(Fault::status(500));
     world.svix.always_at(Target::Deliveries, Fault::status(500));
-    ask(&world, "POST", path)
-        .await
-        .assert_retryable_problem(503, "svix-unavailable");
+    let reply = ask(&world, "POST", path).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
     world.svix.clear_faults();
     assert_eq!(erase(&world, "evt_1").await["payload"], "erased");
-    world
-        .request("POST", path, &[], "")
-        .await
-        .assert_final_problem(401, "unauthorized");
+    let reply = world.request("POST", path, &[], "").await;
+    reply.assert_final_problem(401, "unauthorized");
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,9 +203,8 @@ async fn a_page_of_another_server_erases_nothing() {
         (Target::Applications, "/projects/dev/erase?after=store"),
     ] {
         world.svix.always_at(target, Fault::page(200));
-        ask(&world, "POST", path)
-            .await
-            .assert_retryable_problem(503, "svix-unavailable");
+        let reply = ask(&world, "POST", path).await;
+        reply.assert_retryable_problem(503, "svix-unavailable");
         world.svix.clear_faults();
         assert_eq!(ask(&world, "POST", path).await.status, 200, "{path}");
     }
@@ -251,9 +238,8 @@ async fn a_letter_whose_discarding_broke_off_goes_with_its_project() {
     settle().await;
     world.faults.fail_always(Op::Delete);
     world.faults.fail_always(Op::DeleteMany);
-    ask(&world, "DELETE", "/dead-letters/1")
-        .await
-        .assert_retryable_problem(503, "store-failing");
+    let reply = ask(&world, "DELETE", "/dead-letters/1").await;
+    reply.assert_retryable_problem(503, "store-failing");
     world.faults.clear();
     assert!(holds_push(&world, "evt_1").await);
     erase_project(&world).await;
@@ -337,9 +323,8 @@ async fn an_erasure_goes_on_after_a_failure() {
     settle().await;
     world.faults.fail_next(Op::Get, 1);
     let path = "/projects/dev/erase";
-    ask(&world, "POST", path)
-        .await
-        .assert_retryable_problem(503, "store-failing");
+    let reply = ask(&world, "POST", path).await;
+    reply.assert_retryable_problem(503, "store-failing");
     world
         .svix
         .always_at(Target::Applications, Fault::status(500));
@@ -349,9 +334,8 @@ async fn an_erasure_goes_on_after_a_failure() {
         (&json!(10), &json!("store"))
     );
     let last = "/projects/dev/erase?after=store";
-    ask(&world, "POST", last)
-        .await
-        .assert_retryable_problem(503, "svix-unavailable");
+    let reply = ask(&world, "POST", last).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
     assert_eq!(world.svix.applications(), ["dev"]);
     world.svix.clear_faults();
     let (_, _, last) = erase_project(&world).await;
@@ -364,7 +348,6 @@ async fn an_erasure_goes_on_after_a_failure() {
         let reply = ask(&world, "POST", &format!("/projects/dev/erase?{query}")).await;
         reply.assert_final_problem(status, name);
     }
-    ask(&world, "POST", "/projects/app_1/erase")
-        .await
-        .assert_final_problem(422, "invalid-request");
+    let reply = ask(&world, "POST", "/projects/app_1/erase").await;
+    reply.assert_final_problem(422, "invalid-request");
 }

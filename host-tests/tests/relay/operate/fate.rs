@@ -189,9 +189,8 @@ async fn what_does_not_exist_is_a_404() {
         ("GET", "evt_1/deliveries/ep_1", "not-found"),
     ] {
         let path = format!("/notifications/dev/{path}");
-        ask(&world, method, &path)
-            .await
-            .assert_final_problem(404, name);
+        let reply = ask(&world, method, &path).await;
+        reply.assert_final_problem(404, name);
     }
 }
 
@@ -217,9 +216,8 @@ async fn a_dead_letter_has_no_deliveries() {
     let fate = fate(&world, "evt_1").await;
     assert_eq!(fate["record"]["state"], "dead-lettered");
     assert_eq!(fate["endpoints"], json!([]));
-    resend(&world, "evt_1", "ep_1")
-        .await
-        .assert_final_problem(404, "no-message");
+    let reply = resend(&world, "evt_1", "ep_1").await;
+    reply.assert_final_problem(404, "no-message");
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,9 +229,8 @@ async fn an_unknown_event_without_a_message_is_shown_by_its_record() {
     let fate = fate(&world, "evt_1").await;
     assert_eq!(fate["record"]["state"], "unknown");
     assert_eq!(fate["attempts"], json!([]));
-    resend(&world, "evt_1", "ep_1")
-        .await
-        .assert_final_problem(404, "no-message");
+    let reply = resend(&world, "evt_1", "ep_1").await;
+    reply.assert_final_problem(404, "no-message");
 }
 
 #[tokio::test(start_paused = true)]
@@ -399,22 +396,18 @@ async fn what_was_never_sent_is_replayed_by_the_hosted_svix_only() {
 async fn only_an_endpoint_that_svix_sends_to_is_recovered() {
     let (world, endpoint) = world_with_failed_event().await;
     let body = json!({ "endpointId": "ep_0", "since": SINCE });
-    recover(&world, &body)
-        .await
-        .assert_final_problem(404, "no-endpoint");
+    let reply = recover(&world, &body).await;
+    reply.assert_final_problem(404, "no-endpoint");
     world.svix.disable_endpoint("dev", &endpoint, true);
     for missing in [false, true] {
         let body = json!({ "endpointId": endpoint, "since": SINCE, "missing": missing });
-        recover(&world, &body)
-            .await
-            .assert_final_problem(422, "endpoint-disabled");
+        let reply = recover(&world, &body).await;
+        reply.assert_final_problem(422, "endpoint-disabled");
     }
     let other = "/projects/other/recover";
     let body = json!({ "endpointId": endpoint, "since": SINCE }).to_string();
-    world
-        .request("POST", other, &[ADMIN, JSON], &body)
-        .await
-        .assert_final_problem(404, "no-endpoint");
+    let reply = world.request("POST", other, &[ADMIN, JSON], &body).await;
+    reply.assert_final_problem(404, "no-endpoint");
 }
 
 #[tokio::test(start_paused = true)]

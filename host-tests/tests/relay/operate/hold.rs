@@ -134,16 +134,12 @@ async fn a_held_event_that_svix_may_have_is_one_message_after_its_replay() {
     let record = world.records().await.remove(0);
     let unknown = world.stored(&record).await.expect("a record");
     world.put(&record, br#"{"version":9}"#).await;
-    world
-        .post(&body)
-        .await
-        .assert_retryable_problem(503, "held");
+    let reply = world.post(&body).await;
+    reply.assert_retryable_problem(503, "held");
     world.put(&record, &unknown).await;
     // Svix may still be at work on it.
-    world
-        .post(&body)
-        .await
-        .assert_retryable_problem(503, "held");
+    let reply = world.post(&body).await;
+    reply.assert_retryable_problem(503, "held");
     world.clock.advance(Duration::from_mins(1));
     assert_eq!(push(&world, "evt_1").await["status"], "dead-lettered");
     ask(&world, "DELETE", "/projects/dev/hold").await;

@@ -126,10 +126,7 @@ async fn a_record_counts_from_when_it_was_written_last() {
     world.clock.advance(DAY * 25);
     let report = slice(&world).await;
     assert_eq!((&report["purged"], &report["kept"]), (&json!(0), &json!(1)));
-    assert_eq!(
-        world.post(&event("evt_1")).await.json()["status"],
-        "duplicate"
-    );
+    world.post(&event("evt_1")).await.assert_became("duplicate");
     world.clock.advance(DAY * 6);
     assert_eq!(purge(&world).await, 1);
     assert_eq!(left(&world).await, [""; 0]);
@@ -189,10 +186,8 @@ async fn a_body_that_nothing_leads_to_is_deleted() {
     let world = world();
     world.faults.fail_next(Op::Increment, 1);
     world.svix.script([Fault::status(422)]);
-    world
-        .post(&wrapped(event("evt_1").as_bytes()))
-        .await
-        .assert_retryable_problem(503, "store-failing");
+    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    reply.assert_retryable_problem(503, "store-failing");
     world.faults.clear();
     settle().await;
     assert!(
@@ -247,10 +242,8 @@ async fn decide(world: &World, replay: bool) {
 async fn a_record_whose_write_seemed_to_fail_is_purged_like_any_other() {
     let world = world();
     world.faults.write_then_fail_next_set();
-    world
-        .post(&event("evt_1"))
-        .await
-        .assert_retryable_problem(503, "store-failing");
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "store-failing");
     assert_eq!(world.records().await.len(), 1);
     settle().await;
     world.clock.advance(DUE);

@@ -602,10 +602,8 @@ async fn an_invalid_event_is_counted_without_its_project() {
     let world = world();
     for number in 0..3 {
         let junk = format!(r#"{{"id":"e","project":"junk{number}"}}"#);
-        world
-            .post(&junk)
-            .await
-            .assert_final_problem(422, "invalid-event");
+        let reply = world.post(&junk).await;
+        reply.assert_final_problem(422, "invalid-event");
     }
     let metrics = metrics(&world).await;
     let series = r#"svix_relay_notifications_total{outcome="invalid-event",project=""}"#;
@@ -636,10 +634,8 @@ async fn a_query_finds_a_record_that_no_path_leads_to() {
         reply.assert_final_problem(401, "unauthorized");
     }
     let closed = World::with(&[("ingest_auth", "token"), ("ingest_token", "psst")]);
-    closed
-        .get(find)
-        .await
-        .assert_final_problem(404, "not-found");
+    let reply = closed.get(find).await;
+    reply.assert_final_problem(404, "not-found");
 }
 
 #[tokio::test(start_paused = true)]
@@ -668,10 +664,8 @@ async fn requests_of_monitoring_leave_no_line() {
         assert_eq!(ask(&world, "GET", path).await.status, 200);
     }
     assert_eq!(world.stdout(), Vec::<String>::new());
-    world
-        .get("/metrics")
-        .await
-        .assert_final_problem(401, "unauthorized");
+    let reply = world.get("/metrics").await;
+    reply.assert_final_problem(401, "unauthorized");
     assert_eq!(world.stdout().len(), 1);
 }
 

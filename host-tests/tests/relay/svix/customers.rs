@@ -219,13 +219,7 @@ async fn every_failure_to_change_an_application_has_its_answer_in_time() {
             world.svix.script_at(Target::Applications, [first]);
             world.svix.always_at(Target::Applications, fault.clone());
             let (reply, took) = world.timed(put(&world, &json!({ "name": "Dev" }))).await;
-            match wait {
-                Some(wait) => {
-                    let told = reply.assert_retryable_problem(status, name);
-                    assert_eq!(told, wait, "{fault:?}");
-                }
-                None => reply.assert_final_problem(status, name),
-            }
+            assert_failed(&reply, &fault, status, name, wait);
             assert!(took <= Duration::from_secs(8), "{fault:?} took {took:?}");
             assert!(!reply.text().contains(TOKEN), "{fault:?}");
         }
@@ -311,9 +305,8 @@ async fn an_invalid_change_names_every_violation_and_asks_neither_svix_nor_store
         assert_eq!(reply.json()["errors"][0]["reason"], reason);
     }
     let large = json!({ "metadata": { "a": "x".repeat(16_384) } });
-    put(&world, &large)
-        .await
-        .assert_final_problem(413, "body-too-large");
+    let reply = put(&world, &large).await;
+    reply.assert_final_problem(413, "body-too-large");
     world.assert_untouched();
 }
 
@@ -462,23 +455,19 @@ async fn only_small_json_in_time_is_taken_as_a_body() {
     let world = world();
     for path in [PORTAL, TEST_EVENT] {
         for body in ["{", "expiry=7200", " "] {
-            post(&world, path, body)
-                .await
-                .assert_final_problem(400, "not-json");
+            let reply = post(&world, path, body).await;
+            reply.assert_final_problem(400, "not-json");
         }
         world
             .request_bytes("POST", path, &[ADMIN, JSON], b"{\"type\":\"\xff\"}")
             .await
             .assert_final_problem(400, "not-json");
         let form = ("content-type", "application/x-www-form-urlencoded");
-        world
-            .request("POST", path, &[ADMIN, form], "{}")
-            .await
-            .assert_final_problem(415, "unsupported-media-type");
+        let reply = world.request("POST", path, &[ADMIN, form], "{}").await;
+        reply.assert_final_problem(415, "unsupported-media-type");
         let long = " ".repeat(16_383) + "{}";
-        post(&world, path, &long)
-            .await
-            .assert_final_problem(413, "body-too-large");
+        let reply = post(&world, path, &long).await;
+        reply.assert_final_problem(413, "body-too-large");
     }
     world.assert_untouched();
 }
@@ -508,6 +497,18 @@ async fn only_an_operator_makes_requests_for_customers() {
     }
     world.assert_untouched();
     without_token.assert_untouched();
+}
+
+/// Checks a problem and its `Retry-After`; no retry mends a problem without one.
+#[track_caller]
+fn assert_failed(reply: &Reply, fault: &Fault, status: u16, name: &str, wait: Option<u64>) {
+    match wait {
+        Some(wait) => {
+            let told = reply.assert_retryable_problem(status, name);
+            assert_eq!(told, wait, "{fault:?}");
+        }
+        None => reply.assert_final_problem(status, name),
+    }
 }
 
 /// Svix's failures in a request for a portal, and the operator's reply.
@@ -548,13 +549,7 @@ async fn every_failure_of_svix_has_its_answer_in_time() {
             let world = world();
             world.svix.always_at(target, fault.clone());
             let (reply, took) = world.timed(post(&world, PORTAL, "")).await;
-            match wait {
-                Some(wait) => {
-                    let told = reply.assert_retryable_problem(status, name);
-                    assert_eq!(told, wait, "{fault:?}");
-                }
-                None => reply.assert_final_problem(status, name),
-            }
+            assert_failed(&reply, &fault, status, name, wait);
             assert!(took <= Duration::from_secs(8), "{fault:?} took {took:?}");
             assert!(asked(&world).len() <= 5, "{fault:?} is tried too often");
             assert!(!reply.text().contains(TOKEN), "{fault:?}");

@@ -193,14 +193,12 @@ async fn while_svix_or_the_store_fails_a_report_is_to_come_again() {
     let reports = world.svix.take_reports();
     let report = reports.last().expect("endpoint.updated");
     world.svix.always_at(Target::Deliveries, Fault::status(500));
-    bring(&world, report)
-        .await
-        .assert_retryable_problem(503, "svix-unavailable");
+    let reply = bring(&world, report).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
     world.svix.clear_faults();
     world.faults.fail_next(Op::Set, 1);
-    bring(&world, report)
-        .await
-        .assert_retryable_problem(503, "store-failing");
+    let reply = bring(&world, report).await;
+    reply.assert_retryable_problem(503, "store-failing");
     assert_eq!(bring(&world, report).await.json()["status"], "reported");
     assert_eq!(
         endpoints(&world).await["disabled"].as_array().map(Vec::len),
@@ -230,10 +228,7 @@ async fn reports_that_come_at_once_are_all_kept() {
 #[tokio::test(start_paused = true)]
 async fn endpoints_that_give_up_an_event_together_are_all_in_its_record() {
     let world = world();
-    assert_eq!(
-        world.post(&event("evt_1")).await.json()["status"],
-        "delivered"
-    );
+    world.post(&event("evt_1")).await.assert_became("delivered");
     let message = world.only_message().id;
     let of = |number: usize| {
         let attempt = json!({ "id": "atmpt_1", "timestamp": "2026-11-24T14:12:42Z" });
@@ -441,24 +436,21 @@ async fn a_body_that_is_no_report_is_refused() {
             id: "msg_1".to_owned(),
             body: body.to_owned(),
         };
-        bring(&world, &report)
-            .await
-            .assert_final_problem(422, "invalid-request");
+        let reply = bring(&world, &report).await;
+        reply.assert_final_problem(422, "invalid-request");
     }
     let large = Report {
         id: "msg_1".to_owned(),
         body: "x".repeat(16 * 1024 + 1),
     };
-    bring(&world, &large)
-        .await
-        .assert_final_problem(413, "body-too-large");
+    let reply = bring(&world, &large).await;
+    reply.assert_final_problem(413, "body-too-large");
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_secret_there_is_no_such_path() {
     let world = World::with(&[("admin_token", "hush")]);
-    bring(&world, &of_endpoint("endpoint.disabled"))
-        .await
-        .assert_final_problem(404, "not-found");
+    let reply = bring(&world, &of_endpoint("endpoint.disabled")).await;
+    reply.assert_final_problem(404, "not-found");
     world.assert_untouched();
 }

@@ -467,9 +467,8 @@ async fn keys_that_come_too_late_for_one_sender_are_there_for_the_next() {
     setup.variables.insert("retry_budget_ms", "1000");
     google.answer(Answers::Late(2));
     let world = World::build(&setup);
-    bearer(&world, &token(&world, key(0)))
-        .await
-        .assert_retryable_problem(503, "keys-unavailable");
+    let reply = bearer(&world, &token(&world, key(0))).await;
+    reply.assert_retryable_problem(503, "keys-unavailable");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(let_in(&world, key(0)).await, 200);
     assert_eq!(google.requests(), 1);

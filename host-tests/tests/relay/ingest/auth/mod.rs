@@ -151,15 +151,12 @@ async fn records_are_shown_to_the_operator_or_where_no_token_is_needed() {
 
     let closed = World::with(&token);
     assert_eq!(bearer(&closed, "t").await.status, 200);
-    closed
-        .get(path)
-        .await
-        .assert_final_problem(404, "not-found");
+    let reply = closed.get(path).await;
+    reply.assert_final_problem(404, "not-found");
     let open = World::with(&admin);
     assert_eq!(open.post(&event("evt_1")).await.status, 200);
-    open.get(path)
-        .await
-        .assert_final_problem(401, "unauthorized");
+    let reply = open.get(path).await;
+    reply.assert_final_problem(401, "unauthorized");
     let header = [ADMIN];
     let record = open.request("GET", path, &header, "").await.json();
     assert_eq!(record["state"], "delivered");

@@ -78,6 +78,12 @@ async fn confirm(browser: &Browser) {
     browser.press("#yes").await;
 }
 
+/// The same if the question has this text.
+async fn confirm_that(browser: &Browser, text: &str) {
+    browser.until_text("#question", text).await;
+    confirm(browser).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_browser_may_run_nothing_but_the_page_itself() {
     let world = world();
@@ -319,10 +325,7 @@ async fn an_operator_sees_why_an_endpoint_fails_and_resends() {
     world.svix.answer_of_endpoint("dev", &endpoint, [200]);
     let button = format!("[aria-label='Resend to https://hooks.test/… {endpoint}']");
     browser.press(&button).await;
-    browser
-        .until_text("#question", "retries to this endpoint end")
-        .await;
-    confirm(&browser).await;
+    confirm_that(&browser, "retries to this endpoint end").await;
     browser
         .until_text("#fate-said", "Sent to https://hooks.test/… again.")
         .await;
@@ -392,8 +395,7 @@ async fn an_operator_recovers_an_endpoint() {
     browser.tab_to("#recover-missing").await;
     browser.keys(" ").await;
     browser.press("#recover button").await;
-    browser.until_text("#question", "never sent to it").await;
-    confirm(&browser).await;
+    confirm_that(&browser, "never sent to it").await;
     browser
         .until_text("#fate-said", "This Svix does not offer it")
         .await;
@@ -580,10 +582,7 @@ async fn an_operator_audits_and_resolves_what_is_found() {
     }
 
     browser.press("[aria-label='Send again… evt_1']").await;
-    browser
-        .until_text("#question", "publish the event again")
-        .await;
-    confirm(&browser).await;
+    confirm_that(&browser, "publish the event again").await;
     browser
         .until_text("#audit-said", "Publish evt_1 again now.")
         .await;
@@ -649,10 +648,7 @@ async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
 
     world.svix.always_for(&Method::POST, Fault::status(422));
     browser.press("#replay").await;
-    browser
-        .until_text("#question", "Replay dead letter 1?")
-        .await;
-    confirm(&browser).await;
+    confirm_that(&browser, "Replay dead letter 1?").await;
     browser
         .until_text("#letter-said", "Replaying failed. Refused by Svix")
         .await;
@@ -663,10 +659,7 @@ async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
         .until("!document.querySelector('#replay').disabled")
         .await;
     browser.press("#replay").await;
-    browser
-        .until_text("#question", "Replay dead letter 1?")
-        .await;
-    confirm(&browser).await;
+    confirm_that(&browser, "Replay dead letter 1?").await;
     browser
         .until_text("#letter-said", "resolved: delivered")
         .await;
@@ -782,10 +775,7 @@ async fn replaying_all_replays_the_letters_of_the_filter() {
     browser.fill("#of-reason", &"\u{e003}".repeat(8)).await;
     browser.fill("#of-project", "dev").await;
     browser.press("#replay-all").await;
-    browser
-        .until_text("#question", "Each one of the project dev")
-        .await;
-    confirm(&browser).await;
+    confirm_that(&browser, "Each one of the project dev").await;
     browser
         .until_text("#said", "Done: 25 resolved, 0 can not be delivered still.")
         .await;
