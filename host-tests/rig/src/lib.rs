@@ -11,7 +11,7 @@ mod proxy;
 mod redis_server;
 mod tls;
 
-pub use process::{Process, unset_variables};
+pub use process::{Process, serve, unset_variables};
 pub use proxy::Proxy;
 pub use redis_server::RedisServer;
 pub use tls::{Identity, Tls};

@@ -24,6 +24,15 @@ const STOP: Duration = Duration::from_secs(15);
 
 const POLL: Duration = Duration::from_millis(2);
 
+/// The binary `serve`: the one that an option names, or the one beside this binary.
+pub fn serve(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    let this = env::current_exe().context("can't find serve: use --serve")?;
+    Ok(this.with_file_name("serve"))
+}
+
 /// Lets no variable of this environment configure the relay that `command` starts.
 pub fn unset_variables(command: &mut Command) {
     for (name, _) in env::vars_os() {

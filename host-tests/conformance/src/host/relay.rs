@@ -12,7 +12,7 @@ use crate::options::Options;
 
 /// Starts a relay with a store in `directory`, and the Svix at `svix`.
 pub fn start(options: &Options, directory: &Path, svix: SocketAddr) -> Result<Process> {
-    let serve = options.serve()?;
+    let serve = rig::serve(options.serve.as_deref())?;
     let (options, store) = (options.clone(), directory.to_owned());
     let command = move |listen: SocketAddr| {
         let mut command = if let Some(spin) = &options.spin {

@@ -28,7 +28,7 @@ impl FaultyStore {
             self.store.open().await;
             Ok(())
         };
-        self.run(Op::Open, open).await
+        self.faults.around(Op::Open, self.life.guard(open)).await
     }
 
     pub async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
@@ -62,10 +62,6 @@ impl FaultyStore {
             .unwrap_or(&self.faults)
             .around(op, write)
             .await
-    }
-
-    async fn run<T: Default>(&self, op: Op, call: impl Future<Output = Result<T>>) -> Result<T> {
-        self.faults.around(op, self.life.guard(call)).await
     }
 }
 
