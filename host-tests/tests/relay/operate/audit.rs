@@ -8,18 +8,10 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, RetryAfter, Target};
 use host::Op;
 
-use crate::support::{ADMIN, World, ask, event, post, world, wrapped};
+use crate::support::{ADMIN, World, ask, event, event_of, post, world, wrapped};
 
 const HOUR: Duration = Duration::from_hours(1);
 const WEEK: Duration = Duration::from_hours(7 * 24);
-
-fn event_of(project: &str, id: &str) -> String {
-    event(id).replacen(
-        r#""project": "dev""#,
-        &format!(r#""project": "{project}""#),
-        1,
-    )
-}
 
 async fn slice(world: &World) -> Value {
     ask(world, "POST", "/maintenance/audit").await.ok().json()

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use fake_svix::Fault;
 use host::Op;
 
-use crate::support::{UNWRAPPED, World, ask, event, refuse, world, wrapped};
+use crate::support::{UNWRAPPED, World, ask, event, event_of, refuse, world, wrapped};
 
 type Headers = &'static [(&'static str, &'static str)];
 
@@ -408,7 +408,7 @@ async fn a_list_can_be_of_one_project_or_one_reason() {
     let world = world();
     refuse(&world, "evt_1").await;
     world.svix.script([Fault::status(422)]);
-    let other = event("evt_2").replace("\"dev\"", "\"gigs\"");
+    let other = event_of("gigs", "evt_2");
     world.post(&wrapped(other.as_bytes())).await;
     world.post(&wrapped(b"nonsense")).await;
     for (query, expected) in [

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, Target};
 use host::Op;
 
-use crate::support::{World, ask, event, settle, world, wrapped};
+use crate::support::{World, ask, event, event_of, settle, world, wrapped};
 
 async fn erase(world: &World, id: &str) -> Value {
     let reply = ask(world, "POST", &format!("/notifications/dev/{id}/erase")).await;
@@ -37,14 +37,14 @@ async fn erase_project(world: &World) -> (u64, u64, Value) {
 }
 
 async fn post(world: &World, project: &str, id: &str) {
-    let body = event(id).replace("\"dev\"", &format!("\"{project}\""));
+    let body = event_of(project, id);
     world.post(&body).await.assert_became("delivered");
 }
 
 /// Has an event of the project become a dead letter.
 async fn refuse(world: &World, project: &str, id: &str) {
     world.svix.script_for(&Method::POST, [Fault::status(422)]);
-    let body = event(id).replace("\"dev\"", &format!("\"{project}\""));
+    let body = event_of(project, id);
     let reply = world.post(&wrapped(body.as_bytes())).await;
     assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
 }

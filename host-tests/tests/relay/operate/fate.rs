@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use fake_svix::{Fault, RetryAfter, Target};
 
-use crate::support::{ADMIN, JSON, Reply, TOKEN, World, ask, event, post, world, wrapped};
+use crate::support::{ADMIN, JSON, Reply, TOKEN, World, ask, event, post, refuse, world};
 
 const URL: &str = "https://grace:hush@hooks.test/in?key=hush";
 
@@ -210,9 +210,7 @@ async fn a_message_that_svix_has_lost_is_told_beside_the_record() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_has_no_deliveries() {
     let world = world();
-    world.svix.script([Fault::status(422)]);
-    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
-    assert_eq!(reply.json()["status"], "dead-lettered");
+    refuse(&world, "evt_1").await;
     let fate = fate(&world, "evt_1").await;
     assert_eq!(fate["record"]["state"], "dead-lettered");
     assert_eq!(fate["endpoints"], json!([]));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use fake_svix::Fault;
 use host::Op;
 
-use crate::support::{Setup, World, ask, event, world, wrapped};
+use crate::support::{Setup, World, ask, event, event_of, world, wrapped};
 
 async fn hold(world: &World, project: &str) {
     let reply = ask(world, "PUT", &format!("/projects/{project}/hold")).await;
@@ -32,7 +32,7 @@ async fn events_of_a_held_project_become_letters_and_go_in_order() {
     for id in ["evt_1", "evt_2", "evt_3"] {
         assert_eq!(push(&world, id).await["status"], "dead-lettered");
     }
-    let other = event("evt_4").replace("\"dev\"", "\"other\"");
+    let other = event_of("other", "evt_4");
     assert_eq!(world.post(&other).await.json()["status"], "delivered");
     let letter = ask(&world, "GET", "/dead-letters/1").await.json();
     assert_eq!(letter["reason"], "held");
@@ -89,7 +89,7 @@ async fn a_hold_reaches_every_node_and_survives_their_changes_of_the_gate() {
     hold(&world, "dev").await;
     // The other node shares its view of the gate after a failure.
     world.svix.script([Fault::status(500)]);
-    let body = event("evt_9").replace("\"dev\"", "\"other\"");
+    let body = event_of("other", "evt_9");
     assert_eq!(other.post(&body).await.json()["status"], "delivered");
     world.crash().await;
     other.crash().await;
@@ -107,7 +107,7 @@ async fn a_hold_survives_the_answers_that_are_still_on_their_way() {
     world
         .svix
         .script([Fault::status(500), Fault::Delay { millis: 2_000 }]);
-    let body = event("evt_9").replace("\"dev\"", "\"other\"");
+    let body = event_of("other", "evt_9");
     let held = async {
         tokio::time::sleep(Duration::from_millis(600)).await;
         hold(&world, "dev").await;
@@ -151,7 +151,7 @@ async fn a_held_event_that_svix_may_have_is_one_message_after_its_replay() {
 /// Has an event of another project fail once, which changes the gate.
 async fn fail_another(world: &World) {
     world.svix.script([Fault::status(500)]);
-    let other = event("evt_x").replace("\"dev\"", "\"other\"");
+    let other = event_of("other", "evt_x");
     world.post(&other).await;
 }
 

@@ -10,7 +10,7 @@ use fake_svix::Fault;
 use host::Op;
 use host::Reuse;
 
-use crate::support::{ADMIN, Setup, World, ask, event, post, settle, world, wrapped};
+use crate::support::{ADMIN, Setup, World, ask, event, post, refuse, settle, world, wrapped};
 
 const DAY: Duration = Duration::from_hours(24);
 const DUE: Duration = Duration::from_hours(31 * 24);
@@ -147,8 +147,7 @@ async fn a_record_with_an_unknown_outcome_is_deleted_too() {
 async fn a_dead_letter_is_kept_until_the_retention_after_it_was_resolved_or_discarded() {
     let world = world();
     for id in ["evt_1", "evt_2", "evt_3"] {
-        world.svix.script([Fault::status(422)]);
-        world.post(&wrapped(event(id).as_bytes())).await;
+        refuse(&world, id).await;
     }
     let nonsense = wrapped(b"nonsense");
     world.post(&nonsense).await;
@@ -582,8 +581,7 @@ async fn the_purge_after_a_crash_in_a_slice_deletes_the_rest() {
 async fn no_letter_outlives_its_record_after_a_crash_in_between() {
     for nth in 1..=4 {
         let world = world();
-        world.svix.script([Fault::status(422)]);
-        world.post(&wrapped(event("evt_1").as_bytes())).await;
+        refuse(&world, "evt_1").await;
         ask(&world, "POST", "/dead-letters/1/replay").await;
         settle().await;
         world.clock.advance(DUE);

@@ -20,7 +20,7 @@ use rig::ports;
 
 use crate::ingest::auth::google::{Answers, Google, claims, key};
 use crate::serve::{Serve, url_of};
-use crate::support::{self, TOKEN, World, ask, event, full, root, wrapped};
+use crate::support::{self, TOKEN, World, ask, event, full, refuse, root, wrapped};
 
 fn document(path: &str) -> String {
     fs::read_to_string(root().join(path)).expect(path)
@@ -345,9 +345,7 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
     assert_eq!(delivered.json()["status"], "delivered");
     let other = event("evt_1").replace("usr_", "usr_other_");
     assert_eq!(world.post(&other).await.json()["contentDiffers"], true);
-    world.svix.script([Fault::status(422)]);
-    let kept = world.post(&wrapped(event("evt_2").as_bytes())).await;
-    assert_eq!(kept.json()["status"], "dead-lettered");
+    refuse(&world, "evt_2").await;
     world
         .svix
         .script([Fault::RaceToCreateApplication, Fault::None, Fault::None]);

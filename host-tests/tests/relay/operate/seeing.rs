@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, RetryAfter};
 use host::Op;
 
-use crate::support::{ADMIN, JSON, Reply, Setup, TOKEN, World, event, root, wrapped};
+use crate::support::{ADMIN, JSON, Reply, Setup, TOKEN, World, event, event_of, root, wrapped};
 
 /// Each request has an instance of its own if `max_requests` is 1.
 fn setup(max_requests: usize) -> Setup {
@@ -73,7 +73,7 @@ async fn the_counts_of_all_instances_of_all_nodes_add_up() {
         world.post(&sent).await;
         world.post(&sent).await;
     }
-    let gigs = event("evt_1").replace(r#""project": "dev""#, r#""project": "gigs""#);
+    let gigs = event_of("gigs", "evt_1");
     assert_ne!(gigs, event("evt_1"), "another project");
     there.post(&gigs).await;
     there.post("nonsense").await;

@@ -13,7 +13,7 @@ mod world;
 pub use build::{binary, build_component, manifest, program, root};
 pub use reply::{Body, Reply, full, notification, send};
 pub use requests::{
-    ADMIN, JSON, UNWRAPPED, ask, ask_as, event, hold_up, post, refuse, settle, unwrapped, world,
-    wrapped,
+    ADMIN, JSON, UNWRAPPED, ask, ask_as, event, event_of, hold_up, post, refuse, settle, unwrapped,
+    world, wrapped,
 };
 pub use world::{NOWHERE, Setup, TOKEN, World};

@@ -61,6 +61,11 @@ pub fn event(id: &str) -> String {
     event
 }
 
+/// The same of another project than `dev`.
+pub fn event_of(project: &str, id: &str) -> String {
+    event(id).replace("\"dev\"", &format!("\"{project}\""))
+}
+
 /// An identifier of a message that only the same bytes have.
 fn message_id(event: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use fake_svix::{EventType, Fault, RetryAfter, Target};
 use host::Op;
 
-use crate::support::{Setup, TOKEN, World, ask, event, wrapped};
+use crate::support::{Setup, TOKEN, World, ask, event, event_of, refuse, wrapped};
 
 const REGISTER: (&str, &str) = ("register_event_types", "true");
 
@@ -342,10 +342,8 @@ async fn only_a_new_delivery_registers_its_type() {
     world.svix.script([Fault::status(422)]);
     let reply = world.post(&event("evt_1")).await;
     reply.assert_final_problem(422, "refused-by-svix");
-    world.svix.script([Fault::status(422)]);
-    let kept = world.post(&wrapped(event("evt_1").as_bytes())).await;
-    assert_eq!(kept.json()["status"], "dead-lettered");
-    let invalid = event("evt_2").replace(r#""dev""#, r#""app_1""#);
+    refuse(&world, "evt_1").await;
+    let invalid = event_of("app_1", "evt_2");
     let reply = world.post(&invalid).await;
     reply.assert_final_problem(422, "invalid-event");
     world.faults.fail_next(Op::Set, 1);

@@ -9,7 +9,7 @@ use http::Method;
 use fake_svix::{Fault, RetryAfter};
 use host::Op;
 
-use crate::support::{NOWHERE, Setup, World, ask, event, wrapped};
+use crate::support::{NOWHERE, Setup, World, ask, event, event_of, wrapped};
 
 /// Closes the gate for so many seconds.
 async fn rate_limit(world: &World, seconds: u64) {
@@ -315,7 +315,7 @@ async fn a_run_of_failures_closes_the_gate() {
 
 /// An event of the project `sick`.
 fn of_sick(id: &str) -> String {
-    event(id).replace("\"dev\"", "\"sick\"")
+    event_of("sick", id)
 }
 
 #[tokio::test(start_paused = true)]
@@ -400,7 +400,7 @@ async fn once_a_second_project_fails_too_all_events_wait() {
         world.post(&event(&format!("evt_{number}"))).await;
     }
     let asked = world.svix.requests().len();
-    let third = event("evt_9").replace("\"dev\"", "\"third\"");
+    let third = event_of("third", "evt_9");
     let reply = world.post(&third).await;
     reply.assert_retryable_problem(503, "svix-unavailable");
     assert_eq!(world.svix.requests().len(), asked);

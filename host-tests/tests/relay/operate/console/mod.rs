@@ -12,7 +12,7 @@ use fake_svix::{Fault, RetryAfter, Target};
 use host::Op;
 use rig::or_skip;
 
-use crate::support::{World, ask, event, root, wrapped};
+use crate::support::{World, ask, event, event_of, root, wrapped};
 use browser::{Browser, ENTER};
 
 const POISON: &str = r#"<script>window.pwned=1</script><img src=x onerror=\"window.pwned=1\">"#;
@@ -799,11 +799,7 @@ async fn a_replay_of_all_keeps_to_the_filter_that_was_confirmed() {
     let world = world();
     for project in ["pa", "pb"] {
         for number in 1..=25 {
-            let event = event(&format!("evt_{project}{number}")).replacen(
-                r#""dev""#,
-                &format!(r#""{project}""#),
-                1,
-            );
+            let event = event_of(project, &format!("evt_{project}{number}"));
             world.svix.script([Fault::status(422)]);
             world.post(&wrapped(event.as_bytes())).await;
         }
