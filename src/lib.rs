@@ -18,7 +18,7 @@
 //! ```
 //!
 //! To follow one event, read: `handle` in [`relay`], `take` in [`intake`], `deliver` in [`delivery`], and
-//! `run` in its `attempts`: 650 lines, some 20 minutes. To explain each step takes an hour more. Read also:
+//! `run` in its `attempts`: 700 lines, some 20 minutes. To explain each step takes an hour more. Read also:
 //!
 //! - how an event is read: `Arrival` in [`event::arrival`], then `read`, `hints` and `event` in
 //!   [`event::notification`]; who may post: `notifier` in [`auth`];
@@ -78,7 +78,7 @@
 //!
 //! What ends with the instance:
 //!
-//! - requests that wait for company or for a deadline ([`host`]), and the room that bodies take ([`intake`]);
+//! - requests that wait for others or for a deadline ([`host`]), and the room that bodies take ([`intake`]);
 //! - writes to come, which are lost: names for the journal ([`records::journal`]) and counts ([`watch::counters`]).
 
 mod api;
@@ -116,7 +116,7 @@ pub mod fuzz {
     pub use crate::records::{Delivered, Record, Unknown};
     pub use crate::svix::gate::{EventAtGate, Gate, Pass, Reason, Standing};
     pub use crate::svix::message::{
-        Asked, Verdict, body, classify_create, classify_lookup, create_path, event_id, lookup_path,
+        Asked, Posted, body, classify_create, classify_lookup, create_path, event_id, lookup_path,
     };
     pub use crate::svix::retry::{parse_retry_after, whole_seconds};
     pub use crate::svix::{Answer, Error};

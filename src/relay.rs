@@ -28,7 +28,10 @@ pub async fn handle(request: Request) -> Response {
     let (headers, mut incoming) = Incoming::of(request);
     let result = match route {
         Ok(route) => fulfil(route, &mut incoming, &headers, stopwatch, &mut entry).await,
-        Err(problem) => Err(problem),
+        Err(problem) => {
+            entry.set_asked(name(&method), &path);
+            Err(problem)
+        }
     };
     // Monitoring asks every few seconds; an answer without news leaves no line.
     if !result.as_ref().is_ok_and(Success::is_routine) {

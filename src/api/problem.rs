@@ -75,7 +75,7 @@ pub enum Problem {
     Svix(svix::Error),
     /// Svix reports the event's id as taken, but not by this event.
     EventIdTaken,
-    /// Svix refuses the event, and has no message of it yet: an earlier attempt may not be finished.
+    /// Svix refuses the event or its id, and shows no message of it yet: an earlier attempt may not be finished.
     StillUnanswered,
     /// An operator holds the project's events.
     Held,
@@ -259,7 +259,7 @@ impl Problem {
             },
             Self::Held => "an operator holds the events of this project".to_owned(),
             Self::StillUnanswered => {
-                "Svix refuses the event, and doesn't find its message: an earlier attempt may go on"
+                "Svix refuses the event or its id, and shows no message of it: an earlier attempt may go on"
                     .to_owned()
             }
             Self::EventIdTaken => {
@@ -341,7 +341,9 @@ fn detail_of(error: &svix::Error) -> String {
             Cause::Gate(_) => "the gate is closed: Svix is not asked for a while".to_owned(),
             Cause::Status(status) => format!("Svix answered {status}"),
             Cause::Unexpected(status) => {
-                format!("an answer ({status}) that is not Svix's: something before it, or svix_url")
+                format!(
+                    "an answer ({status}) that Svix's API doesn't give: something before it, or svix_url"
+                )
             }
             Cause::NoSuchPath => "no such path (404, no body): check svix_url".to_owned(),
             Cause::UnreadableAnswer => "the answer of Svix can not be read".to_owned(),

@@ -71,6 +71,14 @@ impl Success {
         }
     }
 
+    /// The record of the event's message in Svix.
+    pub fn record(&self) -> Option<&Delivered> {
+        match self {
+            Self::Delivered { record } | Self::Duplicate { record, .. } => Some(record),
+            _ => None,
+        }
+    }
+
     pub fn duplicate(record: Delivered, event: &Event<'_>) -> Self {
         let differs = record.differs_from(event);
         Self::Duplicate { record, differs }

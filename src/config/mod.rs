@@ -497,6 +497,8 @@ mod tests {
             "http://*",
             "http://*:*",
             " https://api.svix.com",
+            "http://api.eu.svix.com",
+            "http://API.svix.com:80",
         ] {
             assert_eq!(refused("svix_url", url).len(), 1, "{url}");
         }

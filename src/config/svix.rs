@@ -27,9 +27,17 @@ impl Svix {
         let region = token.as_ref().map_or("", |token| region(token.expose()));
         let origin = check.value("svix_url", |url| match url {
             "" => Ok(origin_of_region(region)),
-            url => Origin::parse(url).ok_or_else(|| {
-                "must be an origin such as 'https://api.eu.svix.com', without a path".to_owned()
-            }),
+            url => match Origin::parse(url) {
+                None => Err(
+                    "must be an origin such as 'https://api.eu.svix.com', without a path"
+                        .to_owned(),
+                ),
+                Some(origin) if !origin.https && is_hosted(&origin) => Err(
+                    "must begin with https://, or token and events cross the internet in the clear"
+                        .to_owned(),
+                ),
+                Some(origin) => Ok(origin),
+            },
         });
         let timeout = check.milliseconds("svix_timeout_ms", 1..=60_000);
         let create_applications = check.choice("create_applications", ["true", "false"]);
@@ -49,9 +57,14 @@ impl Svix {
 
     /// Whether this is Svix's own service.
     pub fn is_hosted(&self) -> bool {
-        let host = self.origin.authority.split(':').next().unwrap_or_default();
-        host.trim_end_matches('.').ends_with(".svix.com")
+        is_hosted(&self.origin)
     }
+}
+
+fn is_hosted(origin: &Origin) -> bool {
+    let host = origin.authority.split(':').next().unwrap_or_default();
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host.ends_with(".svix.com")
 }
 
 /// The region that a token names: its last segment.

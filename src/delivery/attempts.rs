@@ -12,7 +12,7 @@ use crate::host::http::{Method, header};
 use crate::records::{Found, Record};
 use crate::svix::client::{self, Request};
 use crate::svix::gate::EventAtGate;
-use crate::svix::message::{self, Asked, Verdict};
+use crate::svix::message::{self, Asked, Posted};
 use crate::svix::retry::Retries;
 use crate::svix::{self, Answer};
 use crate::watch::counters;
@@ -28,6 +28,8 @@ pub struct Attempts<'a> {
     known: Known,
     /// How often the event was posted.
     pub posts: u32,
+    /// Whether there is no record of an earlier delivery.
+    is_first: bool,
     /// Whether Svix may still be at work on an attempt that an earlier request made within the last minute.
     earlier_unanswered: bool,
     /// Whether Svix has left an attempt of this request unanswered.
@@ -63,6 +65,7 @@ impl<'a> Attempts<'a> {
             random,
             known: Known::MaybeSentSince(sent_since),
             posts: 0,
+            is_first: matches!(found, Found::Nothing),
             earlier_unanswered,
             unanswered: false,
         }
@@ -90,51 +93,74 @@ impl<'a> Attempts<'a> {
         loop {
             turnstile.wait().await?;
             let now = clock::now();
-            let step = self.known.step(now);
-            let result = match step {
-                Step::Post => self.post().await,
-                Step::LookUp => self.look_up().await,
+            let sent = match self.known.step(now) {
+                Step::Post => self.post(&mut turnstile).await,
+                Step::LookUp => self.look_up(&mut turnstile, now).await,
             };
-            match &result {
-                // If the event is the probe, it stays so: the post will show whether Svix takes messages.
-                Ok(Verdict::Absent) => {}
-                Ok(Verdict::Stored(_)) if step == Step::LookUp => turnstile.tell_found().await,
-                _ => turnstile.tell(&result).await,
-            }
-            let (cause, retry_after) = match result {
-                Ok(Verdict::Stored(message_id)) => {
-                    let was_found = step == Step::LookUp;
-                    return Ok(Sent {
-                        message_id,
-                        was_found,
-                    });
-                }
-                // Neither is a failure: `known` bounds how often they follow each other.
-                Ok(Verdict::Conflict) => {
-                    self.known.conflict();
-                    continue;
-                }
-                Ok(Verdict::Absent) => {
-                    let result = self.not_found(now).await;
-                    if result.is_err() {
-                        turnstile.pass_on().await;
+            match sent {
+                Ok(Some(sent)) => return Ok(sent),
+                // `known` bounds how often posts and lookups follow each other without a failure.
+                Ok(None) => {}
+                Err(Problem::Svix(svix::Error::Unavailable { cause, retry_after })) => {
+                    match retries.next_wait(self.job.budget.remaining(), retry_after) {
+                        Some(wait) => clock::sleep(wait).await,
+                        None => return Err(svix::Error::Unavailable { cause, retry_after }.into()),
                     }
-                    result?;
-                    continue;
                 }
-                Err(svix::Error::Unavailable { cause, retry_after }) => (cause, retry_after),
-                Err(error @ svix::Error::Refused(_)) if step == Step::Post => {
-                    self.known = Known::Refused(error);
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            self.unanswered |= step == Step::Post && cause.leaves_unknown();
-            match retries.next_wait(self.job.budget.remaining(), retry_after) {
-                Some(wait) => clock::sleep(wait).await,
-                None => return Err(svix::Error::Unavailable { cause, retry_after }.into()),
+                Err(problem) => return Err(problem),
             }
         }
+    }
+
+    /// Posts the event. `None` if a lookup must tell whether Svix has it.
+    async fn post(&mut self, turnstile: &mut Turnstile<'_>) -> Result<Option<Sent>, Problem> {
+        let posted = self.request_post().await;
+        turnstile.tell(&posted).await;
+        match posted {
+            Ok(Posted::Stored(message_id)) => Ok(Some(Sent {
+                message_id,
+                was_found: false,
+            })),
+            Ok(Posted::Conflict) => {
+                self.known.conflict();
+                Ok(None)
+            }
+            Err(error @ svix::Error::Refused(_)) => {
+                self.known = Known::Refused(error);
+                Ok(None)
+            }
+            Err(error) => {
+                if let svix::Error::Unavailable { cause, .. } = &error {
+                    self.unanswered |= cause.leaves_unknown();
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Looks the event up. `None` if Svix doesn't have it, and it may be posted.
+    async fn look_up(
+        &mut self,
+        turnstile: &mut Turnstile<'_>,
+        now: SystemTime,
+    ) -> Result<Option<Sent>, Problem> {
+        let found = self.request_lookup().await;
+        if found.is_err() {
+            turnstile.tell(&found).await;
+        }
+        if let Some(message_id) = found? {
+            turnstile.tell_found().await;
+            return Ok(Some(Sent {
+                message_id,
+                was_found: true,
+            }));
+        }
+        // If the event is the probe, it stays so: the post will show whether Svix takes messages.
+        let may_post = self.not_found(now).await;
+        if may_post.is_err() {
+            turnstile.pass_on().await;
+        }
+        may_post.map(|()| None)
     }
 
     /// A lookup at `now` found nothing. Fails if the event must not be posted.
@@ -153,12 +179,17 @@ impl<'a> Attempts<'a> {
             AfterLookup::IdTaken | AfterLookup::Refused(_) if self.may_be_stored() => {
                 Err(Problem::StillUnanswered)
             }
+            // Svix's lookups may lag behind its posts. So only a later delivery believes that the id is another's.
+            AfterLookup::IdTaken if self.is_first => {
+                self.known.conflict();
+                Err(Problem::StillUnanswered)
+            }
             AfterLookup::IdTaken => Err(Problem::EventIdTaken),
             AfterLookup::Refused(error) => Err(error.into()),
         }
     }
 
-    async fn post(&mut self) -> Result<Verdict, svix::Error> {
+    async fn request_post(&mut self) -> Result<Posted, svix::Error> {
         let mut headers = self.trace_headers();
         headers.push(header("idempotency-key", self.idempotency_key));
         if self.posts > 0 {
@@ -184,14 +215,14 @@ impl<'a> Attempts<'a> {
         };
         let result = answer.and_then(|answer| message::classify_create(&answer, &asked));
         let name = match &result {
-            Ok(verdict) => verdict.name(),
+            Ok(posted) => posted.name(),
             Err(error) => error.name(),
         };
         counters::count(|counts| counts.attempt(name));
         result
     }
 
-    async fn look_up(&self) -> Result<Verdict, svix::Error> {
+    async fn request_lookup(&self) -> Result<Option<String>, svix::Error> {
         let answer = self
             .send(Request {
                 path: &message::lookup_path(&self.job.event.project, self.svix_event_id),

@@ -27,7 +27,7 @@ use self::next::RENEWED_AFTER;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::event;
-use crate::host::{self, clock, company, store};
+use crate::host::{self, clock, group_commit, store};
 use crate::letters::ledger;
 use crate::records::{Delivered, Found, Record, Unknown, storage};
 use crate::svix::message;
@@ -36,75 +36,78 @@ use crate::time::rfc3339;
 /// How a delivery ended, and what it found on its way.
 pub struct Delivery {
     pub result: Result<Success, Problem>,
-    pub findings: Findings,
-}
-
-#[derive(Default)]
-pub struct Findings {
     /// How often this request posted the event to Svix.
     pub posts: u32,
     /// Whether only Svix knows if it has the message. The next delivery looks the message up first.
     pub left_unknown: bool,
-    /// The message in Svix, if it is known.
+    /// The message in Svix, if it is known: also if its record can't be written.
     pub message_id: Option<String>,
+}
+
+impl Delivery {
+    fn of(result: Result<Success, Problem>, posts: u32) -> Self {
+        let record = result.as_ref().ok().and_then(Success::record);
+        Self {
+            message_id: record.map(|record| record.svix_message_id.clone()),
+            result,
+            posts,
+            left_unknown: false,
+        }
+    }
 }
 
 /// Delivers an event, unless its record says that this is done.
 pub async fn deliver(job: Job<'_>) -> Delivery {
-    let mut findings = Findings::default();
-    let result = find_or_send(&job, &mut findings).await;
-    if let Ok(Success::Delivered { record } | Success::Duplicate { record, .. }) = &result {
-        findings.message_id = Some(record.svix_message_id.clone());
-        findings.left_unknown = false;
-    }
-    Delivery { result, findings }
-}
-
-async fn find_or_send(job: &Job<'_>, findings: &mut Findings) -> Result<Success, Problem> {
     let key = event::key(&job.event.project, &job.event.id);
     let name = Record::name(&key);
-    // Lets other requests come if the store holds up the instance, as Spin's SQLite does.
-    company::arrive().await;
-    let found = Found::of(store::get(&name, store::TIMEOUT).await?.as_deref());
-    if let Some(success) = answer_by_record(job, found.record()).await? {
-        return Ok(success);
+    let found = match find(&job, &name).await {
+        Ok((found, None)) => found,
+        Ok((_, Some(success))) => return Delivery::of(Ok(success), 0),
+        Err(problem) => return Delivery::of(Err(problem), 0),
+    };
+    let idempotency_key = key_for_svix(key, found.record());
+    let svix_event_id = message::event_id(&job.event.id);
+    let mut attempts = Attempts::new(job, &idempotency_key, &svix_event_id, &found);
+    match attempts.run().await {
+        Ok(sent) => {
+            let message_id = Some(sent.message_id.clone());
+            let record = delivered(&job, sent, attempts.posts, found.record());
+            let result = write_delivered(&job, name, record).await;
+            Delivery {
+                message_id,
+                ..Delivery::of(result, attempts.posts)
+            }
+        }
+        Err(problem) => {
+            let left_unknown = attempts.left_unknown();
+            // With any record, the next delivery looks up before it posts. So only one more post without an
+            // answer is worth another write.
+            let is_news = matches!(found, Found::Nothing) || attempts.unanswered;
+            let result = if left_unknown && is_news {
+                write_unknown(&job, name, problem).await
+            } else {
+                Err(problem)
+            };
+            Delivery {
+                left_unknown: left_unknown && result.is_err(),
+                ..Delivery::of(result, attempts.posts)
+            }
+        }
     }
+}
 
+/// Finds the event's record, and the answer to an event that needs no delivery. Fails if the event must wait.
+async fn find(job: &Job<'_>, name: &str) -> Result<(Found, Option<Success>), Problem> {
+    group_commit::wait_for_others().await;
+    let found = Found::of(store::get(name, store::TIMEOUT).await?.as_deref());
+    if let Some(success) = answer_by_record(job, found.record()).await? {
+        return Ok((found, Some(success)));
+    }
     shared_gate::refresh().await;
     if job.occasion != Occasion::Replay && shared_gate::holds(&job.event.project) {
         return Err(Problem::Held);
     }
-    let idempotency_key = key_for_svix(key, found.record());
-    let svix_event_id = message::event_id(&job.event.id);
-    let mut attempts = Attempts::new(*job, &idempotency_key, &svix_event_id, &found);
-    let result = attempts.run().await;
-    findings.posts = attempts.posts;
-    match result {
-        Ok(Sent {
-            message_id,
-            was_found,
-        }) => {
-            // The line names the message, even if the record can't be written.
-            findings.message_id = Some(message_id.clone());
-            let mut record = Delivered::of(job.event, message_id, attempts.posts, clock::now());
-            if was_found {
-                record.fingerprint = None;
-            }
-            write_delivered(job, name, found.record(), record).await
-        }
-        Err(problem) => {
-            findings.left_unknown = attempts.left_unknown();
-            // With any record, the next delivery looks up before it posts. So only one more post without an
-            // answer is worth another write.
-            let is_news = matches!(found, Found::Nothing) || attempts.unanswered;
-            if !(findings.left_unknown && is_news) {
-                return Err(problem);
-            }
-            // If the store fails, the sender hears of that instead.
-            let meanwhile = write_unknown(job, name).await?;
-            meanwhile.ok_or(problem)
-        }
-    }
+    Ok((found, None))
 }
 
 /// The event's key, unless Svix would answer under it with a message that it has lost.
@@ -130,17 +133,31 @@ async fn answer_by_record(
     }
 }
 
+/// The record of the event, which Svix has now.
+fn delivered(job: &Job<'_>, sent: Sent, posts: u32, earlier: Option<&Record>) -> Delivered {
+    let Sent {
+        message_id,
+        was_found,
+    } = sent;
+    let record = Delivered::of(job.event, message_id, posts, clock::now());
+    Delivered {
+        dead_letter: match earlier {
+            Some(Record::DeadLettered(earlier)) => Some(earlier.dead_letter),
+            _ => None,
+        },
+        // An earlier attempt has stored the message, perhaps with other bytes.
+        fingerprint: record.fingerprint.filter(|_| !was_found),
+        published_at: job.known_since.map(rfc3339),
+        ordering_key: job.ordering_key.map(str::to_owned),
+        ..record
+    }
+}
+
 async fn write_delivered(
     job: &Job<'_>,
     name: String,
-    earlier: Option<&Record>,
-    mut record: Delivered,
+    record: Delivered,
 ) -> Result<Success, Problem> {
-    record.published_at = job.known_since.map(rfc3339);
-    record.ordering_key = job.ordering_key.map(str::to_owned);
-    if let Some(Record::DeadLettered(earlier)) = earlier {
-        record.dead_letter = Some(earlier.dead_letter);
-    }
     let of_letter = record.dead_letter.map(|_| name.clone());
     let written = Record::Delivered(record.clone());
     storage::write(name, &written, job.budget.time_to_store()).await?;
@@ -150,26 +167,26 @@ async fn write_delivered(
     Ok(Success::Delivered { record })
 }
 
-/// Notes that only Svix knows if it has the message. Returns the answer if a concurrent delivery has delivered
-/// the event.
-async fn write_unknown(job: &Job<'_>, name: String) -> Result<Option<Success>, host::Error> {
+/// Notes that only Svix knows if it has the message, because of `problem`. Succeeds if a concurrent delivery has
+/// delivered the event. If the store fails, the sender hears of that instead.
+async fn write_unknown(job: &Job<'_>, name: String, problem: Problem) -> Result<Success, Problem> {
     let now = clock::now();
     let begun = job.budget.stopwatch.started();
     let stored = store::get(&name, job.budget.time_to_store() / 2).await?;
     let record = match Found::of(stored.as_deref()) {
         Found::Nothing => Unknown::of(job.event, begun),
         // With any record, the next delivery looks up first.
-        Found::Unreadable => return Ok(None),
+        Found::Unreadable => return Err(problem),
         Found::Record(record) => match *record {
             Record::Delivered(record) => {
-                return Ok(Some(Success::duplicate(record, job.event)));
+                return Ok(Success::duplicate(record, job.event));
             }
-            Record::DeadLettered(_) => return Ok(None),
-            Record::Unknown(record) if record.age(now) < RENEWED_AFTER => return Ok(None),
+            Record::DeadLettered(_) => return Err(problem),
+            Record::Unknown(record) if record.age(now) < RENEWED_AFTER => return Err(problem),
             Record::Unknown(record) => record.again(begun),
         },
     };
     let record = Record::Unknown(record);
     storage::write(name, &record, job.budget.time_to_store()).await?;
-    Ok(None)
+    Err(problem)
 }

@@ -260,25 +260,25 @@ impl<'a> Notification<'a> {
             BodyHint::WrappedInCloudEvent | BodyHint::EventOrWrapped
         );
         let wrapped = [id, event_type, project].iter().all(Option::is_none);
-        let push = match message {
+        let unpacked = match message {
             _ if !may_be_push => None,
-            Some(message) if wrapped && json::is_object(message) => Some(Push {
-                message,
-                subscription,
-                attempt,
-            }),
+            Some(message) if wrapped && json::is_object(message) => {
+                let push = Push {
+                    message,
+                    subscription,
+                    attempt,
+                };
+                Some(push.open(arrival))
+            }
             _ if arrival.message_id.is_none()
                 && project.is_none()
                 && event_type.is_some_and(is_carrier) =>
             {
-                Push::in_cloud_event(text)
+                open_cloud_event(text, arrival)
             }
             _ => None,
         };
-        match push {
-            Some(push) => push.open(arrival),
-            None => Content::Body(text, [id, event_type, project, time]),
-        }
+        unpacked.unwrap_or(Content::Body(text, [id, event_type, project, time]))
     }
 }
 
@@ -289,20 +289,28 @@ struct Push<'a> {
     attempt: Option<&'a RawValue>,
 }
 
-impl<'a> Push<'a> {
-    /// The push that is the data of a whole CloudEvent. `None` if the data is something else.
-    fn in_cloud_event(text: &'a str) -> Option<Self> {
-        let [data] = json::pick(text, ["data"]).ok()?;
-        let names = ["message", "subscription", "deliveryAttempt"];
-        let [message, subscription, attempt] = json::pick(data?.get(), names).ok()?;
-        Some(Self {
-            message: message.filter(|message| json::is_object(message))?,
-            subscription,
-            attempt,
-        })
-    }
+/// Opens the push that is the data of a whole CloudEvent. `None` if the data is something else.
+fn open_cloud_event(text: &str, arrival: &mut Arrival) -> Option<Content<'static>> {
+    let [data, encoded] = json::pick(text, ["data", "data_base64"]).ok()?;
+    let decoded;
+    let data = if let Some(data) = data {
+        data.get()
+    } else {
+        decoded = base64(&json::string(encoded?)?)?;
+        str::from_utf8(&decoded).ok()?
+    };
+    let names = ["message", "subscription", "deliveryAttempt"];
+    let [message, subscription, attempt] = json::pick(data, names).ok()?;
+    let push = Push {
+        message: message.filter(|message| json::is_object(message))?,
+        subscription,
+        attempt,
+    };
+    Some(push.open(arrival))
+}
 
-    fn open(self, arrival: &mut Arrival) -> Content<'a> {
+impl Push<'_> {
+    fn open(self, arrival: &mut Arrival) -> Content<'static> {
         arrival.source = Source::Wrapped;
         arrival.attempt = self.attempt.and_then(|raw| raw.get().parse().ok());
         let subscription = self.subscription.and_then(json::string);
@@ -312,9 +320,9 @@ impl<'a> Push<'a> {
 }
 
 /// Takes the event out of the `message` of a wrapped push.
-fn unpack<'a>(message: &'a str, arrival: &mut Arrival) -> Content<'a> {
+fn unpack(message: &str, arrival: &mut Arrival) -> Content<'static> {
     // Only the message is the same in every delivery: the wrapper counts the attempts.
-    let rejected = |rejection| Content::Rejected(rejection, message.as_bytes().into());
+    let rejected = |rejection| Content::Rejected(rejection, message.as_bytes().to_vec().into());
     let mut bytes = match open_message(message, arrival) {
         Ok(bytes) => bytes,
         Err(rejection) => return rejected(rejection),
@@ -668,8 +676,14 @@ mod tests {
             attributes: Attributes(vec![("ce-type".to_owned(), CARRIER.to_owned())]),
             ..Arrival::default()
         };
-        for headers in [Arrival::default(), repeating] {
-            let notification = read_as(&body, headers);
+        let encoded = format!("\"{}\"", BASE64.encode(wrap(EVENT.as_bytes())));
+        let encoded = cloud_event(CARRIER, &encoded).replace("data", "data_base64");
+        for (body, headers) in [
+            (&body, Arrival::default()),
+            (&body, repeating),
+            (&encoded, Arrival::default()),
+        ] {
+            let notification = read_as(body, headers);
             assert_eq!(notification.arrival.source, Source::Wrapped);
             assert_eq!(notification.event().expect("valid").json, EVENT);
         }
@@ -684,6 +698,8 @@ mod tests {
             cloud_event(CARRIER, &cloud_event(CARRIER, &push)),
             cloud_event(CARRIER, "7"),
             cloud_event(CARRIER, r#"{"message":"text"}"#),
+            cloud_event(CARRIER, r#""%""#).replace("data", "data_base64"),
+            cloud_event(CARRIER, r#""/w==""#).replace("data", "data_base64"),
         ] {
             let notification = read(&body);
             assert_eq!(notification.arrival.source, Source::Direct, "{body}");

@@ -6,7 +6,7 @@
 mod alarm;
 pub mod change;
 pub mod clock;
-pub mod company;
+pub mod group_commit;
 pub mod http;
 pub mod later;
 pub mod origin;

@@ -43,9 +43,12 @@ pub async fn take(
     let notification = Notification::read(&body.bytes, arrival, hint);
     entry.set_arrival(&notification.arrival);
     let hints = notification.hints();
-    // If a push could not be opened, the type is only its carrier's, and `event_types` says nothing of the event.
-    let is_ignored = matches!(&hints.event_type, Some(event_type)
-        if !config.messages.relays(event_type) && !carries_push(event_type));
+    let is_ignored = match &hints.event_type {
+        // A push could not be opened. The type is its carrier's, and `event_types` says nothing of the event.
+        Some(event_type) if carries_push(event_type) => false,
+        Some(event_type) => !config.messages.relays(event_type),
+        None => false,
+    };
     entry.set_hints(hints);
     // Before the event is checked: one that isn't for customers may lack what they need.
     if is_ignored {
@@ -89,10 +92,15 @@ pub async fn deliver_event(
         trace_headers: &trace_headers,
         budget,
     };
-    let Delivery { result, findings } = delivery::deliver(job).await;
-    entry.attempts = findings.posts;
-    entry.left_unknown = findings.left_unknown;
-    if let Some(message_id) = &findings.message_id {
+    let Delivery {
+        result,
+        posts,
+        left_unknown,
+        message_id,
+    } = delivery::deliver(job).await;
+    entry.attempts = posts;
+    entry.left_unknown = left_unknown;
+    if let Some(message_id) = &message_id {
         entry.set_svix_message_id(message_id);
     }
     if let Ok(Success::Delivered { .. }) = &result {
@@ -125,30 +133,30 @@ async fn store_dead_letter(
     let name = Record::name(&notification.key());
     // The event may have come before, or a concurrent delivery may have got further just now.
     let found = Found::of(store::get(&name, budget.time_to_store()).await?.as_deref());
-    match found.record() {
-        Some(Record::DeadLettered(record)) => {
-            if let Some(number) = ledger::acknowledging_letter(record).await? {
-                return Ok(Success::DeadLettered(number));
-            }
-        }
-        Some(Record::Delivered(record)) => {
-            return Ok(Success::Duplicate {
-                record: record.clone(),
-                // A letter's body may hold no valid event to compare.
-                differs: false,
-            });
-        }
-        // Svix may still be at work on it, which a letter would forget. So its sender keeps the event for a moment.
-        Some(Record::Unknown(record))
-            if *problem == Problem::Held && record.age(clock::now()) < MAY_BE_AT_WORK =>
-        {
-            return Err(Problem::Held);
-        }
-        Some(Record::Unknown(_)) | None => {}
-    }
-    if *problem == Problem::Held && matches!(found, Found::Unreadable) {
+    let is_held = *problem == Problem::Held;
+    match &found {
         // A later version may have delivered the event. So its sender keeps it.
-        return Err(Problem::Held);
+        Found::Unreadable if is_held => return Err(Problem::Held),
+        Found::Unreadable | Found::Nothing => {}
+        Found::Record(record) => match &**record {
+            Record::DeadLettered(record) => {
+                if let Some(number) = ledger::acknowledging_letter(record).await? {
+                    return Ok(Success::DeadLettered(number));
+                }
+            }
+            Record::Delivered(record) => {
+                return Ok(Success::Duplicate {
+                    record: record.clone(),
+                    // A letter's body may hold no valid event to compare.
+                    differs: false,
+                });
+            }
+            // Svix may still be at work on it, which a letter would forget. So its sender keeps the event for a moment.
+            Record::Unknown(record) if is_held && record.age(clock::now()) < MAY_BE_AT_WORK => {
+                return Err(Problem::Held);
+            }
+            Record::Unknown(_) => {}
+        },
     }
     let lost = found.record().and_then(Record::lost_message_id);
     let reason = (problem.row().name, problem.document());

@@ -14,7 +14,8 @@ use crate::time::rfc3339;
 /// type and the problem document. Returns the letter's number.
 ///
 /// The body, which may be large, is written first and by itself, within `time`: writing several values
-/// holds up the whole instance. A crash after that leaves a body that the next delivery writes anew.
+/// holds up the whole instance. A crash after that leaves a body that the next delivery writes anew, or that the
+/// purge deletes.
 pub async fn keep(
     record_name: &str,
     notification: &Notification<'_>,
@@ -23,8 +24,8 @@ pub async fn keep(
     lost_message_id: Option<&str>,
     time: Duration,
 ) -> Result<u64, host::Error> {
-    // Journal the record before writing anything: the store may keep it and still report a failure.
-    journal::note(record_name);
+    // The journal's page must be in the store before the body is: only that leads to the body after a crash.
+    journal::append(&[record_name.to_owned()]).await?;
     store::set(&body_name(record_name), body, time).await?;
     let number = store::increment(COUNTER, 1).await?;
     let letter = DeadLetter::new(number, record_name, notification, problem, clock::now());

@@ -15,8 +15,8 @@ use crate::host::clock;
 use crate::intake;
 use crate::time::rfc3339;
 
-/// The beginning of the types that only samples have.
-pub const SAMPLES: &str = "svix-relay.";
+/// The beginning of the ids that only samples have.
+pub const SAMPLES: &str = "svix-relay.test_";
 
 /// The type of a sample event, unless another one is asked for.
 const TEST_TYPE: &str = "svix-relay.test";
@@ -68,12 +68,13 @@ fn sample(project: &str, event_type: &str, number: u64, now: SystemTime) -> Stri
     // Type and project are plain identifiers: nothing in them needs escaping.
     format!(
         concat!(
-            r#"{{"object":"event","id":"evt_test_{number:016x}","type":"{event_type}","#,
+            r#"{{"object":"event","id":"{samples}{number:016x}","type":"{event_type}","#,
             r#""project":"{project}","source":"urn:svix-relay:test","specversion":"1.0","#,
             r#""datacontenttype":"application/json","time":"{time}","version":"2023-01-30","#,
             r#""data":{{"object":"test","id":"test_{number:016x}","#,
             r#""message":"This is a test. Nothing has happened."}}}}"#,
         ),
+        samples = SAMPLES,
         number = number,
         event_type = event_type,
         project = project,
@@ -124,7 +125,7 @@ mod tests {
         assert_eq!(
             json,
             concat!(
-                r#"{"object":"event","id":"evt_test_0000000000000007","type":"user.created","#,
+                r#"{"object":"event","id":"svix-relay.test_0000000000000007","type":"user.created","#,
                 r#""project":"dev","source":"urn:svix-relay:test","specversion":"1.0","#,
                 r#""datacontenttype":"application/json","time":"1970-01-01T00:00:00Z","#,
                 r#""version":"2023-01-30","data":{"object":"test","id":"test_0000000000000007","#,

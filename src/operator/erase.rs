@@ -193,7 +193,7 @@ impl Slice<'_> {
         let (mut day, mut page) = match place {
             Place::Letter(number) => {
                 let last = store::increment(letters::COUNTER, 0).await?;
-                for number in number + 1..=last {
+                for number in number.saturating_add(1)..=last {
                     self.letter(number).await?;
                     if self.is_over() {
                         return Ok(Some(Place::Letter(number)));

@@ -5,8 +5,9 @@
 //! crash anywhere, the next slice finds the rest. Two slices at once do the same work twice.
 //!
 //! A record that was written again since is left for the page that names it then. A letter that no
-//! operator has decided on is deleted only by `dead_letter_retention_days`. One that its record doesn't name
-//! is never deleted.
+//! operator has decided on is deleted only by `dead_letter_retention_days`. Its record is named again today, and so
+//! is that of a letter discarded since: a crash may have lost the page of the last write, and with it the way to the
+//! letter's body. A letter that its record doesn't name is never deleted.
 //!
 //! An event may come again after its record is gone. It is older than half a day then, so it is looked
 //! up in Svix before it is posted. An event without a `time` of its own that is published anew, though,
@@ -151,15 +152,15 @@ enum Due {
     /// Delete the record, and with it these names.
     Now(Vec<String>),
     Later,
-    /// Name the record again, today: a later version or a clock that was ahead wrote it.
-    Unclear,
+    /// Name the record again, today: it has a letter, or a later version or a clock that was ahead wrote it.
+    Again,
 }
 
 /// The names of a page that are not done.
 #[derive(Default)]
 struct Rest {
     /// To be named again today.
-    unclear: Vec<String>,
+    again: Vec<String>,
     /// Not read, and why.
     unread: Vec<String>,
     failure: Option<host::Error>,
@@ -266,9 +267,9 @@ impl Slice {
         for step in page.names.chunks(STEP) {
             self.step(step, &mut rest).await?;
         }
-        if !rest.unclear.is_empty() {
-            self.kept += rest.unclear.len();
-            journal::append(&rest.unclear).await?;
+        if !rest.again.is_empty() {
+            self.kept += rest.again.len();
+            journal::append(&rest.again).await?;
         }
         match rest.failure {
             None => store::delete("purge the journal", &name).await,
@@ -309,7 +310,9 @@ impl Slice {
                     records.push(name.clone());
                 }
                 Due::Later => self.kept += 1,
-                Due::Unclear => rest.unclear.push(name.clone()),
+                // A page may name a record twice.
+                Due::Again if rest.again.contains(name) => {}
+                Due::Again => rest.again.push(name.clone()),
             }
         }
         // A letter may have been cut off after its body, to which nothing else leads.
@@ -334,22 +337,26 @@ impl Slice {
 
     /// When a record goes.
     fn due(&self, name: &str, bytes: &[u8]) -> Due {
-        let (since, with) = match Record::decode(bytes) {
+        let (since, with, until_then) = match Record::decode(bytes) {
             Some(Record::Delivered(record)) => {
-                (record.delivered_at, letter(name, record.dead_letter))
+                let with = letter(name, record.dead_letter);
+                (record.delivered_at, with, Due::Later)
             }
-            Some(Record::DeadLettered(record)) => match record.discarded_at {
-                Some(discarded_at) => (discarded_at, letter(name, Some(record.dead_letter))),
-                None => return Due::Later,
-            },
+            Some(Record::DeadLettered(record)) => {
+                let Some(discarded_at) = record.discarded_at else {
+                    return Due::Again;
+                };
+                let with = letter(name, Some(record.dead_letter));
+                (discarded_at, with, Due::Again)
+            }
             // A letter that this record doesn't name may be the only copy of the event.
-            Some(Record::Unknown(record)) => (record.first_attempt_at, Vec::new()),
-            None => return Due::Unclear,
+            Some(Record::Unknown(record)) => (record.first_attempt_at, Vec::new(), Due::Later),
+            None => return Due::Again,
         };
         match age(&since, self.now) {
             Some(age) if age >= self.retention => Due::Now(with),
-            Some(_) => Due::Later,
-            None => Due::Unclear,
+            Some(_) => until_then,
+            None => Due::Again,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Record, journal};
 use crate::event;
-use crate::host::{self, company, store};
+use crate::host::{self, group_commit, store};
 
 /// A record, read within `time`. `None` if the value is missing, or of a later version.
 pub async fn read(name: &str, time: Duration) -> Result<Option<Record>, host::Error> {
@@ -31,10 +31,10 @@ pub async fn find(project: &str, event_id: &str) -> Result<Option<(Vec<u8>, Reco
 pub async fn write(name: String, record: &Record, time: Duration) -> Result<(), host::Error> {
     // Journal the record before writing it: the store may keep the record and still report a failure.
     journal::note(&name);
-    company::set((name, record.encode()), time).await
+    group_commit::write((name, record.encode()), time).await
 }
 
-/// Writes a record by itself, without waiting for company.
+/// Writes a record by itself, outside the group commit.
 pub async fn write_alone(name: &str, record: &Record) -> Result<(), host::Error> {
     journal::note(name);
     store::set(name, &record.encode(), store::TIMEOUT).await

@@ -140,33 +140,30 @@ pub struct Asked<'a> {
     pub token: &'a str,
 }
 
-/// The state of the event's message, by Svix's answer.
+/// Svix's answer to a post.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Posted {
     /// Svix holds the message, under this id.
     Stored(String),
     /// A conflict (409): the event may be stored already, or not. Only a lookup can tell.
     Conflict,
-    /// A lookup found no message: the event is not stored in this application.
-    Absent,
 }
 
-impl Verdict {
+impl Posted {
     /// Its name in metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Stored(_) => "stored",
             Self::Conflict => "conflict",
-            Self::Absent => "absent",
         }
     }
 }
 
 /// Reads the answer to a request that creates a message.
-pub fn classify_create(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Error> {
+pub fn classify_create(answer: &Answer, asked: &Asked<'_>) -> Result<Posted, Error> {
     match answer.status {
-        200..=299 => stored(answer, asked.event_id),
-        409 => Ok(Verdict::Conflict),
+        200..=299 => stored(answer, asked.event_id).map(Posted::Stored),
+        409 => Ok(Posted::Conflict),
         404 if !asked.create_application && answer.says_not_found() => {
             Err(Error::ApplicationMissing)
         }
@@ -174,26 +171,25 @@ pub fn classify_create(answer: &Answer, asked: &Asked<'_>) -> Result<Verdict, Er
     }
 }
 
-/// Reads the answer to a request that asks for an event's message.
-pub fn classify_lookup(answer: &Answer, event_id: &str) -> Result<Verdict, Error> {
+/// Reads the answer to a request that asks for an event's message: its id. `None` if this application doesn't have it.
+pub fn classify_lookup(answer: &Answer, event_id: &str) -> Result<Option<String>, Error> {
     match answer.status {
-        200 => stored(answer, event_id),
-        404 if answer.says_not_found() => Ok(Verdict::Absent),
+        200 => stored(answer, event_id).map(Some),
+        404 if answer.says_not_found() => Ok(None),
         status => Err(Cause::Unexpected(status).into()),
     }
 }
 
 /// The id of the message in an answer, only if it is one of Svix's, and of the event that was asked
 /// about. Another server's friendly answer must not be taken for a delivery.
-fn stored(answer: &Answer, sent_event_id: &str) -> Result<Verdict, Error> {
+fn stored(answer: &Answer, sent_event_id: &str) -> Result<String, Error> {
     let id = || {
         let [id, event_id] = answer.fields(["id", "eventId"])?;
         let id = json::string(id?)?;
         let ours = event_id.and_then(json::string).as_deref() == Some(sent_event_id);
         (ours && is_id(&id)).then(|| id.into_owned())
     };
-    id().map(Verdict::Stored)
-        .ok_or_else(|| Cause::UnreadableAnswer.into())
+    id().ok_or_else(|| Cause::UnreadableAnswer.into())
 }
 
 #[cfg(test)]
@@ -209,11 +205,11 @@ mod tests {
         token: TOKEN,
     };
 
-    fn create(status: u16, body: &str) -> Result<Verdict, Error> {
+    fn create(status: u16, body: &str) -> Result<Posted, Error> {
         classify_create(&answer(status, body), &ASKED)
     }
 
-    fn look_up(status: u16, body: &str) -> Result<Verdict, Error> {
+    fn look_up(status: u16, body: &str) -> Result<Option<String>, Error> {
         classify_lookup(&answer(status, body), ASKED.event_id)
     }
 
@@ -325,7 +321,7 @@ mod tests {
         for status in [200, 201, 202] {
             assert_eq!(
                 create(status, r#"{"id":"msg_1","eventId":"evt_1"}"#),
-                Ok(Verdict::Stored("msg_1".to_owned()))
+                Ok(Posted::Stored("msg_1".to_owned()))
             );
         }
     }
@@ -372,10 +368,10 @@ mod tests {
 
     #[test]
     fn only_a_lookup_tells_stored_from_absent() {
-        assert_eq!(create(409, &error_body("conflict")), Ok(Verdict::Conflict));
-        let stored = Ok(Verdict::Stored("msg_1".to_owned()));
+        assert_eq!(create(409, &error_body("conflict")), Ok(Posted::Conflict));
+        let stored = Ok(Some("msg_1".to_owned()));
         assert_eq!(look_up(200, r#"{"id":"msg_1","eventId":"evt_1"}"#), stored);
-        assert_eq!(look_up(404, &error_body("not_found")), Ok(Verdict::Absent));
+        assert_eq!(look_up(404, &error_body("not_found")), Ok(None));
         for status in [404, 422] {
             let unexpected = Err(Cause::Unexpected(status).into());
             assert_eq!(look_up(status, &error_body("other")), unexpected);

@@ -64,6 +64,9 @@ pub struct Entry {
     content_differs: bool,
     #[serde(skip)]
     counted: Counted,
+    /// Method and path of a request that no route fits.
+    #[serde(skip)]
+    asked: Option<String>,
 }
 
 /// As what the metrics count a request.
@@ -110,6 +113,12 @@ impl Entry {
             Caller::Project => self.project_token = true,
             Caller::AnySender => {}
         }
+    }
+
+    /// Method and path, without its query: a sender may have a secret there.
+    pub fn set_asked(&mut self, method: &str, path: &str) {
+        let path = path.split('?').next().unwrap_or_default();
+        self.asked = Some(format!("{method} {}", shortened(path)));
     }
 
     pub fn set_arrival(&mut self, arrival: &Arrival) {
@@ -206,6 +215,10 @@ impl Entry {
         self.severity = Some(row.severity);
         self.outcome = row.name;
         self.message = format!("{}: {}", row.title, problem.logged());
+        if let Some(asked) = &self.asked {
+            self.message += ": ";
+            self.message += asked;
+        }
         self.status = row.status;
     }
 
@@ -221,6 +234,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::route::NoRoute;
     use crate::event::arrival::Attributes;
     use crate::host;
 
@@ -259,6 +273,16 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn a_request_without_a_route_is_named_without_its_query() {
+        let line = line(|entry| {
+            entry.set_asked("POST", "/notifications/?token=hush");
+            entry.problem(&Problem::NoRoute(NoRoute::NotFound));
+        });
+        assert!(line.contains("POST /notifications/\""), "{line}");
+        assert!(!line.contains("hush"));
     }
 
     #[test]

@@ -25,9 +25,13 @@ const VERSION: u32 = 1;
 /// How many additions a page remembers: more than are made before an instance looks for its own.
 const REMEMBERED: usize = 32;
 
-/// How many series are kept apart. Notifications of further projects are counted together, without a
-/// project.
+/// How many series a page keeps apart. Notifications of further projects are counted together, without a
+/// project. Twice as many series leave room for failures, since alerts name their projects.
 const MAX_SERIES: usize = 2_000;
+const MAX_WITH_FAILURES: usize = 2 * MAX_SERIES;
+
+/// The outcomes of most notifications, whose projects are the first to go without a name.
+const SUCCESSES: [&str; 3] = ["delivered", "duplicate", "ignored"];
 
 /// The series of [`Counts::left_unknown`].
 pub const LEFT_UNKNOWN: &str = "unknown";
@@ -177,7 +181,12 @@ impl Counts {
     fn add_bounded(&mut self, name: &str, by: u64) {
         let nameless = name.strip_prefix("notifications/").and_then(|rest| {
             let (outcome, _) = rest.split_once('/')?;
-            let full = self.0.len() >= MAX_SERIES && !self.0.contains_key(name);
+            let most = if SUCCESSES.contains(&outcome) {
+                MAX_SERIES
+            } else {
+                MAX_WITH_FAILURES
+            };
+            let full = self.0.len() >= most && !self.0.contains_key(name);
             full.then(|| format!("notifications/{outcome}/"))
         });
         self.add(nameless.as_deref().unwrap_or(name), by);
@@ -344,6 +353,9 @@ mod tests {
             assert!(all >= 2_010 && (10..20).contains(&nameless), "{nameless}");
             assert!(counts.0.len() <= 2_001);
         }
+        // A failure still names its project.
+        page.add(10_000, &counts("new", "refused-by-svix"), at(100));
+        assert_eq!(page.counts.get("notifications/refused-by-svix/new"), 1);
     }
 
     #[test]

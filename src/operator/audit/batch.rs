@@ -143,7 +143,7 @@ impl Batch {
             // Another delivery has written the record since, so a later page names it, too.
             Some(Record::Unknown(record)) if record.age(now) < LAG => return,
             // An operator or a job has sent a sample, and seen the answer.
-            Some(Record::Unknown(record)) if record.event_type.starts_with(SAMPLES) => return,
+            Some(Record::Unknown(record)) if record.event_id.starts_with(SAMPLES) => return,
             Some(Record::Unknown(record)) => (&record.project, &record.event_id),
             // A letter waits for an operator. A record that is missing was purged, or never written.
             Some(Record::DeadLettered(_)) | None => return,

@@ -19,7 +19,7 @@ use crate::host::store;
 use crate::operator::conversation::Conversation;
 use crate::records::{Delivered, Record, Unknown, journal, storage};
 use crate::svix::list::{self, Message};
-use crate::svix::message::{self, Verdict};
+use crate::svix::message;
 use crate::svix::{self, Answer, Cause, application};
 use crate::time::{age, parse_rfc3339};
 
@@ -350,23 +350,20 @@ impl<'a> Comparison<'a> {
     ) -> Result<(), Problem> {
         let path = message::lookup_path(&record.project, &item.svix_event_id);
         let answer = self.ask(&path).await?;
-        match message::classify_lookup(&answer, &item.svix_event_id)? {
-            Verdict::Stored(id) => self.settle(name, record, &id).await,
-            Verdict::Absent | Verdict::Conflict => {
-                let (project, event_id) = (&record.project, &record.event_id);
-                let finding = Finding::new(
-                    Kind::Unsettled,
-                    project,
-                    event_id,
-                    name,
-                    Vec::new(),
-                    self.now,
-                );
-                let last = record.last_attempt_at.as_ref();
-                let finding = self.pending(finding, last.unwrap_or(&record.first_attempt_at));
-                self.report(finding, Some(&item.record)).await
-            }
+        if let Some(id) = message::classify_lookup(&answer, &item.svix_event_id)? {
+            return self.settle(name, record, &id).await;
         }
+        let finding = Finding::new(
+            Kind::Unsettled,
+            &record.project,
+            &record.event_id,
+            name,
+            Vec::new(),
+            self.now,
+        );
+        let last = record.last_attempt_at.as_ref();
+        let finding = self.pending(finding, last.unwrap_or(&record.first_attempt_at));
+        self.report(finding, Some(&item.record)).await
     }
 
     /// The finding, pending for as long as Pub/Sub brings an event of that time again.

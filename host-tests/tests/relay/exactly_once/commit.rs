@@ -219,21 +219,21 @@ async fn requests_that_come_one_after_the_other_share_transactions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_waits_for_company_only_while_the_store_holds_up_its_instance() {
+async fn a_request_waits_for_others_only_while_the_store_holds_up_its_instance() {
     let world = World::new();
     let post = async |id: &str| {
         let start = Instant::now();
         world.post(&event(id)).await;
         start.elapsed()
     };
-    let company = Duration::from_millis(5);
-    assert!(post("quick").await < company);
+    let wait = Duration::from_millis(5);
+    assert!(post("quick").await < wait);
 
     world.faults.before(Op::Get, hold_up);
     post("first").await;
     let held_up = post("held-up").await;
     assert!(
-        held_up >= 2 * company,
+        held_up >= 2 * wait,
         "before it reads, and before it writes: {held_up:?}"
     );
 
@@ -243,11 +243,11 @@ async fn a_request_waits_for_company_only_while_the_store_holds_up_its_instance(
         tokio::time::sleep(Duration::from_millis(500)).await;
         post(&format!("later_{number}")).await;
     }
-    assert!(post("latest").await < company);
+    assert!(post("latest").await < wait);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_answer_of_a_store_that_leaves_instances_free_brings_no_waiting_for_company() {
+async fn a_late_answer_of_a_store_that_leaves_instances_free_brings_no_group_commit() {
     let world = World::new();
     world.faults.delay(Op::Get, Duration::from_millis(1));
     world.post(&event("first")).await;

@@ -218,6 +218,22 @@ async fn a_death_closes_the_connection() {
     assert!(reply.expect_err("fails").is_incomplete_message());
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_stays_open_for_longer_than_google_s_load_balancers_use_it() {
+    let (host, faults) = hanging();
+    faults.clear();
+    let (near, far) = duplex(4096);
+    let serving = tokio::spawn(async move { host.serve_connection(far).await });
+    let mut client = client(near).await;
+    for _ in 0..3 {
+        let reply = client.send_request(alive()).await.expect("works");
+        assert_eq!(reply.status(), 200);
+        time::sleep(Duration::from_secs(610)).await;
+    }
+    let end = time::timeout(Duration::from_secs(20), serving).await;
+    end.expect("it ends").expect("no panic");
+}
+
 #[tokio::test]
 async fn a_shutdown_waits_for_requests_but_not_forever() {
     let (host, faults) = hanging();

@@ -276,14 +276,42 @@ fn hold_elsewhere(world: &World) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_that_another_application_in_svix_holds_is_a_422() {
+async fn an_id_that_another_application_in_svix_holds_is_a_422_a_minute_later() {
     let world = World::new();
     hold_elsewhere(&world);
 
+    // Svix's lookups may lag behind its posts.
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    let record = world.get("/notifications/dev/evt_1").await.json();
+    assert_eq!(record["state"], "unknown");
+    world.clock.advance(Duration::from_mins(1));
     let reply = world.post(&event("evt_1")).await;
     reply.assert_final_problem(422, "event-id-taken");
     assert_eq!(world.svix.messages_for("dev").len(), 0);
-    assert_eq!(world.records().await.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_lookups_show_late_makes_no_dead_letter() {
+    let world = World::with(&[("admin_token", "hush")]);
+    // The first post is stored, and both get a 409.
+    let stored = Fault::Status {
+        status: 409,
+        retry_after: None,
+        stored: true,
+    };
+    world.svix.script_for(&Method::POST, [stored]);
+    let lag = [404, 404].map(Fault::status);
+    world.svix.script_for(&Method::GET, lag);
+
+    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    assert_eq!(reply.json()["status"], "delivered");
+    assert_eq!(world.svix.messages().len(), 1);
+    let token = [("authorization", "Bearer hush")];
+    let letters = world.request("GET", "/dead-letters", &token, "").await;
+    assert_eq!(letters.json()["deadLetters"], json!([]));
 }
 
 #[tokio::test(start_paused = true)]

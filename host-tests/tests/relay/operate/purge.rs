@@ -172,7 +172,7 @@ async fn a_dead_letter_is_kept_until_the_retention_after_it_was_resolved_or_disc
     let left = left(&world).await;
     let left: Vec<_> = left
         .iter()
-        .filter(|name| !name.starts_with("dead-letter/"))
+        .filter(|name| !name.starts_with("dead-letter/") && !name.starts_with("journal/"))
         .collect();
     assert_eq!(left.len(), 3, "head, body, record: {left:?}");
     let metrics = ask(&world, "GET", "/metrics").await;
@@ -181,14 +181,14 @@ async fn a_dead_letter_is_kept_until_the_retention_after_it_was_resolved_or_disc
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_nothing_leads_to_is_deleted() {
+async fn a_body_whose_letter_a_crash_cut_off_is_deleted() {
     let world = world();
     world.faults.fail_next(Op::Increment, 1);
     world.svix.script([Fault::status(422)]);
     let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
     reply.assert_retryable_problem(503, "store-failing");
+    world.crash().await;
     world.faults.clear();
-    settle().await;
     assert!(
         left(&world)
             .await
@@ -198,6 +198,29 @@ async fn a_body_that_nothing_leads_to_is_deleted() {
     world.clock.advance(32 * DAY);
     purge(&world).await;
     assert_eq!(left(&world).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_whose_discarding_a_crash_cut_off_is_deleted() {
+    let world = world();
+    world.svix.script([Fault::status(422)]);
+    let body = wrapped(event("evt_1").as_bytes());
+    assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+    settle().await;
+    world.clock.advance(10 * DAY);
+    for op in [Op::Delete, Op::DeleteMany] {
+        world.faults.fail_always(op);
+    }
+    let discarded = ask(&world, "DELETE", "/dead-letters/1").await;
+    discarded.assert_retryable_problem(503, "store-failing");
+    world.crash().await;
+    world.faults.clear();
+    // The page of the discarded letter's record died with the instance.
+    for _ in 0..2 {
+        world.clock.advance(DUE);
+        purge(&world).await;
+    }
+    assert_eq!(left(&world).await, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,6 +241,15 @@ async fn a_discarded_letter_acknowledges_its_event_for_the_retention() {
     assert_eq!(purge(&world).await, 0, "the later page is not due");
     assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
     world.clock.advance(DAY * 3);
+    purge(&world).await;
+    let left_of_letter = left(&world).await;
+    assert!(
+        left_of_letter
+            .iter()
+            .all(|name| name.starts_with("journal/")),
+        "{left_of_letter:?}"
+    );
+    world.clock.advance(DUE);
     purge(&world).await;
     assert_eq!(left(&world).await, [""; 0]);
 }

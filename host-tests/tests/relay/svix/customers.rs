@@ -638,7 +638,7 @@ async fn a_sample_event_arrives_once_and_calls_itself_a_test() {
             "eventType": "svix-relay.test", "svixMessageId": message.id, "attempts": 1,
         })
     );
-    assert!(id.starts_with("evt_test_"), "{id}");
+    assert!(id.starts_with("svix-relay.test_"), "{id}");
     assert_eq!(message.app, "dev");
     assert_eq!(message.event_type, "svix-relay.test");
     let payload: Value = serde_json::from_str(&message.payload).expect("JSON");

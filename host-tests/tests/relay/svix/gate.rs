@@ -149,6 +149,27 @@ async fn a_probe_goes_out_every_minute_whatever_svix_asks_for() {
     assert_eq!(reply.json()["status"], "delivered");
 }
 
+/// Proxies send a `Retry-After` of 0 by default, and a date that has passed on its way.
+#[tokio::test(start_paused = true)]
+async fn a_wait_of_nothing_spares_svix_as_much_as_none() {
+    for status in [429, 503] {
+        for wait in [
+            None,
+            Some(RetryAfter::Seconds(0)),
+            Some(RetryAfter::Raw("Mon, 23 Nov 2020 14:12:42 GMT".into())),
+        ] {
+            let world = World::new();
+            let fault = wait.as_ref().map_or_else(
+                || Fault::status(status),
+                |wait| Fault::retry_after(status, wait.clone()),
+            );
+            world.svix.always(fault);
+            let posts = round(&world).await;
+            assert!(posts <= 16, "{status}, {wait:?}: {posts}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_operator_opens_the_gate_for_every_node() {
     let setup = Setup::operated();

@@ -5,7 +5,6 @@ use fake_svix::{Fault, RetryAfter};
 use super::{DELIVERED, LIMITED, NO_RECORD, State, UNAVAILABLE, UNKNOWN, View};
 
 pub const REFUSED: View = "422 refused-by-svix";
-const TAKEN: View = "422 event-id-taken";
 const TOKEN_REFUSED: View = "503 token-refused, retry";
 const UNEXPECTED: View = "503 unexpected-status, retry";
 
@@ -86,12 +85,12 @@ table! {
     Fault::TruncatedReply => [outage(Fault::TruncatedReply)],
     Fault::MalformedReply => [outage(Fault::MalformedReply)],
     Fault::GarbageBytes => [outage(Fault::GarbageBytes)],
-    // Each post conflicts, and no message is ever there.
+    // Each post conflicts, and no message is there. A lookup a minute later would show whether the id is another's.
     Fault::RaceToCreateApplication => [Row {
-        post: (DELIVERED, TAKEN),
+        post: (DELIVERED, UNAVAILABLE),
         lookup: (DELIVERED, DELIVERED),
         stores: false,
-        leaves: NO_RECORD,
+        leaves: UNKNOWN,
         fault: Fault::RaceToCreateApplication,
     }],
     Fault::OversizedReply { .. } => [

@@ -1,8 +1,8 @@
-//! Calls of several requests, combined where the store holds up instances.
+//! Group commit: one transaction for the values of several requests, where the store holds up instances.
 //!
 //! Spin's SQLite serves one call at a time, and a call that waits holds up its whole instance. So Spin makes an
 //! instance for nearly every request, and each write is a transaction with an fsync. Where the store does that,
-//! requests wait a moment for company: when they come, and when they write. Meanwhile their instance takes more
+//! requests wait a moment for others: when they come, and when they write. Meanwhile their instance takes more
 //! requests. The first request to write leads: it writes the values of all those that follow as one transaction
 //! (`set-many`), and each goes on once that is durable.
 //!
@@ -31,12 +31,12 @@ thread_local! {
 /// `None` if no group gathers.
 type Group<T> = LocalKey<RefCell<Option<Vec<T>>>>;
 
-/// How long requests wait for company if the store holds up the instance. Meanwhile the instance takes more
+/// How long requests wait for others if the store holds up the instance. Meanwhile the instance takes more
 /// requests, which Spin would otherwise give instances of their own.
-const COMPANY: Duration = Duration::from_millis(5);
+const WAIT: Duration = Duration::from_millis(5);
 
-/// Waits for company before the first look into a store that holds up the instance.
-pub async fn arrive() {
+/// Lets other requests come before the first look into a store that holds up the instance.
+pub async fn wait_for_others() {
     if !store::holds_up() {
         return;
     }
@@ -67,7 +67,7 @@ struct Waiting {
 }
 
 /// Writes a value, within `time` if it is alone. The value is durable when this returns.
-pub async fn set(value: Named, time: Duration) -> Outcome {
+pub async fn write(value: Named, time: Duration) -> Outcome {
     if !store::holds_up() {
         return alone(&value, time).await;
     }
@@ -82,7 +82,7 @@ pub async fn set(value: Named, time: Duration) -> Outcome {
 async fn gather<T>(group: &'static Group<T>) -> Vec<T> {
     group.set(Some(Vec::new()));
     let gathering = Gathering(group);
-    clock::sleep(COMPANY).await;
+    clock::sleep(WAIT).await;
     let members = group.take().unwrap_or_default();
     drop(gathering);
     members
