@@ -3,7 +3,6 @@
 use std::env;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 
 /// The variables of the environment.
@@ -69,15 +68,6 @@ pub enum Part {
 impl Options {
     pub(crate) fn checks(&self, part: Part) -> bool {
         self.part.is_none_or(|only| only == part)
-    }
-
-    /// The binary `serve`.
-    pub(crate) fn serve(&self) -> Result<PathBuf> {
-        if let Some(serve) = &self.serve {
-            return Ok(serve.clone());
-        }
-        let this = env::current_exe().context("can't find serve: use --serve")?;
-        Ok(this.with_file_name("serve"))
     }
 }
 

@@ -27,217 +27,132 @@ use crate::route::Route;
 use crate::store::Store;
 
 /// The operation that a request asks for.
-#[derive(Debug)]
-pub(crate) enum Call<'a> {
-    /// The request is refused independent of stored data.
-    Refused(Refusal),
-    Health {
-        in_parts: bool,
-    },
-    CreateMessage(CreateMessage<'a>),
-    GetMessage {
-        app: &'a str,
-        id: &'a str,
-        with_content: bool,
-    },
-    ListMessages(ListMessages<'a>),
-    ExpungeMessage {
-        app: &'a str,
-        id: &'a str,
-    },
-    CreateEndpoint(CreateEndpoint<'a>),
-    ListEndpoints {
-        app: &'a str,
-        paging: Paging,
-    },
-    GetEndpoint {
-        app: &'a str,
-        id: &'a str,
-    },
-    PatchEndpoint {
-        app: &'a str,
-        id: &'a str,
-        patch: PatchEndpoint,
-    },
-    DeleteEndpoint {
-        app: &'a str,
-        id: &'a str,
-    },
-    ListDestinations {
-        app: &'a str,
-        id: &'a str,
-        paging: Paging,
-    },
-    ListAttempts(ListAttempts<'a>),
-    Resend {
-        app: &'a str,
-        id: &'a str,
-        endpoint: &'a str,
-    },
-    Recover(Recover<'a>),
-    ReplayMissing(Recover<'a>),
-    CreateApplication(CreateApplication),
-    GetApplication {
-        app: &'a str,
-    },
-    PatchApplication {
-        app: &'a str,
-        patch: PatchApplication,
-    },
-    DeleteApplication {
-        app: &'a str,
-    },
-    OpenPortal(OpenPortal<'a>),
-    RevokePortals(RevokePortals<'a>),
-    CreateEventType(CreateEventType),
-    GetEventType {
-        name: &'a str,
-    },
-    DeleteEventType {
-        name: &'a str,
-        expunge: bool,
-    },
-    ListEventTypes,
-}
+pub(crate) type Call<'a> = dyn Fn(&mut Store, SystemTime) -> Reply + 'a;
 
-#[derive(Debug)]
-pub(crate) struct CreateMessage<'a> {
+struct CreateMessage<'a> {
     app: &'a str,
     key: Option<&'a str>,
     message: NewMessage,
     with_content: bool,
 }
 
-impl<'a> Call<'a> {
-    /// Reads a request. `too_large`: its body was above the limit and has not been kept.
-    pub fn read(
-        route: &Route<'a>,
-        request: &'a ReceivedRequest,
-        too_large: bool,
-        authorization: &str,
-    ) -> Self {
-        let key = request.idempotency_key();
-        let is_authentic = request.header("authorization") == Some(authorization);
-        let call = match *route {
-            Route::Health { in_parts } => Ok(Self::Health { in_parts }),
-            Route::Unknown => Err(Refusal::NoRoute),
-            Route::WrongMethod(allowed) => Err(Refusal::WrongMethod(allowed)),
-            _ if !is_authentic => Err(Refusal::Unauthenticated),
-            _ if key.is_some_and(|key| key.starts_with("auto_")) => Err(Refusal::KeyReserved),
-            Route::CreateMessage { app } => {
-                CreateMessage::read(app, request, too_large).map(Self::CreateMessage)
-            }
-            Route::GetMessage { app, id } => {
-                request
-                    .flag("with_content", true)
-                    .map(|with_content| Self::GetMessage {
-                        app,
-                        id,
-                        with_content,
-                    })
-            }
-            Route::ListMessages { app } => ListMessages::read(app, request).map(Self::ListMessages),
-            Route::ExpungeMessage { app, id } => Ok(Self::ExpungeMessage { app, id }),
-            Route::CreateEndpoint { app } => {
-                CreateEndpoint::read(app, request, too_large).map(Self::CreateEndpoint)
-            }
-            Route::ListEndpoints { app } => {
-                Paging::read(request, "ep_").map(|paging| Self::ListEndpoints { app, paging })
-            }
-            Route::GetEndpoint { app, id } => Ok(Self::GetEndpoint { app, id }),
-            Route::PatchEndpoint { app, id } => request
-                .json(too_large)
-                .map(|patch| Self::PatchEndpoint { app, id, patch }),
-            Route::DeleteEndpoint { app, id } => Ok(Self::DeleteEndpoint { app, id }),
-            Route::ListDestinations { app, id } => Paging::read(request, "ep_")
-                .map(|paging| Self::ListDestinations { app, id, paging }),
-            Route::ListAttempts { app, id } => {
-                ListAttempts::read(app, id, request).map(Self::ListAttempts)
-            }
-            Route::Resend { app, id, endpoint } => Ok(Self::Resend { app, id, endpoint }),
-            Route::Recover { app, endpoint } => {
-                Recover::read(app, endpoint, request, too_large).map(Self::Recover)
-            }
-            Route::ReplayMissing { app, endpoint } => {
-                Recover::read(app, endpoint, request, too_large).map(Self::ReplayMissing)
-            }
-            Route::CreateApplication => {
-                CreateApplication::read(request, too_large).map(Self::CreateApplication)
-            }
-            Route::GetApplication { app } => Ok(Self::GetApplication { app }),
-            Route::PatchApplication { app } => PatchApplication::read(request, too_large)
-                .map(|patch| Self::PatchApplication { app, patch }),
-            Route::DeleteApplication { app } => Ok(Self::DeleteApplication { app }),
-            Route::OpenPortal { app } => {
-                OpenPortal::read(app, request, too_large).map(Self::OpenPortal)
-            }
-            Route::RevokePortals { app } => {
-                RevokePortals::read(app, request, too_large).map(Self::RevokePortals)
-            }
-            Route::CreateEventType => {
-                CreateEventType::read(request, too_large).map(Self::CreateEventType)
-            }
-            Route::GetEventType { name } => Ok(Self::GetEventType { name }),
-            Route::DeleteEventType { name } => request
-                .flag("expunge", false)
-                .map(|expunge| Self::DeleteEventType { name, expunge }),
-            Route::ListEventTypes => Ok(Self::ListEventTypes),
-        };
-        call.unwrap_or_else(Self::Refused)
-    }
-
-    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
-        match self {
-            Self::Refused(refusal) => refusal.reply(),
-            Self::Health { in_parts: false } => reply::empty(StatusCode::NO_CONTENT),
-            Self::Health { in_parts: true } => {
-                let ok = json!({ "status": "ok" });
-                let parts = json!({ "database": ok, "queue": ok, "cache": ok });
-                reply::json(StatusCode::OK, &parts)
-            }
-            Self::CreateMessage(create) => create.execute(store, now),
-            Self::GetMessage {
-                app,
-                id,
-                with_content,
-            } => match store.find(app, id) {
-                Some(message) => {
-                    reply::json(StatusCode::OK, &MessageOut::new(message, *with_content))
-                }
-                None if store.has_application(app) => Refusal::EntityNotFound.reply(),
-                None => Refusal::ApplicationNotFound.reply(),
-            },
-            Self::ListMessages(list) => list.execute(store, now),
-            Self::ExpungeMessage { app, id } => {
-                if store.expunge(app, id) {
-                    reply::empty(StatusCode::NO_CONTENT)
-                } else {
-                    Refusal::EntityNotFound.reply()
-                }
-            }
-            Self::CreateEndpoint(create) => create.execute(store, now),
-            Self::ListEndpoints { app, paging } => endpoint::list(store, app, paging),
-            Self::GetEndpoint { app, id } => endpoint::get(store, app, id),
-            Self::PatchEndpoint { app, id, patch } => patch.execute(store, app, id, now),
-            Self::DeleteEndpoint { app, id } => endpoint::delete(store, app, id),
-            Self::ListDestinations { app, id, paging } => {
-                attempt::list_destinations(store, app, id, paging)
-            }
-            Self::ListAttempts(list) => list.execute(store, now),
-            Self::Resend { app, id, endpoint } => delivery::resend(store, app, id, endpoint, now),
-            Self::Recover(recover) => recover.failed(store, now),
-            Self::ReplayMissing(recover) => recover.missing(store, now),
-            Self::CreateApplication(create) => create.execute(store, now),
-            Self::GetApplication { app } => application::get(store, app, now),
-            Self::PatchApplication { app, patch } => patch.execute(store, app, now),
-            Self::DeleteApplication { app } => application::delete(store, app),
-            Self::OpenPortal(open) => open.execute(store, now),
-            Self::RevokePortals(revoke) => revoke.execute(store, now),
-            Self::CreateEventType(create) => create.execute(store, now),
-            Self::GetEventType { name } => event_type::get(store, name),
-            Self::DeleteEventType { name, expunge } => event_type::delete(store, name, *expunge),
-            Self::ListEventTypes => event_type::list(store),
+/// Reads a request. `too_large`: its body was above the limit and has not been kept. A refusal is independent
+/// of stored data.
+pub(crate) fn read<'a>(
+    route: &Route<'a>,
+    request: &'a ReceivedRequest,
+    too_large: bool,
+    authorization: &str,
+) -> Result<Box<Call<'a>>, Refusal> {
+    let key = request.idempotency_key();
+    let is_authentic = request.header("authorization") == Some(authorization);
+    Ok(match *route {
+        Route::Health { in_parts } => Box::new(move |_, _| health(in_parts)),
+        Route::Unknown => return Err(Refusal::NoRoute),
+        Route::WrongMethod(allowed) => return Err(Refusal::WrongMethod(allowed)),
+        _ if !is_authentic => return Err(Refusal::Unauthenticated),
+        _ if key.is_some_and(|key| key.starts_with("auto_")) => return Err(Refusal::KeyReserved),
+        Route::CreateMessage(app) => {
+            let create = CreateMessage::read(app, request, too_large)?;
+            Box::new(move |store, now| create.execute(store, now))
         }
+        Route::GetMessage(app, id) => {
+            let with_content = request.flag("with_content", true)?;
+            Box::new(move |store, _| get_message(store, app, id, with_content))
+        }
+        Route::ListMessages(app) => {
+            let list = ListMessages::read(app, request)?;
+            Box::new(move |store, now| list.execute(store, now))
+        }
+        Route::ExpungeMessage(app, id) => Box::new(move |store, _| expunge(store, app, id)),
+        Route::CreateEndpoint(app) => {
+            let create = CreateEndpoint::read(app, request, too_large)?;
+            Box::new(move |store, now| create.execute(store, now))
+        }
+        Route::ListEndpoints(app) => {
+            let paging = Paging::read(request, "ep_")?;
+            Box::new(move |store, _| endpoint::list(store, app, &paging))
+        }
+        Route::GetEndpoint(app, id) => Box::new(move |store, _| endpoint::get(store, app, id)),
+        Route::PatchEndpoint(app, id) => {
+            let patch: PatchEndpoint = request.json(too_large)?;
+            Box::new(move |store, now| patch.execute(store, app, id, now))
+        }
+        Route::DeleteEndpoint(app, id) => {
+            Box::new(move |store, _| endpoint::delete(store, app, id))
+        }
+        Route::ListDestinations(app, id) => {
+            let paging = Paging::read(request, "ep_")?;
+            Box::new(move |store, _| attempt::list_destinations(store, app, id, &paging))
+        }
+        Route::ListAttempts(app, id) => {
+            let list = ListAttempts::read(app, id, request)?;
+            Box::new(move |store, now| list.execute(store, now))
+        }
+        Route::Resend(app, id, endpoint) => {
+            Box::new(move |store, now| delivery::resend(store, app, id, endpoint, now))
+        }
+        Route::Recover(app, endpoint) => {
+            let recover = Recover::read(app, endpoint, request, too_large)?;
+            Box::new(move |store, now| recover.failed(store, now))
+        }
+        Route::ReplayMissing(app, endpoint) => {
+            let recover = Recover::read(app, endpoint, request, too_large)?;
+            Box::new(move |store, now| recover.missing(store, now))
+        }
+        Route::CreateApplication => {
+            let create = CreateApplication::read(request, too_large)?;
+            Box::new(move |store, now| create.execute(store, now))
+        }
+        Route::GetApplication(app) => Box::new(move |store, now| application::get(store, app, now)),
+        Route::PatchApplication(app) => {
+            let patch = PatchApplication::read(request, too_large)?;
+            Box::new(move |store, now| patch.execute(store, app, now))
+        }
+        Route::DeleteApplication(app) => Box::new(move |store, _| application::delete(store, app)),
+        Route::OpenPortal(app) => {
+            let open = OpenPortal::read(app, request, too_large)?;
+            Box::new(move |store, now| open.execute(store, now))
+        }
+        Route::RevokePortals(app) => {
+            let revoke = RevokePortals::read(app, request, too_large)?;
+            Box::new(move |store, now| revoke.execute(store, now))
+        }
+        Route::CreateEventType => {
+            let create = CreateEventType::read(request, too_large)?;
+            Box::new(move |store, now| create.execute(store, now))
+        }
+        Route::GetEventType(name) => Box::new(move |store, _| event_type::get(store, name)),
+        Route::DeleteEventType(name) => {
+            let expunge = request.flag("expunge", false)?;
+            Box::new(move |store, _| event_type::delete(store, name, expunge))
+        }
+        Route::ListEventTypes => Box::new(|store, _| event_type::list(store)),
+    })
+}
+
+fn health(in_parts: bool) -> Reply {
+    if !in_parts {
+        return reply::empty(StatusCode::NO_CONTENT);
+    }
+    let ok = json!({ "status": "ok" });
+    let parts = json!({ "database": ok, "queue": ok, "cache": ok });
+    reply::json(StatusCode::OK, &parts)
+}
+
+fn get_message(store: &Store, app: &str, id: &str, with_content: bool) -> Reply {
+    match store.find(app, id) {
+        Some(message) => reply::json(StatusCode::OK, &MessageOut::new(message, with_content)),
+        None if store.has_application(app) => Refusal::EntityNotFound.reply(),
+        None => Refusal::ApplicationNotFound.reply(),
+    }
+}
+
+fn expunge(store: &mut Store, app: &str, id: &str) -> Reply {
+    if store.expunge(app, id) {
+        reply::empty(StatusCode::NO_CONTENT)
+    } else {
+        Refusal::EntityNotFound.reply()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use clock::Clock;
 use tokio::sync::watch;
 
-use crate::call::Call;
+use crate::call;
 use crate::fault::Fault;
 use crate::idempotency::KeptReplies;
 use crate::outcome::{Context, Outcome};
@@ -128,13 +128,14 @@ impl FakeSvix {
         let mut state = self.state();
         let route = Route::of(&request.method, &request.path, state.is_hosted);
         let fingerprint = KeptReplies::fingerprint(&request);
-        let call = Call::read(&route, &request, too_large, &self.shared.authorization);
+        let call = call::read(&route, &request, too_large, &self.shared.authorization)
+            .unwrap_or_else(|refusal| Box::new(move |_, _| refusal.reply()));
         let context = Context {
             now: request.at,
             authorization: request.header("authorization"),
             fingerprint: fingerprint.as_deref(),
             posted_to: match route {
-                Route::CreateMessage { app } => Some(app),
+                Route::CreateMessage(app) => Some(app),
                 _ => None,
             },
         };
@@ -150,6 +151,7 @@ impl FakeSvix {
         };
         state.store.settle(request.at);
         let mut outcome = Outcome::of(&fault, &call, &mut state.store, context);
+        drop(call);
         outcome.after += state.latency;
         if state.keeps_requests {
             state.requests.push(request);

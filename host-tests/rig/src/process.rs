@@ -1,6 +1,7 @@
 //! A server's process, always on the same port. A test ends it as an operating system ends a process, and
 //! starts it again.
 
+use std::env;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
@@ -22,6 +23,24 @@ const START: Duration = Duration::from_mins(2);
 const STOP: Duration = Duration::from_secs(15);
 
 const POLL: Duration = Duration::from_millis(2);
+
+/// The binary `serve`: the one that an option names, or the one beside this binary.
+pub fn serve(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    let this = env::current_exe().context("can't find serve: use --serve")?;
+    Ok(this.with_file_name("serve"))
+}
+
+/// Lets no variable of this environment configure the relay that `command` starts.
+pub fn unset_variables(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("SPIN_VARIABLE_") {
+            command.env_remove(name);
+        }
+    }
+}
 
 /// A process; killed when dropped.
 pub struct Process {

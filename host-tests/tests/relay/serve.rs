@@ -42,11 +42,7 @@ pub fn without_variables(mut command: Command) -> Command {
         .current_dir(root())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("SPIN_VARIABLE_") {
-            command.env_remove(name);
-        }
-    }
+    rig::unset_variables(&mut command);
     command
 }
 

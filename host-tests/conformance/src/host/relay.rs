@@ -1,6 +1,5 @@
 //! The relay's process: `spin up`, or `serve`.
 
-use std::env;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +12,7 @@ use crate::options::Options;
 
 /// Starts a relay with a store in `directory`, and the Svix at `svix`.
 pub fn start(options: &Options, directory: &Path, svix: SocketAddr) -> Result<Process> {
-    let serve = options.serve()?;
+    let serve = rig::serve(options.serve.as_deref())?;
     let (options, store) = (options.clone(), directory.to_owned());
     let command = move |listen: SocketAddr| {
         let mut command = if let Some(spin) = &options.spin {
@@ -24,11 +23,7 @@ pub fn start(options: &Options, directory: &Path, svix: SocketAddr) -> Result<Pr
             command.args(["--key-value", &records]);
             command
         };
-        for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("SPIN_VARIABLE_") {
-                command.env_remove(name);
-            }
-        }
+        rig::unset_variables(&mut command);
         command
             .arg("--from")
             .arg(&options.from)

@@ -18,16 +18,13 @@ pub enum Op {
     Set,
     Delete,
     Exists,
-    Keys,
     Increment,
-    GetMany,
     SetMany,
     DeleteMany,
-    Swap,
 }
 
 /// The number of variants of [`Op`].
-const OPS: usize = Op::Swap as usize + 1;
+const OPS: usize = Op::DeleteMany as usize + 1;
 
 /// The faults to come and the calls so far. Clones share them.
 #[derive(Clone, Debug, Default)]

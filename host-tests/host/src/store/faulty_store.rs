@@ -28,7 +28,7 @@ impl FaultyStore {
             self.store.open().await;
             Ok(())
         };
-        self.run(Op::Open, open).await
+        self.faults.around(Op::Open, self.life.guard(open)).await
     }
 
     pub async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
@@ -37,23 +37,10 @@ impl FaultyStore {
         faults.around(Op::Get, get).await
     }
 
-    pub async fn get_many(
-        &self,
-        store: &str,
-        keys: &[String],
-    ) -> Result<Vec<(String, Option<Vec<u8>>)>> {
-        self.run(Op::GetMany, self.store.get_many(store, keys))
-            .await
-    }
-
     pub async fn exists(&self, store: &str, key: &str) -> Result<bool> {
         let faults = self.faults.of(key);
         let exists = self.life.guard(self.store.exists(store, key));
         faults.around(Op::Exists, exists).await
-    }
-
-    pub async fn keys(&self, store: &str) -> Result<Vec<String>> {
-        self.run(Op::Keys, self.store.keys(store)).await
     }
 
     /// Changes the store; `op` is the guest's call.
@@ -67,7 +54,7 @@ impl FaultyStore {
                 faults
             }
             Write::Increment { key, .. } => Some(self.faults.of(key)),
-            Write::Delete(_) | Write::Swap { .. } => None,
+            Write::Delete(_) => None,
         };
         let write = self.life.guard(self.store.write(store, write));
         faults
@@ -75,10 +62,6 @@ impl FaultyStore {
             .unwrap_or(&self.faults)
             .around(op, write)
             .await
-    }
-
-    async fn run<T: Default>(&self, op: Op, call: impl Future<Output = Result<T>>) -> Result<T> {
-        self.faults.around(op, self.life.guard(call)).await
     }
 }
 

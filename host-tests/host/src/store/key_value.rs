@@ -75,26 +75,6 @@ impl KeyValue {
         }
     }
 
-    /// The pairs of those `keys` that exist, as in Spin's SQLite store. In Redis it always fails,
-    /// as in Spin's Redis store, which sends a wrong command.
-    pub async fn get_many(
-        &self,
-        store: &str,
-        keys: &[String],
-    ) -> Result<Vec<(String, Option<Vec<u8>>)>> {
-        if let Self::Redis(_) = self {
-            let text = "ERR wrong number of arguments for 'keys' command";
-            return Err(Error(text.to_owned()));
-        }
-        let mut pairs = Vec::new();
-        for key in keys {
-            if let Some(value) = self.get(store, key).await? {
-                pairs.push((key.clone(), Some(value)));
-            }
-        }
-        Ok(pairs)
-    }
-
     pub async fn exists(&self, store: &str, key: &str) -> Result<bool> {
         match self {
             Self::Memory(memory) => Ok(memory.get(store, key).is_some()),

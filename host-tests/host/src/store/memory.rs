@@ -45,17 +45,6 @@ impl Memory {
                 pairs.insert(key, sum.to_le_bytes().to_vec());
                 return Ok(sum);
             }
-            Write::Swap {
-                key,
-                expected,
-                value,
-            } => {
-                if expected.is_some() && pairs.get(&key) != expected.as_ref() {
-                    return Ok(0);
-                }
-                pairs.insert(key, value);
-                return Ok(1);
-            }
         }
         Ok(0)
     }

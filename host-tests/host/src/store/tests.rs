@@ -93,18 +93,6 @@ async fn many_are_written_and_deleted_together() {
 }
 
 #[tokio::test]
-async fn many_are_read_together() {
-    for store in Stores::new().await.local() {
-        let pairs = vec![pair("k1", "1"), pair("k2", "2")];
-        store.write("a", Write::Set(pairs)).await.unwrap();
-        let keys = ["k2", "none", "k1"].map(str::to_owned);
-        let found = store.get_many("a", &keys).await.unwrap();
-        let expected = [pair("k2", "2"), pair("k1", "1")];
-        assert_eq!(found, expected.map(|(key, value)| (key, Some(value))));
-    }
-}
-
-#[tokio::test]
 async fn counters_are_eight_bytes_little_endian() {
     for store in Stores::new().await.local() {
         let add = async |delta| {
@@ -119,33 +107,6 @@ async fn counters_are_eight_bytes_little_endian() {
         );
         store.set("a", "n", b"text").await.unwrap();
         add(1).await.unwrap_err();
-    }
-}
-
-#[tokio::test]
-async fn a_swap_overwrites_a_value_that_was_absent_when_it_began() {
-    for store in Stores::new().await.local() {
-        let swap = async |expected: Option<&str>, value: &str| {
-            let key = "k".to_owned();
-            let expected = expected.map(|text| text.as_bytes().to_vec());
-            let value = value.as_bytes().to_vec();
-            store
-                .write(
-                    "a",
-                    Write::Swap {
-                        key,
-                        expected,
-                        value,
-                    },
-                )
-                .await
-                .unwrap()
-        };
-        assert_eq!(swap(None, "first").await, 1);
-        assert_eq!(swap(None, "second").await, 1, "as Spin's SQLite store does");
-        assert_eq!(swap(Some("first"), "third").await, 0);
-        assert_eq!(swap(Some("second"), "third").await, 1);
-        assert_eq!(store.get("a", "k").await.unwrap().unwrap(), b"third");
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// A change to one store, made as a whole or not at all. The comments on counters and swaps hold
-/// for SQLite and memory; `redis` says what differs there.
+/// A change to one store, made as a whole or not at all. `redis` says how its counters differ.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Write {
     /// Writes these pairs and replaces earlier values.
@@ -13,13 +12,6 @@ pub enum Write {
     Increment {
         key: String,
         delta: i64,
-    },
-    /// Writes if the present value is the expected one, and returns 1, otherwise 0. As in Spin, any
-    /// value is overwritten if none is expected.
-    Swap {
-        key: String,
-        expected: Option<Vec<u8>>,
-        value: Vec<u8>,
     },
 }
 

@@ -1,6 +1,5 @@
 //! A relay's process: `serve` as users start it, always on the same port and with the same store.
 
-use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -43,12 +42,7 @@ pub fn start(settings: Settings) -> Result<Process> {
 
 fn command(settings: &Settings, address: SocketAddr) -> Command {
     let mut command = Command::new(&settings.serve);
-    // The environment must not configure the relay.
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("SPIN_VARIABLE_") {
-            command.env_remove(name);
-        }
-    }
+    rig::unset_variables(&mut command);
     command
         .env("SPIN_VARIABLE_SVIX_TOKEN", settings.token)
         .arg("--from")

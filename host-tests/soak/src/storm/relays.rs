@@ -1,12 +1,11 @@
 //! The relays of a soak: one with a database of its own, or several that share a Redis.
 
-use std::env;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::process::{self, Settings};
 use crate::options::{Options, TOKEN};
@@ -60,7 +59,7 @@ pub fn settings(
             None => format!("sqlite:{}", directory.join("records.db").display()),
         };
         Ok(Settings {
-            serve: options.serve.clone().map_or_else(beside, Ok)?,
+            serve: rig::serve(options.serve.as_deref())?,
             from: options.from.clone(),
             directory,
             key_value,
@@ -81,10 +80,4 @@ pub async fn start(settings: &[Settings]) -> Result<Vec<Process>> {
         relay.is_up().await?;
     }
     Ok(relays)
-}
-
-/// The binary `serve` in the directory of this binary.
-fn beside() -> Result<PathBuf> {
-    let this = env::current_exe().context("can't find serve: use --serve")?;
-    Ok(this.with_file_name("serve"))
 }

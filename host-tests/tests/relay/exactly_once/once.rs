@@ -124,10 +124,8 @@ async fn a_conflict_leaves_the_outcome_unknown_while_the_lookup_fails() {
     world.svix.create_application("dev");
     world.svix.store_message("dev", "evt_1", "t", "{}");
     world.svix.always_for(&Method::GET, Fault::status(500));
-    world
-        .post(&event)
-        .await
-        .assert_retryable_problem(503, "svix-unavailable");
+    let reply = world.post(&event).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
     let record = world.get("/notifications/dev/evt_1").await.json();
     assert_eq!(record["state"], "unknown");
 
@@ -207,8 +205,7 @@ async fn a_refused_event_is_no_dead_letter_while_svix_may_still_store_it() {
     reply.assert_retryable_problem(503, "svix-unavailable");
     world.clock.advance(Duration::from_mins(1));
     world.svix.script_for(&Method::POST, [Fault::status(422)]);
-    let reply = world.post(&push).await;
-    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+    world.post(&push).await.assert_became("dead-lettered");
     assert_eq!(world.svix.messages().len(), 0);
 }
 
@@ -248,8 +245,7 @@ async fn a_message_that_svix_stores_late_is_found_however_the_next_posts_end() {
         world
             .svix
             .store_message("dev", "evt_1", "user.created", &event("evt_1"));
-        let reply = world.post(&push).await;
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        world.post(&push).await.assert_became("delivered");
         world.only_message();
         assert_eq!(world.post(&push).await.json()["status"], "duplicate");
     }

@@ -56,10 +56,8 @@ async fn waits_are_jittered_and_bounded() {
 async fn attempts_are_bounded() {
     let world = World::with(&[("retry_max_attempts", "2")]);
     world.svix.always(Fault::status(500));
-    world
-        .post(&event("evt_1"))
-        .await
-        .assert_retryable_problem(503, "svix-unavailable");
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
     assert_eq!(world.svix.requests().len(), 2);
 }
 
@@ -117,10 +115,8 @@ async fn a_final_failure_with_retry_after_stays_final() {
     world
         .svix
         .script([Fault::retry_after(422, RetryAfter::Seconds(1))]);
-    world
-        .post(&event("evt_1"))
-        .await
-        .assert_final_problem(422, "refused-by-svix");
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_final_problem(422, "refused-by-svix");
     let requests = world.svix.requests();
     let methods: Vec<_> = requests.iter().map(|it| it.method.as_str()).collect();
     assert_eq!(methods, ["POST", "GET"], "is there a message all the same?");

@@ -6,9 +6,7 @@ use std::time::Duration;
 use fake_svix::Fault;
 use serde_json::{Value, json};
 
-use crate::support::{Setup, World, event, wrapped};
-
-const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
+use crate::support::{Setup, World, ask, event, world, wrapped};
 
 /// The record of `evt_1` of `dev`.
 const RECORD: &str = "record/193e465eef8b7ffec290ebb03ed5391f528a1474ee89d4089e611e77e4ee7e50";
@@ -43,10 +41,6 @@ fn letter(text: &str, event: &str) -> String {
     text.replace("RECORD", RECORD).replace("\"BODY\"", &body)
 }
 
-fn world() -> World {
-    World::with(&[("admin_token", "hush")])
-}
-
 /// The seventh letter with its record, as a relay would have kept it.
 async fn keep(world: &World, letter: &str, record: &str) {
     world.put(RECORD, record.as_bytes()).await;
@@ -70,7 +64,7 @@ async fn an_event_that_any_earlier_version_delivered_is_a_duplicate() {
         assert_eq!(reply["status"], "duplicate", "{record}");
         assert_eq!(reply["svixMessageId"], "msg_1");
         let path = "/notifications/dev/evt_1";
-        let found = world.request("GET", path, &[TOKEN], "").await;
+        let found = ask(&world, "GET", path).await;
         assert_eq!(found.text(), record);
         assert_eq!(world.svix.requests().len(), 0);
     }
@@ -106,11 +100,11 @@ async fn a_letter_of_any_earlier_version_is_shown_and_replayed() {
             again.json(),
             json!({"status": "dead-lettered", "deadLetter": 7})
         );
-        let shown = world.request("GET", "/dead-letters/7", &[TOKEN], "").await;
+        let shown = ask(&world, "GET", "/dead-letters/7").await;
         let stored: Value = serde_json::from_str(&letter(text, &sent)).expect("JSON");
         assert_eq!(shown.json(), stored);
         let path = "/dead-letters/7/replay";
-        let replayed = world.request("POST", path, &[TOKEN], "").await;
+        let replayed = ask(&world, "POST", path).await;
         assert_eq!(replayed.json()["status"], "delivered");
         assert_eq!(world.only_message().event_id.as_deref(), Some("evt_1"));
     }
@@ -148,11 +142,9 @@ async fn a_letter_of_a_later_version_is_hidden_and_kept() {
             again.json(),
             json!({"status": "dead-lettered", "deadLetter": 8})
         );
-        let shown = world.request("GET", "/dead-letters/7", &[TOKEN], "").await;
+        let shown = ask(&world, "GET", "/dead-letters/7").await;
         shown.assert_final_problem(404, "no-dead-letter");
-        let discarded = world
-            .request("DELETE", "/dead-letters/7", &[TOKEN], "")
-            .await;
+        let discarded = ask(&world, "DELETE", "/dead-letters/7").await;
         discarded.assert_final_problem(404, "no-dead-letter");
         assert_eq!(world.stored("dead-letter/7").await, Some(kept.into_bytes()));
     }
@@ -178,19 +170,14 @@ async fn other_values_of_a_later_version_stop_no_event() {
 
 #[tokio::test(start_paused = true)]
 async fn applications_with_different_prefixes_share_a_store_without_meeting() {
-    let mut setup = Setup::new();
-    setup.variables.insert("admin_token", "hush");
+    let mut setup = Setup::operated();
     setup.variables.insert("key_prefix", "one/");
     let one = World::build(&setup);
     setup.variables.insert("key_prefix", "two/");
     let two = one.node(&setup);
     for world in [&one, &two] {
-        let reply = world.post(&event("evt_1")).await;
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
-        assert_eq!(
-            world.post(&event("evt_1")).await.json()["status"],
-            "duplicate"
-        );
+        world.post(&event("evt_1")).await.assert_became("delivered");
+        world.post(&event("evt_1")).await.assert_became("duplicate");
         let kept = world.post(&wrapped(b"nonsense")).await;
         assert_eq!(kept.json()["deadLetter"], 1);
         assert_eq!(world.get("/readyz").await.status, 200);

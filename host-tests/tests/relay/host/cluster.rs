@@ -13,8 +13,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use fake_svix::{FakeSvix, Fault, RetryAfter};
-use rig::Proxy;
-use rig::RedisServer;
+use rig::{Proxy, RedisServer, or_skip};
 
 use crate::serve::{Serve, bare_command, event, status_of, svix, url_of};
 use crate::support::{self, Reply, TOKEN, full};
@@ -146,9 +145,7 @@ fn hopeless(number: u32) -> Request<support::Body> {
 
 #[tokio::test]
 async fn the_same_event_at_all_nodes_at_once_is_one_message() {
-    let Some(cluster) = Cluster::start().await else {
-        return;
-    };
+    let cluster = or_skip!(Cluster::start().await);
     for number in 1..=10 {
         let event = event(&format!("evt_{number}"));
         for reply in cluster.post_to_all([&event; 3]).await {
@@ -160,9 +157,7 @@ async fn the_same_event_at_all_nodes_at_once_is_one_message() {
 
 #[tokio::test]
 async fn an_event_that_one_node_has_delivered_is_a_duplicate_at_the_others() {
-    let Some(cluster) = Cluster::start().await else {
-        return;
-    };
+    let cluster = or_skip!(Cluster::start().await);
     let event = event("evt_1");
     let mut said = Vec::new();
     for node in &cluster.nodes {
@@ -174,9 +169,7 @@ async fn an_event_that_one_node_has_delivered_is_a_duplicate_at_the_others() {
 
 #[tokio::test]
 async fn a_delivery_of_a_killed_node_is_completed_by_another_one() {
-    let Some(cluster) = Cluster::start().await else {
-        return;
-    };
+    let cluster = or_skip!(Cluster::start().await);
     cluster.svix.script([Fault::HangAfterStoring]);
     let event = event("evt_1");
     let killed = async {
@@ -193,9 +186,7 @@ async fn a_delivery_of_a_killed_node_is_completed_by_another_one() {
 
 #[tokio::test]
 async fn a_rate_limit_that_one_node_meets_stops_the_others_at_once() {
-    let Some(cluster) = Cluster::start().await else {
-        return;
-    };
+    let cluster = or_skip!(Cluster::start().await);
     // Each node has been in touch with Svix, and knows the gate as open.
     cluster.assert_flowing("before").await;
     let before = cluster.svix.requests().len();
@@ -213,9 +204,7 @@ async fn a_rate_limit_that_one_node_meets_stops_the_others_at_once() {
 
 #[tokio::test]
 async fn while_redis_is_down_every_answer_is_a_503_and_then_events_flow_again() {
-    let Some(mut cluster) = Cluster::start().await else {
-        return;
-    };
+    let mut cluster = or_skip!(Cluster::start().await);
     cluster.assert_flowing("before").await;
     cluster.redis.kill().expect("killed");
     cluster.assert_stopped("meanwhile").await;
@@ -229,9 +218,7 @@ async fn while_redis_is_down_every_answer_is_a_503_and_then_events_flow_again() 
 
 #[tokio::test]
 async fn while_redis_is_cut_off_every_answer_is_a_503_and_then_events_flow_again() {
-    let Some(cluster) = Cluster::start().await else {
-        return;
-    };
+    let cluster = or_skip!(Cluster::start().await);
     cluster.assert_flowing("before").await;
     cluster.way.cut();
     cluster.assert_stopped("meanwhile").await;
@@ -242,9 +229,7 @@ async fn while_redis_is_cut_off_every_answer_is_a_503_and_then_events_flow_again
 
 #[tokio::test]
 async fn events_flow_again_when_another_redis_becomes_the_master() {
-    let Some(cluster) = Cluster::start().await else {
-        return;
-    };
+    let cluster = or_skip!(Cluster::start().await);
     cluster.assert_flowing("before").await;
     let master = RedisServer::start().await.expect("another Redis");
     let port = master.address().port().to_string();
@@ -259,9 +244,7 @@ async fn events_flow_again_when_another_redis_becomes_the_master() {
 
 #[tokio::test]
 async fn a_connection_cut_between_message_and_record_leaves_one_message() {
-    let Some(cluster) = Cluster::start().await else {
-        return;
-    };
+    let cluster = or_skip!(Cluster::start().await);
     cluster.svix.script([Fault::Delay { millis: 300 }]);
     let event = event("evt_1");
     let cut = async {
@@ -285,9 +268,7 @@ async fn a_connection_cut_between_message_and_record_leaves_one_message() {
 
 #[tokio::test]
 async fn a_record_lost_with_the_last_second_of_redis_leads_to_no_second_message() {
-    let Some(mut cluster) = Cluster::start().await else {
-        return;
-    };
+    let mut cluster = or_skip!(Cluster::start().await);
     cluster.assert_flowing("before").await;
     let written = cluster.redis.written().expect("a log");
     let event = event("evt_1");
@@ -304,9 +285,7 @@ async fn a_record_lost_with_the_last_second_of_redis_leads_to_no_second_message(
 
 #[tokio::test]
 async fn dead_letters_of_all_nodes_are_one_list() {
-    let Some(cluster) = Cluster::start().await else {
-        return;
-    };
+    let cluster = or_skip!(Cluster::start().await);
     let pushes = (1..=12).zip(cluster.nodes.iter().cycle());
     let pushes = pushes.map(|(number, node)| node.send(hopeless(number)));
     for reply in join_all(pushes).await {
@@ -321,9 +300,7 @@ async fn dead_letters_of_all_nodes_are_one_list() {
 
 #[tokio::test]
 async fn no_request_lists_keys_compares_or_reads_many() {
-    let Some(cluster) = Cluster::start().await else {
-        return;
-    };
+    let cluster = or_skip!(Cluster::start().await);
     let node = &cluster.nodes[0];
     let crowd = (0..40).map(|number| event(&format!("evt_{number}")));
     let crowd: Vec<_> = crowd.collect();
@@ -373,9 +350,7 @@ async fn no_request_lists_keys_compares_or_reads_many() {
 #[tokio::test]
 async fn a_node_that_starts_without_redis_says_so_and_shows_no_password() {
     support::build_component();
-    let Some(mut redis) = RedisServer::for_test().await.expect("Redis") else {
-        return;
-    };
+    let mut redis = or_skip!(RedisServer::for_test().await.expect("Redis"));
     redis.kill().expect("killed");
     let svix = svix();
     let url = format!("redis://:hush@{}/2", redis.address());

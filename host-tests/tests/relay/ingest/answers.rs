@@ -407,10 +407,7 @@ async fn a_rate_limit_is_a_429_with_the_wait_of_svix() {
         3,
         "no request waits longer than its budget"
     );
-    assert_eq!(
-        world.post(&event("evt_1")).await.json()["status"],
-        "delivered"
-    );
+    world.post(&event("evt_1")).await.assert_became("delivered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -431,10 +428,7 @@ async fn svix_being_down_is_a_503() {
     reply.assert_retryable_problem(503, "svix-unavailable");
 
     world.svix.set_down(false);
-    assert_eq!(
-        world.post(&event("evt_1")).await.json()["status"],
-        "delivered"
-    );
+    world.post(&event("evt_1")).await.assert_became("delivered");
     world.only_message();
 }
 
@@ -453,10 +447,7 @@ async fn an_event_of_a_project_without_an_application_is_refused_for_good() {
     reply.assert_final_problem(422, "application-missing");
 
     world.svix.create_application("dev");
-    assert_eq!(
-        world.post(&event("evt_1")).await.json()["status"],
-        "delivered"
-    );
+    world.post(&event("evt_1")).await.assert_became("delivered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -534,10 +525,7 @@ async fn a_store_that_fails_before_the_send_is_a_503_and_nothing_is_sent() {
     reply.assert_retryable_problem(503, "store-failing");
     world.assert_untouched();
 
-    assert_eq!(
-        world.post(&event("evt_1")).await.json()["status"],
-        "delivered"
-    );
+    world.post(&event("evt_1")).await.assert_became("delivered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -560,10 +548,7 @@ async fn a_store_that_fails_after_the_send_is_a_503_and_still_one_message() {
         reply.assert_retryable_problem(503, "store-failing");
         assert!(!reply.text().contains("injected"), "{}", reply.text());
     }
-    assert_eq!(
-        world.post(&event("evt_1")).await.json()["status"],
-        "duplicate"
-    );
+    world.post(&event("evt_1")).await.assert_became("duplicate");
     world.message("evt_1");
 }
 

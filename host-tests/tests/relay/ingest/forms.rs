@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{UNWRAPPED, World, event, wrapped};
+use crate::support::{JSON, UNWRAPPED, World, ask, event, event_of, wrapped};
 
 const SAMPLES: [&str; 2] = [
     include_str!("../../../samples/user.created.json"),
@@ -21,7 +21,7 @@ async fn an_event_arrives_byte_for_byte_in_every_form() {
             ),
             ("bare", &[], false),
             ("unwrapped", &UNWRAPPED, false),
-            ("wrapped", &[("content-type", "application/json")], true),
+            ("wrapped", &[JSON], true),
         ] {
             let id = format!("evt_{form}_{number}");
             let sent = rename(sample, &id);
@@ -117,7 +117,7 @@ async fn an_id_invalid_for_svix_is_mapped_and_stays_in_the_payload() {
 async fn the_same_id_in_two_projects_is_two_events() {
     let world = World::new();
     world.post(&event("evt_1")).await;
-    let other = event("evt_1").replace("\"dev\"", "\"gigs\"");
+    let other = event_of("gigs", "evt_1");
     assert_eq!(world.post(&other).await.json()["status"], "delivered");
     assert_eq!(world.svix.applications(), ["dev", "gigs"]);
 }
@@ -146,7 +146,7 @@ async fn an_invalid_wrapper_is_refused_with_the_violated_rule() {
 const PUSH_ID: (&str, &str) = ("x-goog-pubsub-message-id", "7");
 
 fn json_headers<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let mut headers = vec![("content-type", "application/json")];
+    let mut headers = vec![JSON];
     headers.extend(more);
     headers
 }
@@ -163,8 +163,7 @@ async fn a_byte_order_mark_before_an_event_is_skipped() {
     .iter()
     .enumerate()
     {
-        let reply = world.post(body).await;
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        world.post(body).await.assert_became("delivered");
         let id = format!("evt_{number}");
         assert_eq!(world.message(&id).payload, event(&id).trim());
     }
@@ -213,9 +212,8 @@ async fn an_encoded_body_is_refused_by_the_name_of_its_encoding() {
     let pushed = world.post(&wrapped(gzip)).await;
     assert_eq!(pushed.json()["status"], "dead-lettered");
     for number in [1, 2] {
-        let admin = [("authorization", "Bearer hush")];
         let path = format!("/dead-letters/{number}");
-        let letter = world.request("GET", &path, &admin, "").await.json();
+        let letter = ask(&world, "GET", &path).await.json();
         assert_eq!(letter["reason"], "content-encoded", "{letter}");
     }
 }
@@ -254,15 +252,9 @@ async fn a_cloud_event_in_binary_mode_is_refused_and_never_sent_under_its_datas_
             .await;
         assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
     }
-    let admin = [("authorization", "Bearer hush")];
-    let replayed = world
-        .request("POST", "/dead-letters/replay", &admin, "")
-        .await;
+    let replayed = ask(&world, "POST", "/dead-letters/replay").await;
     assert_eq!(replayed.json()["failed"], 2, "{}", replayed.text());
-    let letter = world
-        .request("GET", "/dead-letters/2", &admin, "")
-        .await
-        .json();
+    let letter = ask(&world, "GET", "/dead-letters/2").await.json();
     assert_eq!(letter["attributes"]["ce-id"], "evt_9");
     assert!(world.svix.requests().is_empty());
 
@@ -348,7 +340,7 @@ async fn a_duplicate_with_other_bytes_is_a_duplicate_that_says_so() {
         (&differs["status"], &differs["contentDiffers"]),
         (&json!("duplicate"), &json!(true))
     );
-    let line: Value = serde_json::from_str(world.stdout().last().expect("a line")).expect("JSON");
+    let line = world.last_line();
     assert_eq!(
         (&line["severity"], &line["contentDiffers"]),
         (&json!("WARNING"), &json!(true))
@@ -380,10 +372,7 @@ async fn a_whole_event_whose_attributes_name_another_type_is_never_ignored() {
         push["message"]["attributes"] = attributes;
         let reply = world.post(&push.to_string()).await;
         assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
-        let headers = [
-            ("content-type", "application/json"),
-            ("ce-type", "gigs.user.created"),
-        ];
+        let headers = [JSON, ("ce-type", "gigs.user.created")];
         let reply = world
             .request("POST", "/notifications", &headers, &whole)
             .await;

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{World, wrapped};
+use crate::support::{JSON, World, wrapped};
 
 /// Texts that mean something to a parser on the way.
 fn texts() -> Vec<String> {
@@ -117,8 +117,7 @@ async fn fields_of_an_event_stay_fields_of_an_event() {
             let event =
                 json!({"id": format!("{text}{time}"), "type": "t", "project": "dev", "time": time});
             let event = event.to_string();
-            let reply = world.post(&event).await;
-            assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+            world.post(&event).await.assert_became("delivered");
             let push = world.post(&wrapped(event.as_bytes())).await;
             assert_eq!(push.json()["status"], "duplicate", "{}", push.text());
         }
@@ -148,10 +147,7 @@ async fn headers_of_a_request_stay_headers_of_a_request() {
         .enumerate()
         {
             let event = json!({"id": format!("evt_{number}"), "type": "t", "project": "dev"});
-            let headers = [
-                ("content-type", "application/json"),
-                (*name, value.as_str()),
-            ];
+            let headers = [JSON, (*name, value.as_str())];
             let path = format!("/notifications?{}", "x=..%2f");
             let reply = world
                 .request("POST", &path, &headers, &event.to_string())

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::support::{Setup, World, event, wrapped};
+use crate::support::{Setup, World, ask, event, wrapped};
 
 /// An event of exactly so many bytes.
 fn event_of(bytes: usize) -> String {
@@ -54,8 +54,7 @@ async fn the_largest_message_of_pubsub_is_kept_and_acknowledged() {
     // Attributes and data together have 10 MB.
     let push = with_attributes(&vec![0xff; 9_870_000]);
     assert!(push.len() > 13_900_000, "{}", push.len());
-    let reply = world.post(&push).await;
-    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+    world.post(&push).await.assert_became("dead-lettered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,14 +66,10 @@ async fn a_direct_post_is_refused_as_soon_as_it_passes_its_own_limit() {
         "x".repeat(5_000_000),
         "[".repeat(5_000_000),
     ] {
-        world
-            .post(&body)
-            .await
-            .assert_final_problem(413, "body-too-large");
-        world
-            .post_chunked(&body)
-            .await
-            .assert_final_problem(413, "body-too-large");
+        let reply = world.post(&body).await;
+        reply.assert_final_problem(413, "body-too-large");
+        let reply = world.post_chunked(&body).await;
+        reply.assert_final_problem(413, "body-too-large");
     }
 }
 
@@ -115,8 +110,7 @@ async fn a_large_body_of_control_characters_is_kept_and_shown() {
         .request("POST", "/notifications", &headers, &raw)
         .await;
     assert_eq!(kept.json()["status"], "dead-lettered", "{}", kept.text());
-    let admin = [("authorization", "Bearer hush")];
-    let letter = world.request("GET", "/dead-letters/2", &admin, "").await;
+    let letter = ask(&world, "GET", "/dead-letters/2").await;
     assert_eq!(letter.status, 200);
     assert!(letter.json()["bodyBase64"].is_string());
     assert_eq!(

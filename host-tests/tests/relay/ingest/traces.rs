@@ -4,15 +4,12 @@ use serde_json::{Value, json};
 
 use fake_svix::{Fault, ReceivedRequest};
 
-use crate::support::{World, event, wrapped};
+use crate::support::{JSON, World, ask, event, wrapped};
 
 const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 async fn post(world: &World, body: &str, traceparent: &str) {
-    let headers = [
-        ("content-type", "application/json"),
-        ("traceparent", traceparent),
-    ];
+    let headers = [JSON, ("traceparent", traceparent)];
     let reply = world
         .request("POST", "/notifications", &headers, body)
         .await;
@@ -29,9 +26,8 @@ fn sent(world: &World) -> Vec<String> {
 
 /// The `traceparent` that each line of the log describes.
 fn logged(world: &World) -> Vec<String> {
-    let lines = world.stdout().into_iter();
-    let ids = |line: String| {
-        let line: Value = serde_json::from_str(&line).expect("JSON");
+    let lines = world.lines().into_iter();
+    let ids = |line: Value| {
         let id = |name: &str| line[name].as_str().expect(name).to_owned();
         format!("00-{}-{}-01", id("traceId"), id("spanId"))
     };
@@ -81,8 +77,6 @@ async fn forwarded(headers: &[(&str, &str)], body: &str) -> (String, Option<Stri
         header("tracestate"),
     )
 }
-
-const JSON: (&str, &str) = ("content-type", "application/json");
 
 #[tokio::test(start_paused = true)]
 async fn the_state_of_a_trace_goes_on_with_it() {
@@ -150,8 +144,7 @@ async fn a_replay_has_a_trace_of_its_own() {
     let world = World::with(&[("admin_token", "hush")]);
     world.svix.script([Fault::status(422)]);
     post(&world, &wrapped(event("evt_1").as_bytes()), GIVEN).await;
-    let admin = [("authorization", "Bearer hush")];
-    let replay = world.request("POST", "/dead-letters/1/replay", &admin, "");
+    let replay = ask(&world, "POST", "/dead-letters/1/replay");
     assert_eq!(replay.await.status, 200);
     let sent = sent(&world);
     let [first, second, replayed @ ..] = &sent[..] else {

@@ -2,13 +2,12 @@
 
 use std::{env, fs};
 
-use crate::support::{World, root};
+use crate::support::{World, ask, root};
 
 #[tokio::test(start_paused = true)]
 async fn the_alerts_are_tested_with_the_metrics_of_a_fresh_store() {
     let world = World::with(&[("admin_token", "hush")]);
-    let admin = [("authorization", "Bearer hush")];
-    let metrics = world.request("GET", "/metrics", &admin, "").await.text();
+    let metrics = ask(&world, "GET", "/metrics").await.text();
     let sample = root().join("host-tests/samples/fresh.metrics");
     if env::var_os("REWRITE_SAMPLES").is_some() {
         fs::write(&sample, &metrics).expect("a file");

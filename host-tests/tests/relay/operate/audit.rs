@@ -8,32 +8,13 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, RetryAfter, Target};
 use host::Op;
 
-use crate::support::{Reply, World, event, wrapped};
+use crate::support::{ADMIN, World, ask, event, event_of, post, world, wrapped};
 
-const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
 const HOUR: Duration = Duration::from_hours(1);
 const WEEK: Duration = Duration::from_hours(7 * 24);
 
-fn world() -> World {
-    World::with(&[("admin_token", "hush")])
-}
-
-fn event_of(project: &str, id: &str) -> String {
-    event(id).replacen(
-        r#""project": "dev""#,
-        &format!(r#""project": "{project}""#),
-        1,
-    )
-}
-
-async fn ask(world: &World, method: &str, path: &str) -> Reply {
-    world.request(method, path, &[TOKEN], "").await
-}
-
 async fn slice(world: &World) -> Value {
-    let reply = ask(world, "POST", "/maintenance/audit").await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    reply.json()
+    ask(world, "POST", "/maintenance/audit").await.ok().json()
 }
 
 /// Audits until nothing more is due. Returns the sums of all slices.
@@ -45,8 +26,7 @@ async fn audit_from(world: &World, query: &str) -> (u64, u64) {
     let (mut events, mut found) = (0, 0);
     let mut path = format!("/maintenance/audit{query}");
     loop {
-        let reply = ask(world, "POST", &path).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
+        let reply = ask(world, "POST", &path).await.ok();
         let report = reply.json();
         events += report["events"].as_u64().expect("a number");
         found += report["found"].as_u64().expect("a number");
@@ -59,8 +39,7 @@ async fn audit_from(world: &World, query: &str) -> (u64, u64) {
 
 /// The kind and the event of each finding, and whether it is pending.
 async fn findings(world: &World) -> Vec<(String, String, bool)> {
-    let reply = ask(world, "GET", "/audit/findings").await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
+    let reply = ask(world, "GET", "/audit/findings").await.ok();
     let findings = reply.json()["findings"].as_array().expect("a list").clone();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut findings: Vec<_> = findings
@@ -98,11 +77,6 @@ fn found(kind: &str, event_id: &str) -> (String, String, bool) {
 /// A finding that may still resolve itself.
 fn pending(kind: &str, event_id: &str) -> (String, String, bool) {
     (kind.to_owned(), event_id.to_owned(), true)
-}
-
-async fn post(world: &World, id: &str) {
-    let reply = world.post(&event(id)).await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
 }
 
 /// Waits until the journal is written and old enough for the audit.
@@ -221,14 +195,12 @@ async fn a_missing_event_is_sent_again_once_its_finding_is_resolved() {
     assert_eq!(reply.json()["sendAgain"], true, "{}", reply.text());
     assert_eq!(findings(&world).await, []);
     metric(&world, r#"svix_relay_audit_findings{kind="missing"} 0"#).await;
-    let reply = world.post(&event("evt_1")).await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    world.post(&event("evt_1")).await.assert_became("delivered");
     world.message("evt_1");
     grow_old(&world).await;
     assert_eq!(audit(&world).await.1, 0);
-    ask(&world, "POST", &path)
-        .await
-        .assert_final_problem(404, "no-finding");
+    let reply = ask(&world, "POST", &path).await;
+    reply.assert_final_problem(404, "no-finding");
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,8 +214,7 @@ async fn a_letter_of_an_event_that_svix_has_lost_is_replayed_under_a_new_key() {
         let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
         assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
         let reply = if is_discarded {
-            let reply = ask(&world, "DELETE", "/dead-letters/1").await;
-            assert_eq!(reply.status, 200, "{}", reply.text());
+            ask(&world, "DELETE", "/dead-letters/1").await.ok();
             world.post(&event("evt_1")).await
         } else {
             ask(&world, "POST", "/dead-letters/1/replay").await
@@ -267,9 +238,8 @@ async fn a_finding_whose_resolving_failed_is_resolved_by_the_next_request() {
     let path = format!("/audit/findings/{}/resolve", only_finding(&world).await);
     for op in [Op::Set, Op::Exists] {
         world.faults.fail_next(op, 1);
-        ask(&world, "POST", &path)
-            .await
-            .assert_retryable_problem(503, "store-failing");
+        let reply = ask(&world, "POST", &path).await;
+        reply.assert_retryable_problem(503, "store-failing");
     }
     let resolved = ask(&world, "POST", &path).await.json();
     assert_eq!(resolved["sendAgain"], true, "{resolved}");
@@ -762,7 +732,7 @@ async fn an_audit_finds_the_same_through_crashes_and_failures() {
             2 => world.faults.fail_next(Op::Set, 1),
             _ => {}
         }
-        let audit = world.request_or_die("POST", "/maintenance/audit", &[TOKEN], b"");
+        let audit = world.request_or_die("POST", "/maintenance/audit", &[ADMIN], b"");
         let crash = async {
             tokio::time::sleep(Duration::from_millis(70 * attempt)).await;
             world.crash().await;
@@ -875,9 +845,8 @@ async fn a_canary_fails_while_svix_sends_no_webhook_of_an_earlier_one() {
     let failing = arrived(&world).await;
     for minutes in [0, 0, 1, 5] {
         // Also at once, as an operator would, and a job that repeats what failed.
-        canary(minutes)
-            .await
-            .assert_final_problem(422, "canary-not-sent");
+        let reply = canary(minutes).await;
+        reply.assert_final_problem(422, "canary-not-sent");
         assert_eq!(
             arrived(&world).await,
             failing,
@@ -922,9 +891,8 @@ async fn a_canary_fails_if_svix_does_not_say_whether_it_was_sent() {
     world.svix.always_at(Target::Deliveries, Fault::status(500));
     for sent in 2..4 {
         world.clock.advance(Duration::from_mins(1));
-        canary()
-            .await
-            .assert_retryable_problem(503, "svix-unavailable");
+        let reply = canary().await;
+        reply.assert_retryable_problem(503, "svix-unavailable");
         assert_eq!(world.svix.messages().len(), sent, "sent all the same");
     }
     let failing = arrived(&world).await;

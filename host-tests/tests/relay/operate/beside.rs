@@ -1,7 +1,7 @@
 //! The relay's answers to requests other than notifications, and its log.
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use fake_svix::Fault;
 use host::Op;
@@ -65,20 +65,14 @@ async fn readyz_says_whether_events_could_be_delivered() {
     );
 
     world.faults.fail_next(Op::Get, 1);
-    world
-        .get("/readyz")
-        .await
-        .assert_retryable_problem(503, "store-failing");
+    let reply = world.get("/readyz").await;
+    reply.assert_retryable_problem(503, "store-failing");
     world.faults.fail_next(Op::Set, 1);
-    world
-        .get("/readyz")
-        .await
-        .assert_retryable_problem(503, "store-failing");
+    let reply = world.get("/readyz").await;
+    reply.assert_retryable_problem(503, "store-failing");
     world.faults.hang_next(Op::Get);
-    world
-        .get("/readyz")
-        .await
-        .assert_retryable_problem(503, "store-failing");
+    let reply = world.get("/readyz").await;
+    reply.assert_retryable_problem(503, "store-failing");
     assert_eq!(world.get("/readyz").await.status, 200);
     assert_eq!(world.svix.requests().len(), 0);
 }
@@ -91,14 +85,6 @@ async fn head_is_answered_like_get() {
         assert_eq!(reply.status, 200);
         assert!(reply.body.is_empty());
     }
-}
-
-fn logged(world: &World) -> Vec<Value> {
-    let lines = world.stdout();
-    lines
-        .iter()
-        .map(|line| serde_json::from_str(line).expect(line))
-        .collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +101,7 @@ async fn each_request_leaves_one_line() {
     world.svix.always(Fault::status(500));
     world.post(&event("evt_2")).await;
 
-    let lines = logged(&world);
+    let lines = world.lines();
     let outcomes: Vec<_> = lines
         .iter()
         .map(|line| line["outcome"].as_str().expect("an outcome"))

@@ -9,7 +9,7 @@ use boon::{Compiler, SchemaIndex, Schemas};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::support::{Reply, Setup, World};
+use crate::support::{JSON, Reply, Setup, World};
 
 /// The address under which the document's own references find it.
 const NAME: &str = "http://relay.test/openapi.json";
@@ -358,7 +358,6 @@ fn reply(status: u16, headers: &[(&'static str, &'static str)], body: &Value) ->
     }
 }
 
-const JSON: (&str, &str) = ("content-type", "application/json");
 const PROBLEM: (&str, &str) = ("content-type", "application/problem+json");
 const NO_STORE: (&str, &str) = ("cache-control", "no-store");
 const LATER: (&str, &str) = ("retry-after", "5");

@@ -5,14 +5,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use fake_svix::Fault;
 
 use super::contract;
-use crate::support::{Reply, Setup, World, event, wrapped};
+use crate::support::{ADMIN, JSON, Reply, Setup, World, ask, ask_as, event, wrapped};
 
-const ADMIN: (&str, &str) = ("authorization", "Bearer hush");
 const SECRET: &str = "a-secret-of-at-least-32-characters";
 const OTHER: &str = "another-secret-of-32-characters-or-more";
 
@@ -29,24 +28,13 @@ fn world() -> World {
 
 async fn issue(world: &World, project: &str, body: &str) -> Reply {
     let path = format!("/projects/{project}/token");
-    let headers = [ADMIN, ("content-type", "application/json")];
+    let headers = [ADMIN, JSON];
     world.request("POST", &path, &headers, body).await
 }
 
 async fn token(world: &World, project: &str) -> String {
     let reply = issue(world, project, "").await.json();
     reply["token"].as_str().expect("a token").to_owned()
-}
-
-async fn ask(world: &World, token: &str, method: &str, path: &str) -> Reply {
-    let authorization = format!("Bearer {token}");
-    let headers = [("authorization", &authorization[..])];
-    world.request(method, path, &headers, "").await
-}
-
-fn last_line(world: &World) -> Value {
-    let lines = world.stdout();
-    serde_json::from_str(lines.last().expect("a line")).expect("JSON")
 }
 
 fn assert_not_logged(world: &World, token: &str) {
@@ -70,16 +58,15 @@ async fn a_dashboard_sees_the_fate_of_its_projects_events() {
     world.post(&event("evt_1")).await;
     let issued = issue(&world, "dev", "").await.json();
     assert_eq!(issued["expiresAt"], "2026-11-23T15:12:42Z");
-    let line = last_line(&world);
+    let line = world.last_line();
     assert_eq!(
         (&line["outcome"], &line["project"], &line["operator"]),
         (&json!("token-issued"), &json!("dev"), &json!("operator"))
     );
     let token = issued["token"].as_str().expect("a token");
     for path in READABLE {
-        let reply = ask(&world, token, "GET", path).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        let line = last_line(&world);
+        ask_as(&world, token, "GET", path).await.ok();
+        let line = world.last_line();
         assert_eq!(
             (
                 &line["projectToken"],
@@ -88,7 +75,7 @@ async fn a_dashboard_sees_the_fate_of_its_projects_events() {
             ),
             (&json!(true), &json!("dev"), None)
         );
-        assert_eq!(ask(&world, token, "HEAD", path).await.status, 200);
+        assert_eq!(ask_as(&world, token, "HEAD", path).await.status, 200);
     }
     assert_not_logged(&world, token);
 }
@@ -105,14 +92,14 @@ async fn a_customer_sees_of_a_record_only_its_own_event() {
     }
     let token = token(&world, "dev").await;
     for path in READABLE {
-        let seen = ask(&world, &token, "GET", path).await.json();
+        let seen = ask_as(&world, &token, "GET", path).await.json();
         let record = seen.get("record").unwrap_or(&seen);
         assert_eq!(*record, json!({"state": "dead-lettered"}), "{path}");
     }
-    let replayed = world.request("POST", "/dead-letters/1/replay", &[ADMIN], "");
+    let replayed = ask(&world, "POST", "/dead-letters/1/replay");
     assert_eq!(replayed.await.status, 200);
     for path in READABLE {
-        let seen = ask(&world, &token, "GET", path).await.json();
+        let seen = ask_as(&world, &token, "GET", path).await.json();
         let record = seen.get("record").unwrap_or(&seen);
         let expected = json!({
             "state": "delivered", "project": "dev", "eventId": "evt_1", "eventType": "user.created",
@@ -120,7 +107,7 @@ async fn a_customer_sees_of_a_record_only_its_own_event() {
             "deliveredAt": record["deliveredAt"],
         });
         assert_eq!(*record, expected, "{path}");
-        let reply = world.request("GET", path, &[ADMIN], "").await.json();
+        let reply = ask(&world, "GET", path).await.json();
         let record = reply.get("record").unwrap_or(&reply);
         assert_eq!(record["deadLetter"], 1, "an operator sees all of {path}");
     }
@@ -135,7 +122,7 @@ async fn a_token_opens_no_other_project() {
         "/notifications/d%65v/%65vt_1",
         "/records?project=%64ev&eventId=evt_1",
     ] {
-        let reply = ask(&world, &dev, "GET", path).await;
+        let reply = ask_as(&world, &dev, "GET", path).await;
         assert_eq!(reply.status, 200, "the same name, encoded: {path}");
     }
     for project in [
@@ -171,7 +158,7 @@ async fn a_token_opens_no_other_project() {
                 "%FF" if !path.starts_with("/records") => (404, "not-found"),
                 _ => (401, "unauthorized"),
             };
-            let reply = ask(&world, &dev, "GET", &path).await;
+            let reply = ask_as(&world, &dev, "GET", &path).await;
             reply.assert_final_problem(status, name);
         }
     }
@@ -182,12 +169,12 @@ async fn a_token_opens_no_other_project() {
         "?project=other&project=dev&eventId=evt_1&x=y",
         "?project=dev&project=other&eventId=evt_1",
     ] {
-        let reply = ask(&world, &dev, "GET", &format!("/records{query}")).await;
+        let reply = ask_as(&world, &dev, "GET", &format!("/records{query}")).await;
         reply.assert_final_problem(401, "unauthorized");
     }
     let other = token(&world, "other").await;
     for path in READABLE {
-        let reply = ask(&world, &other, "GET", path).await;
+        let reply = ask_as(&world, &other, "GET", path).await;
         reply.assert_final_problem(401, "unauthorized");
     }
     assert_not_logged(&world, &dev);
@@ -207,13 +194,13 @@ async fn a_token_opens_nothing_else_than_its_projects_events() {
         if readable.contains(&(method.clone(), path.clone())) {
             continue;
         }
-        let reply = ask(&world, &token, &method, &path).await;
+        let reply = ask_as(&world, &token, &method, &path).await;
         reply.assert_final_problem(401, "unauthorized");
         refused += 1;
     }
     assert!(refused >= 15, "{refused}");
     for method in ["POST", "DELETE", "PUT"] {
-        let reply = ask(&world, &token, method, READABLE[1]).await;
+        let reply = ask_as(&world, &token, method, READABLE[1]).await;
         reply.assert_final_problem(401, "unauthorized");
     }
     assert_eq!(world.svix.requests().len(), asked);
@@ -221,7 +208,7 @@ async fn a_token_opens_nothing_else_than_its_projects_events() {
     let ingest = [("ingest_auth", "token"), ("ingest_token", "psst")];
     setup.variables.extend(ingest);
     let closed = World::build(&setup);
-    let reply = ask(&closed, &token, "POST", "/notifications").await;
+    let reply = ask_as(&closed, &token, "POST", "/notifications").await;
     reply.assert_final_problem(401, "unauthenticated");
 }
 
@@ -232,10 +219,10 @@ async fn a_token_expires() {
     let issued = issue(&world, "dev", r#"{"expiry":60}"#).await.json();
     let token = issued["token"].as_str().expect("a token");
     world.clock.advance(Duration::from_secs(58));
-    assert_eq!(ask(&world, token, "GET", READABLE[0]).await.status, 200);
+    assert_eq!(ask_as(&world, token, "GET", READABLE[0]).await.status, 200);
     world.clock.advance(Duration::from_secs(2));
     for path in READABLE {
-        let reply = ask(&world, token, "GET", path).await;
+        let reply = ask_as(&world, token, "GET", path).await;
         reply.assert_final_problem(401, "unauthorized");
     }
 }
@@ -267,7 +254,7 @@ async fn a_changed_token_opens_nothing() {
         long,
         SECRET.to_owned(),
     ] {
-        let reply = ask(&world, &token, "GET", READABLE[0]).await;
+        let reply = ask_as(&world, &token, "GET", READABLE[0]).await;
         reply.assert_final_problem(401, "unauthorized");
     }
     assert_not_logged(&world, &token);
@@ -280,16 +267,19 @@ async fn a_token_lives_as_long_as_the_secret_that_has_signed_it() {
     old.post(&event("evt_1")).await;
     let token = token(&old, "dev").await;
     let rotating = old.node(&with(BOTH));
-    assert_eq!(ask(&rotating, &token, "GET", READABLE[0]).await.status, 200);
+    assert_eq!(
+        ask_as(&rotating, &token, "GET", READABLE[0]).await.status,
+        200
+    );
     let newer = self::token(&rotating, "dev").await;
     let new = old.node(&with(OTHER));
-    assert_eq!(ask(&new, &newer, "GET", READABLE[0]).await.status, 200);
+    assert_eq!(ask_as(&new, &newer, "GET", READABLE[0]).await.status, 200);
     for (world, token) in [
         (&new, &token),
         (&old, &newer),
         (&old.node(&with("")), &token),
     ] {
-        let reply = ask(world, token, "GET", READABLE[0]).await;
+        let reply = ask_as(world, token, "GET", READABLE[0]).await;
         reply.assert_final_problem(401, "unauthorized");
     }
 }

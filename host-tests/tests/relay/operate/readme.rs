@@ -20,7 +20,7 @@ use rig::ports;
 
 use crate::ingest::auth::google::{Answers, Google, claims, key};
 use crate::serve::{Serve, url_of};
-use crate::support::{self, TOKEN, World, event, full, root, wrapped};
+use crate::support::{self, TOKEN, World, ask, event, full, refuse, root, wrapped};
 
 fn document(path: &str) -> String {
     fs::read_to_string(root().join(path)).expect(path)
@@ -345,9 +345,7 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
     assert_eq!(delivered.json()["status"], "delivered");
     let other = event("evt_1").replace("usr_", "usr_other_");
     assert_eq!(world.post(&other).await.json()["contentDiffers"], true);
-    world.svix.script([Fault::status(422)]);
-    let kept = world.post(&wrapped(event("evt_2").as_bytes())).await;
-    assert_eq!(kept.json()["status"], "dead-lettered");
+    refuse(&world, "evt_2").await;
     world
         .svix
         .script([Fault::RaceToCreateApplication, Fault::None, Fault::None]);
@@ -365,12 +363,9 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
     let lost = world.svix.messages().pop().expect("a message").id;
     world.svix.forget_message(&lost);
     tokio::time::sleep(Duration::from_mins(20)).await;
-    let admin = [("authorization", "Bearer hush")];
-    let audit = world
-        .request("POST", "/maintenance/audit", &admin, "")
-        .await;
+    let audit = ask(&world, "POST", "/maintenance/audit").await;
     assert_eq!(audit.json()["found"], 1, "{}", audit.text());
-    let issued = world.request("POST", "/projects/dev/token", &admin, "");
+    let issued = ask(&world, "POST", "/projects/dev/token");
     let issued = issued.await.json();
     let dashboard = format!("Bearer {}", issued["token"].as_str().expect("a token"));
     let dashboard = [("authorization", &dashboard[..])];
@@ -383,9 +378,7 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
     }
 
     world.clock.advance(Duration::from_hours(48));
-    let purge = world
-        .request("POST", "/maintenance/purge", &admin, "")
-        .await;
+    let purge = ask(&world, "POST", "/maintenance/purge").await;
     assert_eq!(purge.json()["letters"], 1, "{}", purge.text());
 
     let google = Google::new(&[key(0)]);
@@ -455,8 +448,7 @@ async fn every_field_of_the_log_is_explained() {
 async fn every_metric_is_explained_with_its_labels() {
     let (world, _) = eventful().await;
     tokio::time::sleep(Duration::from_mins(1)).await;
-    let admin = [("authorization", "Bearer hush")];
-    let metrics = world.request("GET", "/metrics", &admin, "").await.text();
+    let metrics = ask(&world, "GET", "/metrics").await.text();
     let text = document("docs/metrics-and-log.md");
     let rows = table(&text, "| metric | labels | meaning |");
     let explained: BTreeMap<_, _> = rows

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use http::Method;
 use serde_json::Value;
 
-use fake_svix::Fault;
 use host::Op;
 
-use crate::support::{Reply, World, event, wrapped};
+use crate::support::{World, ask, event, refuse, wrapped};
 
-const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
 const DAY: Duration = Duration::from_hours(24);
 
 fn world() -> World {
@@ -18,18 +15,6 @@ fn world() -> World {
         ("admin_token", "hush"),
         ("dead_letter_retention_days", "10"),
     ])
-}
-
-async fn ask(world: &World, method: &str, path: &str) -> Reply {
-    world.request(method, path, &[TOKEN], "").await
-}
-
-/// Has an event of Pub/Sub become a dead letter.
-async fn refuse(world: &World, id: &str) {
-    // An old event is looked up first.
-    world.svix.script_for(&Method::POST, [Fault::status(422)]);
-    let reply = world.post(&wrapped(event(id).as_bytes())).await;
-    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
 }
 
 async fn purge(world: &World) -> Value {
@@ -69,9 +54,8 @@ async fn a_letter_without_a_decision_is_deleted_after_the_retention_and_announce
     world.clock.advance(DAY);
     assert_eq!(purge(&world).await["letters"], 1);
     assert_eq!(bodies(&world).await, 1);
-    ask(&world, "GET", "/dead-letters/1")
-        .await
-        .assert_final_problem(404, "no-dead-letter");
+    let reply = ask(&world, "GET", "/dead-letters/1").await;
+    reply.assert_final_problem(404, "no-dead-letter");
     assert_eq!(ask(&world, "GET", "/dead-letters/2").await.status, 200);
     let lines = world.stdout();
     let line = lines
@@ -146,10 +130,7 @@ async fn a_letter_loses_its_body_once_its_event_is_delivered() {
         "delivered"
     );
     assert_eq!(bodies(&world).await, 2);
-    assert_eq!(
-        world.post(&event("evt_2")).await.json()["status"],
-        "delivered"
-    );
+    world.post(&event("evt_2")).await.assert_became("delivered");
     assert_eq!(bodies(&world).await, 1);
     for number in [1, 2] {
         let letter = ask(&world, "GET", &format!("/dead-letters/{number}"))
@@ -171,10 +152,7 @@ async fn a_body_that_cannot_be_deleted_does_not_hold_up_its_event() {
     let world = world();
     refuse(&world, "evt_1").await;
     world.faults.fail_next(Op::Delete, 1);
-    assert_eq!(
-        world.post(&event("evt_1")).await.json()["status"],
-        "delivered"
-    );
+    world.post(&event("evt_1")).await.assert_became("delivered");
     assert_eq!(bodies(&world).await, 1);
 }
 
@@ -198,10 +176,7 @@ async fn decided_letters_hold_up_no_purge_of_a_slow_store() {
 #[tokio::test(start_paused = true)]
 async fn young_letters_hold_up_no_purge_of_a_slow_store() {
     let world = world();
-    assert_eq!(
-        world.post(&event("evt_0")).await.json()["status"],
-        "delivered"
-    );
+    world.post(&event("evt_0")).await.assert_became("delivered");
     tokio::time::sleep(Duration::from_secs(10)).await;
     world.clock.advance(Duration::from_hours(100 * 24));
     for number in 1..=8 {
@@ -222,9 +197,8 @@ async fn a_store_that_fails_keeps_a_letter_until_the_next_purge() {
     refuse(&world, "evt_1").await;
     world.clock.advance(10 * DAY);
     world.faults.fail_next(Op::Set, 1);
-    ask(&world, "POST", "/maintenance/purge")
-        .await
-        .assert_retryable_problem(503, "store-failing");
+    let reply = ask(&world, "POST", "/maintenance/purge").await;
+    reply.assert_retryable_problem(503, "store-failing");
     assert_eq!(bodies(&world).await, 1);
     assert_eq!(purge(&world).await["letters"], 1);
     assert_eq!(bodies(&world).await, 0);
@@ -248,9 +222,8 @@ async fn a_letter_without_a_body_never_hides_a_message_that_svix_has_lost() {
         .json();
     assert_eq!(resolved["sendAgain"], true);
     assert_eq!(resolved.get("deadLetter"), None, "{resolved}");
-    ask(&world, "GET", "/dead-letters/1")
-        .await
-        .assert_final_problem(404, "no-dead-letter");
+    let reply = ask(&world, "GET", "/dead-letters/1").await;
+    reply.assert_final_problem(404, "no-dead-letter");
     let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
     assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use fake_svix::{EventType, Fault, RetryAfter, Target};
 use host::Op;
 
-use crate::support::{Setup, TOKEN, World, event, wrapped};
+use crate::support::{Setup, TOKEN, World, ask, event, event_of, refuse, wrapped};
 
 const REGISTER: (&str, &str) = ("register_event_types", "true");
 
@@ -24,8 +24,7 @@ fn world() -> World {
 
 /// Posts an event, and waits for the work that follows it, for as long as the instance certainly lives.
 async fn deliver(world: &World, id: &str) {
-    let reply = world.post(&event(id)).await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    world.post(&event(id)).await.assert_became("delivered");
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
@@ -45,7 +44,7 @@ fn known(world: &World) -> Vec<String> {
 }
 
 async fn stored(world: &World) -> Option<Value> {
-    let bytes = world.store.get("default", STORED).await.expect("a get");
+    let bytes = world.stored(STORED).await;
     bytes.map(|bytes| serde_json::from_slice(&bytes).expect("JSON"))
 }
 
@@ -57,9 +56,8 @@ async fn is_remembered(world: &World) -> bool {
 
 /// The lines of the log that belong to no request.
 fn remarks(world: &World) -> Vec<Value> {
-    let lines = world.stdout().into_iter();
+    let lines = world.lines().into_iter();
     lines
-        .map(|line| serde_json::from_str::<Value>(&line).expect("JSON"))
         .filter(|line| line["outcome"] == "event-type-unregistered")
         .collect()
 }
@@ -107,13 +105,11 @@ async fn every_type_is_registered_in_any_form_of_its_first_event() {
     world
         .post(&wrapped(typed("evt_3", "a.three").as_bytes()))
         .await;
-    let admin = ("authorization", "Bearer hush");
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(known(&world), ["a.one", "a.two"]);
 
     for path in ["/dead-letters/1/replay", "/projects/dev/test-event"] {
-        let reply = world.request("POST", path, &[admin], "").await;
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        ask(&world, "POST", path).await.assert_became("delivered");
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     let expected = ["a.one", "a.three", "a.two", "svix-relay.test"];
@@ -182,11 +178,7 @@ async fn a_type_that_svix_knows_stays_as_it_is() {
 async fn a_type_that_another_instance_registers_meanwhile_counts_as_registered() {
     let world = world();
     deliver(&world, "evt_1").await;
-    world
-        .store
-        .delete("default", STORED)
-        .await
-        .expect("a delete");
+    world.remove(STORED).await;
     world.crash().await;
     // The type seemed to be missing a moment before.
     world
@@ -348,36 +340,24 @@ async fn a_crash_between_creating_and_storing_a_type_is_harmless() {
 async fn only_a_new_delivery_registers_its_type() {
     let world = world();
     world.svix.script([Fault::status(422)]);
-    world
-        .post(&event("evt_1"))
-        .await
-        .assert_final_problem(422, "refused-by-svix");
-    world.svix.script([Fault::status(422)]);
-    let kept = world.post(&wrapped(event("evt_1").as_bytes())).await;
-    assert_eq!(kept.json()["status"], "dead-lettered");
-    let invalid = event("evt_2").replace(r#""dev""#, r#""app_1""#);
-    world
-        .post(&invalid)
-        .await
-        .assert_final_problem(422, "invalid-event");
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_final_problem(422, "refused-by-svix");
+    refuse(&world, "evt_1").await;
+    let invalid = event_of("app_1", "evt_2");
+    let reply = world.post(&invalid).await;
+    reply.assert_final_problem(422, "invalid-event");
     world.faults.fail_next(Op::Set, 1);
     let unwritten = world.post(&event("evt_3")).await;
     unwritten.assert_retryable_problem(503, "store-failing");
     world.svix.script(vec![Fault::status(500); 4]);
-    world
-        .post(&event("evt_2"))
-        .await
-        .assert_retryable_problem(503, "svix-unavailable");
+    let reply = world.post(&event("evt_2")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(asked(&world), Vec::<String>::new());
 
     deliver(&world, "evt_4").await;
     assert_eq!(asked(&world).len(), 2);
-    world
-        .store
-        .delete("default", STORED)
-        .await
-        .expect("a delete");
+    world.remove(STORED).await;
     world.crash().await;
     let again = world.post(&event("evt_4")).await;
     assert_eq!(again.json()["status"], "duplicate");
@@ -460,7 +440,7 @@ async fn the_longest_type_is_stored_under_a_name_that_every_store_takes() {
     }
     assert_eq!(known(&world), [long]);
     assert_eq!(asked(&world).len(), 2);
-    let keys = world.store.keys("default").await.expect("keys");
+    let keys = world.names().await;
     assert!(keys.iter().all(|key| key.len() <= 255), "{keys:?}");
 }
 

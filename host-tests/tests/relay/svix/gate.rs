@@ -9,7 +9,7 @@ use http::Method;
 use fake_svix::{Fault, RetryAfter};
 use host::Op;
 
-use crate::support::{NOWHERE, Setup, World, event, wrapped};
+use crate::support::{NOWHERE, Setup, World, ask, event, event_of, wrapped};
 
 /// Closes the gate for so many seconds.
 async fn rate_limit(world: &World, seconds: u64) {
@@ -103,10 +103,7 @@ async fn a_probe_that_a_lookup_answers_makes_way_for_the_next_event() {
     let state = async || world.get("/readyz").await.json()["gate"]["state"].clone();
     assert_eq!(state().await, "closed");
     tokio::time::sleep(Duration::from_secs(40)).await;
-    assert_eq!(
-        world.post(&event("evt_0")).await.json()["status"],
-        "delivered"
-    );
+    world.post(&event("evt_0")).await.assert_became("delivered");
     assert_eq!(state().await, "closed");
     assert_eq!(
         world.post(&event("evt_new")).await.json()["status"],
@@ -144,10 +141,8 @@ async fn a_probe_goes_out_every_minute_whatever_svix_asks_for() {
         .assert_retryable_problem(429, "rate-limited");
     assert!(wait >= 60, "{wait}");
     assert_eq!(world.svix.requests().len(), 2, "the probe met the limit");
-    world
-        .post(&event("evt_1"))
-        .await
-        .assert_retryable_problem(429, "rate-limited");
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(429, "rate-limited");
     assert_eq!(world.svix.requests().len(), 2);
     world.clock.advance(Duration::from_mins(1));
     let reply = world.post(&event("evt_1")).await;
@@ -177,13 +172,11 @@ async fn a_retry_after_of_zero_is_treated_as_absent() {
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_opens_the_gate_for_every_node() {
-    let mut setup = Setup::new();
-    setup.variables.insert("admin_token", "hush");
+    let setup = Setup::operated();
     let world = World::build(&setup);
     let other = world.node(&setup);
     rate_limit(&world, 3_600).await;
-    let admin = [("authorization", "Bearer hush")];
-    let reply = other.request("POST", "/gate/open", &admin, "").await;
+    let reply = ask(&other, "POST", "/gate/open").await;
     assert_eq!(reply.json()["gate"]["state"], "open");
     tokio::time::sleep(Duration::from_millis(20)).await;
     for world in [&world, &other] {
@@ -237,14 +230,9 @@ async fn duplicates_and_invalid_events_pass_a_closed_gate() {
     let world = World::new();
     world.post(&event("evt_1")).await;
     rate_limit(&world, 30).await;
-    assert_eq!(
-        world.post(&event("evt_1")).await.json()["status"],
-        "duplicate"
-    );
-    world
-        .post("{}")
-        .await
-        .assert_final_problem(422, "invalid-event");
+    world.post(&event("evt_1")).await.assert_became("duplicate");
+    let reply = world.post("{}").await;
+    reply.assert_final_problem(422, "invalid-event");
     assert_eq!(world.get("/readyz").await.status, 200);
 }
 
@@ -325,15 +313,11 @@ async fn gate(world: &World) -> Option<(String, f64)> {
 async fn a_run_of_failures_closes_the_gate() {
     let world = World::new();
     world.svix.always(Fault::status(500));
-    world
-        .post(&event("evt_1"))
-        .await
-        .assert_retryable_problem(503, "svix-unavailable");
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
     assert_eq!(gate(&world).await, None, "all failures are of one event");
-    world
-        .post(&event("evt_2"))
-        .await
-        .assert_retryable_problem(503, "svix-unavailable");
+    let reply = world.post(&event("evt_2")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
     let (reason, _) = gate(&world).await.expect("closed");
     assert_eq!(reason, "svix-unavailable");
 
@@ -352,7 +336,7 @@ async fn a_run_of_failures_closes_the_gate() {
 
 /// An event of the project `sick`.
 fn of_sick(id: &str) -> String {
-    event(id).replace("\"dev\"", "\"sick\"")
+    event_of("sick", id)
 }
 
 #[tokio::test(start_paused = true)]
@@ -361,10 +345,8 @@ async fn while_one_project_fails_only_its_events_wait() {
         world.svix.always(Fault::status(500));
         for number in 0..3 {
             let id = format!("evt_{number}");
-            world
-                .post(&of_sick(&id))
-                .await
-                .assert_retryable_problem(503, "svix-unavailable");
+            let reply = world.post(&of_sick(&id)).await;
+            reply.assert_retryable_problem(503, "svix-unavailable");
         }
         world.svix.clear_faults();
         let asked = world.svix.requests().len();
@@ -373,8 +355,7 @@ async fn while_one_project_fails_only_its_events_wait() {
             (&standing["state"], &standing["project"]),
             (&"closed".into(), &"sick".into())
         );
-        let reply = world.post(&event("evt_9")).await;
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        world.post(&event("evt_9")).await.assert_became("delivered");
         assert_eq!(world.svix.requests().len(), asked + 1);
         // Its next event is the probe, once the closing is over.
         world.clock.advance(Duration::from_secs(30));
@@ -409,10 +390,8 @@ async fn a_project_that_fails_between_the_successes_of_others_waits_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_bulk_replay_goes_on_behind_letters_of_a_project_that_waits() {
-    let mut setup = Setup::new();
-    setup.variables.insert("admin_token", "hush");
+    let setup = Setup::operated();
     let world = World::build(&setup);
-    let admin = [("authorization", "Bearer hush")];
     for body in [of_sick("evt_8"), event("evt_9")] {
         world.svix.script([Fault::status(422)]);
         let reply = world.post(&wrapped(body.as_bytes())).await;
@@ -423,10 +402,7 @@ async fn a_bulk_replay_goes_on_behind_letters_of_a_project_that_waits() {
         world.post(&of_sick(&format!("evt_{number}"))).await;
     }
     world.svix.clear_faults();
-    let replayed = world
-        .request("POST", "/dead-letters/replay", &admin, "")
-        .await
-        .json();
+    let replayed = ask(&world, "POST", "/dead-letters/replay").await.json();
     assert_eq!(
         (&replayed["resolved"], &replayed["failed"]),
         (&1.into(), &1.into()),
@@ -445,11 +421,9 @@ async fn once_a_second_project_fails_too_all_events_wait() {
         world.post(&event(&format!("evt_{number}"))).await;
     }
     let asked = world.svix.requests().len();
-    let third = event("evt_9").replace("\"dev\"", "\"third\"");
-    world
-        .post(&third)
-        .await
-        .assert_retryable_problem(503, "svix-unavailable");
+    let third = event_of("third", "evt_9");
+    let reply = world.post(&third).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
     assert_eq!(world.svix.requests().len(), asked);
     assert!(
         world.get("/readyz").await.json()["gate"]
@@ -526,10 +500,8 @@ async fn one_poisonous_event_never_closes_the_gate() {
     let world = World::new();
     for _ in 0..20 {
         world.svix.script([(); 4].map(|()| Fault::status(500)));
-        world
-            .post(&event("evt_1"))
-            .await
-            .assert_retryable_problem(503, "svix-unavailable");
+        let reply = world.post(&event("evt_1")).await;
+        reply.assert_retryable_problem(503, "svix-unavailable");
     }
     assert_eq!(gate(&world).await, None);
 }
@@ -557,10 +529,7 @@ async fn a_gate_that_can_not_be_read_or_written_stops_no_event() {
     }
     // The read of the record comes first.
     world.faults.fail_nth(Op::Get, 2);
-    assert_eq!(
-        world.post(&event("evt_1")).await.json()["status"],
-        "delivered"
-    );
+    world.post(&event("evt_1")).await.assert_became("delivered");
 
     world.faults.fail_next(Op::Set, 1);
     rate_limit(&world, 30).await;
@@ -607,10 +576,8 @@ async fn an_event_that_always_fails_does_not_keep_the_gate_closed() {
     for _ in 0..5 {
         world.clock.advance(Duration::from_secs(5));
         world.svix.script([Fault::status(500)]);
-        world
-            .post(&event("evt_poison"))
-            .await
-            .assert_retryable_problem(503, "svix-unavailable");
+        let reply = world.post(&event("evt_poison")).await;
+        reply.assert_retryable_problem(503, "svix-unavailable");
     }
     let (_, rest) = gate(&world).await.expect("closed");
     assert!(rest <= 1.0, "{rest}");
@@ -624,10 +591,8 @@ async fn a_probe_without_time_for_an_attempt_changes_no_gate() {
     rate_limit(&world, 5).await;
     world.clock.advance(Duration::from_secs(5));
     world.faults.delay(Op::Set, Duration::from_secs(1));
-    world
-        .post(&event("evt_1"))
-        .await
-        .assert_retryable_problem(503, "svix-unavailable");
+    let reply = world.post(&event("evt_1")).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
     assert_eq!(world.svix.requests().len(), 1, "only the request before");
 
     world.faults.clear();
@@ -645,6 +610,5 @@ async fn a_slow_write_of_the_gate_leaves_time_for_the_record() {
     world.faults.delay(Op::Set, Duration::from_millis(300));
     // The first write announces the probe, the second the open gate.
     world.faults.hang_nth(Op::Set, 2);
-    let reply = world.post(&event("evt_1")).await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    world.post(&event("evt_1")).await.assert_became("delivered");
 }

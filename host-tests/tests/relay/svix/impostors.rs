@@ -6,7 +6,7 @@ use serde_json::json;
 
 use fake_svix::Fault;
 
-use crate::support::{World, event, wrapped};
+use crate::support::{World, ask, event, wrapped};
 
 /// An answer of something between.
 fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Fault {
@@ -36,20 +36,14 @@ async fn a_proxys_404_to_a_lookup_is_no_proof_that_svix_lacks_the_event() {
     for body in bodies() {
         let world = World::new();
         world.faults.lose_next_set();
-        assert_eq!(
-            world.post(&event("evt_1")).await.json()["status"],
-            "delivered"
-        );
+        world.post(&event("evt_1")).await.assert_became("delivered");
         // Svix has forgotten the key and the eventId, so a second post would be a second message.
         world.clock.advance(Duration::from_hours(49));
         world.svix.always(answer(404, &[], body));
         let reply = world.post(&event("evt_1")).await;
         reply.assert_retryable_problem(503, "unexpected-status");
         world.svix.clear_faults();
-        assert_eq!(
-            world.post(&event("evt_1")).await.json()["status"],
-            "delivered"
-        );
+        world.post(&event("evt_1")).await.assert_became("delivered");
         world.only_message();
     }
 }
@@ -136,14 +130,13 @@ async fn an_event_without_an_application_is_kept_and_replayed_once_there_is_one(
         reply.json(),
         json!({"status": "dead-lettered", "deadLetter": 1})
     );
-    let admin = [("authorization", "Bearer hush")];
-    let letter = world.request("GET", "/dead-letters/1", &admin, "").await;
+    let letter = ask(&world, "GET", "/dead-letters/1").await;
     assert_eq!(letter.json()["reason"], "application-missing");
     let path = "/dead-letters/replay?reason=application-missing";
-    let replayed = world.request("POST", path, &admin, "").await;
+    let replayed = ask(&world, "POST", path).await;
     assert_eq!(replayed.json()["failed"], 1);
     world.svix.create_application("dev");
-    let replayed = world.request("POST", path, &admin, "").await;
+    let replayed = ask(&world, "POST", path).await;
     assert_eq!(replayed.json()["resolved"], 1);
     world.only_message();
 }

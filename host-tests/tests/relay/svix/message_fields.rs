@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{World, event, unwrapped, wrapped};
+use crate::support::{ADMIN, JSON, World, event, unwrapped, wrapped};
 
 const TYPES: (&str, &str) = ("event_types", "user.* subscription.activated");
 
@@ -11,9 +11,7 @@ fn of_type(event_type: &str) -> String {
 }
 
 async fn post(world: &World, body: &str) -> Value {
-    let reply = world.post(body).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    reply.json()
+    world.post(body).await.ok().json()
 }
 
 /// The body of the only message that was posted.
@@ -83,10 +81,9 @@ async fn an_event_of_a_listed_type_is_delivered_and_a_broken_one_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sample_and_a_replay_need_no_listed_type() {
-    let admin = ("authorization", "Bearer hush");
     let world = World::with(&[("event_types", "user.created"), ("admin_token", "hush")]);
     let body = r#"{"type":"invoice.paid"}"#;
-    let headers = [admin, ("content-type", "application/json")];
+    let headers = [ADMIN, JSON];
     let reply = world
         .request("POST", "/projects/dev/test-event", &headers, body)
         .await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, Report, Target};
 use host::Op;
 
-use crate::support::{Reply, World, event};
+use crate::support::{Reply, World, ask, event, event_of};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OTHER_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -34,8 +34,7 @@ async fn bring(world: &World, report: &Report) -> Reply {
 /// Brings all reports to come.
 async fn bring_all(world: &World) {
     for report in world.svix.take_reports() {
-        let reply = bring(world, &report).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
+        bring(world, &report).await.ok();
     }
 }
 
@@ -55,23 +54,20 @@ fn of_endpoint(kind: &str) -> Report {
 
 /// The lists that an operator sees.
 async fn endpoints(world: &World) -> Value {
-    let token = ("authorization", "Bearer hush");
-    let reply = world.request("GET", "/status", &[token], "").await;
+    let reply = ask(world, "GET", "/status").await;
     reply.json()["endpoints"].clone()
 }
 
 async fn metric(world: &World, line: &str) -> bool {
     // Counts are written in the background.
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let token = ("authorization", "Bearer hush");
-    let reply = world.request("GET", "/metrics", &[token], "").await;
+    let reply = ask(world, "GET", "/metrics").await;
     reply.text().lines().any(|it| it == line)
 }
 
 async fn record(world: &World, id: &str) -> Value {
-    let token = ("authorization", "Bearer hush");
     let path = format!("/notifications/dev/{id}");
-    world.request("GET", &path, &[token], "").await.json()
+    ask(world, "GET", &path).await.json()
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,8 +79,7 @@ async fn an_operator_hears_of_a_disabled_endpoint_and_of_events_that_were_given_
         .create_endpoint("dev", "https://hooks.test/status/500");
     // Each event is given up after 28 hours, and the endpoint after five days of that.
     for id in ["evt_1", "evt_2", "evt_3", "evt_4", "evt_5"] {
-        let reply = world.post(&event(id)).await;
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        world.post(&event(id)).await.assert_became("delivered");
         world.clock.advance(2 * DAY);
         bring_all(&world).await;
     }
@@ -182,10 +177,7 @@ async fn the_audit_sees_that_an_endpoint_is_enabled_again() {
     }
     // The reports of the last changes are lost.
     world.svix.take_reports();
-    let token = ("authorization", "Bearer hush");
-    let reply = world
-        .request("POST", "/maintenance/audit", &[token], "")
-        .await;
+    let reply = ask(&world, "POST", "/maintenance/audit").await;
     assert_eq!(reply.json()["done"], true, "{}", reply.text());
     assert_eq!(
         endpoints(&world).await["disabled"].as_array().map(Vec::len),
@@ -201,14 +193,12 @@ async fn while_svix_or_the_store_fails_a_report_is_to_come_again() {
     let reports = world.svix.take_reports();
     let report = reports.last().expect("endpoint.updated");
     world.svix.always_at(Target::Deliveries, Fault::status(500));
-    bring(&world, report)
-        .await
-        .assert_retryable_problem(503, "svix-unavailable");
+    let reply = bring(&world, report).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
     world.svix.clear_faults();
     world.faults.fail_next(Op::Set, 1);
-    bring(&world, report)
-        .await
-        .assert_retryable_problem(503, "store-failing");
+    let reply = bring(&world, report).await;
+    reply.assert_retryable_problem(503, "store-failing");
     assert_eq!(bring(&world, report).await.json()["status"], "reported");
     assert_eq!(
         endpoints(&world).await["disabled"].as_array().map(Vec::len),
@@ -238,10 +228,7 @@ async fn reports_that_come_at_once_are_all_kept() {
 #[tokio::test(start_paused = true)]
 async fn endpoints_that_give_up_an_event_together_are_all_in_its_record() {
     let world = world();
-    assert_eq!(
-        world.post(&event("evt_1")).await.json()["status"],
-        "delivered"
-    );
+    world.post(&event("evt_1")).await.assert_became("delivered");
     let message = world.only_message().id;
     let of = |number: usize| {
         let attempt = json!({ "id": "atmpt_1", "timestamp": "2026-11-24T14:12:42Z" });
@@ -294,12 +281,7 @@ async fn many_disabled_endpoints_hold_up_no_audit() {
     }
     let asked = world.svix.requests().len();
     world.svix.set_latency(Duration::from_millis(150));
-    let audit = || async {
-        let token = ("authorization", "Bearer hush");
-        world
-            .request("POST", "/maintenance/audit", &[token], "")
-            .await
-    };
+    let audit = || async { ask(&world, "POST", "/maintenance/audit").await };
     let (reply, took) = world.timed(audit()).await;
     assert_eq!(reply.json()["done"], true, "{}", reply.text());
     assert!(took < Duration::from_secs(2), "{took:?}");
@@ -385,10 +367,7 @@ async fn one_of_two_secrets_is_enough_while_one_is_rotated() {
 #[tokio::test(start_paused = true)]
 async fn a_report_reaches_only_the_record_of_its_own_message() {
     let world = world();
-    for body in [
-        event("evt_1"),
-        event("evt_1").replace("\"dev\"", "\"other\""),
-    ] {
+    for body in [event("evt_1"), event_of("other", "evt_1")] {
         assert_eq!(world.post(&body).await.json()["status"], "delivered");
     }
     let message = world.svix.messages_for("dev")[0].id.clone();
@@ -454,24 +433,21 @@ async fn a_body_that_is_no_report_is_refused() {
             id: "msg_1".to_owned(),
             body: body.to_owned(),
         };
-        bring(&world, &report)
-            .await
-            .assert_final_problem(422, "invalid-request");
+        let reply = bring(&world, &report).await;
+        reply.assert_final_problem(422, "invalid-request");
     }
     let large = Report {
         id: "msg_1".to_owned(),
         body: "x".repeat(16 * 1024 + 1),
     };
-    bring(&world, &large)
-        .await
-        .assert_final_problem(413, "body-too-large");
+    let reply = bring(&world, &large).await;
+    reply.assert_final_problem(413, "body-too-large");
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_secret_there_is_no_such_path() {
     let world = World::with(&[("admin_token", "hush")]);
-    bring(&world, &of_endpoint("endpoint.disabled"))
-        .await
-        .assert_final_problem(404, "not-found");
+    let reply = bring(&world, &of_endpoint("endpoint.disabled")).await;
+    reply.assert_final_problem(404, "not-found");
     world.assert_untouched();
 }

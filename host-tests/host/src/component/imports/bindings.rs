@@ -6,14 +6,12 @@ mod generated {
         world: "relay",
         imports: {
             "wasi:keyvalue/store.[drop]bucket": trappable,
-            "wasi:keyvalue/atomics.[drop]cas": trappable,
             "wasi:keyvalue": async | trappable,
             default: trappable,
         },
         with: {
             "spin:key-value/key-value.store": crate::component::imports::stores::OpenStore,
             "wasi:keyvalue/store.bucket": crate::component::imports::stores::OpenStore,
-            "wasi:keyvalue/atomics.cas": crate::component::imports::stores::Cas,
         },
     });
 }

@@ -1,7 +1,7 @@
 //! `spin:key-value@3.0.0`. Its calls are concurrent: while one waits, the rest of the instance goes
 //! on.
 
-use wasmtime::component::{Accessor, FutureReader, HasSelf, Resource, StreamReader};
+use wasmtime::component::{Accessor, HasSelf, Resource};
 
 use super::bindings::spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore};
 use super::stores::{OpenError, OpenStore};
@@ -64,22 +64,6 @@ impl<T: Send + 'static> HostStoreWithStore<T> for HasSelf<Guest> {
     ) -> Returned<bool> {
         let OpenStore { stores, label } = opened(accessor, &store)?;
         Ok(stores.exists(&label, &key).await.map_err(Error::from))
-    }
-
-    async fn get_keys(
-        accessor: &Accessor<T, Self>,
-        store: Resource<OpenStore>,
-    ) -> wasmtime::Result<(StreamReader<String>, FutureReader<Result<(), Error>>)> {
-        let OpenStore { stores, label } = opened(accessor, &store)?;
-        let (keys, result) = match stores.keys(&label).await {
-            Ok(keys) => (keys, Ok(())),
-            Err(error) => (Vec::new(), Err(error.into())),
-        };
-        accessor.with(|mut access| {
-            let keys = StreamReader::new(&mut access, keys)?;
-            let result = FutureReader::new(&mut access, async { wasmtime::error::Ok(result) })?;
-            Ok((keys, result))
-        })
     }
 }
 

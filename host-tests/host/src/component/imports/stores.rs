@@ -17,15 +17,6 @@ pub struct OpenStore {
     pub label: Arc<str>,
 }
 
-/// A compare-and-swap that a guest has begun.
-#[derive(Clone)]
-pub struct Cas {
-    pub store: OpenStore,
-    pub key: String,
-    /// The value that the guest has read with `current`.
-    pub current: Option<Vec<u8>>,
-}
-
 /// Why a store can't be opened.
 pub(super) enum OpenError {
     TableFull,

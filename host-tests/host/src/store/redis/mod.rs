@@ -2,8 +2,6 @@
 //!
 //! - The label isn't part of the key, so that all labels are one store.
 //! - A counter is text.
-//! - `get-many` always fails.
-//! - A swap returns 0 even if it has written.
 //!
 //! `link` gives up a connection that is in doubt. Spin instead waits as long as the system does, which is a
 //! quarter of an hour if the network drops everything, and keeps a connection to a replica for ever.
@@ -26,13 +24,6 @@ use self::access::Access;
 pub use self::access::RedisFiles;
 use self::link::Links;
 use super::write::{Error, Result, Write};
-
-/// Writes if the value is the expected one, or if none is expected; returns 0 in any case.
-const SWAP: &str = "local expected = ARGV[2]
-if not expected or redis.call('GET', KEYS[1]) == expected then
-    redis.call('SET', KEYS[1], ARGV[1])
-end
-return 0";
 
 /// A store in Redis. Clones share the connection.
 #[derive(Clone)]
@@ -79,15 +70,6 @@ impl Redis {
             }
             Write::Delete(keys) => self.ask(cmd("DEL").arg(keys)).await.map(|()| 0),
             Write::Increment { key, delta } => self.ask(cmd("INCRBY").arg(key).arg(delta)).await,
-            Write::Swap {
-                key,
-                expected,
-                value,
-            } => {
-                let mut swap = cmd("EVAL");
-                swap.arg(SWAP).arg(1).arg(key).arg(value).arg(expected);
-                self.ask(&swap).await
-            }
         }
     }
 

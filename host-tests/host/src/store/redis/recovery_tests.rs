@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use rig::{Proxy, RedisServer};
+use rig::{Proxy, RedisServer, or_skip};
 
 /// Within what time commands must succeed again once a healthy Redis is there.
 const RECOVERY: Duration = Duration::from_secs(2);
@@ -42,9 +42,7 @@ async fn two_servers() -> Option<[RedisServer; 2]> {
 
 #[tokio::test]
 async fn a_master_that_became_a_replica_is_left_for_the_new_master() {
-    let Some([old, new]) = two_servers().await else {
-        return;
-    };
+    let [old, new] = or_skip!(two_servers().await);
     let proxy = Proxy::start(old.address()).await.unwrap();
     let store = Redis::at(&format!("redis://{}", proxy.address())).unwrap();
     store.write(set("k")).await.unwrap();
@@ -60,9 +58,7 @@ async fn a_master_that_became_a_replica_is_left_for_the_new_master() {
 
 #[tokio::test]
 async fn a_replica_that_becomes_the_master_is_written_to() {
-    let Some([server, master]) = two_servers().await else {
-        return;
-    };
+    let [server, master] = or_skip!(two_servers().await);
     let port = master.address().port().to_string();
     let order = ["REPLICAOF", "127.0.0.1", &port];
     server.order(&order).await.unwrap();
@@ -74,9 +70,7 @@ async fn a_replica_that_becomes_the_master_is_written_to() {
 
 #[tokio::test]
 async fn a_wrong_password_is_named_until_redis_accepts_it() {
-    let Some(server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
+    let server = or_skip!(RedisServer::for_test().await.unwrap());
     let order = ["CONFIG", "SET", "requirepass", "old"];
     server.order(&order).await.unwrap();
     let store = Redis::at(&format!("redis://:old@{}", server.address())).unwrap();
@@ -103,9 +97,7 @@ async fn a_wrong_password_is_named_until_redis_accepts_it() {
 
 #[tokio::test]
 async fn after_a_pause_a_dead_connection_is_replaced_before_a_command_is_sent() {
-    let Some(mut server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
+    let mut server = or_skip!(RedisServer::for_test().await.unwrap());
     let store = Redis::at(&server.url()).unwrap();
     store.write(increment()).await.unwrap();
     server.kill().unwrap();
@@ -116,9 +108,7 @@ async fn after_a_pause_a_dead_connection_is_replaced_before_a_command_is_sent() 
 
 #[tokio::test]
 async fn after_a_pause_a_connection_of_a_network_that_was_cut_is_replaced() {
-    let Some(server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
+    let server = or_skip!(RedisServer::for_test().await.unwrap());
     let proxy = Proxy::start(server.address()).await.unwrap();
     let store = Redis::at(&format!("redis://{}", proxy.address())).unwrap();
     store.write(increment()).await.unwrap();

@@ -8,20 +8,11 @@ use tokio::time::Instant;
 use super::super::key_value::KeyValue;
 use super::link::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
 use super::*;
-use rig::Proxy;
-use rig::RedisServer;
+use rig::{Proxy, RedisServer, or_skip};
 
 fn increment(key: &str, delta: i64) -> Write {
     let key = key.to_owned();
     Write::Increment { key, delta }
-}
-
-fn swap(expected: Option<&str>, value: &str) -> Write {
-    Write::Swap {
-        key: "k".to_owned(),
-        expected: expected.map(|text| text.as_bytes().to_vec()),
-        value: value.as_bytes().to_vec(),
-    }
 }
 
 /// How long something took.
@@ -33,9 +24,7 @@ async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
 
 #[tokio::test]
 async fn all_labels_are_one_store_and_keys_have_no_prefix() {
-    let Some(server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
+    let server = or_skip!(RedisServer::for_test().await.unwrap());
     let store = KeyValue::redis(&server.url()).unwrap();
     store.set("a", "k", b"1").await.unwrap();
     assert_eq!(store.get("b", "k").await.unwrap().unwrap(), b"1");
@@ -44,9 +33,7 @@ async fn all_labels_are_one_store_and_keys_have_no_prefix() {
 
 #[tokio::test]
 async fn databases_are_apart() {
-    let Some(server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
+    let server = or_skip!(RedisServer::for_test().await.unwrap());
     let [one, other] = [1, 2].map(|n| KeyValue::redis(&format!("{}/{n}", server.url())).unwrap());
     one.set("a", "k", b"1").await.unwrap();
     assert!(one.exists("a", "k").await.unwrap());
@@ -55,9 +42,7 @@ async fn databases_are_apart() {
 
 #[tokio::test]
 async fn a_counter_is_text() {
-    let Some(server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
+    let server = or_skip!(RedisServer::for_test().await.unwrap());
     let store = Redis::at(&server.url()).unwrap();
     assert_eq!(store.write(increment("n", 0)).await.unwrap(), 0);
     assert_eq!(store.write(increment("n", -12)).await.unwrap(), -12);
@@ -67,34 +52,6 @@ async fn a_counter_is_text() {
     let error = store.write(increment("n", 1)).await.unwrap_err();
     assert!(error.0.contains("not an integer"), "{error}");
     assert_eq!(store.get("n").await.unwrap().unwrap(), b"text");
-}
-
-#[tokio::test]
-async fn reading_many_always_fails() {
-    let Some(server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
-    let store = KeyValue::redis(&server.url()).unwrap();
-    store.set("a", "k", b"1").await.unwrap();
-    let error = store.get_many("a", &["k".to_owned()]).await.unwrap_err();
-    assert!(error.0.contains("wrong number of arguments"), "{error}");
-}
-
-#[tokio::test]
-async fn a_swap_says_that_it_failed_even_if_it_has_written() {
-    let Some(server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
-    let store = Redis::at(&server.url()).unwrap();
-    for (expected, value, found) in [
-        (None, "1", "1"),
-        (Some("0"), "2", "1"),
-        (Some("1"), "3", "3"),
-    ] {
-        assert_eq!(store.write(swap(expected, value)).await.unwrap(), 0);
-        let value = store.get("k").await.unwrap().unwrap();
-        assert_eq!(value, found.as_bytes());
-    }
 }
 
 #[tokio::test]
@@ -108,9 +65,7 @@ async fn no_connection_is_made_before_the_store_is_used() {
 
 #[tokio::test]
 async fn a_wrong_password_is_an_error_that_does_not_show_the_password() {
-    let Some(server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
+    let server = or_skip!(RedisServer::for_test().await.unwrap());
     let store = Redis::at(&format!("redis://:hush@{}", server.address())).unwrap();
     let error = store.get("k").await.unwrap_err();
     assert!(!error.0.contains("hush"), "{error}");
@@ -119,9 +74,7 @@ async fn a_wrong_password_is_an_error_that_does_not_show_the_password() {
 
 #[tokio::test]
 async fn a_redis_that_is_killed_fails_at_once_and_comes_back_with_its_data() {
-    let Some(mut server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
+    let mut server = or_skip!(RedisServer::for_test().await.unwrap());
     let store = KeyValue::redis(&server.url()).unwrap();
     store.set("a", "k", b"1").await.unwrap();
     server.kill().unwrap();
@@ -136,9 +89,7 @@ async fn a_redis_that_is_killed_fails_at_once_and_comes_back_with_its_data() {
 
 #[tokio::test]
 async fn a_connection_that_is_cut_fails_calls_soon_and_is_replaced() {
-    let Some(server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
+    let server = or_skip!(RedisServer::for_test().await.unwrap());
     let proxy = Proxy::start(server.address()).await.unwrap();
     let store = KeyValue::redis(&format!("redis://{}", proxy.address())).unwrap();
     store.set("a", "k", b"1").await.unwrap();

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::key_value::Location;
 use super::*;
-use rig::{RedisServer, Tls};
+use rig::{RedisServer, Tls, or_skip};
 
 fn set(key: &str) -> Write {
     Write::Set(vec![(key.to_owned(), b"1".to_vec())])
@@ -25,9 +25,7 @@ fn files(tls: &Tls) -> RedisFiles {
 
 #[tokio::test]
 async fn tls_needs_the_authority_of_the_server_and_a_certificate_of_the_client() {
-    let Some((_server, tls)) = RedisServer::with_tls().await.unwrap() else {
-        return;
-    };
+    let (_server, tls) = or_skip!(RedisServer::with_tls().await.unwrap());
     let url = format!("rediss://{}/1", tls.address);
     let store = Redis::with(&url, files(&tls)).unwrap();
     store.write(set("k")).await.unwrap();
@@ -51,9 +49,7 @@ async fn tls_needs_the_authority_of_the_server_and_a_certificate_of_the_client()
 
 #[tokio::test]
 async fn a_password_file_is_read_anew_for_each_connection() {
-    let Some(server) = RedisServer::for_test().await.unwrap() else {
-        return;
-    };
+    let server = or_skip!(RedisServer::for_test().await.unwrap());
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("password");
     fs::write(&file, "wrong\n").unwrap();

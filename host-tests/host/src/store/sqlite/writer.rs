@@ -20,8 +20,6 @@ use crate::store::write::{Error, Result, Write, increment};
 
 pub(super) const SET: &str = "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
     ON CONFLICT (store, key) DO UPDATE SET value = ?3";
-const SWAP: &str = "UPDATE spin_key_value SET value = ?3
-    WHERE store = ?1 AND key = ?2 AND value = ?4";
 const DELETE: &str = "DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2";
 
 /// How long a commit waits for further writes if the last one had several.
@@ -201,20 +199,6 @@ fn apply(
             let mut set = connection.prepare_cached(SET)?;
             set.execute(params![store, key, sum.to_le_bytes()])?;
             Ok(sum)
-        }
-        Write::Swap {
-            key,
-            expected,
-            value,
-        } => {
-            let changed = if let Some(expected) = expected {
-                let mut swap = connection.prepare_cached(SWAP)?;
-                swap.execute(params![store, key, value, expected])?
-            } else {
-                let mut set = connection.prepare_cached(SET)?;
-                set.execute(params![store, key, value])?
-            };
-            Ok(i64::from(changed > 0))
         }
     }
 }

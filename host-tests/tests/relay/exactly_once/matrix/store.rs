@@ -10,9 +10,9 @@ use host::Op;
 
 use super::{
     DEAD_LETTERED, DELIVERED, Form, ID, KEPT, NO_RECORD, RECORDED, STORE_FAILING, Seen, State,
-    UNAVAILABLE, UNKNOWN, View, assert_justified, finish, letters, told, world,
+    UNAVAILABLE, UNKNOWN, View, assert_justified, finish, letters, told,
 };
-use crate::support::{World, event, hold_up, wrapped};
+use crate::support::{World, event, hold_up, world, wrapped};
 
 /// When Pub/Sub gives up waiting, by default.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -11,9 +11,9 @@ use fake_svix::Fault;
 use super::table::{REFUSED, Row, rows};
 use super::{
     DEAD_LETTERED, DELIVERED, DUPLICATE, Form, ID, KEPT, LIMITED, NO_RECORD, RECORDED, Seen, State,
-    UNAVAILABLE, UNKNOWN, View, assert_justified, finish, told, world,
+    UNAVAILABLE, UNKNOWN, View, assert_justified, finish, told,
 };
-use crate::support::{World, event};
+use crate::support::{World, event, world};
 
 /// Which attempts meet the fault.
 #[derive(Clone, Copy, Debug, PartialEq)]

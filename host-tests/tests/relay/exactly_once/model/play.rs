@@ -17,7 +17,7 @@ use host::Op;
 use super::cast::{Published, VALID, project};
 use super::command::{Command, Delivery, Operation, Step, StoreFault};
 use crate::exactly_once::matrix::Form;
-use crate::support::{Reply, Setup, World};
+use crate::support::{ADMIN, Reply, Setup, World};
 
 /// When Pub/Sub gives up waiting, by default.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -54,8 +54,7 @@ impl<'a> Play<'a> {
     /// A world in which all requests share an instance, or each has one of its own, and event types
     /// register themselves or not.
     pub fn world(nodes: bool, registers: bool) -> World {
-        let mut setup = Setup::new();
-        setup.variables.insert("admin_token", "hush");
+        let mut setup = Setup::operated();
         if registers {
             setup.variables.insert("register_event_types", "true");
         }
@@ -159,8 +158,7 @@ impl<'a> Play<'a> {
         };
         let world = self.world;
         self.in_flight.push(Box::pin(async move {
-            let token = [("authorization", "Bearer hush")];
-            let reply = world.request_or_die(method, &path, &token, b"");
+            let reply = world.request_or_die(method, &path, &[ADMIN], b"");
             let reply = timeout(OPERATORS_DEADLINE, reply).await;
             Done {
                 delivery: None,

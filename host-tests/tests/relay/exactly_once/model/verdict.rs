@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::cast::{EVENTS, VALID};
 use super::play::Play;
 use crate::exactly_once::matrix::Form;
-use crate::support::World;
+use crate::support::{ADMIN, World};
 
 /// Within this time the names of all records are in the journal.
 const JOURNAL: Duration = Duration::from_secs(10);
@@ -190,8 +190,7 @@ async fn letters(world: &World) -> Result<Vec<Letter>> {
 }
 
 async fn ask(world: &World, method: &str, path: &str) -> Result<Value> {
-    let token = [("authorization", "Bearer hush")];
-    let reply = world.request_or_die(method, path, &token, b"").await;
+    let reply = world.request_or_die(method, path, &[ADMIN], b"").await;
     let Some(reply) = reply.filter(|reply| reply.status == 200) else {
         bail!("{method} {path} fails without a fault");
     };

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use host::Op;
 
 use super::google::{Answers, Google, Key, claims, key};
-use super::{bearer, last_log, post};
-use crate::support::{World, event};
+use super::{bearer, post};
+use crate::support::{JSON, World, event};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -109,7 +109,7 @@ async fn a_new_key_is_known_at_once_and_an_old_one_forgotten() {
     let reply = bearer(&world, &old).await;
     assert_eq!(reply.status, 401);
     assert_eq!(
-        last_log(&world)["message"],
+        world.last_line()["message"],
         "The sender is not known: kid names no known key"
     );
     assert_eq!(google.requests(), 2);
@@ -131,7 +131,7 @@ async fn a_key_with_the_name_of_another_does_not_inherit_its_tokens() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(bearer(&world, &old).await.status, 401);
     assert!(
-        last_log(&world)["message"]
+        world.last_line()["message"]
             .as_str()
             .expect("text")
             .ends_with("wrong signature")
@@ -228,7 +228,7 @@ async fn without_keys_every_sender_is_told_to_come_again() {
         assert!(!reply.text().contains("keys.test"), "{}", reply.text());
     }
     assert_eq!(google.requests(), 1);
-    let log = last_log(&world);
+    let log = world.last_line();
     assert_eq!(log["severity"], "ERROR");
     assert!(
         log["message"]
@@ -255,7 +255,7 @@ async fn a_relay_that_may_not_reach_google_logs_the_denied_request() {
     let reply = bearer(&world, &token(&world, key(0))).await;
     reply.assert_retryable_problem(503, "keys-unavailable");
     assert!(
-        last_log(&world)["message"]
+        world.last_line()["message"]
             .as_str()
             .expect("text")
             .contains("HttpRequestDenied")
@@ -416,10 +416,7 @@ async fn a_node_that_dies_while_it_fetches_the_keys_holds_up_the_others_for_seco
     };
     let token = token(&world, key(1));
     let authorization = format!("Bearer {token}");
-    let headers = [
-        ("content-type", "application/json"),
-        ("authorization", &authorization[..]),
-    ];
+    let headers = [JSON, ("authorization", &authorization[..])];
     let body = event("evt_1");
     let asks = world.request_or_die("POST", "/notifications", &headers, body.as_bytes());
     let _ = Box::pin(async { tokio::join!(asks, dies) }).await;
@@ -470,9 +467,8 @@ async fn keys_that_come_too_late_for_one_sender_are_there_for_the_next() {
     setup.variables.insert("retry_budget_ms", "1000");
     google.answer(Answers::Late(2));
     let world = World::build(&setup);
-    bearer(&world, &token(&world, key(0)))
-        .await
-        .assert_retryable_problem(503, "keys-unavailable");
+    let reply = bearer(&world, &token(&world, key(0))).await;
+    reply.assert_retryable_problem(503, "keys-unavailable");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(let_in(&world, key(0)).await, 200);
     assert_eq!(google.requests(), 1);

@@ -6,21 +6,17 @@ mod keys;
 mod tokens;
 
 use http::HeaderName;
-use serde_json::Value;
 
 use host::Op;
 
-use crate::support::{Reply, World, event, wrapped};
+use crate::support::{ADMIN, JSON, Reply, World, event, wrapped};
 
 /// The same body for every refusal, independent of the flaw.
 const REFUSAL: &str = r#"{"type":"urn:svix-relay:problem:unauthenticated","title":"The sender is not known","status":401,"detail":"send authorization: Bearer and a token that ingest_auth accepts","retryable":false}"#;
 
 /// Posts an event with this `Authorization`.
 async fn post(world: &World, authorization: &str, event: &str) -> Reply {
-    let headers = [
-        ("content-type", "application/json"),
-        ("authorization", authorization),
-    ];
+    let headers = [JSON, ("authorization", authorization)];
     world
         .request("POST", "/notifications", &headers, event)
         .await
@@ -28,11 +24,6 @@ async fn post(world: &World, authorization: &str, event: &str) -> Reply {
 
 async fn bearer(world: &World, token: &str) -> Reply {
     post(world, &format!("Bearer {token}"), &event("evt_1")).await
-}
-
-fn last_log(world: &World) -> Value {
-    let lines = world.stdout();
-    serde_json::from_str(lines.last().expect("a line")).expect("JSON")
 }
 
 /// Checks that the request was refused, that only the log says why, and that nothing else came of it.
@@ -46,7 +37,7 @@ fn assert_refused(world: &World, reply: &Reply, reason: &str) {
     assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     assert_eq!(reply.header("retry-after"), None);
-    let log = last_log(world);
+    let log = world.last_line();
     assert_eq!(log["message"], format!("The sender is not known: {reason}"));
     assert_eq!(log["severity"], "WARNING");
     assert_eq!(log["outcome"], "unauthenticated");
@@ -148,7 +139,7 @@ async fn records_are_shown_to_the_operator_or_where_no_token_is_needed() {
         let world = World::with(variables);
         let reply = world.get(path).await;
         assert_eq!(reply.status, without, "{variables:?}");
-        let header = [("authorization", "Bearer hush")];
+        let header = [ADMIN];
         assert_eq!(world.request("GET", path, &header, "").await.status, with);
         let header = [("authorization", "Bearer t")];
         let expected = if without == 401 { 401 } else { 404 };
@@ -160,16 +151,13 @@ async fn records_are_shown_to_the_operator_or_where_no_token_is_needed() {
 
     let closed = World::with(&token);
     assert_eq!(bearer(&closed, "t").await.status, 200);
-    closed
-        .get(path)
-        .await
-        .assert_final_problem(404, "not-found");
+    let reply = closed.get(path).await;
+    reply.assert_final_problem(404, "not-found");
     let open = World::with(&admin);
     assert_eq!(open.post(&event("evt_1")).await.status, 200);
-    open.get(path)
-        .await
-        .assert_final_problem(401, "unauthorized");
-    let header = [("authorization", "Bearer hush")];
+    let reply = open.get(path).await;
+    reply.assert_final_problem(401, "unauthorized");
+    let header = [ADMIN];
     let record = open.request("GET", path, &header, "").await.json();
     assert_eq!(record["state"], "delivered");
 }
@@ -180,7 +168,7 @@ async fn no_other_site_may_read_a_reply() {
     let headers = [
         ("origin", "https://evil.example"),
         ("access-control-request-method", "POST"),
-        ("content-type", "application/json"),
+        JSON,
     ];
     let preflight = world
         .request("OPTIONS", "/notifications", &headers, "")

@@ -10,11 +10,10 @@ use serde_json::{Value, json};
 
 use fake_svix::{Fault, RetryAfter, Target};
 use host::Op;
+use rig::or_skip;
 
-use crate::support::{World, event, root, wrapped};
+use crate::support::{World, ask, event, event_of, root, wrapped};
 use browser::{Browser, ENTER};
-
-const TOKEN: (&str, &str) = ("authorization", "Bearer hush");
 
 const POISON: &str = r#"<script>window.pwned=1</script><img src=x onerror=\"window.pwned=1\">"#;
 
@@ -79,6 +78,12 @@ async fn confirm(browser: &Browser) {
     browser.press("#yes").await;
 }
 
+/// The same if the question has this text.
+async fn confirm_that(browser: &Browser, text: &str) {
+    browser.until_text("#question", text).await;
+    confirm(browser).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_browser_may_run_nothing_but_the_page_itself() {
     let world = world();
@@ -130,9 +135,7 @@ async fn without_a_token_there_is_no_console() {
 #[tokio::test]
 async fn only_the_token_opens_the_console_and_no_secret_is_shown() {
     let world = world();
-    let Some(browser) = visit(&world).await else {
-        return;
-    };
+    let browser = or_skip!(visit(&world).await);
     world.post(&event("evt_1")).await;
     browser.keys("guess").await;
     browser.keys(ENTER).await;
@@ -174,9 +177,7 @@ async fn only_the_token_opens_the_console_and_no_secret_is_shown() {
 #[tokio::test]
 async fn a_token_that_is_refused_later_ends_the_session() {
     let world = world();
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     instead_of_fetch(&browser, "return new Response('{}', {status: 401});").await;
     browser.press("#filter button").await;
     browser.until_text("#refused", "401").await;
@@ -200,7 +201,7 @@ async fn a_reader_sees_all_and_finds_no_button_that_acts() {
     world.clock.advance(Duration::from_hours(1));
     let lost = world.message("evt_lost").id;
     world.svix.forget_message(&lost);
-    let audit = world.request("POST", "/maintenance/audit", &[TOKEN], "");
+    let audit = ask(&world, "POST", "/maintenance/audit");
     assert_eq!(audit.await.json()["found"], 1);
     let limited = Fault::retry_after(429, RetryAfter::Seconds(3600));
     world.svix.script([limited]);
@@ -210,9 +211,7 @@ async fn a_reader_sees_all_and_finds_no_button_that_acts() {
                            button.checkVisibility()).map(button => button.textContent)";
     let mut seen = Vec::new();
     for (token, name) in [("look", "support, read-only"), ("hush", "operator")] {
-        let Some(browser) = visit(&world).await else {
-            return;
-        };
+        let browser = or_skip!(visit(&world).await);
         browser.keys(token).await;
         browser.keys(ENTER).await;
         browser.until_text("#operator", name).await;
@@ -251,9 +250,7 @@ async fn a_reader_sees_all_and_finds_no_button_that_acts() {
 #[tokio::test]
 async fn an_event_is_looked_up_by_project_and_id() {
     let world = world();
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     world.post(&event("evt/1 <b>ä</b>")).await;
     browser.fill("#project", "dev").await;
     browser.fill("#event", "evt/1 <b>ä</b>").await;
@@ -318,9 +315,7 @@ async fn look_up(world: &World) -> Option<Browser> {
 #[tokio::test]
 async fn an_operator_sees_why_an_endpoint_fails_and_resends() {
     let (world, endpoint) = world_with_failed_event().await;
-    let Some(browser) = look_up(&world).await else {
-        return;
-    };
+    let browser = or_skip!(look_up(&world).await);
     browser
         .until_text("#endpoints", "https://hooks.test/…")
         .await;
@@ -330,10 +325,7 @@ async fn an_operator_sees_why_an_endpoint_fails_and_resends() {
     world.svix.answer_of_endpoint("dev", &endpoint, [200]);
     let button = format!("[aria-label='Resend to https://hooks.test/… {endpoint}']");
     browser.press(&button).await;
-    browser
-        .until_text("#question", "retries to this endpoint end")
-        .await;
-    confirm(&browser).await;
+    confirm_that(&browser, "retries to this endpoint end").await;
     browser
         .until_text("#fate-said", "Sent to https://hooks.test/… again.")
         .await;
@@ -347,9 +339,7 @@ async fn an_operator_sees_why_an_endpoint_fails_and_resends() {
 #[tokio::test]
 async fn the_page_waits_for_the_attempt_that_an_operator_asks_for() {
     let (world, endpoint) = world_with_failed_event().await;
-    let Some(browser) = look_up(&world).await else {
-        return;
-    };
+    let browser = or_skip!(look_up(&world).await);
     let hour = Duration::from_hours(1);
     world.svix.delay_resends(hour);
     hold_timers(&browser).await;
@@ -380,9 +370,7 @@ async fn the_page_waits_for_the_attempt_that_an_operator_asks_for() {
 #[tokio::test]
 async fn an_operator_recovers_an_endpoint() {
     let (world, endpoint) = world_with_failed_event().await;
-    let Some(browser) = look_up(&world).await else {
-        return;
-    };
+    let browser = or_skip!(look_up(&world).await);
     world.svix.answer_of_endpoint("dev", &endpoint, [200]);
     assert_eq!(
         browser
@@ -407,8 +395,7 @@ async fn an_operator_recovers_an_endpoint() {
     browser.tab_to("#recover-missing").await;
     browser.keys(" ").await;
     browser.press("#recover button").await;
-    browser.until_text("#question", "never sent to it").await;
-    confirm(&browser).await;
+    confirm_that(&browser, "never sent to it").await;
     browser
         .until_text("#fate-said", "This Svix does not offer it")
         .await;
@@ -422,9 +409,7 @@ async fn an_operator_recovers_an_endpoint() {
 async fn a_failure_of_svix_is_shown_beside_the_record() {
     let (world, _) = world_with_failed_event().await;
     world.svix.always_at(Target::Deliveries, Fault::status(500));
-    let Some(browser) = look_up(&world).await else {
-        return;
-    };
+    let browser = or_skip!(look_up(&world).await);
     browser
         .until_text("#fate-said", "Svix is not available: Svix answered 500.")
         .await;
@@ -434,9 +419,7 @@ async fn a_failure_of_svix_is_shown_beside_the_record() {
 #[tokio::test]
 async fn an_event_whose_id_is_a_dot_segment_is_looked_up() {
     let world = world();
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     browser.fill("#project", "dev").await;
     browser.tab_to("#event").await;
     for id in [".", "..", "%2e"] {
@@ -460,9 +443,7 @@ async fn characters_that_reorder_a_text_or_hide_in_it_are_shown_as_escapes() {
     let broken = format!(r#"{{"id":"{id}","type":"a{hidden}","project":"b{hidden}"}}"#);
     world.post(&wrapped(broken.as_bytes())).await;
     world.post(&event(&format!("{id}2"))).await;
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     let raw = format!(
         "[...{}].some(char => document.documentElement.outerHTML.includes(char))",
         Value::from(hidden)
@@ -507,9 +488,7 @@ async fn a_letter_is_shown_with_its_attributes() {
     let push =
         r#"{"message":{"data":"bm9uZQ==","messageId":"1","attributes":{"ce-id":"evt_\u202e1"}}}"#;
     assert_eq!(world.post(push).await.json()["status"], "dead-lettered");
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     browser.press("#letters button").await;
     browser
         .until_text("#letter-body", "Attributes\nce-id\nevt_\\u202e1")
@@ -529,9 +508,7 @@ async fn close_gate(world: &World, browser: &Browser) {
 #[tokio::test]
 async fn an_operator_opens_the_closed_gate() {
     let world = world();
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     browser.until_text("#tiles", "events go to Svix").await;
     assert_eq!(browser.text("#open-gate").await, "");
     close_gate(&world, &browser).await;
@@ -571,9 +548,7 @@ async fn an_operator_opens_the_closed_gate() {
 #[tokio::test]
 async fn an_operator_audits_and_resolves_what_is_found() {
     let world = World::with(&[("admin_token", "hush"), ("canary_project", "canary")]);
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     browser.until_text("#tiles", "no audit has run yet").await;
     browser.until_text("#tiles", "none has arrived yet").await;
     for id in ["evt_1", "evt_2", "evt_3"] {
@@ -583,10 +558,7 @@ async fn an_operator_audits_and_resolves_what_is_found() {
     world
         .svix
         .store_message("dev", "evt_2", "user.created", "{}");
-    let canary = world
-        .request("POST", "/maintenance/canary", &[TOKEN], "")
-        .await;
-    assert_eq!(canary.status, 200, "{}", canary.text());
+    ask(&world, "POST", "/maintenance/canary").await.ok();
     wait_for_journal(&world, 4).await;
     world.clock.advance(Duration::from_hours(1));
 
@@ -610,10 +582,7 @@ async fn an_operator_audits_and_resolves_what_is_found() {
     }
 
     browser.press("[aria-label='Send again… evt_1']").await;
-    browser
-        .until_text("#question", "publish the event again")
-        .await;
-    confirm(&browser).await;
+    confirm_that(&browser, "publish the event again").await;
     browser
         .until_text("#audit-said", "Publish evt_1 again now.")
         .await;
@@ -626,8 +595,7 @@ async fn an_operator_audits_and_resolves_what_is_found() {
         .until("document.querySelector('#findings').hidden")
         .await;
     browser.until_text("#tiles", "0 missing, 0 doubled").await;
-    let reply = world.post(&event("evt_1")).await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    world.post(&event("evt_1")).await.assert_became("delivered");
     world.message("evt_1");
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
 }
@@ -653,9 +621,7 @@ async fn wait_for_journal(world: &World, records: usize) {
 async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
     let world = world();
     poison(&world, &format!("evt_{POISON}"), POISON).await;
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     let listed = browser.text("#letters").await;
     let seen = POISON.replace('\\', "");
     for told in [
@@ -682,10 +648,7 @@ async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
 
     world.svix.always_for(&Method::POST, Fault::status(422));
     browser.press("#replay").await;
-    browser
-        .until_text("#question", "Replay dead letter 1?")
-        .await;
-    confirm(&browser).await;
+    confirm_that(&browser, "Replay dead letter 1?").await;
     browser
         .until_text("#letter-said", "Replaying failed. Refused by Svix")
         .await;
@@ -696,10 +659,7 @@ async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
         .until("!document.querySelector('#replay').disabled")
         .await;
     browser.press("#replay").await;
-    browser
-        .until_text("#question", "Replay dead letter 1?")
-        .await;
-    confirm(&browser).await;
+    confirm_that(&browser, "Replay dead letter 1?").await;
     browser
         .until_text("#letter-said", "resolved: delivered")
         .await;
@@ -731,9 +691,7 @@ async fn a_payload_keeps_each_of_its_tokens() {
     ] {
         assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
     }
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     let indented = r#"{
   "id": 7,
   "a": [
@@ -773,9 +731,7 @@ async fn a_payload_keeps_each_of_its_tokens() {
 async fn a_letter_is_discarded_only_after_a_confirmation() {
     let world = world();
     poison(&world, "evt_1", "Grace").await;
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     browser.press("#letters button").await;
     browser.press("#discard").await;
     browser
@@ -787,14 +743,7 @@ async fn a_letter_is_discarded_only_after_a_confirmation() {
     browser
         .until("!document.querySelector('#question').open")
         .await;
-    let letter = || {
-        world.request(
-            "GET",
-            "/dead-letters/1",
-            &[("authorization", "Bearer hush")],
-            "",
-        )
-    };
+    let letter = || ask(&world, "GET", "/dead-letters/1");
     assert_eq!(letter().await.status, 200);
 
     browser.press("#discard").await;
@@ -818,9 +767,7 @@ async fn replaying_all_replays_the_letters_of_the_filter() {
         poison(&world, &format!("evt_{number}"), "Grace").await;
     }
     world.post(&wrapped(b"nonsense")).await;
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     browser.until_text("#shown", "26 shown").await;
     browser.fill("#of-reason", "not-json").await;
     browser.keys(ENTER).await;
@@ -828,10 +775,7 @@ async fn replaying_all_replays_the_letters_of_the_filter() {
     browser.fill("#of-reason", &"\u{e003}".repeat(8)).await;
     browser.fill("#of-project", "dev").await;
     browser.press("#replay-all").await;
-    browser
-        .until_text("#question", "Each one of the project dev")
-        .await;
-    confirm(&browser).await;
+    confirm_that(&browser, "Each one of the project dev").await;
     browser
         .until_text("#said", "Done: 25 resolved, 0 can not be delivered still.")
         .await;
@@ -855,18 +799,12 @@ async fn a_replay_of_all_keeps_to_the_filter_that_was_confirmed() {
     let world = world();
     for project in ["pa", "pb"] {
         for number in 1..=25 {
-            let event = event(&format!("evt_{project}{number}")).replacen(
-                r#""dev""#,
-                &format!(r#""{project}""#),
-                1,
-            );
+            let event = event_of(project, &format!("evt_{project}{number}"));
             world.svix.script([Fault::status(422)]);
             world.post(&wrapped(event.as_bytes())).await;
         }
     }
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     // The answer to the first batch waits until the filter was changed.
     instead_of_fetch(
         &browser,
@@ -894,9 +832,7 @@ async fn a_replay_of_all_keeps_to_the_filter_that_was_confirmed() {
 #[tokio::test]
 async fn a_refused_token_is_not_sent_again() {
     let world = world();
-    let Some(browser) = visit(&world).await else {
-        return;
-    };
+    let browser = or_skip!(visit(&world).await);
     browser.keys("wrong").await;
     browser.keys(ENTER).await;
     browser.until_text("#refused", "operator's token").await;
@@ -922,12 +858,9 @@ async fn an_event_is_shown_in_whatever_form_its_push_came() {
         r#"{{"specversion":"1.0","id":"7","source":"s","type":"google.cloud.pubsub.topic.v1.messagePublished","data":{data}}}"#
     );
     for body in [&safe, &whole] {
-        let reply = world.post(body).await;
-        assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+        world.post(body).await.assert_became("dead-lettered");
     }
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     for number in [1, 2] {
         browser
             .press(&format!("[aria-label='Dead letter {number}']"))
@@ -943,9 +876,7 @@ async fn the_replay_of_all_can_be_cancelled() {
     for number in 1..=25 {
         poison(&world, &format!("evt_{number}"), "Grace").await;
     }
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     // The answer to the first batch waits until the button was pressed.
     instead_of_fetch(
         &browser,
@@ -977,9 +908,7 @@ async fn the_replay_of_all_can_be_cancelled() {
 #[tokio::test]
 async fn the_console_shows_the_status() {
     let world = world();
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     world.post(&event("evt_1")).await;
     let status = json!({
         "version": "1.2.3",
@@ -1045,9 +974,7 @@ async fn the_console_shows_the_status() {
 async fn a_closed_gate_stops_the_replay_of_all() {
     let world = world();
     poison(&world, "evt_1", "Grace").await;
-    let Some(browser) = enter(&world).await else {
-        return;
-    };
+    let browser = or_skip!(enter(&world).await);
     world.svix.always(Fault::status(429));
     browser.press("#replay-all").await;
     confirm(&browser).await;
@@ -1062,9 +989,7 @@ async fn a_closed_gate_stops_the_replay_of_all() {
 async fn the_console_fits_a_phone_in_light_and_in_dark() {
     let world = world();
     poison(&world, &"long".repeat(60), &"wide".repeat(60)).await;
-    let Some(browser) = visit(&world).await else {
-        return;
-    };
+    let browser = or_skip!(visit(&world).await);
     let mut grounds = Vec::new();
     for scheme in ["light", "dark"] {
         browser.look(390, 844, scheme).await;
@@ -1125,9 +1050,7 @@ async fn the_screenshot_for_the_readme_is_taken() {
             _ => {}
         }
     }
-    let Some(browser) = Browser::start().await else {
-        return;
-    };
+    let browser = or_skip!(Browser::start().await);
     browser.look(1200, 1080, "light").await;
     browser
         .open(&format!("http://{}/console", world.listen().await))

@@ -2,41 +2,27 @@
 //! simulated time.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::future::pending;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use std::{env, fs, io};
+use std::{fs, io};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use futures::{FutureExt as _, StreamExt as _};
-use http::header::HOST;
+use futures::StreamExt as _;
+use http::Request;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpListener;
 
 use clock::Clock;
 use fake_svix::{FakeSvix, StoredMessage};
-use host::Connector;
-use host::Host;
-use host::Manifest;
-use host::Program;
-use host::Reuse;
-use host::{Faults, KeyValue};
+use host::{Connector, Faults, Host, KeyValue, Manifest, Reuse};
 
+use super::{Body, Reply, full, notification, program, root, send};
 use crate::operate::contract;
 
 /// When every test begins: 2026-11-23T14:12:42Z.
@@ -87,6 +73,13 @@ impl Setup {
             reuse: Reuse::default(),
             elsewhere: None,
         }
+    }
+
+    /// With an operator, whose token is [`ADMIN`].
+    pub fn operated() -> Self {
+        let mut setup = Self::new();
+        setup.variables.insert("admin_token", "hush");
+        setup
     }
 }
 
@@ -378,219 +371,20 @@ impl World {
         self.host.output().stdout_lines()
     }
 
+    /// The lines of the log.
+    pub fn lines(&self) -> Vec<Value> {
+        let lines = self.stdout().into_iter();
+        lines
+            .map(|line| serde_json::from_str(&line).expect("JSON"))
+            .collect()
+    }
+
+    #[track_caller]
+    pub fn last_line(&self) -> Value {
+        self.lines().pop().expect("a line")
+    }
+
     pub fn stderr(&self) -> Vec<String> {
         self.host.output().stderr_lines()
     }
-}
-
-/// Sends one request over `io`; `None` if the connection breaks before the end of the reply.
-pub async fn send<I>(io: I, mut request: Request<Body>) -> Option<Reply>
-where
-    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let host = HeaderValue::from_static("relay.test");
-    request.headers_mut().entry(HOST).or_insert(host);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.ok()?;
-    tokio::spawn(connection);
-    Reply::read(sender.send_request(request).await.ok()?).await
-}
-
-pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
-
-pub fn full(bytes: Bytes) -> Body {
-    let never = |never: Infallible| match never {};
-    Full::new(bytes).map_err(never).boxed_unsync()
-}
-
-pub fn notification(body: Body) -> Request<Body> {
-    Request::post("/notifications")
-        .header("content-type", "application/json")
-        .body(body)
-        .expect("a valid request")
-}
-
-/// The relay's reply.
-#[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-impl Reply {
-    async fn read(reply: Response<Incoming>) -> Option<Self> {
-        let (head, body) = reply.into_parts();
-        Some(Self {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body: body.collect().await.ok()?.to_bytes(),
-        })
-    }
-
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8(self.body.to_vec()).expect("UTF-8")
-    }
-
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).expect("JSON")
-    }
-
-    /// Checks that the reply is a problem that no retry mends.
-    #[track_caller]
-    pub fn assert_final_problem(&self, status: u16, name: &str) {
-        self.assert_problem(status, name, false);
-        assert_eq!(self.header("retry-after"), None);
-    }
-
-    /// Checks that the reply is a problem that passes. Returns the seconds of its `Retry-After`.
-    #[track_caller]
-    pub fn assert_retryable_problem(&self, status: u16, name: &str) -> u64 {
-        self.assert_problem(status, name, true);
-        let wait = self.header("retry-after").expect("a Retry-After");
-        wait.parse().expect("whole seconds")
-    }
-
-    #[track_caller]
-    fn assert_problem(&self, status: u16, name: &str, retryable: bool) {
-        let text = self.text();
-        assert_eq!(self.status, status, "{text}");
-        assert_eq!(
-            self.header("content-type"),
-            Some("application/problem+json")
-        );
-        assert_eq!(
-            self.header("content-length"),
-            Some(self.body.len().to_string().as_str())
-        );
-        let document = self.json();
-        assert_eq!(
-            document["type"],
-            format!("urn:svix-relay:problem:{name}"),
-            "{text}"
-        );
-        assert_eq!(document["status"], status, "{text}");
-        assert_eq!(document["retryable"], retryable, "{text}");
-        for told in ["title", "detail"] {
-            assert!(
-                document[told].as_str().is_some_and(|told| !told.is_empty()),
-                "{text}"
-            );
-        }
-    }
-}
-
-/// An event of the platform's shape, with this id.
-pub fn event(id: &str) -> String {
-    let sample = include_str!("../../samples/user.created.json");
-    let mut event = sample.replacen("evt_0SNlurA049MEWV5gNTcQ5A07h3Ol", id, 1);
-    event.truncate(event.trim_end().len());
-    event
-}
-
-/// An identifier of a message that only the same bytes have.
-fn message_id(event: &[u8]) -> String {
-    let mut hasher = DefaultHasher::new();
-    event.hash(&mut hasher);
-    hasher.finish().to_string()
-}
-
-/// Lets time pass without a turn for the other tasks, as a call does that waits for Spin's SQLite.
-pub fn hold_up() {
-    let _ = tokio::time::advance(Duration::from_millis(3)).now_or_never();
-}
-
-/// Pub/Sub's push of these bytes, in its default form.
-pub fn wrapped(event: &[u8]) -> String {
-    let message_id = message_id(event);
-    json!({
-        "message": {
-            "data": BASE64_STANDARD.encode(event),
-            "attributes": {"k": "v"},
-            "messageId": message_id,
-            "message_id": message_id,
-            "publishTime": "2026-11-23T14:12:42.123Z",
-            "publish_time": "2026-11-23T14:12:42.123Z",
-            "orderingKey": "k",
-        },
-        "subscription": "projects/p/subscriptions/s",
-        "deliveryAttempt": 5,
-    })
-    .to_string()
-}
-
-/// The headers of Pub/Sub's push without wrapper.
-pub const UNWRAPPED: [(&str, &str); 4] = [
-    (
-        "x-goog-pubsub-subscription-name",
-        "projects/p/subscriptions/s",
-    ),
-    ("x-goog-pubsub-message-id", "136969346945"),
-    ("x-goog-pubsub-publish-time", "2026-11-23T14:12:42.123Z"),
-    ("content-type", "application/octet-stream"),
-];
-
-/// The headers of an unwrapped push with an identifier that only the same bytes have, as in [`wrapped`].
-pub fn unwrapped(event: &[u8]) -> [(&'static str, &'static str); 4] {
-    let id = message_id(event).leak();
-    UNWRAPPED.map(|(name, value)| match name {
-        "x-goog-pubsub-message-id" => (name, &*id),
-        _ => (name, value),
-    })
-}
-
-/// The folder of `spin.toml`.
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the workspace")
-        .to_owned()
-}
-
-/// `spin.toml` as it is.
-pub fn manifest() -> Manifest {
-    Manifest::read(&root().join("spin.toml")).expect("a valid manifest")
-}
-
-/// The component as it is now, built and compiled once for all tests, and its manifest.
-pub fn program() -> &'static (Program, Manifest) {
-    static PROGRAM: OnceLock<(Program, Manifest)> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        build_component();
-        let manifest = manifest();
-        (Program::load(&manifest).expect("a component"), manifest)
-    })
-}
-
-/// Builds the component once for all tests, so that none can run on a stale one.
-pub fn build_component() {
-    static BUILT: Once = Once::new();
-    BUILT.call_once(|| {
-        let mut script = Command::new(root().join("scripts/component.sh"));
-        // Build where spin.toml looks for it, even if the environment names another directory.
-        run(script.env("CARGO_TARGET_DIR", root().join("target")));
-    });
-}
-
-/// `serve` or `fake-svix`, built as `make run` builds them, so that no test can run on a stale one.
-pub fn binary(name: &str) -> PathBuf {
-    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    let directory = DIRECTORY.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
-        let target = target.expect("cargo's target directory");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(root()).env("CARGO_TARGET_DIR", target);
-        run(cargo.args(["build", "--package", "host", "--package", "fake-svix"]));
-        target.join("debug")
-    });
-    directory.join(name)
-}
-
-fn run(build: &mut Command) {
-    let status = build.env("CARGO_TERM_QUIET", "true").status();
-    assert!(status.expect("a build").success(), "the build fails");
 }
