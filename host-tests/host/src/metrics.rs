@@ -21,8 +21,8 @@ use tokio::time;
 use crate::server::Host;
 
 /// How many clients may ask at once, and for how long.
-const CLIENTS: usize = 8;
-const PATIENCE: Duration = Duration::from_secs(10);
+const CLIENTS: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -72,7 +72,8 @@ impl Metrics {
     }
 
     fn reply(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let is_known = request.method() == Method::GET && request.uri().path() == "/metrics";
+        let is_known = matches!(*request.method(), Method::GET | Method::HEAD)
+            && request.uri().path() == "/metrics";
         let text = if is_known { self.text() } else { String::new() };
         let mut reply = Response::new(Full::new(text.into()));
         if is_known {

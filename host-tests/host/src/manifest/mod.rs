@@ -8,4 +8,4 @@ mod variables;
 pub(crate) use allowed_hosts::AllowedHosts;
 pub use file::Manifest;
 pub(crate) use file::Route;
-pub(crate) use variables::{Unresolved, Variables, from_environment};
+pub(crate) use variables::{Unresolved, Variables, from_environment, unknown_in_environment};

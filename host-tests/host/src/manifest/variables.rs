@@ -9,6 +9,19 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::file::Manifest;
 
+/// The beginning of the environment's variables that give values.
+const PREFIX: &str = "SPIN_VARIABLE_";
+
+/// The environment's variables whose names are none of the application's. Spin ignores them, too.
+pub(crate) fn unknown_in_environment(manifest: &Manifest) -> Vec<String> {
+    let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let is_unknown = |name: &String| {
+        let variable = name.strip_prefix(PREFIX).map(str::to_lowercase);
+        variable.is_some_and(|name| !manifest.variables.contains_key(&name))
+    };
+    names.filter(is_unknown).collect()
+}
+
 /// All variables of one application and its component.
 ///
 /// As in Spin, a required variable without a value is an error only when the component reads it.
@@ -111,7 +124,7 @@ impl Variables {
 
 /// The value of `name` in the environment, under the name that Spin uses.
 pub fn from_environment(name: &str) -> Option<String> {
-    let value = env::var_os(format!("SPIN_VARIABLE_{}", name.to_uppercase()))?;
+    let value = env::var_os(format!("{PREFIX}{}", name.to_uppercase()))?;
     // Replace bytes that aren't UTF-8 instead of ignoring the variable: then the value is invalid, not
     // absent.
     Some(value.to_string_lossy().into_owned())

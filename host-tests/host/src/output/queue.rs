@@ -1,7 +1,7 @@
 //! A queue of log lines before a stream whose reader may stall, with a thread that writes them. Adding a line
 //! never waits: a line that doesn't fit is dropped and counted.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -11,6 +11,9 @@ use super::{Format, Severity};
 
 /// How many bytes may wait: some 3,000 lines. As many may be with the writer.
 pub(super) const CAPACITY: usize = 1 << 20;
+
+/// How long a stream that would block is left alone.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The lines that wait for one stream. Clones share them.
 #[derive(Clone)]
@@ -42,6 +45,7 @@ impl Queue {
         let queue = Self(Arc::default());
         let shared = queue.0.clone();
         thread::spawn(move || {
+            let mut has_told = false;
             loop {
                 let (mut lines, dropped) = shared.next();
                 if dropped > 0 {
@@ -54,8 +58,15 @@ impl Queue {
                         None => lines.extend(remark.as_bytes()),
                     }
                 }
-                // If a line can't be written, it is lost: there is no other place for it.
-                drop(stream.write_all(&lines));
+                let Err(error) = write_all(&mut stream, &lines) else {
+                    continue;
+                };
+                shared.count_lost(&lines);
+                if let (Some(remarks), false) = (&remarks, has_told) {
+                    has_told = true;
+                    let remark = format!("host: lines of the log can't be written: {error}");
+                    remarks.push(format.line(Severity::Error, &remark).as_bytes());
+                }
             }
         });
         queue
@@ -72,7 +83,7 @@ impl Queue {
         }
     }
 
-    /// How many lines were dropped since the start.
+    /// How many lines were dropped since the start, or could not be written.
     pub fn dropped(&self) -> u64 {
         let state = self.0.lock();
         state.dropped_before + state.dropped
@@ -86,7 +97,27 @@ impl Queue {
     }
 }
 
+/// Writes everything, also to a pipe that doesn't wait for its reader.
+fn write_all(stream: &mut impl Write, mut lines: &[u8]) -> io::Result<()> {
+    while !lines.is_empty() {
+        match stream.write(lines) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(length) => lines = &lines[length..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 impl Shared {
+    /// Counts lines that could not be written. Some of them may have been.
+    fn count_lost(&self, lines: &[u8]) {
+        let lost = lines.split(|byte| *byte == b'\n').count() - 1;
+        self.lock().dropped_before += u64::try_from(lost).unwrap_or(u64::MAX);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,6 +207,42 @@ mod tests {
         assert_eq!(read.recv_timeout(PATIENCE).unwrap().len(), CAPACITY);
         let told = String::from_utf8(told.recv_timeout(PATIENCE).unwrap()).unwrap();
         assert!(told.starts_with("host: 1 lines of the log"), "{told}");
+    }
+
+    /// A stream that would block first, then takes a byte, and is broken from then on.
+    struct Breaking(u32);
+
+    impl Write for Breaking {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.0 += 1;
+            match self.0 {
+                1 => Err(ErrorKind::WouldBlock.into()),
+                2 => Ok(1),
+                _ => Err(ErrorKind::BrokenPipe.into()),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_can_not_be_written_are_counted_and_told_of_once() {
+        let (remarks, told, read_on) = stalling();
+        let remarks = Queue::start(remarks, None, Format::Text);
+        let queue = Queue::start(Breaking(0), Some(remarks.clone()), Format::Text);
+        for _ in 0..3 {
+            queue.push(b"a\nb\n");
+            queue.flush(PATIENCE);
+        }
+        assert_eq!(queue.dropped(), 6);
+        let told_of = String::from_utf8(told.recv_timeout(PATIENCE).unwrap()).unwrap();
+        let remark = "host: lines of the log can't be written: broken pipe\n";
+        assert_eq!(told_of, remark);
+        drop(read_on);
+        remarks.flush(PATIENCE);
+        assert!(told.try_recv().is_err(), "told once");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clock::Clock;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time;
 
 use self::announcement::{Announcement, who_may_post};
@@ -23,7 +23,7 @@ pub use self::options::{Options, refuse};
 use crate::component;
 use crate::component::Reuse;
 use crate::descriptors;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, unknown_in_environment};
 use crate::metrics::Metrics;
 use crate::output::{Output, Severity};
 use crate::server::{Host, MAX_CONNECTIONS};
@@ -69,6 +69,7 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
         ..Reuse::default()
     };
     options.check_required(&manifest)?;
+    warn_of_unknown(&manifest, output);
     let who_may_post = who_may_post(&options, &manifest);
     let operated = options
         .given("admin_token")
@@ -95,7 +96,8 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
     if let Some(number) = options.time_instances {
         return time_instances(&host, number).await;
     }
-    let mut signals = Signals::new()?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let listener = bind(address, "--listen").await?;
     let address = listener.local_addr()?;
     let mut metrics = None;
@@ -129,12 +131,16 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
     });
     let all_ended = host
         .listen(listener, async {
-            signals.next().await;
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
             let line = "stopping: requests in flight may end; Ctrl-C again to stop at once";
             output.say(Severity::Info, line);
-            // A second signal must end the process while requests are still in flight.
+            // A second Ctrl-C must end the process while requests are still in flight. A second SIGTERM must not:
+            // some supervisors send it to the process and to its group.
             tokio::spawn(async move {
-                signals.next().await;
+                interrupt.recv().await;
                 process::exit(INTERRUPTED)
             });
         })
@@ -146,6 +152,14 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
     // never yields is left to the end of the process.
     drop(time::timeout(LAST_WAIT, host.drop_instances()).await);
     Ok(())
+}
+
+/// Warns of variables of the environment that give no value, such as misspelt ones.
+fn warn_of_unknown(manifest: &Manifest, output: &Output) {
+    for name in unknown_in_environment(manifest) {
+        let line = format!("serve: {name} is ignored: the manifest has no such variable");
+        output.say(Severity::Warning, &line);
+    }
 }
 
 /// Prints how long an instance takes, without the first one, which has already been made.
@@ -165,26 +179,4 @@ async fn time_instances(host: &Host, number: usize) -> Result<()> {
 async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).await;
     listener.with_context(|| format!("can't listen on {address} ({option})"))
-}
-
-/// Ctrl-C and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -94,6 +94,48 @@ async fn ctrl_c_lets_requests_in_flight_end_and_takes_no_more() {
     assert_eq!(serve.wait().code(), Some(0));
 }
 
+#[tokio::test]
+async fn a_second_sigterm_cuts_no_request() {
+    let (svix, directory) = (svix(), directory());
+    svix.script([Fault::Delay { millis: 500 }]);
+    let serve = Serve::with(&svix, directory.path()).await;
+    let event = event("evt_1");
+    let terminated = async {
+        while svix.requests().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        serve.signal("TERM");
+        while TcpStream::connect(serve.address()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        serve.signal("TERM");
+    };
+    let (reply, ()) = tokio::join!(serve.post(&event), terminated);
+    assert_eq!(status_of(reply), "delivered");
+    assert_eq!(serve.wait().code(), Some(0));
+}
+
+#[test]
+fn a_variable_that_the_manifest_lacks_is_told_of() {
+    let mut command = bare_command();
+    let command = command
+        .args([
+            "--variable",
+            "svix_token=testsk_x",
+            "--listen",
+            "127.0.0.1:0",
+        ])
+        .args(["--key-value", "memory", "--time-instances", "0"])
+        .env("SPIN_VARIABLE_INGEST_AUHT", "hush");
+    let output = command.output().expect("serve");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("SPIN_VARIABLE_INGEST_AUHT is ignored"),
+        "{told}"
+    );
+    assert!(!told.contains("hush"), "{told}");
+}
+
 /// `make run` on free ports, its processes built before.
 fn run() -> (Command, [String; 2]) {
     support::build_component();

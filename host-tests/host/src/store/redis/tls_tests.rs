@@ -25,11 +25,15 @@ fn files(tls: &Tls) -> RedisFiles {
 
 #[tokio::test]
 async fn tls_needs_the_authority_of_the_server_and_a_certificate_of_the_client() {
-    let (_server, tls) = or_skip!(RedisServer::with_tls().await.unwrap());
+    let (server, tls) = or_skip!(RedisServer::with_tls().await.unwrap());
     let url = format!("rediss://{}/1", tls.address);
     let store = Redis::with(&url, files(&tls)).unwrap();
     store.write(set("k")).await.unwrap();
     assert!(store.exists("k").await.unwrap());
+    let older = ["CONFIG", "SET", "tls-protocols", "TLSv1.2"];
+    server.order(&older).await.unwrap();
+    let again = Redis::with(&url, files(&tls)).unwrap();
+    assert!(again.exists("k").await.unwrap());
     assert_eq!(
         store.to_string(),
         format!("Redis at {} with TLS, database 1", tls.address)

@@ -1,5 +1,7 @@
 //! Behaviour of files only; `key_value` tests the behaviour of every store.
 
+use std::os::unix::fs::symlink;
+
 use futures::FutureExt;
 use futures::future::join_all;
 
@@ -157,6 +159,18 @@ async fn a_file_deleted_or_replaced_underneath_is_an_error_of_every_call() {
             assert!(error.0.contains("was deleted or replaced"), "{error}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_database_behind_a_symbolic_link_is_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let [real, link] = ["real", "link"].map(|name| directory.path().join(name));
+    fs::create_dir(&real).unwrap();
+    fs::create_dir(&link).unwrap();
+    symlink(real.join("store.db"), link.join("store.db")).unwrap();
+    let sqlite = Sqlite::open(&link.join("store.db")).unwrap();
+    sqlite.write("a", set("k")).await.unwrap();
+    assert!(real.join("store.db-wal").exists());
 }
 
 #[tokio::test(start_paused = true)]
