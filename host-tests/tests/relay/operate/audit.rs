@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, RetryAfter, Target};
 use host::Op;
 
-use crate::support::{ADMIN, World, ask, event, event_of, post, world, wrapped};
+use crate::support::{ADMIN, JSON, World, ask, event, event_of, post, world, wrapped};
 
 const HOUR: Duration = Duration::from_hours(1);
 const WEEK: Duration = Duration::from_hours(7 * 24);
@@ -489,6 +489,21 @@ async fn an_unknown_record_with_two_messages_is_settled_and_doubled() {
         "{report}"
     );
     assert_eq!(findings(&world).await, [found("doubled", "evt_1")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_test_event_is_never_unsettled_whatever_its_type() {
+    let world = world();
+    world.svix.always(Fault::status(500));
+    let body = r#"{"type":"user.created"}"#;
+    let headers = [ADMIN, JSON];
+    let path = "/projects/dev/test-event";
+    let reply = world.request("POST", path, &headers, body).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(world.records().await.len(), 1);
+    world.svix.clear_faults();
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

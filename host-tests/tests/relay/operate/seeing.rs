@@ -639,6 +639,20 @@ async fn a_query_finds_a_record_that_no_path_leads_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_path_that_is_wrong_is_named_without_its_query() {
+    let world = world();
+    let path = "/notifications/?token=hush";
+    let reply = world.request("POST", path, &[JSON], &event("evt_1")).await;
+    reply.assert_final_problem(404, "not-found");
+    let line = world.last_line();
+    assert_eq!(
+        line["message"],
+        "Nothing is here: no such path: POST /notifications/"
+    );
+    assert!(!line.to_string().contains("hush"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_outcome_is_counted_and_logged() {
     let world = world();
     world.svix.always(Fault::status(500));
