@@ -65,6 +65,8 @@ fn keep(directory: &Path, compiled: &Path, code: &[u8]) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(code)?;
+    // A name that outlives a power cut must lead to whole code: wasmtime can't tell.
+    file.as_file().sync_all()?;
     file.persist(compiled)?;
     Ok(())
 }
