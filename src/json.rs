@@ -1,6 +1,6 @@
 //! Reads a few fields of a JSON object without building a tree of it.
 //!
-//! The relay needs three strings of an event that it must pass on byte for byte, so it parses only these.
+//! The relay needs a few fields of an event that it must pass on byte for byte, so it parses only these.
 //! Of a duplicate key the last value counts, as it does for Svix. Numbers are never interpreted.
 
 use std::borrow::Cow;

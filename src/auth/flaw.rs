@@ -1,6 +1,6 @@
 //! The checks before a sender is let in. The log names the flaw; the sender learns nothing of it.
 
-/// A flaw in the `Authorization` that a sender shows.
+/// A flaw in the proof that a sender shows: its `Authorization`, or the signature of a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
     Missing,

@@ -61,7 +61,7 @@ pub async fn find(
             KeyStep::Unavailable => return Err(unavailable()),
             KeyStep::Fetch(spare) => {
                 if WAITING.with_borrow(Option::is_none) {
-                    // Not the request itself: the keys are for all, and may take longer than one has.
+                    // Fetch in the background: the keys are for all requests, and may take longer than this one has.
                     wasip3::spawn(refresh(Fetching::begin(), jwks, kid.to_owned(), tell));
                 }
                 if let Some(key) = spare {

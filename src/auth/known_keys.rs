@@ -21,7 +21,7 @@ const PAUSE_WITHOUT: u64 = 5;
 /// How long an attempt may take that an instance has announced, in seconds. After that the instance has died.
 const ATTEMPT: u64 = 6;
 
-/// For how long keys are fresh, in seconds: if their server doesn't say, at least, and at most.
+/// For how long keys are fresh, in seconds: the default if their server doesn't say, the minimum, and the maximum.
 const LIFETIME: u64 = 3_600;
 const SHORTEST: u64 = 60;
 const LONGEST: u64 = 24 * 3_600;

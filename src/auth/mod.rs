@@ -1,4 +1,5 @@
-//! Decides from a request's headers alone, before its body is read, who may ask for what.
+//! Decides from a request's headers alone, before its body is read, who may ask for what. Only a webhook's signature
+//! covers the body, too.
 
 mod flaw;
 pub mod keys;

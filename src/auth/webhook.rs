@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_may_have_no_brand_and_none_may_be_missing() {
+    fn headers_begin_with_svix_or_webhook_and_each_is_required() {
         let all = [
             ("id", "msg_1"),
             ("timestamp", "7"),

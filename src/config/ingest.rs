@@ -76,7 +76,7 @@ impl Ingest {
                 service_account,
                 jwks: jwks?,
             })),
-            // Set, they show that not every sender is meant.
+            // If one of them is set, the operator doesn't mean every sender.
             _ if !(tokens.is_empty() && audience.is_empty() && service_account.is_empty()) => {
                 let reason = "must not be 'none' while ingest_token, pubsub_audience or pubsub_service_account is set";
                 check.refuse("ingest_auth", reason)

@@ -31,7 +31,7 @@ const MAX_EVENT: u64 = 2 * 1024 * 1024;
 /// The longest `key_prefix`, in characters.
 const MAX_PREFIX: usize = 32;
 
-/// The shortest secret that signs tokens, in characters: who has one token could guess a shorter one.
+/// The shortest secret that signs tokens, in characters. The holder of one token could guess a shorter secret.
 const MIN_SIGNING_SECRET: usize = 32;
 
 /// A valid configuration.
@@ -47,9 +47,9 @@ pub struct Config {
     pub keep_dead_letters: bool,
     /// The beginning of every name in the key-value store, so that applications can share a database.
     pub key_prefix: String,
-    /// Those to whom the operators' routes open. If there are none, these routes don't exist.
+    /// The operators. If there are none, their routes don't exist.
     pub operators: Vec<Operator>,
-    /// Sign and verify tokens of projects; the first one signs. If there are none, there are no such tokens.
+    /// The secrets that verify tokens of projects; the first one also signs. If there are none, no project has a token.
     pub project_token_secrets: Vec<Secret>,
     /// How long a record is kept at least.
     pub record_retention: Duration,

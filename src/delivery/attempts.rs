@@ -40,7 +40,7 @@ pub struct Attempts<'a> {
 /// The message that Svix has of the event.
 pub struct Sent {
     pub message_id: String,
-    /// Whether a look-up showed it. An earlier attempt has stored it then, perhaps with other bytes.
+    /// Whether a lookup showed it. An earlier attempt has stored it then, perhaps with other bytes.
     pub was_found: bool,
 }
 

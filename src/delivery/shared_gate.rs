@@ -66,7 +66,7 @@ pub fn held() -> Vec<String> {
 /// Holds a project for every instance, or lets it go. `false` if too many are held.
 pub async fn hold(project: &str, hold: bool) -> Result<bool, host::Error> {
     settle("hold the project", async || {
-        // Not what this instance remembers: an older state may have replaced the one with the change.
+        // Read the store, not this instance's memory: an older state may have replaced the one with the change.
         let stored = read(store::TIMEOUT).await?;
         if gate::holds(stored.as_deref(), project) == hold {
             return Ok(Some(true));

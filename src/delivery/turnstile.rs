@@ -105,8 +105,8 @@ impl<'a> Turnstile<'a> {
         GATE.with_borrow(|gate| gate.pass(self.event.project, clock::now()))
     }
 
-    /// If the event is the probe and isn't posted, lets another one be it. If this one's time is over, two may be it at
-    /// once.
+    /// If the event is the probe and isn't posted, lets the next event be the probe. If the lease of this one is over,
+    /// there may be two probes at once.
     pub async fn pass_on(&mut self) {
         if mem::take(&mut self.is_probe) && learn(self.time()).await.is_ok() {
             let state = GATE.with_borrow_mut(|gate| gate.give_up_probe(clock::now()));

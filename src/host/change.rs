@@ -13,8 +13,8 @@ const SETTLING: Duration = Duration::from_millis(500);
 /// How often the change is written before it is given up.
 const WRITES: u32 = 8;
 
-/// Makes a change, which is in the store when this returns. `write` reads the value, and writes it unless the change
-/// is there already; it returns its result once that is so.
+/// Makes a change, which is in the store when this returns. `write` reads the value. If the change is missing, `write`
+/// writes it and returns `None`. `Some` ends this: the change is there, or impossible.
 pub async fn settle<T>(
     what: &'static str,
     mut write: impl AsyncFnMut() -> Result<Option<T>, Error>,

@@ -66,7 +66,7 @@ struct Waiting {
     _wake: Wake,
 }
 
-/// Writes a value, within `time` if it is alone. The value is durable when this returns.
+/// Writes a value. The value is durable when this returns. `time` limits the write only if no group shares it.
 pub async fn write(value: Named, time: Duration) -> Outcome {
     if !store::holds_up() {
         return alone(&value, time).await;

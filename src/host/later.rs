@@ -29,8 +29,8 @@ pub enum Left {
     All,
 }
 
-/// Begins the work that `at_work` stands for, unless it has begun: `write` is called every one to
-/// two seconds until it leaves nothing.
+/// Begins the work that `at_work` stands for, unless it has begun. `write` is called every one to two seconds, or more
+/// seldom if the store is slow. The work ends when `write` leaves nothing, or after `MAX_FAILURES` failures in a row.
 pub fn begin<W: AsyncFn() -> Left + 'static>(at_work: &'static LocalKey<Cell<bool>>, write: W) {
     if at_work.replace(true) {
         return;

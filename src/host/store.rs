@@ -54,7 +54,7 @@ thread_local! {
 /// The beginning of every name in the store.
 static PREFIX: OnceLock<String> = OnceLock::new();
 
-/// Has every name begin so. Until then every operation fails.
+/// Sets the beginning of every name. Until this is called, every operation fails.
 pub fn use_prefix(prefix: &str) {
     PREFIX.get_or_init(|| prefix.to_owned());
 }

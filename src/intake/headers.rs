@@ -31,7 +31,7 @@ const OF_REQUEST: [&str; 17] = [
     "x-serverless-authorization",
 ];
 
-/// And all that begin so.
+/// How the names of further headers begin that belong to the request.
 const PREFIXES_OF_REQUEST: [&str; 5] = [
     "x-goog-pubsub-",
     "x-goog-iap-",

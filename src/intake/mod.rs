@@ -50,7 +50,7 @@ pub async fn take(
         None => false,
     };
     entry.set_hints(hints);
-    // Before the event is checked: one that isn't for customers may lack what they need.
+    // Decide this before the event is checked: an event that isn't for customers may lack required fields.
     if is_ignored {
         return Ok(Success::Ignored);
     }

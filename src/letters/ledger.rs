@@ -13,9 +13,9 @@ use crate::time::rfc3339;
 /// Keeps the notification of a record as a dead letter: `problem` is the last part of the problem's
 /// type and the problem document. Returns the letter's number.
 ///
-/// The body, which may be large, is written first and by itself, within the `time` there is by then: writing several values
-/// holds up the whole instance. A crash after that leaves a body that the next delivery writes anew, or that the
-/// purge deletes.
+/// The body may be large, and writing several values holds up the whole instance. So the body is written first, by
+/// itself, and within the `time` that is left. A crash after that leaves a body that the next delivery writes anew, or
+/// that the purge deletes.
 pub async fn keep(
     record_name: &str,
     notification: &Notification<'_>,

@@ -175,7 +175,8 @@ pub async fn shown() -> Result<Option<Canary>, host::Error> {
     }))
 }
 
-/// When the last canary arrived in Svix. If Svix doesn't send their webhooks, since when.
+/// When the last canary arrived in Svix or, while Svix sends no webhooks of canaries, since when it sends none. `None`
+/// before the first canary.
 pub async fn last_at() -> Result<Option<SystemTime>, host::Error> {
     let canary = last().await?;
     Ok(canary.and_then(|it| {

@@ -223,9 +223,9 @@ impl Slice<'_> {
         self.stopwatch.remaining(SLICE).is_zero()
     }
 
-    /// Deletes a letter of the project, with a record that says nothing else.
+    /// Deletes a letter of the project, and its record, unless the record says that the event is delivered.
     async fn letter(&mut self, number: u64) -> Result<(), host::Error> {
-        // Also a letter whose discarding broke off.
+        // This finds a letter whose discarding broke off, too.
         let Some((letter, found)) = ledger::with_record(number).await? else {
             return Ok(());
         };

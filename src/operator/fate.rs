@@ -1,5 +1,5 @@
-//! The fate of an event, from its record to the answers of the customer's endpoints, and to send it there
-//! once more.
+//! The fate of an event, from its record to the answers of the customer's endpoints. An operator may have Svix send the
+//! event there once more.
 
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -1,13 +1,14 @@
 //! The purge: deletes records that no delivery needs any more, a bounded slice at each request.
 //!
-//! It follows the journal, day by day, from where the last slice ended to the last day that is older
+//! The purge follows the journal, day by day, from where the last slice ended to the last day that is older
 //! than the retention. A page's records are deleted before the page, and the cursor moves last: after a
 //! crash anywhere, the next slice finds the rest. Two slices at once do the same work twice.
 //!
 //! A record that was written again since is left for the page that names it then. A letter that no
 //! operator has decided on is deleted only by `dead_letter_retention_days`. For as long as a record has a letter, it is
 //! named again today: a crash may have lost the page of its last write, and with it the way to the letter's body. A
-//! letter that its record doesn't name is never deleted.
+//! delivered record takes its event's letter along, even one that it doesn't name. An unknown record takes none along,
+//! since the letter may be the only copy of the event.
 //!
 //! An event may come again after its record is gone. It is older than half a day then, so it is looked
 //! up in Svix before it is posted. An event without a `time` of its own that is published anew, though,
@@ -49,9 +50,9 @@ const OLD_CURSOR: &str = "journal/purged";
 
 #[derive(Debug, Serialize)]
 struct Report {
-    /// How many records it has deleted.
+    /// How many records this slice has deleted.
     purged: usize,
-    /// How many it has left: written again since, undecided, or of a later version.
+    /// How many records it has left: written again since, undecided, or of a later version.
     kept: usize,
     /// How many dead letters it has deleted on which no operator had decided.
     letters: usize,

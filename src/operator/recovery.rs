@@ -1,5 +1,4 @@
-//! To have Svix send an endpoint everything again that it has failed to take, or everything that was never
-//! sent to it.
+//! Has Svix send an endpoint everything again that it has failed to take, or everything that was never sent to it.
 
 use std::time::{Duration, SystemTime};
 

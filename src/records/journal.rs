@@ -2,10 +2,10 @@
 //! all keys.
 //!
 //! An instance adds a page for all the records that it has written in a moment, after the answers, so an
-//! event costs the store no call of its own. Only a letter's record is on a page before it is written. Pages are named by their day and numbered within it by a
-//! counter, so a page's name is its age. A page says to the millisecond when it was written. A record that is
-//! on no page is never purged: an instance that dies takes the names of its last two seconds with it. If the
-//! store was very slow, these are the names of the last two minutes.
+//! event costs the store no call of its own. Only a letter's record is on a page before it is written. Pages are
+//! named by their day and numbered within it by a counter, so a page's name is its age. A page says to the
+//! millisecond when it was written. A record that is on no page is never purged: an instance that dies takes the
+//! names of its last two seconds with it. If the store was very slow, these are the names of the last two minutes.
 
 use std::cell::{Cell, RefCell};
 use std::time::SystemTime;
@@ -35,7 +35,7 @@ pub fn day(time: SystemTime) -> u64 {
     unix_seconds(time) / (24 * 60 * 60)
 }
 
-/// A page, of records that were written at most a few seconds before it.
+/// A page. Most of its records were written in the seconds before it; a slow store or the purge adds older ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// In RFC 3339, UTC. Empty on pages of the first builds of this version.
@@ -92,8 +92,8 @@ thread_local! {
     static AT_WORK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Notes that a record is about to be written. The name reaches the store one to two seconds later, with
-/// all others that the instance noted meanwhile.
+/// Notes that a record is about to be written. The name reaches the store one to two seconds later, or
+/// later if the store is slow, with all others that the instance noted meanwhile.
 pub fn note(record: &str) {
     NOTED.with_borrow_mut(|noted| noted.push(record.to_owned()));
     later::begin(&AT_WORK, add_page);

@@ -79,7 +79,8 @@ pub struct Unknown {
     pub project: String,
     pub event_id: String,
     pub event_type: String,
-    /// When the first notification that ended so came in, in RFC 3339, UTC.
+    /// When the first notification that left the outcome unknown came in, in RFC 3339, UTC. For a lost message, when it
+    /// was delivered.
     pub first_attempt_at: String,
     /// When the last one came in, to within half a minute, if that was later.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -26,8 +26,8 @@ pub async fn find(project: &str, event_id: &str) -> Result<Option<(Vec<u8>, Reco
     }))
 }
 
-/// Writes a record, together with those of other requests where that helps, and within `time` if it is alone. The
-/// record is durable when this returns.
+/// Writes a record, together with those of other requests where that helps. The record is durable when this returns.
+/// `time` limits the write only if no group shares it.
 pub async fn write(name: String, record: &Record, time: Duration) -> Result<(), host::Error> {
     // Journal the record before writing it: the store may keep the record and still report a failure.
     journal::note(&name);

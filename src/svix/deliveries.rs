@@ -92,7 +92,7 @@ pub enum Status {
     Unknown,
 }
 
-/// Likewise.
+/// Why an attempt was made. Svix writes a number; the relay writes a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(from = "i64", rename_all = "lowercase")]
 pub enum Trigger {
@@ -100,7 +100,7 @@ pub enum Trigger {
     Scheduled,
     /// A person or a program has asked for it.
     Manual,
-    /// As above.
+    /// A later Svix may know more triggers.
     Unknown,
 }
 

@@ -899,7 +899,7 @@ mod tests {
     }
 
     #[test]
-    fn such_a_run_is_never_added_to_that_of_others() {
+    fn the_run_of_one_project_is_never_added_to_that_of_others() {
         let mut gate = Gate::open();
         for event in ["a", "b", "c", "d"] {
             fail(&mut gate, event, "sick", false, at(0));

@@ -40,7 +40,7 @@ pub struct Snapshot {
     /// The projects that operators hold.
     pub held: Vec<String>,
     pub endpoints: Endpoints,
-    /// When the last canary arrived.
+    /// When the last canary arrived in Svix or, while Svix sends no webhooks of canaries, since when it sends none.
     pub canary_at: Option<SystemTime>,
 }
 

@@ -118,9 +118,8 @@ impl Endpoint {
         self.failing_since = None;
     }
 
-    /// The last scheduled attempt of a message has failed. A message that is given up more than 5 and
-    /// less than 10 days after the first one disables the endpoint, unless it succeeded in between. Then
-    /// this returns the time of the first one.
+    /// The last scheduled attempt of a message has failed. If none has succeeded since the first such failure,
+    /// more than 5 and less than 10 days ago, this disables the endpoint. Then this returns the time of the first.
     pub fn exhausted(&mut self, now: SystemTime) -> Option<SystemTime> {
         let known = self.failing_since;
         match known.filter(|since| now < *since + DISABLED_AFTER * 2) {

@@ -6,6 +6,7 @@
 //! passes through these files:
 //!
 //! - `connection`: serves a stream, and breaks it if the outcome says so.
+//! - `fake`: the state that all clones share, and the way of a request through it.
 //! - `request`, `route`, `call`: the request as received, its route, and what it asks for.
 //! - `script`, `fault`, `outcome`: the faults to come, and what a fault makes of a request.
 //! - `store`, `message`, `idempotency`: what Svix stores, and its rules.

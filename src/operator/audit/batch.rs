@@ -22,7 +22,8 @@ const RECORDS: usize = 4_096;
 /// How many pages a batch has at most: projects that are left out cost reads, too.
 const PAGES: u64 = 256;
 
-/// How long before its page a record may be written, and its message stored.
+/// How long before its page a record is written as a rule, and its message stored. An older message is not in the list,
+/// and is looked up.
 const BEFORE_PAGE: Duration = Duration::from_secs(5);
 /// How far Svix's clock may be ahead.
 const AFTER_PAGE: Duration = Duration::from_secs(5);

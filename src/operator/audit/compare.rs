@@ -23,7 +23,7 @@ use crate::svix::message;
 use crate::svix::{self, Answer, Cause, application};
 use crate::time::{age, parse_rfc3339};
 
-/// How long a slice goes on with the list of one project: a list that breaks off costs look-ups.
+/// How long a slice goes on with the list of one project: a list that breaks off costs lookups.
 const LISTING: Duration = Duration::from_secs(3);
 
 /// After what time a slice begins nothing new.

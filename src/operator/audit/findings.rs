@@ -61,7 +61,7 @@ pub struct Finding {
     pub record_name: String,
     /// In RFC 3339, UTC.
     pub found_at: String,
-    /// Until then a sender may come again and resolve it. In RFC 3339, UTC.
+    /// Until this time a sender may bring the event again, which resolves the finding. In RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending_until: Option<String>,
 }

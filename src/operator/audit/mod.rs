@@ -1,6 +1,6 @@
 //! The audit: compares what the relay remembers with what Svix holds, a bounded slice at each request.
 //!
-//! It follows the journal from where the last slice ended to a quarter of an hour ago, in batches of
+//! The audit follows the journal from where the last slice ended to a quarter of an hour ago, in batches of
 //! records. Of each project in a batch, Svix's messages of that time are listed. So a lost record shows, too,
 //! as long as its project has other records in the batch. The audit writes nothing to Svix.
 //!
@@ -237,8 +237,8 @@ pub async fn resolve(request: &mut OperatorRequest<'_>, id: &str) -> Result<Succ
     Ok(Success::document("resolved", &resolved))
 }
 
-/// Has the record of a missing message answer no sender any more, if it still names that message. Returns whether it
-/// is so, also if an earlier request has done it.
+/// Reopens the record of a missing message, so that it answers no sender any more. `true` also if an earlier request
+/// has reopened it. `false` if the record doesn't name that message.
 async fn reopen(finding: &Finding) -> Result<bool, host::Error> {
     let name = &finding.record_name;
     let is_missing = |id: &String| finding.svix_message_ids.contains(id);

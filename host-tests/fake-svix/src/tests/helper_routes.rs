@@ -13,7 +13,7 @@ fn bare(method: Method, path: &str, body: &str) -> Request<Full<bytes::Bytes>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn show_the_messages_without_a_token() -> anyhow::Result<()> {
+async fn messages_are_shown_without_a_token() -> anyhow::Result<()> {
     let (fake, clock) = fake();
     let mut client = Client::connect(&fake).await;
     let id = client.post_with_key(&message("evt_1"), "key").await?.id();
@@ -56,7 +56,7 @@ async fn show_applications_and_event_types() -> anyhow::Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn aim_faults() -> anyhow::Result<()> {
+async fn faults_meet_the_target_that_they_are_aimed_at() -> anyhow::Result<()> {
     let (fake, _) = fake();
     let mut client = Client::connect(&fake).await;
     let fault = r#"{"fault":"status","status":503}"#;

@@ -52,7 +52,7 @@ impl Program {
         load().with_context(|| format!("can't load the component {}", source.display()))
     }
 
-    /// Loads what `compiler::write` has written to `file`. The file must be as trustworthy as this program.
+    /// Loads the code that `compiler::compile` has written to `file`. The file must be as trustworthy as this program.
     pub fn precompiled(file: &Path) -> Result<Self> {
         let load = || {
             let engine = engine(Config::new())?;

@@ -9,7 +9,7 @@ use super::Options;
 use crate::manifest::Manifest;
 use crate::output::{Output, Severity};
 
-/// With fewer connections than this, the start warns. So many requests Cloud Run sends at once in our module.
+/// The start warns of fewer connections than this: in our module, Cloud Run sends so many requests at once.
 const FEW_CONNECTIONS: usize = 500;
 
 /// The lines about the start, once this process listens.

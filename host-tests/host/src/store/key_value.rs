@@ -148,7 +148,7 @@ impl fmt::Debug for Url {
 impl FromStr for Url {
     type Err = Infallible;
 
-    /// Any text is taken: a library that reads options would print one that is not, with its password.
+    /// Takes any text. If this failed, the library that reads options would print the text, with its password.
     fn from_str(text: &str) -> std::result::Result<Self, Infallible> {
         Ok(Self(text.to_owned()))
     }

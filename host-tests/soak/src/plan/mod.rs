@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides() {
+    fn the_same_seed_draws_the_same_phases() {
         assert_eq!(drawn(1, 10_000, 10), drawn(1, 10_000, 10));
         assert_ne!(drawn(1, 10_000, 10), drawn(2, 10_000, 10));
     }

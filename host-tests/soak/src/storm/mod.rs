@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(35);
 /// The latency of Svix before a kill that must hit requests in flight.
 const LATENCY: Duration = Duration::from_millis(100);
 
-/// How many posts must have been taken by Svix and be unanswered for such a kill, and how long the kill waits for that.
+/// How many posts without an answer Svix must hold at such a kill, and how long the kill waits for them.
 const IN_FLIGHT: usize = 8;
 const IN_FLIGHT_WITHIN: Duration = Duration::from_secs(3);
 

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides() {
+    fn the_same_seed_draws_the_same_outages() {
         let drawn = |seed| plan(9, true, &mut Rng::with_seed(seed));
         assert_eq!(drawn(1), drawn(1));
         assert_ne!(drawn(1), drawn(2));

@@ -68,7 +68,7 @@ impl Remembered {
                 continue;
             }
             let fails = |step: &Step| !step.outcome.is_ack() && step.overlaps(last);
-            // After a lookup. Svix doesn't have a letter's event, so it is sent.
+            // The relay has asked Svix first. Svix doesn't have a letter's event, so the relay sends the event.
             let asked = again.outcome.says(Said::Found)
                 || again.outcome.says(Said::Delivered) && last.outcome.says(Said::DeadLettered);
             if !(asked && history.steps().iter().any(fails)) {

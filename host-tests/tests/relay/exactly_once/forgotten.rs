@@ -121,7 +121,7 @@ async fn an_event_from_the_dead_letter_topic_is_as_old_as_its_first_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unwrapped_event_from_the_dead_letter_topic_is_as_old_too() {
+async fn an_unwrapped_event_from_the_dead_letter_topic_is_as_old_as_its_first_message() {
     let world = World::new();
     world.faults.lose_next_set();
     let event = r#"{"id":"evt_1","type":"t","project":"dev"}"#;

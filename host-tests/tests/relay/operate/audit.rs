@@ -309,7 +309,7 @@ async fn a_record_that_a_failing_store_left_unknown_is_settled_by_the_next_slice
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_up_that_fails_holds_up_no_other_and_comes_again() {
+async fn a_lookup_that_fails_holds_up_no_other_and_comes_again() {
     let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
     for id in ["evt_1", "evt_2"] {
         post(&world, id).await;
@@ -324,7 +324,7 @@ async fn a_look_up_that_fails_holds_up_no_other_and_comes_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn look_ups_that_always_fail_stop_no_audit() {
+async fn lookups_that_always_fail_stop_no_audit() {
     for lists_fail in [false, true] {
         let world = world();
         for id in ["evt_1", "evt_2"] {

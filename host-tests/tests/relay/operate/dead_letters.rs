@@ -302,7 +302,7 @@ async fn a_direct_post_that_can_never_be_delivered_is_refused_and_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_dead_letters_rejected_pubsub_is_refused_too() {
+async fn with_dead_letters_rejected_an_undeliverable_event_of_pubsub_is_refused() {
     let world = World::with(&[("admin_token", "hush"), ("dead_letters", "reject")]);
     let reply = world.post(&wrapped(b"nonsense")).await;
     reply.assert_final_problem(400, "not-json");

@@ -278,7 +278,7 @@ async fn nothing_is_left_of_an_erased_project_and_everything_of_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reports_and_findings_of_an_erased_project_go_too() {
+async fn reports_and_findings_of_an_erased_project_are_erased() {
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let world = World::with(&[("admin_token", "hush"), ("svix_webhook_secret", secret)]);
     post(&world, "dev", "evt_1").await;

@@ -133,7 +133,7 @@ async fn a_record_counts_from_when_it_was_written_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_with_an_unknown_outcome_is_deleted_too() {
+async fn a_record_with_an_unknown_outcome_is_deleted_when_due() {
     let world = world();
     world.svix.script(vec![Fault::HangAfterStoring; 4]);
     assert_eq!(world.post(&event("evt_1")).await.status, 503);

@@ -1,4 +1,4 @@
-//! The way to Redis: its address, and the files with what it asks for and what proves who it is.
+//! The way to Redis: its address, and the files with the password, the client's certificate and the authorities.
 
 use std::fs;
 use std::io;
