@@ -21,7 +21,7 @@
 //! `run` in its `attempts`: 700 lines, some 20 minutes. To explain each step takes an hour more. Read also:
 //!
 //! - how an event is read: `Arrival` in [`event::arrival`], then `read`, `hints` and `event` in
-//!   [`event::notification`]; who may post: `notifier` in [`auth`];
+//!   [`event::notification`], and [`event::push`]; who may post: `notifier` in [`auth`];
 //! - what they call: `Job`, `Budget` and `Turnstile` in [`delivery`], `Found` in [`records`], `keep` in
 //!   [`letters::ledger`], `send` in [`svix::client`];
 //! - the heads of the files that decide: `delivery::next`, [`svix::gate`] and [`letters`];
@@ -110,7 +110,8 @@ pub mod fuzz {
     pub use crate::config::{Messages, Secret};
     pub use crate::event::arrival::{Arrival, Attributes, BodyHint, Source};
     pub use crate::event::field::Field;
-    pub use crate::event::notification::{Notification, Rejection};
+    pub use crate::event::notification::Notification;
+    pub use crate::event::rejection::Rejection;
     pub use crate::event::{Event, check_identifier, key, shortened};
     pub use crate::letters::DeadLetter;
     pub use crate::records::{Delivered, Record, Unknown};

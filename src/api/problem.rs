@@ -11,7 +11,7 @@ use super::table::{self, Retry, Row};
 use crate::auth::Denial;
 use crate::config::load::Unusable;
 use crate::event;
-use crate::event::notification::{MAX_DEPTH, Rejection};
+use crate::event::rejection::{MAX_DEPTH, Rejection};
 use crate::host;
 use crate::svix::gate::Reason;
 use crate::svix::{self, Cause, Misconfiguration, Refusal, retry};

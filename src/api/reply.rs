@@ -6,7 +6,7 @@ use super::problem::Problem;
 use super::route::NoRoute;
 use crate::auth::Denial;
 use crate::event::Event;
-use crate::event::notification::Rejection;
+use crate::event::rejection::Rejection;
 use crate::json;
 use crate::records::Delivered;
 

@@ -7,6 +7,8 @@
 pub mod arrival;
 pub mod field;
 pub mod notification;
+pub mod push;
+pub mod rejection;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use crate::api::problem::Problem;
 use crate::config::Config;
 use crate::event::arrival::BodyHint;
-use crate::event::notification::may_be_wrapped;
+use crate::event::push::may_be_wrapped;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Incoming, Unread};
 

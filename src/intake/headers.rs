@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::api::problem::Problem;
 use crate::event::arrival::{Arrival, Attributes, is_encoded, is_json_media_type, ordering_key};
-use crate::event::notification::Rejection;
+use crate::event::rejection::Rejection;
 use crate::event::shortened;
 use crate::host::http::Headers;
 use crate::time::parse_rfc3339;

@@ -12,7 +12,7 @@ use crate::auth::Caller;
 use crate::config::Config;
 use crate::event;
 use crate::event::arrival::is_json_media_type;
-use crate::event::notification::Rejection;
+use crate::event::rejection::Rejection;
 use crate::host::clock::Stopwatch;
 use crate::host::http::{Headers, Incoming};
 use crate::intake;

@@ -1,0 +1,241 @@
+//! Pub/Sub's wrapped push: the event lies in base64 in its `message`.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::value::RawValue;
+
+use super::arrival::{Arrival, Attributes, Source, carries_push, ordering_key};
+use super::rejection::Rejection;
+use crate::json;
+use crate::time;
+use crate::violation::Violation;
+
+/// Standard base64, as Pub/Sub sends it. The padding may be missing.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The fields with which an event may begin, and a wrapper doesn't.
+const OF_EVENTS: [&str; 11] = [
+    "object",
+    "id",
+    "type",
+    "project",
+    "source",
+    "specversion",
+    "datacontenttype",
+    "time",
+    "version",
+    "data",
+    "subject",
+];
+
+/// The longest name of a field for which a body counts as a wrapper, in bytes.
+const MAX_NAME: usize = 64;
+
+/// A CloudEvent that is larger than an event may be names its type within so many bytes.
+const ATTRIBUTES: usize = 512;
+
+/// The text of the event in a push, or why there is none, with the bytes that are the same in every delivery.
+pub type Opened = Result<String, (Rejection, Vec<u8>)>;
+
+/// The parts of a wrapped push.
+pub struct Push<'a> {
+    pub message: &'a RawValue,
+    pub subscription: Option<&'a RawValue>,
+    pub attempt: Option<&'a RawValue>,
+}
+
+/// Opens the push that is the data of a whole CloudEvent. `None` if the data is something else.
+pub fn open_cloud_event(text: &str, arrival: &mut Arrival) -> Option<Opened> {
+    let [data, encoded] = json::pick(text, ["data", "data_base64"]).ok()?;
+    let decoded;
+    let data = if let Some(data) = data {
+        data.get()
+    } else {
+        decoded = base64(&json::string(encoded?)?)?;
+        str::from_utf8(&decoded).ok()?
+    };
+    let names = ["message", "subscription", "deliveryAttempt"];
+    let [message, subscription, attempt] = json::pick(data, names).ok()?;
+    let push = Push {
+        message: message.filter(|message| json::is_object(message))?,
+        subscription,
+        attempt,
+    };
+    Some(push.open(arrival))
+}
+
+impl Push<'_> {
+    /// Takes the event out, and notes how it came.
+    pub fn open(self, arrival: &mut Arrival) -> Opened {
+        arrival.source = Source::Wrapped;
+        arrival.attempt = self.attempt.and_then(|raw| raw.get().parse().ok());
+        let subscription = self.subscription.and_then(json::string);
+        arrival.subscription = subscription.map(Cow::into_owned);
+        unpack(self.message.get(), arrival)
+    }
+}
+
+fn unpack(message: &str, arrival: &mut Arrival) -> Opened {
+    // Only the message is the same in every delivery: the wrapper counts the attempts.
+    let mut bytes = open_message(message, arrival)
+        .map_err(|rejection| (rejection, message.as_bytes().to_vec()))?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    String::from_utf8(bytes).map_err(|error| (Rejection::NotUtf8, error.into_bytes()))
+}
+
+fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejection> {
+    let names = [
+        "data",
+        "attributes",
+        "messageId",
+        "message_id",
+        "publishTime",
+        "publish_time",
+        "orderingKey",
+    ];
+    let fields = json::pick(message, names)?;
+    let [
+        data,
+        attributes,
+        id,
+        id_snake_case,
+        time,
+        time_snake_case,
+        key,
+    ] = fields;
+    arrival.message_id = [id, id_snake_case]
+        .into_iter()
+        .flatten()
+        .find_map(message_id);
+    let times = [time, time_snake_case].into_iter().flatten();
+    let mut times = times.filter_map(json::string);
+    arrival.publish_time = times.find_map(|time| time::parse_rfc3339(&time));
+    let key = key.and_then(json::string);
+    arrival.ordering_key = key.as_deref().and_then(ordering_key);
+    // The headers of the request are not the message's.
+    arrival.attributes = match attributes.filter(|raw| !is_nothing(raw)) {
+        None => Attributes::default(),
+        Some(raw) => Attributes::read(raw).ok_or_else(|| {
+            let reason = "must be an object of strings";
+            Rejection::Invalid(vec![Violation::new("message.attributes", reason)])
+        })?,
+    };
+    let invalid = |reason| Rejection::Invalid(vec![Violation::new("message.data", reason)]);
+    let data = match data {
+        None => return Err(invalid("is required")),
+        Some(raw) => json::string(raw).ok_or_else(|| invalid("must be a string"))?,
+    };
+    if data.is_empty() {
+        return Err(invalid("must not be empty"));
+    }
+    base64(&data).ok_or(Rejection::NotBase64)
+}
+
+/// Whether a body with this beginning may be a wrapped push. An object that begins with a field of an event
+/// is an event, unless it is soon called a CloudEvent that carries a push.
+pub fn may_be_wrapped(begin: &[u8]) -> bool {
+    may_be_push(begin) || begin.get(..ATTRIBUTES).is_none_or(names_carrier)
+}
+
+fn names_carrier(begin: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(begin);
+    let mut words = text.split('"');
+    words.any(carries_push)
+}
+
+fn may_be_push(begin: &[u8]) -> bool {
+    if BYTE_ORDER_MARK.starts_with(begin) {
+        return true;
+    }
+    let text = begin.strip_prefix(BYTE_ORDER_MARK).unwrap_or(begin);
+    let text = text.trim_ascii_start();
+    let Some(fields) = text.strip_prefix(b"{") else {
+        return text.is_empty();
+    };
+    let Some(name) = fields.trim_ascii_start().strip_prefix(b"\"") else {
+        return fields.trim_ascii_start().is_empty();
+    };
+    let end = name.iter().position(|byte| *byte == b'"');
+    // A name that is not complete yet may be one of a wrapper's.
+    let Some(name) = end.and_then(|end| str::from_utf8(&name[..end]).ok()) else {
+        return name.len() < MAX_NAME;
+    };
+    !OF_EVENTS.contains(&name)
+}
+
+/// Whether there are no attributes. Some languages write an empty map as an empty list.
+fn is_nothing(attributes: &RawValue) -> bool {
+    let list = attributes.get().strip_prefix('[');
+    attributes.get() == "null" || list.is_some_and(|rest| rest.trim_start() == "]")
+}
+
+/// Pub/Sub's identifier of a message: a string, or a number of another client.
+fn message_id(raw: &RawValue) -> Option<String> {
+    match json::string(raw) {
+        Some(text) => (!text.is_empty()).then(|| text.into_owned()),
+        None => raw.get().parse::<u64>().ok().map(|id| id.to_string()),
+    }
+}
+
+/// Decodes base64 in either alphabet, as readers of JSON forms of protocol buffers must.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let standard = |byte| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        byte => byte,
+    };
+    let again = || {
+        // Command-line tools break long lines.
+        let bytes = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
+        BASE64.decode(bytes.map(standard).collect::<Vec<_>>())
+    };
+    BASE64.decode(text).or_else(|_| again()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrapped_push_is_known_by_its_beginning() {
+        for begin in [
+            "",
+            " \r\n",
+            "{",
+            "\u{feff}{ ",
+            r#"{"mess"#,
+            r#"{"message": {"data""#,
+            r#"{ "subscription":"#,
+            r#"{"deliveryAttempt":5,"message""#,
+            r#"{"x":1,"message""#,
+        ] {
+            assert!(may_be_wrapped(begin.as_bytes()), "{begin}");
+        }
+        assert!(may_be_wrapped(b"\xef\xbb"));
+        for begin in ["[", "x", r#"{"id""#, r#"{"data":"#, "\u{0}"] {
+            let long = begin.to_owned() + &" ".repeat(ATTRIBUTES);
+            assert!(!may_be_wrapped(long.as_bytes()), "{begin}");
+        }
+        // Until the type may still come, a chunk tells nothing.
+        let carrier = "google.cloud.pubsub.topic.v1.messagePublished";
+        let whole = format!(
+            r#"{{"id":"9","type":"{carrier}","data":{}"#,
+            " ".repeat(ATTRIBUTES)
+        );
+        for end in [1, 8, 30, 60, whole.len()] {
+            assert!(may_be_wrapped(&whole.as_bytes()[..end]), "{end}");
+        }
+    }
+}
