@@ -2,7 +2,7 @@
 //!
 //! The gate is open, or closed until a point in time. After that time one notification goes through as the
 //! probe, and the gate stays closed for the others until the probe is back. If the probe succeeds, the gate
-//! opens; if the probe fails, the gate closes for longer. The state lies in the key-value store; this file
+//! opens; if the probe fails, the gate closes for longer. The state lies in the key-value store; this folder
 //! only computes it. Times are wall-clock times, since nodes share them. A state never blocks for longer
 //! than the time it was made for, even if a clock is wrong.
 //!
@@ -23,11 +23,18 @@
 //!
 //! Duplicates and invalid events never come to the gate.
 
+mod closing;
+mod run;
+
 use std::mem;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use self::closing::{Closing, Failure, LONGEST, as_millis, longest};
+pub use self::closing::{Reason, lengthened};
+pub use self::run::EventAtGate;
+use self::run::Run;
 use crate::time::SKEW;
 
 /// The name of the gate in the store.
@@ -36,40 +43,12 @@ pub const NAME: &str = "gate";
 /// The version of the states that this relay writes.
 const VERSION: u32 = 1;
 
-/// How long the first closing lasts where Svix doesn't say; it doubles with every further one.
-const FIRST: Duration = Duration::from_secs(1);
-/// The longest closing where Svix doesn't say.
-const LONGEST_GROWING: Duration = Duration::from_secs(30);
-/// The longest closing, whatever Svix asks for. Svix may have been wrong, and only a probe finds out.
-const LONGEST: Duration = Duration::from_mins(1);
 /// How many attempts must fail in a row, wherever they are made, to close the gate.
 const RUN: u32 = 5;
-/// How many failures of one event in succession count.
-const RUN_OF_ONE_EVENT: u32 = 3;
 /// How many projects can be held at once.
 pub const MAX_HELD: usize = 64;
 /// A late answer replaces the closing only if its wait exceeds the rest of the closing by this much.
 const NEWS: Duration = Duration::from_secs(1);
-
-/// Why the gate is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reason {
-    /// Svix limits the rate.
-    RateLimited,
-    /// Svix fails, or doesn't answer.
-    SvixUnavailable,
-}
-
-impl Reason {
-    /// The reason's name in the log and in metrics, the same as in the store.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RateLimited => "rate-limited",
-            Self::SvixUnavailable => "svix-unavailable",
-        }
-    }
-}
 
 /// The gate as operators see it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -119,55 +98,6 @@ pub fn holds(stored: Option<&[u8]>, project: &str) -> bool {
     state.is_some_and(|state| state.holds(project))
 }
 
-/// Attempts that failed since the last success, while the gate was open.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Run {
-    failures: u32,
-    /// The event of the most recent failure, and its number of consecutive failures.
-    event: String,
-    of_event: u32,
-    /// The project of all these failures. `None` if there are several, or no failure.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    project: Option<String>,
-    /// Whether Svix has answered another project since: then the run says nothing of Svix.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    others_succeed: bool,
-}
-
-/// A closed gate, as the store holds it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Closing {
-    reason: Reason,
-    /// The length of the closing from the state's beginning, in milliseconds.
-    millis: u64,
-    /// How often the gate was closed since it was last open.
-    times: u32,
-    /// Whether a probe is on its way.
-    probing: bool,
-    /// The event whose probe failed last.
-    failed_probe: Option<String>,
-    /// The only project whose events wait. `None` if all do, and for versions before this field.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    project: Option<String>,
-}
-
-impl Closing {
-    /// Whether events of this project wait.
-    fn concerns(&self, project: &str) -> bool {
-        self.project.as_deref().is_none_or(|only| only == project)
-    }
-}
-
-/// An event at the gate.
-#[derive(Clone, Copy, Debug)]
-pub struct EventAtGate<'a> {
-    /// The event's idempotency key.
-    pub key: &'a str,
-    pub project: &'a str,
-}
-
 /// The closed gate, as a notification meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shut {
@@ -176,42 +106,6 @@ pub struct Shut {
     pub rest: Duration,
     /// Whether a probe is on its way, which may open the gate at any moment.
     pub probing: bool,
-}
-
-impl Run {
-    const fn none() -> Self {
-        Self {
-            failures: 0,
-            event: String::new(),
-            of_event: 0,
-            project: None,
-            others_succeed: false,
-        }
-    }
-
-    /// The run with one more failure, of this event.
-    fn and(&self, event: EventAtGate<'_>) -> Self {
-        if self.others_succeed && self.project.as_deref() != Some(event.project) {
-            return Self::none().and(event);
-        }
-        let of_event = if self.event == event.key {
-            self.of_event
-        } else {
-            0
-        };
-        let counts = u32::from(of_event < RUN_OF_ONE_EVENT);
-        Self {
-            failures: self.failures.saturating_add(counts),
-            event: event.key.to_owned(),
-            of_event: of_event.saturating_add(counts),
-            project: match &self.project {
-                Some(only) if only == event.project => self.project.clone(),
-                None if *self == Self::none() => Some(event.project.to_owned()),
-                _ => None,
-            },
-            others_succeed: self.others_succeed,
-        }
-    }
 }
 
 /// The gate's answer to a notification.
@@ -513,73 +407,9 @@ impl Gate {
     }
 }
 
-/// A failure of Svix.
-struct Failure<'a> {
-    event: EventAtGate<'a>,
-    reason: Reason,
-    /// For how long Svix asks to wait, at most the longest closing.
-    asked: Option<Duration>,
-    jitter: f64,
-}
-
-impl Failure<'_> {
-    /// How long the gate closes after `times` closings, in milliseconds.
-    fn wait(&self, times: u32) -> u64 {
-        as_millis(self.asked.unwrap_or_else(|| growing(times, self.jitter)))
-    }
-
-    /// The closing that follows when this failure is the probe's.
-    fn of_probe(&self, before: Closing) -> Closing {
-        // An event that fails as the probe again may be at fault itself. Let another event be the probe soon.
-        let again = self.reason == Reason::SvixUnavailable
-            && before.failed_probe.as_deref() == Some(self.event.key);
-        let (millis, times) = if again {
-            (as_millis(growing(0, self.jitter)), before.times)
-        } else {
-            (self.wait(before.times), before.times.saturating_add(1))
-        };
-        Closing {
-            reason: self.reason,
-            millis,
-            times,
-            probing: false,
-            failed_probe: Some(self.event.key.to_owned()),
-            project: before
-                .project
-                .filter(|_| self.reason == Reason::SvixUnavailable),
-        }
-    }
-}
-
-/// A failing server knows less about its recovery than a limiting server about its limit.
-fn longest(reason: Reason) -> Duration {
-    match reason {
-        Reason::RateLimited => LONGEST,
-        Reason::SvixUnavailable => LONGEST_GROWING,
-    }
-}
-
-/// The length of a closing after `times` closings, from half of the bound to all of it.
-fn growing(times: u32, jitter: f64) -> Duration {
-    FIRST
-        .saturating_mul(2u32.saturating_pow(times))
-        .min(LONGEST_GROWING)
-        .mul_f64(f64::midpoint(1.0, jitter))
-}
-
-/// `wait`, up to a quarter longer, so that senders don't all come back in one instant. `jitter` is
-/// between 0 and 1.
-pub fn lengthened(wait: Duration, jitter: f64) -> Duration {
-    wait + wait.mul_f64(jitter / 4.0)
-}
-
 /// Whether a time of another node's clock may be in the past.
 fn is_plausible(millis_there: u64, now: SystemTime) -> bool {
     millis_there <= millis(now).saturating_add(as_millis(SKEW))
-}
-
-fn as_millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn millis(time: SystemTime) -> u64 {
