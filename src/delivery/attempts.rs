@@ -17,7 +17,7 @@ use crate::svix::retry::{MIN_ATTEMPT, Retries};
 use crate::svix::{self, Answer};
 use crate::watch::counters;
 
-/// How far Svix's lookups may lag behind its posts.
+/// How far Svix's lookups may lag behind its posts, and how long a race to create an application may last.
 const LAG: Duration = Duration::from_secs(2);
 
 /// The requests to Svix about one event.
@@ -175,18 +175,18 @@ impl<'a> Attempts<'a> {
                 clock::sleep(wait.mul_f64(self.random.f64())).await;
                 Ok(())
             }
-            AfterLookup::LookUpAgain if self.job.budget.remaining() < LAG + MIN_ATTEMPT => {
-                Err(Problem::StillUnanswered)
-            }
-            AfterLookup::LookUpAgain => {
+            AfterLookup::PostAfterLag if self.job.budget.remaining() >= LAG + MIN_ATTEMPT => {
                 clock::sleep(LAG).await;
                 Ok(())
             }
             // Svix may not have finished an earlier attempt at this event.
-            AfterLookup::IdTaken | AfterLookup::Refused(_) if self.may_be_stored() => {
+            AfterLookup::PostAfterLag | AfterLookup::IdTaken | AfterLookup::Refused(_)
+                if self.may_be_stored() =>
+            {
                 Err(Problem::StillUnanswered)
             }
-            AfterLookup::IdTaken => Err(Problem::EventIdTaken),
+            // A budget that is too short for the wait must not keep the event coming for ever.
+            AfterLookup::PostAfterLag | AfterLookup::IdTaken => Err(Problem::EventIdTaken),
             AfterLookup::Refused(error) => Err(error.into()),
         }
     }

@@ -18,11 +18,12 @@
 //! | `MaybeSentSince`, for longer or unknown | look up | | `MaybeSentSince(now)`: post |
 //! | `Conflict` | look up | | `Raced`: post once more |
 //! | `Raced` | post | `ConflictAgain` | |
-//! | `ConflictAgain` | look up | | `ConflictStands`: look up once more, a moment later |
+//! | `ConflictAgain` | look up | | `Waited`: post a last time, two seconds later |
+//! | `Waited` | post | `ConflictStands` | |
 //! | `ConflictStands` | look up | | the id is taken |
 //! | `Refused` | look up | | the refusal stands |
 //!
-//! The longest row without an answer or a failure: look up, post (409), look up, post (409), look up, look up.
+//! The longest row without an answer or a failure: look up, then three times post (409) and look up.
 
 use std::mem;
 use std::time::{Duration, SystemTime};
@@ -56,7 +57,9 @@ pub enum Known {
     Raced(SystemTime),
     /// Svix answered 409 once more.
     ConflictAgain,
-    /// A lookup after that found nothing. Svix's lookups may lag behind its posts.
+    /// A lookup at this time found nothing again. The race may still go on, or Svix's lookups may lag behind its posts.
+    Waited(SystemTime),
+    /// Svix answered 409 a third time.
     ConflictStands,
     /// Svix refused the event for good, with this error.
     Refused(svix::Error),
@@ -69,8 +72,8 @@ pub enum AfterLookup {
     Post,
     /// Post it once more, after a moment, in which the race is settled.
     PostAfterRace,
-    /// Look the event up once more, after a moment.
-    LookUpAgain,
+    /// Post it a last time, once race and lag are over.
+    PostAfterLag,
     /// The event's id belongs to another message.
     IdTaken,
     /// Svix will never take the event.
@@ -83,7 +86,7 @@ impl Known {
     pub fn step(&self, now: SystemTime) -> Step {
         let is_unclear = match self {
             Self::MaybeSentSince(since) => may_have_forgotten(*since, now),
-            Self::Raced(since) => may_have_forgotten(Some(*since), now),
+            Self::Raced(since) | Self::Waited(since) => may_have_forgotten(Some(*since), now),
             Self::Conflict | Self::ConflictAgain | Self::ConflictStands | Self::Refused(_) => true,
         };
         if is_unclear { Step::LookUp } else { Step::Post }
@@ -93,7 +96,8 @@ impl Known {
     pub fn conflict(&mut self) {
         *self = match self {
             Self::MaybeSentSince(_) | Self::Conflict | Self::Refused(_) => Self::Conflict,
-            Self::Raced(_) | Self::ConflictAgain | Self::ConflictStands => Self::ConflictAgain,
+            Self::Raced(_) | Self::ConflictAgain => Self::ConflictAgain,
+            Self::Waited(_) | Self::ConflictStands => Self::ConflictStands,
         };
     }
 
@@ -106,8 +110,12 @@ impl Known {
                 AfterLookup::PostAfterRace
             }
             Self::ConflictAgain => {
-                *self = Self::ConflictStands;
-                AfterLookup::LookUpAgain
+                *self = Self::Waited(now);
+                AfterLookup::PostAfterLag
+            }
+            Self::Waited(_) => {
+                *self = Self::Waited(now);
+                AfterLookup::Post
             }
             Self::ConflictStands => AfterLookup::IdTaken,
             Self::Refused(error) => AfterLookup::Refused(error),
@@ -166,7 +174,9 @@ mod tests {
         known.conflict();
         assert_eq!(known.step(hours(1)), Step::LookUp);
         assert!(known.is_conflict());
-        assert_eq!(known.not_found(hours(1)), AfterLookup::LookUpAgain);
+        assert_eq!(known.not_found(hours(1)), AfterLookup::PostAfterLag);
+        assert_eq!(known.step(hours(1)), Step::Post);
+        known.conflict();
         assert_eq!(known.step(hours(1)), Step::LookUp);
         assert!(known.is_conflict());
         assert_eq!(known.not_found(hours(1)), AfterLookup::IdTaken);

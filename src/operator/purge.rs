@@ -289,12 +289,13 @@ impl Slice {
     /// Deletes what is due of some records. Unreadable records hold up no others.
     async fn step(&mut self, names: &[String], rest: &mut Rest) -> Result<(), host::Error> {
         let (mut letters, mut records) = (Vec::new(), Vec::new());
-        let mut missing = Vec::new();
+        // The records that lead to no letter.
+        let mut headless = Vec::new();
         for (found, name) in store::get_all(names).await.into_iter().zip(names) {
             let bytes = match found {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => {
-                    missing.push(name);
+                    headless.push(name);
                     continue;
                 }
                 Err(error) => {
@@ -307,6 +308,9 @@ impl Slice {
                 // A page may name a record twice.
                 Due::Now(_) if records.contains(name) => {}
                 Due::Now(with) => {
+                    if with.is_empty() {
+                        headless.push(name);
+                    }
                     letters.extend(with);
                     records.push(name.clone());
                 }
@@ -317,8 +321,8 @@ impl Slice {
             }
         }
         // A letter may have been cut off after its body, to which nothing else leads.
-        let heads: Vec<_> = missing.iter().map(|name| head_name(name)).collect();
-        for (head, name) in store::get_all(&heads).await.into_iter().zip(missing) {
+        let heads: Vec<_> = headless.iter().map(|name| head_name(name)).collect();
+        for (head, name) in store::get_all(&heads).await.into_iter().zip(headless) {
             match head {
                 Ok(Some(_)) => {}
                 Ok(None) => letters.push(body_name(name)),

@@ -16,8 +16,9 @@ const PREFIX: &str = "SPIN_VARIABLE_";
 pub(crate) fn unknown_in_environment(manifest: &Manifest) -> Vec<String> {
     let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let is_unknown = |name: &String| {
-        let variable = name.strip_prefix(PREFIX).map(str::to_lowercase);
-        variable.is_some_and(|name| !manifest.variables.contains_key(&name))
+        let mut known = manifest.variables.keys().map(|name| name.to_uppercase());
+        let suffix = name.strip_prefix(PREFIX);
+        suffix.is_some_and(|suffix| !known.any(|known| known == suffix))
     };
     names.filter(is_unknown).collect()
 }

@@ -99,16 +99,21 @@ impl Queue {
 
 /// Writes everything, also to a pipe that doesn't wait for its reader.
 fn write_all(stream: &mut impl Write, mut lines: &[u8]) -> io::Result<()> {
-    while !lines.is_empty() {
-        match stream.write(lines) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(length) => lines = &lines[length..],
+    loop {
+        let written = if lines.is_empty() {
+            stream.flush().map(|()| None)
+        } else {
+            stream.write(lines).map(Some)
+        };
+        match written {
+            Ok(None) => return Ok(()),
+            Ok(Some(0)) => return Err(ErrorKind::WriteZero.into()),
+            Ok(Some(length)) => lines = &lines[length..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
             Err(error) => return Err(error),
         }
     }
-    Ok(())
 }
 
 impl Shared {

@@ -68,8 +68,8 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
         max_concurrent: options.max_instance_concurrent_reuse_count,
         ..Reuse::default()
     };
-    options.check_required(&manifest)?;
     warn_of_unknown(&manifest, output);
+    options.check_required(&manifest)?;
     let who_may_post = who_may_post(&options, &manifest);
     let operated = options
         .given("admin_token")

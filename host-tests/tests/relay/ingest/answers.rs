@@ -289,7 +289,7 @@ async fn an_id_that_another_application_in_svix_holds_is_a_422() {
 #[tokio::test(start_paused = true)]
 async fn a_message_that_lookups_show_late_makes_no_dead_letter() {
     let world = World::with(&[("admin_token", "hush")]);
-    // The first post is stored, and both get a 409.
+    // The first post is stored, and all get a 409.
     let stored = Fault::Status {
         status: 409,
         retry_after: None,

@@ -200,6 +200,28 @@ async fn a_body_whose_letter_a_crash_cut_off_is_deleted() {
     assert_eq!(left(&world).await, Vec::<String>::new());
 }
 
+/// The event comes again, leaves a record that says unknown, and never comes any more.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_a_crash_cut_off_goes_with_an_unknown_record() {
+    let world = world();
+    world.faults.fail_next(Op::Increment, 1);
+    world.svix.script_for(&Method::POST, [Fault::status(422)]);
+    let body = wrapped(event("evt_1").as_bytes());
+    let reply = world.post(&body).await;
+    reply.assert_retryable_problem(503, "store-failing");
+    world.crash().await;
+    world.clock.advance(2 * DAY);
+    world.svix.always(Fault::status(500));
+    let reply = world.post(&body).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    settle().await;
+    for _ in 0..2 {
+        world.clock.advance(DUE);
+        purge(&world).await;
+    }
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
 /// The journal's page of the last write dies with the instance.
 #[tokio::test(start_paused = true)]
 async fn a_letter_is_deleted_though_a_crash_cut_its_end_off() {

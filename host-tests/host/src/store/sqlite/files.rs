@@ -20,10 +20,9 @@ impl Files {
     /// The database at `path` and its write-ahead log, which exists as long as the database is open.
     pub fn of(path: &Path) -> io::Result<Self> {
         // SQLite puts the log beside the file that a symbolic link leads to.
-        let path = path.canonicalize()?;
-        let mut log = path.as_os_str().to_owned();
+        let mut log = path.canonicalize()?.into_os_string();
         log.push("-wal");
-        Ok(Self([File::at(path)?, File::at(log.into())?]))
+        Ok(Self([File::at(path.into())?, File::at(log.into())?]))
     }
 
     /// Fails if a file isn't the one that was opened.
