@@ -175,7 +175,7 @@ impl<'a> Attempts<'a> {
                 clock::sleep(wait.mul_f64(self.random.f64())).await;
                 Ok(())
             }
-            AfterLookup::PostAfterLag if self.job.budget.remaining() >= LAG + MIN_ATTEMPT => {
+            AfterLookup::PostAfterLag if self.job.budget.remaining() >= LAG + 2 * MIN_ATTEMPT => {
                 clock::sleep(LAG).await;
                 Ok(())
             }
@@ -185,7 +185,10 @@ impl<'a> Attempts<'a> {
             {
                 Err(Problem::StillUnanswered)
             }
-            // A budget that is too short for the wait must not keep the event coming for ever.
+            // Svix was slow. Let the sender come back, unless the budget is always too short for the wait.
+            AfterLookup::PostAfterLag if self.job.config.retry.budget >= 2 * LAG => {
+                Err(Problem::StillUnanswered)
+            }
             AfterLookup::PostAfterLag | AfterLookup::IdTaken => Err(Problem::EventIdTaken),
             AfterLookup::Refused(error) => Err(error.into()),
         }

@@ -23,7 +23,7 @@
 //! | `ConflictStands` | look up | | the id is taken |
 //! | `Refused` | look up | | the refusal stands |
 //!
-//! The longest row without an answer or a failure: look up, then three times post (409) and look up.
+//! The longest sequence without an answer or a failure: look up, then three times post (409) and look up.
 
 use std::mem;
 use std::time::{Duration, SystemTime};
@@ -70,7 +70,7 @@ pub enum Known {
 pub enum AfterLookup {
     /// Post the event.
     Post,
-    /// Post it once more, after a moment, in which the race is settled.
+    /// Post it once more, after a moment, in which the race is most often settled.
     PostAfterRace,
     /// Post it a last time, once race and lag are over.
     PostAfterLag,

@@ -44,7 +44,8 @@ const MAX_NAME: usize = 64;
 /// A CloudEvent that is larger than an event may be names its type within so many bytes.
 const ATTRIBUTES: usize = 512;
 
-/// The text of the event in a push, or why there is none, with the bytes that are the same in every delivery.
+/// The text of the event in a push. The error says why the push holds no event, and has the bytes that are the same in
+/// every delivery.
 pub type Opened = Result<String, (Rejection, Vec<u8>)>;
 
 /// The parts of a wrapped push.

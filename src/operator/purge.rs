@@ -7,12 +7,13 @@
 //! A record that was written again since is left for the page that names it then. A letter that no
 //! operator has decided on is deleted only by `dead_letter_retention_days`. For as long as a record has a letter, it is
 //! named again today: a crash may have lost the page of its last write, and with it the way to the letter's body. A
-//! delivered record takes its event's letter along, even one that it doesn't name. An unknown record takes none along,
-//! since the letter may be the only copy of the event.
+//! delivered record takes its event's letter along, even one that it doesn't name. An unknown record takes along
+//! no letter, which may be the only copy of the event, but a body without a head: a crash has cut its letter off.
 //!
 //! An event may come again after its record is gone. It is older than half a day then, so it is looked
 //! up in Svix before it is posted. An event without a `time` of its own that is published anew, though,
-//! is taken for a new one. The same goes for one that is delivered while its record is being deleted.
+//! is taken for a new one. The same goes for one that is delivered while its record is being deleted. A letter that is
+//! kept at that very moment may lose its body. Its event is older than the retention then, so Pub/Sub has forgotten it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -289,7 +290,7 @@ impl Slice {
     /// Deletes what is due of some records. Unreadable records hold up no others.
     async fn step(&mut self, names: &[String], rest: &mut Rest) -> Result<(), host::Error> {
         let (mut letters, mut records) = (Vec::new(), Vec::new());
-        // The records that lead to no letter.
+        // Missing and unknown records, which lead to no letter.
         let mut headless = Vec::new();
         for (found, name) in store::get_all(names).await.into_iter().zip(names) {
             let bytes = match found {

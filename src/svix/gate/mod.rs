@@ -127,12 +127,6 @@ pub struct Gate {
     since: u64,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
-        Self::open()
-    }
-}
-
 impl Gate {
     pub const fn open() -> Self {
         Self {
