@@ -55,26 +55,34 @@ pub async fn send(
         body: request.body,
     };
     let time = config.timeout.min(remaining);
-    let cause = match clock::timeout(time, http::fetch(call, MAX_ANSWER)).await {
-        Some(Ok(answer)) => {
-            return read(answer, &config.token).unless_failed();
-        }
-        Some(Err(ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited)) => {
-            return Err(Error::Misconfigured(Misconfiguration::OutboundDenied));
+    match clock::timeout(time, http::fetch(call, MAX_ANSWER)).await {
+        Some(Ok(answer)) => read(answer, &config.token).unless_failed(),
+        Some(Err(error)) => Err(unanswered(&error)),
+        None => Err(Cause::Timeout.into()),
+    }
+}
+
+/// The meaning of a host's error. Only an error that by its definition ends a request before it is sent says that Svix
+/// has stored nothing.
+fn unanswered(error: &ErrorCode) -> Error {
+    let cause = match error {
+        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
+            return Error::Misconfigured(Misconfiguration::OutboundDenied);
         }
         // Spin reports a missing local port as a `DnsError`, too.
-        Some(Err(
-            error @ (ErrorCode::DnsError(_)
-            | ErrorCode::DnsTimeout
-            | ErrorCode::DestinationNotFound
-            | ErrorCode::ConnectionLimitReached
-            | ErrorCode::ConfigurationError),
-        )) => Cause::NotSent(error.to_string()),
-        Some(Err(error @ ErrorCode::ConnectionRefused)) => Cause::Unreachable(error.to_string()),
-        Some(Err(error)) => Cause::Connection(error.to_string()),
-        None => Cause::Timeout,
+        ErrorCode::DnsError(_)
+        | ErrorCode::DnsTimeout
+        | ErrorCode::DestinationNotFound
+        | ErrorCode::ConnectionLimitReached
+        | ErrorCode::ConfigurationError => Cause::NotSent(error.to_string()),
+        ErrorCode::ConnectionRefused
+        | ErrorCode::ConnectionTimeout
+        | ErrorCode::DestinationUnavailable
+        | ErrorCode::DestinationIpUnroutable
+        | ErrorCode::TlsCertificateError => Cause::Unreachable(error.to_string()),
+        error => Cause::Connection(error.to_string()),
     };
-    Err(cause.into())
+    cause.into()
 }
 
 fn read(answer: http::Answer, token: &Secret) -> Answer {
@@ -98,4 +106,49 @@ fn read(answer: http::Answer, token: &Secret) -> Answer {
 /// An id for the attempts at one thing, from a random number.
 pub fn request_id(random: u64) -> String {
     format!("{random:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn may_be_stored(error: &ErrorCode) -> bool {
+        match unanswered(error) {
+            Error::Unavailable { cause, .. } => cause.leaves_unknown(),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn a_request_that_found_no_connection_has_stored_nothing() {
+        for error in [
+            ErrorCode::DnsTimeout,
+            ErrorCode::DestinationNotFound,
+            ErrorCode::DestinationUnavailable,
+            ErrorCode::DestinationIpProhibited,
+            ErrorCode::DestinationIpUnroutable,
+            ErrorCode::ConnectionRefused,
+            ErrorCode::ConnectionTimeout,
+            ErrorCode::ConnectionLimitReached,
+            ErrorCode::TlsCertificateError,
+            ErrorCode::HttpRequestDenied,
+        ] {
+            assert!(!may_be_stored(&error), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_broke_may_have_stored_the_message() {
+        for error in [
+            ErrorCode::ConnectionTerminated,
+            ErrorCode::ConnectionReadTimeout,
+            ErrorCode::ConnectionWriteTimeout,
+            ErrorCode::TlsProtocolError,
+            ErrorCode::HttpResponseIncomplete,
+            ErrorCode::HttpProtocolError,
+            ErrorCode::InternalError(None),
+        ] {
+            assert!(may_be_stored(&error), "{error:?}");
+        }
+    }
 }

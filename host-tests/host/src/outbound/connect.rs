@@ -75,9 +75,10 @@ impl Connector {
                     Ok(connection) => Ok(Connection(Box::new(connection))),
                     // The error is a `ConnectError` if TCP failed, otherwise one of the TLS
                     // handshake.
-                    Err(error) => Err(error
-                        .downcast()
-                        .map_or(ConnectError::Tls, |failure| *failure)),
+                    Err(error) => Err(error.downcast().map_or_else(
+                        |error| ConnectError::Tls(error.to_string()),
+                        |failure| *failure,
+                    )),
                 }
             })
         })
@@ -134,7 +135,7 @@ impl Service<Uri> for Connector {
 }
 
 /// Why connecting failed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ConnectError {
     /// The name has no address.
     Dns,
@@ -143,7 +144,8 @@ pub enum ConnectError {
     Exhausted,
     Unreachable,
     TimedOut,
-    Tls,
+    /// The TLS handshake failed, for this reason.
+    Tls(String),
     /// The peer ended the connection.
     Terminated,
 }
@@ -159,7 +161,7 @@ impl From<&ConnectError> for Error {
             ConnectError::Exhausted => Self::ConnectionLimitReached,
             ConnectError::Unreachable => Self::DestinationIpUnroutable,
             ConnectError::TimedOut => Self::ConnectionTimeout,
-            ConnectError::Tls => Self::TlsProtocolError,
+            ConnectError::Tls(_) => Self::TlsProtocolError,
             ConnectError::Terminated => Self::ConnectionTerminated,
         }
     }
@@ -192,7 +194,7 @@ impl fmt::Display for ConnectError {
             Self::Exhausted => "this machine has no room for a connection",
             Self::Unreachable => "destination unreachable",
             Self::TimedOut => "connecting timed out",
-            Self::Tls => "the TLS handshake failed",
+            Self::Tls(reason) => return write!(f, "the TLS handshake failed: {reason}"),
             Self::Terminated => "the connection was terminated",
         })
     }

@@ -11,6 +11,7 @@ mod tests;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::iter;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -71,8 +72,9 @@ impl Client {
         request: Request<WasiBody>,
         options: RequestOptions,
     ) -> Result<Response<WasiBody>, Error> {
-        if !self.allowed.allow(request.uri()) {
-            let origin = Origin(request.uri());
+        let uri = request.uri().clone();
+        let origin = Origin(&uri);
+        if !self.allowed.allow(&uri) {
             self.output.remark(&format!(
                 "the component may not call {origin}: add it to allowed_outbound_hosts in the \
                  manifest"
@@ -85,7 +87,13 @@ impl Client {
         let response = time::timeout(first_byte_timeout, response)
             .await
             .map_err(|_| Error::ConnectionReadTimeout)?
-            .map_err(|error| classify(&error, Error::ConnectionTerminated))?;
+            .map_err(|error| {
+                // WASI's error says only that TLS failed, not why.
+                if let Some(error @ ConnectError::Tls(_)) = cause(&error) {
+                    self.output.remark(&format!("{origin}: {error}"));
+                }
+                classify(&error, Error::ConnectionTerminated)
+            })?;
         let timeout = options.between_bytes_timeout.unwrap_or(DEFAULT_TIMEOUT);
         Ok(response.map(|body| {
             TimedBody {
@@ -158,6 +166,11 @@ impl Body for TimedBody {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// The first `E` among the causes of `error`.
+fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
 }
 
 /// Finds the failure among the causes of `error`; it is `cut` if the connection ended too early.

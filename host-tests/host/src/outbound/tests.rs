@@ -169,7 +169,7 @@ async fn failures_to_connect_have_names() {
 
 #[tokio::test]
 async fn failures_of_the_network_have_names() {
-    let (client, _) = client(Connector::network(false));
+    let (client, output) = client(Connector::network(false));
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -192,6 +192,9 @@ async fn failures_of_the_network_have_names() {
         let error = sent.err().unwrap().to_string();
         assert!(error.starts_with(expected), "{error}");
     }
+    let [line] = <[String; 1]>::try_from(output.stderr_lines()).unwrap();
+    let reason = format!("https://{no_tls}: the TLS handshake failed: ");
+    assert!(line.contains(&reason), "{line}");
 }
 
 #[tokio::test(start_paused = true)]
