@@ -287,6 +287,21 @@ async fn an_id_that_another_application_in_svix_holds_is_a_422() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_whose_id_seems_taken_comes_back_if_svix_is_too_slow_for_the_last_look() {
+    let world = World::new();
+    hold_elsewhere(&world);
+    world.svix.always(Fault::Delay { millis: 1_600 });
+    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(world.records().await.len(), 0);
+
+    world.svix.clear_faults();
+    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    reply.assert_became("dead-lettered");
+    assert_eq!(world.svix.messages_for("dev").len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_lookups_show_late_makes_no_dead_letter() {
     let world = World::with(&[("admin_token", "hush")]);
     // The first post is stored, and all get a 409.
