@@ -23,6 +23,8 @@ pub enum Success {
     },
     /// Events of this type are not relayed.
     Ignored,
+    /// The type is neither relayed nor excluded, so the event goes no further.
+    Unlisted,
     /// The event waits for an operator, as the dead letter with this number.
     DeadLettered(u64),
     /// A document of JSON.
@@ -55,6 +57,7 @@ impl Success {
             Self::Delivered { .. }
             | Self::Duplicate { .. }
             | Self::Ignored
+            | Self::Unlisted
             | Self::DeadLettered(_) => false,
         }
     }
@@ -65,6 +68,7 @@ impl Success {
             Self::Delivered { .. } => "delivered",
             Self::Duplicate { .. } => "duplicate",
             Self::Ignored => "ignored",
+            Self::Unlisted => "unlisted",
             Self::DeadLettered(_) => "dead-lettered",
             Self::Document { name, .. } | Self::Text { name, .. } => name,
             Self::Health(_) => "probed",
@@ -93,7 +97,13 @@ impl Success {
 }
 
 /// The names of what becomes of a notification, if nothing is wrong.
-pub const NOTIFICATION_NAMES: [&str; 4] = ["delivered", "duplicate", "dead-lettered", "ignored"];
+pub const NOTIFICATION_NAMES: [&str; 5] = [
+    "delivered",
+    "duplicate",
+    "dead-lettered",
+    "ignored",
+    "unlisted",
+];
 
 /// A reply, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +156,7 @@ impl From<&Success> for Reply {
         let body = match success {
             Success::Delivered { record } => receipt(record, record.attempts, false),
             Success::Duplicate { record, differs } => receipt(record, 0, *differs),
-            Success::Ignored => json::encode(&Ignored { status }),
+            Success::Ignored | Success::Unlisted => json::encode(&Ignored { status }),
             Success::DeadLettered(dead_letter) => json::encode(&Kept {
                 status,
                 dead_letter: *dead_letter,

@@ -14,17 +14,34 @@ const MAX_CHANNELS: usize = 5;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Messages {
-    /// The event types that are relayed. Empty for all.
-    pub types: Vec<Pattern>,
+    pub types: Types,
     pub tags: Vec<Field>,
     pub channels: Vec<Field>,
     /// For how many days Svix keeps the payload. `None` for Svix's own default.
     pub retention_days: Option<u64>,
 }
 
+/// Which event types are for customers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Types {
+    /// Empty for all but the internal ones.
+    public: Vec<Pattern>,
+    internal: Vec<Pattern>,
+}
+
+/// For whom the events of a type are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    Customers,
+    /// The platform itself.
+    Internal,
+    /// `event_types` names both kinds, and this type is of neither.
+    Undecided,
+}
+
 /// An event type, or the beginning of event types.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pattern {
+enum Pattern {
     Exact(String),
     Prefix(String),
 }
@@ -32,9 +49,7 @@ pub enum Pattern {
 impl Messages {
     pub fn read(check: &mut Check<'_>, svix: Option<&Svix>) -> Option<Self> {
         // A list of white space alone would mean all types.
-        let types = check.value("event_types", |value| {
-            words(value)?.map(Pattern::parse).collect()
-        });
+        let types = check.value("event_types", Types::parse);
         let tags = check.value("message_tags", |value| fields(value, MAX_TAGS));
         let is_hosted = svix.is_some_and(Svix::is_hosted);
         let most = if is_hosted {
@@ -54,10 +69,32 @@ impl Messages {
             retention_days: retention_days?,
         })
     }
+}
 
-    /// Whether events of this type are relayed.
-    pub fn relays(&self, event_type: &str) -> bool {
-        self.types.is_empty() || self.types.iter().any(|pattern| pattern.matches(event_type))
+impl Types {
+    fn parse(list: &str) -> Result<Self, String> {
+        let mut types = Self::default();
+        for word in words(list)? {
+            match word.strip_prefix('!') {
+                Some("" | "*") => return Err("must name a type after each !".to_owned()),
+                Some(internal) => types.internal.push(Pattern::parse(internal)?),
+                None => types.public.push(Pattern::parse(word)?),
+            }
+        }
+        Ok(types)
+    }
+
+    pub fn audience(&self, event_type: &str) -> Audience {
+        let is_in = |patterns: &[Pattern]| patterns.iter().any(|it| it.matches(event_type));
+        if is_in(&self.internal) {
+            Audience::Internal
+        } else if self.public.is_empty() || is_in(&self.public) {
+            Audience::Customers
+        } else if self.internal.is_empty() {
+            Audience::Internal
+        } else {
+            Audience::Undecided
+        }
     }
 }
 
@@ -69,7 +106,7 @@ impl Pattern {
         };
         if event::check_identifier(name).is_err() {
             return Err(
-                "may hold only event types such as user.created, and beginnings such as user.*"
+                "may hold only event types such as user.created, and beginnings such as user.*; ! before one excludes it"
                     .to_owned(),
             );
         }
@@ -109,12 +146,13 @@ fn fields(names: &str, most: usize) -> Result<Vec<Field>, String> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{refused, with};
+    use super::Audience;
 
     #[test]
     fn only_the_listed_event_types_are_taken() {
         let taken = |types, event_type: &str| {
             let config = with(&[("event_types", types)]);
-            config.map(|config| config.messages.relays(event_type))
+            config.map(|config| config.messages.types.audience(event_type) == Audience::Customers)
         };
         let types = "user.created  subscription.*\nsim";
         for event_type in [
@@ -142,6 +180,39 @@ mod tests {
             "user created,",
             "a/b",
             &"a".repeat(257),
+        ] {
+            refused("event_types", bad);
+        }
+    }
+
+    #[test]
+    fn an_excluded_type_is_internal_and_one_that_nothing_names_is_undecided() {
+        let audience = |types, event_type: &str| {
+            let config = with(&[("event_types", types)]).expect("a valid list");
+            config.messages.types.audience(event_type)
+        };
+        let types = "user.* sim !user.flagged !ledger.*";
+        for (event_type, expected) in [
+            ("user.created", Audience::Customers),
+            ("sim", Audience::Customers),
+            ("user.flagged", Audience::Internal),
+            ("user.flagged.late", Audience::Customers),
+            ("ledger.booked", Audience::Internal),
+            ("port.failed", Audience::Undecided),
+        ] {
+            assert_eq!(audience(types, event_type), expected, "{event_type}");
+        }
+        assert_eq!(audience("!ledger.*", "port.failed"), Audience::Customers);
+        assert_eq!(audience("!ledger.* *", "port.failed"), Audience::Customers);
+        assert_eq!(audience("!ledger.*", "ledger.booked"), Audience::Internal);
+        assert_eq!(audience("user.*", "port.failed"), Audience::Internal);
+        for bad in [
+            "!",
+            "!*",
+            "user.* ! ledger.*",
+            "!!ledger",
+            "!ledger.*.x",
+            "-ledger!",
         ] {
             refused("event_types", bad);
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use self::check::{Check, Values, each, whole_number};
 pub use self::ingest::{Ingest, Pubsub};
-pub use self::messages::Messages;
+pub use self::messages::{Audience, Messages};
 pub use self::operators::Operator;
 pub use self::retry::Retry;
 pub use self::secret::{Secret, SigningKey};

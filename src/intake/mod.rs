@@ -8,7 +8,7 @@ mod headers;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::auth;
-use crate::config::{Config, load};
+use crate::config::{Audience, Config, load};
 use crate::delivery::budget::Budget;
 use crate::delivery::{self, Delivery, Job, MAY_BE_AT_WORK, Occasion};
 use crate::event::arrival::{Attributes, BodyHint, Source, carries_push};
@@ -43,16 +43,17 @@ pub async fn take(
     let notification = Notification::read(&body.bytes, arrival, hint);
     entry.set_arrival(&notification.arrival);
     let hints = notification.hints();
-    let is_ignored = match &hints.event_type {
-        // A push could not be opened. The type is its carrier's, and `event_types` says nothing of the event.
-        Some(event_type) if carries_push(event_type) => false,
-        Some(event_type) => !config.messages.relays(event_type),
-        None => false,
+    let audience = match &hints.event_type {
+        // If a push could not be opened, the type is its carrier's, and `event_types` says nothing of the event.
+        Some(event_type) if !carries_push(event_type) => config.messages.types.audience(event_type),
+        _ => Audience::Customers,
     };
     entry.set_hints(hints);
     // Decide this before the event is checked: an event that isn't for customers may lack required fields.
-    if is_ignored {
-        return Ok(Success::Ignored);
+    match audience {
+        Audience::Customers => {}
+        Audience::Internal => return Ok(Success::Ignored),
+        Audience::Undecided => return Ok(Success::Unlisted),
     }
     let occasion = match notification.arrival.source {
         Source::Direct => Occasion::Direct,

@@ -201,6 +201,10 @@ impl Entry {
                 self.severity = Some(Severity::Warning);
                 self.dead_letter = Some(*number);
             }
+            Success::Unlisted => {
+                self.severity = Some(Severity::Warning);
+                "event_types doesn't say for whom this type is".clone_into(&mut self.message);
+            }
             Success::Duplicate { differs: true, .. } => {
                 self.severity = Some(Severity::Warning);
                 self.content_differs = true;

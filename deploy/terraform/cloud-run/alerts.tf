@@ -57,6 +57,14 @@ locals {
       seconds  = 3600
       section  = "dead-letters"
     }
+    unlisted = {
+      title    = "event_types says nothing of a type, and its events go no further"
+      severity = "WARNING"
+      outcomes = ["unlisted"]
+      above    = 0
+      seconds  = 3600
+      section  = "type-unlisted"
+    }
     many_dead_letters = {
       title    = "many events became dead letters: was there a release?"
       severity = "CRITICAL"

@@ -108,7 +108,7 @@ variable "operators" {
 }
 
 variable "event_types" {
-  description = "The types of events that customers may see, with spaces, such as \"user.created subscription.*\"; \"*\" are all. There is no default, since the topic also serves the platform itself."
+  description = "The types of events that customers may see, with spaces, such as \"user.created subscription.* !ledger.*\": those with ! are internal, and an alert tells of a type that nothing names; \"*\" are all. There is no default, since the topic also serves the platform itself."
   type        = string
 
   validation {

@@ -63,6 +63,32 @@ async fn an_event_of_another_type_is_acknowledged_and_goes_no_further() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_the_list_says_nothing_of_is_acknowledged_with_a_warning() {
+    let world = World::with(&[("event_types", "user.* !user.flagged !ledger.*")]);
+    for (event_type, status) in [
+        ("user.created", "delivered"),
+        ("user.flagged", "ignored"),
+        ("ledger.booked", "ignored"),
+        ("port.failed", "unlisted"),
+    ] {
+        let reply = post(&world, &wrapped(of_type(event_type).as_bytes())).await;
+        assert_eq!(reply["status"], status, "{event_type}");
+    }
+    world.only_message();
+    let log = world.stdout();
+    let of = |event_type: &str| {
+        let line = log.iter().find(|line| line.contains(event_type));
+        line.unwrap_or_else(|| panic!("{event_type}: {log:?}"))
+    };
+    assert!(of("ledger.booked").contains("INFO"), "{log:?}");
+    let line = of("port.failed");
+    assert!(
+        line.contains("WARNING") && line.contains("unlisted"),
+        "{line}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_of_a_listed_type_is_delivered_and_a_broken_one_is_kept() {
     let world = World::with(&[TYPES]);
     for event_type in ["user.created", "subscription.activated"] {
