@@ -217,8 +217,8 @@ mod tests {
     /// A stream that would block first, then takes a byte, and is broken from then on.
     struct Breaking(u32);
 
-    impl Write for Breaking {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+    impl Breaking {
+        fn next(&mut self) -> io::Result<usize> {
             self.0 += 1;
             match self.0 {
                 1 => Err(ErrorKind::WouldBlock.into()),
@@ -226,28 +226,57 @@ mod tests {
                 _ => Err(ErrorKind::BrokenPipe.into()),
             }
         }
+    }
+
+    impl Write for Breaking {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.next()
+        }
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }
 
-    #[test]
-    fn lines_that_can_not_be_written_are_counted_and_told_of_once() {
+    /// A stream that takes everything, and breaks like [`Breaking`] when it is flushed.
+    struct Unflushed(Breaking);
+
+    impl Write for Unflushed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.next().map(|_| ())
+        }
+    }
+
+    /// Pushes two lines three times, and expects that so many can't be written.
+    fn assert_lost(stream: impl Write + Send + 'static, lost: u64) {
         let (remarks, told, read_on) = stalling();
         let remarks = Queue::start(remarks, None, Format::Text);
-        let queue = Queue::start(Breaking(0), Some(remarks.clone()), Format::Text);
+        let queue = Queue::start(stream, Some(remarks.clone()), Format::Text);
         for _ in 0..3 {
             queue.push(b"a\nb\n");
             queue.flush(PATIENCE);
         }
-        assert_eq!(queue.dropped(), 6);
+        assert_eq!(queue.dropped(), lost);
         let told_of = String::from_utf8(told.recv_timeout(PATIENCE).unwrap()).unwrap();
         let remark = "host: lines of the log can't be written: broken pipe\n";
         assert_eq!(told_of, remark);
         drop(read_on);
         remarks.flush(PATIENCE);
         assert!(told.try_recv().is_err(), "told once");
+    }
+
+    #[test]
+    fn lines_that_can_not_be_written_are_counted_and_told_of_once() {
+        assert_lost(Breaking(0), 6);
+    }
+
+    #[test]
+    fn lines_that_can_not_be_flushed_are_counted_and_told_of_once() {
+        assert_lost(Unflushed(Breaking(0)), 4);
     }
 
     #[test]
