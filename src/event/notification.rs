@@ -84,8 +84,9 @@ impl<'a> Notification<'a> {
         }
     }
 
-    /// The key of the event's record. Without a valid event, Pub/Sub's identifier of the message makes
-    /// the key: two messages may hold the same bytes. The bytes count only where there is no identifier.
+    /// The key of the event's record. Without a valid event, Pub/Sub's identifier of the message and its bytes make the
+    /// key: two messages may hold the same bytes, and a topic that is created anew may use an identifier again. So does
+    /// each start of Pub/Sub's emulator.
     pub fn key(&self) -> String {
         let event = self.event().ok();
         let of_event = event.map(|event| key(&event.project, &event.id));
@@ -93,7 +94,9 @@ impl<'a> Notification<'a> {
             if let Some(id) = &self.arrival.message_id {
                 // Pub/Sub promises unique identifiers within a topic only.
                 let subscription = self.arrival.subscription.as_deref().unwrap_or_default();
-                return format!("message-{}", key(subscription, id));
+                let message = key(subscription, id);
+                let parts = [message.as_bytes(), self.identity()];
+                return format!("message-{}", sha256_hex(&parts));
             }
             let attributes = self.arrival.attributes.in_order();
             let parts = [self.identity(), attributes.as_bytes()];
@@ -413,6 +416,10 @@ mod tests {
             assert_eq!(key(&body), key(&later), "another delivery");
             let reordered = body.replacen('{', r#"{"subscription":"s","#, 1);
             assert_eq!(key(&body), key(&reordered), "fields in another order");
+            let restamped = body.replace("T14:12:42.123Z", "T14:12:43.123Z");
+            assert_eq!(key(&body), key(&restamped), "the same message and data");
+            let another = wrap(b"no other event");
+            assert_ne!(key(&body), key(&another), "a topic that begins anew");
             let published_again = body.replace(r#"Id":"7""#, r#"Id":"8""#);
             assert_ne!(key(&body), key(&published_again), "another message");
             let elsewhere = body.replace("subscriptions/s", "subscriptions/t");
@@ -423,6 +430,20 @@ mod tests {
             );
         }
         assert_ne!(key(&wrap(EVENT.as_bytes())), key(&wrap(b"{}")));
+    }
+
+    #[test]
+    fn a_message_that_can_not_be_opened_is_known_by_its_identifier_and_its_data() {
+        let key = |data: &str, time: &str| {
+            let message = format!(r#"{{{data}"messageId":"7","publishTime":"{time}"}}"#);
+            read(&format!(r#"{{"message":{message}}}"#)).key()
+        };
+        let (noon, later) = ("2026-11-23T12:00:00Z", "2026-11-23T13:00:00Z");
+        for data in [r#""data":"%","#, r#""data":7,"#, r#""data":"","#] {
+            assert_eq!(key(data, noon), key(data, later), "{data}");
+            assert_ne!(key(data, noon), key(r#""data":"%%","#, noon), "{data}");
+        }
+        assert_eq!(key("", noon), key("", noon));
     }
 
     #[test]

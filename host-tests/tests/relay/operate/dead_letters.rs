@@ -158,6 +158,17 @@ async fn a_redelivery_is_acknowledged_without_a_second_letter() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_broken_event_under_a_used_message_id_is_a_letter_of_its_own() {
+    let world = World::with(&[("admin_token", "hush")]);
+    // An emulator that has started again, or a topic that was created anew.
+    for (number, event) in [(1, r#"{"project":"dev"}"#), (2, r#"{"project":"acme"}"#)] {
+        let reply = world.post(&wrapped(event.as_bytes())).await;
+        assert_eq!(reply.json()["deadLetter"], number, "{}", reply.text());
+    }
+    assert_eq!(letters(&world).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn sixteen_deliveries_at_once_are_one_letter() {
     let world = world();
     world.svix.always_for(&Method::POST, Fault::status(422));
