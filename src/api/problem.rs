@@ -155,12 +155,14 @@ impl Problem {
             Self::Svix(svix::Error::Refused(_)) => &table::REFUSED_BY_SVIX,
             Self::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
                 Cause::RateLimited | Cause::Gate(Reason::RateLimited) => &table::RATE_LIMITED,
-                Cause::Unexpected(_) | Cause::NoSuchPath => &table::UNEXPECTED_STATUS,
+                Cause::Unexpected(_) | Cause::Unforeseen(_) | Cause::NoSuchPath => {
+                    &table::UNEXPECTED_STATUS
+                }
                 _ => &table::SVIX_UNAVAILABLE,
             },
             Self::Svix(svix::Error::ApplicationMissing) => &table::APPLICATION_MISSING,
             Self::Svix(svix::Error::Misconfigured(what)) => match what {
-                Misconfiguration::TokenRefused => &table::TOKEN_REFUSED,
+                Misconfiguration::TokenRefused(_) => &table::TOKEN_REFUSED,
                 Misconfiguration::OutboundDenied => &table::OUTBOUND_DENIED,
             },
             Self::Unconfigured(Unusable::Invalid(_)) => &table::INVALID_CONFIGURATION,
@@ -292,13 +294,15 @@ impl Problem {
                     Cause::Connection(reason) | Cause::Unreachable(reason) | Cause::NotSent(reason),
                 ..
             }) => format!("{}: {reason}", self.detail()),
-            Self::Svix(svix::Error::Refused(refusal)) => {
-                let is_name = |code: &&str| {
-                    (1..=64).contains(&code.len()) && event::check_identifier(code).is_ok()
-                };
-                let code = refusal.code.as_deref().filter(is_name);
-                let code = code.unwrap_or("no code");
-                format!("Svix answered {}, {code}", refusal.status)
+            Self::Svix(
+                svix::Error::Refused(refusal)
+                | svix::Error::Unavailable {
+                    cause: Cause::Unforeseen(refusal),
+                    ..
+                },
+            ) => named(refusal),
+            Self::Svix(svix::Error::Misconfigured(Misconfiguration::TokenRefused(refusal))) => {
+                format!("{}: {}", named(refusal), self.detail())
             }
             _ => self.detail(),
         }
@@ -329,13 +333,23 @@ impl Problem {
     }
 }
 
+/// The status of a refusal, and its code if that is a plain name.
+fn named(refusal: &Refusal) -> String {
+    let is_name =
+        |code: &&str| (1..=64).contains(&code.len()) && event::check_identifier(code).is_ok();
+    let code = refusal.code.as_deref().filter(is_name);
+    let code = code.unwrap_or("no code");
+    format!("Svix answered {}, {code}", refusal.status)
+}
+
 /// The particulars of a failure of Svix, for people.
 fn detail_of(error: &svix::Error) -> String {
+    let words = |refusal: &Refusal| match &refusal.detail {
+        Some(detail) => format!("Svix answered {}: {detail}", refusal.status),
+        None => format!("Svix answered {}", refusal.status),
+    };
     match error {
-        svix::Error::Refused(refusal) => match &refusal.detail {
-            Some(detail) => format!("Svix answered {}: {detail}", refusal.status),
-            None => format!("Svix answered {}", refusal.status),
-        },
+        svix::Error::Refused(refusal) => words(refusal),
         svix::Error::Unavailable { cause, .. } => match cause {
             Cause::RateLimited => "Svix answered 429".to_owned(),
             Cause::Gate(_) => "the gate is closed: Svix is not asked for a while".to_owned(),
@@ -345,6 +359,7 @@ fn detail_of(error: &svix::Error) -> String {
                     "an answer ({status}) that Svix's API doesn't give: something before it, or svix_url"
                 )
             }
+            Cause::Unforeseen(refusal) => words(refusal),
             Cause::NoSuchPath => "no such path (404, no body): check svix_url".to_owned(),
             Cause::UnreadableAnswer => "the answer of Svix can not be read".to_owned(),
             Cause::OutOfTime => "no time was left for an attempt".to_owned(),
@@ -357,8 +372,8 @@ fn detail_of(error: &svix::Error) -> String {
             "create the application, or set create_applications".to_owned()
         }
         svix::Error::Misconfigured(what) => match what {
-            Misconfiguration::TokenRefused => {
-                "check svix_token, and that svix_url is of the same region".to_owned()
+            Misconfiguration::TokenRefused(_) => {
+                "check svix_token, its plan, and that svix_url is of the same region".to_owned()
             }
             Misconfiguration::OutboundDenied => {
                 "add the origin of Svix to allowed_outbound_hosts".to_owned()
@@ -489,7 +504,7 @@ mod tests {
     #[test]
     fn problems_for_operators_are_errors_and_retryable() {
         for problem in [
-            Problem::Svix(svix::Error::Misconfigured(Misconfiguration::TokenRefused)),
+            Problem::Svix(svix::tests::token_refused()),
             Problem::Svix(svix::Error::Misconfigured(Misconfiguration::OutboundDenied)),
             Problem::Svix(Cause::Unexpected(302).into()),
             Problem::Unconfigured(Unusable::Invalid(vec![Violation::new(

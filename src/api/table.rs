@@ -94,7 +94,7 @@ table! {
     TOKEN_REFUSED:            503 Error   Later "token-refused"            "Svix refuses the token";
     APPLICATION_MISSING:      422 Error   Never "application-missing"      "Svix has no such application";
     OUTBOUND_DENIED:          503 Error   Later "outbound-denied"          "The host lets no request out to Svix";
-    UNEXPECTED_STATUS:        503 Error   Asked "unexpected-status"        "The answer is not Svix's";
+    UNEXPECTED_STATUS:        503 Error   Asked "unexpected-status"        "The answer is not as expected";
     INVALID_CONFIGURATION:    503 Error   Later "invalid-configuration"    "The configuration is invalid";
     UNREADABLE_CONFIGURATION: 503 Error   Soon  "unreadable-configuration" "The configuration can not be read";
     STORE_FAILING:            503 Error   Soon  "store-failing"            "The key-value store is failing";

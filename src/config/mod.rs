@@ -295,6 +295,10 @@ pub mod tests {
         refused("ingest_auth", "basic");
         refused("dead_letters", "");
         refused("admin_token", "two words");
+        for quoted in ["\"testsk_a.eu\"", "'testsk_a.eu'", "testsk_a.eu\"", "\""] {
+            refused("svix_token", quoted);
+            refused("admin_token", quoted);
+        }
         refused("admin_token", "alice:rw:a");
         refused("retry_max_delay_ms", "99");
     }

@@ -15,8 +15,12 @@ pub struct Secret(String);
 
 impl Secret {
     pub fn parse(value: &str) -> Result<Self, String> {
+        const QUOTES: [char; 2] = ['"', '\''];
         if value.is_empty() {
             Err("is required".to_owned())
+        } else if value.starts_with(QUOTES) || value.ends_with(QUOTES) {
+            // Docker's --env-file keeps them, for example.
+            Err("must not begin or end with a quotation mark".to_owned())
         } else if value.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(Self(value.to_owned()))
         } else {

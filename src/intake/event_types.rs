@@ -238,7 +238,7 @@ async fn register(config: &Svix, event_type: &str) -> Result<(), svix::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::svix::{Cause, Misconfiguration};
+    use crate::svix::Cause;
     use proptest::prelude::*;
 
     fn at(seconds: u64) -> SystemTime {
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn a_failure_that_only_an_operator_can_mend_rests_longer() {
         let limited = Cause::RateLimited.into();
-        let refused = svix::Error::Misconfigured(Misconfiguration::TokenRefused);
+        let refused = svix::tests::token_refused();
         assert!(rest_after(&limited) < rest_after(&refused));
     }
 

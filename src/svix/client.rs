@@ -62,8 +62,7 @@ pub async fn send(
     }
 }
 
-/// The meaning of a host's error. Only an error that by its definition ends a request before it is sent says that Svix
-/// has stored nothing.
+/// The meaning of a host's error. If connecting failed, Svix has stored nothing.
 fn unanswered(error: &ErrorCode) -> Error {
     let cause = match error {
         ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
@@ -79,7 +78,10 @@ fn unanswered(error: &ErrorCode) -> Error {
         | ErrorCode::ConnectionTimeout
         | ErrorCode::DestinationUnavailable
         | ErrorCode::DestinationIpUnroutable
-        | ErrorCode::TlsCertificateError => Cause::Unreachable(error.to_string()),
+        // Hosts report a failed handshake so. TLS that fails later is a connection that broke.
+        | ErrorCode::TlsProtocolError
+        | ErrorCode::TlsCertificateError
+        | ErrorCode::TlsAlertReceived(_) => Cause::Unreachable(error.to_string()),
         error => Cause::Connection(error.to_string()),
     };
     cause.into()
@@ -130,6 +132,7 @@ mod tests {
             ErrorCode::ConnectionRefused,
             ErrorCode::ConnectionTimeout,
             ErrorCode::ConnectionLimitReached,
+            ErrorCode::TlsProtocolError,
             ErrorCode::TlsCertificateError,
             ErrorCode::HttpRequestDenied,
         ] {
@@ -143,7 +146,6 @@ mod tests {
             ErrorCode::ConnectionTerminated,
             ErrorCode::ConnectionReadTimeout,
             ErrorCode::ConnectionWriteTimeout,
-            ErrorCode::TlsProtocolError,
             ErrorCode::HttpResponseIncomplete,
             ErrorCode::HttpProtocolError,
             ErrorCode::InternalError(None),

@@ -85,7 +85,7 @@ pub fn classify_held(answer: &Answer, id: &str) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{answer, error_body};
+    use super::super::tests::{answer, error_body, refusal};
     use super::*;
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(held(404, &error_body("not_found")), Ok(false));
         let unreadable = Err(Cause::UnreadableAnswer.into());
         assert_eq!(held(200, r#"{"id":"msg_2"}"#), unreadable);
-        let unexpected = Err(Cause::Unexpected(404).into());
-        assert_eq!(held(404, &error_body("other")), unexpected);
+        let unforeseen = Err(Cause::Unforeseen(refusal(404, "other")).into());
+        assert_eq!(held(404, &error_body("other")), unforeseen);
     }
 }

@@ -174,7 +174,7 @@ pub fn classify_lookup(answer: &Answer, event_id: &str) -> Result<Option<String>
     match answer.status {
         200 => stored(answer, event_id).map(Some),
         404 if answer.says_not_found() => Ok(None),
-        status => Err(Cause::Unexpected(status).into()),
+        _ => Err(answer.unexpected()),
     }
 }
 
@@ -192,7 +192,7 @@ fn stored(answer: &Answer, sent_event_id: &str) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{answer, error_body};
+    use super::super::tests::{answer, error_body, refusal};
     use super::*;
     use crate::event::field::Field;
     use proptest::prelude::*;
@@ -359,7 +359,7 @@ mod tests {
         };
         assert_eq!(
             classify_create(&answer(404, &missing), &creating),
-            Err(Cause::Unexpected(404).into())
+            Err(Cause::Unforeseen(refusal(404, "not_found")).into())
         );
     }
 
@@ -370,8 +370,8 @@ mod tests {
         assert_eq!(look_up(200, r#"{"id":"msg_1","eventId":"evt_1"}"#), stored);
         assert_eq!(look_up(404, &error_body("not_found")), Ok(None));
         for status in [404, 422] {
-            let unexpected = Err(Cause::Unexpected(status).into());
-            assert_eq!(look_up(status, &error_body("other")), unexpected);
+            let unforeseen = Err(Cause::Unforeseen(refusal(status, "other")).into());
+            assert_eq!(look_up(status, &error_body("other")), unforeseen);
         }
     }
 

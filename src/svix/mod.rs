@@ -68,6 +68,8 @@ pub enum Cause {
     /// Svix's API never gives this answer, or not with this status. Something between answered in its
     /// place, or `svix_url` leads to another server.
     Unexpected(u16),
+    /// An error of Svix that the request doesn't provide for.
+    Unforeseen(Refusal),
     /// This Svix doesn't have the path: a 404 without a body. Or another server has answered.
     NoSuchPath,
     /// Svix accepted, but its answer is cut off or not what its API promises.
@@ -87,7 +89,7 @@ pub enum Cause {
     OutOfTime,
 }
 
-/// A refusal for good, in Svix's own words.
+/// A refusal, in Svix's own words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// Svix's status: of an event 400, 413 or 422, of an operator's request any from 400 to 499.
@@ -101,10 +103,10 @@ pub struct Refusal {
 }
 
 /// A fault that only an operator can mend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Misconfiguration {
-    /// Svix refuses the token (401, 403).
-    TokenRefused,
+    /// Svix refuses the token (401, 403), or its plan.
+    TokenRefused(Refusal),
     /// The host doesn't let the relay reach Svix.
     OutboundDenied,
 }
@@ -115,6 +117,7 @@ impl Cause {
         match self {
             Self::Status(_)
             | Self::Unexpected(_)
+            | Self::Unforeseen(_)
             | Self::NoSuchPath
             | Self::UnreadableAnswer
             | Self::Timeout
@@ -138,6 +141,7 @@ impl Cause {
             | Self::Unreachable(_) => Some(Reason::SvixUnavailable),
             // A firewall that refuses some payloads must not stop the other events.
             Self::Unexpected(_)
+            | Self::Unforeseen(_)
             | Self::NoSuchPath
             | Self::NotSent(_)
             | Self::Gate(_)
@@ -176,7 +180,10 @@ impl Answer {
             408 | 425 | 500..=599 => Cause::Status(self.status),
             404 if self.body.as_deref() == Some(b"") => Cause::NoSuchPath,
             _ if !self.is_error_of_svix() => Cause::Unexpected(self.status),
-            401 | 403 => return Err(Error::Misconfigured(Misconfiguration::TokenRefused)),
+            401 | 403 => {
+                let refused = Misconfiguration::TokenRefused(self.refusal());
+                return Err(Error::Misconfigured(refused));
+            }
             _ => return Ok(self),
         };
         Err(Error::Unavailable {
@@ -208,7 +215,7 @@ impl Answer {
                 Ok(Some(thing))
             }
             404 if self.says_not_found() => Ok(None),
-            status => Err(Cause::Unexpected(status).into()),
+            _ => Err(self.unexpected()),
         }
     }
 
@@ -238,7 +245,7 @@ impl Answer {
             }
             404 if self.says_not_found() => Ok(None),
             400..=499 => Err(Error::Refused(self.refusal())),
-            status => Err(Cause::Unexpected(status).into()),
+            _ => Err(self.unexpected()),
         }
     }
 
@@ -253,8 +260,18 @@ impl Answer {
     fn refused_or_unexpected(&self) -> Error {
         match self.status {
             400 | 413 | 422 => Error::Refused(self.refusal()),
-            status => Cause::Unexpected(status).into(),
+            _ => self.unexpected(),
         }
+    }
+
+    /// The error of an answer that the request doesn't provide for.
+    pub fn unexpected(&self) -> Error {
+        let cause = if self.is_error_of_svix() {
+            Cause::Unforeseen(self.refusal())
+        } else {
+            Cause::Unexpected(self.status)
+        };
+        cause.into()
     }
 
     fn refusal(&self) -> Refusal {
@@ -293,6 +310,20 @@ pub mod tests {
             body: Some(body.as_bytes().to_vec()),
             token: Secret::parse("testsk_secret").expect("a token"),
         }
+    }
+
+    /// The refusal of an answer with [`error_body`].
+    pub fn refusal(status: u16, code: &str) -> Refusal {
+        Refusal {
+            status,
+            code: Some(code.to_owned()),
+            detail: Some("No.".to_owned()),
+        }
+    }
+
+    pub fn token_refused() -> Error {
+        let answer = answer(403, &error_body("plan_limit"));
+        answer.unless_failed().expect_err("refused")
     }
 
     fn refused(status: u16, body: &str) -> Refusal {
@@ -358,7 +389,9 @@ pub mod tests {
         for status in [401, 403] {
             let body = error_body("authentication_failed");
             let error = answer(status, &body).unless_failed().expect_err("refused");
-            assert_eq!(error, Error::Misconfigured(Misconfiguration::TokenRefused));
+            let refused = refusal(status, "authentication_failed");
+            let refused = Misconfiguration::TokenRefused(refused);
+            assert_eq!(error, Error::Misconfigured(refused));
         }
     }
 
@@ -409,9 +442,10 @@ pub mod tests {
             answer(400, list).unless_failed().map(|_| ()),
             unexpected(400)
         );
-        for status in [302, 405] {
+        for status in [402, 405] {
             let error = answer(status, &error_body("no")).refused_or_unexpected();
-            assert_eq!(Err::<(), _>(error), unexpected(status));
+            let unforeseen = Cause::Unforeseen(refusal(status, "no"));
+            assert_eq!(error, unforeseen.into(), "Svix's own error");
         }
     }
 

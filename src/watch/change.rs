@@ -158,8 +158,8 @@ impl Change {
 mod tests {
     use super::*;
     use crate::host;
+    use crate::svix;
     use crate::svix::gate::Reason;
-    use crate::svix::{self, Misconfiguration};
 
     #[test]
     fn a_change_says_what_has_changed_and_why() {
@@ -215,13 +215,13 @@ mod tests {
 
     #[test]
     fn a_type_that_was_not_registered_has_a_line_of_its_own() {
-        let problem = Problem::Svix(svix::Error::Misconfigured(Misconfiguration::TokenRefused));
+        let problem = Problem::Svix(svix::tests::token_refused());
         assert_eq!(
             Change::unregistered("user.created", &problem).line("2026-11-23T14:12:42Z".to_owned()),
             concat!(
                 r#"{"severity":"WARNING","time":"2026-11-23T14:12:42Z","#,
-                r#""message":"event type not registered: check svix_token, "#,
-                r#"and that svix_url is of the same region","#,
+                r#""message":"event type not registered: Svix answered 403, plan_limit: "#,
+                r#"check svix_token, its plan, and that svix_url is of the same region","#,
                 r#""outcome":"event-type-unregistered","reason":"token-refused","#,
                 r#""eventType":"user.created"}"#,
                 "\n"

@@ -416,6 +416,10 @@ fn is_of_one_thing(error: &svix::Error) -> bool {
     };
     matches!(
         cause,
-        Cause::Status(_) | Cause::UnreadableAnswer | Cause::Unexpected(_) | Cause::NoSuchPath
+        Cause::Status(_)
+            | Cause::UnreadableAnswer
+            | Cause::Unexpected(_)
+            | Cause::Unforeseen(_)
+            | Cause::NoSuchPath
     )
 }

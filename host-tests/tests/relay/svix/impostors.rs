@@ -80,6 +80,21 @@ async fn a_firewall_that_refuses_some_payloads_stops_no_other_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_log_has_the_code_of_an_error_that_is_svix_s_own() {
+    for (status, name) in [(402, "unexpected-status"), (403, "token-refused")] {
+        let world = World::new();
+        let error = r#"{"code":"trial_ended","detail":"Your trial has ended."}"#;
+        world.svix.always(answer(status, &[], error));
+        let reply = world.post(&event("evt_1")).await;
+        reply.assert_retryable_problem(503, name);
+        let log = world.stdout().concat();
+        let told = format!("Svix answered {status}, trial_ended");
+        assert!(log.contains(&told), "{log}");
+        assert!(!log.contains("has ended"), "it may hold a payload: {log}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn svix_is_asked_for_plain_answers_and_encoded_ones_are_not_believed() {
     let world = World::new();
     world.post(&event("evt_1")).await;
