@@ -92,8 +92,8 @@ impl Headers {
 pub struct Incoming {
     state: State,
     length: Option<usize>,
-    /// Whether the headers announce a body.
-    announced: bool,
+    /// Whether a body may come.
+    may_come: bool,
 }
 
 enum State {
@@ -110,9 +110,11 @@ impl Incoming {
         let chunked = headers.get("transfer-encoding").is_some();
         // HTTP ignores the length of a chunked body.
         let length = headers.content_length().filter(|_| !chunked);
+        // Over HTTP/2, a body may come without a header that announces it.
+        let is_read = matches!(request.get_method(), Method::Get | Method::Head);
         let incoming = Self {
             length,
-            announced: length.is_some_and(|length| length > 0) || chunked,
+            may_come: length.map_or(chunked || !is_read, |length| length > 0),
             state: State::Untouched(request),
         };
         (headers, incoming)
@@ -149,7 +151,7 @@ impl Incoming {
     /// Reads what is left of the body and forgets it, in the background: a bounded amount, for a bounded
     /// time.
     pub fn discard(mut self) {
-        if !self.announced {
+        if !self.may_come {
             return;
         }
         let Some(((mut stream, _trailers), done)) = self.open() else {
