@@ -78,7 +78,7 @@
 //!
 //! What ends with the instance:
 //!
-//! - requests that wait for others or for a deadline ([`host`]), and the room that bodies take ([`intake`]);
+//! - requests that wait for others or for a deadline, and the room that bodies take ([`host`]);
 //! - writes to come, which are lost: names for the journal ([`records::journal`]) and counts ([`watch::counters`]).
 
 mod api;

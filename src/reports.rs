@@ -12,11 +12,11 @@ use crate::auth::Denial;
 use crate::auth::webhook::Claims;
 use crate::config::{Config, load};
 use crate::event;
+use crate::host::body;
 use crate::host::change::settle;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Headers, Incoming};
 use crate::host::{self, store};
-use crate::intake::body;
 use crate::operator::conversation::Conversation;
 use crate::records::endpoints::{self, Change, Endpoints, Reported};
 use crate::records::{Record, storage};
@@ -48,7 +48,8 @@ pub async fn take(
     }
     let now = unix_seconds(clock::now());
     let claims = Claims::read(|name| headers.get(name), now).map_err(Denial::Report)?;
-    let body = body::read_small(config, incoming, MAX_BODY, stopwatch).await?;
+    let time = stopwatch.remaining(config.retry.budget);
+    let body = body::read(incoming, |_| MAX_BODY, time).await?.bytes;
     claims.verify(&body, keys).map_err(Denial::Report)?;
     let report = Report::read(&body).ok_or_else(|| {
         let reason = "must be an operational webhook of Svix";

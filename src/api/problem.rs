@@ -13,6 +13,7 @@ use crate::config::load::Unusable;
 use crate::event;
 use crate::event::rejection::{MAX_DEPTH, Rejection};
 use crate::host;
+use crate::host::http::Unread;
 use crate::svix::gate::Reason;
 use crate::svix::{self, Cause, Misconfiguration, Refusal, retry};
 use crate::violation::Violation;
@@ -88,6 +89,17 @@ pub enum Problem {
 impl From<host::Error> for Problem {
     fn from(error: host::Error) -> Self {
         Self::StoreFailing(error)
+    }
+}
+
+impl From<Unread> for Problem {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge(limit) => Self::BodyTooLarge(limit),
+            Unread::NoRoom => Self::Overloaded,
+            Unread::Incomplete => Self::IncompleteBody,
+            Unread::TooSlow => Self::SlowBody,
+        }
     }
 }
 

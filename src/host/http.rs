@@ -45,11 +45,13 @@ type Trailing = Result<Option<Trailers>, ErrorCode>;
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    TooLarge,
+    /// More than so many bytes.
+    TooLarge(usize),
     /// There is no room for a body of this size now.
     NoRoom,
     /// The body broke off.
     Incomplete,
+    TooSlow,
 }
 
 /// The headers of a message, all fetched from the host at once.
@@ -142,7 +144,7 @@ impl Incoming {
             return Err(Unread::Incomplete);
         };
         let bytes = read(&mut body, self.length, admit).await;
-        if let Err(Unread::TooLarge | Unread::NoRoom) = bytes {
+        if let Err(Unread::TooLarge(_) | Unread::NoRoom) = bytes {
             self.state = State::Rest(body, done);
         }
         bytes
@@ -322,7 +324,7 @@ pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
         let mut body = (stream, Some(trailers));
         let admit = |begin: &[u8], length: Option<usize>| {
             let fits = length.unwrap_or(begin.len()) <= limit;
-            fits.then_some(limit).ok_or(Unread::TooLarge)
+            fits.then_some(limit).ok_or(Unread::TooLarge(limit))
         };
         let body = read(&mut body, length, admit).await;
         Ok(Answer {

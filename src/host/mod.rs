@@ -4,6 +4,7 @@
 //! decides what a failure means for a sender.
 
 mod alarm;
+pub mod body;
 pub mod change;
 pub mod clock;
 pub mod group_commit;

@@ -1,7 +1,7 @@
 //! `POST /notifications`: authenticates the sender, reads the event, and delivers it or keeps a dead
 //! letter.
 
-pub mod body;
+mod body;
 mod event_types;
 mod headers;
 
@@ -38,7 +38,7 @@ pub async fn take(
     if hint != BodyHint::Unwrapped {
         headers::check_media_type(headers)?;
     }
-    let body = body::read_notification(config, incoming, hint, stopwatch).await?;
+    let body = body::read(config, incoming, hint, stopwatch).await?;
 
     let notification = Notification::read(&body.bytes, arrival, hint);
     entry.set_arrival(&notification.arrival);

@@ -13,9 +13,9 @@ use crate::config::Config;
 use crate::event;
 use crate::event::arrival::is_json_media_type;
 use crate::event::rejection::Rejection;
+use crate::host::body;
 use crate::host::clock::Stopwatch;
 use crate::host::http::{Headers, Incoming};
-use crate::intake;
 use crate::json;
 use crate::time::parse_rfc3339;
 use crate::violation::{Violation, within};
@@ -39,8 +39,8 @@ pub struct OperatorRequest<'a> {
 impl OperatorRequest<'_> {
     /// Reads the body. Without a media type it counts as JSON.
     pub async fn body(&mut self) -> Result<Vec<u8>, Problem> {
-        let body = intake::body::read_small(self.config, self.incoming, MAX_BODY, self.stopwatch);
-        let body = body.await?;
+        let time = self.stopwatch.remaining(self.config.retry.budget);
+        let body = body::read(self.incoming, |_| MAX_BODY, time).await?.bytes;
         let content_type = self.headers.get("content-type");
         let is_json = content_type.is_none_or(|content_type| is_json_media_type(&content_type));
         if is_json || body.is_empty() {
