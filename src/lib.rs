@@ -37,6 +37,7 @@
 //! | [`relay`], [`health`], [`lookup`] | one request; is the relay well?; what became of an event? |
 //! | [`reports`] | what Svix reports of customers' endpoints |
 //! | [`operator`] | what operators ask for: dead letters, customers, status, console, purge, audit, canary |
+//! | [`conversation`] | what Svix is asked besides events |
 //! | [`intake`] | `POST /notifications`, and the event of a replay or a test |
 //! | [`delivery`] | one event to Svix |
 //! | [`watch`] | what is seen: log and metrics |
@@ -84,6 +85,7 @@
 mod api;
 mod auth;
 mod config;
+mod conversation;
 mod delivery;
 mod event;
 mod health;

@@ -4,12 +4,12 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::conversation::Conversation;
 use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::query::Name;
 use crate::api::reply::Success;
 use crate::auth::Caller;
+use crate::conversation::Conversation;
 use crate::event;
 use crate::records::customer::for_customer;
 use crate::records::{Record, storage};

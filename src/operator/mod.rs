@@ -4,7 +4,6 @@ mod application;
 mod audit;
 mod canary;
 pub mod console;
-pub mod conversation;
 mod customer;
 mod erase;
 mod fate;

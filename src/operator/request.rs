@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use serde_json::value::RawValue;
 
-use super::conversation::Conversation;
 use crate::api::problem::Problem;
 use crate::auth::Caller;
 use crate::config::Config;
+use crate::conversation::Conversation;
 use crate::event;
 use crate::event::arrival::is_json_media_type;
 use crate::event::rejection::Rejection;

@@ -2,8 +2,8 @@
 
 use crate::api::problem::Problem;
 use crate::config::Config;
+use crate::conversation::Conversation;
 use crate::host::clock::{self, Stopwatch};
-use crate::operator::conversation::Conversation;
 use crate::records::endpoints::{self, Change, Reported};
 use crate::time::unix_seconds;
 

@@ -1,4 +1,4 @@
-//! The requests to Svix that an operator's request needs, within its budget.
+//! The requests to Svix that an operator's request or a report needs, within its budget.
 
 use crate::api::problem::Problem;
 use crate::config::Config;
