@@ -9,7 +9,6 @@ use crate::api::reply::Success;
 use crate::config::load;
 use crate::delivery::shared_gate;
 use crate::host::store;
-use crate::json;
 use crate::svix::gate::Standing;
 use crate::watch;
 use crate::watch::change::Change;
@@ -37,7 +36,7 @@ struct Readiness {
 
 /// The relay is alive. Touches nothing.
 pub fn live() -> Success {
-    Success::Health(json::encode(&Health { status: "alive" }))
+    Success::document("alive", &Health { status: "alive" })
 }
 
 /// Whether the configuration is valid and the store can be read and written. A change is logged.
@@ -50,7 +49,7 @@ pub async fn ready() -> Result<Success, Problem> {
             Err(problem) => Change::not_ready(problem),
         });
     }
-    Ok(Success::Health(json::encode(&readiness?)))
+    Ok(Success::document("ready", &readiness?))
 }
 
 async fn readiness() -> Result<Readiness, Problem> {

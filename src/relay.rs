@@ -26,6 +26,7 @@ pub async fn handle(request: Request) -> Response {
     let method = request.get_method();
     let name = name(&method);
     let route = Route::of(name, &path).map_err(Problem::NoRoute);
+    let is_routine = route.as_ref().is_ok_and(Route::is_routine);
     let (headers, mut incoming) = Incoming::of(request);
     let result = match route {
         Ok(route) => fulfil(route, name, &mut incoming, &headers, stopwatch, &mut entry).await,
@@ -34,8 +35,7 @@ pub async fn handle(request: Request) -> Response {
             Err(problem)
         }
     };
-    // Monitoring asks every few seconds; an answer without news leaves no line.
-    if !result.as_ref().is_ok_and(Success::is_routine) {
+    if result.is_err() || !is_routine {
         entry.set_result(&result);
         watch::request(entry, stopwatch);
     }

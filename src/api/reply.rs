@@ -42,26 +42,9 @@ pub enum Success {
         headers: Vec<(&'static str, String)>,
         text: String,
     },
-    /// The relay is alive, or ready: JSON for probes.
-    Health(Vec<u8>),
 }
 
 impl Success {
-    /// Whether monitoring asks for this every few seconds.
-    pub fn is_routine(&self) -> bool {
-        match self {
-            Self::Health(_) => true,
-            Self::Document { name, .. } | Self::Text { name, .. } => {
-                matches!(*name, "metrics" | "status")
-            }
-            Self::Delivered { .. }
-            | Self::Duplicate { .. }
-            | Self::Ignored
-            | Self::Unlisted
-            | Self::DeadLettered(_) => false,
-        }
-    }
-
     /// A stable name: the reply's `status`, and the log's `outcome`.
     pub fn name(&self) -> &'static str {
         match self {
@@ -71,7 +54,6 @@ impl Success {
             Self::Unlisted => "unlisted",
             Self::DeadLettered(_) => "dead-lettered",
             Self::Document { name, .. } | Self::Text { name, .. } => name,
-            Self::Health(_) => "probed",
         }
     }
 
@@ -161,7 +143,7 @@ impl From<&Success> for Reply {
                 status,
                 dead_letter: *dead_letter,
             }),
-            Success::Document { json, .. } | Success::Health(json) => json.clone(),
+            Success::Document { json, .. } => json.clone(),
             Success::Text { text, .. } => text.clone().into_bytes(),
         };
         let headers = match success {

@@ -194,6 +194,14 @@ impl Route {
             _ => Err(NoRoute::MethodNotAllowed(allow)),
         }
     }
+
+    /// Whether monitoring asks for this every few seconds, so that a success leaves no line.
+    pub fn is_routine(&self) -> bool {
+        matches!(
+            self,
+            Self::Health | Self::Ready | Self::Operator(Operation::Metrics | Operation::Status)
+        )
+    }
 }
 
 fn name(project: &str, event_id: &str) -> Result<Name, NoRoute> {
