@@ -64,7 +64,7 @@ impl<'a> Attempts<'a> {
             svix_event_id,
             request_id: client::request_id(random.u64(..)),
             random,
-            known: Known::MaybeSentSince(sent_since),
+            known: sent_since.map_or(Known::MaybeSentAtAnyTime, Known::MaybeSentSince),
             posts: 0,
             earlier_unanswered,
             unanswered: false,

@@ -14,14 +14,16 @@
 //!
 //! | known | next | 409 | lookup finds nothing |
 //! | --- | --- | --- | --- |
-//! | `MaybeSentSince`, for less than 12 hours | post | `Conflict` | |
-//! | `MaybeSentSince`, for longer or unknown | look up | | `MaybeSentSince(now)`: post |
+//! | `MaybeSentSince` | post | `Conflict` | `MaybeSentSince(now)`: post |
+//! | `MaybeSentAtAnyTime` | look up | | `MaybeSentSince(now)`: post |
 //! | `Conflict` | look up | | `Raced`: post once more |
-//! | `Raced` | post | `ConflictAgain` | |
+//! | `Raced` | post | `ConflictAgain` | `Raced(now)`: post |
 //! | `ConflictAgain` | look up | | `Waited`: post a last time, two seconds later |
-//! | `Waited` | post | `ConflictStands` | |
+//! | `Waited` | post | `ConflictStands` | `Waited(now)`: post |
 //! | `ConflictStands` | look up | | the id is taken |
 //! | `Refused` | look up | | the refusal stands |
+//!
+//! `MaybeSentSince`, `Raced` and `Waited` hold a time. After 12 hours the event is looked up instead of posted.
 //!
 //! The longest sequence without an answer or a failure: look up, then three times post (409) and look up.
 
@@ -48,8 +50,10 @@ pub enum Step {
 /// The knowledge of the event's message in Svix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// The event may have been sent since this time, and not before. `None` stands for an unknown time.
-    MaybeSentSince(Option<SystemTime>),
+    /// The event may have been sent since this time, and not before.
+    MaybeSentSince(SystemTime),
+    /// There is a record of the event, it is too large by now, or nothing tells its age.
+    MaybeSentAtAnyTime,
     /// Svix answered 409: the message may be stored.
     Conflict,
     /// Svix answered 409, and a lookup at this time found nothing: two first messages of the project
@@ -85,9 +89,14 @@ impl Known {
     /// Svix knows the idempotency key.
     pub fn step(&self, now: SystemTime) -> Step {
         let is_unclear = match self {
-            Self::MaybeSentSince(since) => may_have_forgotten(*since, now),
-            Self::Raced(since) | Self::Waited(since) => may_have_forgotten(Some(*since), now),
-            Self::Conflict | Self::ConflictAgain | Self::ConflictStands | Self::Refused(_) => true,
+            Self::MaybeSentSince(since) | Self::Raced(since) | Self::Waited(since) => {
+                may_have_forgotten(*since, now)
+            }
+            Self::MaybeSentAtAnyTime
+            | Self::Conflict
+            | Self::ConflictAgain
+            | Self::ConflictStands
+            | Self::Refused(_) => true,
         };
         if is_unclear { Step::LookUp } else { Step::Post }
     }
@@ -95,7 +104,10 @@ impl Known {
     /// A post was answered with 409.
     pub fn conflict(&mut self) {
         *self = match self {
-            Self::MaybeSentSince(_) | Self::Conflict | Self::Refused(_) => Self::Conflict,
+            Self::MaybeSentSince(_)
+            | Self::MaybeSentAtAnyTime
+            | Self::Conflict
+            | Self::Refused(_) => Self::Conflict,
             Self::Raced(_) | Self::ConflictAgain => Self::ConflictAgain,
             Self::Waited(_) | Self::ConflictStands => Self::ConflictStands,
         };
@@ -103,8 +115,8 @@ impl Known {
 
     /// A lookup at `now` found nothing.
     pub fn not_found(&mut self, now: SystemTime) -> AfterLookup {
-        match mem::replace(self, Self::MaybeSentSince(Some(now))) {
-            Self::MaybeSentSince(_) => AfterLookup::Post,
+        match mem::replace(self, Self::MaybeSentSince(now)) {
+            Self::MaybeSentSince(_) | Self::MaybeSentAtAnyTime => AfterLookup::Post,
             Self::Conflict | Self::Raced(_) => {
                 *self = Self::Raced(now);
                 AfterLookup::PostAfterRace
@@ -141,16 +153,13 @@ mod tests {
 
     #[test]
     fn a_new_event_is_posted_and_an_old_one_is_looked_up_first() {
-        assert_eq!(
-            Known::MaybeSentSince(Some(hours(1))).step(hours(2)),
-            Step::Post
-        );
-        let mut old = Known::MaybeSentSince(Some(hours(1)));
+        assert_eq!(Known::MaybeSentSince(hours(1)).step(hours(2)), Step::Post);
+        let mut old = Known::MaybeSentSince(hours(1));
         assert_eq!(old.step(hours(13)), Step::LookUp);
         assert_eq!(old.not_found(hours(13)), AfterLookup::Post);
         assert_eq!(old.step(hours(13)), Step::Post);
         assert_eq!(old.step(hours(25)), Step::LookUp, "the process was frozen");
-        assert_eq!(Known::MaybeSentSince(None).step(hours(1)), Step::LookUp);
+        assert_eq!(Known::MaybeSentAtAnyTime.step(hours(1)), Step::LookUp);
     }
 
     #[test]
@@ -164,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_conflict_is_looked_up_and_an_absent_message_is_posted_once_more() {
-        let mut known = Known::MaybeSentSince(Some(hours(1)));
+        let mut known = Known::MaybeSentSince(hours(1));
         known.conflict();
         assert!(known.is_conflict());
         assert_eq!(known.step(hours(1)), Step::LookUp);

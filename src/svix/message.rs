@@ -50,11 +50,8 @@ pub fn is_mapped(event_id: &str) -> bool {
 }
 
 /// Whether Svix may have forgotten the key of an attempt that was made at or after `since`: then the
-/// event must be looked up before it is posted. `None` stands for an unknown time.
-pub fn may_have_forgotten(since: Option<SystemTime>, now: SystemTime) -> bool {
-    let Some(since) = since else {
-        return true;
-    };
+/// event must be looked up before it is posted.
+pub fn may_have_forgotten(since: SystemTime, now: SystemTime) -> bool {
     match now.duration_since(since) {
         Ok(age) => age >= KEY_LIFETIME,
         // Another clock may be a little ahead. Otherwise the time says nothing of the past.
@@ -252,12 +249,11 @@ mod tests {
     #[test]
     fn an_event_is_looked_up_first_once_svix_may_have_forgotten_its_key() {
         let hours = |hours| SystemTime::UNIX_EPOCH + Duration::from_hours(hours);
-        assert!(!may_have_forgotten(Some(hours(1)), hours(12)));
-        assert!(may_have_forgotten(Some(hours(1)), hours(13)));
-        let ahead = |ahead| Some(hours(13) + Duration::from_secs(ahead));
+        assert!(!may_have_forgotten(hours(1), hours(12)));
+        assert!(may_have_forgotten(hours(1), hours(13)));
+        let ahead = |ahead| hours(13) + Duration::from_secs(ahead);
         assert!(!may_have_forgotten(ahead(5), hours(13)), "clocks differ");
         assert!(may_have_forgotten(ahead(6), hours(13)), "planned for later");
-        assert!(may_have_forgotten(None, hours(13)));
     }
 
     #[test]
