@@ -24,7 +24,7 @@ pub async fn look_up(
     entry.set_caller(caller);
     let Name { project, event_id } = name.map_err(Problem::InvalidQuery)?;
     entry.set_event(&project, &event_id);
-    let found = storage::find(&project, &event_id).await?;
+    let found = storage::read_with_bytes(&project, &event_id).await?;
     let (bytes, _) = found.ok_or(Problem::NoRecord)?;
     Ok(Success::Document {
         name: "found",

@@ -165,7 +165,7 @@ async fn mark(
     let name = Record::name(&event::key(project, event_id));
     // The endpoints of an event give it up at the same moment.
     settle("mark the record", async || {
-        let found = storage::read(&name, store::TIMEOUT).await?;
+        let found = storage::read(&name).await?;
         let Some(Record::Delivered(mut record)) = found else {
             return Ok(Some(()));
         };

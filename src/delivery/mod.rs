@@ -99,7 +99,7 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
 /// Finds the event's record, and the answer to an event that needs no delivery. Fails if the event must wait.
 async fn find(job: &Job<'_>, name: &str) -> Result<(Found, Option<Success>), Problem> {
     group_commit::wait_for_others().await;
-    let found = Found::of(store::get(name, store::TIMEOUT).await?.as_deref());
+    let found = storage::find(name, store::TIMEOUT).await?;
     if let Some(success) = answer_by_record(job, found.record()).await? {
         return Ok((found, Some(success)));
     }
@@ -172,8 +172,7 @@ async fn write_delivered(
 async fn write_unknown(job: &Job<'_>, name: String, problem: Problem) -> Result<Success, Problem> {
     let now = clock::now();
     let begun = job.budget.stopwatch.started();
-    let stored = store::get(&name, job.budget.time_to_store() / 2).await?;
-    let record = match Found::of(stored.as_deref()) {
+    let record = match storage::find(&name, job.budget.time_to_store() / 2).await? {
         Found::Nothing => Unknown::of(job.event, begun),
         // With any record, the next delivery looks up first.
         Found::Unreadable => return Err(problem),

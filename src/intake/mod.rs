@@ -13,11 +13,11 @@ use crate::delivery::budget::Budget;
 use crate::delivery::{self, Delivery, Job, MAY_BE_AT_WORK, Occasion};
 use crate::event::arrival::{Attributes, BodyHint, Source, carries_push};
 use crate::event::notification::Notification;
+use crate::host;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Headers, Incoming};
-use crate::host::{self, store};
 use crate::letters::ledger;
-use crate::records::{Found, Record};
+use crate::records::{Found, Record, storage};
 use crate::watch;
 use crate::watch::entry::Entry;
 use crate::watch::trace::Trace;
@@ -133,7 +133,7 @@ async fn store_dead_letter(
 ) -> Result<Success, Problem> {
     let name = Record::name(&notification.key());
     // The event may have come before, or a concurrent delivery may have got further just now.
-    let found = Found::of(store::get(&name, budget.time_to_store()).await?.as_deref());
+    let found = storage::find(&name, budget.time_to_store()).await?;
     let is_held = *problem == Problem::Held;
     match &found {
         // A later version may have delivered the event. So its sender keeps it.

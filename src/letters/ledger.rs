@@ -82,16 +82,15 @@ pub async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Recor
     let (letter, record) = match entry.and_then(Entry::decode) {
         None => return Ok(None),
         Some(Entry::Letter(letter)) => {
-            let record = store::get(&letter.record_name, store::TIMEOUT).await?;
+            let record = storage::read(&letter.record_name).await?;
             (Some(*letter), record)
         }
         Some(Entry::RecordName(name)) => {
             let head = store::get(&head_name(&name), store::TIMEOUT).await?;
-            let record = store::get(&name, store::TIMEOUT).await?;
+            let record = storage::read(&name).await?;
             (head.as_deref().and_then(DeadLetter::decode), record)
         }
     };
-    let record = record.as_deref().and_then(Record::decode);
     let named = named(record.as_ref());
     let letter = letter.filter(|letter| named.unwrap_or(letter.number) == number);
     Ok(letter.map(|letter| (DeadLetter { number, ..letter }, record)))
@@ -113,8 +112,7 @@ pub async fn valid_number(number: u64) -> Result<u64, host::Error> {
     let Some(Entry::RecordName(name)) = entry.and_then(Entry::decode) else {
         return Ok(number);
     };
-    let record = store::get(&name, store::TIMEOUT).await?;
-    let record = record.as_deref().and_then(Record::decode);
+    let record = storage::read(&name).await?;
     Ok(named(record.as_ref()).unwrap_or(number))
 }
 
@@ -173,8 +171,7 @@ pub async fn discard(number: u64) -> Result<bool, host::Error> {
         });
         storage::write_alone(name, &record).await?;
         // If a concurrent delivery has kept the event once more, its letter has the same names.
-        let stored = store::get(name, store::TIMEOUT).await?;
-        if stored.as_deref().and_then(Record::decode) != Some(record) {
+        if storage::read(name).await? != Some(record) {
             return Ok(true);
         }
     }

@@ -51,7 +51,7 @@ pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Suc
         return Err(Problem::NoRecord);
     }
     let record_name = Record::name(&event::key(project, event_id));
-    let record = storage::read(&record_name, store::TIMEOUT).await?;
+    let record = storage::read(&record_name).await?;
     let has_record = record.is_some();
     // Svix may have the message, whatever the record says: it keeps messages for longer. An event's id stands for
     // its message.

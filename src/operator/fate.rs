@@ -165,7 +165,7 @@ pub async fn check_endpoint(
 async fn find(name: &Name, entry: &mut Entry) -> Result<(Vec<u8>, Record), Problem> {
     let Name { project, event_id } = name;
     entry.set_event(project, event_id);
-    let found = storage::find(project, event_id).await?;
+    let found = storage::read_with_bytes(project, event_id).await?;
     found.ok_or(Problem::NoRecord)
 }
 

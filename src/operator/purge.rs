@@ -25,8 +25,8 @@ use crate::api::reply::Success;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
 use crate::letters::{DeadLetter, body_name, head_name, index_name, waiting};
-use crate::records::Record;
 use crate::records::journal::{self, Page};
+use crate::records::{Record, storage};
 use crate::time::{age, rfc3339};
 use crate::watch::change::Change;
 use crate::watch::metrics::Counts;
@@ -379,8 +379,7 @@ pub fn letter(record: &str, number: Option<u64>) -> Vec<String> {
 /// Sees to a letter of 0.1.0 that a record may not name: such a letter would come back into sight once
 /// the record is gone.
 async fn adopt_letter(record: &str, number: u64) -> Result<(), host::Error> {
-    let bytes = store::get(record, store::TIMEOUT).await?;
-    let named = match bytes.as_deref().and_then(Record::decode) {
+    let named = match storage::read(record).await? {
         Some(Record::Delivered(mut delivered)) if delivered.dead_letter.is_none() => {
             delivered.dead_letter = Some(number);
             let bytes = Record::Delivered(delivered).encode();

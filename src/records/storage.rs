@@ -2,18 +2,26 @@
 
 use std::time::Duration;
 
-use super::{Record, journal};
+use super::{Found, Record, journal};
 use crate::event;
 use crate::host::{self, group_commit, store};
 
-/// A record, read within `time`. `None` if the value is missing, or of a later version.
-pub async fn read(name: &str, time: Duration) -> Result<Option<Record>, host::Error> {
-    let bytes = store::get(name, time).await?;
+/// Reads a record within `time`, for callers that must tell an unreadable record from a missing one.
+pub async fn find(name: &str, time: Duration) -> Result<Found, host::Error> {
+    Ok(Found::of(store::get(name, time).await?.as_deref()))
+}
+
+/// Reads a record. `None` if it is missing or unreadable.
+pub async fn read(name: &str) -> Result<Option<Record>, host::Error> {
+    let bytes = store::get(name, store::TIMEOUT).await?;
     Ok(bytes.as_deref().and_then(Record::decode))
 }
 
-/// The record of an event, with its bytes. `None` if the record is missing, or of a later version.
-pub async fn find(project: &str, event_id: &str) -> Result<Option<(Vec<u8>, Record)>, host::Error> {
+/// Reads the record of an event, with its bytes to show. `None` if it is missing or unreadable.
+pub async fn read_with_bytes(
+    project: &str,
+    event_id: &str,
+) -> Result<Option<(Vec<u8>, Record)>, host::Error> {
     // An invalid project never has a record; do not build a key from it.
     if event::check_identifier(project).is_err() {
         return Ok(None);

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::findings::{Finding, Kind};
 use crate::host::{self, store};
 use crate::json;
-use crate::records::Record;
+use crate::records::storage;
 use crate::watch;
 use crate::watch::change::Change;
 
@@ -99,8 +99,7 @@ impl Board {
             let Some(finding) = self.0[slot].clone() else {
                 continue;
             };
-            let record = store::get(&finding.record_name, store::TIMEOUT).await?;
-            let record = record.as_deref().and_then(Record::decode);
+            let record = storage::read(&finding.record_name).await?;
             match finding.clone().reviewed(record.as_ref(), now) {
                 Some(same) if same == finding => {}
                 // Another audit has found the same meanwhile.

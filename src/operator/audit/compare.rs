@@ -17,7 +17,7 @@ use crate::conversation::Conversation;
 use crate::event;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::store;
-use crate::records::{Delivered, Record, Unknown, journal, storage};
+use crate::records::{Delivered, Found, Record, Unknown, journal, storage};
 use crate::svix::list::{self, Message};
 use crate::svix::message;
 use crate::svix::{self, Answer, Cause, application};
@@ -189,14 +189,11 @@ impl<'a> Comparison<'a> {
         let names: Vec<_> = others.iter().map(|(name, _)| name.clone()).collect();
         let found = store::get_all(&names).await;
         for ((name, message), bytes) in others.iter().zip(found) {
-            let bytes = bytes?;
-            let record = bytes.as_deref().and_then(Record::decode);
-            if record.is_none() && bytes.is_some() {
-                // A later version has written it.
-                continue;
+            let found = Found::of(bytes?.as_deref());
+            if !matches!(found, Found::Unreadable) {
+                self.pair(project, name, found.record(), message, unseen)
+                    .await?;
             }
-            self.pair(project, name, record.as_ref(), message, unseen)
-                .await?;
         }
         Ok(())
     }
@@ -238,7 +235,7 @@ impl<'a> Comparison<'a> {
 
     /// Holds a further message against a record that was unknown when it was read.
     async fn compare_settled(&mut self, name: &str, message: &Message) -> Result<(), Problem> {
-        match storage::read(name, store::TIMEOUT).await? {
+        match storage::read(name).await? {
             Some(Record::Delivered(record)) if record.svix_message_id != message.id => {
                 self.doubled(name, &record, message).await
             }
@@ -404,8 +401,8 @@ impl<'a> Comparison<'a> {
     }
 
     async fn is_as_before(&self, name: &str, record: Option<&Record>) -> Result<bool, Problem> {
-        let bytes = store::get(name, store::TIMEOUT).await?;
-        Ok(bytes.as_deref().map(Record::decode).as_ref() == record.cloned().map(Some).as_ref())
+        let found = storage::find(name, store::TIMEOUT).await?;
+        Ok(!matches!(found, Found::Unreadable) && found.record() == record)
     }
 }
 

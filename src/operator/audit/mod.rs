@@ -242,7 +242,7 @@ pub async fn resolve(request: &mut OperatorRequest<'_>, id: &str) -> Result<Succ
 async fn reopen(finding: &Finding) -> Result<bool, host::Error> {
     let name = &finding.record_name;
     let is_missing = |id: &String| finding.svix_message_ids.contains(id);
-    match storage::read(name, store::TIMEOUT).await? {
+    match storage::read(name).await? {
         Some(Record::Delivered(record)) if is_missing(&record.svix_message_id) => {
             let lost = Record::Unknown(Unknown::lost(record));
             journal::append(std::slice::from_ref(name)).await?;
