@@ -18,7 +18,7 @@ use crate::host::change::settle;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Headers, Incoming};
 use crate::host::{self, store};
-use crate::records::endpoints::{self, Change, Endpoints, Reported};
+use crate::records::endpoints::{self, Effect, Endpoints, Reported};
 use crate::records::{Record, storage};
 use crate::svix::message;
 use crate::svix::operational::{Message, Report, Subject};
@@ -81,12 +81,12 @@ async fn act(
         return Ok(());
     };
     entry.set_project(&subject.project);
-    let change = match &subject.message {
+    let effect = match &subject.message {
         None => of_endpoint(config, subject, known, stopwatch, entry).await?,
         Some(message) => of_message(subject, message, report.is_exhausted(), entry).await?,
     };
-    match change {
-        Some(change) => Ok(endpoints::note(id, &change).await?),
+    match effect {
+        Some(effect) => Ok(endpoints::note(id, &effect).await?),
         None => Ok(()),
     }
 }
@@ -97,13 +97,13 @@ async fn of_endpoint(
     known: &Endpoints,
     stopwatch: Stopwatch,
     entry: &mut Entry,
-) -> Result<Option<Change>, Problem> {
+) -> Result<Option<Effect>, Problem> {
     let (project, endpoint_id) = (subject.project.clone(), subject.endpoint_id.clone());
     let mut conversation = Conversation::behind_the_gate(config, stopwatch);
     let endpoint = conversation.endpoint(&project, &endpoint_id).await?;
     if endpoint.is_some_and(|endpoint| endpoint.disabled) {
         entry.warn(format!("endpoint {endpoint_id} is disabled"));
-        return Ok(Some(Change::Disabled(Reported {
+        return Ok(Some(Effect::Disabled(Reported {
             project,
             endpoint_id,
             event_id: None,
@@ -114,7 +114,7 @@ async fn of_endpoint(
     entry.say(format!("endpoint {endpoint_id} is not disabled"));
     // Most changes are of endpoints that were never disabled.
     let is_listed = known.lists_as_disabled(&project, &endpoint_id);
-    Ok(is_listed.then_some(Change::Enabled {
+    Ok(is_listed.then_some(Effect::Enabled {
         project,
         endpoint_id,
     }))
@@ -125,7 +125,7 @@ async fn of_message(
     message: &Message,
     is_exhausted: bool,
     entry: &mut Entry,
-) -> Result<Option<Change>, Problem> {
+) -> Result<Option<Effect>, Problem> {
     let Subject {
         project,
         endpoint_id,
@@ -143,7 +143,7 @@ async fn of_message(
     if let Some(event_id) = &message.event_id {
         mark(project, endpoint_id, message, event_id).await?;
     }
-    Ok(Some(Change::Exhausted(Reported {
+    Ok(Some(Effect::Exhausted(Reported {
         project: project.clone(),
         endpoint_id: endpoint_id.clone(),
         event_id: message.event_id.clone(),

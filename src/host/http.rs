@@ -39,7 +39,7 @@ const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 const DISCARDING: Duration = Duration::from_secs(5);
 
 /// The bytes of a body, and what follows them until that is read.
-type Body = (StreamReader<u8>, Option<FutureReader<Trailing>>);
+type Stream = (StreamReader<u8>, Option<FutureReader<Trailing>>);
 type Trailing = Result<Option<Trailers>, ErrorCode>;
 
 /// Why a body was not read.
@@ -101,7 +101,7 @@ pub struct Incoming {
 enum State {
     Untouched(Request),
     /// The rest of a body, and what tells the host at its end that the relay is done with it.
-    Rest(Body, FutureWriter<Result<(), ErrorCode>>),
+    Rest(Stream, FutureWriter<Result<(), ErrorCode>>),
     Read,
 }
 
@@ -122,7 +122,7 @@ impl Incoming {
         (headers, incoming)
     }
 
-    fn open(&mut self) -> Option<(Body, FutureWriter<Result<(), ErrorCode>>)> {
+    fn open(&mut self) -> Option<(Stream, FutureWriter<Result<(), ErrorCode>>)> {
         match mem::replace(&mut self.state, State::Read) {
             State::Untouched(request) => {
                 let (done, end) = wit_future::new(|| Ok(()));
@@ -179,7 +179,7 @@ impl Incoming {
 }
 
 async fn read(
-    (stream, trailers): &mut Body,
+    (stream, trailers): &mut Stream,
     length: Option<usize>,
     admit: impl Fn(&[u8], Option<usize>) -> Result<usize, Unread>,
 ) -> Result<Vec<u8>, Unread> {

@@ -88,7 +88,7 @@ pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Suc
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Report {
+struct ProjectErased {
     /// How many records this slice has deleted.
     records: usize,
     /// How many dead letters it has deleted.
@@ -114,26 +114,26 @@ pub async fn project(
     let mut slice = Slice {
         project,
         stopwatch: request.stopwatch,
-        report: Report::default(),
+        erased: ProjectErased::default(),
     };
     let next = slice.run(place).await?;
-    let mut report = slice.report;
-    // The last request is about the application alone: the other's report must not get lost if Svix fails.
+    let mut erased = slice.erased;
+    // The last request is about the application alone: the counts of the others must not get lost if Svix fails.
     if next.is_none() {
         endpoints::forget(project).await?;
         audit::forget(project).await?;
         let mut conversation = request.conversation();
         let answer = conversation.delete(&application::path(project)).await?;
         let deleted = answer.deleted()?;
-        report.application = Some(outcome(deleted));
-        report.done = true;
+        erased.application = Some(outcome(deleted));
+        erased.done = true;
     }
-    report.next = next.map(|place| place.to_string());
-    let (records, letters) = (report.records, report.letters);
+    erased.next = next.map(|place| place.to_string());
+    let (records, letters) = (erased.records, erased.letters);
     request
         .entry
         .say(format!("erased: {records} records, {letters} letters"));
-    Ok(Success::document("project-erased", &report))
+    Ok(Success::document("project-erased", &erased))
 }
 
 /// How far the erasing of a project has come.
@@ -183,7 +183,7 @@ impl fmt::Display for Place {
 struct Slice<'a> {
     project: &'a str,
     stopwatch: Stopwatch,
-    report: Report,
+    erased: ProjectErased,
 }
 
 impl Slice<'_> {
@@ -239,7 +239,7 @@ impl Slice<'_> {
             names.insert(0, record.clone());
         }
         store::delete_many("erase the letter", &names).await?;
-        self.report.letters += 1;
+        self.erased.letters += 1;
         Ok(())
     }
 
@@ -262,7 +262,7 @@ impl Slice<'_> {
                 if project == self.project && !due.contains(name) {
                     due.extend(purge::letter(name, letter));
                     due.push(name.clone());
-                    self.report.records += 1;
+                    self.erased.records += 1;
                 }
             }
             store::delete_many("erase the records", &due).await?;

@@ -13,7 +13,7 @@ use crate::conversation::Conversation;
 use crate::event;
 use crate::records::customer::for_customer;
 use crate::records::{Record, storage};
-use crate::svix::deliveries::{self, Attempt, Endpoint, Page};
+use crate::svix::deliveries::{self, Attempt, Endpoint, FirstPage};
 use crate::svix::{self, Cause, message};
 use crate::watch::entry::Entry;
 
@@ -96,15 +96,15 @@ async fn ask_svix(
     let path = deliveries::attempts_path(project, message);
     let attempts = deliveries::classify_list(&conversation.get(&path).await?)?;
     let known = attempts.is_some();
-    let attempts = attempts.unwrap_or_else(Page::none);
+    let attempts = attempts.unwrap_or_else(FirstPage::none);
     fate.more = attempts.is_cut();
     fate.attempts = attempts.data;
     let path = deliveries::endpoints_path(project);
     let endpoints = deliveries::classify_list(&conversation.get(&path).await?)?;
     let path = deliveries::destinations_path(project, message);
     let tried = deliveries::classify_list(&conversation.get(&path).await?)?;
-    let endpoints = endpoints.unwrap_or_else(Page::none);
-    let tried = tried.unwrap_or_else(Page::none);
+    let endpoints = endpoints.unwrap_or_else(FirstPage::none);
+    let tried = tried.unwrap_or_else(FirstPage::none);
     fate.more |= endpoints.is_cut() || tried.is_cut();
     fate.endpoints = joined(endpoints, tried.data);
     Ok(known)
@@ -170,7 +170,7 @@ async fn find(name: &Name, entry: &mut Entry) -> Result<(Vec<u8>, Record), Probl
 }
 
 /// All endpoints, each with what became of the message there. The message still names those that were deleted.
-fn joined(endpoints: Page<Endpoint>, tried: Vec<Endpoint>) -> Vec<Endpoint> {
+fn joined(endpoints: FirstPage<Endpoint>, tried: Vec<Endpoint>) -> Vec<Endpoint> {
     let mut all = tried;
     if !endpoints.is_cut() {
         for endpoint in &mut all {

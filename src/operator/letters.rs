@@ -34,11 +34,11 @@ pub async fn list(request: &mut OperatorRequest<'_>, query: &Query) -> Result<Su
     {
         dead_letters.push(letter.summary());
     }
-    let page = Page {
+    let listed = Listed {
         dead_letters,
         next: letters.rest(),
     };
-    Ok(Success::document("dead-letters", &page))
+    Ok(Success::document("dead-letters", &listed))
 }
 
 /// Shows a letter, with its body.
@@ -82,7 +82,7 @@ struct Discarded {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
+struct Listed {
     dead_letters: Vec<DeadLetter>,
     /// The `after` of the next request. `None` at the end.
     next: Option<u64>,

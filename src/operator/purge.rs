@@ -50,7 +50,7 @@ const OLD_COUNTER: &str = "journal";
 const OLD_CURSOR: &str = "journal/purged";
 
 #[derive(Debug, Serialize)]
-struct Report {
+struct Purged {
     /// How many records this slice has deleted.
     purged: usize,
     /// How many records it has left: written again since, undecided, or of a later version.
@@ -87,14 +87,14 @@ pub async fn purge(request: &mut OperatorRequest<'_>) -> Result<Success, Problem
         "purged: {purged} records, {kept} kept, {letters} letters"
     ));
     let day = rfc3339(UNIX_EPOCH + Duration::from_hours(24 * cursor.day));
-    let report = Report {
+    let answer = Purged {
         purged,
         kept,
         letters,
         day: day[..10].to_owned(),
         done,
     };
-    Ok(Success::document("purged", &report))
+    Ok(Success::document("purged", &answer))
 }
 
 /// A place in the journal.

@@ -47,9 +47,9 @@ pub struct Reported {
     pub at: String,
 }
 
-/// The change that a report makes.
+/// The effect of a report on the lists.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub enum Effect {
     Disabled(Reported),
     Enabled {
         project: String,
@@ -86,29 +86,29 @@ impl Endpoints {
         self.seen.iter().any(|seen| seen == report)
     }
 
-    /// Makes the change of a report, unless it is made already.
-    fn apply(&mut self, report: &str, change: &Change) -> bool {
+    /// Has a report take effect, unless it has already.
+    fn apply(&mut self, report: &str, effect: &Effect) -> bool {
         if self.has_seen(report) {
             return false;
         }
         push(&mut self.seen, report.to_owned(), MAX_SEEN);
-        match change {
-            Change::Disabled(disabled) => {
+        match effect {
+            Effect::Disabled(disabled) => {
                 if !self.lists_as_disabled(&disabled.project, &disabled.endpoint_id) {
                     push(&mut self.disabled, disabled.clone(), MAX_DISABLED);
                 }
             }
-            Change::Enabled {
+            Effect::Enabled {
                 project,
                 endpoint_id,
             } => self
                 .disabled
                 .retain(|known| !known.is(project, endpoint_id)),
-            Change::Forgotten { project } => {
+            Effect::Forgotten { project } => {
                 self.disabled.retain(|known| known.project != *project);
                 self.exhausted.retain(|known| known.project != *project);
             }
-            Change::Exhausted(exhausted) => {
+            Effect::Exhausted(exhausted) => {
                 push(&mut self.exhausted, exhausted.clone(), MAX_EXHAUSTED);
             }
         }
@@ -144,11 +144,11 @@ pub async fn read() -> Result<Endpoints, host::Error> {
     Ok(Endpoints::decode(bytes.as_deref()))
 }
 
-/// Makes the change of a report, once. The change is in the store when this returns.
-pub async fn note(report: &str, change: &Change) -> Result<(), host::Error> {
+/// Has a report take effect, once. The effect is in the store when this returns.
+pub async fn note(report: &str, effect: &Effect) -> Result<(), host::Error> {
     settle("note a report", async || {
         let mut endpoints = read().await?;
-        if !endpoints.apply(report, change) {
+        if !endpoints.apply(report, effect) {
             return Ok(Some(()));
         }
         store::set(NAME, &json::encode(&endpoints), store::TIMEOUT).await?;
@@ -166,15 +166,15 @@ pub async fn forget(project: &str) -> Result<(), host::Error> {
     }
     let report = report_id(&format!("{project} {}", rfc3339(clock::now())));
     let project = project.to_owned();
-    note(&report, &Change::Forgotten { project }).await
+    note(&report, &Effect::Forgotten { project }).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn disabled(endpoint_id: &str) -> Change {
-        Change::Disabled(Reported {
+    fn disabled(endpoint_id: &str) -> Effect {
+        Effect::Disabled(Reported {
             project: "dev".to_owned(),
             endpoint_id: endpoint_id.to_owned(),
             event_id: None,
@@ -189,7 +189,7 @@ mod tests {
         assert!(endpoints.apply("1", &disabled("ep_1")));
         assert!(endpoints.apply("2", &disabled("ep_1")));
         assert!(endpoints.apply("3", &disabled("ep_2")));
-        let enabled = Change::Enabled {
+        let enabled = Effect::Enabled {
             project: "dev".to_owned(),
             endpoint_id: "ep_1".to_owned(),
         };
@@ -214,7 +214,7 @@ mod tests {
                 failing_since: None,
                 at: "2026-11-23T14:12:42Z".to_owned(),
             };
-            endpoints.apply(&format!("x{id}"), &Change::Exhausted(exhausted));
+            endpoints.apply(&format!("x{id}"), &Effect::Exhausted(exhausted));
         }
         assert_eq!(endpoints.disabled.len(), MAX_DISABLED);
         assert_eq!(

@@ -163,14 +163,14 @@ pub fn resend_path(project: &str, message: &str, endpoint: &str) -> String {
 
 /// The first page of a list.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
-pub struct Page<T> {
+pub struct FirstPage<T> {
     pub data: Vec<T>,
     /// Whether this is all.
     #[serde(default)]
     done: Option<bool>,
 }
 
-impl<T> Page<T> {
+impl<T> FirstPage<T> {
     pub fn none() -> Self {
         Self {
             data: Vec::new(),
@@ -185,7 +185,7 @@ impl<T> Page<T> {
 }
 
 /// The first page of a list. `None` if Svix doesn't have what was asked about.
-pub fn classify_list<T: DeserializeOwned>(answer: &Answer) -> Result<Option<Page<T>>, Error> {
+pub fn classify_list<T: DeserializeOwned>(answer: &Answer) -> Result<Option<FirstPage<T>>, Error> {
     answer.done(|| answer.thing())
 }
 

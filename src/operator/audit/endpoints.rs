@@ -4,7 +4,7 @@ use crate::api::problem::Problem;
 use crate::config::Config;
 use crate::conversation::Conversation;
 use crate::host::clock::{self, Stopwatch};
-use crate::records::endpoints::{self, Change, Reported};
+use crate::records::endpoints::{self, Effect, Reported};
 use crate::time::unix_seconds;
 
 /// How many endpoints one audit asks about: each costs Svix a request, and the audit time.
@@ -41,7 +41,7 @@ pub async fn review(config: &Config, stopwatch: Stopwatch) -> Result<(), Problem
         };
         if !endpoint.is_some_and(|endpoint| endpoint.disabled) {
             let report = endpoints::report_id(&format!("{project} {endpoint_id} {at}"));
-            let enabled = Change::Enabled {
+            let enabled = Effect::Enabled {
                 project,
                 endpoint_id,
             };

@@ -39,7 +39,7 @@ use crate::watch::openmetrics::Audit;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
+struct Audited {
     /// How many records this slice has found in Svix.
     events: u64,
     /// How many unknown records it has settled.
@@ -110,14 +110,14 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         line += &problem.logged();
     }
     request.entry.say(line);
-    let report = Report {
+    let audited = Audited {
         events,
         settled,
         found,
         verified_until: state.verified_until(),
         done,
     };
-    Ok(Success::document("audited", &report))
+    Ok(Success::document("audited", &audited))
 }
 
 /// How far the audit has come. `None` before its first slice.
