@@ -58,90 +58,73 @@ impl Query {
         Self(query.to_owned())
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        let pairs = self.0.split('&').filter(|pair| !pair.is_empty());
-        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    /// The values of these parameters, each if it is there. Any other is refused, and so is one that occurs twice.
+    fn pick<const N: usize>(
+        &self,
+        names: [&'static str; N],
+    ) -> Result<[Option<&str>; N], Violation> {
+        let mut values = [None; N];
+        for pair in self.0.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let Some(at) = names.iter().position(|known| *known == name) else {
+                let reason = format!("may hold only {}", names.join(", "));
+                return Err(Violation::new("query", reason));
+            };
+            if values[at].replace(value).is_some() {
+                return Err(Violation::new(names[at], "may stand only once"));
+            }
+        }
+        Ok(values)
     }
 
     /// Reads `project` and `eventId`. A `+` is a space, as in every query that a form or a library has written.
     pub fn name(&self) -> Result<Name, Violation> {
-        let (mut project, mut event_id) = (None, None);
-        for (name, value) in self.pairs() {
-            let text = decode(&value.replace('+', " "));
-            let (name, wanted) = match name {
-                "project" => ("project", &mut project),
-                "eventId" => ("eventId", &mut event_id),
-                _ => return Err(unknown("project and eventId")),
-            };
-            if wanted.is_some() {
-                return Err(Violation::new(name, "may stand only once"));
-            }
-            *wanted = text;
-        }
-        let required = |name| move || Violation::new(name, "is required, as text in UTF-8");
+        let [project, event_id] = self.pick(["project", "eventId"])?;
+        let required = |name, value: Option<&str>| {
+            let text = value.and_then(|value| decode(&value.replace('+', " ")));
+            text.ok_or_else(|| Violation::new(name, "is required, as text in UTF-8"))
+        };
         Ok(Name {
-            project: project.ok_or_else(required("project"))?,
-            event_id: event_id.ok_or_else(required("eventId"))?,
+            project: required("project", project)?,
+            event_id: required("eventId", event_id)?,
         })
     }
 
     /// Reads `after`, a text.
     pub fn after(&self) -> Result<String, Violation> {
-        let mut after = String::new();
-        for (name, value) in self.pairs() {
-            match name {
-                "after" => value.clone_into(&mut after),
-                _ => return Err(unknown("after")),
-            }
-        }
-        Ok(after)
+        let [after] = self.pick(["after"])?;
+        Ok(after.unwrap_or_default().to_owned())
     }
 
     /// Reads `since` and `oneIn`.
     pub fn audit(&self) -> Result<Audit, Violation> {
-        let mut audit = Audit {
-            since: None,
-            one_in: 1,
+        let [since, one_in] = self.pick(["since", "oneIn"])?;
+        let time = |value| {
+            let time = decode(value).and_then(|text| parse_rfc3339(&text));
+            time.ok_or_else(|| Violation::new("since", "must be a time in RFC 3339"))
         };
-        for (name, value) in self.pairs() {
-            match name {
-                "since" => {
-                    let since = decode(value).and_then(|text| parse_rfc3339(&text));
-                    let reason = "must be a time in RFC 3339";
-                    audit.since = Some(since.ok_or_else(|| Violation::new("since", reason))?);
-                }
-                "oneIn" => audit.one_in = number("oneIn", value, 1..=MAX_ONE_IN)?,
-                _ => return Err(unknown("since and oneIn")),
-            }
-        }
-        Ok(audit)
+        Ok(Audit {
+            since: since.map(time).transpose()?,
+            one_in: one_in.map_or(Ok(1), |value| number("oneIn", value, 1..=MAX_ONE_IN))?,
+        })
     }
 
     /// Reads `after`, `limit`, `project`, `reason` and `unresolved`.
     pub fn selection(&self) -> Result<Selection, Violation> {
-        let mut selection = Selection {
-            limit: 50,
-            ..Selection::default()
-        };
-        for (name, value) in self.pairs() {
-            let text = || percent_decode_str(value).decode_utf8_lossy().into_owned();
-            match name {
-                "after" => selection.after = parsed("after", value, "must be a whole number")?,
-                "limit" => selection.limit = number("limit", value, 1..=MAX_LIMIT)?,
-                "project" => selection.project = Some(text()),
-                "reason" => selection.reason = Some(text()),
-                "unresolved" => {
-                    selection.unresolved = parsed("unresolved", value, "must be true or false")?;
-                }
-                _ => return Err(unknown("after, limit, project, reason and unresolved")),
-            }
-        }
-        Ok(selection)
+        let names = ["after", "limit", "project", "reason", "unresolved"];
+        let [after, limit, project, reason, unresolved] = self.pick(names)?;
+        let text = |value| percent_decode_str(value).decode_utf8_lossy().into_owned();
+        let after = after.map(|value| parsed("after", value, "must be a whole number"));
+        let unresolved =
+            unresolved.map(|value| parsed("unresolved", value, "must be true or false"));
+        Ok(Selection {
+            after: after.unwrap_or(Ok(0))?,
+            limit: limit.map_or(Ok(50), |value| number("limit", value, 1..=MAX_LIMIT))?,
+            project: project.map(text),
+            reason: reason.map(text),
+            unresolved: unresolved.unwrap_or(Ok(false))?,
+        })
     }
-}
-
-fn unknown(known: &str) -> Violation {
-    Violation::new("query", format!("may hold only {known}"))
 }
 
 fn number<T: FromStr + PartialOrd + Display>(
@@ -176,9 +159,22 @@ mod tests {
             ("project=dev&eventId=%FF", "eventId"),
             ("project=dev&id=evt_1", "query"),
             ("project=dev&eventId=a&eventId=b", "eventId"),
+            ("project=&project=dev&eventId=a", "project"),
         ] {
             let violation = Query::of(query).name().expect_err(query);
             assert_eq!(violation.field, field);
+        }
+    }
+
+    #[test]
+    fn refuses_a_parameter_that_occurs_twice() {
+        let twice = |name: &str| Query::of(&format!("{name}=1&{name}=1"));
+        for violation in [
+            twice("after").after().expect_err("after"),
+            twice("oneIn").audit().expect_err("oneIn"),
+            twice("limit").selection().expect_err("limit"),
+        ] {
+            assert_eq!(violation.reason, "may stand only once");
         }
     }
 

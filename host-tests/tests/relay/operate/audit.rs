@@ -786,6 +786,7 @@ async fn an_operator_alone_may_audit() {
         ),
         ("/maintenance/audit?oneIn=0", 400, "invalid-query"),
         ("/maintenance/audit?until=x", 400, "invalid-query"),
+        ("/maintenance/audit?oneIn=1&oneIn=2", 400, "invalid-query"),
         ("/audit/findings/x/resolve", 404, "no-finding"),
         ("/maintenance/canary", 404, "no-canary"),
     ] {

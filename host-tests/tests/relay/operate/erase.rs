@@ -344,6 +344,7 @@ async fn an_erasure_goes_on_after_a_failure() {
     for (query, status, name) in [
         ("after=x", 400, "invalid-query"),
         ("limit=7", 400, "invalid-query"),
+        ("after=0&after=0", 400, "invalid-query"),
     ] {
         let reply = ask(&world, "POST", &format!("/projects/dev/erase?{query}")).await;
         reply.assert_final_problem(status, name);

@@ -626,6 +626,11 @@ async fn a_query_finds_a_record_that_no_path_leads_to() {
         ("/records?project=dev&eventId=.", 404, "no-record"),
         ("/records?project=.&eventId=.", 404, "no-record"),
         ("/records?project=dev", 400, "invalid-query"),
+        (
+            "/records?project=&project=dev&eventId=.",
+            400,
+            "invalid-query",
+        ),
     ] {
         let reply = world.request("GET", path, &[ADMIN], "").await;
         reply.assert_final_problem(status, problem);
