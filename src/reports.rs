@@ -68,7 +68,7 @@ pub async fn take(
     Ok(Success::document(name, &Taken { status: name }))
 }
 
-/// Does what a report asks for. Reports that change nothing are not remembered.
+/// Does what a report asks for, and writes into the line what came of it. Reports that change nothing are not remembered.
 async fn act(
     config: &Config,
     report: &Report,
@@ -81,14 +81,30 @@ async fn act(
         return Ok(());
     };
     entry.set_project(&subject.project);
-    let effect = match &subject.message {
-        None => of_endpoint(config, subject, known, stopwatch, entry).await?,
-        Some(message) => of_message(subject, message, report.is_exhausted(), entry).await?,
-    };
-    match effect {
-        Some(effect) => Ok(endpoints::note(id, &effect).await?),
-        None => Ok(()),
+    if let Some(message) = &subject.message {
+        entry.set_svix_message_id(&message.id);
+        if let Some(event_id) = &message.event_id {
+            entry.set_event(&subject.project, event_id);
+        }
     }
+    let effect = match &subject.message {
+        None => of_endpoint(config, subject, known, stopwatch).await?,
+        Some(message) if report.is_exhausted() => Some(of_exhausted(subject, message).await?),
+        Some(_) => None,
+    };
+    if let Some(effect) = &effect {
+        endpoints::note(id, effect).await?;
+    }
+    let endpoint = &subject.endpoint_id;
+    match effect {
+        Some(Effect::Disabled(_)) => entry.warn(format!("endpoint {endpoint} is disabled")),
+        Some(Effect::Exhausted(_)) => {
+            entry.warn(format!("endpoint {endpoint} never took the event"));
+        }
+        _ if subject.message.is_some() => entry.say(format!("endpoint {endpoint}")),
+        _ => entry.say(format!("endpoint {endpoint} is not disabled")),
+    }
+    Ok(())
 }
 
 async fn of_endpoint(
@@ -96,13 +112,11 @@ async fn of_endpoint(
     subject: &Subject,
     known: &Endpoints,
     stopwatch: Stopwatch,
-    entry: &mut Entry,
 ) -> Result<Option<Effect>, Problem> {
     let (project, endpoint_id) = (subject.project.clone(), subject.endpoint_id.clone());
     let mut conversation = Conversation::behind_the_gate(config, stopwatch);
     let endpoint = conversation.endpoint(&project, &endpoint_id).await?;
     if endpoint.is_some_and(|endpoint| endpoint.disabled) {
-        entry.warn(format!("endpoint {endpoint_id} is disabled"));
         return Ok(Some(Effect::Disabled(Reported {
             project,
             endpoint_id,
@@ -111,7 +125,6 @@ async fn of_endpoint(
             at: rfc3339(clock::now()),
         })));
     }
-    entry.say(format!("endpoint {endpoint_id} is not disabled"));
     // Most changes are of endpoints that were never disabled.
     let is_listed = known.lists_as_disabled(&project, &endpoint_id);
     Ok(is_listed.then_some(Effect::Enabled {
@@ -120,36 +133,18 @@ async fn of_endpoint(
     }))
 }
 
-async fn of_message(
-    subject: &Subject,
-    message: &Message,
-    is_exhausted: bool,
-    entry: &mut Entry,
-) -> Result<Option<Effect>, Problem> {
-    let Subject {
+async fn of_exhausted(subject: &Subject, message: &Message) -> Result<Effect, Problem> {
+    let (project, endpoint_id) = (subject.project.clone(), subject.endpoint_id.clone());
+    if let Some(event_id) = &message.event_id {
+        mark(&project, &endpoint_id, message, event_id).await?;
+    }
+    Ok(Effect::Exhausted(Reported {
         project,
         endpoint_id,
-        ..
-    } = subject;
-    entry.set_svix_message_id(&message.id);
-    if let Some(event_id) = &message.event_id {
-        entry.set_event(project, event_id);
-    }
-    if !is_exhausted {
-        entry.say(format!("endpoint {endpoint_id}"));
-        return Ok(None);
-    }
-    entry.warn(format!("endpoint {endpoint_id} never took the event"));
-    if let Some(event_id) = &message.event_id {
-        mark(project, endpoint_id, message, event_id).await?;
-    }
-    Ok(Some(Effect::Exhausted(Reported {
-        project: project.clone(),
-        endpoint_id: endpoint_id.clone(),
         event_id: message.event_id.clone(),
         failing_since: None,
         at: message.attempted_at.clone(),
-    })))
+    }))
 }
 
 /// Writes into the record of an event that Svix has given it up. A record of another message is left alone.

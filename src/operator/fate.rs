@@ -15,7 +15,6 @@ use crate::records::customer::for_customer;
 use crate::records::{Record, storage};
 use crate::svix::deliveries::{self, Attempt, Endpoint, FirstPage};
 use crate::svix::{self, Cause, message};
-use crate::watch::entry::Entry;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,7 +32,7 @@ struct Fate {
 
 /// Shows what became of an event at each endpoint of its customer.
 pub async fn show(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Success, Problem> {
-    let (bytes, record) = find(name, request.entry).await?;
+    let (bytes, record) = find(request, name).await?;
     let shown = match request.caller {
         Caller::Project => for_customer(&bytes),
         Caller::Operator(_) | Caller::AnySender => bytes,
@@ -123,7 +122,7 @@ pub async fn resend(
     name: &Name,
     endpoint: &str,
 ) -> Result<Success, Problem> {
-    let (_, Record::Delivered(record)) = find(name, request.entry).await? else {
+    let (_, Record::Delivered(record)) = find(request, name).await? else {
         return Err(Problem::NoMessage);
     };
     let message = record.svix_message_id;
@@ -162,9 +161,12 @@ pub async fn check_endpoint(
 }
 
 /// The record of an event, as the store has it and read.
-async fn find(name: &Name, entry: &mut Entry) -> Result<(Vec<u8>, Record), Problem> {
+async fn find(
+    request: &mut OperatorRequest<'_>,
+    name: &Name,
+) -> Result<(Vec<u8>, Record), Problem> {
     let Name { project, event_id } = name;
-    entry.set_event(project, event_id);
+    request.entry.set_event(project, event_id);
     let found = storage::read_with_bytes(project, event_id).await?;
     found.ok_or(Problem::NoRecord)
 }
