@@ -28,11 +28,10 @@ const PUBSUB_EVENTS: [&str; 2] = [
 ];
 
 /// The form in which a notification came, as its headers and its body tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The event itself, posted directly.
-    #[default]
     Direct,
     /// Pub/Sub's default push: JSON around the base64 of the event.
     Wrapped,
@@ -52,11 +51,9 @@ impl Source {
     }
 }
 
-/// How a notification came: what its headers say, and the wrapper of a wrapped push.
+/// The message that carries an event, as the request's headers tell or the wrapper of a wrapped push.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arrival {
-    /// Known once the body is read.
-    pub source: Source,
     /// Pub/Sub's own identifier of the message. As a header, it tells that the push is unwrapped.
     pub message_id: Option<String>,
     /// The name of the subscription that pushed the message.
@@ -111,8 +108,7 @@ impl Arrival {
         parse_rfc3339(time?)
     }
 
-    /// The body, as far as the headers tell. Only before [`super::notification::Notification::read`], which adds what the
-    /// body tells.
+    /// The body, as far as the headers tell.
     pub fn body_hint(&self) -> BodyHint {
         if self.message_id.is_some() {
             return BodyHint::Unwrapped;

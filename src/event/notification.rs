@@ -20,6 +20,19 @@ use crate::json;
 /// How compressed data begins.
 const COMPRESSED: [(&str, &[u8]); 2] = [("gzip", b"\x1f\x8b"), ("zstd", b"\x28\xb5\x2f\xfd")];
 
+/// The fields of an event, and then those of a wrapper.
+const FIELDS: [&str; 7] = [
+    "id",
+    "type",
+    "project",
+    "time",
+    "message",
+    "subscription",
+    "deliveryAttempt",
+];
+
+type Fields<'a> = [Option<&'a RawValue>; FIELDS.len()];
+
 /// The fields that can be read of an event, valid or not, shortened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
@@ -31,6 +44,7 @@ pub struct Hints {
 /// A notification whose form is known. Its event may still be invalid.
 #[derive(Debug)]
 pub struct Notification<'a> {
+    pub source: Source,
     pub arrival: Arrival,
     content: Content<'a>,
 }
@@ -58,16 +72,28 @@ impl<'a> Notification<'a> {
     /// Reads the body of a notification. `hint` is that of the arrival, except for a letter's body: another
     /// delivery of its message may have written it, so it may have either.
     pub fn read(body: &'a [u8], mut arrival: Arrival, hint: BodyHint) -> Self {
-        arrival.source = match arrival.message_id {
+        let mut source = match arrival.message_id {
             Some(_) => Source::Unwrapped,
             None => Source::Direct,
         };
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-        let content = match str::from_utf8(body) {
-            Ok(text) => Self::open(text, hint, &mut arrival),
-            Err(_) => Content::Rejected(Rejection::NotUtf8, body.into()),
+        let content = match parse(body) {
+            Err(rejection) => Content::Rejected(rejection, body.into()),
+            Ok((text, fields)) => {
+                let [id, event_type, project, time, ..] = fields;
+                let opened = open(text, fields, hint, &mut arrival);
+                if opened.is_some() {
+                    source = Source::Wrapped;
+                }
+                let of_body = Content::Body(text, [id, event_type, project, time]);
+                opened.map_or(of_body, Content::from)
+            }
         };
-        let mut notification = Self { arrival, content };
+        let mut notification = Self {
+            source,
+            arrival,
+            content,
+        };
         if notification.is_binary_mode() {
             let identity = notification.identity().to_vec();
             notification.content = Content::Rejected(Rejection::BinaryMode, identity.into());
@@ -185,57 +211,40 @@ impl<'a> Notification<'a> {
         let whole = specversion.is_some() && repeats(&own_id, id) && repeats(&own_type, event_type);
         !whole
     }
+}
 
-    fn open(text: &'a str, hint: BodyHint, arrival: &mut Arrival) -> Content<'a> {
-        let names = [
-            "id",
-            "type",
-            "project",
-            "time",
-            "message",
-            "subscription",
-            "deliveryAttempt",
-        ];
-        let [
-            id,
-            event_type,
-            project,
-            time,
-            message,
-            subscription,
-            attempt,
-        ] = match json::pick(text, names) {
-            Ok(fields) => fields,
-            Err(error) => return Content::Rejected(error.into(), text.as_bytes().into()),
-        };
-        let is_carrier = |raw| json::string(raw).is_some_and(|name| carries_push(&name));
-        let may_be_push = matches!(
-            hint,
-            BodyHint::WrappedInCloudEvent | BodyHint::EventOrWrapped
-        );
-        let wrapped = [id, event_type, project].iter().all(Option::is_none);
-        let unpacked = match message {
-            _ if !may_be_push => None,
-            Some(message) if wrapped && json::is_object(message) => {
-                let push = Push {
-                    message,
-                    subscription,
-                    attempt,
-                };
-                Some(push.open(arrival))
-            }
-            _ if arrival.message_id.is_none()
-                && project.is_none()
-                && event_type.is_some_and(is_carrier) =>
-            {
-                open_cloud_event(text, arrival)
-            }
-            _ => None,
-        };
-        unpacked.map_or(
-            Content::Body(text, [id, event_type, project, time]),
-            Content::from,
-        )
+/// The text of a body, and its fields by the names of [`FIELDS`].
+fn parse(body: &[u8]) -> Result<(&str, Fields<'_>), Rejection> {
+    let text = str::from_utf8(body).map_err(|_| Rejection::NotUtf8)?;
+    Ok((text, json::pick(text, FIELDS)?))
+}
+
+/// Opens a wrapped push. `None` if the body is something else.
+fn open(
+    text: &str,
+    [id, event_type, project, _, message, subscription, attempt]: Fields<'_>,
+    hint: BodyHint,
+    arrival: &mut Arrival,
+) -> Option<Opened> {
+    let is_carrier = |raw| json::string(raw).is_some_and(|name| carries_push(&name));
+    let wrapped = [id, event_type, project].iter().all(Option::is_none);
+    match message {
+        _ if matches!(hint, BodyHint::Unwrapped | BodyHint::OtherCloudEvent) => None,
+        Some(message) if wrapped && json::is_object(message) => {
+            let push = Push {
+                message,
+                subscription,
+                attempt,
+            };
+            Some(push.open(arrival))
+        }
+        _ if arrival.message_id.is_none()
+            && project.is_none()
+            && event_type.is_some_and(is_carrier) =>
+        {
+            open_cloud_event(text, arrival)
+        }
+        _ => None,
     }
 }
 
@@ -271,7 +280,7 @@ mod tests {
     #[test]
     fn takes_an_event_posted_directly() {
         let notification = read(EVENT);
-        assert_eq!(notification.arrival.source, Source::Direct);
+        assert_eq!(notification.source, Source::Direct);
         assert_eq!(notification.event().expect("valid").json, EVENT);
     }
 
@@ -279,10 +288,10 @@ mod tests {
     fn takes_the_event_out_of_a_wrapped_push() {
         let body = wrap(EVENT.as_bytes());
         let notification = read(&body);
+        assert_eq!(notification.source, Source::Wrapped);
         assert_eq!(
             notification.arrival,
             Arrival {
-                source: Source::Wrapped,
                 message_id: Some("7".to_owned()),
                 subscription: Some("projects/p/subscriptions/s".to_owned()),
                 attempt: Some(5),
@@ -303,10 +312,10 @@ mod tests {
             ..Arrival::default()
         };
         let notification = read_as(EVENT, headers);
+        assert_eq!(notification.source, Source::Unwrapped);
         assert_eq!(
             notification.arrival,
             Arrival {
-                source: Source::Unwrapped,
                 message_id: Some("8".to_owned()),
                 subscription: None,
                 attempt: None,
@@ -322,7 +331,7 @@ mod tests {
     fn an_event_with_a_field_called_message_stays_an_event() {
         let json = r#"{"id":"evt_1","type":"t","project":"dev","message":{"data":"aGk="},"subscription":"s"}"#;
         let notification = read(json);
-        assert_eq!(notification.arrival.source, Source::Direct);
+        assert_eq!(notification.source, Source::Direct);
         assert_eq!(notification.event().expect("valid").json, json);
     }
 
@@ -490,7 +499,7 @@ mod tests {
             (&encoded, Arrival::default()),
         ] {
             let notification = read_as(body, headers);
-            assert_eq!(notification.arrival.source, Source::Wrapped);
+            assert_eq!(notification.source, Source::Wrapped);
             assert_eq!(notification.event().expect("valid").json, EVENT);
         }
     }
@@ -508,7 +517,7 @@ mod tests {
             cloud_event(CARRIER, r#""/w==""#).replace("data", "data_base64"),
         ] {
             let notification = read(&body);
-            assert_eq!(notification.arrival.source, Source::Direct, "{body}");
+            assert_eq!(notification.source, Source::Direct, "{body}");
             assert!(notification.event().is_err(), "{body}");
         }
         // Nor is it opened when its letter is replayed.
@@ -529,7 +538,7 @@ mod tests {
         };
         for body in [r#"{"message":{"text":"hi"}}"#, &wrap(EVENT.as_bytes())] {
             let notification = read_as(body, headers());
-            assert_eq!(notification.arrival.source, Source::Unwrapped, "{body}");
+            assert_eq!(notification.source, Source::Unwrapped, "{body}");
             assert_eq!(notification.arrival.message_id.as_deref(), Some("8"));
             assert!(notification.event().is_err());
         }

@@ -7,7 +7,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
-use super::arrival::{Arrival, Attributes, Source, carries_push, ordering_key};
+use super::arrival::{Arrival, Attributes, carries_push, ordering_key};
 use super::rejection::Rejection;
 use crate::json;
 use crate::time;
@@ -76,9 +76,8 @@ pub fn open_cloud_event(text: &str, arrival: &mut Arrival) -> Option<Opened> {
 }
 
 impl Push<'_> {
-    /// Takes the event out, and notes how it came.
+    /// Takes the event out, and notes what the wrapper tells.
     pub fn open(self, arrival: &mut Arrival) -> Opened {
-        arrival.source = Source::Wrapped;
         arrival.attempt = self.attempt.and_then(|raw| raw.get().parse().ok());
         let subscription = self.subscription.and_then(json::string);
         arrival.subscription = subscription.map(Cow::into_owned);

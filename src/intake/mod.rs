@@ -41,7 +41,7 @@ pub async fn take(
     let body = body::read(config, incoming, hint, stopwatch).await?;
 
     let notification = Notification::read(&body.bytes, arrival, hint);
-    entry.set_arrival(&notification.arrival);
+    entry.set_arrival(notification.source, &notification.arrival);
     let hints = notification.hints();
     let audience = match &hints.event_type {
         // If a push could not be opened, the type is its carrier's, and `event_types` says nothing of the event.
@@ -55,7 +55,7 @@ pub async fn take(
         Audience::Internal => return Ok(Success::Ignored),
         Audience::Undecided => return Ok(Success::Unlisted),
     }
-    let occasion = match notification.arrival.source {
+    let occasion = match notification.source {
         Source::Direct => Occasion::Direct,
         Source::Wrapped | Source::Unwrapped => Occasion::PubSub,
     };

@@ -111,7 +111,7 @@ impl DeadLetter {
             project: hints.project,
             event_id: hints.id,
             event_type: hints.event_type,
-            source: arrival.source,
+            source: notification.source,
             pubsub_message_id: arrival.message_id.clone(),
             publish_time: arrival.publish_time.map(rfc3339),
             ordering_key: arrival.ordering_key.clone(),

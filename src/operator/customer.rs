@@ -45,7 +45,9 @@ pub async fn send_sample(
         Arrival::default(),
         BodyHint::EventOrWrapped,
     );
-    request.entry.set_arrival(&notification.arrival);
+    request
+        .entry
+        .set_arrival(notification.source, &notification.arrival);
     let budget = Budget::of(request.config, request.stopwatch);
     let (config, entry) = (request.config, &mut *request.entry);
     intake::deliver_event(config, &notification, Occasion::Direct, budget, entry).await

@@ -169,7 +169,7 @@ async fn send(
     let body = ledger::body(letter).await?;
     let body = body.ok_or(Problem::NoDeadLetter)?;
     let notification = Notification::read(&body, letter.arrival(), BodyHint::EventOrWrapped);
-    entry.set_arrival(&notification.arrival);
+    entry.set_arrival(notification.source, &notification.arrival);
     let success =
         intake::deliver_event(config, &notification, Occasion::Replay, budget, entry).await?;
     if let Success::Delivered { record } | Success::Duplicate { record, .. } = &success

@@ -121,8 +121,8 @@ impl Entry {
         self.asked = Some(format!("{method} {}", shortened(path)));
     }
 
-    pub fn set_arrival(&mut self, arrival: &Arrival) {
-        self.source = Some(arrival.source);
+    pub fn set_arrival(&mut self, source: Source, arrival: &Arrival) {
+        self.source = Some(source);
         self.pubsub_message_id = arrival.message_id.as_deref().map(shortened);
         self.ordering_key.clone_from(&arrival.ordering_key);
         self.delivery_attempt = arrival.attempt;
@@ -239,7 +239,6 @@ impl Entry {
 mod tests {
     use super::*;
     use crate::api::route::NoRoute;
-    use crate::event::arrival::Attributes;
     use crate::host;
 
     fn line(fill: impl FnOnce(&mut Entry)) -> String {
@@ -251,15 +250,13 @@ mod tests {
     #[test]
     fn a_line_holds_the_known_fields_and_no_others() {
         let line = line(|entry| {
-            entry.set_arrival(&Arrival {
-                source: Source::Wrapped,
+            let arrival = Arrival {
                 message_id: Some("136969346945".to_owned()),
-                subscription: None,
                 attempt: Some(5),
-                publish_time: None,
                 ordering_key: Some("usr_1".to_owned()),
-                attributes: Attributes::default(),
-            });
+                ..Arrival::default()
+            };
+            entry.set_arrival(Source::Wrapped, &arrival);
             entry.set_event("dev", "evt_1");
             entry.set_event_type("user.created");
             entry.attempts = 1;

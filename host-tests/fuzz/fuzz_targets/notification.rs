@@ -72,14 +72,14 @@ fn check_route(request: &str) {
 fn check_forms(body: &[u8], headers: &Arrival) {
     let direct = read(body, &Arrival::default());
     let unwrapped = read(body, headers);
-    if headers.attributes.is_empty() && direct.arrival.source == Source::Direct {
+    if headers.attributes.is_empty() && direct.source == Source::Direct {
         assert_eq!(unwrapped.event(), direct.event(), "headers change no event");
         assert_eq!(unwrapped.hints(), direct.hints());
     } else if let (Ok(event), Some(described)) =
         (unwrapped.event(), headers.attributes.cloud_event())
     {
         let own = described.id.is_none_or(|id| id == event.id);
-        let carried = unwrapped.arrival.source == Source::Wrapped;
+        let carried = unwrapped.source == Source::Wrapped;
         assert!(own || carried, "data is never sent under its own names");
     }
     if unwrapped.event().is_ok() && direct.event().is_ok() {
@@ -94,7 +94,7 @@ fn check_forms(body: &[u8], headers: &Arrival) {
     let [wrapped, again] = pushed
         .each_ref()
         .map(|body| read(body.as_bytes(), &Arrival::default()));
-    assert_eq!(wrapped.arrival.source, Source::Wrapped);
+    assert_eq!(wrapped.source, Source::Wrapped);
     assert_eq!(wrapped.arrival.message_id, headers.message_id);
     let publish_time = headers.publish_time.map(rfc3339);
     assert_eq!(wrapped.arrival.publish_time.map(rfc3339), publish_time);
@@ -104,7 +104,7 @@ fn check_forms(body: &[u8], headers: &Arrival) {
     );
     assert_eq!(wrapped.key(), again.key());
     // The content of a wrapper is an event, and not one more wrapper.
-    if direct.arrival.source == Source::Direct && headers.attributes.is_empty() {
+    if direct.source == Source::Direct && headers.attributes.is_empty() {
         assert_eq!(wrapped.event(), direct.event());
         assert_eq!(wrapped.hints(), direct.hints());
         if direct.event().is_ok() {
@@ -144,7 +144,7 @@ fn check_bytes(event: &Event<'_>, notification: &Notification<'_>, body: &[u8]) 
     assert_eq!(hints.id, Some(shortened(&event.id)));
     assert_eq!(hints.event_type.as_deref(), Some(&*event.event_type));
     assert_eq!(hints.project.as_deref(), Some(&*event.project));
-    match notification.arrival.source {
+    match notification.source {
         Source::Direct | Source::Unwrapped => {
             let marked = body.strip_prefix("\u{feff}".as_bytes());
             assert_eq!(event.json.as_bytes(), marked.unwrap_or(body));
@@ -308,7 +308,7 @@ fn check_dead_letter(notification: &Notification<'_>, body: &[u8]) {
     let replayed = Notification::read(body, stored.arrival(), BodyHint::EventOrWrapped);
     // An invalid event that looks like a push is opened by its replay.
     if notification.event().is_ok() {
-        assert_eq!(replayed.arrival.source, notification.arrival.source);
+        assert_eq!(replayed.source, notification.source);
         assert_eq!(replayed.event(), notification.event());
     }
 }
