@@ -145,11 +145,8 @@ impl<'a> Attempts<'a> {
         now: SystemTime,
     ) -> Result<Option<Sent>, Problem> {
         let found = self.request_lookup().await;
-        if found.is_err() {
-            turnstile.tell(&found).await;
-        }
+        turnstile.tell_lookup(&found).await;
         if let Some(message_id) = found? {
-            turnstile.tell_found().await;
             return Ok(Some(Sent {
                 message_id,
                 was_found: true,

@@ -116,17 +116,17 @@ impl<'a> Turnstile<'a> {
         }
     }
 
-    /// A lookup has found the message. That doesn't show that Svix takes messages, so it opens no gate. At the open gate
-    /// it ends a run of failures.
-    pub async fn tell_found(&mut self) {
-        if self.is_probe {
-            self.pass_on().await;
-        } else {
-            self.tell(&Ok(())).await;
+    /// Tells the gate how a lookup went. To find the message doesn't show that Svix takes messages, so it opens no gate.
+    /// At the open gate it ends a run of failures. After one that found nothing, the event is posted or passed on.
+    pub async fn tell_lookup(&mut self, found: &Result<Option<String>, svix::Error>) {
+        match found {
+            Ok(None) => {}
+            Ok(Some(_)) if self.is_probe => self.pass_on().await,
+            Ok(Some(_)) | Err(_) => self.tell(found).await,
         }
     }
 
-    /// Tells the gate how an attempt or a lookup went, and shares its state if that changed.
+    /// Tells the gate how an attempt went, and shares its state if that changed.
     pub async fn tell<T>(&mut self, result: &Result<T, svix::Error>) {
         let probe = mem::take(&mut self.is_probe);
         let failure = match result {
