@@ -86,6 +86,8 @@ pub enum Operation {
     ReplayAll(Query),
     /// The path exists, but only for the methods of this `Allow` header. Only operators may know that.
     WrongMethod(&'static str),
+    /// The operation acts, and knows no parameter. A wish in its query, such as `dryRun`, must not be passed over.
+    WrongQuery,
 }
 
 impl Operation {
@@ -135,7 +137,15 @@ impl Operation {
 
     /// Whether a request with `method` changes or sends something, or gives a right away: not for a reader.
     pub fn acts(&self, method: &str) -> bool {
-        !matches!(self, Self::WrongMethod(_)) && !matches!(method, "GET" | "HEAD")
+        !matches!(self, Self::WrongMethod(_) | Self::WrongQuery)
+            && !matches!(method, "GET" | "HEAD")
+    }
+
+    fn has_parameters(&self) -> bool {
+        matches!(
+            self,
+            Self::List(_) | Self::ReplayAll(_) | Self::Audit(_) | Self::EraseProject(..)
+        )
     }
 
     /// The project whose token opens the operation, too.
@@ -170,6 +180,7 @@ impl Route {
         let (path, query) = path_with_query
             .split_once('?')
             .unwrap_or((path_with_query, ""));
+        let is_empty = query.is_empty();
         let query = Query::of(query);
         let segments: Vec<_> = path.split('/').skip(1).collect();
         let (allow, route) = match segments[..] {
@@ -188,10 +199,16 @@ impl Route {
                 (allow, Self::Operator(operation))
             }
         };
+        let is_allowed = allow.split(", ").any(|allowed| allowed == method);
         match route {
-            route if allow.split(", ").any(|allowed| allowed == method) => Ok(route),
-            Self::Operator(_) => Ok(Self::Operator(Operation::WrongMethod(allow))),
-            _ => Err(NoRoute::MethodNotAllowed(allow)),
+            Self::Operator(_) if !is_allowed => Ok(Self::Operator(Operation::WrongMethod(allow))),
+            _ if !is_allowed => Err(NoRoute::MethodNotAllowed(allow)),
+            Self::Operator(operation)
+                if !is_empty && operation.acts(method) && !operation.has_parameters() =>
+            {
+                Ok(Self::Operator(Operation::WrongQuery))
+            }
+            route => Ok(route),
         }
     }
 
@@ -280,6 +297,22 @@ mod tests {
             let route = Route::Operator(operation);
             assert_eq!(Route::of(method, path), Ok(route), "{method} {path}");
         }
+    }
+
+    #[test]
+    fn an_operation_that_acts_takes_no_parameter_that_it_does_not_know() {
+        for (method, path) in [
+            ("DELETE", "/dead-letters/7?dryRun=true"),
+            ("PUT", "/projects/dev/hold?until=2026-12-01T00:00:00Z"),
+            ("POST", "/maintenance/purge?dryRun=true"),
+        ] {
+            let route = Route::Operator(Operation::WrongQuery);
+            assert_eq!(Route::of(method, path), Ok(route), "{path}");
+        }
+        let metrics = Route::Operator(Operation::Metrics);
+        assert_eq!(Route::of("GET", "/metrics?collect=all"), Ok(metrics));
+        let wrong = Route::Operator(Operation::WrongMethod(GET));
+        assert_eq!(Route::of("POST", "/metrics?collect=all"), Ok(wrong));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::auth;
 use crate::config::load;
 use crate::host::clock::Stopwatch;
 use crate::host::http::{Headers, Incoming};
+use crate::violation::Violation;
 use crate::watch::entry::Entry;
 
 pub async fn fulfil(
@@ -56,6 +57,10 @@ pub async fn fulfil(
         Operation::Replay(number) => letters::replay(request, number).await,
         Operation::ReplayAll(query) => letters::replay_all(request, &query).await,
         Operation::WrongMethod(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
+        Operation::WrongQuery => Err(Problem::InvalidQuery(Violation::new(
+            "query",
+            "must be empty",
+        ))),
         Operation::Purge => purge::purge(request).await,
         Operation::Fate(name) => fate::show(request, &name).await,
         Operation::Resend(name, endpoint) => fate::resend(request, &name, &endpoint).await,

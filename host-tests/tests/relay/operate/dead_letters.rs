@@ -727,6 +727,19 @@ async fn a_discarded_letter_is_gone_and_its_event_stays_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_letter_is_not_discarded_by_a_request_that_asks_for_something_else() {
+    let world = World::with(&[("admin_token", "hush")]);
+    world.post(&wrapped(br#"{"project":"dev"}"#)).await;
+    let token = [("authorization", "Bearer hush")];
+    for query in ["dryRun=true", "x", "="] {
+        let path = format!("/dead-letters/1?{query}");
+        let reply = world.request("DELETE", &path, &token, "").await;
+        reply.assert_final_problem(400, "invalid-query");
+    }
+    assert_eq!(letters(&world).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_record_whose_letter_is_missing_acknowledges_nothing() {
     let world = world();
     for (body, part) in [
