@@ -17,8 +17,9 @@
 //!   api          200, or what the table of failures says
 //! ```
 //!
-//! To follow one event, read: `handle` in [`relay`], `take` in [`intake`], `deliver` in [`delivery`], and
-//! `run` in its `attempts`: 700 lines, some 20 minutes. To explain each step takes an hour more. Read also:
+//! To follow one event, read four files of 700 lines in all, in some 20 minutes: [`relay`] from `handle`, [`intake`]
+//! from `take`, [`delivery`] from `deliver`, and its `attempts` from `run`. To explain each step takes an hour more.
+//! Read also:
 //!
 //! - how an event is read: `Arrival` in [`event::arrival`], then `read`, `hints` and `event` in
 //!   [`event::notification`], and [`event::push`]; who may post: `notifier` in [`auth`];
@@ -37,7 +38,7 @@
 //! | [`relay`], [`health`], [`lookup`] | one request; is the relay well?; what became of an event? |
 //! | [`reports`] | what Svix reports of customers' endpoints |
 //! | [`operator`] | what operators ask for: dead letters, customers, status, console, purge, audit, canary |
-//! | [`conversation`] | what Svix is asked besides events |
+//! | [`conversation`] | what operators and reports ask Svix |
 //! | [`intake`] | `POST /notifications`, and the event of a replay or a test |
 //! | [`delivery`] | one event to Svix |
 //! | [`watch`] | what is seen: log and metrics |
@@ -58,7 +59,7 @@
 //! | `journal/day/{day}`, `…/{page}`, `journal/cursor` | which records were written on which day ([`records::journal`]) | by the purge |
 //! | `letter/record/{SHA-256}`, `letter-body/record/{SHA-256}` | events that can't be delivered ([`letters`]) | discarded, or with their record |
 //! | `dead-letters`, `dead-letter/{n}`, `dead-letters/settled` | which letter has which number, and up to which none waits | stay; entries with their letter |
-//! | `gate` | whether Svix is asked just now ([`mod@svix::gate`]) | stays |
+//! | `gate` | whether Svix is asked just now, and which projects operators hold ([`mod@svix::gate`]) | stays |
 //! | `metrics/{n}` | 16 pages of counters ([`watch::metrics`]) | stay |
 //! | `event-type/{type}` | what Svix knows of a type ([`intake`]) | stay |
 //! | `audit/state`, `audit/numbers`, `audit/finding/{slot}` | how far the audit has come, and its findings ([`operator`]) | stay; findings once they are resolved |

@@ -368,7 +368,7 @@ fn detail_of(error: &svix::Error) -> String {
             Cause::Status(status) => format!("Svix answered {status}"),
             Cause::Unexpected(status) => {
                 format!(
-                    "an answer ({status}) that Svix's API doesn't give: something before it, or svix_url"
+                    "{status} is no answer of Svix's API: check what stands before Svix, and svix_url"
                 )
             }
             Cause::Unforeseen(refusal) => words(refusal),

@@ -31,7 +31,7 @@ pub enum Severity {
 pub enum Retry {
     /// The sender gains nothing by coming back. An event of Pub/Sub becomes a dead letter, if its body arrived.
     Never,
-    /// In seconds: the trouble passes by itself.
+    /// In a few seconds: the trouble passes by itself.
     Soon,
     /// In a minute: an operator has to act first.
     Later,

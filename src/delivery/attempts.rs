@@ -31,7 +31,7 @@ pub struct Attempts<'a> {
     known: Known,
     /// How often the event was posted.
     pub posts: u32,
-    /// Whether Svix may still be at work on an attempt that an earlier request made within the last minute.
+    /// Whether the record says that an earlier request, which began within the last minute, left an attempt unanswered.
     earlier_unanswered: bool,
     /// Whether Svix has left an attempt of this request unanswered.
     pub unanswered: bool,
@@ -51,8 +51,8 @@ impl<'a> Attempts<'a> {
         svix_event_id: &'a str,
         found: &Found,
     ) -> Self {
-        // If there is a record, Svix may know more than the event's age says. An event that is too large by
-        // now may have been sent under a higher limit.
+        // A record, even an unreadable one, shows that the event came before. An event that is too large by now may
+        // have been sent under a higher limit. Both are looked up first, whatever their age.
         let is_new = matches!(found, Found::Nothing) && !job.is_too_large();
         let sent_since = job.known_since.filter(|_| is_new);
         let earlier_unanswered = matches!(found.record(), Some(Record::Unknown(record))

@@ -18,8 +18,8 @@ pub enum Occasion {
 }
 
 impl Occasion {
-    /// Whether a dead letter acknowledges the event. If Pub/Sub had to repeat it, it would slow every project's
-    /// events down.
+    /// Whether a dead letter acknowledges the event. Pub/Sub would repeat a refused event, and slow down the events of
+    /// every project.
     pub fn letter_acknowledges(self, config: &Config) -> bool {
         config.keep_dead_letters && self == Self::PubSub
     }
@@ -45,7 +45,7 @@ impl Job<'_> {
         self.occasion.letter_acknowledges(self.config)
     }
 
-    /// Whether the relay would not send the event, if Svix doesn't have it yet.
+    /// Whether the event is larger than allowed. The relay looks such an event up, and never posts it.
     pub fn is_too_large(&self) -> bool {
         self.event.json.len() > self.config.max_body_bytes
     }

@@ -80,8 +80,8 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
         }
         Err(problem) => {
             let left_unknown = attempts.left_unknown();
-            // With any record, the next delivery looks up before it posts. So only one more post without an
-            // answer is worth another write.
+            // If there is a record, the next delivery looks up first anyway. Then the record is written again only if
+            // this request left a post unanswered.
             let is_news = matches!(found, Found::Nothing) || attempts.unanswered;
             let result = if left_unknown && is_news {
                 write_unknown(&job, name, problem).await

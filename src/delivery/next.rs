@@ -25,7 +25,7 @@
 //!
 //! `MaybeSentSince`, `Raced` and `Waited` hold a time. After 12 hours the event is looked up instead of posted.
 //!
-//! The longest sequence without an answer or a failure: look up, then three times post (409) and look up.
+//! The longest sequence that neither delivers nor fails: look up, then three times post (409) and look up.
 
 use std::mem;
 use std::time::{Duration, SystemTime};

@@ -116,8 +116,9 @@ impl<'a> Turnstile<'a> {
         }
     }
 
-    /// Tells the gate how a lookup went. To find the message doesn't show that Svix takes messages, so it opens no gate.
-    /// At the open gate it ends a run of failures. After one that found nothing, the event is posted or passed on.
+    /// Tells the gate how a lookup went. A message that is found doesn't show that Svix takes new ones. So it opens no
+    /// gate, and only ends a run of failures at the open gate. A lookup that finds nothing is not told: the event is
+    /// posted, or the next event becomes the probe.
     pub async fn tell_lookup(&mut self, found: &Result<Option<String>, svix::Error>) {
         match found {
             Ok(None) => {}

@@ -64,7 +64,7 @@ pub struct Arrival {
     pub publish_time: Option<SystemTime>,
     /// The beginning of the key within which Pub/Sub keeps messages in order. Never empty.
     pub ordering_key: Option<String>,
-    /// Those of the message, or the headers that may be them.
+    /// The attributes of the message. Until a wrapper is opened, the headers that may be such attributes.
     pub attributes: Attributes,
 }
 
@@ -225,8 +225,8 @@ pub fn is_encoded(content_encoding: &str) -> bool {
     codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
 }
 
-/// Whether a `Content-Type` promises one event as JSON. Which characters the bytes stand for is no matter
-/// of the header: JSON is UTF-8, and anything else is found out.
+/// Whether a `Content-Type` promises one event as JSON. Its charset is ignored: JSON is UTF-8, and other bytes are
+/// refused when they are read.
 pub fn is_json_media_type(content_type: &str) -> bool {
     let essence = essence(content_type);
     let json = ["application/json", "text/json"].contains(&essence.as_str());

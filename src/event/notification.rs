@@ -69,8 +69,8 @@ impl From<Opened> for Content<'_> {
 }
 
 impl<'a> Notification<'a> {
-    /// Reads the body of a notification. `hint` is that of the arrival, except for a letter's body: another
-    /// delivery of its message may have written it, so it may have either.
+    /// Reads the body of a notification. `hint` is the arrival's. For a letter's body it leaves the form open:
+    /// another delivery of the message may have written that body in another form.
     pub fn read(body: &'a [u8], mut arrival: Arrival, hint: BodyHint) -> Self {
         let mut source = match arrival.message_id {
             Some(_) => Source::Unwrapped,

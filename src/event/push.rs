@@ -41,7 +41,7 @@ const OF_EVENTS: [&str; 11] = [
 /// The longest name of a field for which a body counts as a wrapper, in bytes.
 const MAX_NAME: usize = 64;
 
-/// A CloudEvent that is larger than an event may be names its type within so many bytes.
+/// A CloudEvent around a push must name its type within so many bytes. Else only the limit of an event applies.
 const ATTRIBUTES: usize = 512;
 
 /// The text of the event in a push. The error says why the push holds no event, and has the bytes that are the same in

@@ -46,7 +46,7 @@ impl Drop for Room {
     }
 }
 
-/// Reads a body within `time`. `limit` says how many bytes are read of a body that begins so.
+/// Reads a body within `time`. `limit` takes the beginning of the body, and says how many bytes it may have.
 pub async fn read(
     incoming: &mut Incoming,
     limit: impl Fn(&[u8]) -> usize,

@@ -67,7 +67,7 @@ pub fn arrival(headers: &Headers) -> Arrival {
     }
 }
 
-/// Whether the body of a request that is no unwrapped push is declared as something that can be read.
+/// Fails unless the headers declare the body as JSON that is not encoded. An unwrapped push is not asked for that.
 pub fn check_media_type(headers: &Headers) -> Result<(), Problem> {
     let content_type = headers.get("content-type");
     match content_type.filter(|content_type| !content_type.trim().is_empty()) {

@@ -2,7 +2,8 @@
 //! all keys.
 //!
 //! An instance adds a page for all the records that it has written in a moment, after the answers, so an
-//! event costs the store no call of its own. Only a letter's record is on a page before it is written. Pages are
+//! event costs the store no call of its own. Only the record of a letter, or of an
+//! event that the audit reopens, is on a page before it is written. Pages are
 //! named by their day and numbered within it by a counter, so a page's name is its age. A page says to the
 //! millisecond when it was written. A record that is on no page is never purged: an instance that dies takes the
 //! names of its last two seconds with it. If the store was very slow, these are the names of the last two minutes.

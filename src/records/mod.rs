@@ -42,7 +42,7 @@ pub struct Delivered {
     pub event_id: String,
     pub event_type: String,
     pub svix_message_id: String,
-    /// How often the request that wrote this posted the event. 0 if it found the message in Svix.
+    /// How often the request that wrote this posted the event. 0 if a lookup found the message before any post.
     pub attempts: u32,
     /// When the delivery was known, in RFC 3339, UTC.
     pub delivered_at: String,

@@ -56,7 +56,7 @@ pub struct Entry {
     span_id: Option<String>,
     #[serde(skip)]
     pub trace: Option<Trace>,
-    /// Whether Svix may or may not have the message. The next delivery looks it up first.
+    /// Whether the relay doesn't know if Svix has the message. The next delivery looks the message up first.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub left_unknown: bool,
     /// Whether a duplicate has other bytes than the event that was delivered.

@@ -7,7 +7,8 @@
 //! than the time it was made for, even if a clock is wrong.
 //!
 //! - A 429 closes the gate for its `Retry-After`, a minute at most; without one, like failures below.
-//! - Five failures in a row close it for a second, then two, up to half a minute, half of that random.
+//! - Five failures in a row close it for a second, then two, up to half a minute, half of that random. A failure's
+//!   `Retry-After` comes first, up to half a minute.
 //!   The run of failures is part of the state, since an instance may live for one event only.
 //! - If all failures of the run are of one project, the gate closes for that project alone: the others' events
 //!   go on. Their successes don't end such a run; then it says nothing of Svix, and is never added to theirs.
@@ -47,7 +48,7 @@ const VERSION: u32 = 1;
 const RUN: u32 = 5;
 /// How many projects can be held at once.
 pub const MAX_HELD: usize = 64;
-/// A late answer replaces the closing only if its wait exceeds the rest of the closing by this much.
+/// A 429 to an attempt that began before the closing replaces it only if its wait is longer than the rest by this much.
 const NEWS: Duration = Duration::from_secs(1);
 
 /// The gate as operators see it.
@@ -123,7 +124,7 @@ pub enum Pass {
 #[derive(Clone, Debug)]
 pub struct Gate {
     state: State,
-    /// When the state's time began to run by the own clock, in milliseconds since 1970.
+    /// When the state began, by this instance's clock, in milliseconds since 1970.
     since: u64,
 }
 
