@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::job::Job;
-use super::next::{AfterLookup, Known, MAY_BE_AT_WORK, Step};
+use super::next::{AfterLookup, Known, Step, may_be_at_work};
 use super::turnstile::Turnstile;
 use crate::api::problem::Problem;
 use crate::host;
@@ -31,7 +31,7 @@ pub struct Attempts<'a> {
     known: Known,
     /// How often the event was posted.
     pub posts: u32,
-    /// Whether the record says that an earlier request, which began within the last minute, left an attempt unanswered.
+    /// Whether Svix may still be at work on an attempt that an earlier request has left unanswered.
     earlier_unanswered: bool,
     /// Whether Svix has left an attempt of this request unanswered.
     pub unanswered: bool,
@@ -56,7 +56,7 @@ impl<'a> Attempts<'a> {
         let is_new = matches!(found, Found::Nothing) && !job.is_too_large();
         let sent_since = job.known_since.filter(|_| is_new);
         let earlier_unanswered = matches!(found.record(), Some(Record::Unknown(record))
-            if record.age(clock::now()) < MAY_BE_AT_WORK);
+            if may_be_at_work(record, job.budget.time, clock::now()));
         let mut random = host::random();
         Self {
             job,
@@ -163,10 +163,7 @@ impl<'a> Attempts<'a> {
     /// A lookup at `now` found nothing. Fails if the event must not be posted.
     async fn not_found(&mut self, now: SystemTime) -> Result<(), Problem> {
         match self.known.not_found(now) {
-            AfterLookup::Post if self.job.is_too_large() => {
-                Err(Problem::BodyTooLarge(self.job.config.max_body_bytes))
-            }
-            AfterLookup::Post => Ok(()),
+            AfterLookup::Post if !self.job.is_too_large() => Ok(()),
             AfterLookup::PostAfterRace => {
                 let wait = self.job.config.retry.base_delay;
                 clock::sleep(wait.mul_f64(self.random.f64())).await;
@@ -177,11 +174,15 @@ impl<'a> Attempts<'a> {
                 Ok(())
             }
             // Svix may not have finished an earlier attempt at this event.
-            AfterLookup::PostAfterLag | AfterLookup::IdTaken | AfterLookup::Refused(_)
+            AfterLookup::Post
+            | AfterLookup::PostAfterLag
+            | AfterLookup::IdTaken
+            | AfterLookup::Refused(_)
                 if self.may_be_stored() =>
             {
                 Err(Problem::StillUnanswered)
             }
+            AfterLookup::Post => Err(Problem::BodyTooLarge(self.job.config.max_body_bytes)),
             // Svix was slow. Let the sender come back, unless the budget is always too short for the wait.
             AfterLookup::PostAfterLag if self.job.config.retry.budget >= 2 * LAG => {
                 Err(Problem::StillUnanswered)

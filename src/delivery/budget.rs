@@ -13,7 +13,7 @@ pub struct Budget {
     /// Started when the request came in.
     pub stopwatch: Stopwatch,
     /// How long the request may take.
-    time: Duration,
+    pub time: Duration,
 }
 
 impl Budget {

@@ -22,8 +22,8 @@ mod turnstile;
 
 use self::attempts::{Attempts, Sent};
 pub use self::job::{Job, Occasion};
-pub use self::next::MAY_BE_AT_WORK;
 use self::next::RENEWED_AFTER;
+pub use self::next::may_be_at_work;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::event;

@@ -30,16 +30,22 @@
 use std::mem;
 use std::time::{Duration, SystemTime};
 
+use crate::records::Unknown;
 use crate::svix;
 use crate::svix::message::may_have_forgotten;
 
-/// For how long Svix may be at work on an attempt that it has not answered.
-pub const MAY_BE_AT_WORK: Duration = Duration::from_mins(1);
+/// For how long Svix may be at work on an attempt that the relay has given up.
+const MAY_BE_AT_WORK: Duration = Duration::from_secs(20);
 
 /// How old an unknown record is before another attempt without an answer renews it: a write for each
-/// redelivery would say nothing new. So a record may be this much older than the last attempt.
+/// redelivery would say nothing new.
 pub const RENEWED_AFTER: Duration = Duration::from_secs(30);
-const _: () = assert!(RENEWED_AFTER.as_secs() < MAY_BE_AT_WORK.as_secs());
+
+/// Whether Svix may still be at work on an attempt without an answer. The record has the time when the notification of
+/// the attempt came in, or of one up to [`RENEWED_AFTER`] before. An attempt may end with the `budget` of its notification.
+pub fn may_be_at_work(record: &Unknown, budget: Duration, now: SystemTime) -> bool {
+    record.age(now) < RENEWED_AFTER + budget + MAY_BE_AT_WORK
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {

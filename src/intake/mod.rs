@@ -10,7 +10,7 @@ use crate::api::reply::Success;
 use crate::auth;
 use crate::config::{Audience, Config, load};
 use crate::delivery::budget::Budget;
-use crate::delivery::{self, Delivery, Job, MAY_BE_AT_WORK, Occasion};
+use crate::delivery::{self, Delivery, Job, Occasion, may_be_at_work};
 use crate::event::arrival::{Attributes, BodyHint, Source, carries_push};
 use crate::event::notification::Notification;
 use crate::host;
@@ -153,7 +153,9 @@ async fn store_dead_letter(
                 });
             }
             // Svix may still be at work on it, which a letter would forget. So its sender keeps the event for a moment.
-            Record::Unknown(record) if is_held && record.age(clock::now()) < MAY_BE_AT_WORK => {
+            Record::Unknown(record)
+                if is_held && may_be_at_work(record, budget.time, clock::now()) =>
+            {
                 return Err(Problem::Held);
             }
             Record::Unknown(_) => {}

@@ -210,6 +210,26 @@ async fn a_refused_event_is_no_dead_letter_while_svix_may_still_store_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn svix_gets_the_same_time_for_an_attempt_at_the_end_of_a_long_budget() {
+    let budget = [
+        ("retry_budget_ms", "120000"),
+        ("svix_timeout_ms", "60000"),
+        ("retry_max_attempts", "2"),
+    ];
+    let world = World::with(&budget);
+    let push = wrapped(event("evt_1").as_bytes());
+    world.svix.always(Fault::HangBeforeStoring);
+    assert_eq!(world.post(&push).await.status, 503);
+    world.svix.clear_faults();
+    world.svix.script_for(&Method::POST, [Fault::status(422)]);
+    let early = world.post(&push).await;
+    early.assert_retryable_problem(503, "svix-unavailable");
+    world.clock.advance(Duration::from_mins(1));
+    world.svix.script_for(&Method::POST, [Fault::status(422)]);
+    world.post(&push).await.assert_became("dead-lettered");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_event_whose_lookup_fails_stays_with_its_sender() {
     let world = World::new();
     let push = wrapped(event("evt_1").as_bytes());

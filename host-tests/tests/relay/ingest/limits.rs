@@ -1,7 +1,11 @@
 //! How large a body may be, in every form, and what happens to one that is too large.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use serde_json::json;
+
+use fake_svix::Fault;
 
 use crate::support::{Setup, World, ask, event, wrapped};
 
@@ -94,6 +98,23 @@ async fn an_event_that_is_too_large_by_now_is_looked_up_before_it_is_judged() {
         kept.json(),
         json!({"status": "dead-lettered", "deadLetter": 1})
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_too_large_by_now_comes_back_while_svix_may_still_store_it() {
+    let push = wrapped(event_of(50_000).as_bytes());
+    let world = World::with(&[("max_body_bytes", "100000")]);
+    world.svix.always(Fault::HangBeforeStoring);
+    assert_eq!(world.post(&push).await.status, 503);
+    world.svix.clear_faults();
+
+    let mut setup = Setup::new();
+    setup.variables.insert("max_body_bytes", "10000");
+    let lowered = world.node(&setup);
+    let early = lowered.post(&push).await;
+    early.assert_retryable_problem(503, "svix-unavailable");
+    world.clock.advance(Duration::from_mins(1));
+    lowered.post(&push).await.assert_became("dead-lettered");
 }
 
 #[tokio::test(start_paused = true)]
