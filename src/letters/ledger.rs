@@ -96,6 +96,18 @@ pub async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Recor
     Ok(letter.map(|letter| (DeadLetter { number, ..letter }, record)))
 }
 
+/// Whether a number leads to a value that this version can't read: a later one may have written it.
+pub async fn is_unreadable(number: u64) -> Result<bool, host::Error> {
+    let entry = store::get(&index_name(number), store::TIMEOUT).await?;
+    let name = match entry.map(Entry::decode) {
+        Some(Some(Entry::RecordName(name))) => name,
+        Some(Some(Entry::Letter(_))) | None => return Ok(false),
+        Some(None) => return Ok(true),
+    };
+    let head = store::get(&head_name(&name), store::TIMEOUT).await?;
+    Ok(head.is_some_and(|head| DeadLetter::decode(&head).is_none()))
+}
+
 /// The number of the letter that a record names.
 fn named(record: Option<&Record>) -> Option<u64> {
     match record? {

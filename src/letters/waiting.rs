@@ -138,6 +138,7 @@ async fn walk(
             }
             if state == State::Waits {
                 state = match ledger::with_record(next).await? {
+                    None if ledger::is_unreadable(next).await? => State::Waits,
                     None => State::Dangling,
                     Some((letter, _)) => match visit(&letter).await? {
                         Visit::Waits => State::Waits,
@@ -230,34 +231,37 @@ enum State {
 async fn states(numbers: RangeInclusive<u64>) -> Result<Vec<State>, host::Error> {
     let names: Vec<_> = numbers.clone().map(index_name).collect();
     let entries = store::get_all(&names).await.into_iter();
-    let entries = entries.map(|bytes| Ok(bytes?.and_then(Entry::decode)));
+    let entries = entries.map(|bytes| Ok(bytes?.map(Entry::decode)));
     let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
-    let names: Vec<_> = entries.iter().flatten().map(Entry::record_name).collect();
+    let readable = entries.iter().flatten().flatten();
+    let names: Vec<_> = readable.map(Entry::record_name).collect();
     let mut records = store::get_all(&names).await.into_iter();
     let mut states = Vec::with_capacity(entries.len());
     for (number, entry) in numbers.zip(entries) {
-        let Some(bytes) = entry.and_then(|_| records.next()) else {
-            states.push(State::Unwritten);
-            continue;
-        };
-        let letter = match bytes?.as_deref().and_then(Record::decode) {
-            Some(Record::Delivered(record)) => record.dead_letter.unwrap_or(number),
-            Some(Record::DeadLettered(record)) if record.discarded_at.is_some() => {
-                record.dead_letter
+        states.push(match entry {
+            None => State::Unwritten,
+            // A later version wrote it.
+            Some(None) => State::Waits,
+            Some(Some(_)) => {
+                let record = records.next().transpose()?.flatten();
+                by_record(number, record.as_deref())
             }
-            Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => {
-                states.push(State::Waits);
-                continue;
-            }
-        };
-        let settled = letter == number;
-        states.push(if settled {
-            State::Settled
-        } else {
-            State::Dangling
         });
     }
     Ok(states)
+}
+
+fn by_record(number: u64, record: Option<&[u8]>) -> State {
+    let letter = match record.and_then(Record::decode) {
+        Some(Record::Delivered(record)) => record.dead_letter.unwrap_or(number),
+        Some(Record::DeadLettered(record)) if record.discarded_at.is_some() => record.dead_letter,
+        Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => return State::Waits,
+    };
+    if letter == number {
+        State::Settled
+    } else {
+        State::Dangling
+    }
 }
 
 #[cfg(test)]

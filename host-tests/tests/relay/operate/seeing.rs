@@ -598,6 +598,27 @@ async fn a_letter_that_is_written_long_after_its_number_was_taken_counts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_letter_of_a_later_version_is_there_again_after_a_roll_back() {
+    for name in ["letter/", "dead-letter/1"] {
+        let world = world();
+        world.post(&wrapped(b"nonsense")).await;
+        let mut names = world.names().await;
+        names.retain(|known| known.starts_with(name));
+        let name = names.remove(0);
+        let value = world.stored(&name).await.expect("stored");
+        world.put(&name, br#"{"version":9}"#).await;
+        for _ in 0..3 {
+            unresolved(&world).await;
+            world.clock.advance(Duration::from_mins(61));
+        }
+        world.put(&name, &value).await;
+        assert_eq!(unresolved(&world).await, 1, "{name}");
+        let letter = ask(&world, "GET", "/dead-letters/1").await;
+        assert_eq!(letter.status, 200, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_invalid_event_is_counted_without_its_project() {
     let world = world();
     for number in 0..3 {
