@@ -6,6 +6,7 @@ use super::job::Job;
 use super::next::{AfterLookup, Known, Step, may_be_at_work};
 use super::turnstile::Turnstile;
 use crate::api::problem::Problem;
+use crate::event;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Method, header};
@@ -15,6 +16,7 @@ use crate::svix::gate::EventAtGate;
 use crate::svix::message::{self, Asked, Posted};
 use crate::svix::retry::{MIN_ATTEMPT, Retries};
 use crate::svix::{self, Answer};
+use crate::time::SKEW;
 use crate::watch::counters;
 
 /// How far Svix's lookups may lag behind its posts, and how long a race to create an application may last.
@@ -24,6 +26,8 @@ const LAG: Duration = Duration::from_secs(2);
 pub struct Attempts<'a> {
     job: Job<'a>,
     idempotency_key: &'a str,
+    /// The key since Svix has shown that it knows the first one, but not its message.
+    new_key: Option<String>,
     /// The event's id as Svix takes it.
     svix_event_id: &'a str,
     request_id: String,
@@ -61,6 +65,7 @@ impl<'a> Attempts<'a> {
         Self {
             job,
             idempotency_key,
+            new_key: None,
             svix_event_id,
             request_id: client::request_id(random.u64(..)),
             random,
@@ -73,7 +78,7 @@ impl<'a> Attempts<'a> {
 
     /// Whether only Svix knows if it has the message.
     pub fn left_unknown(&self) -> bool {
-        self.may_be_stored() || self.known.is_conflict()
+        self.may_be_stored() || self.known.is_open()
     }
 
     fn may_be_stored(&self) -> bool {
@@ -117,10 +122,16 @@ impl<'a> Attempts<'a> {
         let posted = self.request_post().await;
         turnstile.tell(&posted).await;
         match posted {
-            Ok(Posted::Stored(message_id)) => Ok(Some(Sent {
-                message_id,
-                was_found: false,
-            })),
+            Ok(Posted::Stored { message_id, age }) => {
+                if age > self.job.budget.stopwatch.elapsed() + SKEW {
+                    self.known = Known::Remembered(message_id);
+                    return Ok(None);
+                }
+                Ok(Some(Sent {
+                    message_id,
+                    was_found: false,
+                }))
+            }
             Ok(Posted::Conflict) => {
                 self.known.conflict();
                 Ok(None)
@@ -164,6 +175,11 @@ impl<'a> Attempts<'a> {
     async fn not_found(&mut self, now: SystemTime) -> Result<(), Problem> {
         match self.known.not_found(now) {
             AfterLookup::Post if !self.job.is_too_large() => Ok(()),
+            AfterLookup::PostAnew(lost) if !self.job.is_too_large() => {
+                let key = self.new_key.as_deref().unwrap_or(self.idempotency_key);
+                self.new_key = Some(event::next_key(key, &lost));
+                Ok(())
+            }
             AfterLookup::PostAfterRace => {
                 let wait = self.job.config.retry.base_delay;
                 clock::sleep(wait.mul_f64(self.random.f64())).await;
@@ -182,7 +198,9 @@ impl<'a> Attempts<'a> {
             {
                 Err(Problem::StillUnanswered)
             }
-            AfterLookup::Post => Err(Problem::BodyTooLarge(self.job.config.max_body_bytes)),
+            AfterLookup::Post | AfterLookup::PostAnew(_) => {
+                Err(Problem::BodyTooLarge(self.job.config.max_body_bytes))
+            }
             // Svix was slow. Let the sender come back, unless the budget is always too short for the wait.
             AfterLookup::PostAfterLag if self.job.config.retry.budget >= 2 * LAG => {
                 Err(Problem::StillUnanswered)
@@ -194,7 +212,8 @@ impl<'a> Attempts<'a> {
 
     async fn request_post(&mut self) -> Result<Posted, svix::Error> {
         let mut headers = self.trace_headers();
-        headers.push(header("idempotency-key", self.idempotency_key));
+        let key = self.new_key.as_deref().unwrap_or(self.idempotency_key);
+        headers.push(header("idempotency-key", key));
         if self.posts > 0 {
             headers.push(header("svix-retry-count", &self.posts.to_string()));
         }

@@ -10,6 +10,7 @@
 //! | … before the record is written | the message | nothing | posts; the same key brings the same message |
 //! | … before the 200 | the message | the record | answers from the record |
 //! | Svix gives no answer in time, or fails | perhaps the message | a record that says `unknown` | looks the message up |
+//! | Svix loses a message before the record | nothing, but the key's answer | nothing, or `unknown` | looks that message up, and posts under another key |
 //!
 //! Svix knows a key for 12 hours only. [`next`] says when an event is looked up instead of posted.
 
@@ -113,7 +114,7 @@ async fn find(job: &Job<'_>, name: &str) -> Result<(Found, Option<Success>), Pro
 /// The event's key, unless Svix would answer under it with a message that it has lost.
 fn key_for_svix(key: String, record: Option<&Record>) -> String {
     match record.and_then(Record::lost_message_id) {
-        Some(lost) => event::sha256_hex(&[key.as_bytes(), lost.as_bytes()]),
+        Some(lost) => event::next_key(&key, lost),
         None => key,
     }
 }

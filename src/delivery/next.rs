@@ -5,7 +5,7 @@
 //! - 12 hours or more have passed since the event came into being, or nothing tells its age;
 //! - there is a record of the event that doesn't answer it: unknown, unreadable, or of a dead letter;
 //! - the event is larger than allowed by now, but may have been sent under a higher limit;
-//! - Svix has answered a post with 409;
+//! - Svix has answered a post with 409, or with a message that was stored before this request;
 //! - Svix has refused a post: an earlier attempt, which nothing records, may have stored the message.
 //!
 //! Without a record, the event's age is the limit: Svix can't have known the key for longer. After a timeout within
@@ -21,6 +21,7 @@
 //! | `ConflictAgain` | look up | | `Waited`: post a last time, two seconds later |
 //! | `Waited` | post | `ConflictStands` | `Waited(now)`: post |
 //! | `ConflictStands` | look up | | the id is taken |
+//! | `Remembered` | look up | | `MaybeSentSince(now)`: post under another key |
 //! | `Refused` | look up | | the refusal stands |
 //!
 //! `MaybeSentSince`, `Raced` and `Waited` hold a time. After 12 hours the event is looked up instead of posted.
@@ -71,6 +72,9 @@ pub enum Known {
     Waited(SystemTime),
     /// Svix answered 409 a third time.
     ConflictStands,
+    /// Svix answered with this message of an earlier request. It may have lost the message since, and still know the
+    /// idempotency key.
+    Remembered(String),
     /// Svix refused the event for good, with this error.
     Refused(svix::Error),
 }
@@ -84,6 +88,8 @@ pub enum AfterLookup {
     PostAfterRace,
     /// Post it a last time, once race and lag are over.
     PostAfterLag,
+    /// Post it under another key: Svix has lost the message with this id.
+    PostAnew(String),
     /// The event's id belongs to another message.
     IdTaken,
     /// Svix will never take the event.
@@ -102,6 +108,7 @@ impl Known {
             | Self::Conflict
             | Self::ConflictAgain
             | Self::ConflictStands
+            | Self::Remembered(_)
             | Self::Refused(_) => true,
         };
         if is_unclear { Step::LookUp } else { Step::Post }
@@ -113,6 +120,7 @@ impl Known {
             Self::MaybeSentSince(_)
             | Self::MaybeSentAtAnyTime
             | Self::Conflict
+            | Self::Remembered(_)
             | Self::Refused(_) => Self::Conflict,
             Self::Raced(_) | Self::ConflictAgain => Self::ConflictAgain,
             Self::Waited(_) | Self::ConflictStands => Self::ConflictStands,
@@ -136,15 +144,16 @@ impl Known {
                 AfterLookup::Post
             }
             Self::ConflictStands => AfterLookup::IdTaken,
+            Self::Remembered(lost) => AfterLookup::PostAnew(lost),
             Self::Refused(error) => AfterLookup::Refused(error),
         }
     }
 
-    /// Whether Svix has reported a conflict that no lookup has explained.
-    pub fn is_conflict(&self) -> bool {
+    /// Whether Svix has answered that it may have the message, and no lookup has settled that.
+    pub fn is_open(&self) -> bool {
         matches!(
             self,
-            Self::Conflict | Self::ConflictAgain | Self::ConflictStands
+            Self::Conflict | Self::ConflictAgain | Self::ConflictStands | Self::Remembered(_)
         )
     }
 }
@@ -174,27 +183,38 @@ mod tests {
         let mut known = Known::Refused(error.clone());
         assert_eq!(known.step(hours(1)), Step::LookUp);
         assert_eq!(known.not_found(hours(1)), AfterLookup::Refused(error));
-        assert!(!known.is_conflict());
+        assert!(!known.is_open());
+    }
+
+    #[test]
+    fn a_message_of_an_earlier_request_is_looked_up_and_replaced_if_it_is_lost() {
+        let mut known = Known::Remembered("msg_1".to_owned());
+        assert!(known.is_open());
+        assert_eq!(known.step(hours(1)), Step::LookUp);
+        let anew = AfterLookup::PostAnew("msg_1".to_owned());
+        assert_eq!(known.not_found(hours(1)), anew);
+        assert!(!known.is_open());
+        assert_eq!(known.step(hours(1)), Step::Post);
     }
 
     #[test]
     fn a_conflict_is_looked_up_and_an_absent_message_is_posted_once_more() {
         let mut known = Known::MaybeSentSince(hours(1));
         known.conflict();
-        assert!(known.is_conflict());
+        assert!(known.is_open());
         assert_eq!(known.step(hours(1)), Step::LookUp);
         assert_eq!(known.not_found(hours(1)), AfterLookup::PostAfterRace);
-        assert!(!known.is_conflict());
+        assert!(!known.is_open());
         assert_eq!(known.step(hours(1)), Step::Post);
         known.conflict();
         assert_eq!(known.step(hours(1)), Step::LookUp);
-        assert!(known.is_conflict());
+        assert!(known.is_open());
         assert_eq!(known.not_found(hours(1)), AfterLookup::PostAfterLag);
         assert_eq!(known.step(hours(1)), Step::Post);
         known.conflict();
         assert_eq!(known.step(hours(1)), Step::LookUp);
-        assert!(known.is_conflict());
+        assert!(known.is_open());
         assert_eq!(known.not_found(hours(1)), AfterLookup::IdTaken);
-        assert!(!known.is_conflict(), "the lookup has explained it");
+        assert!(!known.is_open(), "the lookup has explained it");
     }
 }

@@ -78,6 +78,11 @@ pub fn key(project: &str, id: &str) -> String {
     sha256_hex(&[project.as_bytes(), b"\0", id.as_bytes()])
 }
 
+/// The key of an event after `key`, under which Svix has lost this message.
+pub fn next_key(key: &str, lost_message_id: &str) -> String {
+    sha256_hex(&[key.as_bytes(), lost_message_id.as_bytes()])
+}
+
 pub fn sha256_hex(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

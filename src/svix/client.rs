@@ -101,6 +101,7 @@ fn read(answer: http::Answer, token: &Secret) -> Answer {
         status: answer.status,
         retry_after: retry_after.and_then(|value| parse_retry_after(&value, now)),
         body: answer.body.filter(|_| !encoded),
+        written_at: now,
         token: token.clone(),
     }
 }

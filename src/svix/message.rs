@@ -12,7 +12,7 @@ use crate::config::Messages;
 use crate::event::field;
 use crate::event::{self, Event};
 use crate::json;
-use crate::time::SKEW;
+use crate::time::{SKEW, parse_rfc3339};
 
 /// Starts every eventId that is not the event's own id. An id that starts so itself is mapped, too,
 /// which keeps the mapping free of collisions.
@@ -138,8 +138,12 @@ pub struct Asked<'a> {
 /// Svix's answer to a post.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Posted {
-    /// Svix holds the message, under this id.
-    Stored(String),
+    /// Svix has the message, or had it: an answer that it keeps for the idempotency key may outlive the message.
+    Stored {
+        message_id: String,
+        /// How long before its answer Svix stored the message. Zero if the answer doesn't tell.
+        age: Duration,
+    },
     /// A conflict (409): the event may be stored already, or not. Only a lookup can tell.
     Conflict,
 }
@@ -148,7 +152,7 @@ impl Posted {
     /// Its name in metrics.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Stored(_) => "stored",
+            Self::Stored { .. } => "stored",
             Self::Conflict => "conflict",
         }
     }
@@ -157,7 +161,10 @@ impl Posted {
 /// Reads the answer to a request that creates a message.
 pub fn classify_create(answer: &Answer, asked: &Asked<'_>) -> Result<Posted, Error> {
     match answer.status {
-        200..=299 => stored(answer, asked.event_id).map(Posted::Stored),
+        200..=299 => stored(answer, asked.event_id).map(|message_id| Posted::Stored {
+            message_id,
+            age: age(answer).unwrap_or_default(),
+        }),
         409 => Ok(Posted::Conflict),
         404 if !asked.create_application && answer.says_not_found() => {
             Err(Error::ApplicationMissing)
@@ -173,6 +180,12 @@ pub fn classify_lookup(answer: &Answer, event_id: &str) -> Result<Option<String>
         404 if answer.says_not_found() => Ok(None),
         _ => Err(answer.unexpected()),
     }
+}
+
+fn age(answer: &Answer) -> Option<Duration> {
+    let [stored_at] = answer.fields(["timestamp"])?;
+    let stored_at = parse_rfc3339(&json::string(stored_at?)?)?;
+    answer.written_at.duration_since(stored_at).ok()
 }
 
 /// The id of the message in an answer, only if it is one of Svix's, and of the event that was asked
@@ -314,7 +327,10 @@ mod tests {
         for status in [200, 201, 202] {
             assert_eq!(
                 create(status, r#"{"id":"msg_1","eventId":"evt_1"}"#),
-                Ok(Posted::Stored("msg_1".to_owned()))
+                Ok(Posted::Stored {
+                    message_id: "msg_1".to_owned(),
+                    age: Duration::ZERO,
+                })
             );
         }
     }

@@ -16,7 +16,7 @@ pub mod portal;
 pub mod retry;
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,6 +37,8 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// The body, or `None` if it could not be read to its end, was too large, or is encoded.
     pub body: Option<Vec<u8>>,
+    /// When the answer was written, by the clock of the server that wrote it.
+    pub written_at: SystemTime,
     /// The token of the request. A refusal leaves it out of Svix's words, should Svix repeat it.
     pub token: Secret,
 }
@@ -308,6 +310,7 @@ pub mod tests {
             status,
             retry_after: None,
             body: Some(body.as_bytes().to_vec()),
+            written_at: SystemTime::UNIX_EPOCH,
             token: Secret::parse("testsk_secret").expect("a token"),
         }
     }

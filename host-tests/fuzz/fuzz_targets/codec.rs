@@ -153,6 +153,7 @@ fn check_answers(body: &[u8]) {
             status,
             retry_after: None,
             body: Some(body.to_vec()),
+            written_at: SystemTime::UNIX_EPOCH,
             token: Secret::parse(TOKEN).expect("a token"),
         };
         let answer = match answer.unless_failed() {
@@ -170,7 +171,7 @@ fn check_answers(body: &[u8]) {
             let created = classify_create(&answer, &asked);
             let found = classify_lookup(&answer, asked.event_id);
             match created {
-                Ok(Posted::Stored(id)) => check_stored(&id, status),
+                Ok(Posted::Stored { message_id, .. }) => check_stored(&message_id, status),
                 Ok(Posted::Conflict) => assert!(status == 409 && is_error_of_svix),
                 Err(error) => check_error(&error, status, is_error_of_svix),
             }

@@ -101,6 +101,62 @@ async fn an_event_whose_record_is_lost_stays_one_message() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_svix_has_lost_is_stored_anew_though_svix_knows_the_key() {
+    for without_record in [true, false] {
+        let world = World::new();
+        let event = event("evt_1");
+        if without_record {
+            world.faults.lose_next_set();
+            world.post(&event).await.assert_became("delivered");
+        } else {
+            world.svix.always(Fault::HangAfterStoring);
+            assert_eq!(world.post(&event).await.status, 503);
+            world.svix.clear_faults();
+        }
+        let lost = world.only_message().id;
+        world.svix.forget_message(&lost);
+        world.clock.advance(Duration::from_mins(10));
+
+        let reply = world.post(&event).await;
+        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        let id = world.only_message().id;
+        assert_eq!(reply.json()["svixMessageId"], id.as_str());
+        assert_ne!(id, lost);
+        world.post(&event).await.assert_became("duplicate");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_after_the_new_post_of_a_lost_message_is_one_message() {
+    let world = World::new();
+    let event = event("evt_1");
+    world.faults.lose_next_set();
+    world.post(&event).await.assert_became("delivered");
+    world.svix.forget_message(&world.only_message().id);
+    for _ in 0..2 {
+        world.clock.advance(Duration::from_mins(10));
+        world.faults.lose_next_set();
+        world.post(&event).await.assert_became("delivered");
+        world.only_message();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_message_of_an_earlier_request_is_looked_up_and_not_posted_again() {
+    let world = World::new();
+    let event = event("evt_1");
+    world.faults.lose_next_set();
+    let first = world.post(&event).await.json();
+    world.clock.advance(Duration::from_mins(10));
+    let again = world.post(&event).await.json();
+    assert_eq!(again["svixMessageId"], first["svixMessageId"]);
+    let requests = world.svix.requests().into_iter();
+    let methods: Vec<_> = requests.map(|request| request.method).collect();
+    assert_eq!(methods, ["POST", "POST", "GET"]);
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_conflict_without_a_message_is_posted_again() {
     let world = World::new();
     world.svix.script([Fault::RaceToCreateApplication]);

@@ -278,6 +278,18 @@ async fn nothing_is_left_of_an_erased_project_and_everything_of_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_comes_after_its_project_was_erased_is_stored_anew() {
+    let world = world();
+    post(&world, "dev", "evt_1").await;
+    settle().await;
+    erase_project(&world).await;
+    assert_eq!(world.svix.messages().len(), 0);
+    world.clock.advance(Duration::from_hours(1));
+    post(&world, "dev", "evt_1").await;
+    assert_eq!(world.svix.messages_for("dev").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn reports_and_findings_of_an_erased_project_are_erased() {
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let world = World::with(&[("admin_token", "hush"), ("svix_webhook_secret", secret)]);
