@@ -121,7 +121,12 @@ impl<'a> Notification<'a> {
                 // Pub/Sub promises unique identifiers within a topic only.
                 let subscription = self.arrival.subscription.as_deref().unwrap_or_default();
                 let message = key(subscription, id);
-                let parts = [message.as_bytes(), self.identity()];
+                // The attributes of an unwrapped message are headers, which proxies may change.
+                let attributes = match self.source {
+                    Source::Wrapped => self.arrival.attributes.in_order(),
+                    Source::Unwrapped | Source::Direct => String::new(),
+                };
+                let parts = [message.as_bytes(), self.identity(), attributes.as_bytes()];
                 return format!("message-{}", sha256_hex(&parts));
             }
             let attributes = self.arrival.attributes.in_order();
@@ -135,7 +140,10 @@ impl<'a> Notification<'a> {
             // The data's own fields name another thing. If the body looks like a whole event, which of the two types
             // counts is open.
             let text = str::from_utf8(body).unwrap_or_default();
-            let is_whole = matches!(json::pick(text, ["specversion"]), Ok([Some(_)]));
+            let own = json::pick(text, ["specversion", "id", "type", "project"]);
+            let is_whole = own.is_ok_and(|[specversion, of_event @ ..]| {
+                specversion.is_some() || of_event.iter().all(Option::is_some)
+            });
             let event = self.arrival.attributes.cloud_event();
             let event = event.filter(|_| !is_whole);
             return Hints {
@@ -429,6 +437,8 @@ mod tests {
             assert_eq!(key(&body), key(&restamped), "the same message and data");
             let another = wrap(b"no other event");
             assert_ne!(key(&body), key(&another), "a topic that begins anew");
+            let attributed = body.replace(r#""data""#, r#""attributes":{"ce-id":"9"},"data""#);
+            assert_ne!(key(&body), key(&attributed), "a topic that begins anew");
             let published_again = body.replace(r#"Id":"7""#, r#"Id":"8""#);
             assert_ne!(key(&body), key(&published_again), "another message");
             let elsewhere = body.replace("subscriptions/s", "subscriptions/t");

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use super::later::spread;
-use super::{Error, clock, random};
+use super::{Error, clock, random, store};
 
 /// After what time the value is read again, at least. A write of another instance that lands later undoes the change
-/// unnoticed.
+/// unnoticed, so a slow store takes longer: the other instance reads the value, and then writes it.
 const SETTLING: Duration = Duration::from_millis(500);
+const LONGEST_SETTLING: Duration = store::TIMEOUT.saturating_mul(2);
 
 /// How often the change is written before it is given up.
 const WRITES: u32 = 8;
@@ -24,7 +25,8 @@ pub async fn settle<T>(
         if let Some(settled) = write().await? {
             return Ok(settled);
         }
-        clock::sleep(spread(SETTLING, &mut random)).await;
+        let settling = (store::took() * 2).clamp(SETTLING, LONGEST_SETTLING);
+        clock::sleep(spread(settling, &mut random)).await;
     }
     Err(Error {
         what,

@@ -368,10 +368,13 @@ async fn a_whole_event_whose_attributes_name_another_type_is_never_ignored() {
     ] {
         let world = World::with(&[("event_types", "user.created")]);
         let whole = event("evt_1");
-        let mut push: Value = serde_json::from_str(&wrapped(whole.as_bytes())).expect("JSON");
-        push["message"]["attributes"] = attributes;
-        let reply = world.post(&push.to_string()).await;
-        assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+        let own = r#"{"id":"evt_2","type":"user.created","project":"dev"}"#;
+        for whole in [own, &whole] {
+            let mut push: Value = serde_json::from_str(&wrapped(whole.as_bytes())).expect("JSON");
+            push["message"]["attributes"] = attributes.clone();
+            let reply = world.post(&push.to_string()).await;
+            assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+        }
         let headers = [JSON, ("ce-type", "gigs.user.created")];
         let reply = world
             .request("POST", "/notifications", &headers, &whole)
