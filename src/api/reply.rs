@@ -26,7 +26,11 @@ pub enum Success {
     /// The type is neither relayed nor excluded, so the event goes no further.
     Unlisted,
     /// The event waits for an operator, as the dead letter with this number.
-    DeadLettered(u64),
+    DeadLettered {
+        number: u64,
+        /// Whether the letter's event has other bytes under the same id.
+        differs: bool,
+    },
     /// A document of JSON.
     Document {
         /// The log's `outcome`.
@@ -52,7 +56,7 @@ impl Success {
             Self::Duplicate { .. } => "duplicate",
             Self::Ignored => "ignored",
             Self::Unlisted => "unlisted",
-            Self::DeadLettered(_) => "dead-lettered",
+            Self::DeadLettered { .. } => "dead-lettered",
             Self::Document { name, .. } | Self::Text { name, .. } => name,
         }
     }
@@ -119,6 +123,8 @@ struct Ignored {
 struct Kept {
     status: &'static str,
     dead_letter: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    content_differs: bool,
 }
 
 impl From<&Success> for Reply {
@@ -139,9 +145,10 @@ impl From<&Success> for Reply {
             Success::Delivered { record } => receipt(record, record.attempts, false),
             Success::Duplicate { record, differs } => receipt(record, 0, *differs),
             Success::Ignored | Success::Unlisted => json::encode(&Ignored { status }),
-            Success::DeadLettered(dead_letter) => json::encode(&Kept {
+            Success::DeadLettered { number, differs } => json::encode(&Kept {
                 status,
-                dead_letter: *dead_letter,
+                dead_letter: *number,
+                content_differs: *differs,
             }),
             Success::Document { json, .. } => json.clone(),
             Success::Text { text, .. } => text.clone().into_bytes(),

@@ -128,7 +128,10 @@ async fn answer_by_record(
         Some(Record::Delivered(record)) => Ok(Some(Success::duplicate(record.clone(), job.event))),
         Some(Record::DeadLettered(record)) if job.letter_acknowledges() => {
             let number = ledger::acknowledging_letter(record).await?;
-            Ok(number.map(Success::DeadLettered))
+            Ok(number.map(|number| Success::DeadLettered {
+                number,
+                differs: record.differs_from(job.event),
+            }))
         }
         Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => Ok(None),
     }

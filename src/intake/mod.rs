@@ -142,7 +142,11 @@ async fn store_dead_letter(
         Found::Record(record) => match &**record {
             Record::DeadLettered(record) => {
                 if let Some(number) = ledger::acknowledging_letter(record).await? {
-                    return Ok(Success::DeadLettered(number));
+                    let event = notification.event();
+                    return Ok(Success::DeadLettered {
+                        number,
+                        differs: event.is_ok_and(|event| record.differs_from(&event)),
+                    });
                 }
             }
             Record::Delivered(record) => {
@@ -166,5 +170,8 @@ async fn store_dead_letter(
     let time = || budget.time_to_store();
     let number = ledger::keep(&name, notification, body, reason, lost, time).await?;
     entry.set_reason(problem);
-    Ok(Success::DeadLettered(number))
+    Ok(Success::DeadLettered {
+        number,
+        differs: false,
+    })
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::{COUNTER, DeadLetter, body_name, head_name, index_name};
 use crate::event::notification::Notification;
 use crate::host::{self, clock, store};
-use crate::records::{DeadLettered, Record, journal, storage};
+use crate::records::{DeadLettered, Record, fingerprint_of, journal, storage};
 use crate::time::rfc3339;
 
 /// Keeps the notification of a record as a dead letter: `problem` is the last part of the problem's
@@ -33,6 +33,7 @@ pub async fn keep(
         dead_letter: number,
         discarded_at: None,
         lost_message_id: lost_message_id.map(str::to_owned),
+        fingerprint: notification.event().ok().as_ref().map(fingerprint_of),
     });
     // The record comes last, for stores that write one value after the other: it acknowledges the event.
     let values = [
@@ -180,6 +181,10 @@ pub async fn discard(number: u64) -> Result<bool, host::Error> {
             dead_letter: number,
             discarded_at: Some(rfc3339(clock::now())),
             lost_message_id: lost.map(str::to_owned),
+            fingerprint: match &record {
+                Some(Record::DeadLettered(record)) => record.fingerprint.clone(),
+                _ => None,
+            },
         });
         storage::write_alone(name, &record).await?;
         // If a concurrent delivery has kept the event once more, its letter has the same names.

@@ -100,6 +100,9 @@ pub struct DeadLettered {
     /// As in [`Unknown`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_message_id: Option<String>,
+    /// The fingerprint of the letter's event. `None` without a valid event, and for earlier versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
 
 /// The value that the store has under the name of an event's record.
@@ -162,14 +165,24 @@ impl Delivered {
 
     /// Whether `event`, which has the same id, has other bytes.
     pub fn differs_from(&self, event: &Event<'_>) -> bool {
-        let fingerprint = self.fingerprint.as_ref();
-        fingerprint.is_some_and(|known| *known != fingerprint_of(event))
+        differs(self.fingerprint.as_deref(), event)
     }
+}
+
+impl DeadLettered {
+    /// Whether `event`, which has the same id, has other bytes than the letter's.
+    pub fn differs_from(&self, event: &Event<'_>) -> bool {
+        differs(self.fingerprint.as_deref(), event)
+    }
+}
+
+fn differs(fingerprint: Option<&str>, event: &Event<'_>) -> bool {
+    fingerprint.is_some_and(|known| *known != fingerprint_of(event))
 }
 
 /// Tells different events with one id apart (FNV-1a, 64 bits). Only a publisher's mistake shows in this,
 /// so that nothing depends on a fingerprint that can't be forged.
-fn fingerprint_of(event: &Event<'_>) -> String {
+pub fn fingerprint_of(event: &Event<'_>) -> String {
     let hash = event
         .json
         .bytes()
@@ -326,6 +339,7 @@ impl Record {
                 dead_letter: number("deadLetter")?,
                 discarded_at: string("discardedAt"),
                 lost_message_id: string("lostMessageId"),
+                fingerprint: string("fingerprint"),
             })),
             _ => None,
         }
@@ -386,6 +400,7 @@ mod tests {
                     dead_letter: 7,
                     discarded_at: None,
                     lost_message_id: None,
+                    fingerprint: None,
                 }),
                 r#"{"version":1,"state":"dead-lettered","deadLetter":7}"#,
             ),
@@ -394,8 +409,9 @@ mod tests {
                     dead_letter: 7,
                     discarded_at: Some(rfc3339(now())),
                     lost_message_id: Some("msg_0".to_owned()),
+                    fingerprint: Some("08f44b07b5901a25".to_owned()),
                 }),
-                r#"{"version":1,"state":"dead-lettered","deadLetter":7,"discardedAt":"2026-11-23T14:12:42.123Z","lostMessageId":"msg_0"}"#,
+                r#"{"version":1,"state":"dead-lettered","deadLetter":7,"discardedAt":"2026-11-23T14:12:42.123Z","lostMessageId":"msg_0","fingerprint":"08f44b07b5901a25"}"#,
             ),
         ]
     }
@@ -472,7 +488,7 @@ mod tests {
             for record in [
                 Record::Delivered(Delivered::of(&event, message, attempts, now)),
                 Record::Unknown(Unknown::of(&event, now)),
-                Record::DeadLettered(DeadLettered { dead_letter, discarded_at: None, lost_message_id: None }),
+                Record::DeadLettered(DeadLettered { dead_letter, discarded_at: None, lost_message_id: None, fingerprint: None }),
             ] {
                 prop_assert_eq!(Record::decode(&record.encode()), Some(record));
             }

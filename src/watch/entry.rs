@@ -197,9 +197,13 @@ impl Entry {
             self.outcome.clone_into(&mut self.message);
         }
         match success {
-            Success::DeadLettered(number) => {
+            Success::DeadLettered { number, differs } => {
                 self.severity = Some(Severity::Warning);
                 self.dead_letter = Some(*number);
+                self.content_differs = *differs;
+                if *differs {
+                    "another event waits under this id".clone_into(&mut self.message);
+                }
             }
             Success::Unlisted => {
                 self.severity = Some(Severity::Warning);

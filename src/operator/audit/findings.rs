@@ -203,6 +203,7 @@ mod tests {
             dead_letter: 1,
             discarded_at: None,
             lost_message_id: None,
+            fingerprint: None,
         });
         let others = [None, Some(Record::Unknown(unknown()))];
         for (kind, resolving) in [

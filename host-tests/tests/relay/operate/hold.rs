@@ -57,6 +57,25 @@ async fn events_of_a_held_project_become_letters_and_go_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_event_under_the_id_of_a_letter_is_marked_and_counted() {
+    let world = world();
+    hold(&world, "dev").await;
+    let first = push(&world, "evt_1").await;
+    assert_eq!(push(&world, "evt_1").await, first, "the same bytes");
+    let other = event("evt_1").replace("user.created", "user.updated");
+    let other = world.post(&wrapped(other.as_bytes())).await.ok().json();
+    assert_eq!(other["deadLetter"], 1);
+    assert_eq!(other["contentDiffers"], true);
+    let log = world.stdout();
+    let line = log.last().expect("a line");
+    assert!(line.contains(r#""contentDiffers":true"#), "{line}");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let metrics = ask(&world, "GET", "/metrics").await.text();
+    let counted = "svix_relay_duplicates_differing_total 1\n";
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_held_event_that_no_letter_keeps_stays_with_its_sender() {
     let world = world();
     hold(&world, "dev").await;
@@ -96,6 +115,26 @@ async fn a_hold_reaches_every_node_and_survives_their_changes_of_the_gate() {
     for world in [&world, &other] {
         assert_eq!(push(world, "evt_1").await["status"], "dead-lettered");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_survives_a_slow_write_of_the_gate() {
+    let setup = Setup::operated();
+    let world = World::build(&setup);
+    let other = world.node(&setup);
+    world.faults.delay(Op::Set, Duration::from_millis(1_400));
+    world.svix.script([Fault::status(500)]);
+    // The other node fails at Svix, and writes that while the hold settles.
+    let body = event_of("other", "evt_9");
+    let fail = async {
+        tokio::time::sleep(Duration::from_millis(1_300)).await;
+        other.post(&body).await
+    };
+    tokio::join!(hold(&world, "dev"), fail);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    world.faults.clear();
+    let status = ask(&world, "GET", "/status").await.json();
+    assert_eq!(status["heldProjects"], json!(["dev"]));
 }
 
 #[tokio::test(start_paused = true)]
