@@ -15,6 +15,7 @@ use crate::event::shortened;
 
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the line")]
 pub struct Entry {
     severity: Option<Severity>,
     time: String,
@@ -62,6 +63,9 @@ pub struct Entry {
     /// Whether a duplicate has other bytes than the event that was delivered.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     content_differs: bool,
+    /// Whether a lookup found the event's message. Svix may have it, and never send it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    found: bool,
     #[serde(skip)]
     counted: Counted,
     /// Method and path of a request that no route fits.
@@ -197,6 +201,8 @@ impl Entry {
             self.outcome.clone_into(&mut self.message);
         }
         match success {
+            // Only a message that was found has no fingerprint.
+            Success::Delivered { record } => self.found = record.fingerprint.is_none(),
             Success::DeadLettered { number, differs } => {
                 self.severity = Some(Severity::Warning);
                 self.dead_letter = Some(*number);

@@ -361,6 +361,7 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
     assert_eq!(world.post(&event("evt_4")).await.status, 429);
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(world.post(&event("evt_4")).await.status, 200);
+    assert_eq!(world.post(&event("evt_3")).await.status, 200);
     let lost = world.svix.messages().pop().expect("a message").id;
     world.svix.forget_message(&lost);
     tokio::time::sleep(Duration::from_mins(20)).await;
