@@ -120,7 +120,7 @@ pub mod fuzz {
     pub use crate::records::{Delivered, Record, Unknown};
     pub use crate::svix::gate::{EventAtGate, Gate, Pass, Reason, Standing};
     pub use crate::svix::message::{
-        Asked, Posted, body, classify_create, classify_lookup, create_path, event_id, lookup_path,
+        Posted, body, classify_create, classify_lookup, create_path, event_id, lookup_path,
     };
     pub use crate::svix::retry::{parse_retry_after, whole_seconds};
     pub use crate::svix::{Answer, Error};

@@ -13,7 +13,7 @@ use crate::host::http::{Method, header};
 use crate::records::{Found, Record};
 use crate::svix::client::{self, Request};
 use crate::svix::gate::EventAtGate;
-use crate::svix::message::{self, Asked, Posted};
+use crate::svix::message::{self, Posted};
 use crate::svix::retry::{MIN_ATTEMPT, Retries};
 use crate::svix::{self, Answer};
 use crate::time::SKEW;
@@ -219,22 +219,20 @@ impl<'a> Attempts<'a> {
         }
         self.posts += 1;
         let Job { config, event, .. } = self.job;
+        let creates = config.svix.create_applications;
         let answer = self
             .send(Request {
                 path: &message::create_path(&event.project),
                 headers,
                 body: Some((
                     Method::Post,
-                    message::body(event, config.svix.create_applications, &config.messages),
+                    message::body(event, creates, &config.messages),
                 )),
                 id: &self.request_id,
             })
             .await;
-        let asked = Asked {
-            event_id: self.svix_event_id,
-            create_application: config.svix.create_applications,
-        };
-        let result = answer.and_then(|answer| message::classify_create(&answer, &asked));
+        let result = answer
+            .and_then(|answer| message::classify_create(&answer, self.svix_event_id, creates));
         let name = match &result {
             Ok(posted) => posted.name(),
             Err(error) => error.name(),

@@ -126,15 +126,6 @@ fn write_list(body: &mut String, name: &str, values: &[Cow<'_, str>]) {
     }
 }
 
-/// The parts of a post without which its answer can't be understood.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// The eventId that was sent.
-    pub event_id: &'a str,
-    /// Whether Svix may create the project's application.
-    pub create_application: bool,
-}
-
 /// Svix's answer to a post.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Posted {
@@ -158,17 +149,21 @@ impl Posted {
     }
 }
 
-/// Reads the answer to a request that creates a message.
-pub fn classify_create(answer: &Answer, asked: &Asked<'_>) -> Result<Posted, Error> {
+/// Reads the answer to a request that creates the message of an eventId.
+///
+/// With `create_application`, the request let Svix create the project's application.
+pub fn classify_create(
+    answer: &Answer,
+    event_id: &str,
+    create_application: bool,
+) -> Result<Posted, Error> {
     match answer.status {
-        200..=299 => stored(answer, asked.event_id).map(|message_id| Posted::Stored {
+        200..=299 => stored(answer, event_id).map(|message_id| Posted::Stored {
             message_id,
             age: age(answer).unwrap_or_default(),
         }),
         409 => Ok(Posted::Conflict),
-        404 if !asked.create_application && answer.says_not_found() => {
-            Err(Error::ApplicationMissing)
-        }
+        404 if !create_application && answer.says_not_found() => Err(Error::ApplicationMissing),
         _ => Err(answer.refused_or_unexpected()),
     }
 }
@@ -207,17 +202,12 @@ mod tests {
     use crate::event::field::Field;
     use proptest::prelude::*;
 
-    const ASKED: Asked<'_> = Asked {
-        event_id: "evt_1",
-        create_application: false,
-    };
-
     fn create(status: u16, body: &str) -> Result<Posted, Error> {
-        classify_create(&answer(status, body), &ASKED)
+        classify_create(&answer(status, body), "evt_1", false)
     }
 
     fn look_up(status: u16, body: &str) -> Result<Option<String>, Error> {
-        classify_lookup(&answer(status, body), ASKED.event_id)
+        classify_lookup(&answer(status, body), "evt_1")
     }
 
     #[test]
@@ -356,7 +346,7 @@ mod tests {
             ..answer(202, "")
         };
         let unreadable = Err(Cause::UnreadableAnswer.into());
-        assert_eq!(classify_create(&cut, &ASKED), unreadable);
+        assert_eq!(classify_create(&cut, "evt_1", false), unreadable);
     }
 
     #[test]
@@ -365,12 +355,8 @@ mod tests {
         let error = Error::ApplicationMissing;
         assert_eq!(error.name(), "misconfigured", "as the alert has it");
         assert_eq!(create(404, &missing), Err(error));
-        let creating = Asked {
-            create_application: true,
-            ..ASKED
-        };
         assert_eq!(
-            classify_create(&answer(404, &missing), &creating),
+            classify_create(&answer(404, &missing), "evt_1", true),
             Err(Cause::Unforeseen(refusal(404, "not_found")).into())
         );
     }
@@ -418,8 +404,8 @@ mod tests {
         ) {
             let answer = Answer { body, ..answer(status, "") };
             if let Ok(answer) = answer.unless_failed() {
-                let _ = classify_create(&answer, &ASKED);
-                let _ = classify_lookup(&answer, ASKED.event_id);
+                let _ = classify_create(&answer, "evt_1", false);
+                let _ = classify_lookup(&answer, "evt_1");
             }
         }
     }

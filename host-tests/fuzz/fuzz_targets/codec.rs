@@ -10,9 +10,8 @@ use std::time::{Duration, SystemTime};
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 use svix_relay::fuzz::{
-    Answer, Arrival, Asked, DeadLetter, Error, EventAtGate, Gate, Pass, Posted, Reason, Record,
-    Secret, Standing, check_identifier, classify_create, classify_lookup, parse_retry_after,
-    whole_seconds,
+    Answer, Arrival, DeadLetter, Error, EventAtGate, Gate, Pass, Posted, Reason, Record, Secret,
+    Standing, check_identifier, classify_create, classify_lookup, parse_retry_after, whole_seconds,
 };
 
 const TOKEN: &str = "testsk_secret";
@@ -164,12 +163,8 @@ fn check_answers(body: &[u8]) {
             }
         };
         for create_application in [true, false] {
-            let asked = Asked {
-                event_id: "evt_1",
-                create_application,
-            };
-            let created = classify_create(&answer, &asked);
-            let found = classify_lookup(&answer, asked.event_id);
+            let created = classify_create(&answer, "evt_1", create_application);
+            let found = classify_lookup(&answer, "evt_1");
             match created {
                 Ok(Posted::Stored { message_id, .. }) => check_stored(&message_id, status),
                 Ok(Posted::Conflict) => assert!(status == 409 && is_error_of_svix),
