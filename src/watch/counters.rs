@@ -4,15 +4,12 @@
 //! not written yet are lost if the instance dies.
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
 
 use super::metrics::{Counts, PAGES, Page};
-use crate::host::later::{self, Left, spread};
+use crate::host::change::settle;
+use crate::host::later::{self, Left};
 use crate::host::{self, clock, store};
-
-/// After what time an addition is looked for, at least. Longer than another instance takes from
-/// reading a page to replacing it.
-const SETTLING: Duration = Duration::from_millis(500);
+use crate::json;
 
 /// How often an addition is written before more is gathered.
 const WRITES: u32 = 3;
@@ -34,9 +31,9 @@ pub fn count(what: impl FnOnce(&mut Counts)) {
 /// scrape may meet another instance, and a counter that falls looks as if it had begun anew.
 pub async fn total() -> Result<Counts, host::Error> {
     let mut total = Counts::default();
-    for number in 0..PAGES {
-        let bytes = store::get(&Page::name(number), store::TIMEOUT).await?;
-        total.merge(&Page::decode(bytes.as_deref()).counts);
+    let names: Vec<_> = (0..PAGES).map(Page::name).collect();
+    for bytes in store::get_all(&names).await {
+        total.merge(&Page::decode(bytes?.as_deref()).counts);
     }
     total.forget_before(clock::now());
     Ok(total)
@@ -53,7 +50,7 @@ async fn add_counts() -> Left {
         page: Page::name(random.usize(..PAGES)),
         nonce: random.u64(..),
     });
-    if !addition.write(&mut random).await {
+    if addition.write().await.is_err() {
         PENDING.set(Some(addition));
         return Left::All;
     }
@@ -72,21 +69,19 @@ struct Addition {
 }
 
 impl Addition {
-    /// Adds the counts to their page. Returns whether they are there for certain.
-    async fn write(&self, random: &mut fastrand::Rng) -> bool {
-        for _ in 0..WRITES {
-            let Ok(bytes) = store::get(&self.page, store::TIMEOUT).await else {
-                return false;
-            };
+    /// Adds the counts to their page. If this fails, the page may hold them or not.
+    async fn write(&self) -> Result<(), host::Error> {
+        settle("add to the counts", WRITES, async || {
+            let bytes = store::get(&self.page, store::TIMEOUT).await?;
             let mut page = Page::decode(bytes.as_deref());
             if page.holds(self.nonce) {
-                return true;
+                return Ok(Some(()));
             }
             page.add(self.nonce, &self.counts, clock::now());
             // Ignore the result. Whether the write arrived is read back from the page.
-            let _ = store::set(&self.page, &page.encode(), store::TIMEOUT).await;
-            clock::sleep(spread(SETTLING, random)).await;
-        }
-        false
+            let _ = store::set(&self.page, &json::encode(&page), store::TIMEOUT).await;
+            Ok(None)
+        })
+        .await
     }
 }

@@ -146,10 +146,11 @@ async fn counts_written_to_one_page_at_the_same_moment_are_not_lost() {
     let setup = setup(1);
     let here = World::build(&setup);
     let there = here.node(&setup);
-    // The delay leaves time for other instances to read the page that is about to be replaced.
+    // The delay leaves time for other instances to read the page that is about to be replaced. Three writes that
+    // overlap end within half a second: if they took longer, they could undo an addition that was seen confirmed.
     here.faults
         .metrics()
-        .delay(Op::Set, Duration::from_millis(300));
+        .delay(Op::Set, Duration::from_millis(150));
     let posts = (0..EVENTS).map(async |number| {
         let world = if number % 2 == 0 { &here } else { &there };
         world.post(&event(&format!("evt_{number}"))).await.status

