@@ -3,8 +3,6 @@
 //! A report comes at least once, and in any order. So the relay asks Svix whether an endpoint is disabled. That an
 //! event was given up at some time stays true.
 
-use serde::Serialize;
-
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::NoRoute;
@@ -29,11 +27,6 @@ use crate::watch::entry::Entry;
 
 /// The largest report, in bytes. Svix's have less than one kB.
 const MAX_BODY: usize = 16 * 1024;
-
-#[derive(Serialize)]
-struct Taken {
-    status: &'static str,
-}
 
 pub async fn take(
     incoming: &mut Incoming,
@@ -65,7 +58,7 @@ pub async fn take(
         "reported"
     };
     entry.set_report(report.kind);
-    Ok(Success::document(name, &Taken { status: name }))
+    Ok(Success::status(name))
 }
 
 /// Does what a report asks for, and writes into the line what came of it. Reports that change nothing are not remembered.

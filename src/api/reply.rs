@@ -80,6 +80,11 @@ impl Success {
             json: json::encode(value),
         }
     }
+
+    /// A document that holds only its own name.
+    pub fn status(name: &'static str) -> Self {
+        Self::document(name, &Status { status: name })
+    }
 }
 
 /// The names of what becomes of a notification, if nothing is wrong.
@@ -114,7 +119,7 @@ struct Receipt<'a> {
 }
 
 #[derive(Serialize)]
-struct Ignored {
+struct Status {
     status: &'static str,
 }
 
@@ -144,7 +149,7 @@ impl From<&Success> for Reply {
         let body = match success {
             Success::Delivered { record } => receipt(record, record.attempts, false),
             Success::Duplicate { record, differs } => receipt(record, 0, *differs),
-            Success::Ignored | Success::Unlisted => json::encode(&Ignored { status }),
+            Success::Ignored | Success::Unlisted => json::encode(&Status { status }),
             Success::DeadLettered { number, differs } => json::encode(&Kept {
                 status,
                 dead_letter: *number,
