@@ -29,13 +29,8 @@ pub async fn refresh() {
     }
 }
 
-/// Takes over what the store holds of the gate, if it is newer.
-pub(super) async fn learn(time: Duration) -> Result<(), host::Error> {
-    read(time).await.map(|_| ())
-}
-
-/// Like [`learn`]. Returns what the store holds.
-async fn read(time: Duration) -> Result<Option<Vec<u8>>, host::Error> {
+/// Takes over what the store holds of the gate, if it is newer. Returns what the store holds.
+pub(super) async fn learn(time: Duration) -> Result<Option<Vec<u8>>, host::Error> {
     let begun = Stopwatch::start();
     let stored = store::get(gate::NAME, time).await?;
     LEARNED.set(Some(begun));
@@ -67,7 +62,7 @@ pub fn held() -> Vec<String> {
 pub async fn hold(project: &str, hold: bool) -> Result<bool, host::Error> {
     settle("hold the project", WRITES, async || {
         // Read the store, not this instance's memory: an older state may have replaced the one with the change.
-        let stored = read(store::TIMEOUT).await?;
+        let stored = learn(store::TIMEOUT).await?;
         if gate::holds(stored.as_deref(), project) == hold {
             return Ok(Some(true));
         }

@@ -62,10 +62,10 @@ impl<'a> Turnstile<'a> {
         loop {
             self.budget.check()?;
             let mut pass = self.pass();
-            let mut learned = Ok(());
+            let mut learned = true;
             if pass == Pass::Probe {
                 // Another instance may have changed the gate since, and its change must not get lost.
-                learned = learn(self.time()).await;
+                learned = learn(self.time()).await.is_ok();
                 pass = self.pass();
             }
             let shut = match pass {
@@ -73,7 +73,7 @@ impl<'a> Turnstile<'a> {
                 Pass::Probe => {
                     let lease = self.config.svix.timeout.min(self.budget.remaining());
                     let state = GATE.with_borrow_mut(|gate| gate.send_probe(lease, clock::now()));
-                    if learned.is_ok() {
+                    if learned {
                         self.share(&state).await;
                     }
                     self.budget.check()?;
@@ -140,11 +140,11 @@ impl<'a> Turnstile<'a> {
             },
             _ => None,
         };
-        let mut learned = Ok(());
+        let mut learned = true;
         if failure.is_some() || probe || GATE.with_borrow(Gate::is_counting) {
             // Other instances may have failed since, and together the failures make a run. Or an operator may
             // have held a project, which must not get lost.
-            learned = learn(self.time()).await;
+            learned = learn(self.time()).await.is_ok();
         }
         let jitter = self.random.f64();
         let now = clock::now();
@@ -160,7 +160,7 @@ impl<'a> Turnstile<'a> {
         if let Some(change) = Change::of_gate(&before, after) {
             watch::change(change);
         }
-        if learned.is_ok() {
+        if learned {
             self.share(&state).await;
         }
     }
