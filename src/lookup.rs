@@ -13,12 +13,11 @@ use crate::watch::entry::Entry;
 
 /// The record of an event, as the store holds it, or as its customer may see it.
 pub async fn look_up(
-    name: impl FnOnce() -> Result<Name, Violation>,
+    name: Result<Name, Violation>,
     headers: &Headers,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let authorization = headers.get("authorization");
-    let name = name();
     let project = name.as_ref().ok().map(|name| &name.project[..]);
     let caller = auth::reader(load::config().await?, authorization.as_deref(), project)?;
     entry.set_caller(caller);

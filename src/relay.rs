@@ -66,8 +66,8 @@ async fn fulfil(
             *entry = Entry::of_notification(trace_of(headers));
             intake::take(incoming, headers, stopwatch, entry).await
         }
-        Route::Lookup(name) => lookup::look_up(|| Ok(name), headers, entry).await,
-        Route::Find(query) => lookup::look_up(|| query.name(), headers, entry).await,
+        Route::Lookup(name) => lookup::look_up(Ok(name), headers, entry).await,
+        Route::Find(query) => lookup::look_up(query.name(), headers, entry).await,
         Route::Report => reports::take(incoming, headers, stopwatch, entry).await,
         Route::Health => Ok(health::live()),
         Route::Ready => health::ready().await,

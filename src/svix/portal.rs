@@ -48,11 +48,6 @@ pub fn classify(answer: &Answer) -> Result<Option<String>, Error> {
     answer.done(|| link(answer))
 }
 
-/// Whether links are revoked. `false` if Svix has no application for the project.
-pub fn classify_revoke(answer: &Answer) -> Result<bool, Error> {
-    answer.deleted()
-}
-
 /// The link in an answer, only if a browser would take it to the web.
 fn link(answer: &Answer) -> Option<String> {
     let [url] = answer.fields(["url"])?;
@@ -126,7 +121,7 @@ mod tests {
     fn a_missing_application_is_told_from_a_failure() {
         let missing = answer(404, &error_body("not_found"));
         assert_eq!(classify(&missing), Ok(None));
-        assert_eq!(classify_revoke(&missing), Ok(false));
+        assert_eq!(missing.deleted(), Ok(false));
         let unexpected = Error::from(Cause::Unexpected(302));
         assert_eq!(classify(&answer(302, "")), Err(unexpected));
         let refused = classify(&answer(409, &error_body("conflict")));
@@ -138,8 +133,8 @@ mod tests {
 
     #[test]
     fn only_an_empty_answer_revokes() {
-        assert_eq!(classify_revoke(&answer(204, "")), Ok(true));
-        let page = classify_revoke(&answer(200, "<html>"));
+        assert_eq!(answer(204, "").deleted(), Ok(true));
+        let page = answer(200, "<html>").deleted();
         assert_eq!(page, Err(Cause::UnreadableAnswer.into()));
     }
 }
