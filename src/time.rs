@@ -1,4 +1,4 @@
-//! Points in time as text, in RFC 3339.
+//! Points in time: as text, in RFC 3339, and as numbers since 1970.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -46,6 +46,15 @@ pub fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs()
+}
+
+/// A time in milliseconds since 1970. A time before 1970 becomes 0.
+pub fn unix_millis(time: SystemTime) -> u64 {
+    as_millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+pub fn as_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::host::{self, store};
 use crate::json;
 use crate::svix;
 use crate::svix::deliveries::{self, Attempt, Endpoint};
-use crate::time::{parse_rfc3339, rfc3339};
+use crate::time::{age, as_millis, parse_rfc3339, rfc3339};
 
 /// The name of the last canary in the store.
 const NAME: &str = "canary";
@@ -70,7 +70,7 @@ pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem>
     let (Success::Delivered { record } | Success::Duplicate { record, .. }) = success else {
         return Ok(success);
     };
-    let duration_ms = u64::try_from(request.stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let duration_ms = as_millis(request.stopwatch.elapsed());
     let now = clock::now();
     let delivered_at = rfc3339(now);
     let this = Awaited {
@@ -78,12 +78,13 @@ pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem>
         project: record.project.clone(),
         svix_message_id: record.svix_message_id.clone(),
     };
+    let is_past = |at: &str| age(at, now).is_some();
     let (mut awaited, mut webhook_at, mut webhook_missing_since) = match last().await? {
         // A time later than now comes from another clock. It would hide missing webhooks until then.
         Some(before) => (
-            before.awaited.filter(|it| is_past(&it.delivered_at, now)),
+            before.awaited.filter(|it| is_past(&it.delivered_at)),
             before.webhook_at,
-            before.webhook_missing_since.filter(|at| is_past(at, now)),
+            before.webhook_missing_since.filter(|at| is_past(at)),
         ),
         None => (None, None, None),
     };
@@ -130,14 +131,8 @@ pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem>
 impl Awaited {
     /// Whether Svix has had the time to send the webhook.
     fn is_due(&self, now: SystemTime) -> bool {
-        let delivered = parse_rfc3339(&self.delivered_at);
-        let age = delivered.and_then(|at| now.duration_since(at).ok());
-        age.is_some_and(|age| age >= SENT_WITHIN)
+        age(&self.delivered_at, now).is_some_and(|age| age >= SENT_WITHIN)
     }
-}
-
-fn is_past(at: &str, now: SystemTime) -> bool {
-    parse_rfc3339(at).is_some_and(|at| at <= now)
 }
 
 async fn webhook_of(

@@ -13,9 +13,11 @@
 //! holds up the instance.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+use crate::time::unix_seconds;
 
 /// How many pages there are: enough that two instances seldom write one page at once, and few enough to
 /// read all for each scrape.
@@ -245,10 +247,7 @@ impl Page {
 }
 
 fn minute(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
-        / 60
+    unix_seconds(time) / 60
 }
 
 #[cfg(test)]
@@ -256,6 +255,7 @@ mod tests {
     use super::*;
     use crate::json;
     use proptest::prelude::*;
+    use std::time::UNIX_EPOCH;
 
     fn at(minute: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(60 * minute)

@@ -14,7 +14,7 @@ use self::entry::Entry;
 use crate::auth::known_keys::News;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
-use crate::time::rfc3339;
+use crate::time::{as_millis, rfc3339};
 
 /// Leaves the line of a request, and counts it if it was a notification.
 pub fn request(entry: Entry, stopwatch: Stopwatch) {
@@ -30,8 +30,7 @@ pub fn request(entry: Entry, stopwatch: Stopwatch) {
             }
         });
     }
-    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    host::print(&entry.line(rfc3339(now), milliseconds));
+    host::print(&entry.line(rfc3339(now), as_millis(took)));
 }
 
 pub fn change(change: Change) {

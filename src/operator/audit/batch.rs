@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::{Duration, SystemTime};
 
-use super::state::{State, millis, time};
+use super::state::{State, time};
 use crate::event;
 use crate::host::{self, store};
 use crate::operator::customer::SAMPLES;
 use crate::records::{Record, journal};
 use crate::svix::message;
-use crate::time::{SKEW, parse_rfc3339};
+use crate::time::{SKEW, parse_rfc3339, unix_millis};
 
 /// How old pages are that the audit compares: a sender that got no answer has come back by then.
 pub const LAG: Duration = Duration::from_mins(15);
@@ -120,7 +120,7 @@ async fn read(
             };
         }
         batch.end = number;
-        batch.until = batch.until.max(millis(written_at));
+        batch.until = batch.until.max(unix_millis(written_at));
         let found = store::get_all(&page.names).await;
         for (name, bytes) in page.names.iter().zip(found) {
             let record = bytes?.as_deref().and_then(Record::decode);

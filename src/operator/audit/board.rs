@@ -3,7 +3,6 @@
 //! There is a fixed number of slots, so no list of findings has to be kept. A finding looks for a free slot from
 //! a place that follows from its id. So two audits at once seldom choose the same slot.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::findings::{Finding, Kind};
@@ -12,6 +11,7 @@ use crate::json;
 use crate::records::storage;
 use crate::watch;
 use crate::watch::change::Change;
+use crate::watch::metrics::Numbers;
 
 /// How many findings the store holds at most.
 const SLOTS: usize = 1_024;
@@ -19,11 +19,8 @@ const SLOTS: usize = 1_024;
 /// The name of the number of findings of each kind, as the last review left them.
 const NUMBERS: &str = "audit/numbers";
 
-/// The name under which [`Numbers`] counts findings that may still resolve themselves.
+/// The name under which the numbers count findings that may still resolve themselves.
 pub const PENDING: &str = "pending";
-
-/// How many findings there are, by the name of their kind.
-pub type Numbers = BTreeMap<String, u64>;
 
 pub struct Board(Vec<Option<Finding>>);
 
@@ -139,7 +136,7 @@ fn tell(finding: &Finding) {
     ));
 }
 
-/// How many findings the last review has left.
+/// How many findings the last review has left, by the name of their kind.
 pub async fn numbers() -> Result<Numbers, host::Error> {
     let bytes = store::get(NUMBERS, store::TIMEOUT).await?;
     let numbers = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());

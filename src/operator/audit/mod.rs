@@ -25,7 +25,7 @@ use self::batch::{Batch, LAG};
 use self::board::Board;
 use self::compare::{Comparison, Project};
 use self::findings::{Finding, Kind};
-use self::state::{Progress, State, Unfinished, millis};
+use self::state::{Progress, State, Unfinished};
 use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::query::Query;
@@ -34,6 +34,7 @@ use crate::host::clock;
 use crate::host::{self, store};
 use crate::letters::ledger;
 use crate::records::{Record, Unknown, journal, storage};
+use crate::time::unix_millis;
 use crate::violation::Violation;
 use crate::watch::openmetrics::Audit;
 
@@ -148,7 +149,7 @@ impl Slice<'_> {
                 return Ok(false);
             }
         }
-        let until = self.now.checked_sub(LAG).map_or(0, millis);
+        let until = self.now.checked_sub(LAG).map_or(0, unix_millis);
         self.state.until = self.state.until.max(until);
         Ok(true)
     }

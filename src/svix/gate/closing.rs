@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::run::EventAtGate;
+use crate::time::as_millis;
 
 /// How long the first closing lasts where Svix doesn't say; it doubles with every further one.
 const FIRST: Duration = Duration::from_secs(1);
@@ -116,8 +117,4 @@ fn growing(times: u32, jitter: f64) -> Duration {
 /// between 0 and 1.
 pub fn lengthened(wait: Duration, jitter: f64) -> Duration {
     wait + wait.mul_f64(jitter / 4.0)
-}
-
-pub fn as_millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -28,15 +28,16 @@ mod closing;
 mod run;
 
 use std::mem;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use self::closing::{Closing, Failure, LONGEST, as_millis, longest};
+use self::closing::{Closing, Failure, LONGEST, longest};
 pub use self::closing::{Reason, lengthened};
 pub use self::run::EventAtGate;
 use self::run::Run;
-use crate::time::SKEW;
+use crate::json;
+use crate::time::{SKEW, as_millis, unix_millis};
 
 /// The name of the gate in the store.
 pub const NAME: &str = "gate";
@@ -150,7 +151,7 @@ impl Gate {
         };
         self.state.held = mem::take(&mut state.held);
         if is_plausible(state.changed_at, now) && state.changed_at > self.latest_change(now) {
-            self.since = state.changed_at.min(millis(now));
+            self.since = state.changed_at.min(unix_millis(now));
             state.held = mem::take(&mut self.state.held);
             self.state = state;
         }
@@ -192,7 +193,7 @@ impl Gate {
 
     fn closed(&self, now: SystemTime) -> Option<Shut> {
         let closing = self.state.closed.as_ref()?;
-        let rest = match millis(now).checked_sub(self.since) {
+        let rest = match unix_millis(now).checked_sub(self.since) {
             Some(elapsed) => closing
                 .millis
                 .min(as_millis(LONGEST))
@@ -384,37 +385,29 @@ impl Gate {
     }
 
     fn change(&mut self, closing: Option<Closing>, run: Run, now: SystemTime) -> Vec<u8> {
-        self.since = millis(now);
+        self.since = unix_millis(now);
         self.state = State {
             version: VERSION,
             // A state must be newer than the one it replaces, or other instances ignore it.
-            changed_at: millis(now).max(self.latest_change(now) + 1),
+            changed_at: unix_millis(now).max(self.latest_change(now) + 1),
             closed: closing,
             run,
             held: mem::take(&mut self.state.held),
         };
-        self.encode()
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        // Numbers and names only: this can't fail.
-        serde_json::to_vec(&self.state).unwrap_or_default()
+        json::encode(&self.state)
     }
 }
 
 /// Whether a time of another node's clock may be in the past.
 fn is_plausible(millis_there: u64, now: SystemTime) -> bool {
-    millis_there <= millis(now).saturating_add(as_millis(SKEW))
-}
-
-fn millis(time: SystemTime) -> u64 {
-    as_millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+    millis_there <= unix_millis(now).saturating_add(as_millis(SKEW))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::time::UNIX_EPOCH;
 
     const JITTER: f64 = 1.0;
 
