@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::media_type::{essence, is_encoded};
 use super::shortened;
 use crate::json;
 use crate::time::parse_rfc3339;
@@ -95,10 +96,7 @@ impl Serialize for Attributes {
 impl Arrival {
     /// When the message was first published, as far as can be told: Pub/Sub publishes it anew to a dead-letter topic.
     pub fn first_published(&self) -> Option<SystemTime> {
-        let is_of_moved = |name: &str| {
-            let begin = name.get(..OF_MOVED.len());
-            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(OF_MOVED))
-        };
+        let is_of_moved = |name: &str| has_prefix(name, OF_MOVED);
         if self.attributes.find(is_of_moved).is_none() {
             return self.publish_time;
         }
@@ -219,26 +217,10 @@ pub fn carries_push(event_type: &str) -> bool {
     PUBSUB_EVENTS.contains(&event_type)
 }
 
-/// Whether a `Content-Encoding` names any encoding but the plain one.
-pub fn is_encoded(content_encoding: &str) -> bool {
-    let mut codings = content_encoding.split(',').map(str::trim);
-    codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
-}
-
-/// Whether a `Content-Type` promises one event as JSON. Its charset is ignored: JSON is UTF-8, and other bytes are
-/// refused when they are read.
-pub fn is_json_media_type(content_type: &str) -> bool {
-    let essence = essence(content_type);
-    let json = ["application/json", "text/json"].contains(&essence.as_str());
-    let suffixed = essence.starts_with("application/") && essence.ends_with("+json");
-    // A batch holds many events, of which each needs an answer of its own.
-    json || (suffixed && !essence.ends_with("-batch+json"))
-}
-
-/// A media type without its parameters, in lower case.
-fn essence(media_type: &str) -> String {
-    let essence = media_type.split(';').next().unwrap_or_default();
-    essence.trim().to_ascii_lowercase()
+/// Whether a name begins with the prefix, written in any case.
+pub fn has_prefix(name: &str, prefix: &str) -> bool {
+    let start = name.as_bytes().get(..prefix.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
 }
 
 /// The name of a CloudEvent's attribute without the prefix that HTTP, Pub/Sub, Kafka or AMQP gives it, in lower
@@ -318,32 +300,5 @@ mod tests {
         assert_eq!(encoding("contentEncoding", "br").as_deref(), Some("br"));
         assert_eq!(encoding("Content-Encoding", "identity"), None);
         assert_eq!(encoding("content-encoding", ""), None);
-        assert!(is_encoded("identity, zstd"));
-        assert!(!is_encoded(" Identity "));
-    }
-
-    #[test]
-    fn recognises_json_media_types() {
-        for good in [
-            "application/json",
-            "Application/JSON; charset=UTF-8",
-            "application/json;charset=utf8",
-            "application/json; charset=us-ascii",
-            "application/cloudevents+json;charset=\"utf-8\"",
-            "text/json",
-            "application/vnd.gigs.event+json",
-        ] {
-            assert!(is_json_media_type(good), "{good}");
-        }
-        for bad in [
-            "",
-            "text/plain",
-            "application/jsonx",
-            "application/cloudevents-batch+json",
-            "application/x-www-form-urlencoded",
-            "multipart/form-data",
-        ] {
-            assert!(!is_json_media_type(bad), "{bad}");
-        }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod arrival;
 pub mod field;
+pub mod media_type;
 pub mod notification;
 pub mod push;
 pub mod rejection;

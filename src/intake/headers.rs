@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use crate::api::problem::Problem;
-use crate::event::arrival::{Arrival, Attributes, is_encoded, is_json_media_type, ordering_key};
+use crate::event::arrival::{Arrival, Attributes, has_prefix, ordering_key};
+use crate::event::media_type::{is_encoded, is_json_media_type};
 use crate::event::rejection::Rejection;
 use crate::event::shortened;
 use crate::host::http::Headers;
@@ -99,9 +100,4 @@ fn attributes(headers: &Headers) -> Attributes {
 
 fn may_be_cloud_events(name: &str) -> bool {
     has_prefix(name, "ce") || has_prefix(name, "cloudevents") || has_prefix(name, "specversion")
-}
-
-fn has_prefix(name: &str, prefix: &str) -> bool {
-    let start = name.as_bytes().get(..prefix.len());
-    start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
 }

@@ -11,7 +11,7 @@ use crate::auth::Caller;
 use crate::config::Config;
 use crate::conversation::Conversation;
 use crate::event;
-use crate::event::arrival::is_json_media_type;
+use crate::event::media_type::is_json_media_type;
 use crate::event::rejection::Rejection;
 use crate::host::body;
 use crate::host::clock::Stopwatch;

@@ -7,7 +7,7 @@ use spin_sdk::wasip3::http::types::ErrorCode;
 use super::retry::parse_retry_after;
 use super::{Answer, Cause, Error, Misconfiguration};
 use crate::config::{Secret, Svix};
-use crate::event::arrival::is_encoded;
+use crate::event::media_type::is_encoded;
 use crate::host::clock;
 use crate::host::http::{self, Call, Method, header};
 
