@@ -9,7 +9,7 @@ use crate::host;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Method, header};
 use crate::svix::client::{self, Request};
-use crate::svix::deliveries::{self, Endpoint};
+use crate::svix::endpoints::{self, Endpoint};
 use crate::svix::retry::Retries;
 use crate::svix::{self, Answer, Cause};
 
@@ -61,9 +61,9 @@ impl<'a> Conversation<'a> {
         project: &str,
         endpoint: &str,
     ) -> Result<Option<Endpoint>, svix::Error> {
-        let path = deliveries::endpoint_path(project, endpoint);
+        let path = endpoints::endpoint_path(project, endpoint);
         let answer = self.get(&path).await?;
-        deliveries::classify_endpoint(&answer)
+        endpoints::classify_endpoint(&answer)
     }
 
     pub async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Answer, svix::Error> {

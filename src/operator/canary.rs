@@ -4,15 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::customer;
 use super::request::OperatorRequest;
+use super::sample;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::host::clock;
 use crate::host::{self, store};
 use crate::json;
 use crate::svix;
-use crate::svix::deliveries::{self, Attempt, Endpoint};
+use crate::svix::endpoints::{self, Attempt, Endpoint};
 use crate::time::{age, as_millis, parse_rfc3339, rfc3339};
 
 /// The name of the last canary in the store.
@@ -66,7 +66,7 @@ enum Webhook {
 pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem> {
     let project = request.config.canary_project.as_deref();
     let project = project.ok_or(Problem::NoCanary)?;
-    let success = customer::send_sample(request, project, TYPE).await?;
+    let success = sample::send_sample(request, project, TYPE).await?;
     let (Success::Delivered { record } | Success::Duplicate { record, .. }) = success else {
         return Ok(success);
     };
@@ -140,14 +140,14 @@ async fn webhook_of(
     canary: &Awaited,
 ) -> Result<Webhook, svix::Error> {
     let mut conversation = request.conversation();
-    let path = deliveries::attempts_path(&canary.project, &canary.svix_message_id);
-    let attempts = deliveries::classify_list::<Attempt>(&conversation.get(&path).await?)?;
+    let path = endpoints::attempts_path(&canary.project, &canary.svix_message_id);
+    let attempts = endpoints::classify_list::<Attempt>(&conversation.get(&path).await?)?;
     // Newest first.
     if let Some(first) = attempts.and_then(|mut page| page.data.pop()) {
         return Ok(Webhook::SentAt(first.timestamp));
     }
-    let path = deliveries::endpoints_path(&canary.project);
-    let endpoints = deliveries::classify_list::<Endpoint>(&conversation.get(&path).await?)?;
+    let path = endpoints::endpoints_path(&canary.project);
+    let endpoints = endpoints::classify_list::<Endpoint>(&conversation.get(&path).await?)?;
     if endpoints.is_none_or(|page| page.data.is_empty()) {
         Ok(Webhook::NoEndpoint)
     } else {

@@ -13,7 +13,7 @@ use crate::conversation::Conversation;
 use crate::event;
 use crate::records::customer::for_customer;
 use crate::records::{Record, storage};
-use crate::svix::deliveries::{self, Attempt, Endpoint, FirstPage};
+use crate::svix::endpoints::{self, Attempt, Endpoint, FirstPage};
 use crate::svix::{self, Cause, message};
 
 #[derive(Serialize)]
@@ -92,16 +92,16 @@ async fn ask_svix(
     message: &str,
     fate: &mut Fate,
 ) -> Result<bool, svix::Error> {
-    let path = deliveries::attempts_path(project, message);
-    let attempts = deliveries::classify_list(&conversation.get(&path).await?)?;
+    let path = endpoints::attempts_path(project, message);
+    let attempts = endpoints::classify_list(&conversation.get(&path).await?)?;
     let known = attempts.is_some();
     let attempts = attempts.unwrap_or_else(FirstPage::none);
     fate.more = attempts.is_cut();
     fate.attempts = attempts.data;
-    let path = deliveries::endpoints_path(project);
-    let endpoints = deliveries::classify_list(&conversation.get(&path).await?)?;
-    let path = deliveries::destinations_path(project, message);
-    let tried = deliveries::classify_list(&conversation.get(&path).await?)?;
+    let path = endpoints::endpoints_path(project);
+    let endpoints = endpoints::classify_list(&conversation.get(&path).await?)?;
+    let path = endpoints::destinations_path(project, message);
+    let tried = endpoints::classify_list(&conversation.get(&path).await?)?;
     let endpoints = endpoints.unwrap_or_else(FirstPage::none);
     let tried = tried.unwrap_or_else(FirstPage::none);
     fate.more |= endpoints.is_cut() || tried.is_cut();
@@ -131,9 +131,9 @@ pub async fn resend(
     }
     let mut conversation = request.keyed_conversation();
     check_endpoint(&mut conversation, &name.project, endpoint).await?;
-    let path = deliveries::resend_path(&name.project, &message, endpoint);
+    let path = endpoints::resend_path(&name.project, &message, endpoint);
     let answer = conversation.post(&path, b"{}".to_vec()).await?;
-    if !deliveries::classify_resend(&answer)? {
+    if !endpoints::classify_resend(&answer)? {
         return Err(Problem::NoMessage);
     }
     request.entry.set_svix_message_id(&message);

@@ -4,7 +4,6 @@ mod application;
 mod audit;
 mod canary;
 pub mod console;
-mod customer;
 mod erase;
 mod fate;
 mod hold;
@@ -14,6 +13,7 @@ mod project_token;
 mod purge;
 mod recovery;
 mod request;
+mod sample;
 mod status;
 
 use self::request::OperatorRequest;
@@ -80,6 +80,6 @@ pub async fn fulfil(
         Operation::RevokePortal(project) => portal::revoke(request, &project).await,
         Operation::Recover(project) => recovery::recover(request, &project).await,
         Operation::ProjectToken(project) => project_token::issue(request, &project).await,
-        Operation::TestEvent(project) => customer::test_event(request, &project).await,
+        Operation::TestEvent(project) => sample::test_event(request, &project).await,
     }
 }

@@ -10,7 +10,7 @@ use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::event;
 use crate::host::clock;
-use crate::svix::deliveries;
+use crate::svix::endpoints;
 use crate::time::{SKEW, rfc3339};
 
 /// How far back Svix recovers: 14 days, and 5 minutes so that `now - 14 days` is always taken.
@@ -40,15 +40,15 @@ pub async fn recover(request: &mut OperatorRequest<'_>, project: &str) -> Result
     let endpoint = &wanted.endpoint;
     let mut conversation = request.keyed_conversation();
     fate::check_endpoint(&mut conversation, project, endpoint).await?;
-    let body = deliveries::recovery_body(wanted.since, wanted.until);
+    let body = endpoints::recovery_body(wanted.since, wanted.until);
     let answer = if wanted.missing {
-        let path = deliveries::replay_missing_path(project, endpoint);
+        let path = endpoints::replay_missing_path(project, endpoint);
         conversation.post_to_hosted(&path, body).await?
     } else {
-        let path = deliveries::recover_path(project, endpoint);
+        let path = endpoints::recover_path(project, endpoint);
         conversation.post(&path, body).await?
     };
-    let task = deliveries::classify_recovery(&answer)?;
+    let task = endpoints::classify_recovery(&answer)?;
     let [task_id, status] = &task.ok_or(Problem::NoEndpoint)?;
     let since = rfc3339(wanted.since);
     request

@@ -1,12 +1,12 @@
 //! The requests to Svix, the meaning of its answers, and the gate that spares it.
 //!
-//! One file for each thing that is asked: [`message`], [`list`], [`deliveries`], [`event_type`],
+//! One file for each thing that is asked: [`message`], [`list`], [`endpoints`], [`event_type`],
 //! [`application`], [`portal`]. Each builds the request and reads the answer; only [`client`] sends.
 //! [`operational`] reads what Svix reports by itself. This file holds what is true of every request.
 
 pub mod application;
 pub mod client;
-pub mod deliveries;
+pub mod endpoints;
 pub mod event_type;
 pub mod gate;
 pub mod list;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::state::{State, time};
 use crate::event;
 use crate::host::{self, store};
-use crate::operator::customer::SAMPLES;
+use crate::operator::sample::SAMPLES;
 use crate::records::{Record, journal};
 use crate::svix::message;
 use crate::time::{SKEW, parse_rfc3339, unix_millis};
