@@ -24,7 +24,7 @@ pub async fn handle(request: Request) -> Response {
     let mut entry = Entry::default();
     let path = request.get_path_with_query().unwrap_or_default();
     let method = request.get_method();
-    let name = name(&method);
+    let name = method_name(&method);
     let route = Route::of(name, &path).map_err(Problem::NoRoute);
     let is_routine = route.as_ref().is_ok_and(Route::is_routine);
     let (headers, mut incoming) = Incoming::of(request);
@@ -87,14 +87,17 @@ fn trace_of(headers: &Headers) -> Trace {
     Trace::of(parent.as_deref(), &state.join(","), &mut host::random())
 }
 
-/// The name of a method that a route may know.
-fn name(method: &Method) -> &str {
+fn method_name(method: &Method) -> &str {
     match method {
         Method::Get => "GET",
         Method::Head => "HEAD",
         Method::Post => "POST",
         Method::Put => "PUT",
         Method::Delete => "DELETE",
-        _ => "",
+        Method::Connect => "CONNECT",
+        Method::Options => "OPTIONS",
+        Method::Trace => "TRACE",
+        Method::Patch => "PATCH",
+        Method::Other(name) => name,
     }
 }

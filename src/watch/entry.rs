@@ -122,7 +122,7 @@ impl Entry {
     /// Method and path, without its query: a sender may have a secret there.
     pub fn set_asked(&mut self, method: &str, path: &str) {
         let path = path.split('?').next().unwrap_or_default();
-        self.asked = Some(format!("{method} {}", shortened(path)));
+        self.asked = Some(format!("{} {}", shortened(method), shortened(path)));
     }
 
     pub fn set_arrival(&mut self, source: Source, arrival: &Arrival) {
@@ -294,6 +294,15 @@ mod tests {
         });
         assert!(line.contains("POST /notifications/\""), "{line}");
         assert!(!line.contains("hush"));
+    }
+
+    #[test]
+    fn a_method_of_any_length_is_shown_shortened() {
+        let line = line(|entry| {
+            entry.set_asked(&"X".repeat(10_000), "/");
+            entry.problem(&Problem::NoRoute(NoRoute::NotFound));
+        });
+        assert!(line.contains("XXX") && line.len() < 1_000, "{line}");
     }
 
     #[test]

@@ -88,6 +88,17 @@ async fn head_is_answered_like_get() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_line_of_a_request_without_a_route_names_every_method() {
+    let world = World::new();
+    for method in ["GET", "PATCH", "OPTIONS", "PURGE"] {
+        world.request(method, "/nowhere?token=hush", &[], "").await;
+        let message = world.lines().last().expect("a line")["message"].to_string();
+        let asked = format!(": {method} /nowhere\"");
+        assert!(message.ends_with(&asked), "{message}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_request_leaves_one_line() {
     let world = World::new();
     let wrapped = r#"{"message":{"data":"eyJpZCI6ImV2dF8xIiwidHlwZSI6InQiLCJwcm9qZWN0IjoiZGV2In0=","messageId":"7"},"deliveryAttempt":3}"#;
