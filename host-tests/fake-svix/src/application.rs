@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::message::check_app_uid;
-use crate::refusal::{Refusal, Violation};
-use crate::reply::{self, Reply};
+use crate::refusal::{Answer, Refusal, Violation};
+use crate::reply;
 use crate::request::ReceivedRequest;
 use crate::store::Store;
 use clock::rfc3339;
@@ -83,7 +83,7 @@ pub(crate) struct CreateApplication {
 }
 
 impl CreateApplication {
-    pub fn read(request: &ReceivedRequest, too_large: bool) -> Result<Self, Refusal> {
+    pub fn read(request: &ReceivedRequest) -> Result<Self, Refusal> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct ApplicationIn {
@@ -93,35 +93,32 @@ impl CreateApplication {
             throttle_rate: Option<u16>,
         }
         let get_if_exists = request.flag("get_if_exists", false)?;
-        let new: ApplicationIn = request.json(too_large)?;
+        let new: ApplicationIn = request.json()?;
         let mut violations = check(Some(&new.name), new.metadata.as_ref(), new.throttle_rate);
         // Svix accepts an application without a uid. Here it could never be found, so it is
         // refused.
         let uid = new.uid.unwrap_or_default();
         violations.extend(check_app_uid(&["body", "uid"], &uid));
-        if violations.is_empty() {
-            let details = Details {
-                name: new.name,
-                metadata: new.metadata.unwrap_or_default(),
-                throttle_rate: new.throttle_rate,
-            };
-            Ok(Self {
-                uid,
-                details,
-                get_if_exists,
-            })
-        } else {
-            Err(Refusal::Invalid(violations))
-        }
+        Refusal::of(violations)?;
+        let details = Details {
+            name: new.name,
+            metadata: new.metadata.unwrap_or_default(),
+            throttle_rate: new.throttle_rate,
+        };
+        Ok(Self {
+            uid,
+            details,
+            get_if_exists,
+        })
     }
 
-    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
+    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Answer {
         let exists = store.has_application(&self.uid);
         if exists && !self.get_if_exists {
-            return Refusal::ApplicationExists.reply();
+            return Err(Refusal::ApplicationExists);
         }
         if !exists && !is_storable(&self.details.metadata) {
-            return Refusal::Unstorable.reply();
+            return Err(Refusal::Unstorable);
         }
         let status = if exists {
             StatusCode::OK
@@ -129,21 +126,19 @@ impl CreateApplication {
             store.create_application(&self.uid);
             StatusCode::CREATED
         };
-        let Some(details) = store.details(&self.uid) else {
-            return Refusal::ApplicationNotFound.reply();
-        };
+        let details = store
+            .details(&self.uid)
+            .ok_or(Refusal::ApplicationNotFound)?;
         if !exists {
             *details = self.details.clone();
         }
-        reply::json(status, &details.shown(&self.uid, now))
+        Ok(reply::json(status, &details.shown(&self.uid, now)))
     }
 }
 
-pub(crate) fn get(store: &mut Store, app: &str, now: SystemTime) -> Reply {
-    match store.details(app) {
-        Some(details) => reply::json(StatusCode::OK, &details.shown(app, now)),
-        None => Refusal::ApplicationNotFound.reply(),
-    }
+pub(crate) fn get(store: &mut Store, app: &str, now: SystemTime) -> Answer {
+    let details = store.details(app).ok_or(Refusal::ApplicationNotFound)?;
+    Ok(reply::json(StatusCode::OK, &details.shown(app, now)))
 }
 
 /// A change of an application. A field that it doesn't name stays. Metadata is replaced as a whole. Svix changes the
@@ -172,26 +167,21 @@ impl<'de> Deserialize<'de> for NewRate {
 }
 
 impl PatchApplication {
-    pub fn read(request: &ReceivedRequest, too_large: bool) -> Result<Self, Refusal> {
-        let patch: Self = request.json(too_large)?;
+    pub fn read(request: &ReceivedRequest) -> Result<Self, Refusal> {
+        let patch: Self = request.json()?;
         let rate = match patch.throttle_rate {
             NewRate::There(rate) => rate,
             NewRate::Missing => None,
         };
         let violations = check(patch.name.as_deref(), patch.metadata.as_ref(), rate);
-        if violations.is_empty() {
-            Ok(patch)
-        } else {
-            Err(Refusal::Invalid(violations))
-        }
+        Refusal::of(violations)?;
+        Ok(patch)
     }
 
-    pub fn execute(&self, store: &mut Store, app: &str, now: SystemTime) -> Reply {
-        let Some(details) = store.details(app) else {
-            return Refusal::ApplicationNotFound.reply();
-        };
+    pub fn execute(&self, store: &mut Store, app: &str, now: SystemTime) -> Answer {
+        let details = store.details(app).ok_or(Refusal::ApplicationNotFound)?;
         if self.metadata.as_ref().is_some_and(|it| !is_storable(it)) {
-            return Refusal::Unstorable.reply();
+            return Err(Refusal::Unstorable);
         }
         if let Some(name) = &self.name {
             details.name.clone_from(name);
@@ -202,15 +192,13 @@ impl PatchApplication {
         if let NewRate::There(rate) = self.throttle_rate {
             details.throttle_rate = rate;
         }
-        reply::json(StatusCode::OK, &details.shown(app, now))
+        Ok(reply::json(StatusCode::OK, &details.shown(app, now)))
     }
 }
 
 /// Deletes an application with its messages. Its uid is free again.
-pub(crate) fn delete(store: &mut Store, app: &str) -> Reply {
-    if !store.has_application(app) {
-        return Refusal::ApplicationNotFound.reply();
-    }
+pub(crate) fn delete(store: &mut Store, app: &str) -> Answer {
+    store.application(app).ok_or(Refusal::ApplicationNotFound)?;
     store.delete_application(app);
-    reply::empty(StatusCode::NO_CONTENT)
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }

@@ -7,10 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{self, Endpoint};
 use crate::page::{Listed, Paging, Place, reply_with};
-use crate::refusal::Refusal;
-use crate::reply::Reply;
+use crate::refusal::{Answer, Refusal};
 use crate::request::ReceivedRequest;
 use crate::store::{Store, number};
 use clock::rfc3339;
@@ -94,26 +93,22 @@ impl<'a> ListAttempts<'a> {
         })
     }
 
-    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
-        let Some(message) = store.find(self.app, self.message) else {
-            return Refusal::EntityNotFound.reply();
-        };
+    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Answer {
+        let message = store
+            .find(self.app, self.message)
+            .ok_or(Refusal::EntityNotFound)?;
         let message = message.id.clone();
         let endpoint = match self.endpoint {
             None => None,
-            Some(id) => match store.deliveries.endpoint(self.app, id) {
-                Some(endpoint) => Some(endpoint.id.clone()),
-                None => return Refusal::EntityNotFound.reply(),
-            },
+            Some(id) => Some(endpoint::find(store, self.app, id)?.id.clone()),
         };
         let attempts = store.deliveries.attempts(&message).iter();
         let attempts = attempts.filter(|attempt| {
             let endpoint = endpoint.as_ref();
             endpoint.is_none_or(|only| attempt.endpoint == *only)
         });
-        self.paging.page(attempts, Some(now), |attempt| {
-            attempt.shown(self.with_content)
-        })
+        let show = |attempt: &Attempt| attempt.shown(self.with_content);
+        Ok(self.paging.page(attempts, Some(now), show))
     }
 }
 
@@ -146,10 +141,8 @@ impl Listed for Destination<'_> {
 
 /// The endpoints of a message, the oldest first, unlike in other lists. Svix's server reads at most
 /// `limit` of them and not one more, so every page says that it is the last.
-pub(crate) fn list_destinations(store: &Store, app: &str, id: &str, paging: &Paging) -> Reply {
-    let Some(message) = store.find(app, id) else {
-        return Refusal::EntityNotFound.reply();
-    };
+pub(crate) fn list_destinations(store: &Store, app: &str, id: &str, paging: &Paging) -> Answer {
+    let message = store.find(app, id).ok_or(Refusal::EntityNotFound)?;
     let attempts = store.deliveries.attempts(&message.id);
     let latest: BTreeMap<_, _> = attempts.iter().map(|it| (&it.endpoint, it)).collect();
     let endpoints = store.deliveries.endpoints.iter();
@@ -169,5 +162,5 @@ pub(crate) fn list_destinations(store: &Store, app: &str, id: &str, paging: &Pag
         page.drain(..first);
     }
     page.truncate(paging.limit);
-    reply_with(&page, true, Destination::shown)
+    Ok(reply_with(&page, true, Destination::shown))
 }

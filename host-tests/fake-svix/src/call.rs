@@ -20,14 +20,14 @@ use crate::message::{MessageOut, NewApplication, NewMessage, check_app_uid};
 use crate::page::Paging;
 use crate::portal::{OpenPortal, RevokePortals};
 use crate::recovery::Recover;
-use crate::refusal::{Refusal, Violation};
+use crate::refusal::{Answer, Refusal, Violation};
 use crate::reply::{self, Reply};
 use crate::request::ReceivedRequest;
 use crate::route::Route;
 use crate::store::Store;
 
 /// The operation that a request asks for.
-pub(crate) type Call<'a> = dyn Fn(&mut Store, SystemTime) -> Reply + 'a;
+pub(crate) type Call<'a> = dyn Fn(&mut Store, SystemTime) -> Answer + 'a;
 
 struct CreateMessage<'a> {
     app: &'a str,
@@ -36,24 +36,22 @@ struct CreateMessage<'a> {
     with_content: bool,
 }
 
-/// Reads a request. `too_large`: its body was above the limit and has not been kept. A refusal is independent
-/// of stored data.
+/// Reads a request. A refusal is independent of stored data.
 pub(crate) fn read<'a>(
     route: &Route<'a>,
     request: &'a ReceivedRequest,
-    too_large: bool,
     authorization: &str,
 ) -> Result<Box<Call<'a>>, Refusal> {
     let key = request.idempotency_key();
     let is_authentic = request.header("authorization") == Some(authorization);
     Ok(match *route {
-        Route::Health { in_parts } => Box::new(move |_, _| health(in_parts)),
+        Route::Health { in_parts } => Box::new(move |_, _| Ok(health(in_parts))),
         Route::Unknown => return Err(Refusal::NoRoute),
         Route::WrongMethod(allowed) => return Err(Refusal::WrongMethod(allowed)),
         _ if !is_authentic => return Err(Refusal::Unauthenticated),
         _ if key.is_some_and(|key| key.starts_with("auto_")) => return Err(Refusal::KeyReserved),
         Route::CreateMessage(app) => {
-            let create = CreateMessage::read(app, request, too_large)?;
+            let create = CreateMessage::read(app, request)?;
             Box::new(move |store, now| create.execute(store, now))
         }
         Route::GetMessage(app, id) => {
@@ -66,7 +64,7 @@ pub(crate) fn read<'a>(
         }
         Route::ExpungeMessage(app, id) => Box::new(move |store, _| expunge(store, app, id)),
         Route::CreateEndpoint(app) => {
-            let create = CreateEndpoint::read(app, request, too_large)?;
+            let create = CreateEndpoint::read(app, request)?;
             Box::new(move |store, now| create.execute(store, now))
         }
         Route::ListEndpoints(app) => {
@@ -75,7 +73,7 @@ pub(crate) fn read<'a>(
         }
         Route::GetEndpoint(app, id) => Box::new(move |store, _| endpoint::get(store, app, id)),
         Route::PatchEndpoint(app, id) => {
-            let patch: PatchEndpoint = request.json(too_large)?;
+            let patch: PatchEndpoint = request.json()?;
             Box::new(move |store, now| patch.execute(store, app, id, now))
         }
         Route::DeleteEndpoint(app, id) => {
@@ -93,33 +91,33 @@ pub(crate) fn read<'a>(
             Box::new(move |store, now| delivery::resend(store, app, id, endpoint, now))
         }
         Route::Recover(app, endpoint) => {
-            let recover = Recover::read(app, endpoint, request, too_large)?;
+            let recover = Recover::read(app, endpoint, request)?;
             Box::new(move |store, now| recover.failed(store, now))
         }
         Route::ReplayMissing(app, endpoint) => {
-            let recover = Recover::read(app, endpoint, request, too_large)?;
+            let recover = Recover::read(app, endpoint, request)?;
             Box::new(move |store, now| recover.missing(store, now))
         }
         Route::CreateApplication => {
-            let create = CreateApplication::read(request, too_large)?;
+            let create = CreateApplication::read(request)?;
             Box::new(move |store, now| create.execute(store, now))
         }
         Route::GetApplication(app) => Box::new(move |store, now| application::get(store, app, now)),
         Route::PatchApplication(app) => {
-            let patch = PatchApplication::read(request, too_large)?;
+            let patch = PatchApplication::read(request)?;
             Box::new(move |store, now| patch.execute(store, app, now))
         }
         Route::DeleteApplication(app) => Box::new(move |store, _| application::delete(store, app)),
         Route::OpenPortal(app) => {
-            let open = OpenPortal::read(app, request, too_large)?;
+            let open = OpenPortal::read(app, request)?;
             Box::new(move |store, now| open.execute(store, now))
         }
         Route::RevokePortals(app) => {
-            let revoke = RevokePortals::read(app, request, too_large)?;
+            let revoke = RevokePortals::read(app, request)?;
             Box::new(move |store, now| revoke.execute(store, now))
         }
         Route::CreateEventType => {
-            let create = CreateEventType::read(request, too_large)?;
+            let create = CreateEventType::read(request)?;
             Box::new(move |store, now| create.execute(store, now))
         }
         Route::GetEventType(name) => Box::new(move |store, _| event_type::get(store, name)),
@@ -127,7 +125,7 @@ pub(crate) fn read<'a>(
             let expunge = request.flag("expunge", false)?;
             Box::new(move |store, _| event_type::delete(store, name, expunge))
         }
-        Route::ListEventTypes => Box::new(|store, _| event_type::list(store)),
+        Route::ListEventTypes => Box::new(|store, _| Ok(event_type::list(store))),
     })
 }
 
@@ -140,25 +138,27 @@ fn health(in_parts: bool) -> Reply {
     reply::json(StatusCode::OK, &parts)
 }
 
-fn get_message(store: &Store, app: &str, id: &str, with_content: bool) -> Reply {
-    match store.find(app, id) {
-        Some(message) => reply::json(StatusCode::OK, &MessageOut::new(message, with_content)),
-        None if store.has_application(app) => Refusal::EntityNotFound.reply(),
-        None => Refusal::ApplicationNotFound.reply(),
-    }
+fn get_message(store: &Store, app: &str, id: &str, with_content: bool) -> Answer {
+    store.application(app).ok_or(Refusal::ApplicationNotFound)?;
+    let message = store.find(app, id).ok_or(Refusal::EntityNotFound)?;
+    let shown = MessageOut::new(message, with_content);
+    Ok(reply::json(StatusCode::OK, &shown))
 }
 
-fn expunge(store: &mut Store, app: &str, id: &str) -> Reply {
-    if store.expunge(app, id) {
-        reply::empty(StatusCode::NO_CONTENT)
-    } else {
-        Refusal::EntityNotFound.reply()
-    }
+fn expunge(store: &mut Store, app: &str, id: &str) -> Answer {
+    store.expunge(app, id).ok_or(Refusal::EntityNotFound)?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
 impl<'a> CreateMessage<'a> {
-    fn read(app: &'a str, request: &'a ReceivedRequest, too_large: bool) -> Result<Self, Refusal> {
-        let (message, with_content) = read_message(app, request, too_large)?;
+    fn read(app: &'a str, request: &'a ReceivedRequest) -> Result<Self, Refusal> {
+        let with_content = request.flag("with_content", true)?;
+        if request.too_large {
+            return Err(Refusal::TooLarge);
+        }
+        let message = NewMessage::parse(&request.body).map_err(Refusal::Invalid)?;
+        let violation = check_app_uid(&["path", "app_id_or_uid"], app);
+        Refusal::of(violation.into_iter().collect())?;
         Ok(Self {
             app,
             key: request.header("idempotency-key"),
@@ -167,39 +167,19 @@ impl<'a> CreateMessage<'a> {
         })
     }
 
-    fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
+    fn execute(&self, store: &mut Store, now: SystemTime) -> Answer {
         let Self { message, .. } = self;
         if !store.has_application(self.app) {
-            match check_new_application(self.app, message.application.as_ref()) {
-                Ok(()) => store.create_application(self.app),
-                Err(refusal) => return refusal.reply(),
-            }
+            check_new_application(self.app, message.application.as_ref())?;
+            store.create_application(self.app);
         }
         let event_id = message.event_id.as_deref();
         if event_id.is_some_and(|id| store.is_taken(self.app, id, now)) {
-            return Refusal::Conflict.reply();
+            return Err(Refusal::Conflict);
         }
         let stored = store.insert(self.app, message, self.key, now);
-        reply::json(
-            StatusCode::ACCEPTED,
-            &MessageOut::new(stored, self.with_content),
-        )
-    }
-}
-
-fn read_message(
-    app: &str,
-    request: &ReceivedRequest,
-    too_large: bool,
-) -> Result<(NewMessage, bool), Refusal> {
-    let with_content = request.flag("with_content", true)?;
-    if too_large {
-        return Err(Refusal::TooLarge);
-    }
-    let message = NewMessage::parse(&request.body).map_err(Refusal::Invalid)?;
-    match check_app_uid(&["path", "app_id_or_uid"], app) {
-        Some(violation) => Err(Refusal::Invalid(vec![violation])),
-        None => Ok((message, with_content)),
+        let shown = MessageOut::new(stored, self.with_content);
+        Ok(reply::json(StatusCode::ACCEPTED, &shown))
     }
 }
 

@@ -116,7 +116,6 @@ async fn answer(fake: &FakeSvix, request: Request<Incoming>) -> Result<Response<
     let Ok(body) = read_body(body, fake.body_limit()).await else {
         return Err(Cut::Reset);
     };
-    let too_large = body.is_none();
     let request = ReceivedRequest {
         method: parts.method,
         path: parts
@@ -125,6 +124,7 @@ async fn answer(fake: &FakeSvix, request: Request<Incoming>) -> Result<Response<
             .map(ToString::to_string)
             .unwrap_or_default(),
         headers: parts.headers,
+        too_large: body.is_none(),
         body: body.unwrap_or_default(),
         at: fake.clock().now(),
     };
@@ -132,7 +132,7 @@ async fn answer(fake: &FakeSvix, request: Request<Incoming>) -> Result<Response<
     let outcome = if helpers::is_helper(&request.path) {
         Outcome::reply(helpers::answer(fake, &request))
     } else {
-        fake.receive(request, too_large)
+        fake.receive(request)
     };
 
     if !outcome.after.is_zero() {

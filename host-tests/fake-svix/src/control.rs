@@ -1,19 +1,18 @@
-//! The switches and views that tests use.
+//! The switches and views that tests use. Those of an endpoint panic if the application doesn't have the endpoint.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use http::Method;
 
-use crate::endpoint::{Endpoint, NewEndpoint};
-use crate::fake::{FakeSvix, Limit};
+use crate::endpoint::{self, Endpoint, NewEndpoint};
+use crate::fake::{FakeSvix, Limit, State};
 use crate::fault::Fault;
 use crate::message::{NewMessage, StoredMessage};
 use crate::report::Report;
 use crate::request::ReceivedRequest;
-use crate::script::Scripts;
-use crate::script::Target;
+use crate::script::{Scripts, Target};
 use crate::store::{EventIdScope, EventType};
 
 impl FakeSvix {
@@ -166,10 +165,6 @@ impl FakeSvix {
 
     /// Sets the statuses with which an endpoint answers the next attempts, and keeps the last one for all
     /// further attempts. 0 stands for no answer.
-    ///
-    /// # Panics
-    ///
-    /// If no endpoint of the application has this id or uid.
     pub fn answer_of_endpoint(
         &self,
         app: &str,
@@ -181,19 +176,11 @@ impl FakeSvix {
     }
 
     /// Sets the time that an endpoint takes to answer.
-    ///
-    /// # Panics
-    ///
-    /// If no endpoint of the application has this id or uid.
     pub fn duration_of_endpoint(&self, app: &str, endpoint: &str, duration: Duration) {
         self.change_endpoint(app, endpoint, |endpoint| endpoint.duration = duration);
     }
 
     /// Limits an endpoint to messages of these channels.
-    ///
-    /// # Panics
-    ///
-    /// If no endpoint of the application has this id or uid.
     pub fn channels_of_endpoint(
         &self,
         app: &str,
@@ -207,10 +194,6 @@ impl FakeSvix {
     }
 
     /// Disables or enables an endpoint.
-    ///
-    /// # Panics
-    ///
-    /// If no endpoint of the application has this id or uid.
     pub fn disable_endpoint(&self, app: &str, endpoint: &str, disabled: bool) {
         let now = self.clock().now();
         self.change_endpoint(app, endpoint, |endpoint| endpoint.disable(disabled, now));
@@ -233,26 +216,29 @@ impl FakeSvix {
 
     /// Deletes an endpoint, as its customer would.
     pub fn delete_endpoint(&self, app: &str, id: &str) {
+        let mut state = self.settled();
+        // As for a customer, a missing endpoint changes nothing.
+        let _ = endpoint::delete(&mut state.store, app, id);
+    }
+
+    /// The state, after the attempts that were due until now.
+    fn settled(&self) -> MutexGuard<'_, State> {
         let now = self.clock().now();
         let mut state = self.state();
         state.store.settle(now);
-        crate::endpoint::delete(&mut state.store, app, id);
+        state
     }
 
     /// Changes an endpoint, after the attempts that were due until now.
     fn change_endpoint(&self, app: &str, id: &str, change: impl FnOnce(&mut Endpoint)) {
-        let now = self.clock().now();
-        let mut state = self.state();
-        state.store.settle(now);
-        let endpoint = state.store.deliveries.endpoint(app, id);
+        let mut state = self.settled();
+        let endpoint = endpoint::find(&mut state.store, app, id);
         change(endpoint.expect("an endpoint with this id or uid"));
     }
 
     /// The operational webhooks that Svix would have sent since the last call, oldest first.
     pub fn take_reports(&self) -> Vec<Report> {
-        let now = self.clock().now();
-        let mut state = self.state();
-        state.store.settle(now);
+        let mut state = self.settled();
         std::mem::take(&mut state.store.deliveries.reports)
     }
 

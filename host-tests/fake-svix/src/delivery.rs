@@ -11,10 +11,10 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::attempt::Attempt;
-use crate::endpoint::{Endpoint, NewEndpoint};
+use crate::endpoint::{self, Endpoint, NewEndpoint};
 use crate::message::{EXPIRED, StoredMessage};
-use crate::refusal::Refusal;
-use crate::reply::{self, Reply};
+use crate::refusal::{Answer, Refusal};
+use crate::reply;
 use crate::report::{FAILING_AFTER, Report};
 use crate::store::{Store, id};
 
@@ -269,16 +269,13 @@ pub(crate) fn resend(
     message: &str,
     endpoint: &str,
     now: SystemTime,
-) -> Reply {
+) -> Answer {
     let message = match store.find(app, message) {
-        None => return Refusal::EntityNotFound.reply(),
-        Some(message) if message.content() == EXPIRED => return Refusal::PayloadMissing.reply(),
+        None => return Err(Refusal::EntityNotFound),
+        Some(message) if message.content() == EXPIRED => return Err(Refusal::PayloadMissing),
         Some(message) => message.id.clone(),
     };
-    let Some(endpoint) = store.deliveries.endpoint(app, endpoint) else {
-        return Refusal::EntityNotFound.reply();
-    };
-    let endpoint = endpoint.id.clone();
+    let endpoint = endpoint::find(store, app, endpoint)?.id.clone();
     store.deliveries.resend(&message, &endpoint, now);
-    reply::json(StatusCode::ACCEPTED, &json!({}))
+    Ok(reply::json(StatusCode::ACCEPTED, &json!({})))
 }

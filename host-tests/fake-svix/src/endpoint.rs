@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::message::{check_channels, check_id};
 use crate::page::{Listed, Paging};
-use crate::refusal::{Refusal, Violation};
-use crate::reply::{self, Reply};
+use crate::refusal::{Answer, Refusal, Violation};
+use crate::reply;
 use crate::request::ReceivedRequest;
 use crate::store::Store;
 use clock::rfc3339;
@@ -168,8 +168,8 @@ pub(crate) struct CreateEndpoint<'a> {
 }
 
 impl<'a> CreateEndpoint<'a> {
-    pub fn read(app: &'a str, request: &ReceivedRequest, too_large: bool) -> Result<Self, Refusal> {
-        let endpoint: NewEndpoint = request.json(too_large)?;
+    pub fn read(app: &'a str, request: &ReceivedRequest) -> Result<Self, Refusal> {
+        let endpoint: NewEndpoint = request.json()?;
         let mut violations = Vec::new();
         let url = endpoint.url.parse::<Uri>();
         if !url.is_ok_and(|url| matches!(url.scheme_str(), Some("http" | "https"))) {
@@ -186,17 +186,12 @@ impl<'a> CreateEndpoint<'a> {
         if let Some(channels) = &endpoint.channels {
             violations.extend(check_channels(channels, MAX_CHANNELS));
         }
-        if violations.is_empty() {
-            Ok(Self { app, endpoint })
-        } else {
-            Err(Refusal::Invalid(violations))
-        }
+        Refusal::of(violations)?;
+        Ok(Self { app, endpoint })
     }
 
-    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
-        if !store.has_application(self.app) {
-            return Refusal::EntityNotFound.reply();
-        }
+    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Answer {
+        store.application(self.app).ok_or(Refusal::EntityNotFound)?;
         let types = self.endpoint.event_types.iter().flatten();
         let is_known = |name: &str| store.event_types.get(name).is_some_and(|it| !it.archived);
         let missing: Vec<_> = types.filter(|name| !is_known(name)).cloned().collect();
@@ -206,15 +201,15 @@ impl<'a> CreateEndpoint<'a> {
                 missing.join(", ")
             );
             let violation = Violation::value(&["body", "eventTypes"], msg);
-            return Refusal::Invalid(vec![violation]).reply();
+            return Err(Refusal::Invalid(vec![violation]));
         }
         let uid = self.endpoint.uid.as_deref();
         if uid.is_some_and(|uid| store.deliveries.endpoint(self.app, uid).is_some()) {
-            return Refusal::Conflict.reply();
+            return Err(Refusal::Conflict);
         }
         let deliveries = &mut store.deliveries;
         let created = deliveries.create_endpoint(self.app, self.endpoint.clone(), now);
-        reply::json(StatusCode::CREATED, &created.with_metadata())
+        Ok(reply::json(StatusCode::CREATED, &created.with_metadata()))
     }
 }
 
@@ -226,40 +221,41 @@ pub(crate) struct PatchEndpoint {
 }
 
 impl PatchEndpoint {
-    pub fn execute(self, store: &mut Store, app: &str, id: &str, now: SystemTime) -> Reply {
-        let Some(endpoint) = store.deliveries.endpoint(app, id) else {
-            return Refusal::EntityNotFound.reply();
-        };
+    pub fn execute(self, store: &mut Store, app: &str, id: &str, now: SystemTime) -> Answer {
+        let endpoint = find(store, app, id)?;
         endpoint.disable(self.disabled.unwrap_or(endpoint.new.disabled), now);
         let reply = reply::json(StatusCode::OK, &endpoint.with_metadata());
         store.deliveries.report("endpoint.updated", app, id);
-        reply
+        Ok(reply)
     }
 }
 
-pub(crate) fn get(store: &mut Store, app: &str, id: &str) -> Reply {
-    match store.deliveries.endpoint(app, id) {
-        Some(endpoint) => reply::json(StatusCode::OK, &endpoint.with_metadata()),
-        None => Refusal::EntityNotFound.reply(),
-    }
+pub(crate) fn find<'a>(
+    store: &'a mut Store,
+    app: &str,
+    id: &str,
+) -> Result<&'a mut Endpoint, Refusal> {
+    let endpoint = store.deliveries.endpoint(app, id);
+    endpoint.ok_or(Refusal::EntityNotFound)
+}
+
+pub(crate) fn get(store: &mut Store, app: &str, id: &str) -> Answer {
+    let endpoint = find(store, app, id)?;
+    Ok(reply::json(StatusCode::OK, &endpoint.with_metadata()))
 }
 
 /// Deletes an endpoint. Its uid is free again.
-pub(crate) fn delete(store: &mut Store, app: &str, id: &str) -> Reply {
+pub(crate) fn delete(store: &mut Store, app: &str, id: &str) -> Answer {
     store.deliveries.report("endpoint.deleted", app, id);
-    let Some(endpoint) = store.deliveries.endpoint(app, id) else {
-        return Refusal::EntityNotFound.reply();
-    };
+    let endpoint = find(store, app, id)?;
     endpoint.deleted = true;
     endpoint.new.uid = None;
-    reply::empty(StatusCode::NO_CONTENT)
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(crate) fn list(store: &Store, app: &str, paging: &Paging) -> Reply {
-    if !store.has_application(app) {
-        return Refusal::EntityNotFound.reply();
-    }
+pub(crate) fn list(store: &Store, app: &str, paging: &Paging) -> Answer {
+    store.application(app).ok_or(Refusal::EntityNotFound)?;
     let all = store.deliveries.endpoints.iter();
     let endpoints = all.filter(|endpoint| endpoint.app == app && !endpoint.deleted);
-    paging.page(endpoints, None, Endpoint::with_metadata)
+    Ok(paging.page(endpoints, None, Endpoint::with_metadata))
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::message::check_id;
-use crate::refusal::{Refusal, Violation};
+use crate::refusal::{Answer, Refusal, Violation};
 use crate::reply::{self, Reply};
 use crate::request::ReceivedRequest;
 use crate::store::{EventType, Store};
@@ -19,8 +19,8 @@ pub(crate) struct CreateEventType {
 }
 
 impl CreateEventType {
-    pub fn read(request: &ReceivedRequest, too_large: bool) -> Result<Self, Refusal> {
-        let event_type: Self = request.json(too_large)?;
+    pub fn read(request: &ReceivedRequest) -> Result<Self, Refusal> {
+        let event_type: Self = request.json()?;
         let mut violations = Vec::new();
         violations.extend(check_id(&["body", "name"], &event_type.name, None));
         if event_type.description.contains(char::is_control) {
@@ -29,18 +29,15 @@ impl CreateEventType {
                 "Control characters not allowed",
             ));
         }
-        if violations.is_empty() {
-            Ok(event_type)
-        } else {
-            Err(Refusal::Invalid(violations))
-        }
+        Refusal::of(violations)?;
+        Ok(event_type)
     }
 
     /// An archived event type becomes active again, with the new description.
-    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
+    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Answer {
         let existing = store.event_types.get(&self.name);
         if existing.is_some_and(|existing| !existing.archived) {
-            return Refusal::EventTypeExists.reply();
+            return Err(Refusal::EventTypeExists);
         }
         let event_type = EventType {
             name: self.name.clone(),
@@ -50,28 +47,27 @@ impl CreateEventType {
         };
         let reply = reply::json(StatusCode::CREATED, &event_type);
         store.event_types.insert(self.name.clone(), event_type);
-        reply
+        Ok(reply)
     }
 }
 
 /// The reply with one event type, archived or not.
-pub(crate) fn get(store: &Store, name: &str) -> Reply {
-    match store.event_types.get(name) {
-        Some(event_type) => reply::json(StatusCode::OK, event_type),
-        None => Refusal::EntityNotFound.reply(),
-    }
+pub(crate) fn get(store: &Store, name: &str) -> Answer {
+    let event_type = store.event_types.get(name).ok_or(Refusal::EntityNotFound)?;
+    Ok(reply::json(StatusCode::OK, event_type))
 }
 
 /// Archives an event type, or forgets it.
-pub(crate) fn delete(store: &mut Store, name: &str, expunge: bool) -> Reply {
-    let Some(event_type) = store.event_types.get_mut(name) else {
-        return Refusal::EntityNotFound.reply();
-    };
+pub(crate) fn delete(store: &mut Store, name: &str, expunge: bool) -> Answer {
+    let event_type = store
+        .event_types
+        .get_mut(name)
+        .ok_or(Refusal::EntityNotFound)?;
     event_type.archived = true;
     if expunge {
         store.event_types.remove(name);
     }
-    reply::empty(StatusCode::NO_CONTENT)
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
 /// The reply with all event types that aren't archived.

@@ -124,12 +124,12 @@ impl FakeSvix {
 
     /// Takes a request to the API: records it, lets it take effect, and decides what the client
     /// gets.
-    pub(crate) fn receive(&self, request: ReceivedRequest, too_large: bool) -> Outcome {
+    pub(crate) fn receive(&self, request: ReceivedRequest) -> Outcome {
         let mut state = self.state();
         let route = Route::of(&request.method, &request.path, state.is_hosted);
         let fingerprint = KeptReplies::fingerprint(&request);
-        let call = call::read(&route, &request, too_large, &self.shared.authorization)
-            .unwrap_or_else(|refusal| Box::new(move |_, _| refusal.reply()));
+        let call = call::read(&route, &request, &self.shared.authorization)
+            .unwrap_or_else(|refusal| Box::new(move |_, _| Err(refusal.clone())));
         let context = Context {
             now: request.at,
             authorization: request.header("authorization"),

@@ -4,8 +4,7 @@ use std::time::SystemTime;
 
 use crate::message::MessageOut;
 use crate::page::Paging;
-use crate::refusal::Refusal;
-use crate::reply::Reply;
+use crate::refusal::{Answer, Refusal};
 use crate::request::ReceivedRequest;
 use crate::store::Store;
 
@@ -25,13 +24,12 @@ impl<'a> ListMessages<'a> {
         })
     }
 
-    pub fn execute(&self, store: &Store, now: SystemTime) -> Reply {
-        if !store.has_application(self.app) {
-            return Refusal::ApplicationNotFound.reply();
-        }
+    pub fn execute(&self, store: &Store, now: SystemTime) -> Answer {
+        store
+            .application(self.app)
+            .ok_or(Refusal::ApplicationNotFound)?;
         let messages = store.messages_since(self.app, |message| self.paging.is_reached(message));
-        self.paging.page(messages, Some(now), |message| {
-            MessageOut::new(message, self.with_content)
-        })
+        let show = |message| MessageOut::new(message, self.with_content);
+        Ok(self.paging.page(messages, Some(now), show))
     }
 }

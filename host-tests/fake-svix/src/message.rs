@@ -151,13 +151,8 @@ impl NewMessage {
             payload_retention_period: i64,
         }
 
-        let message: MessageIn = serde_json::from_slice(body).map_err(|error| {
-            vec![Violation {
-                loc: vec!["body"],
-                msg: error.to_string(),
-                kind: "value_error.jsondecode",
-            }]
-        })?;
+        let message: MessageIn = serde_json::from_slice(body)
+            .map_err(|error| vec![Violation::unreadable(&["body"], &error)])?;
 
         let mut violations = Vec::new();
         if let Some(event_id) = &message.event_id {

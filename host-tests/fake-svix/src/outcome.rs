@@ -137,7 +137,7 @@ fn once(call: &Call<'_>, store: &mut Store, context: Context<'_>, keep_reply: bo
     if let Some(kept) = kept {
         return kept.clone();
     }
-    let reply = call(store, context.now);
+    let reply = call(store, context.now).unwrap_or_else(|refusal| refusal.reply());
     if let Some(fingerprint) = fingerprint
         && keep_reply
         && reply.status().is_success()

@@ -82,11 +82,8 @@ impl Paging {
             let msg = "Invalid id. Expected different prefix";
             violations.push(Violation::value(&["query", "iterator"], msg));
         }
-        if violations.is_empty() {
-            Ok(paging)
-        } else {
-            Err(Refusal::Invalid(violations))
-        }
+        Refusal::of(violations)?;
+        Ok(paging)
     }
 
     /// The page of `items`, which come oldest first. Without `now`, the list goes back for ever.

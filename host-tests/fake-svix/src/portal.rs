@@ -13,8 +13,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::refusal::{Refusal, Violation};
-use crate::reply::{self, Reply};
+use crate::refusal::{Answer, Refusal, Violation};
+use crate::reply;
 use crate::request::ReceivedRequest;
 use crate::store::Store;
 
@@ -56,7 +56,7 @@ pub(crate) struct OpenPortal<'a> {
 }
 
 impl<'a> OpenPortal<'a> {
-    pub fn read(app: &'a str, request: &ReceivedRequest, too_large: bool) -> Result<Self, Refusal> {
+    pub fn read(app: &'a str, request: &ReceivedRequest) -> Result<Self, Refusal> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct PortalIn {
@@ -65,7 +65,7 @@ impl<'a> OpenPortal<'a> {
             read_only: Option<bool>,
             session_id: Option<String>,
         }
-        let portal: PortalIn = request.json(too_large)?;
+        let portal: PortalIn = request.json()?;
         let mut violations = Vec::new();
         let expiry = portal.expiry.unwrap_or(*EXPIRY.end());
         violations.extend(check_range(&["body", "expiry"], expiry, &EXPIRY));
@@ -78,26 +78,23 @@ impl<'a> OpenPortal<'a> {
         }
         let session = portal.session_id;
         violations.extend(session.as_deref().and_then(check_session));
-        if violations.is_empty() {
-            let limits = json!({
-                "capabilities": portal.capabilities, "readOnly": portal.read_only,
-                "sessionId": session,
-            });
-            Ok(Self {
-                app,
-                expiry,
-                session,
-                limits,
-            })
-        } else {
-            Err(Refusal::Invalid(violations))
-        }
+        Refusal::of(violations)?;
+        let limits = json!({
+            "capabilities": portal.capabilities, "readOnly": portal.read_only,
+            "sessionId": session,
+        });
+        Ok(Self {
+            app,
+            expiry,
+            session,
+            limits,
+        })
     }
 
-    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
-        if !store.has_application(self.app) {
-            return Refusal::ApplicationNotFound.reply();
-        }
+    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Answer {
+        store
+            .application(self.app)
+            .ok_or(Refusal::ApplicationNotFound)?;
         let token = format!("appsk_{:032x}", store.links.len() + 1);
         store.links.push(Link {
             app: self.app.to_owned(),
@@ -111,7 +108,8 @@ impl<'a> OpenPortal<'a> {
         });
         let key = BASE64_STANDARD.encode(key.to_string());
         let url = format!("https://app.svix.com/login#key={key}");
-        reply::json(StatusCode::OK, &json!({ "url": url, "token": token }))
+        let link = json!({ "url": url, "token": token });
+        Ok(reply::json(StatusCode::OK, &link))
     }
 }
 
@@ -124,7 +122,7 @@ pub(crate) struct RevokePortals<'a> {
 }
 
 impl<'a> RevokePortals<'a> {
-    pub fn read(app: &'a str, request: &ReceivedRequest, too_large: bool) -> Result<Self, Refusal> {
+    pub fn read(app: &'a str, request: &ReceivedRequest) -> Result<Self, Refusal> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct ExpireIn {
@@ -132,7 +130,7 @@ impl<'a> RevokePortals<'a> {
             #[serde(default)]
             session_ids: Vec<String>,
         }
-        let body: ExpireIn = request.json(too_large)?;
+        let body: ExpireIn = request.json()?;
         let mut violations = Vec::new();
         let expiry = body.expiry.unwrap_or(0);
         violations.extend(check_range(&["body", "expiry"], expiry, &END));
@@ -141,21 +139,18 @@ impl<'a> RevokePortals<'a> {
             let msg = format!("Must be at most {MAX_SESSIONS}.");
             violations.push(Violation::value(&["body", "sessionIds"], msg));
         }
-        if violations.is_empty() {
-            Ok(Self {
-                app,
-                expiry,
-                sessions: body.session_ids,
-            })
-        } else {
-            Err(Refusal::Invalid(violations))
-        }
+        Refusal::of(violations)?;
+        Ok(Self {
+            app,
+            expiry,
+            sessions: body.session_ids,
+        })
     }
 
-    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Reply {
-        if !store.has_application(self.app) {
-            return Refusal::ApplicationNotFound.reply();
-        }
+    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Answer {
+        store
+            .application(self.app)
+            .ok_or(Refusal::ApplicationNotFound)?;
         let end = now + Duration::from_secs(self.expiry);
         let is_meant = |link: &&mut Link| {
             let session = link.session.as_ref();
@@ -165,7 +160,7 @@ impl<'a> RevokePortals<'a> {
         for link in store.links.iter_mut().filter(is_meant) {
             link.expires = link.expires.min(end);
         }
-        reply::empty(StatusCode::NO_CONTENT)
+        Ok(reply::empty(StatusCode::NO_CONTENT))
     }
 }
 

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::delivery;
-use crate::refusal::{Refusal, Violation};
+use crate::endpoint;
+use crate::refusal::{Answer, Refusal, Violation};
 use crate::reply::{self, Reply};
 use crate::request::ReceivedRequest;
 use crate::store::Store;
@@ -31,21 +32,17 @@ impl<'a> Recover<'a> {
         app: &'a str,
         endpoint: &'a str,
         request: &ReceivedRequest,
-        too_large: bool,
     ) -> Result<Self, Refusal> {
         #[derive(Deserialize)]
         struct RecoverIn {
             since: String,
             until: Option<String>,
         }
-        let body: RecoverIn = request.json(too_large)?;
+        let body: RecoverIn = request.json()?;
         let time = |name, text: &str| {
             parse_rfc3339(text).ok_or_else(|| {
-                Refusal::Invalid(vec![Violation {
-                    loc: vec!["body", name],
-                    msg: "input contains invalid characters".to_owned(),
-                    kind: "value_error.jsondecode",
-                }])
+                let msg = "input contains invalid characters";
+                Refusal::Invalid(vec![Violation::unreadable(&["body", name], &msg)])
             })
         };
         Ok(Self {
@@ -57,34 +54,25 @@ impl<'a> Recover<'a> {
     }
 
     /// `since` is checked before the endpoint, and an attempt's time decides, not its message's.
-    pub fn failed(&self, store: &mut Store, now: SystemTime) -> Reply {
-        if !store.has_application(self.app) {
-            return Refusal::EntityNotFound.reply();
-        }
+    pub fn failed(&self, store: &mut Store, now: SystemTime) -> Answer {
+        store.application(self.app).ok_or(Refusal::EntityNotFound)?;
         let until = self.until.unwrap_or(now);
         if self.since < until - RECOVERABLE {
             let msg = "Cannot recover more than 14 days of messages";
             let violation = Violation::value(&["body", "since"], msg);
-            return Refusal::Invalid(vec![violation]).reply();
+            return Err(Refusal::Invalid(vec![violation]));
         }
-        let deliveries = &mut store.deliveries;
-        let Some(endpoint) = deliveries.endpoint(self.app, self.endpoint) else {
-            return Refusal::EntityNotFound.reply();
-        };
-        let endpoint = endpoint.id.clone();
-        let messages = deliveries.failed(&endpoint, self.since, until);
-        start("endpoint.recover", store, &messages, &endpoint, now)
+        let endpoint = endpoint::find(store, self.app, self.endpoint)?.id.clone();
+        let messages = store.deliveries.failed(&endpoint, self.since, until);
+        Ok(start("endpoint.recover", store, &messages, &endpoint, now))
     }
 
     /// The specification names no limit for `since`.
-    pub fn missing(&self, store: &mut Store, now: SystemTime) -> Reply {
-        let Some(endpoint) = store.deliveries.endpoint(self.app, self.endpoint) else {
-            return Refusal::EntityNotFound.reply();
-        };
-        let endpoint = endpoint.id.clone();
+    pub fn missing(&self, store: &mut Store, now: SystemTime) -> Answer {
+        let endpoint = endpoint::find(store, self.app, self.endpoint)?.id.clone();
         let until = self.until.unwrap_or(now);
         let messages = delivery::missing(store, self.app, &endpoint, self.since, until);
-        start("endpoint.replay", store, &messages, &endpoint, now)
+        Ok(start("endpoint.replay", store, &messages, &endpoint, now))
     }
 }
 

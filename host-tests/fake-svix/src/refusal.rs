@@ -35,6 +35,9 @@ pub(crate) enum Refusal {
     Conflict,
 }
 
+/// The reply to a request that was understood, or why it is refused.
+pub(crate) type Answer = Result<Reply, Refusal>;
+
 /// An entry in the list of a 422.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Violation {
@@ -53,9 +56,27 @@ impl Violation {
             kind: "value_error",
         }
     }
+
+    /// A value that can't be read.
+    pub fn unreadable(loc: &[&'static str], msg: &impl ToString) -> Self {
+        Self {
+            loc: loc.to_vec(),
+            msg: msg.to_string(),
+            kind: "value_error.jsondecode",
+        }
+    }
 }
 
 impl Refusal {
+    /// Fails if there are violations.
+    pub fn of(violations: Vec<Violation>) -> Result<(), Self> {
+        if violations.is_empty() {
+            Ok(())
+        } else {
+            Err(Self::Invalid(violations))
+        }
+    }
+
     /// A 422 has a form of its own: a list under `detail`, and no `code`.
     pub fn reply(&self) -> Reply {
         let (status, code, detail) = match self {

@@ -18,8 +18,10 @@ pub struct ReceivedRequest {
     pub path: String,
     /// All headers, credentials included.
     pub headers: HeaderMap,
-    /// The body; empty if it was above the body limit.
+    /// The body; empty if it was too large.
     pub body: Bytes,
+    /// Whether the body was above the body limit.
+    pub(crate) too_large: bool,
     /// When the whole request had been read, by the fake's clock.
     pub at: SystemTime,
 }
@@ -51,18 +53,13 @@ impl ReceivedRequest {
             .map_err(|_| Refusal::QueryInvalid)
     }
 
-    /// The body as JSON; `too_large` says that it was not kept.
-    pub(crate) fn json<T: DeserializeOwned>(&self, too_large: bool) -> Result<T, Refusal> {
-        if too_large {
+    /// The body as JSON.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        if self.too_large {
             return Err(Refusal::TooLarge);
         }
-        serde_json::from_slice(&self.body).map_err(|error| {
-            Refusal::Invalid(vec![Violation {
-                loc: vec!["body"],
-                msg: error.to_string(),
-                kind: "value_error.jsondecode",
-            }])
-        })
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Refusal::Invalid(vec![Violation::unreadable(&["body"], &error)]))
     }
 }
 

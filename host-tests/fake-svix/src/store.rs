@@ -36,7 +36,7 @@ pub struct EventType {
 }
 
 #[derive(Debug, Default)]
-struct Application {
+pub(crate) struct Application {
     details: Details,
     /// The numbers of all messages, oldest first.
     messages: Vec<u64>,
@@ -78,8 +78,12 @@ impl Store {
         }
     }
 
+    pub fn application(&self, uid: &str) -> Option<&Application> {
+        self.applications.get(uid)
+    }
+
     pub fn has_application(&self, uid: &str) -> bool {
-        self.applications.contains_key(uid)
+        self.application(uid).is_some()
     }
 
     /// Creates an application unless it exists.
@@ -187,13 +191,12 @@ impl Store {
         later.filter_map(|number| self.messages.get(number))
     }
 
-    /// Deletes the payload of a message. False if the message doesn't exist.
-    pub fn expunge(&mut self, app: &str, id: &str) -> bool {
-        let number = self.find(app, id).and_then(|found| number(&found.id));
-        let message = number.and_then(|number| self.messages.get_mut(&number));
-        message
-            .map(|message| EXPIRED.clone_into(&mut message.payload))
-            .is_some()
+    /// Deletes the payload of a message. `None` if the message doesn't exist.
+    pub fn expunge(&mut self, app: &str, id: &str) -> Option<()> {
+        let number = number(&self.find(app, id)?.id)?;
+        let message = self.messages.get_mut(&number)?;
+        EXPIRED.clone_into(&mut message.payload);
+        Some(())
     }
 
     pub fn forget_message(&mut self, id: &str) {

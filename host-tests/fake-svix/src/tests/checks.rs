@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Client, ReceivedReply, fake, message, post, request};
+use super::{Client, ReceivedReply, connected, fake, message, post, request};
 
 async fn post_once(body: &str) -> ReceivedReply {
     let mut client = Client::connect(&fake().0).await;
@@ -64,8 +64,7 @@ async fn stores_a_message_and_keeps_the_payload_out_of_the_reply() -> anyhow::Re
 
 #[tokio::test(start_paused = true)]
 async fn echoes_the_payload_unless_told_not_to() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (_, mut client) = connected().await;
     let body = message("evt_1").to_string();
     let path = "/api/v1/app/dev/msg";
     let answer = client.send(request(Method::POST, path, &body)).await?;
@@ -79,8 +78,7 @@ async fn echoes_the_payload_unless_told_not_to() -> anyhow::Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn refuses_a_wrong_token_before_anything_else() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (_, mut client) = connected().await;
     for header in [Some("Bearer other.eu"), Some("testsk_abc.eu"), None] {
         let mut request = post("app_1", "not JSON", None);
         request.headers_mut().remove("authorization");
@@ -159,8 +157,7 @@ async fn checks_the_application_uid_in_the_path() -> anyhow::Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn without_an_inline_application_the_application_must_exist() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (fake, mut client) = connected().await;
     let body = json!({ "eventType": "a", "payload": {} });
     let answer = client.post(&body).await?;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
@@ -186,8 +183,7 @@ async fn an_inline_application_is_ignored_if_the_application_exists() -> anyhow:
 
 #[tokio::test(start_paused = true)]
 async fn refuses_a_body_above_the_limit_and_keeps_the_connection() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (fake, mut client) = connected().await;
     let mut body = message("evt_1");
     body["payload"]["filler"] = "".into();
     let filler = 2_097_152 - body.to_string().len();
@@ -243,8 +239,7 @@ async fn finds_a_message_by_both_ids_in_its_application_only() -> anyhow::Result
 
 #[tokio::test(start_paused = true)]
 async fn lists_an_applications_messages_and_is_healthy() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (fake, mut client) = connected().await;
     client.post(&message("evt_1")).await?;
     client.post(&message("evt_2")).await?;
     fake.store_message("other", "evt_3", "a", "{}");

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout};
 
-use super::{Client, fake, message, post};
+use super::{Client, connected, fake, message, post};
 use crate::{FakeSvix, Fault, RetryAfter};
 
 const LONG: Duration = Duration::from_hours(1);
@@ -241,8 +241,7 @@ async fn credentials_are_echoed_in_the_detail() -> anyhow::Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn faults_meet_only_requests_to_create_or_get_a_message() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (fake, mut client) = connected().await;
     fake.always(Fault::status(500));
     for path in ["/api/v1/health/", "/_fake/messages"] {
         let answer = client.send(super::request(Method::GET, path, "")).await?;

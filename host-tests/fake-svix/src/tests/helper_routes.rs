@@ -4,7 +4,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
 
-use super::{Client, fake, message, request};
+use super::{Client, connected, fake, message, request};
 
 fn bare(method: Method, path: &str, body: &str) -> Request<Full<bytes::Bytes>> {
     let mut request = request(method, path, body);
@@ -40,8 +40,7 @@ async fn messages_are_shown_without_a_token() -> anyhow::Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn show_applications_and_event_types() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (_, mut client) = connected().await;
     client.post(&message("evt_1")).await?;
     let event_type = r#"{"name":"a.b","description":"one"}"#;
     let create = request(Method::POST, "/api/v1/event-type/", event_type);
@@ -57,8 +56,7 @@ async fn show_applications_and_event_types() -> anyhow::Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn faults_meet_the_target_that_they_are_aimed_at() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (_, mut client) = connected().await;
     let fault = r#"{"fault":"status","status":503}"#;
     for (kind, path) in [
         ("applications", "/api/v1/app/"),
@@ -77,8 +75,7 @@ async fn faults_meet_the_target_that_they_are_aimed_at() -> anyhow::Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn queue_and_clear_faults() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (_, mut client) = connected().await;
     let one = r#"{"fault":"status","status":429,"retryAfter":{"seconds":2}}"#;
     let two = r#"[{"fault":"none"},{"fault":"delay","millis":5}]"#;
     for (body, queued) in [(one, 1), (two, 3)] {

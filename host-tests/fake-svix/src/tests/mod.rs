@@ -34,6 +34,13 @@ fn fake() -> (FakeSvix, Clock) {
     (FakeSvix::new(TOKEN, clock.clone()), clock)
 }
 
+/// A fake and a connection to it.
+async fn connected() -> (FakeSvix, Client) {
+    let (fake, _) = fake();
+    let client = Client::connect(&fake).await;
+    (fake, client)
+}
+
 /// A message for the application `dev`, which it creates.
 fn message(event_id: &str) -> Value {
     json!({

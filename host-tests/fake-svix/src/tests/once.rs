@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::{Client, HOUR, fake, message, post, request};
+use super::{Client, HOUR, connected, fake, message, post, request};
 use crate::{EventIdScope, Fault};
 
 #[tokio::test(start_paused = true)]
@@ -28,8 +28,7 @@ async fn replays_the_reply_under_a_key_for_12_hours() -> anyhow::Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_is_bound_to_the_full_uri() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (_, mut client) = connected().await;
     let mut body = message("evt_1");
     body["eventId"] = json!(null);
     let mut ids = Vec::new();
@@ -45,8 +44,7 @@ async fn a_key_is_bound_to_the_full_uri() -> anyhow::Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn only_successful_replies_are_replayed() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (_, mut client) = connected().await;
     let answer = client.post_with_key(&json!({}), "key").await?;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     let answer = client.post_with_key(&message("evt_1"), "key").await?;
@@ -88,8 +86,7 @@ async fn every_post_is_replayed_under_its_key_and_no_other_request() -> anyhow::
 
 #[tokio::test(start_paused = true)]
 async fn refuses_reserved_keys() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (fake, mut client) = connected().await;
     let answer = client.post_with_key(&message("evt_1"), "auto_1").await?;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(fake.messages(), []);

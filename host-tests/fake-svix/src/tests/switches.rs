@@ -7,13 +7,12 @@ use tokio::time::Instant;
 
 use clock::Clock;
 
-use super::{Client, HOUR, TOKEN, fake, message};
+use super::{Client, HOUR, TOKEN, connected, fake, message};
 use crate::{FakeSvix, Fault};
 
 #[tokio::test(start_paused = true)]
 async fn latency_applies_to_every_reply() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (fake, mut client) = connected().await;
     fake.set_latency(Duration::from_millis(250));
     let started = Instant::now();
     client.post(&message("evt_1")).await?;
@@ -63,8 +62,7 @@ async fn a_fake_that_is_down_closes_every_connection() -> anyhow::Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_recorded_until_told_not_to() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = Client::connect(&fake).await;
+    let (fake, mut client) = connected().await;
     client.get("evt_1").await?;
     fake.keep_requests(false);
     client.get("evt_2").await?;
