@@ -19,6 +19,7 @@
 mod component;
 mod descriptors;
 mod life;
+mod lock;
 mod manifest;
 mod metrics;
 mod outbound;

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Format, Severity};
+use crate::lock::lock;
 
 /// How many bytes may wait: some 3,000 lines. As many may be with the writer.
 pub(super) const CAPACITY: usize = 1 << 20;
@@ -124,7 +125,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Waits for lines, and takes all of them, with the number of those that were dropped after them.

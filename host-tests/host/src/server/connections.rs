@@ -4,11 +4,13 @@
 //! idle, also with half a head.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
+
+use crate::lock::lock;
 
 /// How long a connection may take to end before another one is closed in its place.
 const TIME_TO_END: Duration = Duration::from_secs(1);
@@ -224,10 +226,6 @@ impl Drop for Busy {
         drop(state);
         self.connections.0.changed.notify_waiters();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time;
 
 use super::write::{Error, Result};
+use crate::lock::lock;
 
 /// The calls of a guest to its store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -208,10 +209,7 @@ impl Faults {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.inner
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.state)
     }
 
     fn begin(&self, op: Op) -> (Duration, Option<Fault>) {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::write::{Result, Write, increment};
+use crate::lock::lock;
 
 type Stores = HashMap<String, BTreeMap<String, Vec<u8>>>;
 
@@ -14,8 +15,7 @@ pub struct Memory(Arc<Mutex<Stores>>);
 
 impl Memory {
     fn stores(&self) -> MutexGuard<'_, Stores> {
-        // A panic leaves no change half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     pub(super) fn get(&self, store: &str, key: &str) -> Option<Vec<u8>> {

@@ -9,7 +9,7 @@
 //! A refused command was not executed, so it is sent once more over a new connection. A command whose answer is
 //! missing may have been executed, so it is not.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _, Shared};
@@ -18,6 +18,7 @@ use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError, R
 use tokio::time::{self, Instant};
 
 use super::access::Access;
+use crate::lock::lock;
 
 /// The limit for connecting.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -169,8 +170,4 @@ fn is_refusal(error: &RedisError) -> bool {
     error
         .code()
         .is_some_and(|code| !["ERR", "WRONGTYPE"].contains(&code))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

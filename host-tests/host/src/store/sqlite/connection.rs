@@ -1,7 +1,6 @@
 //! Connections to an SQLite file, as reader and writer use them.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
@@ -24,11 +23,6 @@ pub(super) fn connect(path: &Path, busy_timeout: Duration) -> rusqlite::Result<C
     connection.busy_timeout(busy_timeout)?;
     connection.pragma_update(None, "synchronous", "full")?;
     Ok(connection)
-}
-
-/// Ignores poison: after a panic, an open transaction rolls back.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn is_busy(error: &rusqlite::Error) -> bool {

@@ -21,10 +21,11 @@ use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::{task, time};
 
-use self::connection::{BUSY_TIMEOUT, GET, SCHEMA, closing, connect, is_busy, lock};
+use self::connection::{BUSY_TIMEOUT, GET, SCHEMA, closing, connect, is_busy};
 use self::files::Files;
 use self::writer::Writer;
 use super::write::{Error, Result, Write};
+use crate::lock::lock;
 
 /// The limit for a call, which for some calls is also how long an instance is held up. A write that takes
 /// longer may still succeed.

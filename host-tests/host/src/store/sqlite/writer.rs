@@ -14,8 +14,9 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::oneshot;
 use tokio::task;
 
-use super::connection::{GET, closing, is_busy, lock};
+use super::connection::{GET, closing, is_busy};
 use super::files::Files;
+use crate::lock::lock;
 use crate::store::write::{Error, Result, Write, increment};
 
 pub(super) const SET: &str = "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
