@@ -33,6 +33,19 @@ pub(crate) const MAX_CONNECTIONS: usize = 5_000;
 /// Cloud Run kill a process 10 s after SIGTERM, and `serve` needs up to 1.5 s more.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// A method for each of these fields that sets it.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
+        $(
+            $(#[$doc])*
+            pub fn $name(mut self, $name: $type) -> Self {
+                self.$name = $name;
+                self
+            }
+        )*
+    };
+}
+
 /// Builds a [`Host`].
 #[must_use]
 pub struct HostBuilder<'a> {
@@ -95,32 +108,9 @@ impl<'a> HostBuilder<'a> {
         self
     }
 
-    /// The store behind the label `default`.
-    pub fn key_value(mut self, key_value: KeyValue) -> Self {
-        self.key_value = key_value;
-        self
-    }
-
-    /// The faults between the component and its store.
-    pub fn faults(mut self, faults: Faults) -> Self {
-        self.faults = faults;
-        self
-    }
-
     /// The way of the component's requests; by default to the network.
     pub fn connector(mut self, connector: Connector) -> Self {
         self.connector = Some(connector);
-        self
-    }
-
-    pub fn output(mut self, output: Output) -> Self {
-        self.output = output;
-        self
-    }
-
-    /// The component's wall clock.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
         self
     }
 
@@ -130,45 +120,27 @@ impl<'a> HostBuilder<'a> {
         self
     }
 
-    pub fn reuse(mut self, reuse: Reuse) -> Self {
-        self.reuse = reuse;
-        self
-    }
-
-    /// How many clients may be connected at once. For another one, the connection that is idle longest is
-    /// closed.
-    pub fn max_connections(mut self, max_connections: usize) -> Self {
-        self.max_connections = max_connections;
-        self
-    }
-
-    /// How many bytes of large bodies are let in at once.
-    pub fn body_room(mut self, bytes: usize) -> Self {
-        self.body_room = bytes;
-        self
-    }
-
-    pub fn max_requests(mut self, max_requests: usize) -> Self {
-        self.max_requests = max_requests;
-        self
-    }
-
-    /// How many requests may be on their way into an instance at once; 0 means any number, as in
-    /// Spin.
-    pub fn entrances(mut self, entrances: usize) -> Self {
-        self.entrances = entrances;
-        self
-    }
-
-    pub fn drain_timeout(mut self, drain_timeout: Duration) -> Self {
-        self.drain_timeout = drain_timeout;
-        self
-    }
-
-    /// Whether TCP may hold back small segments, in and out.
-    pub fn tcp_delay(mut self, tcp_delay: bool) -> Self {
-        self.tcp_delay = tcp_delay;
-        self
+    setters! {
+        /// The store behind the label `default`.
+        key_value: KeyValue;
+        /// The faults between the component and its store.
+        faults: Faults;
+        output: Output;
+        /// The component's wall clock.
+        clock: Clock;
+        reuse: Reuse;
+        /// How many clients may be connected at once. For another one, the connection that is idle longest is
+        /// closed.
+        max_connections: usize;
+        /// How many bytes of large bodies are let in at once.
+        body_room: usize;
+        max_requests: usize;
+        /// How many requests may be on their way into an instance at once; 0 means any number, as in
+        /// Spin.
+        entrances: usize;
+        drain_timeout: Duration;
+        /// Whether TCP may hold back small segments, in and out.
+        tcp_delay: bool;
     }
 
     /// Must be called within a tokio runtime.
