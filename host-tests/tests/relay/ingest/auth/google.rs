@@ -60,6 +60,13 @@ impl Google {
         google
     }
 
+    /// A server with the first key, and a world whose senders are verified with that.
+    pub fn with_world() -> (Self, World) {
+        let google = Self::new(&[key(0)]);
+        let world = google.world();
+        (google, world)
+    }
+
     pub fn rotate(&self, keys: &[&Key]) {
         let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
         self.state().jwks = json!({ "keys": keys });

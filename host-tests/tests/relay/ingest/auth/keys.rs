@@ -55,8 +55,7 @@ async fn keys_are_fetched_once_for_all_waiting_senders() {
 
 #[tokio::test(start_paused = true)]
 async fn other_instances_have_the_keys_from_the_store() {
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (google, world) = Google::with_world();
     assert_eq!(let_in(&world, key(0)).await, 200);
     let state = stored(&world).await;
     assert_eq!(state["version"], 1);
@@ -96,8 +95,7 @@ async fn keys_are_fresh_for_as_long_as_google_says() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_key_is_known_at_once_and_an_old_one_forgotten() {
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (google, world) = Google::with_world();
     let old = token(&world, key(0));
     assert_eq!(bearer(&world, &old).await.status, 200);
     google.rotate(&[key(1)]);
@@ -140,8 +138,7 @@ async fn a_key_with_the_name_of_another_does_not_inherit_its_tokens() {
 
 #[tokio::test(start_paused = true)]
 async fn all_instances_together_ask_for_unknown_keys_once_a_minute() {
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (google, world) = Google::with_world();
     assert_eq!(let_in(&world, key(0)).await, 200);
     for _ in 0..5 {
         for _ in 0..3 {
@@ -174,8 +171,7 @@ async fn expired_keys_are_used_for_a_day_while_google_can_not_be_reached() {
         Answers::Text(huge),
         Answers::Late(60),
     ] {
-        let google = Google::new(&[key(0)]);
-        let world = google.world();
+        let (google, world) = Google::with_world();
         assert_eq!(let_in(&world, key(0)).await, 200);
         google.answer(answers.clone());
         world.clock.advance(6 * HOUR);
@@ -344,8 +340,7 @@ async fn no_more_than_sixteen_keys_are_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn the_store_is_not_needed_to_know_a_sender() {
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (google, world) = Google::with_world();
     // The first call of each kind is for the keys.
     world.faults.fail_next(Op::Get, 1);
     world.faults.fail_next(Op::Set, 1);
@@ -358,8 +353,7 @@ async fn the_store_is_not_needed_to_know_a_sender() {
 
 #[tokio::test(start_paused = true)]
 async fn keys_from_another_address_or_from_the_future_are_not_believed() {
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (_, world) = Google::with_world();
     assert_eq!(let_in(&world, key(0)).await, 200);
     let good = stored(&world).await;
     let later = good["fetchedAt"].as_u64().expect("a time") + 3_600;
@@ -384,8 +378,7 @@ async fn keys_from_another_address_or_from_the_future_are_not_believed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_key_that_one_node_is_fetching_is_known_to_the_others_once_it_has_come() {
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (google, world) = Google::with_world();
     let other = world.node(&google.setup());
     for node in [&world, &other] {
         assert_eq!(let_in(node, key(0)).await, 200);
@@ -404,8 +397,7 @@ async fn a_new_key_that_one_node_is_fetching_is_known_to_the_others_once_it_has_
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_dies_while_it_fetches_the_keys_holds_up_the_others_for_seconds() {
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (google, world) = Google::with_world();
     assert_eq!(let_in(&world, key(0)).await, 200);
     google.rotate(&[key(1)]);
     google.answer(Answers::Late(2));
@@ -428,8 +420,7 @@ async fn a_node_that_dies_while_it_fetches_the_keys_holds_up_the_others_for_seco
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_can_fetch_no_keys_takes_none_from_the_others() {
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (google, world) = Google::with_world();
     assert_eq!(let_in(&world, key(0)).await, 200);
     world.crash().await;
     google.answer(Answers::Down);
@@ -444,8 +435,7 @@ async fn an_instance_that_can_fetch_no_keys_takes_none_from_the_others() {
     assert_eq!(let_in(&world, key(0)).await, 200);
 
     // Two instances begin without keys, and only the first gets them.
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (google, world) = Google::with_world();
     let other = world.node(&google.setup());
     google.answer(Answers::Late(1));
     let second = async {
@@ -476,8 +466,7 @@ async fn keys_that_come_too_late_for_one_sender_are_there_for_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_with_older_keys_takes_no_newer_ones_from_the_others() {
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (google, world) = Google::with_world();
     let other = world.node(&google.setup());
     assert_eq!(let_in(&world, key(0)).await, 200);
     google.rotate(&[key(0), key(1)]);

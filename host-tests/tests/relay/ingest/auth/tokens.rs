@@ -52,8 +52,7 @@ async fn a_token_of_google_for_this_relay_lets_its_sender_in() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_with_any_other_claim_is_refused() {
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (google, world) = Google::with_world();
     let account = "email is not pubsub_service_account";
     let verified = "email_verified is not true";
     for (name, value, reason) in [
@@ -103,8 +102,7 @@ async fn a_token_with_any_other_claim_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn every_algorithm_but_rs256_is_refused() {
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (google, world) = Google::with_world();
     let claims = claims(&world);
     let header = |alg: Value| json!({"alg": alg, "kid": "one", "typ": "JWT"});
     for alg in [
@@ -160,8 +158,7 @@ fn hmac(secret: &[u8], message: &str) -> Vec<u8> {
 
 #[tokio::test(start_paused = true)]
 async fn a_forged_or_changed_token_is_refused() {
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (_, world) = Google::with_world();
     let claims = claims(&world);
     let good = key(0).token(&claims);
     let (signed, signature) = good.rsplit_once('.').expect("a signature");
@@ -216,8 +213,7 @@ async fn a_forged_or_changed_token_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_verified_token_is_refused_once_it_has_expired() {
-    let google = Google::new(&[key(0)]);
-    let world = google.world();
+    let (_, world) = Google::with_world();
     let token = key(0).token(&claims(&world));
     for _ in 0..3 {
         assert_eq!(bearer(&world, &token).await.status, 200);
