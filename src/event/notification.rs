@@ -121,12 +121,10 @@ impl<'a> Notification<'a> {
                 // Pub/Sub promises unique identifiers within a topic only.
                 let subscription = self.arrival.subscription.as_deref().unwrap_or_default();
                 let message = key(subscription, id);
-                // The attributes of an unwrapped message are headers, which proxies may change.
-                let attributes = match self.source {
-                    Source::Wrapped => self.arrival.attributes.in_order(),
-                    Source::Unwrapped | Source::Direct => String::new(),
-                };
-                let parts = [message.as_bytes(), self.identity(), attributes.as_bytes()];
+                // Of the attributes only these are the same in either form: an unwrapped message has headers.
+                let event = self.arrival.attributes.cloud_event();
+                let event_id = event.and_then(|event| event.id).unwrap_or_default();
+                let parts = [message.as_bytes(), event_id.as_bytes(), self.identity()];
                 return format!("message-{}", sha256_hex(&parts));
             }
             let attributes = self.arrival.attributes.in_order();
