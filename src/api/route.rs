@@ -137,8 +137,7 @@ impl Operation {
 
     /// Whether a request with `method` changes or sends something, or gives a right away: not for a reader.
     pub fn acts(&self, method: &str) -> bool {
-        !matches!(self, Self::WrongMethod(_) | Self::WrongQuery)
-            && !matches!(method, "GET" | "HEAD")
+        !matches!(self, Self::WrongMethod(_)) && !matches!(method, "GET" | "HEAD")
     }
 
     fn has_parameters(&self) -> bool {

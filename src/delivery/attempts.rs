@@ -16,11 +16,16 @@ use crate::svix::gate::EventAtGate;
 use crate::svix::message::{self, Posted};
 use crate::svix::retry::{MIN_ATTEMPT, Retries};
 use crate::svix::{self, Answer};
-use crate::time::SKEW;
 use crate::watch::counters;
 
 /// How far Svix's lookups may lag behind its posts, and how long a race to create an application may last.
 const LAG: Duration = Duration::from_secs(2);
+
+/// A message that is older than its request by more than this was stored before. Svix's clocks agree within it.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// How many keys one request tries after Svix has lost messages.
+const MOST_KEYS: u32 = 3;
 
 /// The requests to Svix about one event.
 pub struct Attempts<'a> {
@@ -28,6 +33,7 @@ pub struct Attempts<'a> {
     idempotency_key: &'a str,
     /// The key since Svix has shown that it knows the first one, but not its message.
     new_key: Option<String>,
+    new_keys: u32,
     /// The event's id as Svix takes it.
     svix_event_id: &'a str,
     request_id: String,
@@ -66,6 +72,7 @@ impl<'a> Attempts<'a> {
             job,
             idempotency_key,
             new_key: None,
+            new_keys: 0,
             svix_event_id,
             request_id: client::request_id(random.u64(..)),
             random,
@@ -120,18 +127,21 @@ impl<'a> Attempts<'a> {
     /// Posts the event. `None` if a lookup must tell whether Svix has it.
     async fn post(&mut self, turnstile: &mut Turnstile<'_>) -> Result<Option<Sent>, Problem> {
         let posted = self.request_post().await;
+        if let Ok(Posted::Stored { message_id, age }) = &posted
+            && *age > self.job.budget.stopwatch.elapsed() + MARGIN
+        {
+            // Like a message that a lookup finds, it doesn't show that Svix takes new ones.
+            let found = Ok(Some(message_id.clone()));
+            turnstile.tell_lookup(&found).await;
+            self.known = Known::Remembered(message_id.clone());
+            return Ok(None);
+        }
         turnstile.tell(&posted).await;
         match posted {
-            Ok(Posted::Stored { message_id, age }) => {
-                if age > self.job.budget.stopwatch.elapsed() + SKEW {
-                    self.known = Known::Remembered(message_id);
-                    return Ok(None);
-                }
-                Ok(Some(Sent {
-                    message_id,
-                    was_found: false,
-                }))
-            }
+            Ok(Posted::Stored { message_id, .. }) => Ok(Some(Sent {
+                message_id,
+                was_found: false,
+            })),
             Ok(Posted::Conflict) => {
                 self.known.conflict();
                 Ok(None)
@@ -175,7 +185,10 @@ impl<'a> Attempts<'a> {
     async fn not_found(&mut self, now: SystemTime) -> Result<(), Problem> {
         match self.known.not_found(now) {
             AfterLookup::Post if !self.job.is_too_large() => Ok(()),
-            AfterLookup::PostAnew(lost) if !self.job.is_too_large() => {
+            AfterLookup::PostAnew(lost)
+                if !self.job.is_too_large() && self.new_keys < MOST_KEYS =>
+            {
+                self.new_keys += 1;
                 let key = self.new_key.as_deref().unwrap_or(self.idempotency_key);
                 self.new_key = Some(event::next_key(key, &lost));
                 Ok(())
@@ -195,6 +208,12 @@ impl<'a> Attempts<'a> {
             | AfterLookup::IdTaken
             | AfterLookup::Refused(_)
                 if self.may_be_stored() =>
+            {
+                Err(Problem::StillUnanswered)
+            }
+            // Svix knows the event under another key: its lookups may lag, or it loses messages just now.
+            AfterLookup::PostAfterLag | AfterLookup::IdTaken | AfterLookup::PostAnew(_)
+                if self.new_keys > 0 =>
             {
                 Err(Problem::StillUnanswered)
             }

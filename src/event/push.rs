@@ -94,12 +94,14 @@ fn unpack(message: &str, arrival: &mut Arrival) -> Opened {
     String::from_utf8(bytes).map_err(|error| (Rejection::NotUtf8, error.into_bytes()))
 }
 
-/// The bytes that are the same in every delivery of a message that can't be opened. The wrapper counts attempts, and the
-/// publish time of a message with an identifier may differ.
+/// The bytes that are the same in every delivery of a message that can't be opened: its data if it has an identifier,
+/// since its publish time may differ.
 fn identity<'a>(message: &'a str, arrival: &Arrival) -> &'a [u8] {
+    if arrival.message_id.is_none() {
+        return message.as_bytes();
+    }
     let [data] = json::pick(message, ["data"]).unwrap_or_default();
-    let data = data.filter(|_| arrival.message_id.is_some());
-    data.map_or(message, RawValue::get).as_bytes()
+    data.map_or("", RawValue::get).as_bytes()
 }
 
 fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejection> {

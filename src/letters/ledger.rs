@@ -97,16 +97,20 @@ pub async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Recor
     Ok(letter.map(|letter| (DeadLetter { number, ..letter }, record)))
 }
 
-/// Whether a number leads to a value that this version can't read: a later one may have written it.
-pub async fn is_unreadable(number: u64) -> Result<bool, host::Error> {
+/// Whether a number leads to a value of a later version.
+pub async fn is_of_later_version(number: u64) -> Result<bool, host::Error> {
     let entry = store::get(&index_name(number), store::TIMEOUT).await?;
-    let name = match entry.map(Entry::decode) {
-        Some(Some(Entry::RecordName(name))) => name,
-        Some(Some(Entry::Letter(_))) | None => return Ok(false),
-        Some(None) => return Ok(true),
+    let Some(entry) = entry else {
+        return Ok(false);
+    };
+    if super::is_of_later_version(&entry) {
+        return Ok(true);
+    }
+    let Some(Entry::RecordName(name)) = Entry::decode(entry) else {
+        return Ok(false);
     };
     let head = store::get(&head_name(&name), store::TIMEOUT).await?;
-    Ok(head.is_some_and(|head| DeadLetter::decode(&head).is_none()))
+    Ok(head.as_deref().is_some_and(super::is_of_later_version))
 }
 
 /// The number of the letter that a record names.

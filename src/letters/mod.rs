@@ -92,6 +92,12 @@ pub struct DeadLetter {
     body_base64: Option<String>,
 }
 
+/// Whether a later version has written a value. A damaged one is not taken for that.
+pub fn is_of_later_version(bytes: &[u8]) -> bool {
+    let version = json::Stored::read(bytes).and_then(|stored| stored.number("version"));
+    version.is_some_and(|version| version > u64::from(VERSION))
+}
+
 impl DeadLetter {
     /// The head of a letter about a notification. `problem` is a problem
     /// document, and `reason` the last part of its type.

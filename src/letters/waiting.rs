@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::ledger::{self, Entry};
-use super::{COUNTER, DeadLetter, index_name};
+use super::{COUNTER, DeadLetter, index_name, is_of_later_version};
 use crate::host::clock::Stopwatch;
 use crate::host::{self, clock, store};
 use crate::records::Record;
@@ -138,7 +138,7 @@ async fn walk(
             }
             if state == State::Waits {
                 state = match ledger::with_record(next).await? {
-                    None if ledger::is_unreadable(next).await? => State::Waits,
+                    None if ledger::is_of_later_version(next).await? => State::Waits,
                     None => State::Dangling,
                     Some((letter, _)) => match visit(&letter).await? {
                         Visit::Waits => State::Waits,
@@ -231,7 +231,11 @@ enum State {
 async fn states(numbers: RangeInclusive<u64>) -> Result<Vec<State>, host::Error> {
     let names: Vec<_> = numbers.clone().map(index_name).collect();
     let entries = store::get_all(&names).await.into_iter();
-    let entries = entries.map(|bytes| Ok(bytes?.map(Entry::decode)));
+    let entry = |bytes: Vec<u8>| {
+        let is_later = is_of_later_version(&bytes);
+        Entry::decode(bytes).ok_or(is_later)
+    };
+    let entries = entries.map(|bytes| Ok(bytes?.map(entry)));
     let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
     let readable = entries.iter().flatten().flatten();
     let names: Vec<_> = readable.map(Entry::record_name).collect();
@@ -239,10 +243,9 @@ async fn states(numbers: RangeInclusive<u64>) -> Result<Vec<State>, host::Error>
     let mut states = Vec::with_capacity(entries.len());
     for (number, entry) in numbers.zip(entries) {
         states.push(match entry {
-            None => State::Unwritten,
-            // A later version wrote it.
-            Some(None) => State::Waits,
-            Some(Some(_)) => {
+            Some(Err(is_later)) if is_later => State::Waits,
+            None | Some(Err(_)) => State::Unwritten,
+            Some(Ok(_)) => {
                 let record = records.next().transpose()?.flatten();
                 by_record(number, record.as_deref())
             }

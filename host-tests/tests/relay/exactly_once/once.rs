@@ -147,13 +147,55 @@ async fn the_message_of_an_earlier_request_is_looked_up_and_not_posted_again() {
     let event = event("evt_1");
     world.faults.lose_next_set();
     let first = world.post(&event).await.json();
-    world.clock.advance(Duration::from_mins(10));
+    world.clock.advance(Duration::from_secs(4));
     let again = world.post(&event).await.json();
     assert_eq!(again["svixMessageId"], first["svixMessageId"]);
     let requests = world.svix.requests().into_iter();
     let methods: Vec<_> = requests.map(|request| request.method).collect();
     assert_eq!(methods, ["POST", "POST", "GET"]);
     world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_message_of_an_earlier_attempt_of_the_same_request_needs_no_lookup() {
+    let world = World::new();
+    world.svix.script([Fault::HangAfterStoring]);
+    world.post(&event("evt_1")).await.assert_became("delivered");
+    let requests = world.svix.requests().into_iter();
+    let methods: Vec<_> = requests.map(|request| request.method).collect();
+    assert_eq!(methods, ["POST", "POST"]);
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_lookups_do_not_show_yet_is_neither_doubled_nor_a_dead_letter() {
+    let world = World::new();
+    let push = wrapped(event("evt_1").as_bytes());
+    world.faults.lose_next_set();
+    world.post(&push).await.assert_became("delivered");
+    world.clock.advance(Duration::from_secs(10));
+    world.svix.always_for(&Method::GET, Fault::status(404));
+    let reply = world.post(&push).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    world.svix.clear_faults();
+    world.post(&push).await.assert_became("delivered");
+    world.only_message();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_svix_that_loses_each_message_is_asked_a_few_times_only() {
+    let world = World::new();
+    let push = wrapped(event("evt_1").as_bytes());
+    let old = r#"{"id":"msg_1","eventId":"evt_1","timestamp":"2020-01-01T00:00:00Z"}"#;
+    let answer = Fault::Page {
+        status: 202,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: old.to_owned(),
+    };
+    world.svix.always_for(&Method::POST, answer);
+    let reply = world.post(&push).await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(world.svix.requests().len(), 8);
 }
 
 #[tokio::test(start_paused = true)]

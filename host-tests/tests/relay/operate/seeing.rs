@@ -620,6 +620,24 @@ async fn a_letter_of_a_later_version_is_there_again_after_a_roll_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_damaged_letter_does_not_hold_the_count_of_the_others_up() {
+    let world = world();
+    world.post(&wrapped(b"nonsense 1")).await;
+    world.post(&wrapped(b"nonsense 2")).await;
+    world.put("dead-letter/1", b"\xff").await;
+    for _ in 0..3 {
+        assert_eq!(unresolved(&world).await, 1);
+        world.clock.advance(Duration::from_mins(61));
+    }
+    let mark = world.stored("dead-letters/settled").await.expect("a mark");
+    assert!(
+        mark.starts_with(b"1 "),
+        "{}",
+        String::from_utf8_lossy(&mark)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_invalid_event_is_counted_without_its_project() {
     let world = world();
     for number in 0..3 {
