@@ -10,7 +10,7 @@
 //! | … before the record is written | the message | nothing | posts; the same key brings the same message |
 //! | … before the 200 | the message | the record | answers from the record |
 //! | Svix gives no answer in time, or fails | perhaps the message | a record that says `unknown` | looks the message up |
-//! | Svix loses a message before the record | nothing, but the key's answer | nothing, or `unknown` | looks that message up, and posts under another key |
+//! | Svix loses a message before the record | nothing, but the key's answer | nothing, or `unknown` | looks the event up, and posts under another key |
 //!
 //! Svix knows a key for 12 hours only. [`next`] says when an event is looked up instead of posted.
 

@@ -26,7 +26,8 @@
 //!
 //! `MaybeSentSince`, `Raced` and `Waited` hold a time. After 12 hours the event is looked up instead of posted.
 //!
-//! The longest sequence that neither delivers nor fails: look up, then three times post (409) and look up.
+//! The longest sequence that neither delivers nor fails: look up, then three times post (409) and look up. Before that,
+//! three posts may each be answered with a message that is lost.
 
 use std::mem;
 use std::time::{Duration, SystemTime};
@@ -88,7 +89,7 @@ pub enum AfterLookup {
     PostAfterRace,
     /// Post it a last time, once race and lag are over.
     PostAfterLag,
-    /// Post it under another key: Svix has lost the message with this id.
+    /// Post it under another key: Svix doesn't show the message with this id any more, or not yet.
     PostAnew(String),
     /// The event's id belongs to another message.
     IdTaken,

@@ -37,7 +37,7 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// The body, or `None` if it could not be read to its end, was too large, or is encoded.
     pub body: Option<Vec<u8>>,
-    /// When the answer was written, by the clock of the server that wrote it.
+    /// When the answer was written, by the clock of the server that wrote it. Without its `Date`, by the own clock.
     pub written_at: SystemTime,
     /// The token of the request. A refusal leaves it out of Svix's words, should Svix repeat it.
     pub token: Secret,
