@@ -295,7 +295,13 @@ pub mod tests {
         refused("ingest_auth", "basic");
         refused("dead_letters", "");
         refused("admin_token", "two words");
-        for quoted in ["\"testsk_a.eu\"", "'testsk_a.eu'", "testsk_a.eu\"", "\""] {
+        for quoted in [
+            "\"testsk_a.eu\"",
+            "'testsk_a.eu'",
+            "testsk_a.eu\"",
+            "'testsk_a.eu",
+            "\"",
+        ] {
             refused("svix_token", quoted);
             refused("admin_token", quoted);
         }

@@ -114,6 +114,7 @@ pub fn request_id(random: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use spin_sdk::wasip3::http::types::TlsAlertReceivedPayload;
 
     fn may_be_stored(error: &ErrorCode) -> bool {
         match unanswered(error) {
@@ -135,6 +136,11 @@ mod tests {
             ErrorCode::ConnectionLimitReached,
             ErrorCode::TlsProtocolError,
             ErrorCode::TlsCertificateError,
+            ErrorCode::TlsAlertReceived(TlsAlertReceivedPayload {
+                alert_id: None,
+                alert_message: None,
+            }),
+            ErrorCode::ConfigurationError,
             ErrorCode::HttpRequestDenied,
         ] {
             assert!(!may_be_stored(&error), "{error:?}");

@@ -382,7 +382,12 @@ async fn a_whole_event_whose_attributes_name_another_type_is_never_ignored() {
         reply.assert_final_problem(415, "binary-cloud-event");
         let data = json_headers(&[("ce-type", "user.deleted"), ("ce-id", "evt_1")]);
         let reply = world
-            .request("POST", "/notifications", &data, r#"{"userId":"usr_1"}"#)
+            .request(
+                "POST",
+                "/notifications",
+                &data,
+                r#"{"id":"usr_1","type":"u"}"#,
+            )
             .await;
         assert_eq!(reply.json()["status"], "ignored", "{}", reply.text());
     }

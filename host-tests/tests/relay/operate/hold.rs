@@ -66,12 +66,16 @@ async fn another_event_under_the_id_of_a_letter_is_marked_and_counted() {
     let other = world.post(&wrapped(other.as_bytes())).await.ok().json();
     assert_eq!(other["deadLetter"], 1);
     assert_eq!(other["contentDiffers"], true);
+    ask(&world, "DELETE", "/dead-letters/1").await.ok();
+    let again = event("evt_1").replace("user.created", "user.updated");
+    let again = world.post(&wrapped(again.as_bytes())).await.ok().json();
+    assert_eq!(again, other, "also after it was discarded");
     let log = world.stdout();
     let line = log.last().expect("a line");
     assert!(line.contains(r#""contentDiffers":true"#), "{line}");
     tokio::time::sleep(Duration::from_secs(5)).await;
     let metrics = ask(&world, "GET", "/metrics").await.text();
-    let counted = "svix_relay_duplicates_differing_total 1\n";
+    let counted = "svix_relay_duplicates_differing_total 2\n";
     assert!(metrics.contains(counted), "{metrics}");
 }
 
