@@ -24,6 +24,9 @@ const LAG: Duration = Duration::from_secs(2);
 /// A message that is older than its request by more than this was stored before. Svix's clocks agree within it.
 const MARGIN: Duration = Duration::from_secs(2);
 
+/// Svix keeps an answer for 12 hours. A message that seems older has a time that means something else.
+const KEPT: Duration = Duration::from_hours(13);
+
 /// How many keys one request tries after Svix has lost messages.
 const MOST_KEYS: u32 = 3;
 
@@ -129,6 +132,7 @@ impl<'a> Attempts<'a> {
         let posted = self.request_post().await;
         if let Ok(Posted::Stored { message_id, age }) = &posted
             && *age > self.job.budget.stopwatch.elapsed() + MARGIN
+            && *age < KEPT
         {
             // Like a message that a lookup finds, it doesn't show that Svix takes new ones.
             let found = Ok(Some(message_id.clone()));
