@@ -13,7 +13,7 @@ use crate::host::http::{Method, header};
 use crate::records::{Found, Record};
 use crate::svix::client::{self, Request};
 use crate::svix::gate::EventAtGate;
-use crate::svix::message::{self, Posted};
+use crate::svix::message::{self, KEY_LIFETIME, Posted};
 use crate::svix::retry::{MIN_ATTEMPT, Retries};
 use crate::svix::{self, Answer};
 use crate::watch::counters;
@@ -21,11 +21,8 @@ use crate::watch::counters;
 /// How far Svix's lookups may lag behind its posts, and how long a race to create an application may last.
 const LAG: Duration = Duration::from_secs(2);
 
-/// A message that is older than its request by more than this was stored before. Svix's clocks agree within it.
+/// A message that is older than this request by more than this was stored before. Svix's clocks agree within it.
 const MARGIN: Duration = Duration::from_secs(2);
-
-/// Svix keeps an answer for 12 hours. A message that seems older has a time that means something else.
-const KEPT: Duration = Duration::from_hours(13);
 
 /// How many keys one request tries after Svix has lost messages.
 const MOST_KEYS: u32 = 3;
@@ -131,8 +128,7 @@ impl<'a> Attempts<'a> {
     async fn post(&mut self, turnstile: &mut Turnstile<'_>) -> Result<Option<Sent>, Problem> {
         let posted = self.request_post().await;
         if let Ok(Posted::Stored { message_id, age }) = &posted
-            && *age > self.job.budget.stopwatch.elapsed() + MARGIN
-            && *age < KEPT
+            && self.is_remembered(*age)
         {
             // Like a message that a lookup finds, it doesn't show that Svix takes new ones.
             let found = Ok(Some(message_id.clone()));
@@ -161,6 +157,13 @@ impl<'a> Attempts<'a> {
                 Err(error.into())
             }
         }
+    }
+
+    /// Whether a message of this age was stored before this request, so that Svix answered from its memory. No answer
+    /// stays there for longer than its key: the time of an older message means something else.
+    fn is_remembered(&self, age: Duration) -> bool {
+        let before = age.saturating_sub(self.job.budget.stopwatch.elapsed());
+        before > MARGIN && before < KEY_LIFETIME + MARGIN
     }
 
     /// Looks the event up. `None` if Svix doesn't have it, and it may be posted.

@@ -18,8 +18,8 @@ use crate::time::{SKEW, parse_rfc3339};
 /// which keeps the mapping free of collisions.
 const MAPPED_PREFIX: &str = "sha256.";
 
-/// For how long Svix knows an `Idempotency-Key`.
-const KEY_LIFETIME: Duration = Duration::from_hours(12);
+/// For how long Svix knows an `Idempotency-Key`, and its answer to the first post with that key.
+pub const KEY_LIFETIME: Duration = Duration::from_hours(12);
 
 /// Whether Svix may have made this id of a message.
 pub fn is_id(id: &str) -> bool {

@@ -7,15 +7,11 @@ use serde_json::{Value, json};
 use fake_svix::Fault;
 use host::Op;
 
+use super::methods;
 use crate::support::{World, event, wrapped};
 
 /// The sample events are from the moment at which every test begins.
 const DAYS: Duration = Duration::from_hours(5 * 24);
-
-fn methods(world: &World) -> Vec<String> {
-    let requests = world.svix.requests().into_iter();
-    requests.map(|request| request.method.to_string()).collect()
-}
 
 #[tokio::test(start_paused = true)]
 async fn an_event_older_than_twelve_hours_is_looked_up_before_it_is_posted() {

@@ -7,3 +7,11 @@ mod model;
 mod once;
 mod retries;
 mod versions;
+
+use crate::support::World;
+
+/// The methods of the requests to Svix, in their order.
+fn methods(world: &World) -> Vec<String> {
+    let requests = world.svix.requests().into_iter();
+    requests.map(|request| request.method.to_string()).collect()
+}

@@ -9,6 +9,7 @@ use http::Method;
 use fake_svix::Fault;
 use host::Op;
 
+use super::methods;
 use crate::support::{Setup, World, event, wrapped};
 
 /// The name of the record of the event `evt_1`: `printf 'dev\0evt_1' | sha256sum`.
@@ -150,9 +151,7 @@ async fn the_message_of_an_earlier_request_is_looked_up_and_not_posted_again() {
     world.clock.advance(Duration::from_secs(4));
     let again = world.post(&event).await.json();
     assert_eq!(again["svixMessageId"], first["svixMessageId"]);
-    let requests = world.svix.requests().into_iter();
-    let methods: Vec<_> = requests.map(|request| request.method).collect();
-    assert_eq!(methods, ["POST", "POST", "GET"]);
+    assert_eq!(methods(&world), ["POST", "POST", "GET"]);
     world.only_message();
 }
 
@@ -161,9 +160,7 @@ async fn the_message_of_an_earlier_attempt_of_the_same_request_needs_no_lookup()
     let world = World::new();
     world.svix.script([Fault::HangAfterStoring]);
     world.post(&event("evt_1")).await.assert_became("delivered");
-    let requests = world.svix.requests().into_iter();
-    let methods: Vec<_> = requests.map(|request| request.method).collect();
-    assert_eq!(methods, ["POST", "POST"]);
+    assert_eq!(methods(&world), ["POST", "POST"]);
     world.only_message();
 }
 
@@ -212,13 +209,7 @@ async fn a_conflict_without_a_message_is_posted_again() {
     let reply = world.post(&event("evt_1")).await;
     assert_eq!(reply.json()["status"], "delivered");
     assert_eq!(reply.json()["attempts"], 2);
-    let methods: Vec<_> = world
-        .svix
-        .requests()
-        .into_iter()
-        .map(|request| request.method)
-        .collect();
-    assert_eq!(methods, ["POST", "GET", "POST"]);
+    assert_eq!(methods(&world), ["POST", "GET", "POST"]);
     world.only_message();
 }
 
