@@ -17,7 +17,7 @@
 //!   api          200, or what the table of failures says
 //! ```
 //!
-//! To follow one event, read four files of 750 lines in all, in some 20 minutes: [`relay`] from `handle`, [`intake`]
+//! To follow one event, read four files of 760 lines in all, in some 20 minutes: [`relay`] from `handle`, [`intake`]
 //! from `take`, [`delivery`] from `deliver`, and its `attempts` from `run`. To explain each step takes an hour more.
 //! Read also:
 //!

@@ -76,7 +76,7 @@ pub enum Problem {
     Svix(svix::Error),
     /// Svix reports the event's id as taken, but not by this event.
     EventIdTaken,
-    /// Svix refuses the event or its id, and shows no message of it yet: an earlier attempt may not be finished.
+    /// Svix knows or refuses the event, and shows no message of it yet: an earlier attempt may not be finished.
     StillUnanswered,
     /// An operator holds the project's events.
     Held,
@@ -273,7 +273,7 @@ impl Problem {
             },
             Self::Held => "an operator holds the events of this project".to_owned(),
             Self::StillUnanswered => {
-                "Svix refuses the event or its id, and shows no message of it: an earlier attempt may go on"
+                "Svix knows or refuses the event, and shows no message of it: an earlier attempt may go on"
                     .to_owned()
             }
             Self::EventIdTaken => {

@@ -127,17 +127,17 @@ impl<'a> Attempts<'a> {
     /// Posts the event. `None` if a lookup must tell whether Svix has it.
     async fn post(&mut self, turnstile: &mut Turnstile<'_>) -> Result<Option<Sent>, Problem> {
         let posted = self.request_post().await;
-        if let Ok(Posted::Stored { message_id, age }) = &posted
-            && self.is_remembered(*age)
-        {
-            // Like a message that a lookup finds, it doesn't show that Svix takes new ones.
-            let found = Ok(Some(message_id.clone()));
-            turnstile.tell_lookup(&found).await;
-            self.known = Known::Remembered(message_id.clone());
-            return Ok(None);
+        // An answer from memory doesn't show that Svix takes messages. The lookup that follows tells the gate.
+        let from_memory =
+            matches!(&posted, Ok(Posted::Stored { age, .. }) if self.is_remembered(*age));
+        if !from_memory {
+            turnstile.tell(&posted).await;
         }
-        turnstile.tell(&posted).await;
         match posted {
+            Ok(Posted::Stored { message_id, .. }) if from_memory => {
+                self.known = Known::Remembered(message_id);
+                Ok(None)
+            }
             Ok(Posted::Stored { message_id, .. }) => Ok(Some(Sent {
                 message_id,
                 was_found: false,
@@ -192,9 +192,7 @@ impl<'a> Attempts<'a> {
     async fn not_found(&mut self, now: SystemTime) -> Result<(), Problem> {
         match self.known.not_found(now) {
             AfterLookup::Post if !self.job.is_too_large() => Ok(()),
-            AfterLookup::PostAnew(lost)
-                if !self.job.is_too_large() && self.new_keys < MOST_KEYS =>
-            {
+            AfterLookup::PostAnew(lost) if self.new_keys < MOST_KEYS => {
                 self.new_keys += 1;
                 let key = self.new_key.as_deref().unwrap_or(self.idempotency_key);
                 self.new_key = Some(event::next_key(key, &lost));
@@ -209,24 +207,17 @@ impl<'a> Attempts<'a> {
                 clock::sleep(LAG).await;
                 Ok(())
             }
-            // Svix may not have finished an earlier attempt at this event.
+            // Svix may not have finished an earlier attempt, or it has named a message that its lookups don't show yet.
             AfterLookup::Post
             | AfterLookup::PostAfterLag
             | AfterLookup::IdTaken
             | AfterLookup::Refused(_)
-                if self.may_be_stored() =>
+                if self.may_be_stored() || self.new_key.is_some() =>
             {
                 Err(Problem::StillUnanswered)
             }
-            // Svix knows the event under another key: its lookups may lag, or it loses messages just now.
-            AfterLookup::PostAfterLag | AfterLookup::IdTaken | AfterLookup::PostAnew(_)
-                if self.new_keys > 0 =>
-            {
-                Err(Problem::StillUnanswered)
-            }
-            AfterLookup::Post | AfterLookup::PostAnew(_) => {
-                Err(Problem::BodyTooLarge(self.job.config.max_body_bytes))
-            }
+            AfterLookup::PostAnew(_) => Err(Problem::StillUnanswered),
+            AfterLookup::Post => Err(Problem::BodyTooLarge(self.job.config.max_body_bytes)),
             // Svix was slow. Let the sender come back, unless the budget is always too short for the wait.
             AfterLookup::PostAfterLag if self.job.config.retry.budget >= 2 * LAG => {
                 Err(Problem::StillUnanswered)

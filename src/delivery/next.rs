@@ -26,8 +26,8 @@
 //!
 //! `MaybeSentSince`, `Raced` and `Waited` hold a time. After 12 hours the event is looked up instead of posted.
 //!
-//! The longest sequence that neither delivers nor fails: look up, then three times post (409) and look up. Before that,
-//! three posts may each be answered with a message that is lost.
+//! The longest sequence that neither delivers nor fails: look up, then three times post (409) and look up. Each new
+//! key may begin it again.
 
 use std::mem;
 use std::time::{Duration, SystemTime};

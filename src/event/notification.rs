@@ -124,7 +124,12 @@ impl<'a> Notification<'a> {
                 // Of the attributes only these are the same in either form: an unwrapped message has headers.
                 let event = self.arrival.attributes.cloud_event();
                 let event_id = event.and_then(|event| event.id).unwrap_or_default();
-                let parts = [message.as_bytes(), event_id.as_bytes(), self.identity()];
+                let parts = [
+                    message.as_bytes(),
+                    event_id.as_bytes(),
+                    b"\0",
+                    self.identity(),
+                ];
                 return format!("message-{}", sha256_hex(&parts));
             }
             let attributes = self.arrival.attributes.in_order();
@@ -447,6 +452,26 @@ mod tests {
             );
         }
         assert_ne!(key(&wrap(EVENT.as_bytes())), key(&wrap(b"{}")));
+    }
+
+    #[test]
+    fn a_broken_message_is_known_alike_in_either_form() {
+        for data in [&b"\xff"[..], b"no event", b""] {
+            for ce_id in ["", r#","ce-id":"9""#] {
+                let attributes = format!(r#""attributes":{{"k":"v"{ce_id}}},"data""#);
+                let wrapped = wrap(data).replace(r#""data""#, &attributes);
+                let id = (!ce_id.is_empty()).then(|| ("ce-id".to_owned(), "9".to_owned()));
+                let headers = Arrival {
+                    message_id: Some("7".to_owned()),
+                    subscription: Some("projects/p/subscriptions/s".to_owned()),
+                    attributes: Attributes(id.into_iter().collect()),
+                    ..Arrival::default()
+                };
+                let hint = headers.body_hint();
+                let unwrapped = Notification::read(data, headers, hint);
+                assert_eq!(read(&wrapped).key(), unwrapped.key(), "{data:?} {ce_id}");
+            }
+        }
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Push<'_> {
 
 fn unpack(message: &str, arrival: &mut Arrival) -> Opened {
     let mut bytes = open_message(message, arrival)
-        .map_err(|rejection| (rejection, identity(message, arrival).to_vec()))?;
+        .map_err(|rejection| (rejection, identity(message, arrival)))?;
     if bytes.starts_with(BYTE_ORDER_MARK) {
         bytes.drain(..BYTE_ORDER_MARK.len());
     }
@@ -96,12 +96,13 @@ fn unpack(message: &str, arrival: &mut Arrival) -> Opened {
 
 /// The bytes that are the same in every delivery of a message that can't be opened: its data if it has an identifier,
 /// since its publish time may differ.
-fn identity<'a>(message: &'a str, arrival: &Arrival) -> &'a [u8] {
+fn identity(message: &str, arrival: &Arrival) -> Vec<u8> {
     if arrival.message_id.is_none() {
-        return message.as_bytes();
+        return message.into();
     }
     let [data] = json::pick(message, ["data"]).unwrap_or_default();
-    data.map_or("", RawValue::get).as_bytes()
+    let text = |raw| json::string(raw).unwrap_or_else(|| RawValue::get(raw).into());
+    data.map(text).unwrap_or_default().into_owned().into()
 }
 
 fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejection> {

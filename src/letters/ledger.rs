@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::{COUNTER, DeadLetter, body_name, head_name, index_name};
+use super::{COUNTER, DeadLetter, Unreadable, body_name, head_name, index_name};
 use crate::event::notification::Notification;
 use crate::host::{self, clock, store};
 use crate::records::{DeadLettered, Record, fingerprint_of, journal, storage};
@@ -80,7 +80,7 @@ pub async fn read(number: u64) -> Result<Option<DeadLetter>, host::Error> {
 /// copy of an event.
 pub async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Record>)>, host::Error> {
     let entry = store::get(&index_name(number), store::TIMEOUT).await?;
-    let (letter, record) = match entry.and_then(Entry::decode) {
+    let (letter, record) = match entry.and_then(|entry| Entry::decode(entry).ok()) {
         None => return Ok(None),
         Some(Entry::Letter(letter)) => {
             let record = storage::read(&letter.record_name).await?;
@@ -97,20 +97,15 @@ pub async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Recor
     Ok(letter.map(|letter| (DeadLetter { number, ..letter }, record)))
 }
 
-/// Whether a number leads to a value of a later version.
-pub async fn is_of_later_version(number: u64) -> Result<bool, host::Error> {
+/// Why the head of a number's letter can't be read. `None` if it is missing, or readable.
+pub async fn unreadable_head(number: u64) -> Result<Option<Unreadable>, host::Error> {
     let entry = store::get(&index_name(number), store::TIMEOUT).await?;
-    let Some(entry) = entry else {
-        return Ok(false);
-    };
-    if super::is_of_later_version(&entry) {
-        return Ok(true);
-    }
-    let Some(Entry::RecordName(name)) = Entry::decode(entry) else {
-        return Ok(false);
+    let Some(Ok(Entry::RecordName(name))) = entry.map(Entry::decode) else {
+        return Ok(None);
     };
     let head = store::get(&head_name(&name), store::TIMEOUT).await?;
-    Ok(head.as_deref().is_some_and(super::is_of_later_version))
+    let unreadable = head.filter(|head| DeadLetter::decode(head).is_none());
+    Ok(unreadable.map(|head| Unreadable::of(&head)))
 }
 
 /// The number of the letter that a record names.
@@ -126,7 +121,7 @@ fn named(record: Option<&Record>) -> Option<u64> {
 /// a number of their own, and the last one counts.
 pub async fn valid_number(number: u64) -> Result<u64, host::Error> {
     let entry = store::get(&index_name(number), store::TIMEOUT).await?;
-    let Some(Entry::RecordName(name)) = entry.and_then(Entry::decode) else {
+    let Some(Ok(Entry::RecordName(name))) = entry.map(Entry::decode) else {
         return Ok(number);
     };
     let record = storage::read(&name).await?;
@@ -223,12 +218,13 @@ impl Entry {
         }
     }
 
-    pub(super) fn decode(bytes: Vec<u8>) -> Option<Self> {
-        if let Some(letter) = DeadLetter::decode(&bytes).filter(DeadLetter::holds_body) {
-            return Some(Self::Letter(Box::new(letter)));
+    pub(super) fn decode(bytes: Vec<u8>) -> Result<Self, Unreadable> {
+        if bytes.starts_with(b"record/") {
+            let name = String::from_utf8(bytes).map_err(|_| Unreadable::Damaged)?;
+            return Ok(Self::RecordName(name));
         }
-        let name = String::from_utf8(bytes).ok();
-        name.filter(|name| name.starts_with("record/"))
-            .map(Self::RecordName)
+        let letter = DeadLetter::decode(&bytes).filter(DeadLetter::holds_body);
+        let letter = letter.ok_or_else(|| Unreadable::of(&bytes))?;
+        Ok(Self::Letter(Box::new(letter)))
     }
 }

@@ -92,10 +92,22 @@ pub struct DeadLetter {
     body_base64: Option<String>,
 }
 
-/// Whether a later version has written a value. A damaged one is not taken for that.
-pub fn is_of_later_version(bytes: &[u8]) -> bool {
-    let version = json::Stored::read(bytes).and_then(|stored| stored.number("version"));
-    version.is_some_and(|version| version > u64::from(VERSION))
+/// Why a value can't be read.
+pub enum Unreadable {
+    /// A later version wrote it: JSON with a higher `version`.
+    Later,
+    Damaged,
+}
+
+impl Unreadable {
+    fn of(bytes: &[u8]) -> Self {
+        let version = json::Stored::read(bytes).and_then(|stored| stored.number("version"));
+        if version.is_some_and(|version| version > u64::from(VERSION)) {
+            Self::Later
+        } else {
+            Self::Damaged
+        }
+    }
 }
 
 impl DeadLetter {

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::ledger::{self, Entry};
-use super::{COUNTER, DeadLetter, index_name, is_of_later_version};
+use super::{COUNTER, DeadLetter, Unreadable, index_name};
 use crate::host::clock::Stopwatch;
 use crate::host::{self, clock, store};
 use crate::records::Record;
@@ -138,8 +138,11 @@ async fn walk(
             }
             if state == State::Waits {
                 state = match ledger::with_record(next).await? {
-                    None if ledger::is_of_later_version(next).await? => State::Waits,
-                    None => State::Dangling,
+                    None => match ledger::unreadable_head(next).await? {
+                        None => State::Dangling,
+                        Some(Unreadable::Later) => State::Later,
+                        Some(Unreadable::Damaged) => State::Unwritten,
+                    },
                     Some((letter, _)) => match visit(&letter).await? {
                         Visit::Waits => State::Waits,
                         Visit::Settled => State::Settled,
@@ -188,7 +191,7 @@ impl Climb {
     /// Passes a number, unless an earlier one holds the mark up, or this one does.
     fn pass(&mut self, number: u64, state: State) {
         self.is_held_up |= match state {
-            State::Waits => true,
+            State::Waits | State::Later => true,
             State::Settled => false,
             State::Dangling | State::Unwritten => !self.is_rested || number > self.mark.taken,
         };
@@ -217,8 +220,10 @@ async fn move_mark(mark: Mark, dangling: &[String]) -> Result<(), host::Error> {
 /// The state of a number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The number was taken, and no letter is written under it, or not yet.
+    /// The number was taken, and no letter is written under it, or not yet. Or its letter is damaged.
     Unwritten,
+    /// A later version has written it.
+    Later,
     /// The letter is neither resolved nor discarded.
     Waits,
     /// The letter is resolved or discarded.
@@ -231,11 +236,7 @@ enum State {
 async fn states(numbers: RangeInclusive<u64>) -> Result<Vec<State>, host::Error> {
     let names: Vec<_> = numbers.clone().map(index_name).collect();
     let entries = store::get_all(&names).await.into_iter();
-    let entry = |bytes: Vec<u8>| {
-        let is_later = is_of_later_version(&bytes);
-        Entry::decode(bytes).ok_or(is_later)
-    };
-    let entries = entries.map(|bytes| Ok(bytes?.map(entry)));
+    let entries = entries.map(|bytes| Ok(bytes?.map(Entry::decode)));
     let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
     let readable = entries.iter().flatten().flatten();
     let names: Vec<_> = readable.map(Entry::record_name).collect();
@@ -243,8 +244,8 @@ async fn states(numbers: RangeInclusive<u64>) -> Result<Vec<State>, host::Error>
     let mut states = Vec::with_capacity(entries.len());
     for (number, entry) in numbers.zip(entries) {
         states.push(match entry {
-            Some(Err(is_later)) if is_later => State::Waits,
-            None | Some(Err(_)) => State::Unwritten,
+            Some(Err(Unreadable::Later)) => State::Later,
+            None | Some(Err(Unreadable::Damaged)) => State::Unwritten,
             Some(Ok(_)) => {
                 let record = records.next().transpose()?.flatten();
                 by_record(number, record.as_deref())

@@ -40,7 +40,7 @@ pub const CHECKS: &[Check<Host>] = checks![
     answers::name_the_problem, "a failure has its status, problem and headers",
         "senders and operators can't tell what to do; Pub/Sub sees the status alone";
     answers::repeat_nothing, "an event that comes again is a duplicate, with a record",
-        "every repetition costs two requests to Svix";
+        "every repetition costs up to two requests to Svix";
     answers::at_once, "16 deliveries of one event at once are one message",
         "instances that get an event at the same moment store it twice";
     answers::pass_a_limit_on, "a limit of Svix closes the gate for every instance, until it is opened",

@@ -116,7 +116,7 @@ async fn a_message_that_svix_has_lost_is_stored_anew_though_svix_knows_the_key()
         }
         let lost = world.only_message().id;
         world.svix.forget_message(&lost);
-        world.clock.advance(Duration::from_mins(10));
+        world.clock.advance(Duration::from_mins(719));
 
         let reply = world.post(&event).await;
         assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
@@ -172,8 +172,11 @@ async fn a_message_that_lookups_do_not_show_yet_is_neither_doubled_nor_a_dead_le
     world.post(&push).await.assert_became("delivered");
     world.clock.advance(Duration::from_secs(10));
     world.svix.always_for(&Method::GET, Fault::status(404));
-    let reply = world.post(&push).await;
-    reply.assert_retryable_problem(503, "svix-unavailable");
+    for faults in [vec![], vec![Fault::None, Fault::status(422)]] {
+        world.svix.script_for(&Method::POST, faults);
+        let reply = world.post(&push).await;
+        reply.assert_retryable_problem(503, "svix-unavailable");
+    }
     world.svix.clear_faults();
     world.post(&push).await.assert_became("delivered");
     world.only_message();

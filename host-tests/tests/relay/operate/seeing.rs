@@ -621,20 +621,23 @@ async fn a_letter_of_a_later_version_is_there_again_after_a_roll_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_damaged_letter_does_not_hold_the_count_of_the_others_up() {
-    let world = world();
-    world.post(&wrapped(b"nonsense 1")).await;
-    world.post(&wrapped(b"nonsense 2")).await;
-    world.put("dead-letter/1", b"\xff").await;
-    for _ in 0..3 {
-        assert_eq!(unresolved(&world).await, 1);
-        world.clock.advance(Duration::from_mins(61));
+    for name in ["letter/", "dead-letter/1"] {
+        let world = world();
+        world.post(&wrapped(b"nonsense 1")).await;
+        let mut names = world.names().await;
+        names.retain(|known| known.starts_with(name));
+        world.put(&names.remove(0), b"\xff").await;
+        world.post(&wrapped(b"nonsense 2")).await;
+        for _ in 0..3 {
+            assert_eq!(unresolved(&world).await, 1);
+            world.clock.advance(Duration::from_mins(61));
+        }
+        let mark = world.stored("dead-letters/settled").await.expect("a mark");
+        let mark = String::from_utf8_lossy(&mark);
+        assert!(mark.starts_with("1 "), "{name}: {mark}");
+        // The letter may hold the only copy of an event.
+        assert!(world.stored("dead-letter/1").await.is_some(), "{name}");
     }
-    let mark = world.stored("dead-letters/settled").await.expect("a mark");
-    assert!(
-        mark.starts_with(b"1 "),
-        "{}",
-        String::from_utf8_lossy(&mark)
-    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -113,6 +113,35 @@ async fn a_probe_that_a_lookup_answers_makes_way_for_the_next_event() {
     assert_eq!(state().await, "open");
 }
 
+/// Svix answers the probe from its memory.
+#[tokio::test(start_paused = true)]
+async fn a_probe_whose_message_svix_remembers_makes_way_for_the_next_event() {
+    let world = World::new();
+    world.faults.lose_next_set();
+    world
+        .post(&event("evt_old"))
+        .await
+        .assert_became("delivered");
+    world.svix.always_for(&Method::POST, Fault::status(500));
+    for number in 0..5 {
+        world.post(&event(&format!("evt_{number}"))).await;
+    }
+    world.svix.clear_faults();
+    let state = async || world.get("/readyz").await.json()["gate"]["state"].clone();
+    assert_eq!(state().await, "closed");
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    world
+        .post(&event("evt_old"))
+        .await
+        .assert_became("delivered");
+    assert_eq!(state().await, "closed");
+    world
+        .post(&event("evt_new"))
+        .await
+        .assert_became("delivered");
+    assert_eq!(state().await, "open");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rate_limit_stops_other_events_at_once() {
     for world in [World::new(), nodes()] {
