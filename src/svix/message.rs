@@ -158,10 +158,10 @@ pub fn classify_create(
     create_application: bool,
 ) -> Result<Posted, Error> {
     match answer.status {
-        200..=299 => stored(answer, event_id).map(|message_id| Posted::Stored {
-            message_id,
-            age: age(answer).unwrap_or_default(),
-        }),
+        200..=299 => {
+            let (message_id, age) = stored(answer, event_id)?;
+            Ok(Posted::Stored { message_id, age })
+        }
         409 => Ok(Posted::Conflict),
         404 if !create_application && answer.says_not_found() => Err(Error::ApplicationMissing),
         _ => Err(answer.refused_or_unexpected()),
@@ -171,28 +171,25 @@ pub fn classify_create(
 /// Reads the answer to a request that asks for an event's message: its id. `None` if this application doesn't have it.
 pub fn classify_lookup(answer: &Answer, event_id: &str) -> Result<Option<String>, Error> {
     match answer.status {
-        200 => stored(answer, event_id).map(Some),
+        200 => stored(answer, event_id).map(|(message_id, _)| Some(message_id)),
         404 if answer.says_not_found() => Ok(None),
         _ => Err(answer.unexpected()),
     }
 }
 
-fn age(answer: &Answer) -> Option<Duration> {
-    let [stored_at] = answer.fields(["timestamp"])?;
-    let stored_at = parse_rfc3339(&json::string(stored_at?)?)?;
-    answer.written_at.duration_since(stored_at).ok()
-}
-
-/// The id of the message in an answer, only if it is one of Svix's, and of the event that was asked
-/// about. Another server's friendly answer must not be taken for a delivery.
-fn stored(answer: &Answer, sent_event_id: &str) -> Result<String, Error> {
-    let id = || {
-        let [id, event_id] = answer.fields(["id", "eventId"])?;
+/// The id of the message in an answer, and its age if that is known. Only if the message is one of Svix's, and of the
+/// event that was asked about. Another server's friendly answer must not be taken for a delivery.
+fn stored(answer: &Answer, sent_event_id: &str) -> Result<(String, Duration), Error> {
+    let message = || {
+        let [id, event_id, stored_at] = answer.fields(["id", "eventId", "timestamp"])?;
         let id = json::string(id?)?;
         let ours = event_id.and_then(json::string).as_deref() == Some(sent_event_id);
-        (ours && is_id(&id)).then(|| id.into_owned())
+        let stored_at = stored_at.and_then(json::string);
+        let stored_at = stored_at.and_then(|time| parse_rfc3339(&time));
+        let age = stored_at.and_then(|time| answer.written_at.duration_since(time).ok());
+        (ours && is_id(&id)).then(|| (id.into_owned(), age.unwrap_or_default()))
     };
-    id().ok_or_else(|| Cause::UnreadableAnswer.into())
+    message().ok_or_else(|| Cause::UnreadableAnswer.into())
 }
 
 #[cfg(test)]
@@ -359,6 +356,30 @@ mod tests {
             classify_create(&answer(404, &missing), "evt_1", true),
             Err(Cause::Unforeseen(refusal(404, "not_found")).into())
         );
+    }
+
+    #[test]
+    fn the_age_of_a_message_is_told_by_the_clock_of_its_answer() {
+        let age = |time: &str| {
+            let body = format!(r#"{{"id":"msg_1","eventId":"evt_1"{time}}}"#);
+            let answer = Answer {
+                written_at: SystemTime::UNIX_EPOCH + Duration::from_hours(1),
+                ..answer(202, &body)
+            };
+            match classify_create(&answer, "evt_1", true) {
+                Ok(Posted::Stored { age, .. }) => age,
+                other => panic!("{other:?}"),
+            }
+        };
+        let half = age(r#","timestamp":"1970-01-01T00:30:00.000000Z""#);
+        assert_eq!(half, Duration::from_mins(30));
+        for unknown in [
+            "",
+            r#","timestamp":7"#,
+            r#","timestamp":"1970-01-01T02:00:00Z""#,
+        ] {
+            assert_eq!(age(unknown), Duration::ZERO, "{unknown}");
+        }
     }
 
     #[test]
