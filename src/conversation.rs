@@ -100,7 +100,7 @@ impl<'a> Conversation<'a> {
             Some(key) => event::key(path, key),
             None => client::request_id(self.random.u64(..)),
         };
-        let mut retries = Retries::new(self.config.retry.clone(), self.random.u64(..));
+        let mut retries = Retries::new(&self.config.retry, self.random.u64(..));
         loop {
             self.budget.check()?;
             if self.asks_gate {

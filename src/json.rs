@@ -1,7 +1,7 @@
-//! Reads a few fields of a JSON object without building a tree of it.
+//! Reads a few fields of a JSON object without building a tree of it, and writes JSON.
 //!
 //! The relay needs a few fields of an event that it must pass on byte for byte, so it parses only these.
-//! Of a duplicate key the last value counts, as it does for Svix. Numbers are never interpreted.
+//! Of a duplicate key the last value counts, as it does for Svix. An event's numbers are never interpreted.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -156,7 +156,7 @@ pub fn is_deeper_than(json: &str, limit: usize) -> bool {
     false
 }
 
-/// A value made of strings and numbers, which always has a JSON form.
+/// JSON of one of the relay's values, which always have it.
 pub fn encode(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }

@@ -2,30 +2,26 @@
 //!
 //! # The way of an event
 //!
-//! ```text
-//! POST /notifications
-//!   relay        route the request, answer it, leave one line
-//!   intake       who posts? which event? is its type for customers?
-//!                                                       (auth, event; host: variables, body)
-//!   delivery     is there a record? then answer         (records; host: key-value get)
-//!                wait at the gate, post or look up      (svix;    host: outbound HTTP, store)
-//!                write the record: delivered, or unknown if Svix gave no answer
-//!                                                       (records; host: key-value set, set-many)
-//!   intake       or keep Pub/Sub's event as a letter, if no repeat can succeed or its project is held
-//!                                                       (letters; host: set-many)
-//!   watch        one line, one count                    (         host: standard output)
-//!   api          200, or what the table of failures says
-//! ```
+//! 1. `handle` in [`relay`] finds the route, and begins the request's line in the log.
+//! 2. `take` in [`intake`] lets the sender in ([`auth`]), and reads the body within its limits.
+//! 3. [`event`] recognises the form of the notification. If the event's type isn't for customers, the answer is 200.
+//!    Otherwise the event is checked.
+//! 4. `deliver` in [`delivery`] finds the event's record ([`records`]). If the record says delivered, or names a dead
+//!    letter, that is the answer. An event whose project is held goes no further.
+//! 5. `run` in `delivery::attempts` waits at the [gate](mod@svix::gate). Then it posts the event to Svix, or looks it up
+//!    first if Svix may have forgotten its key: `delivery::next` decides. Failures are tried again within the budget.
+//! 6. If Svix has the message, `deliver` writes the record. If only Svix knows, the record says `unknown`.
+//! 7. If no repeat can succeed, or the project is held, `take` keeps Pub/Sub's event as a dead letter ([`letters`]).
+//! 8. `handle` logs and counts the result ([`watch`]), and answers 200, or what the table of failures says ([`api`]).
 //!
-//! To follow one event, read four files of 760 lines in all, in some 20 minutes: [`relay`] from `handle`, [`intake`]
-//! from `take`, [`delivery`] from `deliver`, and its `attempts` from `run`. To explain each step takes an hour more.
-//! Read also:
+//! These five files have some 890 lines without tests. Read them in the order above, `next` before `attempts`. Then read:
 //!
-//! - how an event is read: `Arrival` in [`event::arrival`], then `read`, `hints` and `event` in
-//!   [`event::notification`], and [`event::push`]; who may post: `notifier` in [`auth`];
 //! - what they call: `Job`, `Budget` and `Turnstile` in [`delivery`], `Found` in [`records`], `keep` in
 //!   [`letters::ledger`], `send` in [`svix::client`];
-//! - the heads of the files that decide: `delivery::next`, [`svix::gate`] and [`letters`];
+//! - how bytes come in and go out: `intake::body`, [`host::http`] and [`api::reply`];
+//! - how an event is read: `Arrival` in [`event::arrival`], [`event::notification`] and [`event::push`]; who may post:
+//!   `notifier` in [`auth`];
+//! - the heads of [`svix::gate`] and [`letters`];
 //! - how an answer is read: `Cause` and `Answer::unless_failed` in [`mod@svix`], and [`svix::message`];
 //! - the table of failures (`api::table`).
 //!
@@ -70,7 +66,7 @@
 //!
 //! # What an instance remembers
 //!
-//! The requests of an instance share its memory, and the next instance begins without it.
+//! The requests of an instance share its memory, which is lost when the instance ends.
 //!
 //! Caches:
 //!
@@ -127,7 +123,7 @@ pub mod fuzz {
     pub use crate::time::{parse_rfc3339, rfc3339};
 }
 
-/// The component's export. Only for WebAssembly: natively its symbol's name doesn't link.
+/// The component's export. Native linkers refuse the name of its symbol.
 #[cfg(target_family = "wasm")]
 mod component {
     use spin_sdk::wasip3::exports::http::handler::Guest;

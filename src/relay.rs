@@ -1,4 +1,4 @@
-//! One request: route it, have it fulfilled, answer it, leave one line about it.
+//! One request: route it, have it fulfilled, log it unless it is a routine success, answer it.
 
 use spin_sdk::wasip3::http::types::{Method, Request, Response};
 
@@ -18,7 +18,6 @@ use crate::watch;
 use crate::watch::entry::Entry;
 use crate::watch::trace::Trace;
 
-/// Handles one request. Every request gets a reply.
 pub async fn handle(request: Request) -> Response {
     let stopwatch = Stopwatch::start();
     let mut entry = Entry::default();
@@ -79,7 +78,7 @@ async fn fulfil(
     }
 }
 
-/// The trace that the request brings. Of two `traceparent` headers neither counts.
+/// The trace that the request brings, or a new one. Of two `traceparent` headers, neither counts.
 fn trace_of(headers: &Headers) -> Trace {
     let mut parents = headers.get_all("traceparent");
     let parent = parents.next().filter(|_| parents.next().is_none());

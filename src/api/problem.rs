@@ -1,7 +1,7 @@
 //! Everything that can go wrong with a request, and what is particular to one occurrence.
 //!
-//! A problem is answered with `application/problem+json` (RFC 9457). [`super::table`] says with which
-//! status, and whether the sender should come back; nothing else decides that.
+//! A problem is answered with `application/problem+json` (RFC 9457), unless `intake` keeps the event as a dead letter.
+//! [`super::table`] says with which status, and whether the sender should come back; nothing else decides that.
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -76,8 +76,8 @@ pub enum Problem {
     Svix(svix::Error),
     /// Svix reports the event's id as taken, but not by this event.
     EventIdTaken,
-    /// Svix knows or refuses the event, and shows no message of it yet: an earlier attempt may not be finished.
-    StillUnanswered,
+    /// Svix shows no message of the event, and must not be asked to store one: an earlier post may still arrive.
+    StillUnknown,
     /// An operator holds the project's events.
     Held,
     /// There is no valid configuration.
@@ -162,7 +162,7 @@ impl Problem {
                 Rejection::Invalid(_) => &table::INVALID_EVENT,
             },
             Self::EventIdTaken => &table::EVENT_ID_TAKEN,
-            Self::StillUnanswered => &table::SVIX_UNAVAILABLE,
+            Self::StillUnknown => &table::SVIX_UNAVAILABLE,
             Self::Held => &table::HELD,
             Self::Svix(svix::Error::Refused(_)) => &table::REFUSED_BY_SVIX,
             Self::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
@@ -183,7 +183,7 @@ impl Problem {
         }
     }
 
-    /// After how many seconds to come back. `None` if the same request can never succeed.
+    /// After how many seconds to come back. `None` if that alone gains nothing.
     pub fn retry_after(&self) -> Option<u64> {
         match self.row().retry {
             Retry::Never => None,
@@ -200,7 +200,7 @@ impl Problem {
         }
     }
 
-    /// Whether the same request can never succeed.
+    /// Whether the sender gains nothing by coming back.
     pub fn is_final(&self) -> bool {
         self.row().retry == Retry::Never
     }
@@ -272,7 +272,7 @@ impl Problem {
                 Rejection::Invalid(violations) => listed(violations),
             },
             Self::Held => "an operator holds the events of this project".to_owned(),
-            Self::StillUnanswered => {
+            Self::StillUnknown => {
                 "Svix knows or refuses the event, and shows no message of it: an earlier attempt may go on"
                     .to_owned()
             }

@@ -14,7 +14,11 @@ use crate::records::Delivered;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Success {
     /// Svix has the event's message: it was stored now, or found there.
-    Delivered { record: Delivered },
+    Delivered {
+        record: Delivered,
+        /// Whether a lookup showed the message.
+        by_lookup: bool,
+    },
     /// The event was delivered before, or by another request meanwhile.
     Duplicate {
         record: Delivered,
@@ -64,7 +68,7 @@ impl Success {
     /// The record of the event's message in Svix.
     pub fn record(&self) -> Option<&Delivered> {
         match self {
-            Self::Delivered { record } | Self::Duplicate { record, .. } => Some(record),
+            Self::Delivered { record, .. } | Self::Duplicate { record, .. } => Some(record),
             _ => None,
         }
     }
@@ -147,7 +151,7 @@ impl From<&Success> for Reply {
             })
         };
         let body = match success {
-            Success::Delivered { record } => receipt(record, record.attempts, false),
+            Success::Delivered { record, .. } => receipt(record, record.attempts, false),
             Success::Duplicate { record, differs } => receipt(record, 0, *differs),
             Success::Ignored | Success::Unlisted => json::encode(&Status { status }),
             Success::DeadLettered { number, differs } => json::encode(&Kept {
@@ -229,7 +233,10 @@ mod tests {
 
     #[test]
     fn a_receipt_names_event_and_message() {
-        let delivered = Success::Delivered { record: record() };
+        let delivered = Success::Delivered {
+            record: record(),
+            by_lookup: false,
+        };
         let text = |success| String::from_utf8(Reply::from(success).body).expect("text");
         assert_eq!(
             text(&delivered),

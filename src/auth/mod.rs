@@ -1,5 +1,5 @@
-//! Decides from a request's headers alone, before its body is read, who may ask for what. Only a webhook's signature
-//! covers the body, too.
+//! Decides from a request's headers, before its body is read, who may ask for what. Pub/Sub's tokens are checked with
+//! Google's keys. Only a webhook's signature covers the body, too.
 
 mod flaw;
 pub mod keys;

@@ -6,9 +6,9 @@ use super::check::Check;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// How often Svix is tried in all, at least 1.
+    /// After how many failures the event goes back to its sender, at least 1.
     pub max_attempts: u32,
-    /// How long all of it may take, from the first byte of the notification to the reply.
+    /// How long all of it may take, from the request's headers to the last answer of Svix.
     pub budget: Duration,
     /// The upper bound of the first wait. The bound doubles with every further wait.
     pub base_delay: Duration,

@@ -33,7 +33,7 @@ impl Secret {
         self.0.as_bytes().ct_eq(text.as_bytes()).into()
     }
 
-    /// The secret itself, for the one header that carries it.
+    /// The secret itself. Neither log, error nor reply may show it.
     pub fn expose(&self) -> &str {
         &self.0
     }

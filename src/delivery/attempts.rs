@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::job::Job;
-use super::next::{AfterLookup, Known, Step, may_be_at_work};
+use super::next::{AfterLookup, Known, may_be_at_work};
 use super::turnstile::Turnstile;
 use crate::api::problem::Problem;
 use crate::event;
@@ -21,37 +21,38 @@ use crate::watch::counters;
 /// How far Svix's lookups may lag behind its posts, and how long a race to create an application may last.
 const LAG: Duration = Duration::from_secs(2);
 
-/// A message that is older than this request by more than this was stored before. Svix's clocks agree within it.
+/// How much older than this request a message must be to count as one of an earlier request. Svix's clocks agree
+/// within it.
 const MARGIN: Duration = Duration::from_secs(2);
 
 /// How many keys one request tries after Svix has lost messages.
 const MOST_KEYS: u32 = 3;
 
-/// The requests to Svix about one event.
 pub struct Attempts<'a> {
     job: Job<'a>,
     idempotency_key: &'a str,
-    /// The key since Svix has shown that it knows the first one, but not its message.
+    /// The key used instead, once Svix has lost the message of the first one.
     new_key: Option<String>,
     new_keys: u32,
     /// The event's id as Svix takes it.
     svix_event_id: &'a str,
     request_id: String,
     random: fastrand::Rng,
+    turnstile: Turnstile<'a>,
     known: Known,
     /// How often the event was posted.
     pub posts: u32,
-    /// Whether Svix may still be at work on an attempt that an earlier request has left unanswered.
-    earlier_unanswered: bool,
-    /// Whether Svix has left an attempt of this request unanswered.
-    pub unanswered: bool,
+    /// Whether Svix may still be at work on a post of an earlier request.
+    earlier_goes_on: bool,
+    /// Whether only Svix knows if it has stored a post of this request.
+    pub left_unknown: bool,
 }
 
 /// The message that Svix has of the event.
 pub struct Sent {
-    pub message_id: String,
+    pub svix_message_id: String,
     /// Whether a lookup showed it. An earlier attempt has stored it then, perhaps with other bytes.
-    pub was_found: bool,
+    pub by_lookup: bool,
 }
 
 impl<'a> Attempts<'a> {
@@ -64,11 +65,16 @@ impl<'a> Attempts<'a> {
         // A record, even an unreadable one, shows that the event came before. An event that is too large by now may
         // have been sent under a higher limit. Both are looked up first, whatever their age.
         let is_new = matches!(found, Found::Nothing) && !job.is_too_large();
-        let sent_since = job.known_since.filter(|_| is_new);
-        let earlier_unanswered = matches!(found.record(), Some(Record::Unknown(record))
+        let sent_since = job.published_at.filter(|_| is_new);
+        let earlier_goes_on = matches!(found.record(), Some(Record::Unknown(record))
             if may_be_at_work(record, job.budget.time, clock::now()));
         let mut random = host::random();
+        let event = EventAtGate {
+            key: idempotency_key,
+            project: &job.event.project,
+        };
         Self {
+            turnstile: Turnstile::new(job.config, job.budget, event, random.fork()),
             job,
             idempotency_key,
             new_key: None,
@@ -78,40 +84,31 @@ impl<'a> Attempts<'a> {
             random,
             known: sent_since.map_or(Known::MaybeSentAtAnyTime, Known::MaybeSentSince),
             posts: 0,
-            earlier_unanswered,
-            unanswered: false,
+            earlier_goes_on,
+            left_unknown: false,
         }
     }
 
     /// Whether only Svix knows if it has the message.
-    pub fn left_unknown(&self) -> bool {
-        self.may_be_stored() || self.known.is_open()
-    }
-
-    fn may_be_stored(&self) -> bool {
-        self.unanswered || self.earlier_unanswered
+    pub fn is_unknown(&self) -> bool {
+        self.left_unknown || self.earlier_goes_on || self.known.is_open()
     }
 
     /// Tries until Svix has the message.
     pub async fn run(&mut self) -> Result<Sent, Problem> {
-        let event = EventAtGate {
-            key: self.idempotency_key,
-            project: &self.job.event.project,
-        };
-        let mut turnstile =
-            Turnstile::new(self.job.config, self.job.budget, event, self.random.fork());
-        let retry = self.job.config.retry.clone();
-        let mut retries = Retries::new(retry, self.random.u64(..));
+        let mut retries = Retries::new(&self.job.config.retry, self.random.u64(..));
         loop {
-            turnstile.wait().await?;
+            // The gate has waited for as long as that makes sense, so its failure isn't tried again.
+            self.turnstile.wait().await?;
             let now = clock::now();
-            let sent = match self.known.step(now) {
-                Step::Post => self.post(&mut turnstile).await,
-                Step::LookUp => self.look_up(&mut turnstile, now).await,
+            let sent = if self.known.must_look_up(now) {
+                self.look_up(now).await
+            } else {
+                self.post().await
             };
             match sent {
                 Ok(Some(sent)) => return Ok(sent),
-                // `known` bounds how often posts and lookups follow each other without a failure.
+                // This ends: `known` allows three 409s for each key, and `MOST_KEYS` three keys.
                 Ok(None) => {}
                 Err(Problem::Svix(svix::Error::Unavailable { cause, retry_after })) => {
                     match retries.next_wait(self.job.budget.remaining(), retry_after) {
@@ -125,13 +122,14 @@ impl<'a> Attempts<'a> {
     }
 
     /// Posts the event. `None` if a lookup must tell whether Svix has it.
-    async fn post(&mut self, turnstile: &mut Turnstile<'_>) -> Result<Option<Sent>, Problem> {
+    async fn post(&mut self) -> Result<Option<Sent>, Problem> {
         let posted = self.request_post().await;
-        // An answer from memory doesn't show that Svix takes messages. The lookup that follows tells the gate.
+        // An answer from memory doesn't show that Svix takes messages. The lookup that follows, or the post after it,
+        // tells the gate.
         let from_memory =
             matches!(&posted, Ok(Posted::Stored { age, .. }) if self.is_remembered(*age));
         if !from_memory {
-            turnstile.tell(&posted).await;
+            self.turnstile.tell(&posted).await;
         }
         match posted {
             Ok(Posted::Stored { message_id, .. }) if from_memory => {
@@ -139,8 +137,8 @@ impl<'a> Attempts<'a> {
                 Ok(None)
             }
             Ok(Posted::Stored { message_id, .. }) => Ok(Some(Sent {
-                message_id,
-                was_found: false,
+                svix_message_id: message_id,
+                by_lookup: false,
             })),
             Ok(Posted::Conflict) => {
                 self.known.conflict();
@@ -152,79 +150,71 @@ impl<'a> Attempts<'a> {
             }
             Err(error) => {
                 if let svix::Error::Unavailable { cause, .. } = &error {
-                    self.unanswered |= cause.leaves_unknown();
+                    self.left_unknown |= cause.leaves_unknown();
                 }
                 Err(error.into())
             }
         }
     }
 
-    /// Whether a message of this age was stored before this request, so that Svix answered from its memory. No answer
-    /// stays there for longer than its key: the time of an older message means something else.
+    /// Whether a message of this age was stored before this request, so that Svix answered from its memory. Svix
+    /// remembers no answer for longer than its key. If a message seems older than that, its time is wrong.
     fn is_remembered(&self, age: Duration) -> bool {
         let before = age.saturating_sub(self.job.budget.stopwatch.elapsed());
         before > MARGIN && before < KEY_LIFETIME + MARGIN
     }
 
     /// Looks the event up. `None` if Svix doesn't have it, and it may be posted.
-    async fn look_up(
-        &mut self,
-        turnstile: &mut Turnstile<'_>,
-        now: SystemTime,
-    ) -> Result<Option<Sent>, Problem> {
+    async fn look_up(&mut self, now: SystemTime) -> Result<Option<Sent>, Problem> {
         let found = self.request_lookup().await;
-        turnstile.tell_lookup(&found).await;
-        if let Some(message_id) = found? {
+        self.turnstile.tell_lookup(&found).await;
+        if let Some(svix_message_id) = found? {
             return Ok(Some(Sent {
-                message_id,
-                was_found: true,
+                svix_message_id,
+                by_lookup: true,
             }));
         }
         // If the event is the probe, it stays so: the post will show whether Svix takes messages.
         let may_post = self.not_found(now).await;
         if may_post.is_err() {
-            turnstile.pass_on().await;
+            self.turnstile.pass_on().await;
         }
         may_post.map(|()| None)
     }
 
     /// A lookup at `now` found nothing. Fails if the event must not be posted.
     async fn not_found(&mut self, now: SystemTime) -> Result<(), Problem> {
-        match self.known.not_found(now) {
-            AfterLookup::Post if !self.job.is_too_large() => Ok(()),
+        let Job { config, budget, .. } = self.job;
+        let problem = match self.known.not_found(now) {
+            AfterLookup::Post if !self.job.is_too_large() => return Ok(()),
+            AfterLookup::Post => Problem::BodyTooLarge(config.max_body_bytes),
             AfterLookup::PostAnew(lost) if self.new_keys < MOST_KEYS => {
                 self.new_keys += 1;
                 let key = self.new_key.as_deref().unwrap_or(self.idempotency_key);
                 self.new_key = Some(event::next_key(key, &lost));
-                Ok(())
+                return Ok(());
             }
+            AfterLookup::PostAnew(_) => Problem::StillUnknown,
             AfterLookup::PostAfterRace => {
-                let wait = self.job.config.retry.base_delay;
-                clock::sleep(wait.mul_f64(self.random.f64())).await;
-                Ok(())
+                clock::sleep(config.retry.base_delay.mul_f64(self.random.f64())).await;
+                return Ok(());
             }
-            AfterLookup::PostAfterLag if self.job.budget.remaining() >= LAG + 2 * MIN_ATTEMPT => {
+            AfterLookup::PostAfterLag if budget.remaining() >= LAG + 2 * MIN_ATTEMPT => {
                 clock::sleep(LAG).await;
-                Ok(())
+                return Ok(());
             }
-            // Svix may not have finished an earlier attempt, or it has named a message that its lookups don't show yet.
-            AfterLookup::Post
-            | AfterLookup::PostAfterLag
-            | AfterLookup::IdTaken
-            | AfterLookup::Refused(_)
-                if self.may_be_stored() || self.new_key.is_some() =>
-            {
-                Err(Problem::StillUnanswered)
-            }
-            AfterLookup::PostAnew(_) => Err(Problem::StillUnanswered),
-            AfterLookup::Post => Err(Problem::BodyTooLarge(self.job.config.max_body_bytes)),
-            // Svix was slow. Let the sender come back, unless the budget is always too short for the wait.
-            AfterLookup::PostAfterLag if self.job.config.retry.budget >= 2 * LAG => {
-                Err(Problem::StillUnanswered)
-            }
-            AfterLookup::PostAfterLag | AfterLookup::IdTaken => Err(Problem::EventIdTaken),
-            AfterLookup::Refused(error) => Err(error.into()),
-        }
+            // Svix was slow, and the sender comes back. If even a full budget couldn't hold the wait, that is no use.
+            AfterLookup::PostAfterLag if config.retry.budget >= 2 * LAG => Problem::StillUnknown,
+            AfterLookup::PostAfterLag | AfterLookup::IdTaken => Problem::EventIdTaken,
+            AfterLookup::Refused(error) => error.into(),
+        };
+        // Svix may not have finished a post, or it has named a message that its lookups don't show yet.
+        let may_appear = self.left_unknown || self.earlier_goes_on || self.new_key.is_some();
+        Err(if may_appear {
+            Problem::StillUnknown
+        } else {
+            problem
+        })
     }
 
     async fn request_post(&mut self) -> Result<Posted, svix::Error> {

@@ -18,9 +18,9 @@ pub enum Occasion {
 }
 
 impl Occasion {
-    /// Whether a dead letter acknowledges the event. Pub/Sub would repeat a refused event, and slow down the events of
-    /// every project.
-    pub fn letter_acknowledges(self, config: &Config) -> bool {
+    /// Whether the event may become a dead letter, which acknowledges it. Pub/Sub would repeat a refused event, and
+    /// slow down the events of every project.
+    pub fn may_become_letter(self, config: &Config) -> bool {
         config.keep_dead_letters && self == Self::PubSub
     }
 }
@@ -31,8 +31,7 @@ pub struct Job<'a> {
     pub config: &'a Config,
     pub event: &'a Event<'a>,
     /// The event's `time` or Pub/Sub's publish time, whichever is earlier.
-    pub known_since: Option<SystemTime>,
-    /// As in [`crate::event::arrival::Arrival`].
+    pub published_at: Option<SystemTime>,
     pub ordering_key: Option<&'a str>,
     pub occasion: Occasion,
     /// The headers by which Svix joins the trace.
@@ -41,10 +40,6 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    pub fn letter_acknowledges(&self) -> bool {
-        self.occasion.letter_acknowledges(self.config)
-    }
-
     /// Whether the event is larger than allowed. The relay looks such an event up, and never posts it.
     pub fn is_too_large(&self) -> bool {
         self.event.json.len() > self.config.max_body_bytes

@@ -10,7 +10,7 @@
 //! | … before the record is written | the message | nothing | posts; the same key brings the same message |
 //! | … before the 200 | the message | the record | answers from the record |
 //! | Svix gives no answer in time, or fails | perhaps the message | a record that says `unknown` | looks the message up |
-//! | Svix loses a message before the record | nothing, but the key's answer | nothing, or `unknown` | looks the event up, and posts under another key |
+//! | Svix loses a message before the record | nothing, but the key's answer | nothing, or `unknown` | posts, looks the lost message up in vain, posts under another key |
 //!
 //! Svix knows a key for 12 hours only. [`next`] says when an event is looked up instead of posted.
 
@@ -20,6 +20,8 @@ mod job;
 mod next;
 pub mod shared_gate;
 mod turnstile;
+
+use std::ops::ControlFlow;
 
 use self::attempts::{Attempts, Sent};
 pub use self::job::{Job, Occasion};
@@ -39,17 +41,17 @@ pub struct Delivery {
     pub result: Result<Success, Problem>,
     /// How often this request posted the event to Svix.
     pub posts: u32,
-    /// Whether only Svix knows if it has the message. The next delivery looks the message up first.
+    /// Whether only Svix knows if it has the message.
     pub left_unknown: bool,
     /// The message in Svix, if it is known: also if its record can't be written.
-    pub message_id: Option<String>,
+    pub svix_message_id: Option<String>,
 }
 
 impl Delivery {
     fn of(result: Result<Success, Problem>, posts: u32) -> Self {
         let record = result.as_ref().ok().and_then(Success::record);
         Self {
-            message_id: record.map(|record| record.svix_message_id.clone()),
+            svix_message_id: record.map(|record| record.svix_message_id.clone()),
             result,
             posts,
             left_unknown: false,
@@ -61,9 +63,9 @@ impl Delivery {
 pub async fn deliver(job: Job<'_>) -> Delivery {
     let key = event::key(&job.event.project, &job.event.id);
     let name = Record::name(&key);
-    let found = match find(&job, &name).await {
-        Ok((found, None)) => found,
-        Ok((_, Some(success))) => return Delivery::of(Ok(success), 0),
+    let found = match begin(&job, &name).await {
+        Ok(ControlFlow::Continue(found)) => found,
+        Ok(ControlFlow::Break(success)) => return Delivery::of(Ok(success), 0),
         Err(problem) => return Delivery::of(Err(problem), 0),
     };
     let idempotency_key = key_for_svix(key, found.record());
@@ -71,21 +73,21 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
     let mut attempts = Attempts::new(job, &idempotency_key, &svix_event_id, &found);
     match attempts.run().await {
         Ok(sent) => {
-            let message_id = Some(sent.message_id.clone());
-            let record = delivered(&job, sent, attempts.posts, found.record());
-            let result = write_delivered(&job, name, record).await;
+            let svix_message_id = Some(sent.svix_message_id.clone());
+            let record = delivered(&job, &sent, attempts.posts, found.record());
+            let result = write_delivered(&job, name, record, sent.by_lookup).await;
             Delivery {
-                message_id,
+                svix_message_id,
                 ..Delivery::of(result, attempts.posts)
             }
         }
         Err(problem) => {
-            let left_unknown = attempts.left_unknown();
+            let left_unknown = attempts.is_unknown();
             // If there is a record, the next delivery looks up first anyway. Then the record is written again only if
-            // this request left a post unanswered.
-            let is_news = matches!(found, Found::Nothing) || attempts.unanswered;
+            // this request has left a post unknown, too.
+            let is_news = matches!(found, Found::Nothing) || attempts.left_unknown;
             let result = if left_unknown && is_news {
-                write_unknown(&job, name, problem).await
+                note_unknown(&job, name, problem).await
             } else {
                 Err(problem)
             };
@@ -97,18 +99,18 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
     }
 }
 
-/// Finds the event's record, and the answer to an event that needs no delivery. Fails if the event must wait.
-async fn find(job: &Job<'_>, name: &str) -> Result<(Found, Option<Success>), Problem> {
+/// Finds the event's record, which may answer it already. Fails if the store does, or if the project is held.
+async fn begin(job: &Job<'_>, name: &str) -> Result<ControlFlow<Success, Found>, Problem> {
     group_commit::wait_for_others().await;
     let found = storage::find(name, store::TIMEOUT).await?;
     if let Some(success) = answer_by_record(job, found.record()).await? {
-        return Ok((found, Some(success)));
+        return Ok(ControlFlow::Break(success));
     }
     shared_gate::refresh().await;
     if job.occasion != Occasion::Replay && shared_gate::holds(&job.event.project) {
         return Err(Problem::Held);
     }
-    Ok((found, None))
+    Ok(ControlFlow::Continue(found))
 }
 
 /// The event's key, unless Svix would answer under it with a message that it has lost.
@@ -119,14 +121,13 @@ fn key_for_svix(key: String, record: Option<&Record>) -> String {
     }
 }
 
-/// The answer to an event whose record needs no delivery.
 async fn answer_by_record(
     job: &Job<'_>,
     record: Option<&Record>,
 ) -> Result<Option<Success>, host::Error> {
     match record {
         Some(Record::Delivered(record)) => Ok(Some(Success::duplicate(record.clone(), job.event))),
-        Some(Record::DeadLettered(record)) if job.letter_acknowledges() => {
+        Some(Record::DeadLettered(record)) if job.occasion.may_become_letter(job.config) => {
             let number = ledger::acknowledging_letter(record).await?;
             Ok(number.map(|number| Success::DeadLettered {
                 number,
@@ -137,21 +138,17 @@ async fn answer_by_record(
     }
 }
 
-/// The record of the event, which Svix has now.
-fn delivered(job: &Job<'_>, sent: Sent, posts: u32, earlier: Option<&Record>) -> Delivered {
-    let Sent {
-        message_id,
-        was_found,
-    } = sent;
-    let record = Delivered::of(job.event, message_id, posts, clock::now());
+/// The record to write, now that Svix has the event.
+fn delivered(job: &Job<'_>, sent: &Sent, posts: u32, earlier: Option<&Record>) -> Delivered {
+    let record = Delivered::of(job.event, sent.svix_message_id.clone(), posts, clock::now());
     Delivered {
         dead_letter: match earlier {
             Some(Record::DeadLettered(earlier)) => Some(earlier.dead_letter),
             _ => None,
         },
         // An earlier attempt has stored the message, perhaps with other bytes.
-        fingerprint: record.fingerprint.filter(|_| !was_found),
-        published_at: job.known_since.map(rfc3339),
+        fingerprint: record.fingerprint.filter(|_| !sent.by_lookup),
+        published_at: job.published_at.map(rfc3339),
         ordering_key: job.ordering_key.map(str::to_owned),
         ..record
     }
@@ -161,6 +158,7 @@ async fn write_delivered(
     job: &Job<'_>,
     name: String,
     record: Delivered,
+    by_lookup: bool,
 ) -> Result<Success, Problem> {
     let of_letter = record.dead_letter.map(|_| name.clone());
     let written = Record::Delivered(record.clone());
@@ -168,12 +166,12 @@ async fn write_delivered(
     if let Some(name) = of_letter {
         ledger::forget_body(&name).await;
     }
-    Ok(Success::Delivered { record })
+    Ok(Success::Delivered { record, by_lookup })
 }
 
-/// Notes that only Svix knows if it has the message, because of `problem`. Succeeds if a concurrent delivery has
-/// delivered the event. If the store fails, the sender hears of that instead.
-async fn write_unknown(job: &Job<'_>, name: String, problem: Problem) -> Result<Success, Problem> {
+/// Writes that only Svix knows if it has the message, and passes `problem` on. But if a concurrent delivery has
+/// delivered the event by now, this one succeeds. If the store fails, the sender hears of that instead.
+async fn note_unknown(job: &Job<'_>, name: String, problem: Problem) -> Result<Success, Problem> {
     let now = clock::now();
     let begun = job.budget.stopwatch.started();
     let record = match storage::find(&name, job.budget.time_to_store() / 2).await? {

@@ -1,16 +1,18 @@
 //! Post the event, or look it up first? Decides from what is known of its message, and sends nothing.
 //!
-//! An event is posted only if it is surely new, or if Svix surely remembers its idempotency key. It is looked up
-//! first if
+//! An event is posted only if it is surely new, if Svix surely remembers its idempotency key, or if a lookup has just
+//! found nothing. It is looked up before its first post if
 //! - 12 hours or more have passed since the event came into being, or nothing tells its age;
 //! - there is a record of the event that doesn't answer it: unknown, unreadable, or of a dead letter;
-//! - the event is larger than allowed by now, but may have been sent under a higher limit;
-//! - Svix has answered a post with 409, or with a message that was stored before this request;
-//! - Svix has refused a post: an earlier attempt, which nothing records, may have stored the message.
+//! - the event is larger than allowed by now, but may have been sent under a higher limit.
 //!
-//! Without a record, the event's age is the limit: Svix can't have known the key for longer. After a timeout within
-//! one request the event is posted again. A later request looks the event up, since a stored time may be of
-//! another clock.
+//! It is looked up after a post if
+//! - Svix has answered with 409, or with a message that was stored before this request;
+//! - Svix has refused the event: an earlier attempt, which nothing records, may have stored the message.
+//!
+//! Without a record, the event's age is the limit, since no key is older than its event. After a timeout within one
+//! request, the event is posted again. A later request looks the event up, since a stored time may be of another
+//! clock.
 //!
 //! | known | next | 409 | lookup finds nothing |
 //! | --- | --- | --- | --- |
@@ -27,7 +29,7 @@
 //! `MaybeSentSince`, `Raced` and `Waited` hold a time. After 12 hours the event is looked up instead of posted.
 //!
 //! The longest sequence that neither delivers nor fails: look up, then three times post (409) and look up. Each new
-//! key may begin it again.
+//! key may begin it again, and so may each time that 12 hours pass.
 
 use std::mem;
 use std::time::{Duration, SystemTime};
@@ -43,16 +45,10 @@ const MAY_BE_AT_WORK: Duration = Duration::from_secs(20);
 /// redelivery would say nothing new.
 pub const RENEWED_AFTER: Duration = Duration::from_secs(30);
 
-/// Whether Svix may still be at work on an attempt without an answer. The record has the time when the notification of
-/// the attempt came in, or of one up to [`RENEWED_AFTER`] before. An attempt may end with the `budget` of its notification.
+/// Whether Svix may still be at work on an attempt without an answer. An attempt may end with the `budget` of its
+/// notification. The record has the time when that notification came in, or a time up to [`RENEWED_AFTER`] earlier.
 pub fn may_be_at_work(record: &Unknown, budget: Duration, now: SystemTime) -> bool {
     record.age(now) < RENEWED_AFTER + budget + MAY_BE_AT_WORK
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    Post,
-    LookUp,
 }
 
 /// The knowledge of the event's message in Svix.
@@ -98,10 +94,10 @@ pub enum AfterLookup {
 }
 
 impl Known {
-    /// Decided before every attempt: the process may have been suspended past the 12 hours for which
-    /// Svix knows the idempotency key.
-    pub fn step(&self, now: SystemTime) -> Step {
-        let is_unclear = match self {
+    /// Whether to look the event up instead of posting it. Decided before every request: the process may have been
+    /// suspended past the 12 hours for which Svix knows the idempotency key.
+    pub fn must_look_up(&self, now: SystemTime) -> bool {
+        match self {
             Self::MaybeSentSince(since) | Self::Raced(since) | Self::Waited(since) => {
                 may_have_forgotten(*since, now)
             }
@@ -111,8 +107,7 @@ impl Known {
             | Self::ConflictStands
             | Self::Remembered(_)
             | Self::Refused(_) => true,
-        };
-        if is_unclear { Step::LookUp } else { Step::Post }
+        }
     }
 
     /// A post was answered with 409.
@@ -169,20 +164,20 @@ mod tests {
 
     #[test]
     fn a_new_event_is_posted_and_an_old_one_is_looked_up_first() {
-        assert_eq!(Known::MaybeSentSince(hours(1)).step(hours(2)), Step::Post);
+        assert!(!Known::MaybeSentSince(hours(1)).must_look_up(hours(2)));
         let mut old = Known::MaybeSentSince(hours(1));
-        assert_eq!(old.step(hours(13)), Step::LookUp);
+        assert!(old.must_look_up(hours(13)));
         assert_eq!(old.not_found(hours(13)), AfterLookup::Post);
-        assert_eq!(old.step(hours(13)), Step::Post);
-        assert_eq!(old.step(hours(25)), Step::LookUp, "the process was frozen");
-        assert_eq!(Known::MaybeSentAtAnyTime.step(hours(1)), Step::LookUp);
+        assert!(!old.must_look_up(hours(13)));
+        assert!(old.must_look_up(hours(25)), "the process was frozen");
+        assert!(Known::MaybeSentAtAnyTime.must_look_up(hours(1)));
     }
 
     #[test]
     fn a_refusal_is_believed_once_a_lookup_finds_nothing() {
         let error = svix::Error::ApplicationMissing;
         let mut known = Known::Refused(error.clone());
-        assert_eq!(known.step(hours(1)), Step::LookUp);
+        assert!(known.must_look_up(hours(1)));
         assert_eq!(known.not_found(hours(1)), AfterLookup::Refused(error));
         assert!(!known.is_open());
     }
@@ -191,11 +186,11 @@ mod tests {
     fn a_message_of_an_earlier_request_is_looked_up_and_replaced_if_it_is_lost() {
         let mut known = Known::Remembered("msg_1".to_owned());
         assert!(known.is_open());
-        assert_eq!(known.step(hours(1)), Step::LookUp);
+        assert!(known.must_look_up(hours(1)));
         let anew = AfterLookup::PostAnew("msg_1".to_owned());
         assert_eq!(known.not_found(hours(1)), anew);
         assert!(!known.is_open());
-        assert_eq!(known.step(hours(1)), Step::Post);
+        assert!(!known.must_look_up(hours(1)));
     }
 
     #[test]
@@ -203,17 +198,17 @@ mod tests {
         let mut known = Known::MaybeSentSince(hours(1));
         known.conflict();
         assert!(known.is_open());
-        assert_eq!(known.step(hours(1)), Step::LookUp);
+        assert!(known.must_look_up(hours(1)));
         assert_eq!(known.not_found(hours(1)), AfterLookup::PostAfterRace);
         assert!(!known.is_open());
-        assert_eq!(known.step(hours(1)), Step::Post);
+        assert!(!known.must_look_up(hours(1)));
         known.conflict();
-        assert_eq!(known.step(hours(1)), Step::LookUp);
+        assert!(known.must_look_up(hours(1)));
         assert!(known.is_open());
         assert_eq!(known.not_found(hours(1)), AfterLookup::PostAfterLag);
-        assert_eq!(known.step(hours(1)), Step::Post);
+        assert!(!known.must_look_up(hours(1)));
         known.conflict();
-        assert_eq!(known.step(hours(1)), Step::LookUp);
+        assert!(known.must_look_up(hours(1)));
         assert!(known.is_open());
         assert_eq!(known.not_found(hours(1)), AfterLookup::IdTaken);
         assert!(!known.is_open(), "the lookup has explained it");

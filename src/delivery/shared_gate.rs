@@ -78,7 +78,8 @@ pub async fn hold(project: &str, hold: bool) -> Result<bool, host::Error> {
     .await
 }
 
-/// How the gate is closed for all events, as this instance knows it. `None` if it is open.
+/// How the gate is closed for all events, as this instance knows it. `None` if it is open, or closed for one project
+/// alone.
 pub fn closed() -> Option<Shut> {
     GATE.with_borrow(|gate| gate.closed_for_all(clock::now()))
 }

@@ -16,7 +16,7 @@ use crate::svix::{self, Cause, Misconfiguration};
 use crate::watch;
 use crate::watch::change::Change;
 
-/// The longest that a notification waits for the gate to open. Pub/Sub waits out what is longer.
+/// About how long a notification waits for the gate to open. Pub/Sub waits out what is longer.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Waiting notifications come back to the gate within this time, each at a random moment: the first
@@ -52,7 +52,8 @@ impl<'a> Turnstile<'a> {
         }
     }
 
-    /// Waits until the event may be sent, for as long as waiting makes sense. The event may be the gate's probe then.
+    /// Returns when the event may be sent, perhaps as the gate's probe. Fails if the gate stays closed, or if time runs
+    /// out.
     pub async fn wait(&mut self) -> Result<(), svix::Error> {
         if self.is_probe {
             return self.budget.check();
@@ -105,8 +106,8 @@ impl<'a> Turnstile<'a> {
         GATE.with_borrow(|gate| gate.pass(self.event.project, clock::now()))
     }
 
-    /// If the event is the probe and isn't posted, lets the next event be the probe. If the lease of this one is over,
-    /// there may be two probes at once.
+    /// If the event is the probe and isn't posted, lets the next event be the probe. If the lease of this one has
+    /// expired, another event may be the probe already.
     pub async fn pass_on(&mut self) {
         if mem::take(&mut self.is_probe) && learn(self.time()).await.is_ok() {
             let state = GATE.with_borrow_mut(|gate| gate.give_up_probe(clock::now()));
@@ -116,9 +117,9 @@ impl<'a> Turnstile<'a> {
         }
     }
 
-    /// Tells the gate how a lookup went. A message that is found doesn't show that Svix takes new ones. So it opens no
-    /// gate, and only ends a run of failures at the open gate. A lookup that finds nothing is not told: the event is
-    /// posted, or the next event becomes the probe.
+    /// Tells the gate how a lookup went. A message that is found ends a run of failures. But it doesn't show that Svix
+    /// takes new messages, so a probe passes its task on. A lookup that finds nothing is not told: the post will show
+    /// how Svix is.
     pub async fn tell_lookup(&mut self, found: &Result<Option<String>, svix::Error>) {
         match found {
             Ok(None) => {}

@@ -35,7 +35,7 @@ type Group<T> = LocalKey<RefCell<Option<Vec<T>>>>;
 /// requests, which Spin would otherwise give instances of their own.
 const WAIT: Duration = Duration::from_millis(5);
 
-/// Lets other requests come before the first look into a store that holds up the instance.
+/// If the store holds up the instance, waits before the first read, so that other requests may come.
 pub async fn wait_for_others() {
     if !store::holds_up() {
         return;

@@ -1,7 +1,7 @@
-//! The relay's means from its host: the key-value store, HTTP, clocks, randomness and standard output.
+//! The means that the host gives: the key-value store, HTTP, clocks, randomness and standard output.
 //!
-//! This folder imports nothing of the relay. Its failures rise as [`Error`]; [`crate::api::problem`]
-//! decides what a failure means for a sender.
+//! This folder imports nothing of the relay. It has errors of its own, and [`crate::api::problem`] decides what they
+//! mean for a sender.
 
 mod alarm;
 pub mod body;

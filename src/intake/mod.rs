@@ -2,8 +2,8 @@
 //! letter.
 
 mod body;
-mod event_types;
 mod headers;
+mod registration;
 
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
@@ -11,7 +11,7 @@ use crate::auth;
 use crate::config::{Audience, Config, load};
 use crate::delivery::budget::Budget;
 use crate::delivery::{self, Delivery, Job, Occasion, may_be_at_work};
-use crate::event::arrival::{Attributes, BodyHint, Source, carries_push};
+use crate::event::arrival::{BodyHint, Source, carries_push};
 use crate::event::notification::Notification;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
@@ -22,8 +22,6 @@ use crate::watch;
 use crate::watch::entry::Entry;
 use crate::watch::trace::Trace;
 
-/// Takes a notification. There are four ways to a 200: the event's type is not relayed, its record answers, Svix has its
-/// message now, or a dead letter holds it.
 pub async fn take(
     incoming: &mut Incoming,
     headers: &Headers,
@@ -44,7 +42,7 @@ pub async fn take(
     entry.set_arrival(notification.source, &notification.arrival);
     let hints = notification.hints();
     let audience = match &hints.event_type {
-        // If a push could not be opened, the type is its carrier's, and `event_types` says nothing of the event.
+        // A CloudEvent that carries a push has a type of its own, which says nothing of the event.
         Some(event_type) if !carries_push(event_type) => config.messages.types.audience(event_type),
         _ => Audience::Customers,
     };
@@ -59,7 +57,7 @@ pub async fn take(
         Source::Direct => Occasion::Direct,
         Source::Wrapped | Source::Unwrapped => Occasion::PubSub,
     };
-    let may_be_letter = occasion.letter_acknowledges(config);
+    let may_be_letter = occasion.may_become_letter(config);
     let budget = Budget::of(config, stopwatch);
     match deliver_event(config, &notification, occasion, budget, entry).await {
         Err(problem) if may_be_letter && problem.becomes_letter() => {
@@ -80,14 +78,14 @@ pub async fn deliver_event(
     let event = notification.event().map_err(Problem::Rejected)?;
     entry.set_event(&event.project, &event.id);
     entry.set_event_type(&event.event_type);
-    let trace = trace_of(entry.trace.take(), &notification.arrival.attributes);
-    let trace_headers = trace.headers();
-    entry.trace = Some(trace);
+    let attributes = &notification.arrival.attributes;
+    let trace = Trace::of_event(entry.trace.take(), attributes, &mut host::random());
+    let trace_headers = entry.trace.insert(trace).headers();
     let times = [event.time, notification.arrival.first_published()];
     let job = Job {
         config,
         event: &event,
-        known_since: times.into_iter().flatten().min(),
+        published_at: times.into_iter().flatten().min(),
         ordering_key: notification.arrival.ordering_key.as_deref(),
         occasion,
         trace_headers: &trace_headers,
@@ -97,33 +95,20 @@ pub async fn deliver_event(
         result,
         posts,
         left_unknown,
-        message_id,
+        svix_message_id,
     } = delivery::deliver(job).await;
     entry.attempts = posts;
     entry.left_unknown = left_unknown;
-    if let Some(message_id) = &message_id {
-        entry.set_svix_message_id(message_id);
+    if let Some(id) = &svix_message_id {
+        entry.set_svix_message_id(id);
     }
     if let Ok(Success::Delivered { .. }) = &result {
-        event_types::make_known(config, &event.event_type);
+        registration::make_known(config, &event.event_type);
     }
     result
 }
 
-/// The trace of the request, or else the one that the publisher has begun: Google's clients put it into
-/// these attributes.
-fn trace_of(of_request: Option<Trace>, attributes: &Attributes) -> Trace {
-    match of_request {
-        Some(trace) if trace.is_continued() => trace,
-        _ => {
-            let parent = attributes.get("googclient_traceparent");
-            let state = attributes.get("googclient_tracestate").unwrap_or_default();
-            Trace::of(parent, state, &mut host::random())
-        }
-    }
-}
-
-/// Keeps a notification as a dead letter, once. Only a person can decide what becomes of its event.
+/// Keeps a notification as a dead letter, unless the record shows by now that none is needed.
 async fn store_dead_letter(
     notification: &Notification<'_>,
     body: &[u8],
@@ -156,7 +141,8 @@ async fn store_dead_letter(
                     differs: false,
                 });
             }
-            // Svix may still be at work on it, which a letter would forget. So its sender keeps the event for a moment.
+            // An earlier post may still arrive, and a letter would replace the record of it. The sender keeps the event
+            // until that is over.
             Record::Unknown(record)
                 if is_held && may_be_at_work(record, budget.time, clock::now()) =>
             {

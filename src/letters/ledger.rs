@@ -10,8 +10,8 @@ use crate::host::{self, clock, store};
 use crate::records::{DeadLettered, Record, fingerprint_of, journal, storage};
 use crate::time::rfc3339;
 
-/// Keeps the notification of a record as a dead letter: `problem` is the last part of the problem's
-/// type and the problem document. Returns the letter's number.
+/// Keeps the notification of a record as a dead letter. `reason` is the last part of the problem's type, and `problem`
+/// its document. Returns the letter's number.
 ///
 /// The body may be large, and writing several values holds up the whole instance. So the body is written first, by
 /// itself, and within the `time` that is left. A crash after that leaves a body that the next delivery writes anew, or
@@ -20,7 +20,7 @@ pub async fn keep(
     record_name: &str,
     notification: &Notification<'_>,
     body: &[u8],
-    problem: (&str, Box<RawValue>),
+    (reason, problem): (&str, Box<RawValue>),
     lost_message_id: Option<&str>,
     time: impl FnOnce() -> Duration,
 ) -> Result<u64, host::Error> {
@@ -28,7 +28,13 @@ pub async fn keep(
     journal::append(&[record_name.to_owned()]).await?;
     store::set(&body_name(record_name), body, time()).await?;
     let number = store::increment(COUNTER, 1).await?;
-    let letter = DeadLetter::new(number, record_name, notification, problem, clock::now());
+    let letter = DeadLetter::new(
+        number,
+        record_name,
+        notification,
+        (reason, problem),
+        clock::now(),
+    );
     let record = Record::DeadLettered(DeadLettered {
         dead_letter: number,
         discarded_at: None,

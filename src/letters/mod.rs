@@ -111,8 +111,8 @@ impl Unreadable {
 }
 
 impl DeadLetter {
-    /// The head of a letter about a notification. `problem` is a problem
-    /// document, and `reason` the last part of its type.
+    /// The head of a letter about a notification. `reason` is the last part of the problem's type, and `problem` its
+    /// document.
     pub fn new(
         number: u64,
         record_name: &str,

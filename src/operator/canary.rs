@@ -67,7 +67,7 @@ pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem>
     let project = request.config.canary_project.as_deref();
     let project = project.ok_or(Problem::NoCanary)?;
     let success = sample::send_sample(request, project, TYPE).await?;
-    let (Success::Delivered { record } | Success::Duplicate { record, .. }) = success else {
+    let (Success::Delivered { record, .. } | Success::Duplicate { record, .. }) = success else {
         return Ok(success);
     };
     let duration_ms = as_millis(request.stopwatch.elapsed());

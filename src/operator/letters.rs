@@ -172,7 +172,7 @@ async fn send(
     entry.set_arrival(notification.source, &notification.arrival);
     let success =
         intake::deliver_event(config, &notification, Occasion::Replay, budget, entry).await?;
-    if let Success::Delivered { record } | Success::Duplicate { record, .. } = &success
+    if let Success::Delivered { record, .. } | Success::Duplicate { record, .. } = &success
         && record.dead_letter != Some(letter.number)
     {
         // The letter held no valid event when it came, so its record is not the event's. Resolve it, too.
@@ -259,7 +259,7 @@ fn why_replay_stops(problem: &Problem) -> Option<&'static str> {
             Cause::RateLimited => Some(problem.row().name),
             _ => None,
         },
-        Problem::StillUnanswered => None,
+        Problem::StillUnknown => None,
         problem if problem.is_final() => None,
         problem => Some(problem.row().name),
     }

@@ -5,8 +5,10 @@
 //! event costs the store no call of its own. Only the record of a letter, or of an
 //! event that the audit reopens, is on a page before it is written. Pages are
 //! named by their day and numbered within it by a counter, so a page's name is its age. A page says to the
-//! millisecond when it was written. A record that is on no page is never purged: an instance that dies takes the
-//! names of its last two seconds with it. If the store was very slow, these are the names of the last two minutes.
+//! millisecond when it was written.
+//!
+//! A record that is on no page is never purged. If an instance dies, the names of its last two seconds are on no page,
+//! or those of its last two minutes if the store was very slow.
 
 use std::cell::{Cell, RefCell};
 use std::time::SystemTime;

@@ -29,7 +29,7 @@ const MAX_EXHAUSTED: usize = 16;
 pub enum Record {
     /// Svix has stored the message.
     Delivered(Delivered),
-    /// An attempt ended without an answer: Svix may have stored the message.
+    /// Only Svix knows whether it has the message: an attempt had no clear end, or Svix has lost the message.
     Unknown(Unknown),
     /// The event is kept as a dead letter.
     DeadLettered(DeadLettered),
@@ -180,8 +180,8 @@ fn differs(fingerprint: Option<&str>, event: &Event<'_>) -> bool {
     fingerprint.is_some_and(|known| *known != fingerprint_of(event))
 }
 
-/// Tells different events with one id apart (FNV-1a, 64 bits). Only a publisher's mistake shows in this,
-/// so that nothing depends on a fingerprint that can't be forged.
+/// Tells different events with one id apart (FNV-1a, 64 bits). It shows a publisher's mistakes, and
+/// needn't resist forgery.
 pub fn fingerprint_of(event: &Event<'_>) -> String {
     let hash = event
         .json

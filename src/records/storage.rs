@@ -34,8 +34,7 @@ pub async fn read_with_bytes(
     }))
 }
 
-/// Writes a record, together with those of other requests where that helps. The record is durable when this returns.
-/// `time` limits the write only if no group shares it.
+/// Writes a record, together with those of other requests where that helps, as [`group_commit::write`] does.
 pub async fn write(name: String, record: &Record, time: Duration) -> Result<(), host::Error> {
     // Note the name before the write: the store may keep the record and still report a failure.
     journal::note(&name);

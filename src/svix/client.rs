@@ -21,7 +21,7 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The headers that not every request has.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// A request with this method and JSON, or a GET.
+    /// Method and JSON. `None` for a GET.
     pub body: Option<(Method, Vec<u8>)>,
     /// The same for all attempts at one thing.
     pub id: &'a str,
@@ -106,7 +106,6 @@ fn read(answer: http::Answer, token: &Secret) -> Answer {
     }
 }
 
-/// An id for the attempts at one thing, from a random number.
 pub fn request_id(random: u64) -> String {
     format!("{random:016x}")
 }

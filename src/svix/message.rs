@@ -1,6 +1,6 @@
 //! Messages: one event is sent as one message, and looked up by its id.
 //!
-//! The same event always makes the same request, to the byte and to the URI, since Svix's
+//! Under one configuration, the same event always makes the same request, to the byte and to the URI, since Svix's
 //! idempotency covers nothing less.
 
 use std::borrow::Cow;

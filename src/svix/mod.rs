@@ -2,7 +2,7 @@
 //!
 //! One file for each thing that is asked: [`message`], [`list`], [`endpoints`], [`event_type`],
 //! [`application`], [`portal`]. Each builds the request and reads the answer; only [`client`] sends.
-//! [`operational`] reads what Svix reports by itself. This file holds what is true of every request.
+//! [`operational`] reads what Svix reports by itself. This file holds what several of them share.
 
 pub mod application;
 pub mod client;
@@ -39,11 +39,11 @@ pub struct Answer {
     pub body: Option<Vec<u8>>,
     /// When the answer was written, by the clock of the server that wrote it. Without its `Date`, by the own clock.
     pub written_at: SystemTime,
-    /// The token of the request. A refusal leaves it out of Svix's words, should Svix repeat it.
+    /// The token of the request, to be left out of Svix's words if Svix repeats it.
     pub token: Secret,
 }
 
-/// Why Svix has not done what it was asked for.
+/// Why Svix has not done what was wanted of it, or was not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// Another try may succeed.
@@ -94,7 +94,7 @@ pub enum Cause {
 /// A refusal, in Svix's own words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// Svix's status: of an event 400, 413 or 422, of an operator's request any from 400 to 499.
+    /// Svix's status.
     pub status: u16,
     /// Svix's `code`, if it gave one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,7 +174,8 @@ impl From<Cause> for Error {
 }
 
 impl Answer {
-    /// Fails if the status means the same for every request, or if something between gave the answer.
+    /// Fails with the answers that mean the same for every request: a 429, a 5xx, a refused token, and an answer that
+    /// isn't Svix's own.
     pub fn unless_failed(self) -> Result<Self, Error> {
         let cause = match self.status {
             200..=299 => return Ok(self),

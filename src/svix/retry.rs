@@ -16,15 +16,15 @@ pub const MIN_ATTEMPT: Duration = Duration::from_millis(100);
 /// Full jitter: each wait is drawn evenly between nothing and a bound that doubles, so that
 /// notifications that failed together don't return together.
 #[derive(Debug)]
-pub struct Retries {
-    policy: Retry,
+pub struct Retries<'a> {
+    policy: &'a Retry,
     random: fastrand::Rng,
     failures: u32,
 }
 
-impl Retries {
+impl<'a> Retries<'a> {
     /// The waits of `policy`; the same `seed` draws the same waits.
-    pub fn new(policy: Retry, seed: u64) -> Self {
+    pub fn new(policy: &'a Retry, seed: u64) -> Self {
         Self {
             policy,
             random: fastrand::Rng::with_seed(seed),
@@ -89,20 +89,18 @@ mod tests {
 
     const LONG: Duration = Duration::from_hours(1);
 
-    fn policy() -> Retry {
-        Retry {
-            max_attempts: 4,
-            budget: Duration::from_secs(8),
-            base_delay: Duration::from_millis(100),
-            max_delay: Duration::from_millis(300),
-        }
-    }
+    const POLICY: Retry = Retry {
+        max_attempts: 4,
+        budget: Duration::from_secs(8),
+        base_delay: Duration::from_millis(100),
+        max_delay: Duration::from_millis(300),
+    };
 
     #[test]
     fn waits_between_nothing_and_a_bound_that_doubles_up_to_the_maximum() {
         let mut longest = [Duration::ZERO; 3];
         for seed in 0..2_000 {
-            let mut retries = Retries::new(policy(), seed);
+            let mut retries = Retries::new(&POLICY, seed);
             for longest in &mut longest {
                 *longest = (*longest).max(retries.next_wait(LONG, None).expect("one more"));
             }
@@ -119,7 +117,7 @@ mod tests {
 
     #[test]
     fn ends_after_the_last_attempt() {
-        let mut retries = Retries::new(policy(), 1);
+        let mut retries = Retries::new(&POLICY, 1);
         let waits: Vec<_> = (0..5).map(|_| retries.next_wait(LONG, None)).collect();
         assert!(waits[..3].iter().all(Option::is_some));
         assert_eq!(waits[3..], [None, None]);
@@ -127,20 +125,18 @@ mod tests {
 
     #[test]
     fn a_single_attempt_is_never_repeated() {
-        let mut retries = Retries::new(
-            Retry {
-                max_attempts: 1,
-                ..policy()
-            },
-            1,
-        );
+        let policy = Retry {
+            max_attempts: 1,
+            ..POLICY
+        };
+        let mut retries = Retries::new(&policy, 1);
         assert_eq!(retries.next_wait(LONG, Some(Duration::ZERO)), None);
     }
 
     #[test]
     fn the_same_seed_draws_the_same_waits() {
         let waits = |seed| {
-            let mut retries = Retries::new(policy(), seed);
+            let mut retries = Retries::new(&POLICY, seed);
             [(); 3].map(|()| retries.next_wait(LONG, None))
         };
         assert_eq!(waits(7), waits(7));
@@ -150,7 +146,7 @@ mod tests {
     #[test]
     fn honours_retry_after_up_to_the_budget() {
         let asked = Duration::from_secs(2);
-        let wait = |remaining| Retries::new(policy(), 1).next_wait(remaining, Some(asked));
+        let wait = |remaining| Retries::new(&POLICY, 1).next_wait(remaining, Some(asked));
         assert_eq!(wait(asked + MIN_ATTEMPT), Some(asked));
         let too_little = (asked + MIN_ATTEMPT)
             .checked_sub(Duration::from_nanos(1))
@@ -160,7 +156,7 @@ mod tests {
 
     #[test]
     fn gives_up_when_no_attempt_would_fit() {
-        let mut retries = Retries::new(policy(), 1);
+        let mut retries = Retries::new(&POLICY, 1);
         assert_eq!(retries.next_wait(Duration::from_millis(99), None), None);
     }
 
@@ -231,7 +227,7 @@ mod tests {
             asked in proptest::option::of(0u64..u64::MAX),
         ) {
             let remaining = Duration::from_millis(remaining);
-            let mut retries = Retries::new(policy(), seed);
+            let mut retries = Retries::new(&POLICY, seed);
             while let Some(wait) = retries.next_wait(remaining, asked.map(Duration::from_millis)) {
                 prop_assert!(wait + MIN_ATTEMPT <= remaining);
             }

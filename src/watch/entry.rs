@@ -57,13 +57,13 @@ pub struct Entry {
     span_id: Option<String>,
     #[serde(skip)]
     pub trace: Option<Trace>,
-    /// Whether the relay doesn't know if Svix has the message. The next delivery looks the message up first.
+    /// Whether only Svix knows if it has the message.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub left_unknown: bool,
     /// Whether a duplicate has other bytes than the event that was delivered.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     content_differs: bool,
-    /// Whether a lookup found the event's message. Svix may have it, and never send it.
+    /// Whether a lookup found the event's message. Svix may have stored it without ever sending it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     found: bool,
     #[serde(skip)]
@@ -201,8 +201,7 @@ impl Entry {
             self.outcome.clone_into(&mut self.message);
         }
         match success {
-            // Only a message that was found has no fingerprint.
-            Success::Delivered { record } => self.found = record.fingerprint.is_none(),
+            Success::Delivered { by_lookup, .. } => self.found = *by_lookup,
             Success::DeadLettered { number, differs } => {
                 self.severity = Some(Severity::Warning);
                 self.dead_letter = Some(*number);

@@ -1,5 +1,5 @@
-//! The visible side of the relay: the log, with a line for each request and for each change that concerns
-//! several requests, and the metrics.
+//! The visible side of the relay: the metrics, and the log, with a line for each request but routine ones, and for each
+//! change that concerns several requests.
 
 pub mod change;
 pub mod counters;

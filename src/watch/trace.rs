@@ -1,6 +1,8 @@
 //! The trace of a notification (W3C Trace Context). It is taken over from the sender, or begins here, and
 //! goes on to Svix with the relay's own span.
 
+use crate::event::arrival::Attributes;
+
 /// The flags of a trace that begins here: it is recorded.
 const SAMPLED: u8 = 0b01;
 
@@ -32,6 +34,23 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// The trace that the request has brought, or else the one that the publisher has begun: Google's clients put it
+    /// into these attributes.
+    pub fn of_event(
+        of_request: Option<Self>,
+        attributes: &Attributes,
+        random: &mut fastrand::Rng,
+    ) -> Self {
+        match of_request {
+            Some(trace) if trace.continued => trace,
+            _ => {
+                let parent = attributes.get("googclient_traceparent");
+                let state = attributes.get("googclient_tracestate").unwrap_or_default();
+                Self::of(parent, state, random)
+            }
+        }
+    }
+
     /// A new span in the trace of `traceparent`, or in a new trace if that is missing or invalid.
     pub fn of(traceparent: Option<&str>, tracestate: &str, random: &mut fastrand::Rng) -> Self {
         let parent = traceparent.and_then(parse);
@@ -47,10 +66,6 @@ impl Trace {
             state: state(tracestate).filter(|_| continued),
             continued,
         }
-    }
-
-    pub fn is_continued(&self) -> bool {
-        self.continued
     }
 
     /// The headers of the relay's requests.
@@ -146,7 +161,7 @@ mod tests {
     #[test]
     fn a_valid_traceparent_goes_on_in_a_new_span() {
         let trace = of(Some(GIVEN));
-        assert!(trace.is_continued());
+        assert!(trace.continued);
         assert_eq!(trace.id, "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_ne!(trace.span_id, "00f067aa0ba902b7");
         let header = format!("00-{}-{}-00", trace.id, trace.span_id);
@@ -187,7 +202,7 @@ mod tests {
         ] {
             assert_eq!(parse(nonsense), None, "{nonsense}");
             let trace = of(Some(nonsense));
-            assert!(!trace.is_continued());
+            assert!(!trace.continued);
             assert_eq!(trace.flags, SAMPLED);
             assert!(parse(&traceparent(&trace)).is_some());
         }

@@ -6,8 +6,8 @@
 //! waits at the gate nor tells it anything.
 //!
 //! There may be many instances, each for a short time. The store keeps them from asking again and again.
-//! While Svix refuses a type, for example for want of a right, the type costs one request in `PAUSE_IF_REFUSED`.
-//! While Svix fails, it costs one in `PAUSE`.
+//! If Svix refuses a type, for example for want of a right, the relay asks again after `PAUSE_IF_REFUSED`. If Svix
+//! fails, it asks again after `PAUSE`.
 
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
