@@ -109,20 +109,38 @@ impl Query {
         })
     }
 
-    /// Reads `after`, `limit`, `project`, `reason` and `unresolved`.
+    /// Reads `unresolved` and what [`Self::unresolved`] reads.
     pub fn selection(&self) -> Result<Selection, Violation> {
-        let names = ["after", "limit", "project", "reason", "unresolved"];
-        let [after, limit, project, reason, unresolved] = self.pick(names)?;
-        let text = |value| percent_decode_str(value).decode_utf8_lossy().into_owned();
-        let after = after.map(|value| parsed("after", value, "must be a whole number"));
+        let [after, limit, project, reason, unresolved] =
+            self.pick(["after", "limit", "project", "reason", "unresolved"])?;
         let unresolved =
             unresolved.map(|value| parsed("unresolved", value, "must be true or false"));
-        Ok(Selection {
+        Selection::of(
+            [after, limit, project, reason],
+            unresolved.unwrap_or(Ok(false))?,
+        )
+    }
+
+    /// Reads `after`, `limit`, `project` and `reason` of unresolved letters.
+    pub fn unresolved(&self) -> Result<Selection, Violation> {
+        let selection = self.pick(["after", "limit", "project", "reason"])?;
+        Selection::of(selection, true)
+    }
+}
+
+impl Selection {
+    fn of(
+        [after, limit, project, reason]: [Option<&str>; 4],
+        unresolved: bool,
+    ) -> Result<Self, Violation> {
+        let text = |value| percent_decode_str(value).decode_utf8_lossy().into_owned();
+        let after = after.map(|value| parsed("after", value, "must be a whole number"));
+        Ok(Self {
             after: after.unwrap_or(Ok(0))?,
             limit: limit.map_or(Ok(50), |value| number("limit", value, 1..=MAX_LIMIT))?,
             project: project.map(text),
             reason: reason.map(text),
-            unresolved: unresolved.unwrap_or(Ok(false))?,
+            unresolved,
         })
     }
 }

@@ -96,5 +96,11 @@ pub fn whole_number(value: &str, range: RangeInclusive<u64>) -> Result<u64, Stri
 /// The parts of a list that is separated by commas. An empty value has none.
 pub fn each<T>(value: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     let parts = value.split(',').filter(|_| !value.is_empty());
-    parts.map(|part| parse(part.trim())).collect()
+    let parsed = parts.map(|part| match part.trim() {
+        "" if value.contains(',') => {
+            Err("must hold something before and after each comma".to_owned())
+        }
+        part => parse(part),
+    });
+    parsed.collect()
 }

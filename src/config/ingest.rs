@@ -71,6 +71,10 @@ impl Ingest {
             "pubsub" if service_account.is_empty() => {
                 check.refuse("pubsub_service_account", required)
             }
+            "pubsub" if service_account.contains(':') => {
+                let reason = "must be an email address, without 'serviceAccount:'";
+                check.refuse("pubsub_service_account", reason)
+            }
             "pubsub" => Some(Self::Pubsub(Pubsub {
                 audience,
                 service_account,
@@ -88,10 +92,13 @@ impl Ingest {
 
 /// A text that is compared with what comes from outside.
 fn plain(value: &str) -> Result<String, String> {
-    if value.trim() == value && !value.contains(char::is_control) {
+    if value.trim() == value && !value.contains(['"', '\'']) && !value.contains(char::is_control) {
         Ok(value.to_owned())
     } else {
-        Err("must not begin or end with a space, or hold control characters".to_owned())
+        Err(
+            "must not begin or end with a space, or hold quotation marks or control characters"
+                .to_owned(),
+        )
     }
 }
 
@@ -133,6 +140,11 @@ mod tests {
             ("pubsub_audience", ""),
             ("pubsub_service_account", ""),
             ("pubsub_audience", " spaced "),
+            ("pubsub_audience", "\"https://relay.example/notifications\""),
+            (
+                "pubsub_service_account",
+                "serviceAccount:push@p.iam.gserviceaccount.com",
+            ),
             ("pubsub_jwks_url", ""),
             ("pubsub_jwks_url", "https://www.googleapis.com"),
             ("pubsub_jwks_url", "https://a@www.googleapis.com/certs"),

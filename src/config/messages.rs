@@ -104,7 +104,9 @@ impl Pattern {
             Some(prefix) => (prefix, true),
             None => (text, false),
         };
-        if event::check_identifier(name).is_err() {
+        // Such a list lets no event pass, and no answer to a sender shows it.
+        let is_mistake = name.starts_with('.') || matches!(text, "none" | "all");
+        if is_mistake || event::check_identifier(name).is_err() {
             return Err(
                 "may hold only event types such as user.created, and beginnings such as user.*; ! before one excludes it"
                     .to_owned(),
@@ -139,7 +141,7 @@ fn words(list: &str) -> Result<impl Iterator<Item = &str>, String> {
 fn fields(names: &str, most: usize) -> Result<Vec<Field>, String> {
     let fields: Option<Vec<_>> = words(names)?.map(Field::parse).collect();
     fields.filter(|fields| fields.len() <= most).ok_or_else(|| {
-        format!("may hold at most {most} names such as data.user.id, of at most three parts")
+        format!("may hold at most {most} names such as data.user.id, of at most three parts, with spaces between them")
     })
 }
 
@@ -178,6 +180,9 @@ mod tests {
             "**",
             "*.created",
             "user created,",
+            ".*",
+            "none",
+            "all",
             "a/b",
             &"a".repeat(257),
         ] {

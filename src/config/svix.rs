@@ -24,9 +24,14 @@ pub struct Svix {
 impl Svix {
     pub fn read(check: &mut Check<'_>) -> Option<Self> {
         let token = check.secret("svix_token", Secret::parse);
-        let region = token.as_ref().map_or("", |token| region(token.expose()));
+        let region = token.as_ref().and_then(|token| region(token.expose()));
         let origin = check.value("svix_url", |url| match url {
-            "" => Ok(origin_of_region(region)),
+            "" => origin_of_region(region).ok_or_else(|| {
+                "is required, since the part of svix_token after its last dot is no region of Svix".to_owned()
+            }),
+            url if url.contains(char::is_whitespace) => {
+                Err("must not contain spaces or line ends".to_owned())
+            }
             url => match Origin::parse(url) {
                 None => Err(
                     "must be an origin such as 'https://api.eu.svix.com', without a path"
@@ -67,20 +72,23 @@ fn is_hosted(origin: &Origin) -> bool {
     host.ends_with(".svix.com")
 }
 
-/// The region that a token names: its last segment.
-fn region(token: &str) -> &str {
-    token.rsplit('.').next().unwrap_or_default()
+/// The region that a token names: its part after the last dot. Old tokens have none.
+fn region(token: &str) -> Option<&str> {
+    token.rsplit_once('.').map(|(_, region)| region)
 }
 
-fn origin_of_region(region: &str) -> Origin {
+/// `None` for a region that Svix doesn't have. The token may be one of another server then, which gets no event by
+/// mistake.
+fn origin_of_region(region: Option<&str>) -> Option<Origin> {
     let authority = match region {
-        "us" | "eu" | "in" | "ca" | "au" => format!("api.{region}.svix.com"),
-        _ => "api.svix.com".to_owned(),
+        None => "api.svix.com".to_owned(),
+        Some(region @ ("us" | "eu" | "in" | "ca" | "au")) => format!("api.{region}.svix.com"),
+        Some(_) => return None,
     };
-    Origin {
+    Some(Origin {
         https: true,
         authority,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -126,9 +134,18 @@ mod tests {
                 format!("api.{region}.svix.com")
             );
         }
-        assert_eq!(authority("testsk_abc.xx"), "api.svix.com");
-        assert_eq!(authority("eu"), "api.eu.svix.com");
         assert_eq!(authority("without-a-region"), "api.svix.com");
+        // Perhaps a token of another server, which has its own address.
+        for token in [
+            "testsk_abc.xx",
+            "testsk_abc.EU",
+            "eyJhbGciOi.eyJpc3MiOi.c2lnbmF0dXJl",
+        ] {
+            let violations = with(&[("svix_token", token)]).expect_err(token);
+            assert_eq!(violations[0].field, "svix_url", "{token}");
+            let config = with(&[("svix_token", token), ("svix_url", "http://127.0.0.1:8071")]);
+            assert!(config.is_ok(), "{token}");
+        }
     }
 
     #[test]

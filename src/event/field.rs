@@ -18,7 +18,10 @@ pub struct Field(Vec<String>);
 impl Field {
     pub fn parse(name: &str) -> Option<Self> {
         let names: Vec<_> = name.split('.').map(str::to_owned).collect();
-        let is_valid = names.len() <= MAX_DEPTH && !names.iter().any(String::is_empty);
+        // A list with commas would otherwise be the name of one field, which no event has.
+        let is_mistake = name.contains([',', ';', '[', ']', '"', '\'']);
+        let is_valid =
+            names.len() <= MAX_DEPTH && !names.iter().any(String::is_empty) && !is_mistake;
         is_valid.then_some(Self(names))
     }
 
@@ -98,8 +101,10 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_at_most_three_parts() {
-        for name in ["", ".", "a.", ".a", "a..b", "a.b.c.d"] {
+    fn a_name_has_at_most_three_parts_and_no_list_is_taken_for_one() {
+        for name in [
+            "", ".", "a.", ".a", "a..b", "a.b.c.d", "a,b", "a[0]", "\"a\"",
+        ] {
             assert_eq!(Field::parse(name), None, "{name}");
         }
     }

@@ -38,6 +38,7 @@ pub async fn keep(
     let record = Record::DeadLettered(DeadLettered {
         dead_letter: number,
         discarded_at: None,
+        project: None,
         lost_message_id: lost_message_id.map(str::to_owned),
         fingerprint: notification.event().ok().as_ref().map(fingerprint_of),
     });
@@ -185,6 +186,7 @@ pub async fn discard(number: u64) -> Result<bool, host::Error> {
         let record = Record::DeadLettered(DeadLettered {
             dead_letter: number,
             discarded_at: Some(rfc3339(clock::now())),
+            project: letter.project.clone(),
             lost_message_id: lost.map(str::to_owned),
             fingerprint: match &record {
                 Some(Record::DeadLettered(record)) => record.fingerprint.clone(),

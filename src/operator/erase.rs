@@ -255,8 +255,12 @@ impl Slice<'_> {
                 let (project, letter) = match record {
                     Some(Record::Delivered(record)) => (record.project, record.dead_letter),
                     Some(Record::Unknown(record)) => (record.project, None),
-                    // Letters are erased by their number.
-                    Some(Record::DeadLettered(_)) | None => continue,
+                    Some(Record::DeadLettered(record)) => match record.project {
+                        Some(project) => (project, Some(record.dead_letter)),
+                        // A letter that isn't discarded is erased by its number.
+                        None => continue,
+                    },
+                    None => continue,
                 };
                 // A page may name a record twice.
                 if project == self.project && !due.contains(name) {

@@ -203,8 +203,7 @@ pub async fn replay_all(
     request: &mut OperatorRequest<'_>,
     query: &Query,
 ) -> Result<Success, Problem> {
-    let mut selection = query.selection().map_err(Problem::InvalidQuery)?;
-    selection.unresolved = true;
+    let selection = query.unresolved().map_err(Problem::InvalidQuery)?;
     let mut letters = Letters::of(request.config, &selection, request.stopwatch).await?;
     let mut replayed = Replayed::default();
     let mut tried = 0;

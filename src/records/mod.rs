@@ -97,6 +97,9 @@ pub struct DeadLettered {
     /// When the letter was discarded, in RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discarded_at: Option<String>,
+    /// The project of a discarded letter, by which an operator erases the record. `None` for earlier versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
     /// As in [`Unknown`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_message_id: Option<String>,
@@ -147,6 +150,12 @@ impl Delivered {
             ordering_key: None,
             exhausted: Vec::new(),
         }
+    }
+
+    /// Whether Svix may have stored the message without queuing it for the endpoints. Then its answer to the post got
+    /// lost, and another attempt or a lookup has found the message.
+    pub fn may_be_unsent(&self) -> bool {
+        self.fingerprint.is_none() || self.attempts > 1
     }
 
     /// Notes that Svix has given the event up at an endpoint. `false` if that changes nothing.
@@ -338,6 +347,7 @@ impl Record {
             "dead-lettered" => Some(Self::DeadLettered(DeadLettered {
                 dead_letter: number("deadLetter")?,
                 discarded_at: string("discardedAt"),
+                project: string("project"),
                 lost_message_id: string("lostMessageId"),
                 fingerprint: string("fingerprint"),
             })),
@@ -399,6 +409,7 @@ mod tests {
                 Record::DeadLettered(DeadLettered {
                     dead_letter: 7,
                     discarded_at: None,
+                    project: None,
                     lost_message_id: None,
                     fingerprint: None,
                 }),
@@ -408,10 +419,11 @@ mod tests {
                 Record::DeadLettered(DeadLettered {
                     dead_letter: 7,
                     discarded_at: Some(rfc3339(now())),
+                    project: Some("dev".to_owned()),
                     lost_message_id: Some("msg_0".to_owned()),
                     fingerprint: Some("08f44b07b5901a25".to_owned()),
                 }),
-                r#"{"version":1,"state":"dead-lettered","deadLetter":7,"discardedAt":"2026-11-23T14:12:42.123Z","lostMessageId":"msg_0","fingerprint":"08f44b07b5901a25"}"#,
+                r#"{"version":1,"state":"dead-lettered","deadLetter":7,"discardedAt":"2026-11-23T14:12:42.123Z","project":"dev","lostMessageId":"msg_0","fingerprint":"08f44b07b5901a25"}"#,
             ),
         ]
     }
@@ -488,7 +500,7 @@ mod tests {
             for record in [
                 Record::Delivered(Delivered::of(&event, message, attempts, now)),
                 Record::Unknown(Unknown::of(&event, now)),
-                Record::DeadLettered(DeadLettered { dead_letter, discarded_at: None, lost_message_id: None, fingerprint: None }),
+                Record::DeadLettered(DeadLettered { dead_letter, discarded_at: None, project: None, lost_message_id: None, fingerprint: None }),
             ] {
                 prop_assert_eq!(Record::decode(&record.encode()), Some(record));
             }

@@ -11,8 +11,9 @@ use crate::event::media_type::is_encoded;
 use crate::host::clock;
 use crate::host::http::{self, Call, Method, header};
 
-/// Svix's answers are small, since the payload is left out of them. The largest is a page of 250 messages.
-const MAX_ANSWER: usize = 512 * 1024;
+/// Svix's answers leave the payload out. The largest are pages of 250 messages, and of 100 endpoints with descriptions by
+/// their customers.
+const MAX_ANSWER: usize = 2 * 1024 * 1024;
 
 /// A request to Svix.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Answer, Error};
 use crate::json;
-use crate::time::rfc3339;
+use crate::time::{parse_rfc3339, rfc3339};
 
 /// The most of each list that is asked for.
 pub const LIMIT: usize = 100;
@@ -40,6 +40,9 @@ pub struct Endpoint {
     /// When Svix tries again, in RFC 3339. `None` if it doesn't.
     #[serde(default)]
     pub next_attempt: Option<String>,
+    /// In RFC 3339.
+    #[serde(default, skip_serializing)]
+    created_at: Option<String>,
     /// Whether only the message still names it.
     #[serde(skip_deserializing)]
     pub deleted: bool,
@@ -50,6 +53,19 @@ impl Endpoint {
     pub fn types(&self) -> Option<Vec<String>> {
         let types = self.event_types.as_ref().or(self.filter_types.as_ref());
         types.cloned()
+    }
+
+    /// Whether Svix surely sends an event of this type and time here. An endpoint with channels takes only some events.
+    pub fn surely_takes(&self, event_type: &str, published_at: &str) -> bool {
+        let existed = |created_at: &String| {
+            parse_rfc3339(created_at)
+                .is_some_and(|created| parse_rfc3339(published_at) > Some(created))
+        };
+        let takes_type = |types: Vec<String>| types.iter().any(|it| it == event_type);
+        !self.disabled
+            && self.channels.is_none()
+            && self.created_at.as_ref().is_some_and(existed)
+            && self.types().is_none_or(takes_type)
     }
 
     /// The endpoint as a message sees it that was never sent there.
@@ -309,6 +325,28 @@ mod tests {
             let types = endpoint.expect("readable").expect("there").types();
             let expected = expected.map(|name| vec![name.to_owned()]);
             assert_eq!(types, expected, "{names}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_surely_takes_events_of_its_types_since_it_was_created() {
+        let created = r#""createdAt":"2026-11-23T14:00:00.5Z""#;
+        for (fields, expected) in [
+            (created.to_owned(), true),
+            (format!(r#"{created},"filterTypes":["a.b"]"#), true),
+            (format!(r#"{created},"filterTypes":["a"]"#), false),
+            (format!(r#"{created},"eventTypes":["a"]"#), false),
+            (format!(r#"{created},"channels":["c"]"#), false),
+            (format!(r#"{created},"disabled":true"#), false),
+            (r#""createdAt":"2026-11-23T14:12:42Z""#.to_owned(), false),
+            (r#""createdAt":"yesterday""#.to_owned(), false),
+            (r#""createdAt":null"#.to_owned(), false),
+        ] {
+            let body = format!(r#"{{"id":"ep_1","url":"https://a.test",{fields}}}"#);
+            let endpoint = classify_endpoint(&answer(200, &body));
+            let endpoint = endpoint.expect("readable").expect("there");
+            let takes = endpoint.surely_takes("a.b", "2026-11-23T14:12:42Z");
+            assert_eq!(takes, expected, "{fields}");
         }
     }
 

@@ -74,14 +74,6 @@ locals {
       seconds  = 600
       section  = "many-dead-letters"
     }
-    findings = {
-      title    = "the audit found missing, doubled, unrecorded or unsettled messages"
-      severity = "CRITICAL"
-      outcomes = ["audit-finding"]
-      above    = 0
-      seconds  = 3600
-      section  = "missing"
-    }
   }
 }
 
@@ -160,6 +152,32 @@ locals {
       filter  = "jsonPayload.outcome=\"reported\" AND jsonPayload.reason=\"message.attempt.exhausted\""
       section = "events-given-up"
     }
+    missing = {
+      title    = "the audit found events that are missing in Svix"
+      severity = "CRITICAL"
+      filter   = "jsonPayload.outcome=\"audit-finding\" AND jsonPayload.reason=(\"missing\" OR \"application-missing\")"
+      section  = "missing"
+    }
+    doubled = {
+      title   = "the audit found events with a second message in Svix"
+      filter  = "jsonPayload.outcome=\"audit-finding\" AND jsonPayload.reason=\"doubled\""
+      section = "doubled"
+    }
+    unrecorded = {
+      title   = "the audit found messages in Svix without a record"
+      filter  = "jsonPayload.outcome=\"audit-finding\" AND jsonPayload.reason=\"unrecorded\""
+      section = "unrecorded"
+    }
+    unsettled = {
+      title   = "the audit found events that are not in Svix, and whose senders have not come back"
+      filter  = "jsonPayload.outcome=\"audit-finding\" AND jsonPayload.reason=\"unsettled\""
+      section = "unsettled"
+    }
+    unsent = {
+      title   = "the audit found messages that Svix has not sent"
+      filter  = "jsonPayload.outcome=\"audit-finding\" AND jsonPayload.reason=\"unsent\""
+      section = "unsent"
+    }
     letters_expire = {
       title   = "dead letters were deleted without a decision"
       filter  = "jsonPayload.outcome=\"dead-letter-expired\""
@@ -178,7 +196,7 @@ resource "google_monitoring_alert_policy" "lines" {
 
   project               = var.project_id
   display_name          = "${var.name}: ${each.value.title}"
-  severity              = "WARNING"
+  severity              = try(each.value.severity, "WARNING")
   combiner              = "OR"
   notification_channels = var.notification_channels
 

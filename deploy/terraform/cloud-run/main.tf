@@ -24,25 +24,24 @@ locals {
     relay = {
       name    = var.name
       ingress = local.is_reported_to ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY"
-      secrets = merge(
-        { SPIN_VARIABLE_SVIX_TOKEN = local.svix_token },
-        local.is_reported_to ? { SPIN_VARIABLE_SVIX_WEBHOOK_SECRET = { secret = var.svix_webhook_secret, version = "latest" } } : {},
-      )
+      secrets = merge({ SPIN_VARIABLE_SVIX_TOKEN = local.svix_token }, local.webhook_secret)
       min_instances = var.min_instances
       max_instances = var.max_instances
     }
     operator = {
       name    = local.operator
       ingress = "INGRESS_TRAFFIC_ALL"
-      secrets = {
+      secrets = merge({
         SPIN_VARIABLE_SVIX_TOKEN  = local.svix_token
         SPIN_VARIABLE_ADMIN_TOKEN = local.admin_token
-      }
+      }, local.webhook_secret)
       min_instances = 0
       max_instances = 2
     }
   }
   is_reported_to = var.svix_webhook_secret != null
+  # Without it, the operators' service shows no endpoints, since it doesn't expect reports.
+  webhook_secret = local.is_reported_to ? { SPIN_VARIABLE_SVIX_WEBHOOK_SECRET = { secret = var.svix_webhook_secret, version = "latest" } } : {}
   svix_token     = { secret = var.svix_token_secret, version = var.svix_token_version }
   admin_token    = { secret = var.admin_token_secret, version = var.admin_token_version }
 
@@ -79,7 +78,7 @@ resource "google_secret_manager_secret_iam_member" "services" {
     operator_svix  = { service = "operator", secret = var.svix_token_secret }
     operator_admin = { service = "operator", secret = var.admin_token_secret }
     },
-    local.is_reported_to ? { relay_webhook = { service = "relay", secret = var.svix_webhook_secret } } : {},
+    local.is_reported_to ? { for service in keys(local.services) : "${service}_webhook" => { service = service, secret = var.svix_webhook_secret } } : {},
     merge([
       for service in keys(local.services) : {
         for name, secret in local.redis_files : "${service}_redis_${name}" => { service = service, secret = secret }

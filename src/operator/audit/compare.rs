@@ -2,7 +2,7 @@
 //!
 //! Svix lists the project's messages page by page. Each is held against its record. A record whose message
 //! was not in the list is looked up by itself: the message may be stored long before its record, or at
-//! another time by Svix's clock.
+//! another time by Svix's clock. So is a message that Svix may have stored without ever sending it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -18,6 +18,7 @@ use crate::event;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::store;
 use crate::records::{Delivered, Found, Record, Unknown, journal, storage};
+use crate::svix::endpoints::{self, Endpoint};
 use crate::svix::list::{self, Message};
 use crate::svix::message;
 use crate::svix::{self, Answer, Cause, application};
@@ -210,7 +211,9 @@ impl<'a> Comparison<'a> {
         let event_id = message.event_id.as_deref().unwrap_or_default();
         match record {
             Some(Record::Delivered(record)) if record.svix_message_id == message.id => {
-                self.events += u64::from(unseen.remove(name));
+                if !record.may_be_unsent() {
+                    self.events += u64::from(unseen.remove(name));
+                }
             }
             Some(Record::Delivered(delivered)) => self.doubled(name, delivered, message).await?,
             Some(Record::Unknown(unknown)) if unseen.contains(name) => {
@@ -322,20 +325,60 @@ impl<'a> Comparison<'a> {
         }
         let id = &record.svix_message_id;
         let answer = self.ask(&message::lookup_path(&record.project, id)).await?;
-        if list::classify_held(&answer, id)? {
+        let kind = if !list::classify_held(&answer, id)? {
+            Kind::Missing
+        } else if record.may_be_unsent() && self.is_unsent(record).await? {
+            Kind::Unsent
+        } else {
             self.events += 1;
             return Ok(());
-        }
-        let ids = vec![id.clone()];
+        };
         let finding = Finding::new(
-            Kind::Missing,
+            kind,
             &record.project,
             &record.event_id,
             name,
-            ids,
+            vec![id.clone()],
             self.now,
         );
         self.report(finding, Some(&item.record)).await
+    }
+
+    /// Whether Svix has tried no endpoint with a message that one of them surely takes.
+    async fn is_unsent(&mut self, record: &Delivered) -> Result<bool, svix::Error> {
+        let Delivered {
+            project,
+            event_type,
+            delivered_at,
+            ..
+        } = record;
+        let path = endpoints::destinations_path(project, &record.svix_message_id);
+        let tried = self.endpoints(&path).await?;
+        if tried.is_none_or(|tried| !tried.is_empty()) {
+            return Ok(false);
+        }
+        let all = self.endpoints(&endpoints::endpoints_path(project)).await?;
+        let published_at = record.published_at.as_ref().unwrap_or(delivered_at);
+        let takes = |endpoint: &Endpoint| endpoint.surely_takes(event_type, published_at);
+        Ok(all.is_some_and(|all| all.iter().any(takes)))
+    }
+
+    /// The first page of a list of endpoints. `None` if Svix doesn't show it.
+    async fn endpoints(&mut self, path: &str) -> Result<Option<Vec<Endpoint>>, svix::Error> {
+        let answer = self.ask(path).await;
+        match answer.and_then(|answer| endpoints::classify_list(&answer)) {
+            Ok(page) => Ok(page.map(|page| page.data)),
+            // Without this list, the rest of the audit goes on.
+            Err(
+                svix::Error::Refused(_)
+                | svix::Error::Misconfigured(_)
+                | svix::Error::Unavailable {
+                    cause: Cause::NoSuchPath | Cause::Unexpected(_) | Cause::Unforeseen(_),
+                    ..
+                },
+            ) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Looks up the message of an unknown record, since no sender has come back.

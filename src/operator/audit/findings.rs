@@ -19,6 +19,8 @@ pub enum Kind {
     Doubled,
     /// Svix holds a message of which the relay has no record.
     Unrecorded,
+    /// Svix has the message, and has not tried to send it to an endpoint that takes it.
+    Unsent,
     /// Svix has no application of a project with delivered events.
     ApplicationMissing,
     /// An attempt ended without an answer, Svix has no message, and no sender has come back.
@@ -26,11 +28,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Missing,
         Self::Doubled,
         Self::Unrecorded,
         Self::Unsettled,
+        Self::Unsent,
         Self::ApplicationMissing,
     ];
 
@@ -41,6 +44,7 @@ impl Kind {
             Self::Unrecorded => "unrecorded",
             Self::ApplicationMissing => "application-missing",
             Self::Unsettled => "unsettled",
+            Self::Unsent => "unsent",
         }
     }
 }
@@ -124,7 +128,7 @@ impl Finding {
             Kind::Missing => message.is_some() && message != found,
             Kind::Unrecorded => is_letter || (message.is_some() && message == found),
             Kind::Unsettled => is_letter || message.is_some(),
-            Kind::Doubled | Kind::ApplicationMissing => false,
+            Kind::Doubled | Kind::Unsent | Kind::ApplicationMissing => false,
         };
         if resolved {
             return None;
@@ -202,6 +206,7 @@ mod tests {
         let letter = Record::DeadLettered(DeadLettered {
             dead_letter: 1,
             discarded_at: None,
+            project: None,
             lost_message_id: None,
             fingerprint: None,
         });

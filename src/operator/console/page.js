@@ -30,6 +30,9 @@ const facts = (...pairs) => el('dl.facts', ...pairs
   .filter(([, value]) => value !== undefined)
   .map(([name, value, show = value => value, ...more]) => el('div', el('dt', name), el('dd', show(value), ...more))));
 
+// Three and a half of the canary's intervals on Cloud Run.
+const LATE_CANARY = 35 * 60 * 1000;
+
 let token = '';
 let svixUrl; // Known once the status is.
 let written; // How many dead letters there have been, likewise.
@@ -144,7 +147,7 @@ async function refresh() {
     tile('Unresolved dead letters', number(deadLetters?.unresolved), deadLetters ? `of ${number(written)} so far` : missing, deadLetters?.unresolved ? 'warn' : 'plain'),
     !audit ? tile('Audit', '–', missing) : verdict(audit, tile),
     ...canary || configuration?.canary_project ? [canary
-      ? tile('Canary', `${number(canary.durationMs)} ms`, `arrived ${clock(arrival)} UTC`, Date.parse(time) - Date.parse(arrival) < 300000 ? 'good' : 'bad')
+      ? tile('Canary', `${number(canary.durationMs)} ms`, `arrived ${clock(arrival)} UTC`, Date.parse(time) - Date.parse(arrival) < LATE_CANARY ? 'good' : 'bad')
       : tile('Canary', 'None', 'none has arrived yet', 'warn')] : [],
     ...heldProjects?.length ? [tile('Held projects', number(heldProjects.length), heldProjects.join(', '), 'warn')] : [],
     ...configuration?.svix_webhook_secret ? [tile('Disabled endpoints', number(endpoints?.disabled.length), 'of customers, as Svix reports', endpoints?.disabled.length ? 'warn' : 'good')] : [],
@@ -222,6 +225,7 @@ const KINDS = {
   doubled: 'Svix has two messages of the event.',
   unrecorded: 'Svix has the message, and the relay has no record.',
   unsettled: 'Svix has no message, and no sender has come back.',
+  unsent: 'Svix has the message, and has not tried to send it.',
   'application-missing': 'Svix has no application of this project.',
 };
 const FINDING = ['Found (UTC)', 'Project', 'Event', 'Kind', 'Svix messages', ''];

@@ -171,6 +171,82 @@ async fn a_message_that_svix_has_lost_is_missing() {
     );
 }
 
+/// Delivers an event to a customer with an endpoint that Svix calls or not. Svix answers the second post only.
+async fn deliver_at_the_second_post(svix_sends: bool, prepare: impl FnOnce(&World, &str)) -> World {
+    let world = world();
+    let endpoint = world.svix.create_endpoint("dev", "https://hooks.test/in");
+    world.svix.answer_of_endpoint("dev", &endpoint, [200]);
+    world.clock.advance(Duration::from_mins(1));
+    prepare(&world, &endpoint);
+    world.svix.stop_sending(!svix_sends);
+    world
+        .svix
+        .script_for(&Method::POST, [Fault::HangAfterStoring]);
+    let event = r#"{"id":"evt_1","type":"user.created","project":"dev"}"#;
+    world.post(event).await.assert_became("delivered");
+    grow_old(&world).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_svix_has_and_never_sent_is_unsent_until_an_operator_has_it_sent() {
+    let world = deliver_at_the_second_post(false, |_, _| {}).await;
+    assert_eq!(audit(&world).await, (0, 1));
+    assert_eq!(findings(&world).await, [found("unsent", "evt_1")]);
+    metric(&world, r#"svix_relay_audit_findings{kind="unsent"} 1"#).await;
+    let fate = ask(&world, "GET", "/notifications/dev/evt_1/deliveries").await;
+    let fate = fate.json();
+    assert_eq!(fate["attempts"], json!([]), "{fate}");
+
+    let endpoint = fate["endpoints"][0]["id"].as_str().expect("an id");
+    let path = format!("/notifications/dev/evt_1/deliveries/{endpoint}/resend");
+    assert_eq!(ask(&world, "POST", &path).await.status, 200);
+    let path = format!("/audit/findings/{}/resolve", only_finding(&world).await);
+    let resolved = ask(&world, "POST", &path).await.json();
+    assert_eq!(resolved["sendAgain"], false, "{resolved}");
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(
+        audit_from(&world, "?since=2026-11-23T00:00:00Z").await,
+        (1, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_not_unsent_if_it_was_sent_or_has_no_endpoint_to_go_to() {
+    let sent = deliver_at_the_second_post(true, |_, _| {}).await;
+    let disabled = deliver_at_the_second_post(false, |world, endpoint| {
+        world.svix.disable_endpoint("dev", endpoint, true);
+    });
+    let in_channels = deliver_at_the_second_post(false, |world, endpoint| {
+        world
+            .svix
+            .channels_of_endpoint("dev", endpoint, ["billing"]);
+    });
+    let deleted = deliver_at_the_second_post(false, |world, endpoint| {
+        world.svix.delete_endpoint("dev", endpoint);
+    });
+    for world in [sent, disabled.await, in_channels.await, deleted.await] {
+        assert_eq!(audit(&world).await, (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_audit_goes_on_if_svix_shows_no_endpoints() {
+    for answer in [
+        Fault::status(403),
+        Fault::status(404),
+        Fault::Page {
+            status: 404,
+            headers: Vec::new(),
+            body: String::new(),
+        },
+    ] {
+        let world = deliver_at_the_second_post(false, |_, _| {}).await;
+        world.svix.script_at(Target::Deliveries, [answer]);
+        assert_eq!(audit(&world).await, (1, 0));
+    }
+}
+
 /// Delivers an event whose message Svix loses and the audit misses. Returns the path that resolves the finding.
 async fn lose(world: &World, id: &str) -> String {
     post(world, id).await;
@@ -677,7 +753,7 @@ async fn an_audit_asks_nothing_while_the_gate_is_closed() {
 #[tokio::test(start_paused = true)]
 async fn a_project_whose_list_fails_holds_up_no_other() {
     for (faults, lists) in [
-        (vec![Fault::OversizedReply { bytes: 1 << 20 }], 2),
+        (vec![Fault::OversizedReply { bytes: 3_000_000 }], 2),
         (vec![Fault::status(500); 4], 5),
     ] {
         let world = world();

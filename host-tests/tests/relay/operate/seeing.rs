@@ -340,7 +340,7 @@ async fn the_status_shows_every_variable_but_secrets() {
         "deadLetters": {"written": 1, "unresolved": 1},
         "audit": {
             "verifiedUntil": null, "events": 0, "oneIn": 1,
-            "findings": {"missing": 0, "doubled": 0, "unrecorded": 0, "unsettled": 0, "application-missing": 0, "pending": 0},
+            "findings": {"missing": 0, "doubled": 0, "unrecorded": 0, "unsettled": 0, "unsent": 0, "application-missing": 0, "pending": 0},
         },
         "heldProjects": [],
         "endpoints": {"disabled": [], "exhausted": []},

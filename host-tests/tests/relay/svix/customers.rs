@@ -564,7 +564,7 @@ async fn an_unreadable_answer_about_a_portal_gives_no_link() {
     for fault in [
         Fault::TruncatedReply,
         Fault::MalformedReply,
-        Fault::OversizedReply { bytes: 1_000_000 },
+        Fault::OversizedReply { bytes: 3_000_000 },
     ] {
         let world = world_with_customer();
         world.svix.always_at(Target::Portals, fault);

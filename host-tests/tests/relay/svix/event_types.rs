@@ -268,7 +268,7 @@ async fn only_an_answer_of_svix_makes_a_type_known() {
     for fault in [
         Fault::TruncatedReply,
         Fault::MalformedReply,
-        Fault::OversizedReply { bytes: 1_000_000 },
+        Fault::OversizedReply { bytes: 3_000_000 },
         Fault::page(200),
     ] {
         let world = world();

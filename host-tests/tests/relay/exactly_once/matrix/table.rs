@@ -96,7 +96,7 @@ table! {
     }],
     Fault::OversizedReply { .. } => [
         harmless(Fault::OversizedReply { bytes: 60_000 }),
-        outage(Fault::OversizedReply { bytes: 1_000_000 }),
+        outage(Fault::OversizedReply { bytes: 3_000_000 }),
     ],
     Fault::SlowBody { .. } => [
         harmless(Fault::SlowBody { millis: 2_000 }),
