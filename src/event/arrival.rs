@@ -56,7 +56,7 @@ impl Source {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arrival {
     /// Pub/Sub's own identifier of the message. As a header, it tells that the push is unwrapped.
-    pub message_id: Option<String>,
+    pub pubsub_message_id: Option<String>,
     /// The name of the subscription that pushed the message.
     pub subscription: Option<String>,
     /// How often Pub/Sub has tried. Only a subscription with a dead-letter topic says so.
@@ -108,7 +108,7 @@ impl Arrival {
 
     /// The body, as far as the headers tell.
     pub fn body_hint(&self) -> BodyHint {
-        if self.message_id.is_some() {
+        if self.pubsub_message_id.is_some() {
             return BodyHint::Unwrapped;
         }
         match self.attributes.cloud_event() {

@@ -72,7 +72,7 @@ impl<'a> Notification<'a> {
     /// Reads the body of a notification. `hint` is the arrival's. For a letter's body it leaves the form open:
     /// another delivery of the message may have written that body in another form.
     pub fn read(body: &'a [u8], mut arrival: Arrival, hint: BodyHint) -> Self {
-        let mut source = match arrival.message_id {
+        let mut source = match arrival.pubsub_message_id {
             Some(_) => Source::Unwrapped,
             None => Source::Direct,
         };
@@ -117,7 +117,7 @@ impl<'a> Notification<'a> {
         let event = self.event().ok();
         let of_event = event.map(|event| key(&event.project, &event.id));
         of_event.unwrap_or_else(|| {
-            if let Some(id) = &self.arrival.message_id {
+            if let Some(id) = &self.arrival.pubsub_message_id {
                 // Pub/Sub promises unique identifiers within a topic only.
                 let subscription = self.arrival.subscription.as_deref().unwrap_or_default();
                 let message = key(subscription, id);
@@ -249,7 +249,7 @@ fn open(
             };
             Some(push.open(arrival))
         }
-        _ if arrival.message_id.is_none()
+        _ if arrival.pubsub_message_id.is_none()
             && project.is_none()
             && event_type.is_some_and(is_carrier) =>
         {
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(
             notification.arrival,
             Arrival {
-                message_id: Some("7".to_owned()),
+                pubsub_message_id: Some("7".to_owned()),
                 subscription: Some("projects/p/subscriptions/s".to_owned()),
                 attempt: Some(5),
                 publish_time: time::parse_rfc3339("2026-11-23T14:12:42.123Z"),
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn knows_an_unwrapped_push_by_its_header() {
         let headers = Arrival {
-            message_id: Some("8".to_owned()),
+            pubsub_message_id: Some("8".to_owned()),
             publish_time: Some(SystemTime::UNIX_EPOCH),
             ordering_key: Some("usr_1".to_owned()),
             ..Arrival::default()
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(
             notification.arrival,
             Arrival {
-                message_id: Some("8".to_owned()),
+                pubsub_message_id: Some("8".to_owned()),
                 subscription: None,
                 attempt: None,
                 publish_time: Some(SystemTime::UNIX_EPOCH),
@@ -423,7 +423,7 @@ mod tests {
     fn a_rejected_push_keeps_its_message_id() {
         let body = wrap(b"\xff");
         let notification = read(&body);
-        assert_eq!(notification.arrival.message_id.as_deref(), Some("7"));
+        assert_eq!(notification.arrival.pubsub_message_id.as_deref(), Some("7"));
         assert_eq!(notification.event(), Err(Rejection::NotUtf8));
     }
 
@@ -462,7 +462,7 @@ mod tests {
                 let wrapped = wrap(data).replace(r#""data""#, &attributes);
                 let id = (!ce_id.is_empty()).then(|| ("ce-id".to_owned(), "9".to_owned()));
                 let headers = Arrival {
-                    message_id: Some("7".to_owned()),
+                    pubsub_message_id: Some("7".to_owned()),
                     subscription: Some("projects/p/subscriptions/s".to_owned()),
                     attributes: Attributes(id.into_iter().collect()),
                     ..Arrival::default()
@@ -501,7 +501,7 @@ mod tests {
     fn an_identifier_may_be_a_number_or_have_either_name() {
         let id = |fields: &str| {
             let body = format!(r#"{{"message":{{"data":"%",{fields}}},"subscription":"s"}}"#);
-            read(&body).arrival.message_id.clone()
+            read(&body).arrival.pubsub_message_id.clone()
         };
         assert_eq!(id(r#""messageId":7"#).as_deref(), Some("7"));
         for absent in ["null", "\"\"", "{}", "1.5"] {
@@ -555,7 +555,7 @@ mod tests {
         }
         // Nor is it opened when its letter is replayed.
         let headers = Arrival {
-            message_id: Some("8".to_owned()),
+            pubsub_message_id: Some("8".to_owned()),
             ..Arrival::default()
         };
         let body = cloud_event(CARRIER, &push);
@@ -566,13 +566,13 @@ mod tests {
     #[test]
     fn an_unwrapped_push_is_never_opened_as_a_wrapper() {
         let headers = || Arrival {
-            message_id: Some("8".to_owned()),
+            pubsub_message_id: Some("8".to_owned()),
             ..Arrival::default()
         };
         for body in [r#"{"message":{"text":"hi"}}"#, &wrap(EVENT.as_bytes())] {
             let notification = read_as(body, headers());
             assert_eq!(notification.source, Source::Unwrapped, "{body}");
-            assert_eq!(notification.arrival.message_id.as_deref(), Some("8"));
+            assert_eq!(notification.arrival.pubsub_message_id.as_deref(), Some("8"));
             assert!(notification.event().is_err());
         }
     }

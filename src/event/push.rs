@@ -97,7 +97,7 @@ fn unpack(message: &str, arrival: &mut Arrival) -> Opened {
 /// The bytes that are the same in every delivery of a message that can't be opened: its data if it has an identifier,
 /// since its publish time may differ.
 fn identity(message: &str, arrival: &Arrival) -> Vec<u8> {
-    if arrival.message_id.is_none() {
+    if arrival.pubsub_message_id.is_none() {
         return message.into();
     }
     let [data] = json::pick(message, ["data"]).unwrap_or_default();
@@ -125,7 +125,7 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
         time_snake_case,
         key,
     ] = fields;
-    arrival.message_id = [id, id_snake_case]
+    arrival.pubsub_message_id = [id, id_snake_case]
         .into_iter()
         .flatten()
         .find_map(message_id);

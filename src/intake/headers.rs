@@ -44,8 +44,8 @@ const PREFIXES_OF_REQUEST: [&str; 5] = [
 /// How the event came, as far as the headers tell.
 pub fn arrival(headers: &Headers) -> Arrival {
     let get = |name| headers.get(name).map(Cow::into_owned);
-    let message_id = get("x-goog-pubsub-message-id").filter(|id| !id.is_empty());
-    if message_id.is_none() {
+    let pubsub_message_id = get("x-goog-pubsub-message-id").filter(|id| !id.is_empty());
+    if pubsub_message_id.is_none() {
         let attributes = if headers.all().any(|(name, _)| may_be_cloud_events(name)) {
             attributes(headers)
         } else {
@@ -59,7 +59,7 @@ pub fn arrival(headers: &Headers) -> Arrival {
     let publish_time = headers.get("x-goog-pubsub-publish-time");
     let key = headers.get("x-goog-pubsub-ordering-key");
     Arrival {
-        message_id,
+        pubsub_message_id,
         subscription: get("x-goog-pubsub-subscription-name"),
         publish_time: publish_time.and_then(|time| parse_rfc3339(&time)),
         ordering_key: key.and_then(|key| ordering_key(&key)),

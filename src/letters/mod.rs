@@ -130,7 +130,7 @@ impl DeadLetter {
             event_id: hints.id,
             event_type: hints.event_type,
             source: notification.source,
-            pubsub_message_id: arrival.message_id.clone(),
+            pubsub_message_id: arrival.pubsub_message_id.clone(),
             publish_time: arrival.publish_time.map(rfc3339),
             ordering_key: arrival.ordering_key.clone(),
             delivery_attempt: arrival.attempt,
@@ -203,7 +203,7 @@ impl DeadLetter {
         };
         match self.source {
             Source::Unwrapped => Arrival {
-                message_id: self.pubsub_message_id.clone(),
+                pubsub_message_id: self.pubsub_message_id.clone(),
                 publish_time: self.publish_time.as_deref().and_then(parse_rfc3339),
                 ..arrival
             },
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn the_head_is_stored_as_it_always_was() {
         let headers = Arrival {
-            message_id: Some("8".to_owned()),
+            pubsub_message_id: Some("8".to_owned()),
             publish_time: parse_rfc3339("2026-11-23T14:12:42Z"),
             ..Arrival::default()
         };
@@ -269,14 +269,19 @@ mod tests {
         let read = DeadLetter::decode(text.as_bytes()).expect("a letter");
         assert_eq!(String::from_utf8(read.encode()).expect("text"), text);
         assert!(!read.holds_body());
-        assert_eq!(read.arrival().message_id.as_deref(), Some("8"));
-        assert!(letter(Arrival::default()).arrival().message_id.is_none());
+        assert_eq!(read.arrival().pubsub_message_id.as_deref(), Some("8"));
+        assert!(
+            letter(Arrival::default())
+                .arrival()
+                .pubsub_message_id
+                .is_none()
+        );
     }
 
     #[test]
     fn the_head_of_a_letter_with_an_ordering_key_gives_the_key_back() {
         let headers = Arrival {
-            message_id: Some("8".to_owned()),
+            pubsub_message_id: Some("8".to_owned()),
             ordering_key: Some("usr_1".to_owned()),
             ..Arrival::default()
         };

@@ -127,7 +127,7 @@ impl Entry {
 
     pub fn set_arrival(&mut self, source: Source, arrival: &Arrival) {
         self.source = Some(source);
-        self.pubsub_message_id = arrival.message_id.as_deref().map(shortened);
+        self.pubsub_message_id = arrival.pubsub_message_id.as_deref().map(shortened);
         self.ordering_key.clone_from(&arrival.ordering_key);
         self.delivery_attempt = arrival.attempt;
     }
@@ -260,7 +260,7 @@ mod tests {
     fn a_line_holds_the_known_fields_and_no_others() {
         let line = line(|entry| {
             let arrival = Arrival {
-                message_id: Some("136969346945".to_owned()),
+                pubsub_message_id: Some("136969346945".to_owned()),
                 attempt: Some(5),
                 ordering_key: Some("usr_1".to_owned()),
                 ..Arrival::default()

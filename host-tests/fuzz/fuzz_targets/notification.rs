@@ -39,7 +39,7 @@ fuzz_target!(|input: &[u8]| {
     check_forms(
         body,
         &Arrival {
-            message_id: header(message_id),
+            pubsub_message_id: header(message_id),
             publish_time: parse_rfc3339(&text(publish_time)),
             attributes: Attributes(pairs.collect()),
             ..Arrival::default()
@@ -95,7 +95,7 @@ fn check_forms(body: &[u8], headers: &Arrival) {
         .each_ref()
         .map(|body| read(body.as_bytes(), &Arrival::default()));
     assert_eq!(wrapped.source, Source::Wrapped);
-    assert_eq!(wrapped.arrival.message_id, headers.message_id);
+    assert_eq!(wrapped.arrival.pubsub_message_id, headers.pubsub_message_id);
     let publish_time = headers.publish_time.map(rfc3339);
     assert_eq!(wrapped.arrival.publish_time.map(rfc3339), publish_time);
     assert_eq!(
@@ -118,7 +118,7 @@ fn wrap(event: &[u8], headers: &Arrival, attempt: u64) -> String {
     let message = serde_json::json!({
         "data": BASE64_STANDARD.encode(event),
         "attributes": headers.attributes,
-        "messageId": headers.message_id,
+        "messageId": headers.pubsub_message_id,
         "publishTime": headers.publish_time.map(rfc3339),
     });
     format!(r#"{{"message":{message},"subscription":"s","deliveryAttempt":{attempt}}}"#)
