@@ -107,7 +107,7 @@ pub use relay::handle;
 pub mod fuzz {
     pub use crate::api::route::{Operation, Route};
     pub use crate::config::{Messages, Secret};
-    pub use crate::event::arrival::{Arrival, Attributes, BodyHint, Source};
+    pub use crate::event::arrival::{Arrival, Attributes, Source};
     pub use crate::event::field::Field;
     pub use crate::event::notification::Notification;
     pub use crate::event::rejection::Rejection;

@@ -52,7 +52,7 @@ impl Source {
     }
 }
 
-/// The message that carries an event, as the request's headers tell or the wrapper of a wrapped push.
+/// How the message came that carries an event. The wrapper of a wrapped push tells it, or else the request's headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arrival {
     /// Pub/Sub's own identifier of the message. As a header, it tells that the push is unwrapped.
@@ -65,7 +65,7 @@ pub struct Arrival {
     pub publish_time: Option<SystemTime>,
     /// The beginning of the key within which Pub/Sub keeps messages in order. Never empty.
     pub ordering_key: Option<String>,
-    /// The attributes of the message. Until a wrapper is opened, the headers that may be such attributes.
+    /// The attributes of the message. Without a wrapper, these are all headers that may be such attributes.
     pub attributes: Attributes,
 }
 

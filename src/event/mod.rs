@@ -5,6 +5,7 @@
 //! business and passes through untouched.
 
 pub mod arrival;
+pub mod content;
 pub mod field;
 pub mod media_type;
 pub mod notification;

@@ -8,6 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
 use super::arrival::{Arrival, Attributes, carries_push, ordering_key};
+use super::content::Content;
 use super::rejection::Rejection;
 use crate::json;
 use crate::time;
@@ -44,19 +45,11 @@ const MAX_NAME: usize = 64;
 /// A CloudEvent around a push must name its type within so many bytes. Else only the limit of an event applies.
 const ATTRIBUTES: usize = 512;
 
-/// The text of the event in a push. The error says why the push holds no event, and has the bytes that are the same in
-/// every delivery.
-pub type Opened = Result<String, (Rejection, Vec<u8>)>;
-
-/// The parts of a wrapped push.
-pub struct Push<'a> {
-    pub message: &'a RawValue,
-    pub subscription: Option<&'a RawValue>,
-    pub attempt: Option<&'a RawValue>,
-}
+/// The content of a push, and how it came.
+pub type Opened = (Content<'static>, Arrival);
 
 /// Opens the push that is the data of a whole CloudEvent. `None` if the data is something else.
-pub fn open_cloud_event(text: &str, arrival: &mut Arrival) -> Option<Opened> {
+pub fn open_cloud_event(text: &str) -> Option<Opened> {
     let [data, encoded] = json::pick(text, ["data", "data_base64"]).ok()?;
     let decoded;
     let data = if let Some(data) = data {
@@ -67,45 +60,16 @@ pub fn open_cloud_event(text: &str, arrival: &mut Arrival) -> Option<Opened> {
     };
     let names = ["message", "subscription", "deliveryAttempt"];
     let [message, subscription, attempt] = json::pick(data, names).ok()?;
-    let push = Push {
-        message: message.filter(|message| json::is_object(message))?,
-        subscription,
-        attempt,
-    };
-    Some(push.open(arrival))
+    let message = message.filter(|message| json::is_object(message))?;
+    Some(open(message, subscription, attempt))
 }
 
-impl Push<'_> {
-    /// Takes the event out, and notes what the wrapper tells.
-    pub fn open(self, arrival: &mut Arrival) -> Opened {
-        arrival.attempt = self.attempt.and_then(|raw| raw.get().parse().ok());
-        let subscription = self.subscription.and_then(json::string);
-        arrival.subscription = subscription.map(Cow::into_owned);
-        unpack(self.message.get(), arrival)
-    }
-}
-
-fn unpack(message: &str, arrival: &mut Arrival) -> Opened {
-    let mut bytes = open_message(message, arrival)
-        .map_err(|rejection| (rejection, identity(message, arrival)))?;
-    if bytes.starts_with(BYTE_ORDER_MARK) {
-        bytes.drain(..BYTE_ORDER_MARK.len());
-    }
-    String::from_utf8(bytes).map_err(|error| (Rejection::NotUtf8, error.into_bytes()))
-}
-
-/// The bytes that are the same in every delivery of a message that can't be opened: its data if it has an identifier,
-/// since its publish time may differ.
-fn identity(message: &str, arrival: &Arrival) -> Vec<u8> {
-    if arrival.pubsub_message_id.is_none() {
-        return message.into();
-    }
-    let [data] = json::pick(message, ["data"]).unwrap_or_default();
-    let text = |raw| json::string(raw).unwrap_or_else(|| RawValue::get(raw).into());
-    data.map(text).unwrap_or_default().into_owned().into()
-}
-
-fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejection> {
+/// Opens a push. The headers of its request are not the message's, so they count for nothing here.
+pub fn open(
+    message: &RawValue,
+    subscription: Option<&RawValue>,
+    attempt: Option<&RawValue>,
+) -> Opened {
     let names = [
         "data",
         "attributes",
@@ -115,42 +79,65 @@ fn open_message(message: &str, arrival: &mut Arrival) -> Result<Vec<u8>, Rejecti
         "publish_time",
         "orderingKey",
     ];
-    let fields = json::pick(message, names)?;
-    let [
-        data,
-        attributes,
-        id,
-        id_snake_case,
-        time,
-        time_snake_case,
-        key,
-    ] = fields;
-    arrival.pubsub_message_id = [id, id_snake_case]
-        .into_iter()
-        .flatten()
-        .find_map(message_id);
-    let times = [time, time_snake_case].into_iter().flatten();
+    let picked = json::pick(message.get(), names);
+    let [data, attributes, id, other_id, time, other_time, key] =
+        *picked.as_ref().unwrap_or(&[None; 7]);
+    let mut ids = [id, other_id].into_iter().flatten();
+    let times = [time, other_time].into_iter().flatten();
     let mut times = times.filter_map(json::string);
-    arrival.publish_time = times.find_map(|time| time::parse_rfc3339(&time));
-    let key = key.and_then(json::string);
-    arrival.ordering_key = key.as_deref().and_then(ordering_key);
-    // The headers of the request are not the message's.
-    arrival.attributes = match attributes.filter(|raw| !is_nothing(raw)) {
-        None => Attributes::default(),
-        Some(raw) => Attributes::read(raw).ok_or_else(|| {
-            let reason = "must be an object of strings";
-            Rejection::Invalid(vec![Violation::new("message.attributes", reason)])
-        })?,
+    let attributes = match attributes.filter(|raw| !is_nothing(raw)) {
+        None => Some(Attributes::default()),
+        Some(raw) => Attributes::read(raw),
     };
-    let invalid = |reason| Rejection::Invalid(vec![Violation::new("message.data", reason)]);
-    let data = match data {
-        None => return Err(invalid("is required")),
-        Some(raw) => json::string(raw).ok_or_else(|| invalid("must be a string"))?,
+    let bytes = match (picked, &attributes) {
+        (Err(error), _) => Err(error.into()),
+        (Ok(_), None) => Err(invalid(
+            "message.attributes",
+            "must be an object of strings",
+        )),
+        (Ok(_), Some(_)) => decode(data),
     };
+    let arrival = Arrival {
+        pubsub_message_id: ids.find_map(message_id),
+        subscription: subscription.and_then(json::string).map(Cow::into_owned),
+        attempt: attempt.and_then(|raw| raw.get().parse().ok()),
+        publish_time: times.find_map(|time| time::parse_rfc3339(&time)),
+        ordering_key: key
+            .and_then(json::string)
+            .and_then(|key| ordering_key(&key)),
+        attributes: attributes.unwrap_or_default(),
+    };
+    let content = match bytes.map(String::from_utf8) {
+        Ok(Ok(text)) => Content::of_wrapper(text),
+        Ok(Err(error)) => Content::Rejected(Rejection::NotUtf8, error.into_bytes().into()),
+        // The publish time may differ between deliveries, so a message with an identifier is known by its data.
+        Err(rejection) if arrival.pubsub_message_id.is_some() => {
+            let text = |raw| json::string(raw).unwrap_or_else(|| RawValue::get(raw).into());
+            let data = data.map(text).unwrap_or_default().into_owned();
+            Content::Rejected(rejection, data.into_bytes().into())
+        }
+        Err(rejection) => Content::Rejected(rejection, message.get().as_bytes().to_vec().into()),
+    };
+    (content, arrival)
+}
+
+/// The bytes in the data of a message, without a byte order mark.
+fn decode(data: Option<&RawValue>) -> Result<Vec<u8>, Rejection> {
+    let invalid = |reason| invalid("message.data", reason);
+    let data = data.ok_or_else(|| invalid("is required"))?;
+    let data = json::string(data).ok_or_else(|| invalid("must be a string"))?;
     if data.is_empty() {
         return Err(invalid("must not be empty"));
     }
-    base64(&data).ok_or(Rejection::NotBase64)
+    let mut bytes = base64(&data).ok_or(Rejection::NotBase64)?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(bytes)
+}
+
+fn invalid(field: &'static str, reason: &str) -> Rejection {
+    Rejection::Invalid(vec![Violation::new(field, reason)])
 }
 
 /// Whether a body with this beginning may be a wrapped push. An object that begins with a field of an event

@@ -38,7 +38,7 @@ pub async fn take(
     }
     let body = body::read(config, incoming, hint, stopwatch).await?;
 
-    let notification = Notification::read(&body.bytes, arrival, hint);
+    let notification = Notification::read(&body.bytes, arrival);
     entry.set_arrival(notification.source, &notification.arrival);
     let hints = notification.hints();
     let audience = match &hints.event_type {
@@ -75,7 +75,7 @@ pub async fn deliver_event(
     budget: Budget,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
-    let event = notification.event().map_err(Problem::Rejected)?;
+    let event = notification.check().map_err(Problem::Rejected)?;
     entry.set_event(&event.project, &event.id);
     entry.set_event_type(&event.event_type);
     let attributes = &notification.arrival.attributes;
@@ -127,7 +127,7 @@ async fn store_dead_letter(
         Found::Record(record) => match &**record {
             Record::DeadLettered(record) => {
                 if let Some(number) = ledger::acknowledging_letter(record).await? {
-                    let event = notification.event();
+                    let event = notification.check();
                     return Ok(Success::DeadLettered {
                         number,
                         differs: event.is_ok_and(|event| record.differs_from(&event)),

@@ -40,7 +40,7 @@ pub async fn keep(
         discarded_at: None,
         project: None,
         lost_message_id: lost_message_id.map(str::to_owned),
-        fingerprint: notification.event().ok().as_ref().map(fingerprint_of),
+        fingerprint: notification.check().ok().as_ref().map(fingerprint_of),
     });
     // The record comes last, for stores that write one value after the other: it acknowledges the event.
     let values = [

@@ -240,14 +240,13 @@ impl DeadLetter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::arrival::BodyHint;
     use serde_json::json;
 
     /// A letter as 0.1.0 wrote it.
     const OLD: &str = r#"{"version":1,"number":7,"deadLetteredAt":"1970-01-01T00:00:00Z","record":"record/r","source":"unwrapped","pubsubMessageId":"8","reason":"not-utf8","problem":{"status":400},"bodyBase64":"/wD+"}"#;
 
     fn letter(headers: Arrival) -> DeadLetter {
-        let notification = Notification::read(b"{}", headers, BodyHint::EventOrWrapped);
+        let notification = Notification::read(b"{}", headers);
         let problem = serde_json::value::to_raw_value(&json!({"status": 400})).expect("JSON");
         let reason = ("not-utf8", problem);
         DeadLetter::new(7, "record/r", &notification, reason, SystemTime::UNIX_EPOCH)

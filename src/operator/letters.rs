@@ -11,7 +11,6 @@ use crate::api::reply::Success;
 use crate::config::Config;
 use crate::delivery::budget::Budget;
 use crate::delivery::{Occasion, shared_gate};
-use crate::event::arrival::BodyHint;
 use crate::event::notification::Notification;
 use crate::host::clock::Stopwatch;
 use crate::host::{self, store};
@@ -168,7 +167,7 @@ async fn send(
     }
     let body = ledger::body(letter).await?;
     let body = body.ok_or(Problem::NoDeadLetter)?;
-    let notification = Notification::read(&body, letter.arrival(), BodyHint::EventOrWrapped);
+    let notification = Notification::of_letter(&body, letter.arrival());
     entry.set_arrival(notification.source, &notification.arrival);
     let success =
         intake::deliver_event(config, &notification, Occasion::Replay, budget, entry).await?;

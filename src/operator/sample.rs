@@ -9,7 +9,7 @@ use crate::api::reply::Success;
 use crate::delivery::Occasion;
 use crate::delivery::budget::Budget;
 use crate::event;
-use crate::event::arrival::{Arrival, BodyHint};
+use crate::event::arrival::Arrival;
 use crate::event::notification::Notification;
 use crate::host;
 use crate::host::clock;
@@ -40,11 +40,7 @@ pub async fn send_sample(
     event_type: &str,
 ) -> Result<Success, Problem> {
     let event = sample(project, event_type, host::random().u64(..), clock::now());
-    let notification = Notification::read(
-        event.as_bytes(),
-        Arrival::default(),
-        BodyHint::EventOrWrapped,
-    );
+    let notification = Notification::read(event.as_bytes(), Arrival::default());
     request
         .entry
         .set_arrival(notification.source, &notification.arrival);
