@@ -30,8 +30,8 @@ WAITING = re.compile(
     r"(host/|config/load|svix/client|records/(storage|journal|endpoints)|letters/(ledger|waiting)|auth/(mod|keys)"
     r"|watch/(mod|counters)|delivery/(mod|budget|attempts|shared_gate|turnstile)|intake/|conversation|operator/|lookup|health|reports|relay|lib)"
 )
-# Forbidden in a deciding file. `host::Error`, `Unread` and `host::origin` are plain types.
-DOING = re.compile(r"\basync\b|\.await\b|wasip3|host::(?!Error|http::Unread|origin)\w")
+# Forbidden in a deciding file. `host::Error`, `Unread`, `Reply` and `host::origin` are plain types.
+DOING = re.compile(r"\basync\b|\.await\b|wasip3|host::(?!Error|http::Unread|http::Reply|origin)\w")
 
 
 def modules():

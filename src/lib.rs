@@ -18,7 +18,7 @@
 //!
 //! - what they call: `Job`, `Budget` and `Turnstile` in [`delivery`], `Found` in [`records`], `keep` in
 //!   [`letters::ledger`], `send` in [`svix::client`];
-//! - how bytes come in and go out: `intake::body`, [`host::http`] and [`api::reply`];
+//! - how bytes come in and go out: `intake::body`, [`host::server`] and [`api::reply`];
 //! - how an event is read: `Arrival` in [`event::arrival`], [`event::notification`] and [`event::push`]; who may post:
 //!   `notifier` in [`auth`];
 //! - the heads of [`svix::gate`] and [`letters`];

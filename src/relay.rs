@@ -4,12 +4,13 @@ use spin_sdk::wasip3::http::types::{Method, Request, Response};
 
 use crate::api::openapi;
 use crate::api::problem::Problem;
-use crate::api::reply::{Reply, Success};
+use crate::api::reply::Success;
 use crate::api::route::Route;
 use crate::health;
 use crate::host;
 use crate::host::clock::Stopwatch;
-use crate::host::http::{self, Headers, Incoming};
+use crate::host::http::{Headers, Reply};
+use crate::host::server::{self, Incoming};
 use crate::intake;
 use crate::lookup;
 use crate::operator;
@@ -43,13 +44,7 @@ pub async fn handle(request: Request) -> Response {
         Err(problem) => Reply::from(problem),
     };
     incoming.discard();
-    let is_head = name == "HEAD";
-    let Reply {
-        status,
-        headers,
-        body,
-    } = reply;
-    http::respond(status, headers, body, is_head, stopwatch).await
+    server::respond(reply, name == "HEAD", stopwatch).await
 }
 
 async fn fulfil(

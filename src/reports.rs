@@ -14,7 +14,8 @@ use crate::event;
 use crate::host::body;
 use crate::host::change::{WRITES, settle};
 use crate::host::clock::{self, Stopwatch};
-use crate::host::http::{Headers, Incoming};
+use crate::host::http::Headers;
+use crate::host::server::Incoming;
 use crate::host::{self, store};
 use crate::records::endpoints::{self, Effect, Endpoints, Reported};
 use crate::records::{Record, storage};
@@ -42,7 +43,10 @@ pub async fn take(
     let now = unix_seconds(clock::now());
     let claims = Claims::read(|name| headers.get(name), now).map_err(Denial::Report)?;
     let time = stopwatch.remaining(config.retry.budget);
-    let body = body::read(incoming, |_| MAX_BODY, time).await?.bytes;
+    let body = body::read_bounded(incoming, |_| MAX_BODY, time).await;
+    let body = body
+        .map_err(|unread| Problem::of_unread(unread, MAX_BODY))?
+        .bytes;
     claims.verify(&body, keys).map_err(Denial::Report)?;
     let report = Report::read(&body).ok_or_else(|| {
         let reason = "must be an operational webhook of Svix";

@@ -92,17 +92,6 @@ impl From<host::Error> for Problem {
     }
 }
 
-impl From<Unread> for Problem {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::TooLarge(limit) => Self::BodyTooLarge(limit),
-            Unread::NoRoom => Self::Overloaded,
-            Unread::Incomplete => Self::IncompleteBody,
-            Unread::TooSlow => Self::SlowBody,
-        }
-    }
-}
-
 impl From<svix::Error> for Problem {
     fn from(error: svix::Error) -> Self {
         Self::Svix(error)
@@ -122,6 +111,16 @@ impl From<Unusable> for Problem {
 }
 
 impl Problem {
+    /// Why a body was not read that may have `limit` bytes.
+    pub fn of_unread(unread: Unread, limit: usize) -> Self {
+        match unread {
+            Unread::TooLarge => Self::BodyTooLarge(limit),
+            Unread::NoRoom => Self::Overloaded,
+            Unread::Incomplete => Self::IncompleteBody,
+            Unread::TooSlow => Self::SlowBody,
+        }
+    }
+
     /// How the problem is answered.
     pub fn row(&self) -> &'static Row {
         match self {

@@ -1,4 +1,4 @@
-//! Replies: status, headers and body, ready to be sent.
+//! Replies: how success and problems are told.
 
 use serde::Serialize;
 
@@ -7,6 +7,7 @@ use super::route::NoRoute;
 use crate::auth::Denial;
 use crate::event::Event;
 use crate::event::rejection::Rejection;
+use crate::host::http::Reply;
 use crate::json;
 use crate::records::Delivered;
 
@@ -99,15 +100,6 @@ pub const NOTIFICATION_NAMES: [&str; 5] = [
     "ignored",
     "unlisted",
 ];
-
-/// A reply, ready to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    pub status: u16,
-    /// Everything but `content-length`.
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Vec<u8>,
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -9,8 +9,9 @@ use super::Denial;
 use super::known_keys::{KeyStep, KnownKeys, News, lifetime};
 use super::token::{self, Key};
 use crate::event::shortened;
+use crate::host::client::{self, Call};
 use crate::host::clock::{self, Stopwatch};
-use crate::host::http::{self, Call, header};
+use crate::host::http::header;
 use crate::host::origin::Address;
 use crate::host::wake::{self, Wake};
 use crate::host::{self, store};
@@ -156,11 +157,11 @@ async fn fetch(jwks: &Address, limit: Duration) -> Result<(Vec<Key>, u64), Strin
         path: &jwks.path,
         headers: vec![
             header("accept", "application/json"),
-            header("user-agent", http::USER_AGENT),
+            header("user-agent", client::USER_AGENT),
         ],
         body: None,
     };
-    let answer = match clock::timeout(limit, http::fetch(call, MAX_ANSWER)).await {
+    let answer = match clock::timeout(limit, client::fetch(call, MAX_ANSWER)).await {
         Some(Ok(answer)) => answer,
         Some(Err(error)) => return Err(shortened(&error.to_string())),
         None => return Err("no answer in time".to_owned()),

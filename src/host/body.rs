@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::clock;
-use super::http::{Incoming, Unread};
+use super::http::Unread;
+use super::server::Incoming;
 
 /// A body from this size on is counted before it is read, in bytes.
 const LARGE: usize = 128 * 1024;
@@ -46,8 +47,9 @@ impl Drop for Room {
     }
 }
 
-/// Reads a body within `time`. `limit` takes the beginning of the body, and says how many bytes it may have.
-pub async fn read(
+/// Reads a body within `time`. `limit` is asked as often as `admit` in [`Incoming::read_or_leave`], and says how many
+/// bytes a body with this beginning may have.
+pub async fn read_bounded(
     incoming: &mut Incoming,
     limit: impl Fn(&[u8]) -> usize,
     time: Duration,
@@ -57,7 +59,7 @@ pub async fn read(
         let limit = limit(begin);
         let most = length.unwrap_or(if begin.len() < LARGE { 0 } else { limit });
         if most > limit || begin.len() > limit {
-            return Err(Unread::TooLarge(limit));
+            return Err(Unread::TooLarge);
         }
         let taken = room.take();
         room.set(match taken {
@@ -66,7 +68,7 @@ pub async fn read(
         });
         Ok(limit)
     };
-    let bytes = clock::timeout(time, incoming.read(admit)).await;
+    let bytes = clock::timeout(time, incoming.read_or_leave(admit)).await;
     Ok(Body {
         bytes: bytes.unwrap_or(Err(Unread::TooSlow))?,
         _room: room.take(),

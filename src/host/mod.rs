@@ -6,11 +6,13 @@
 mod alarm;
 pub mod body;
 pub mod change;
+pub mod client;
 pub mod clock;
 pub mod group_commit;
 pub mod http;
 pub mod later;
 pub mod origin;
+pub mod server;
 pub mod store;
 pub mod wake;
 

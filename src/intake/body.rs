@@ -1,4 +1,4 @@
-//! How large the body of a notification may be.
+//! Reads the body of a notification, and bounds its size.
 
 use crate::api::problem::Problem;
 use crate::config::Config;
@@ -6,7 +6,7 @@ use crate::event::arrival::BodyHint;
 use crate::event::push::may_be_wrapped;
 use crate::host::body::{self, Body};
 use crate::host::clock::Stopwatch;
-use crate::host::http::{Incoming, Unread};
+use crate::host::server::Incoming;
 
 /// The most bytes that Pub/Sub takes as one message, with its attributes: 10 MB, in the larger reading.
 const LARGEST_MESSAGE: usize = 10 * 1024 * 1024;
@@ -17,47 +17,28 @@ const LARGEST_MESSAGE: usize = 10 * 1024 * 1024;
 const LARGEST_WRAPPER: usize = (100 * (256 + 1_024) + 1_024) * 6 + 64 * 1024;
 
 /// Reads a notification, for as long as the budget lasts.
-pub async fn read(
+pub async fn read_notification(
     config: &Config,
     incoming: &mut Incoming,
     hint: BodyHint,
     stopwatch: Stopwatch,
 ) -> Result<Body, Problem> {
-    let limits = Limits::of(config);
+    // If dead letters are kept, an event that is too large for the relay is read all the same when it may come from
+    // Pub/Sub: only a dead letter keeps Pub/Sub from sending it again.
+    let event = if config.keep_dead_letters {
+        config.max_body_bytes.max(LARGEST_MESSAGE)
+    } else {
+        config.max_body_bytes
+    };
+    let wrapped = event.div_ceil(3) * 4 + LARGEST_WRAPPER;
     let limit = |begin: &[u8]| match hint {
-        BodyHint::Unwrapped => limits.event,
-        BodyHint::WrappedInCloudEvent => limits.wrapped,
-        BodyHint::EventOrWrapped if may_be_wrapped(begin) => limits.wrapped,
+        BodyHint::Unwrapped => event,
+        BodyHint::WrappedInCloudEvent => wrapped,
+        BodyHint::EventOrWrapped if may_be_wrapped(begin) => wrapped,
         BodyHint::EventOrWrapped | BodyHint::OtherCloudEvent => config.max_body_bytes,
     };
     let time = stopwatch.remaining(config.retry.budget);
-    let body = body::read(incoming, limit, time).await;
-    body.map_err(|unread| match unread {
-        // The sender is told the limit for its event, not for what is wrapped around it.
-        Unread::TooLarge(_) => Problem::BodyTooLarge(config.max_body_bytes),
-        unread => unread.into(),
-    })
-}
-
-/// How many bytes are read at most.
-struct Limits {
-    event: usize,
-    wrapped: usize,
-}
-
-impl Limits {
-    /// If dead letters are kept, an event that is too large for the relay is read all the same when it may
-    /// come from Pub/Sub: only a dead letter keeps Pub/Sub from sending it again.
-    fn of(config: &Config) -> Self {
-        let event = if config.keep_dead_letters {
-            config.max_body_bytes.max(LARGEST_MESSAGE)
-        } else {
-            config.max_body_bytes
-        };
-        let base64 = event.div_ceil(3) * 4;
-        Self {
-            event,
-            wrapped: base64 + LARGEST_WRAPPER,
-        }
-    }
+    let body = body::read_bounded(incoming, limit, time).await;
+    // The sender is told the limit for its event, not for what is wrapped around it.
+    body.map_err(|unread| Problem::of_unread(unread, config.max_body_bytes))
 }

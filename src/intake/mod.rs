@@ -15,7 +15,8 @@ use crate::event::arrival::{BodyHint, Source, carries_push};
 use crate::event::notification::Notification;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
-use crate::host::http::{Headers, Incoming};
+use crate::host::http::Headers;
+use crate::host::server::Incoming;
 use crate::letters::ledger;
 use crate::records::{Found, Record, storage};
 use crate::watch;
@@ -36,7 +37,7 @@ pub async fn take(
     if hint != BodyHint::Unwrapped {
         headers::check_media_type(headers)?;
     }
-    let body = body::read(config, incoming, hint, stopwatch).await?;
+    let body = body::read_notification(config, incoming, hint, stopwatch).await?;
 
     let notification = Notification::read(&body.bytes, arrival);
     entry.set_arrival(notification.source, &notification.arrival);

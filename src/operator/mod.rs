@@ -23,7 +23,8 @@ use crate::api::route::{NoRoute, Operation};
 use crate::auth;
 use crate::config::load;
 use crate::host::clock::Stopwatch;
-use crate::host::http::{Headers, Incoming};
+use crate::host::http::Headers;
+use crate::host::server::Incoming;
 use crate::violation::Violation;
 use crate::watch::entry::Entry;
 

@@ -15,7 +15,8 @@ use crate::event::media_type::is_json_media_type;
 use crate::event::rejection::Rejection;
 use crate::host::body;
 use crate::host::clock::Stopwatch;
-use crate::host::http::{Headers, Incoming};
+use crate::host::http::Headers;
+use crate::host::server::Incoming;
 use crate::json;
 use crate::time::parse_rfc3339;
 use crate::violation::{Violation, within};
@@ -40,7 +41,10 @@ impl OperatorRequest<'_> {
     /// Reads the body. Without a media type it counts as JSON.
     pub async fn body(&mut self) -> Result<Vec<u8>, Problem> {
         let time = self.stopwatch.remaining(self.config.retry.budget);
-        let body = body::read(self.incoming, |_| MAX_BODY, time).await?.bytes;
+        let body = body::read_bounded(self.incoming, |_| MAX_BODY, time).await;
+        let body = body
+            .map_err(|unread| Problem::of_unread(unread, MAX_BODY))?
+            .bytes;
         let content_type = self.headers.get("content-type");
         let is_json = content_type.is_none_or(|content_type| is_json_media_type(&content_type));
         if is_json || body.is_empty() {

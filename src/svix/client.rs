@@ -8,8 +8,9 @@ use super::retry::parse_retry_after;
 use super::{Answer, Cause, Error, Misconfiguration};
 use crate::config::{Secret, Svix};
 use crate::event::media_type::is_encoded;
+use crate::host::client::{self, Call};
 use crate::host::clock;
-use crate::host::http::{self, Call, Method, header};
+use crate::host::http::{Method, header};
 
 /// Svix's answers leave the payload out. The largest are pages of 250 messages, and of 100 endpoints with descriptions by
 /// their customers.
@@ -43,7 +44,7 @@ pub async fn send(
         header("accept", "application/json"),
         // The relay decodes nothing, and servers between may compress unless they are told not to.
         header("accept-encoding", "identity"),
-        header("user-agent", http::USER_AGENT),
+        header("user-agent", client::USER_AGENT),
         header("svix-req-id", request.id),
     ]);
     if request.body.is_some() {
@@ -56,7 +57,7 @@ pub async fn send(
         body: request.body,
     };
     let time = config.timeout.min(remaining);
-    match clock::timeout(time, http::fetch(call, MAX_ANSWER)).await {
+    match clock::timeout(time, client::fetch(call, MAX_ANSWER)).await {
         Some(Ok(answer)) => read(answer, &config.token).unless_failed(),
         Some(Err(error)) => Err(unanswered(&error)),
         None => Err(Cause::Timeout.into()),
@@ -88,7 +89,7 @@ fn unanswered(error: &ErrorCode) -> Error {
     cause.into()
 }
 
-fn read(answer: http::Answer, token: &Secret) -> Answer {
+fn read(answer: client::Answer, token: &Secret) -> Answer {
     let headers = answer.headers;
     let encoded = headers
         .get_all("content-encoding")
