@@ -73,10 +73,11 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Identifies an event by project and id alone, as 64 hexadecimal digits: the `Idempotency-Key`, and
-/// the name of its record.
+/// Identifies an event by project and id alone, as 64 hexadecimal digits: its first `Idempotency-Key`, and the end of its
+/// record's name.
 pub fn key(project: &str, id: &str) -> String {
-    // No project holds a zero byte, so no two pairs run together.
+    // Callers also pass the name of a subscription or a path. None of these holds a zero byte, so no two pairs run
+    // together.
     sha256_hex(&[project.as_bytes(), b"\0", id.as_bytes()])
 }
 

@@ -1,8 +1,8 @@
 //! A notification: the request that carries an event here, in any of three forms.
 //!
-//! The form is recognised from the content. Pub/Sub's wrapped push is an object with a `message` and none
-//! of an event's own fields, or the data of Eventarc's CloudEvent. Pub/Sub's unwrapped push is the event itself
-//! with `x-goog-pubsub-*` headers. Anything else is the event itself, posted directly.
+//! Headers and content tell the form. Pub/Sub's unwrapped push is the event itself with `x-goog-pubsub-*` headers. Its
+//! wrapped push is an object with a `message`, and without `id`, `type` and `project`; or it is the data of Eventarc's
+//! CloudEvent. Anything else is the event itself, posted directly.
 //!
 //! A CloudEvent in binary mode is refused. Its `id` and `type` stand in headers or attributes, and
 //! the body is its data alone. The data may have fields of the same names, which are another thing's.

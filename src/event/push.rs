@@ -43,7 +43,7 @@ const OF_EVENTS: [&str; 11] = [
 const MAX_NAME: usize = 64;
 
 /// A CloudEvent around a push must name its type within so many bytes. Else only the limit of an event applies.
-const ATTRIBUTES: usize = 512;
+const TYPE_WITHIN: usize = 512;
 
 /// The content of a push, and how it came.
 pub type Opened = (Content<'static>, Arrival);
@@ -143,7 +143,7 @@ fn invalid(field: &'static str, reason: &str) -> Rejection {
 /// Whether a body with this beginning may be a wrapped push. An object that begins with a field of an event
 /// is an event, unless it is soon called a CloudEvent that carries a push.
 pub fn may_be_wrapped(begin: &[u8]) -> bool {
-    may_be_push(begin) || begin.get(..ATTRIBUTES).is_none_or(names_carrier)
+    may_be_push(begin) || begin.get(..TYPE_WITHIN).is_none_or(names_carrier)
 }
 
 fn names_carrier(begin: &[u8]) -> bool {
@@ -222,14 +222,14 @@ mod tests {
         }
         assert!(may_be_wrapped(b"\xef\xbb"));
         for begin in ["[", "x", r#"{"id""#, r#"{"data":"#, "\u{0}"] {
-            let long = begin.to_owned() + &" ".repeat(ATTRIBUTES);
+            let long = begin.to_owned() + &" ".repeat(TYPE_WITHIN);
             assert!(!may_be_wrapped(long.as_bytes()), "{begin}");
         }
         // Until the type may still come, a chunk tells nothing.
         let carrier = "google.cloud.pubsub.topic.v1.messagePublished";
         let whole = format!(
             r#"{{"id":"9","type":"{carrier}","data":{}"#,
-            " ".repeat(ATTRIBUTES)
+            " ".repeat(TYPE_WITHIN)
         );
         for end in [1, 8, 30, 60, whole.len()] {
             assert!(may_be_wrapped(&whole.as_bytes()[..end]), "{end}");

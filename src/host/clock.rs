@@ -19,7 +19,7 @@ pub fn now() -> SystemTime {
         .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Measures the time since a request came in.
+/// Measures elapsed time, whatever becomes of the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(u64);
 

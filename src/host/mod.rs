@@ -41,9 +41,9 @@ pub fn random() -> fastrand::Rng {
     SOURCE.with_borrow_mut(fastrand::Rng::fork)
 }
 
-/// Goes on after everything else that is ready: the host's own work, and other requests.
+/// Lets all else run first that is ready: the host's own work, and other requests.
 ///
-/// A yield that meets an event only handles that event, so there are two.
+/// If an event is pending, a yield only handles that event. So there are two.
 pub async fn step_back() {
     yield_async().await;
     yield_async().await;

@@ -68,13 +68,13 @@ pub fn arrival(headers: &Headers) -> Arrival {
     }
 }
 
-/// Fails unless the headers declare the body as JSON that is not encoded. An unwrapped push is not asked for that.
+/// Fails unless the headers declare the body as JSON that is not encoded. Those of an unwrapped push need not.
 pub fn check_media_type(headers: &Headers) -> Result<(), Problem> {
     let content_type = headers.get("content-type");
     match content_type.filter(|content_type| !content_type.trim().is_empty()) {
         Some(content_type) if is_json_media_type(&content_type) => {}
-        // An unwrapped push without metadata may have none. A web page may send requests without one, too,
-        // which the browser would not let it do with the right one.
+        // A push without wrapper and without metadata headers looks like a direct post, and may have no media type.
+        // A web page may leave it out, too, so that its browser sends no preflight. But then there is an `Origin`.
         None if headers.get("origin").is_none() => {}
         _ => return Err(Problem::UnsupportedMediaType),
     }
