@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::endpoint::{self, Endpoint};
-use crate::page::{Listed, Paging, Place, reply_with};
+use crate::endpoint::Endpoint;
+use crate::page::{Listed, Paging, reply_with};
 use crate::refusal::{Answer, Refusal};
 use crate::request::ReceivedRequest;
 use crate::store::{Store, number};
@@ -73,7 +73,6 @@ impl Listed for Attempt {
 pub(crate) struct ListAttempts<'a> {
     app: &'a str,
     message: &'a str,
-    endpoint: Option<&'a str>,
     paging: Paging,
     with_content: bool,
 }
@@ -87,26 +86,16 @@ impl<'a> ListAttempts<'a> {
         Ok(Self {
             app,
             message,
-            endpoint: request.query("endpoint_id"),
             paging: Paging::read(request, "atmpt_")?,
             with_content: request.flag("with_content", true)?,
         })
     }
 
-    pub fn execute(&self, store: &mut Store, now: SystemTime) -> Answer {
+    pub fn execute(&self, store: &Store, now: SystemTime) -> Answer {
         let message = store
             .find(self.app, self.message)
             .ok_or(Refusal::EntityNotFound)?;
-        let message = message.id.clone();
-        let endpoint = match self.endpoint {
-            None => None,
-            Some(id) => Some(endpoint::find(store, self.app, id)?.id.clone()),
-        };
-        let attempts = store.deliveries.attempts(&message).iter();
-        let attempts = attempts.filter(|attempt| {
-            let endpoint = endpoint.as_ref();
-            endpoint.is_none_or(|only| attempt.endpoint == *only)
-        });
+        let attempts = store.deliveries.attempts(&message.id).iter();
         let show = |attempt: &Attempt| attempt.shown(self.with_content);
         Ok(self.paging.page(attempts, Some(now), show))
     }
@@ -151,16 +140,8 @@ pub(crate) fn list_destinations(store: &Store, app: &str, id: &str, paging: &Pag
             let latest = latest.get(&endpoint.id)?;
             Some(Destination { endpoint, latest })
         })
-        .filter(|destination| match paging.iterator {
-            Some(Place::Onwards(other)) => number(destination.id()) > Some(other),
-            Some(Place::Back(other)) => number(destination.id()) < Some(other),
-            None => true,
-        })
+        .filter(|destination| number(destination.id()) > paging.iterator)
         .collect();
-    if let Some(Place::Back(_)) = paging.iterator {
-        let first = page.len().saturating_sub(paging.limit);
-        page.drain(..first);
-    }
     page.truncate(paging.limit);
     Ok(reply_with(&page, true, Destination::shown))
 }

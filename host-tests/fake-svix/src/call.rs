@@ -2,13 +2,12 @@
 //! stored, then the call is executed on the store. Faults and connections are the concern of other
 //! modules.
 //!
-//! A server checks in this order: the token, the Idempotency-Key, the query, the size, the body,
-//! the path, the application, the eventId.
+//! A server checks in this order: the token, the query, the size, the body, the path, the application,
+//! the eventId.
 
 use std::time::SystemTime;
 
 use http::StatusCode;
-use serde_json::json;
 
 use crate::application::{self, CreateApplication, PatchApplication};
 use crate::attempt::{self, ListAttempts};
@@ -21,7 +20,7 @@ use crate::page::Paging;
 use crate::portal::{OpenPortal, RevokePortals};
 use crate::recovery::Recover;
 use crate::refusal::{Answer, Refusal, Violation};
-use crate::reply::{self, Reply};
+use crate::reply;
 use crate::request::ReceivedRequest;
 use crate::route::Route;
 use crate::store::Store;
@@ -42,14 +41,10 @@ pub(crate) fn read<'a>(
     request: &'a ReceivedRequest,
     authorization: &str,
 ) -> Result<Box<Call<'a>>, Refusal> {
-    let key = request.idempotency_key();
     let is_authentic = request.header("authorization") == Some(authorization);
     Ok(match *route {
-        Route::Health { in_parts } => Box::new(move |_, _| Ok(health(in_parts))),
         Route::Unknown => return Err(Refusal::NoRoute),
-        Route::WrongMethod(allowed) => return Err(Refusal::WrongMethod(allowed)),
         _ if !is_authentic => return Err(Refusal::Unauthenticated),
-        _ if key.is_some_and(|key| key.starts_with("auto_")) => return Err(Refusal::KeyReserved),
         Route::CreateMessage(app) => {
             let create = CreateMessage::read(app, request)?;
             Box::new(move |store, now| create.execute(store, now))
@@ -125,17 +120,7 @@ pub(crate) fn read<'a>(
             let expunge = request.flag("expunge", false)?;
             Box::new(move |store, _| event_type::delete(store, name, expunge))
         }
-        Route::ListEventTypes => Box::new(|store, _| Ok(event_type::list(store))),
     })
-}
-
-fn health(in_parts: bool) -> Reply {
-    if !in_parts {
-        return reply::empty(StatusCode::NO_CONTENT);
-    }
-    let ok = json!({ "status": "ok" });
-    let parts = json!({ "database": ok, "queue": ok, "cache": ok });
-    reply::json(StatusCode::OK, &parts)
 }
 
 fn get_message(store: &Store, app: &str, id: &str, with_content: bool) -> Answer {

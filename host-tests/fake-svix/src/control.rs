@@ -233,7 +233,7 @@ impl FakeSvix {
     fn change_endpoint(&self, app: &str, id: &str, change: impl FnOnce(&mut Endpoint)) {
         let mut state = self.settled();
         let endpoint = endpoint::find(&mut state.store, app, id);
-        change(endpoint.expect("an endpoint with this id or uid"));
+        change(endpoint.expect("an endpoint with this id"));
     }
 
     /// The operational webhooks that Svix would have sent since the last call, oldest first.

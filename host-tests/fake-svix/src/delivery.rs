@@ -83,13 +83,10 @@ impl Deliveries {
         self.endpoints.last().expect("the one just created")
     }
 
-    /// Finds an endpoint by its id or its uid, unless it is deleted.
+    /// Finds an endpoint, unless it is deleted.
     pub fn endpoint(&mut self, app: &str, id: &str) -> Option<&mut Endpoint> {
         let mut all = self.endpoints.iter_mut();
-        all.find(|endpoint| {
-            let is_it = endpoint.id == id || endpoint.new.uid.as_deref() == Some(id);
-            is_it && endpoint.app == app && !endpoint.deleted
-        })
+        all.find(|endpoint| endpoint.id == id && endpoint.app == app && !endpoint.deleted)
     }
 
     /// Has Svix report something about an endpoint.

@@ -10,7 +10,7 @@ use http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::message::{check_channels, check_id};
+use crate::message::check_channels;
 use crate::page::{Listed, Paging};
 use crate::refusal::{Answer, Refusal, Violation};
 use crate::reply;
@@ -31,8 +31,6 @@ const DURATION: Duration = Duration::from_millis(35);
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NewEndpoint {
     pub url: String,
-    #[serde(default)]
-    pub uid: Option<String>,
     #[serde(default)]
     description: String,
     #[serde(default)]
@@ -136,7 +134,7 @@ impl Endpoint {
     /// The fields that an endpoint has everywhere.
     pub fn shown(&self) -> Value {
         json!({
-            "id": self.id, "uid": self.new.uid, "url": self.new.url,
+            "id": self.id, "uid": null, "url": self.new.url,
             "description": self.new.description, "disabled": self.new.disabled, "version": 1,
             "rateLimit": null, "throttleRate": null, "channels": self.new.channels,
             "eventTypes": self.new.event_types, "filterTypes": self.new.event_types,
@@ -176,9 +174,6 @@ impl<'a> CreateEndpoint<'a> {
             let msg = "Endpoint URL schemes must be http or https";
             violations.push(Violation::value(&["body", "url"], msg));
         }
-        if let Some(uid) = &endpoint.uid {
-            violations.extend(check_id(&["body", "uid"], uid, Some("ep_")));
-        }
         if endpoint.event_types.as_ref().is_some_and(Vec::is_empty) {
             let msg = "eventTypes can't be empty, it must have at least one item.";
             violations.push(Violation::value(&["body", "eventTypes"], msg));
@@ -202,10 +197,6 @@ impl<'a> CreateEndpoint<'a> {
             );
             let violation = Violation::value(&["body", "eventTypes"], msg);
             return Err(Refusal::Invalid(vec![violation]));
-        }
-        let uid = self.endpoint.uid.as_deref();
-        if uid.is_some_and(|uid| store.deliveries.endpoint(self.app, uid).is_some()) {
-            return Err(Refusal::Conflict);
         }
         let deliveries = &mut store.deliveries;
         let created = deliveries.create_endpoint(self.app, self.endpoint.clone(), now);
@@ -244,12 +235,9 @@ pub(crate) fn get(store: &mut Store, app: &str, id: &str) -> Answer {
     Ok(reply::json(StatusCode::OK, &endpoint.with_metadata()))
 }
 
-/// Deletes an endpoint. Its uid is free again.
 pub(crate) fn delete(store: &mut Store, app: &str, id: &str) -> Answer {
     store.deliveries.report("endpoint.deleted", app, id);
-    let endpoint = find(store, app, id)?;
-    endpoint.deleted = true;
-    endpoint.new.uid = None;
+    find(store, app, id)?.deleted = true;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 

@@ -4,11 +4,10 @@ use std::time::SystemTime;
 
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::message::check_id;
 use crate::refusal::{Answer, Refusal, Violation};
-use crate::reply::{self, Reply};
+use crate::reply;
 use crate::request::ReceivedRequest;
 use crate::store::{EventType, Store};
 
@@ -68,12 +67,4 @@ pub(crate) fn delete(store: &mut Store, name: &str, expunge: bool) -> Answer {
         store.event_types.remove(name);
     }
     Ok(reply::empty(StatusCode::NO_CONTENT))
-}
-
-/// The reply with all event types that aren't archived.
-pub(crate) fn list(store: &Store) -> Reply {
-    let all = store.event_types.values();
-    let data: Vec<_> = all.filter(|event_type| !event_type.archived).collect();
-    let list = json!({ "data": data, "iterator": null, "done": true });
-    reply::json(StatusCode::OK, &list)
 }

@@ -31,29 +31,10 @@ pub(crate) trait Listed {
 #[derive(Debug)]
 pub(crate) struct Paging {
     pub limit: usize,
-    pub iterator: Option<Place>,
+    /// The number of the item at which the page begins. That item itself is left out.
+    pub iterator: Option<u64>,
     before: Option<SystemTime>,
     after: Option<SystemTime>,
-}
-
-/// The item at which a page begins, by its number. That item itself is left out.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Place {
-    /// An `iterator`: in most lists, older items follow.
-    Onwards(u64),
-    /// A `prevIterator`.
-    Back(u64),
-}
-
-impl Place {
-    fn read(iterator: &str, prefix: &str) -> Option<Self> {
-        let (id, place): (_, fn(u64) -> Self) = match iterator.strip_prefix('-') {
-            Some(id) => (id, Self::Back),
-            None => (iterator, Self::Onwards),
-        };
-        let id = Some(id).filter(|id| id.starts_with(prefix));
-        id.and_then(number).map(place)
-    }
 }
 
 impl Paging {
@@ -69,7 +50,9 @@ impl Paging {
         let iterator = request.query("iterator");
         let paging = Self {
             limit: limit.unwrap_or(DEFAULT_LIMIT),
-            iterator: iterator.and_then(|iterator| Place::read(iterator, prefix)),
+            iterator: iterator
+                .filter(|id| id.starts_with(prefix))
+                .and_then(number),
             before: time("before")?,
             after: time("after")?,
         };
@@ -114,21 +97,15 @@ impl Paging {
     }
 
     /// Whether the page begins with the oldest item that it may hold. With `after` alone it does, so the
-    /// other items are newer than the page, and only `prevIterator` leads to them.
+    /// other items are newer than the page, and `iterator` doesn't lead to them.
     fn is_forward(&self) -> bool {
-        match self.iterator {
-            Some(Place::Back(_)) => true,
-            Some(Place::Onwards(_)) => false,
-            None => self.before.is_none() && self.after.is_some(),
-        }
+        self.iterator.is_none() && self.before.is_none() && self.after.is_some()
     }
 
     fn covers(&self, item: &impl Listed, now: Option<SystemTime>) -> bool {
-        let number = number(item.id());
-        let in_place = self.iterator.is_none_or(|place| match place {
-            Place::Onwards(other) => number < Some(other),
-            Place::Back(other) => number > Some(other),
-        });
+        let in_place = self
+            .iterator
+            .is_none_or(|other| number(item.id()) < Some(other));
         let at = unit(item.time());
         let in_span = match (self.before, self.after, self.iterator) {
             (Some(before), _, _) => at >= unit(before - SPAN),
@@ -154,14 +131,14 @@ pub(crate) fn reply_with<T: Listed, O: Serialize>(
     struct Page<'a, O> {
         data: Vec<O>,
         iterator: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        prev_iterator: Option<String>,
+        /// Svix's way back. The relay never takes it.
+        prev_iterator: (),
         done: bool,
     }
     let page = Page {
         data: page.iter().map(show).collect(),
         iterator: page.last().map(Listed::id),
-        prev_iterator: page.first().map(|item| format!("-{}", item.id())),
+        prev_iterator: (),
         done,
     };
     reply::json(StatusCode::OK, &page)

@@ -1,7 +1,6 @@
 //! The reasons to refuse a request, and the reply of Svix to each.
 
 use http::StatusCode;
-use http::header::{ALLOW, HeaderValue};
 use serde::Serialize;
 use serde_json::json;
 
@@ -10,12 +9,8 @@ use crate::reply::{self, Reply};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Unauthenticated,
-    /// The path doesn't exist. The reply has no body, unlike that of a missing message.
+    /// The path doesn't exist, or not with this method. The reply has no body, unlike that of a missing message.
     NoRoute,
-    /// The route has these methods.
-    WrongMethod(&'static str),
-    /// The Idempotency-Key has the prefix that Svix's own clients use.
-    KeyReserved,
     /// A parameter of the query doesn't have its type.
     QueryInvalid,
     TooLarge,
@@ -87,16 +82,6 @@ impl Refusal {
             ),
             Self::NoRoute => return reply::empty(StatusCode::NOT_FOUND),
             Self::Unstorable => return reply::json(StatusCode::INTERNAL_SERVER_ERROR, &json!({})),
-            Self::WrongMethod(_) => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "Method Not Allowed",
-            ),
-            Self::KeyReserved => (
-                StatusCode::BAD_REQUEST,
-                "invalid_idempotency_key",
-                "Idempotency keys must not be prefixed with auto_.",
-            ),
             Self::QueryInvalid => (
                 StatusCode::BAD_REQUEST,
                 "generic_error",
@@ -136,11 +121,6 @@ impl Refusal {
             ),
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "A conflict has occurred"),
         };
-        let mut reply = reply::error(status, code, detail);
-        if let Self::WrongMethod(allowed) = self {
-            let allowed = HeaderValue::from_static(allowed);
-            reply.headers_mut().insert(ALLOW, allowed);
-        }
-        reply
+        reply::error(status, code, detail)
     }
 }

@@ -30,7 +30,7 @@ impl Report {
     pub(crate) fn of_endpoint(id: String, kind: &str, endpoint: &Endpoint) -> Self {
         let data = json!({
             "appId": app_id(&endpoint.app), "appUid": endpoint.app,
-            "endpointId": endpoint.id, "endpointUid": endpoint.new.uid,
+            "endpointId": endpoint.id, "endpointUid": null,
         });
         Self::new(id, kind, &data)
     }

@@ -229,12 +229,14 @@ async fn an_event_type_is_created_once_and_brought_back_from_the_archive() {
     let mut archived = fake.event_types().remove(0);
     archived.archived = true;
     fake.put_event_type(archived);
-    assert_eq!(get(&fake, TYPES).await.json()["data"], json!([]));
     assert_eq!(get(&fake, &path).await.json()["archived"], true);
     let body = json!({ "name": "a.b", "description": "two" });
     assert_eq!(post(&fake, TYPES, &body).await.status, StatusCode::CREATED);
-    let listed = get(&fake, TYPES).await.json();
-    assert_eq!(listed["data"][0]["description"], "two");
+    let shown = get(&fake, &path).await.json();
+    assert_eq!(
+        (&shown["archived"], &shown["description"]),
+        (&json!(false), &json!("two"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,7 +252,6 @@ async fn a_deleted_event_type_is_archived_or_forgotten() {
         let deleted = send(&fake, Method::DELETE, &path, "").await;
         assert_eq!(deleted.status, StatusCode::NO_CONTENT);
         assert_eq!(get(&fake, &format!("{TYPES}a.b/")).await.status, known);
-        assert_eq!(get(&fake, TYPES).await.json()["data"], json!([]));
     }
     let missing = send(&fake, Method::DELETE, &format!("{TYPES}a.b/"), "").await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
@@ -284,7 +285,6 @@ async fn every_route_for_customers_needs_the_token() {
         (Method::POST, PORTAL),
         (Method::POST, "/api/v1/auth/app/dev/expire-all/"),
         (Method::POST, TYPES),
-        (Method::GET, TYPES),
         (Method::GET, "/api/v1/event-type/a.b/"),
         (Method::GET, ENDPOINTS),
         (Method::DELETE, "/api/v1/app/dev/msg/evt_1/content/"),

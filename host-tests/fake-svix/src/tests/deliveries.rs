@@ -276,10 +276,11 @@ async fn only_the_hosted_svix_replays_what_was_never_sent() {
     assert_eq!(started.status, StatusCode::ACCEPTED);
     assert_eq!(started.json()["task"], "endpoint.replay");
     for (event, attempts) in [("evt_1", 0), ("evt_2", 1), ("evt_3", 1)] {
-        let path = format!("/api/v1/app/dev/attempt/msg/{event}/?endpoint_id={late}");
+        let path = format!("/api/v1/app/dev/attempt/msg/{event}/");
         let page = get(&fake, &path).await.json();
-        let made = page["data"].as_array().map(Vec::len);
-        assert_eq!(made, Some(attempts), "{event}");
+        let made = page["data"].as_array().expect("a list").iter();
+        let made = made.filter(|attempt| attempt["endpointId"] == late);
+        assert_eq!(made.count(), attempts, "{event}");
     }
     let missing = "/api/v1/app/dev/endpoint/ep_0/replay-missing/";
     let missing = post(&fake, missing, &body).await;
@@ -298,7 +299,7 @@ async fn a_resend_may_be_made_a_while_after_its_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_are_listed_in_pages_and_for_one_endpoint() {
+async fn attempts_are_listed_in_pages() {
     let (fake, clock, _) = sent(FAILING).await;
     clock.advance(Duration::from_mins(10));
     let other = fake.create_endpoint("dev", "https://b.example");
@@ -313,12 +314,6 @@ async fn attempts_are_listed_in_pages_and_for_one_endpoint() {
     let before = format!("before={}", rfc3339(clock.now()));
     let before = attempts(&fake, &before).await;
     assert_eq!(before["data"].as_array().map(Vec::len), Some(3));
-    let only = attempts(&fake, &format!("endpoint_id={other}")).await;
-    assert_eq!(only["data"], json!([first["data"][0]]));
-    assert_eq!(
-        attempts(&fake, "endpoint_id=ep_0").await["code"],
-        "not_found"
-    );
     assert!(attempts(&fake, "iterator=msg_1").await["detail"].is_array());
 }
 
@@ -339,10 +334,6 @@ async fn the_endpoints_of_a_message_come_oldest_first_and_every_page_is_the_last
     assert_eq!(page(String::new()).await, ids);
     assert_eq!(page("limit=2".to_owned()).await, ids[..2]);
     assert_eq!(page(format!("limit=2&iterator={}", ids[1])).await, ids[2..]);
-    assert_eq!(
-        page(format!("limit=1&iterator=-{}", ids[2])).await,
-        ids[1..2]
-    );
     // A deleted endpoint stays in this list.
     let path = format!("/api/v1/app/dev/endpoint/{}/", ids[0]);
     send(&fake, Method::DELETE, &path, "").await;

@@ -9,30 +9,24 @@ use super::{Client, fake, message};
 const ENDPOINTS: &str = "/api/v1/app/dev/endpoint/";
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_is_found_by_id_and_by_uid_until_it_is_deleted() {
+async fn an_endpoint_is_found_until_it_is_deleted() {
     let (fake, clock) = fake();
     fake.create_application("dev");
-    let body = json!({ "url": "https://a.example/hook", "uid": "first" });
+    let body = json!({ "url": "https://a.example/hook" });
     let created = post(&fake, ENDPOINTS, &body).await;
     assert_eq!(created.status, StatusCode::CREATED);
     assert!(created.id().starts_with("ep_"));
     let now = clock::rfc3339(clock.now());
     // `EndpointOut` in `v1/endpoints/endpoint/mod.rs`: an absent value is null.
     let expected = json!({
-        "id": created.id(), "uid": "first", "url": "https://a.example/hook", "description": "",
+        "id": created.id(), "uid": null, "url": "https://a.example/hook", "description": "",
         "disabled": false, "version": 1, "rateLimit": null, "throttleRate": null,
         "channels": null, "eventTypes": null, "filterTypes": null, "metadata": {},
         "createdAt": now, "updatedAt": now,
     });
     assert_eq!(created.json(), expected);
-    let again = post(&fake, ENDPOINTS, &body).await;
-    assert_eq!(again.json()["code"], "conflict");
-
-    for id in ["first", &created.id()] {
-        let path = format!("{ENDPOINTS}{id}/");
-        assert_eq!(get(&fake, &path).await.json(), expected);
-    }
-    let path = format!("{ENDPOINTS}first/");
+    let path = format!("{ENDPOINTS}{}/", created.id());
+    assert_eq!(get(&fake, &path).await.json(), expected);
     let deleted = send(&fake, Method::DELETE, &path, "").await;
     assert_eq!(deleted.status, StatusCode::NO_CONTENT);
     for method in [Method::GET, Method::DELETE, Method::PATCH] {
@@ -40,8 +34,7 @@ async fn an_endpoint_is_found_by_id_and_by_uid_until_it_is_deleted() {
         assert_eq!(missing.status, StatusCode::NOT_FOUND);
     }
     assert_eq!(get(&fake, ENDPOINTS).await.json()["data"], json!([]));
-    let again = post(&fake, ENDPOINTS, &body).await;
-    assert_eq!(again.status, StatusCode::CREATED);
+    post(&fake, ENDPOINTS, &body).await;
 
     fake.delete_application("dev");
     fake.create_application("dev");
@@ -59,7 +52,6 @@ async fn an_invalid_endpoint_is_refused() {
         json!({}),
         json!({ "url": "a" }),
         json!({ "url": "ftp://a.example" }),
-        json!({ "url": url, "uid": "ep_1" }),
         json!({ "url": url, "filterTypes": [] }),
         json!({ "url": url, "filterTypes": ["unheard"] }),
         json!({ "url": url, "channels": [] }),
@@ -110,28 +102,29 @@ async fn a_message_goes_to_the_enabled_endpoints_that_take_its_type() -> anyhow:
     let url = "https://a.example";
     let all = fake.create_endpoint("dev", url);
     fake.create_endpoint("other", url);
+    let mut ids = Vec::new();
     for name in ["user.created", "user.deleted"] {
         let event_type = json!({ "name": name, "description": "" });
         post(&fake, "/api/v1/event-type/", &event_type).await;
-        let body = json!({ "url": url, "uid": name, "eventTypes": [name] });
-        post(&fake, ENDPOINTS, &body).await;
+        let body = json!({ "url": url, "eventTypes": [name] });
+        ids.push(post(&fake, ENDPOINTS, &body).await.id());
     }
-    let disabled = json!({ "url": url, "disabled": true, "uid": "disabled" });
-    post(&fake, ENDPOINTS, &disabled).await;
+    let disabled = json!({ "url": url, "disabled": true });
+    let disabled = post(&fake, ENDPOINTS, &disabled).await.id();
     let mut client = Client::connect(&fake).await;
     client.post(&message("evt_1")).await?;
     let path = "/api/v1/app/dev/msg/evt_1/endpoint/";
     let reached = get(&fake, path).await.json();
     assert_eq!(reached["data"].as_array().map(Vec::len), Some(2));
     assert_eq!(reached["data"][0]["id"], all);
-    assert_eq!(reached["data"][1]["uid"], "user.created");
+    assert_eq!(reached["data"][1]["id"], ids[0]);
     // A resend goes to an endpoint whatever types it takes.
-    let resend = format!("{path}user.deleted/resend/");
+    let resend = format!("{path}{}/resend/", ids[1]);
     post(&fake, &resend, &json!({})).await;
     let reached = get(&fake, path).await.json();
-    assert_eq!(reached["data"][2]["uid"], "user.deleted");
+    assert_eq!(reached["data"][2]["id"], ids[1]);
 
-    let disabled = format!("{ENDPOINTS}disabled/");
+    let disabled = format!("{ENDPOINTS}{disabled}/");
     let body = json!({ "disabled": false }).to_string();
     for (body, expected) in [("{}", true), (&body, false)] {
         let patched = send(&fake, Method::PATCH, &disabled, body).await;
@@ -148,7 +141,7 @@ async fn a_message_goes_to_the_enabled_endpoints_that_take_its_type() -> anyhow:
 async fn an_endpoint_with_channels_takes_only_messages_of_one_of_them() -> anyhow::Result<()> {
     let (fake, _) = fake();
     fake.create_application("dev");
-    let body = json!({ "url": "https://a.example", "uid": "first", "channels": ["a", "b"] });
+    let body = json!({ "url": "https://a.example", "channels": ["a", "b"] });
     let created = post(&fake, ENDPOINTS, &body).await;
     assert_eq!(created.json()["channels"], json!(["a", "b"]));
     let mut client = Client::connect(&fake).await;
@@ -169,8 +162,13 @@ async fn an_endpoint_with_channels_takes_only_messages_of_one_of_them() -> anyho
     assert_eq!(shown["channels"], json!(["b", "c"]));
     // A resend goes to an endpoint whatever channels it takes.
     let path = "/api/v1/app/dev/msg/evt_1/endpoint/";
-    post(&fake, &format!("{path}first/resend/"), &json!({})).await;
+    post(
+        &fake,
+        &format!("{path}{}/resend/", created.id()),
+        &json!({}),
+    )
+    .await;
     let reached = get(&fake, path).await.json();
-    assert_eq!(reached["data"][0]["uid"], "first");
+    assert_eq!(reached["data"][0]["id"], created.id());
     Ok(())
 }

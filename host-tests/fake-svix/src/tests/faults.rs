@@ -243,10 +243,8 @@ async fn credentials_are_echoed_in_the_detail() -> anyhow::Result<()> {
 async fn faults_meet_only_requests_to_create_or_get_a_message() -> anyhow::Result<()> {
     let (fake, mut client) = connected().await;
     fake.always(Fault::status(500));
-    for path in ["/api/v1/health/", "/_fake/messages"] {
-        let answer = client.send(super::request(Method::GET, path, "")).await?;
-        assert!(answer.status.is_success(), "{path}");
-    }
+    let helper = super::request(Method::GET, "/_fake/messages", "");
+    assert!(client.send(helper).await?.status.is_success());
     assert_eq!(client.post(&message("evt_1")).await?.status, 500);
     assert_eq!(client.get("evt_1").await?.status, 500);
 

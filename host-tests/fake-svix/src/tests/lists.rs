@@ -47,13 +47,12 @@ async fn a_message_that_is_stored_again_is_in_the_list_twice() -> anyhow::Result
 }
 
 #[tokio::test(start_paused = true)]
-async fn pages_lead_from_the_newest_message_to_the_oldest_and_back() -> anyhow::Result<()> {
+async fn pages_lead_from_the_newest_message_to_the_oldest() -> anyhow::Result<()> {
     let (fake, mut client) = five().await?;
     let first = list(&mut client, "limit=2").await?.json();
     assert_eq!(ids(&first), ["evt_5", "evt_4"]);
     let id = |number: usize| fake.messages()[number].id.clone();
     assert_eq!(first["iterator"], id(3));
-    assert_eq!(first["prevIterator"], format!("-{}", id(4)));
     assert_eq!(
         (&first["done"], &first["data"][0]["payload"]),
         (&json!(false), &json!({}))
@@ -63,10 +62,6 @@ async fn pages_lead_from_the_newest_message_to_the_oldest_and_back() -> anyhow::
     let last = list(&mut client, &next).await?.json();
     assert_eq!(ids(&last), ["evt_3", "evt_2", "evt_1"]);
     assert_eq!(last["done"], true);
-    let back = format!("limit=2&iterator=-{}", id(1));
-    let back = list(&mut client, &back).await?.json();
-    assert_eq!(ids(&back), ["evt_4", "evt_3"]);
-    assert_eq!(back["done"], false);
     Ok(())
 }
 

@@ -30,18 +30,6 @@ fn io_error(error: &anyhow::Error) -> Option<ErrorKind> {
 }
 
 #[tokio::test]
-async fn serves_many_requests_on_one_connection() -> anyhow::Result<()> {
-    let (fake, _) = fake();
-    let mut client = connect(listening(&fake).await?).await?;
-    for number in 0..20 {
-        let answer = client.post(&message(&format!("evt_{number}"))).await?;
-        assert_eq!(answer.status, StatusCode::ACCEPTED);
-    }
-    assert_eq!(fake.messages().len(), 20);
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_reset_is_a_reset_and_a_truncated_reply_is_closed() -> anyhow::Result<()> {
     let (fake, _) = fake();
     let address = listening(&fake).await?;
