@@ -1,4 +1,4 @@
-//! The state of one instance of the component: its WASI context, its open stores, its life.
+//! The state of one instance of the component: its WASI context, its store, its life.
 //! Instances share nothing but what `Environment` lends them.
 
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use crate::store::{Faults, FaultyStore, KeyValue};
 /// The parts of a host that all its instances use.
 pub(crate) struct Environment {
     pub variables: Arc<Variables>,
-    pub labels: Arc<[Arc<str>]>,
+    /// Whether the manifest lets the component open its store.
+    pub may_store: bool,
     pub key_value: KeyValue,
     pub faults: Faults,
     pub client: Client,
@@ -37,9 +38,8 @@ pub(crate) struct Environment {
 pub struct Guest {
     pub(crate) table: ResourceTable,
     pub(crate) variables: Arc<Variables>,
-    pub(crate) labels: Arc<[Arc<str>]>,
-    pub(crate) stores: Arc<FaultyStore>,
-    pub(crate) open_stores: usize,
+    /// `None` if the manifest doesn't allow it.
+    pub(crate) store: Option<Arc<FaultyStore>>,
     pub(crate) memory: Memory,
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -88,13 +88,11 @@ impl Environment {
             wasi.insecure_random(random.stream());
             wasi.insecure_random_seed(u128::from(random.next()) << 64 | u128::from(random.next()));
         }
-        let stores = FaultyStore::new(self.key_value.clone(), self.faults.clone(), life.clone());
+        let store = FaultyStore::new(self.key_value.clone(), self.faults.clone(), life.clone());
         Guest {
             table: ResourceTable::new(),
             variables: self.variables.clone(),
-            labels: self.labels.clone(),
-            stores: Arc::new(stores),
-            open_stores: 0,
+            store: self.may_store.then(|| Arc::new(store)),
             memory: Memory::default(),
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 /// A Spin manifest (version 2) with one HTTP trigger and its component.
@@ -12,7 +12,6 @@ use serde::Deserialize;
 pub struct Manifest {
     pub name: String,
     pub variables: BTreeMap<String, Declaration>,
-    pub route: Route,
     pub component: Component,
 }
 
@@ -37,21 +36,6 @@ pub struct Component {
     pub key_value_stores: Vec<String>,
     /// Templates over the variables of the application.
     pub variables: BTreeMap<String, String>,
-}
-
-/// The path of a trigger: exact, or a prefix when it ends in `/...`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Route(String);
-
-impl Route {
-    pub fn matches(&self, path: &str) -> bool {
-        match self.0.strip_suffix("/...") {
-            Some(prefix) => path
-                .strip_prefix(prefix)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-            None => path == self.0,
-        }
-    }
 }
 
 impl Manifest {
@@ -79,9 +63,11 @@ impl Manifest {
         let [trigger] = <[Trigger; 1]>::try_from(file.trigger.http)
             .ok()
             .context("trigger.http: there must be exactly one")?;
-        if !trigger.route.starts_with('/') {
-            bail!("trigger.http.route: {:?} must begin with /", trigger.route);
-        }
+        ensure!(
+            trigger.route == "/...",
+            "trigger.http.route: only \"/...\" is supported, not {:?}",
+            trigger.route
+        );
         let id = trigger.component;
         let mut components = file.component;
         let component = components
@@ -90,7 +76,6 @@ impl Manifest {
         Ok(Self {
             name: file.application.name,
             variables: file.variables,
-            route: Route(trigger.route),
             component: Component {
                 source: directory.join(component.source),
                 allowed_outbound_hosts: component.allowed_outbound_hosts,
@@ -158,7 +143,7 @@ mod tests {
         component = "relay"
         [component.relay]
         source = "target/relay.wasm"
-        allowed_outbound_hosts = ["https://*.example.com", "{{ url }}"]
+        allowed_outbound_hosts = ["https://api.example.com", "{{ url }}"]
         key_value_stores = ["default"]
         variables = { token = "{{ token }}" }
         [component.relay.build]
@@ -200,7 +185,7 @@ mod tests {
                 "component.other",
             ),
             ("[[trigger.http]]", "[[trigger.redis]]", "trigger.http"),
-            ("route = \"/...\"", "route = \"x\"", "trigger.http.route"),
+            ("route = \"/...\"", "route = \"/a\"", "trigger.http.route"),
             ("source = \"target/relay.wasm\"", "source = 1", "source = 1"),
         ];
         for (from, to, expected) in cases {
@@ -213,15 +198,5 @@ mod tests {
     fn names_the_file_that_is_missing() {
         let error = Manifest::read(Path::new("/nowhere/spin.toml")).unwrap_err();
         assert!(error.to_string().contains("/nowhere/spin.toml"));
-    }
-
-    #[test]
-    fn a_route_is_a_prefix_only_with_dots() {
-        let all = Route("/...".to_owned());
-        assert!(all.matches("/") && all.matches("/a/b"));
-        let below = Route("/a/...".to_owned());
-        assert!(below.matches("/a") && below.matches("/a/b") && !below.matches("/ab"));
-        let exact = Route("/a".to_owned());
-        assert!(exact.matches("/a") && !exact.matches("/a/b"));
     }
 }

@@ -7,5 +7,4 @@ mod variables;
 
 pub(crate) use allowed_hosts::AllowedHosts;
 pub use file::Manifest;
-pub(crate) use file::Route;
 pub(crate) use variables::{Unresolved, Variables, from_environment, unknown_in_environment};

@@ -36,9 +36,7 @@ pub struct Variables {
 /// Why a variable has no value. Spin gives the guest the same texts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Unresolved {
-    /// The name breaks the rules for names.
-    InvalidName(String),
-    /// The component has no variable of this name.
+    /// There is no variable of this name.
     Undefined(String),
     /// The variable is required and has no value.
     Missing(String),
@@ -59,7 +57,6 @@ impl Variables {
         }
         let mut application = BTreeMap::new();
         for (name, declaration) in &manifest.variables {
-            check_name(name).map_err(|reason| anyhow::anyhow!("variables.{name}: {reason}"))?;
             let value = given.get(name).cloned().or_else(|| environment(name));
             let value = value.or_else(|| declaration.default.clone());
             application.insert(name.clone(), value);
@@ -68,7 +65,6 @@ impl Variables {
         let mut component = BTreeMap::new();
         for (name, template) in &manifest.component.variables {
             let key = format!("component.{id}.variables.{name}");
-            check_name(name).map_err(|reason| anyhow::anyhow!("{key}: {reason}"))?;
             let template = Template::parse(template).context(key.clone())?;
             for variable in template.variables() {
                 ensure!(
@@ -87,8 +83,6 @@ impl Variables {
 
     /// The value of the component's variable `name`.
     pub fn get(&self, name: &str) -> Result<String, Unresolved> {
-        check_name(name)
-            .map_err(|reason| Unresolved::InvalidName(format!("{name:?}: {reason}")))?;
         let template = self.component.get(name).ok_or_else(|| {
             Unresolved::Undefined(format!("no variable for {:?}.{name:?}", self.component_id))
         })?;
@@ -118,7 +112,7 @@ impl Variables {
             Some(None) => Err(Unresolved::Missing(format!(
                 "no provider resolved required variable {name:?}"
             ))),
-            None => Err(Unresolved::InvalidName(name.to_owned())),
+            None => Err(Unresolved::Undefined(name.to_owned())),
         }
     }
 }
@@ -139,7 +133,7 @@ impl fmt::Debug for Variables {
 
 impl fmt::Display for Unresolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::InvalidName(text) | Self::Undefined(text) | Self::Missing(text)) = self;
+        let (Self::Undefined(text) | Self::Missing(text)) = self;
         f.write_str(text)
     }
 }
@@ -174,22 +168,6 @@ impl Template {
             Part::Variable(name) => Some(name.as_str()),
             Part::Literal(_) => None,
         })
-    }
-}
-
-/// Spin's rule: lower snake case that begins with a letter, without double or trailing underscores.
-fn check_name(name: &str) -> Result<(), &'static str> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if name.is_empty() {
-        Err("must not be empty")
-    } else if !name.chars().all(allowed) {
-        Err("may contain only lower-case letters, numbers, and underscores")
-    } else if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
-        Err("must start with a lower-case letter")
-    } else if name.ends_with('_') || name.contains("__") {
-        Err("must not end with an underscore nor have two in a row")
-    } else {
-        Ok(())
     }
 }
 
@@ -257,12 +235,6 @@ mod tests {
                 "{name}"
             );
         }
-        for name in ["", "Url", "1a", "_a", "a_", "a__b", "a-b"] {
-            assert!(
-                matches!(variables.get(name), Err(Unresolved::InvalidName(_))),
-                "{name}"
-            );
-        }
     }
 
     #[test]
@@ -275,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_names_and_templates_stop_the_start() {
+    fn unknown_names_and_wrong_templates_stop_the_start() {
         let given = BTreeMap::from([("regoin".to_owned(), "hunter2".to_owned())]);
         let error = Variables::new(&manifest(), &given, |_| None)
             .unwrap_err()
@@ -288,7 +260,6 @@ mod tests {
                 "component.relay.variables.bearer: unknown variable",
             ),
             ("{{ token }}", "{{ token ", "unmatched '{{'"),
-            ("region = {", "Region = {", "variables.Region"),
         ] {
             let text = MANIFEST.replace(from, to);
             let manifest = Manifest::parse(&text, Path::new("")).unwrap();

@@ -14,6 +14,10 @@ use crate::manifest::{Manifest, Variables};
 
 /// A client that may call `http://peer.test`.
 fn client(connector: Connector) -> (Client, Output) {
+    client_to(connector, &["http://peer.test".to_owned()])
+}
+
+fn client_to(connector: Connector, origins: &[String]) -> (Client, Output) {
     let manifest = r#"
         spin_manifest_version = 2
         application = { name = "relay" }
@@ -22,8 +26,7 @@ fn client(connector: Connector) -> (Client, Output) {
     "#;
     let manifest = Manifest::parse(manifest, Path::new("")).unwrap();
     let variables = Variables::new(&manifest, &BTreeMap::new(), |_| None).unwrap();
-    let peers = ["http://peer.test:*", "*://127.0.0.1:*"].map(str::to_owned);
-    let allowed = AllowedHosts::new(&peers, &variables).unwrap();
+    let allowed = AllowedHosts::new(origins, &variables).unwrap();
     let output = Output::captured();
     (Client::new(connector, allowed, output.clone()), output)
 }
@@ -169,7 +172,6 @@ async fn failures_to_connect_have_names() {
 
 #[tokio::test]
 async fn failures_of_the_network_have_names() {
-    let (client, output) = client(Connector::network(false));
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -180,14 +182,17 @@ async fn failures_of_the_network_have_names() {
         let (mut stream, _) = plain.accept().await.unwrap();
         stream.write_all(b"what?").await.unwrap();
     });
-    for (uri, expected) in [
-        (format!("https://{no_tls}/"), "TLS protocol error"),
-        (format!("http://{free}/"), "connection refused"),
-        ("http://peer.test:1/".to_owned(), "DNS error"),
-    ] {
+    let origins = [
+        format!("https://{no_tls}"),
+        format!("http://{free}"),
+        "http://peer.test:1".to_owned(),
+    ];
+    let (client, output) = client_to(Connector::network(false), &origins);
+    let expected = ["TLS protocol error", "connection refused", "DNS error"];
+    for (origin, expected) in origins.iter().zip(expected) {
         let sent = client
             .clone()
-            .send(request(&uri), RequestOptions::default())
+            .send(request(origin), RequestOptions::default())
             .await;
         let error = sent.err().unwrap().to_string();
         assert!(error.starts_with(expected), "{error}");

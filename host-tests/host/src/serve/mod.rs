@@ -21,7 +21,6 @@ use self::options::Variable;
 pub use self::options::{Options, refuse};
 #[cfg(feature = "compiler")]
 use crate::component;
-use crate::component::Reuse;
 use crate::descriptors;
 use crate::manifest::{Manifest, unknown_in_environment};
 use crate::metrics::Metrics;
@@ -63,11 +62,6 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
     let program = options.program(&manifest)?;
     let key_value = options.store()?;
     let records = key_value.clone();
-    let reuse = Reuse {
-        max_requests: options.max_instance_reuse_count,
-        max_concurrent: options.max_instance_concurrent_reuse_count,
-        ..Reuse::default()
-    };
     warn_of_unknown(&manifest, output);
     options.check_required(&manifest)?;
     let who_may_post = who_may_post(&options, &manifest);
@@ -80,8 +74,6 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
         .environment()
         .key_value(key_value)
         .output(output.clone())
-        .reuse(reuse)
-        .entrances(options.entrances)
         .max_connections(max_connections)
         .clock(clock)
         .tcp_delay(options.tcp_delay);

@@ -18,10 +18,7 @@ use crate::component::{Environment, Instances, Program, Reuse};
 use crate::manifest::{AllowedHosts, Manifest, Variables, from_environment};
 use crate::outbound::{Client, Connector};
 use crate::output::Output;
-use crate::store::{Faults, KeyValue};
-
-/// The only store that Spin has without a runtime configuration.
-const DEFAULT_STORE: &str = "default";
+use crate::store::{Faults, KeyValue, LABEL};
 
 /// How many requests are with the component at once; further ones wait.
 pub(super) const MAX_REQUESTS: usize = 10_000;
@@ -149,7 +146,7 @@ impl<'a> HostBuilder<'a> {
         let id = &component.id;
         for label in &component.key_value_stores {
             ensure!(
-                label == DEFAULT_STORE,
+                label == LABEL,
                 "unknown key_value_stores label {label:?} for component {id:?}"
             );
         }
@@ -158,13 +155,9 @@ impl<'a> HostBuilder<'a> {
         let connector = self
             .connector
             .unwrap_or_else(|| Connector::network(self.tcp_delay));
-        let labels = component
-            .key_value_stores
-            .iter()
-            .map(|label| label.as_str().into());
         let environment = Environment {
             variables: Arc::new(variables),
-            labels: labels.collect(),
+            may_store: !component.key_value_stores.is_empty(),
             key_value: self.key_value,
             faults: self.faults,
             client: Client::new(connector, allowed, self.output.clone()),
@@ -176,7 +169,6 @@ impl<'a> HostBuilder<'a> {
         let instances = Instances::new(self.program.clone(), environment, self.reuse);
         Ok(Host(Arc::new(Inner {
             handler: ProxyHandler::new(instances),
-            route: self.manifest.route.clone(),
             connections: Connections::new(self.max_connections),
             rooms: Rooms::new(self.body_room),
             requests: Semaphore::new(self.max_requests),

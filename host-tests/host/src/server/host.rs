@@ -26,7 +26,6 @@ use super::connections::{Busy, Connections, Count};
 use super::refusal;
 use super::room::Rooms;
 use crate::component::{Entrance, Instances};
-use crate::manifest::Route;
 use crate::output::Output;
 
 /// The pause after a failed accept, for example if file descriptors are used up.
@@ -42,7 +41,6 @@ pub struct Host(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub handler: ProxyHandler<Instances>,
-    pub route: Route,
     pub connections: Connections,
     pub rooms: Rooms,
     pub requests: Semaphore,
@@ -54,8 +52,7 @@ pub(super) struct Inner {
     pub tcp_delay: bool,
 }
 
-/// How many requests may be on their way into an instance at once, unless `serve` is told
-/// otherwise.
+/// How many requests may be on their way into an instance at once.
 ///
 /// `ProxyHandler` makes a new instance whenever none has room at that moment. In a crowd that is
 /// often, and soon each request has an instance of its own. Four at a time find room in the
@@ -165,9 +162,6 @@ impl Host {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
-        if !self.0.route.matches(request.uri().path()) {
-            return refusal::no_route();
-        }
         // Limit the requests here, because `ProxyHandler` takes any number. Acquiring fails only if
         // the semaphore is closed, which never happens.
         let _permit = self.0.requests.acquire().await;

@@ -10,11 +10,6 @@ use wasmtime_wasi_http::handler::TrapOrPanicError;
 
 use crate::output::Output;
 
-/// The manifest has no trigger for this path.
-pub(super) fn no_route() -> Response<WasiBody> {
-    problem(StatusCode::NOT_FOUND, "Not found")
-}
-
 /// Other large bodies take all the room. The document is the component's own, since the component also
 /// refuses bodies for lack of room.
 pub(super) fn overloaded(output: &Output) -> Response<WasiBody> {

@@ -6,7 +6,7 @@ use super::key_value::KeyValue;
 use super::write::{Result, Write};
 use crate::life::Lifeline;
 
-/// The stores of one instance. After its death, no call of its reaches them.
+/// The store of one instance. After its death, no call of its reaches the store.
 #[derive(Clone, Debug)]
 pub struct FaultyStore {
     store: KeyValue,
@@ -31,20 +31,20 @@ impl FaultyStore {
         self.faults.around(Op::Open, self.life.guard(open)).await
     }
 
-    pub async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
+    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
         let faults = self.faults.of(key);
-        let get = self.life.guard(self.store.get(store, key));
+        let get = self.life.guard(self.store.get(key));
         faults.around(Op::Get, get).await
     }
 
-    pub async fn exists(&self, store: &str, key: &str) -> Result<bool> {
+    pub async fn exists(&self, key: &str) -> Result<bool> {
         let faults = self.faults.of(key);
-        let exists = self.life.guard(self.store.exists(store, key));
+        let exists = self.life.guard(self.store.exists(key));
         faults.around(Op::Exists, exists).await
     }
 
     /// Changes the store; `op` is the guest's call.
-    pub async fn write(&self, op: Op, store: &str, mut write: Write) -> Result<i64> {
+    pub async fn write(&self, op: Op, mut write: Write) -> Result<i64> {
         let faults = match &mut write {
             Write::Set(pairs) => {
                 let faults = pairs.first().map(|(key, _)| self.faults.of(key));
@@ -56,7 +56,7 @@ impl FaultyStore {
             Write::Increment { key, .. } => Some(self.faults.of(key)),
             Write::Delete(_) => None,
         };
-        let write = self.life.guard(self.store.write(store, write));
+        let write = self.life.guard(self.store.write(write));
         faults
             .as_ref()
             .unwrap_or(&self.faults)
@@ -82,7 +82,7 @@ mod tests {
 
     async fn set(guests: &FaultyStore, key: &str) -> Result<i64> {
         let pair = (key.to_owned(), b"value".to_vec());
-        guests.write(Op::Set, "a", Write::Set(vec![pair])).await
+        guests.write(Op::Set, Write::Set(vec![pair])).await
     }
 
     #[tokio::test]
@@ -91,14 +91,14 @@ mod tests {
         faults.fail_next(Op::Set, 2);
         set(&guests, "k").await.unwrap_err();
         set(&guests, "k").await.unwrap_err();
-        assert!(!store.exists("a", "k").await.unwrap());
+        assert!(!store.exists("k").await.unwrap());
         set(&guests, "k").await.unwrap();
         assert_eq!(faults.count(Op::Set), 3);
         faults.fail_always(Op::Get);
-        guests.get("a", "k").await.unwrap_err();
-        guests.get("a", "k").await.unwrap_err();
+        guests.get("k").await.unwrap_err();
+        guests.get("k").await.unwrap_err();
         faults.clear();
-        assert!(guests.get("a", "k").await.unwrap().is_some());
+        assert!(guests.get("k").await.unwrap().is_some());
     }
 
     #[tokio::test]
@@ -106,13 +106,13 @@ mod tests {
         let (store, faults, guests) = faulty();
         faults.lose_next_set();
         set(&guests, "lost").await.unwrap();
-        assert!(!store.exists("a", "lost").await.unwrap());
+        assert!(!store.exists("lost").await.unwrap());
         faults.write_then_fail_next_set();
         set(&guests, "denied").await.unwrap_err();
-        assert!(store.exists("a", "denied").await.unwrap());
+        assert!(store.exists("denied").await.unwrap());
         faults.write_then_hang_next_set();
         assert!(Box::pin(set(&guests, "hung")).now_or_never().is_none());
-        assert!(store.exists("a", "hung").await.unwrap());
+        assert!(store.exists("hung").await.unwrap());
     }
 
     #[tokio::test]
@@ -122,13 +122,10 @@ mod tests {
         let pairs = ["a", "b"].map(|key| (key.to_owned(), b"value".to_vec()));
         let many = Write::Set(pairs.to_vec());
         set(&guests, "single").await.unwrap();
-        guests
-            .write(Op::SetMany, "a", many.clone())
-            .await
-            .unwrap_err();
-        assert!(store.exists("a", "a").await.unwrap());
-        assert!(!store.exists("a", "b").await.unwrap());
-        guests.write(Op::SetMany, "a", many).await.unwrap();
+        guests.write(Op::SetMany, many.clone()).await.unwrap_err();
+        assert!(store.exists("a").await.unwrap());
+        assert!(!store.exists("b").await.unwrap());
+        guests.write(Op::SetMany, many).await.unwrap();
     }
 
     #[tokio::test]
@@ -147,7 +144,7 @@ mod tests {
         let (_store, faults, guests) = faulty();
         let start = Instant::now();
         faults.delay(Op::Exists, Duration::from_secs(5));
-        assert!(!guests.exists("a", "k").await.unwrap());
+        assert!(!guests.exists("k").await.unwrap());
         assert_eq!(start.elapsed(), Duration::from_secs(5));
     }
 }

@@ -1,4 +1,4 @@
-//! The stores of one application, and where they can be.
+//! The store of one application, and where it can be.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -16,7 +16,7 @@ use super::write::{Error, Result, Write};
 /// Spin's limit for what a guest reads at once.
 const MAX_VALUE_BYTES: usize = 128 << 20;
 
-/// All stores of one application; in its methods, `store` is the label. Clones share the contents.
+/// The store of one application. Clones share the contents.
 #[derive(Clone, Debug)]
 pub enum KeyValue {
     /// Lost at the end of the process.
@@ -61,10 +61,10 @@ impl KeyValue {
         drop(self.check().await);
     }
 
-    pub async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
+    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
         let value = match self {
-            Self::Memory(memory) => memory.get(store, key),
-            Self::Sqlite(sqlite) => sqlite.get(store, key).await?,
+            Self::Memory(memory) => memory.get(key),
+            Self::Sqlite(sqlite) => sqlite.get(key).await?,
             Self::Redis(redis) => redis.get(key).await?,
         };
         match value {
@@ -75,39 +75,38 @@ impl KeyValue {
         }
     }
 
-    pub async fn exists(&self, store: &str, key: &str) -> Result<bool> {
+    pub async fn exists(&self, key: &str) -> Result<bool> {
         match self {
-            Self::Memory(memory) => Ok(memory.get(store, key).is_some()),
-            Self::Sqlite(sqlite) => sqlite.exists(store, key).await,
+            Self::Memory(memory) => Ok(memory.get(key).is_some()),
+            Self::Sqlite(sqlite) => sqlite.exists(key).await,
             Self::Redis(redis) => redis.exists(key).await,
         }
     }
 
-    /// All keys; in Redis the keys of all stores.
-    pub async fn keys(&self, store: &str) -> Result<Vec<String>> {
+    pub async fn keys(&self) -> Result<Vec<String>> {
         match self {
-            Self::Memory(memory) => Ok(memory.keys(store)),
-            Self::Sqlite(sqlite) => sqlite.keys(store).await,
+            Self::Memory(memory) => Ok(memory.keys()),
+            Self::Sqlite(sqlite) => sqlite.keys().await,
             Self::Redis(redis) => redis.keys().await,
         }
     }
 
     /// Changes the store. When it returns, the change is as durable as the store can make it.
-    pub async fn write(&self, store: &str, write: Write) -> Result<i64> {
+    pub async fn write(&self, write: Write) -> Result<i64> {
         match self {
-            Self::Memory(memory) => memory.write(store, write),
-            Self::Sqlite(sqlite) => sqlite.write(store, write).await,
+            Self::Memory(memory) => memory.write(write),
+            Self::Sqlite(sqlite) => sqlite.write(write).await,
             Self::Redis(redis) => redis.write(write).await,
         }
     }
 
-    pub async fn set(&self, store: &str, key: &str, value: &[u8]) -> Result<()> {
+    pub async fn set(&self, key: &str, value: &[u8]) -> Result<()> {
         let pair = (key.to_owned(), value.to_vec());
-        self.write(store, Write::Set(vec![pair])).await.map(drop)
+        self.write(Write::Set(vec![pair])).await.map(drop)
     }
 
-    pub async fn delete(&self, store: &str, key: &str) -> Result<()> {
-        self.write(store, Write::Delete(vec![key.to_owned()]))
+    pub async fn delete(&self, key: &str) -> Result<()> {
+        self.write(Write::Delete(vec![key.to_owned()]))
             .await
             .map(drop)
     }

@@ -13,6 +13,9 @@ mod sqlite;
 mod tests;
 mod write;
 
+/// The label of the only store that Spin has without a runtime configuration.
+pub(crate) const LABEL: &str = "default";
+
 pub use faults::{Faults, Op};
 pub(crate) use faulty_store::FaultyStore;
 pub(crate) use key_value::Url;

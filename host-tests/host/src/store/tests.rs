@@ -20,7 +20,7 @@ impl Stores {
         }
     }
 
-    /// The stores of one process, which keep labels apart and count in bytes.
+    /// The stores of one process, which count in bytes.
     fn local(&self) -> [KeyValue; 2] {
         let file = self.directory.path().join("new/store.db");
         [KeyValue::memory(), KeyValue::sqlite(file).unwrap()]
@@ -41,16 +41,16 @@ fn pair(key: &str, value: &str) -> (String, Vec<u8>) {
 async fn a_value_stays_until_it_is_deleted() {
     let stores = Stores::new().await;
     for store in stores.all() {
-        assert_eq!(store.get("a", "k").await.unwrap(), None);
-        store.set("a", "k", b"1").await.unwrap();
-        store.set("a", "k", b"2").await.unwrap();
-        assert_eq!(store.get("a", "k").await.unwrap().unwrap(), b"2");
-        assert!(store.exists("a", "k").await.unwrap());
-        assert_eq!(store.keys("a").await.unwrap(), ["k"]);
-        store.delete("a", "k").await.unwrap();
-        store.delete("a", "k").await.unwrap();
-        assert!(!store.exists("a", "k").await.unwrap());
-        assert_eq!(store.keys("a").await.unwrap(), [""; 0]);
+        assert_eq!(store.get("k").await.unwrap(), None);
+        store.set("k", b"1").await.unwrap();
+        store.set("k", b"2").await.unwrap();
+        assert_eq!(store.get("k").await.unwrap().unwrap(), b"2");
+        assert!(store.exists("k").await.unwrap());
+        assert_eq!(store.keys().await.unwrap(), ["k"]);
+        store.delete("k").await.unwrap();
+        store.delete("k").await.unwrap();
+        assert!(!store.exists("k").await.unwrap());
+        assert_eq!(store.keys().await.unwrap(), [""; 0]);
     }
 }
 
@@ -59,19 +59,11 @@ async fn any_bytes_come_back_as_they_were() {
     let stores = Stores::new().await;
     let bytes: Vec<_> = (0..=255).cycle().take(3 << 20).collect();
     for store in stores.all() {
-        store.set("a", "b\r\n\0ä", &bytes).await.unwrap();
-        store.set("a", "empty", b"").await.unwrap();
-        let found = store.get("a", "b\r\n\0ä").await.unwrap().unwrap();
+        store.set("b\r\n\0ä", &bytes).await.unwrap();
+        store.set("empty", b"").await.unwrap();
+        let found = store.get("b\r\n\0ä").await.unwrap().unwrap();
         assert!(found == bytes);
-        assert_eq!(store.get("a", "empty").await.unwrap().unwrap(), b"");
-    }
-}
-
-#[tokio::test]
-async fn labels_are_apart() {
-    for store in Stores::new().await.local() {
-        store.set("a", "k", b"1").await.unwrap();
-        assert!(!store.exists("b", "k").await.unwrap());
+        assert_eq!(store.get("empty").await.unwrap().unwrap(), b"");
     }
 }
 
@@ -80,15 +72,12 @@ async fn many_are_written_and_deleted_together() {
     let stores = Stores::new().await;
     for store in stores.all() {
         let pairs = vec![pair("k1", "1"), pair("k2", "2")];
-        store.write("a", Write::Set(pairs)).await.unwrap();
-        assert_eq!(store.get("a", "k1").await.unwrap().unwrap(), b"1");
-        assert_eq!(store.get("a", "k2").await.unwrap().unwrap(), b"2");
+        store.write(Write::Set(pairs)).await.unwrap();
+        assert_eq!(store.get("k1").await.unwrap().unwrap(), b"1");
+        assert_eq!(store.get("k2").await.unwrap().unwrap(), b"2");
         let keys = ["k2", "none", "k1"].map(str::to_owned);
-        store
-            .write("a", Write::Delete(keys.to_vec()))
-            .await
-            .unwrap();
-        assert_eq!(store.keys("a").await.unwrap(), [""; 0]);
+        store.write(Write::Delete(keys.to_vec())).await.unwrap();
+        assert_eq!(store.keys().await.unwrap(), [""; 0]);
     }
 }
 
@@ -97,15 +86,15 @@ async fn counters_are_eight_bytes_little_endian() {
     for store in Stores::new().await.local() {
         let add = async |delta| {
             let key = "n".to_owned();
-            store.write("a", Write::Increment { key, delta }).await
+            store.write(Write::Increment { key, delta }).await
         };
         assert_eq!(add(3).await.unwrap(), 3);
         assert_eq!(add(-4).await.unwrap(), -1);
         assert_eq!(
-            store.get("a", "n").await.unwrap().unwrap(),
+            store.get("n").await.unwrap().unwrap(),
             (-1_i64).to_le_bytes()
         );
-        store.set("a", "n", b"text").await.unwrap();
+        store.set("n", b"text").await.unwrap();
         add(1).await.unwrap_err();
     }
 }
@@ -117,7 +106,7 @@ async fn concurrent_increments_of_one_counter_all_count() {
         let add = || async {
             let key = "n".to_owned();
             let increment = Write::Increment { key, delta: 2 };
-            store.write("a", increment).await.unwrap()
+            store.write(increment).await.unwrap()
         };
         let mut sums = join_all((0..50).map(|_| add())).await;
         sums.sort_unstable();

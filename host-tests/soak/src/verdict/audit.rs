@@ -35,9 +35,6 @@ const PAGES: u64 = 256;
 /// The limit for a slice of the audit.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The label of the relay's store.
-const STORE: &str = "default";
-
 #[derive(Clone, Debug, Default)]
 pub struct Audit {
     /// How many records were found in Svix, each counted once.
@@ -99,7 +96,7 @@ pub async fn audit(
         match kind {
             "missing" => svix.forget_message(message),
             "doubled" => svix.store_again(message),
-            _ => store.delete(STORE, name).await?,
+            _ => store.delete(name).await?,
         }
         planted.push((json!(kind), event_id.clone()));
     }
@@ -123,11 +120,11 @@ pub async fn audit(
 /// All records by their names, and the names in each batch of the audit.
 async fn read(store: &KeyValue) -> Result<(BTreeMap<String, Value>, Vec<BTreeSet<String>>)> {
     let (mut records, mut pages) = (BTreeMap::new(), BTreeMap::new());
-    for name in store.keys(STORE).await? {
+    for name in store.keys().await? {
         let page = name
             .strip_prefix("journal/day/")
             .and_then(|page| page.split_once('/'));
-        let bytes = store.get(STORE, &name).await?.unwrap_or_default();
+        let bytes = store.get(&name).await?.unwrap_or_default();
         if let Some((day, number)) = page {
             let place: (u64, u64) = (day.parse()?, number.parse()?);
             pages.insert(place, String::from_utf8(bytes)?);

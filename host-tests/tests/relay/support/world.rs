@@ -28,9 +28,6 @@ use crate::operate::contract;
 /// When every test begins: 2026-11-23T14:12:42Z.
 const START: Duration = Duration::from_secs(1_795_443_162);
 
-/// The label of the component's store.
-const STORE: &str = "default";
-
 /// The token that the fake Svix knows.
 pub const TOKEN: &str = "testsk_fake";
 
@@ -337,12 +334,12 @@ impl World {
 
     /// The names of everything in the store.
     pub async fn names(&self) -> Vec<String> {
-        self.store.keys(STORE).await.expect("keys")
+        self.store.keys().await.expect("keys")
     }
 
     /// The value under this name in the store.
     pub async fn stored(&self, name: &str) -> Option<Vec<u8>> {
-        self.store.get(STORE, name).await.expect("a get")
+        self.store.get(name).await.expect("a get")
     }
 
     /// Checks that neither Svix nor the store was called.
@@ -354,17 +351,17 @@ impl World {
 
     /// The names of all records.
     pub async fn records(&self) -> Vec<String> {
-        let mut keys = self.store.keys(STORE).await.expect("keys");
+        let mut keys = self.store.keys().await.expect("keys");
         keys.retain(|key| key.starts_with("record/"));
         keys
     }
 
     pub async fn put(&self, name: &str, bytes: &[u8]) {
-        self.store.set(STORE, name, bytes).await.expect("a set");
+        self.store.set(name, bytes).await.expect("a set");
     }
 
     pub async fn remove(&self, name: &str) {
-        self.store.delete(STORE, name).await.expect("a delete");
+        self.store.delete(name).await.expect("a delete");
     }
 
     pub fn stdout(&self) -> Vec<String> {

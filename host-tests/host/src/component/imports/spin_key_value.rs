@@ -4,7 +4,7 @@
 use wasmtime::component::{Accessor, HasSelf, Resource};
 
 use super::bindings::spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore};
-use super::stores::{OpenError, OpenStore};
+use super::stores::OpenStore;
 use crate::component::instance::Guest;
 use crate::store::{Error as StoreError, Op, Write};
 
@@ -20,15 +20,14 @@ impl HostStore for Guest {
 
 impl<T: Send + 'static> HostStoreWithStore<T> for HasSelf<Guest> {
     async fn open(accessor: &Accessor<T, Self>, label: String) -> Returned<Resource<OpenStore>> {
-        let store = match accessor.with(|mut access| access.get().openable(&label)) {
-            Ok(store) => store,
-            Err(error) => return Ok(Err(error.into())),
+        let Some(store) = accessor.with(|mut access| access.get().openable(&label)) else {
+            return Ok(Err(Error::AccessDenied));
         };
-        if let Err(error) = store.stores.open().await {
+        if let Err(error) = store.open().await {
             return Ok(Err(error.into()));
         }
-        let opened = accessor.with(|mut access| access.get().keep_open(store))?;
-        Ok(opened.map_err(Error::from))
+        let opened = accessor.with(|mut access| access.get().table.push(store))?;
+        Ok(Ok(opened))
     }
 
     async fn get(
@@ -36,8 +35,8 @@ impl<T: Send + 'static> HostStoreWithStore<T> for HasSelf<Guest> {
         store: Resource<OpenStore>,
         key: String,
     ) -> Returned<Option<Vec<u8>>> {
-        let OpenStore { stores, label } = opened(accessor, &store)?;
-        Ok(stores.get(&label, &key).await.map_err(Error::from))
+        let store = opened(accessor, &store)?;
+        Ok(store.get(&key).await.map_err(Error::from))
     }
 
     async fn set(
@@ -62,8 +61,8 @@ impl<T: Send + 'static> HostStoreWithStore<T> for HasSelf<Guest> {
         store: Resource<OpenStore>,
         key: String,
     ) -> Returned<bool> {
-        let OpenStore { stores, label } = opened(accessor, &store)?;
-        Ok(stores.exists(&label, &key).await.map_err(Error::from))
+        let store = opened(accessor, &store)?;
+        Ok(store.exists(&key).await.map_err(Error::from))
     }
 }
 
@@ -80,25 +79,12 @@ async fn write<T>(
     op: Op,
     write: Write,
 ) -> Returned<()> {
-    let OpenStore { stores, label } = opened(accessor, store)?;
-    Ok(stores
-        .write(op, &label, write)
-        .await
-        .map(drop)
-        .map_err(Error::from))
+    let written = opened(accessor, store)?.write(op, write).await;
+    Ok(written.map(drop).map_err(Error::from))
 }
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         Self::Other(error.0)
-    }
-}
-
-impl From<OpenError> for Error {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::TableFull => Self::StoreTableFull,
-            OpenError::AccessDenied => Self::AccessDenied,
-        }
     }
 }

@@ -15,7 +15,6 @@ impl<T: Send + 'static> HostWithStore<T> for HasSelf<Guest> {
     ) -> wasmtime::Result<Result<String, Error>> {
         let value = accessor.with(|mut access| access.get().variables.get(&name));
         Ok(value.map_err(|unresolved| match unresolved {
-            Unresolved::InvalidName(text) => Error::InvalidName(text),
             Unresolved::Undefined(text) => Error::Undefined(text),
             Unresolved::Missing(text) => Error::Provider(text),
         }))

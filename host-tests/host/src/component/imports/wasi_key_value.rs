@@ -6,7 +6,7 @@ use wasmtime::component::Resource;
 use super::bindings::wasi::keyvalue::atomics;
 use super::bindings::wasi::keyvalue::batch;
 use super::bindings::wasi::keyvalue::store::{self, Error};
-use super::stores::{OpenError, OpenStore};
+use super::stores::OpenStore;
 use crate::component::instance::Guest;
 use crate::store::{Error as StoreError, Op, Write};
 
@@ -14,14 +14,13 @@ type Returned<T> = wasmtime::Result<Result<T, Error>>;
 
 impl store::Host for Guest {
     async fn open(&mut self, identifier: String) -> Returned<Resource<OpenStore>> {
-        let store = match self.openable(&identifier) {
-            Ok(store) => store,
-            Err(error) => return Ok(Err(error.into())),
+        let Some(store) = self.openable(&identifier) else {
+            return Ok(Err(Error::AccessDenied));
         };
-        if let Err(error) = store.stores.open().await {
+        if let Err(error) = store.open().await {
             return Ok(Err(error.into()));
         }
-        Ok(self.keep_open(store)?.map_err(Error::from))
+        Ok(Ok(self.table.push(store)?))
     }
 }
 
@@ -57,9 +56,11 @@ impl atomics::Host for Guest {
         key: String,
         delta: i64,
     ) -> Returned<i64> {
-        let OpenStore { stores, label } = self.table.get(&bucket)?;
-        let sum = stores
-            .write(Op::Increment, label, Write::Increment { key, delta })
+        let increment = Write::Increment { key, delta };
+        let sum = self
+            .table
+            .get(&bucket)?
+            .write(Op::Increment, increment)
             .await;
         Ok(sum.map_err(Error::from))
     }
@@ -67,26 +68,13 @@ impl atomics::Host for Guest {
 
 impl Guest {
     async fn write(&mut self, bucket: &Resource<OpenStore>, op: Op, write: Write) -> Returned<()> {
-        let OpenStore { stores, label } = self.table.get(bucket)?;
-        Ok(stores
-            .write(op, label, write)
-            .await
-            .map(drop)
-            .map_err(Error::from))
+        let written = self.table.get(bucket)?.write(op, write).await;
+        Ok(written.map(drop).map_err(Error::from))
     }
 }
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         Self::Other(error.0)
-    }
-}
-
-impl From<OpenError> for Error {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::TableFull => Self::Other("store table full".to_owned()),
-            OpenError::AccessDenied => Self::AccessDenied,
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! The store in Redis, which nodes share. The oddities are those of Spin's Redis store:
 //!
-//! - The label isn't part of the key, so that all labels are one store.
+//! - The label isn't part of the key.
 //! - A counter is text.
 //!
 //! `link` gives up a connection that is in doubt. Spin instead waits as long as the system does, which is a

@@ -24,6 +24,7 @@ use tokio::{task, time};
 use self::connection::{BUSY_TIMEOUT, GET, SCHEMA, closing, connect, is_busy};
 use self::files::Files;
 use self::writer::Writer;
+use super::LABEL;
 use super::write::{Error, Result, Write};
 use crate::lock::lock;
 
@@ -77,45 +78,44 @@ impl Sqlite {
         self.writer.commits()
     }
 
-    pub(super) async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
-        self.read(store, key, |connection, store, key| {
+    pub(super) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        self.read(key, |connection, key| {
             let mut get = connection.prepare_cached(GET)?;
-            get.query_row([store, key], |row| row.get(0)).optional()
+            get.query_row([LABEL, key], |row| row.get(0)).optional()
         })
         .await
     }
 
-    pub(super) async fn exists(&self, store: &str, key: &str) -> Result<bool> {
-        self.read(store, key, |connection, store, key| {
-            connection.prepare_cached(EXISTS)?.exists([store, key])
+    pub(super) async fn exists(&self, key: &str) -> Result<bool> {
+        self.read(key, |connection, key| {
+            connection.prepare_cached(EXISTS)?.exists([LABEL, key])
         })
         .await
     }
 
-    pub(super) async fn keys(&self, store: &str) -> Result<Vec<String>> {
-        let (path, store) = (self.path.clone(), store.to_owned());
+    pub(super) async fn keys(&self) -> Result<Vec<String>> {
+        let path = self.path.clone();
         // Use a separate connection, because a long list must not delay the other readers.
         self.blocking(move || {
             let connection = connect(&path, BUSY_TIMEOUT)?;
             let mut keys = connection.prepare(KEYS)?;
-            keys.query_map([store], |row| row.get(0))?.collect()
+            keys.query_map([LABEL], |row| row.get(0))?.collect()
         })
         .await
     }
 
     async fn read<T: Send + 'static>(
         &self,
-        store: &str,
         key: &str,
-        read: fn(&Connection, &str, &str) -> rusqlite::Result<T>,
+        read: fn(&Connection, &str) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let (path, reader) = (self.path.clone(), self.reader.clone());
-        let (store, key) = (store.to_owned(), key.to_owned());
+        let key = key.to_owned();
         self.blocking(move || {
-            let result = read(&lock(&reader), &store, &key);
+            let result = read(&lock(&reader), &key);
             match result {
                 // Another process has locked the file. Wait for it without holding up the other readers.
-                Err(error) if is_busy(&error) => read(&connect(&path, BUSY_TIMEOUT)?, &store, &key),
+                Err(error) if is_busy(&error) => read(&connect(&path, BUSY_TIMEOUT)?, &key),
                 result => result,
             }
         })
@@ -134,8 +134,8 @@ impl Sqlite {
         within_limit(async { work.await.map_err(|_| closing())? }).await
     }
 
-    pub(super) async fn write(&self, store: &str, write: Write) -> Result<i64> {
-        within_limit(self.writer.write(store, write)).await
+    pub(super) async fn write(&self, write: Write) -> Result<i64> {
+        within_limit(self.writer.write(write)).await
     }
 }
 

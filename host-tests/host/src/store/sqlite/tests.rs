@@ -26,14 +26,14 @@ async fn concurrent_writes_share_their_commits() {
     let held = sqlite.writer.connection();
     let mut writes: Vec<_> = keys
         .iter()
-        .map(|key| Box::pin(sqlite.write("a", set(key))))
+        .map(|key| Box::pin(sqlite.write(set(key))))
         .collect();
     for write in &mut writes {
         assert!(write.now_or_never().is_none());
     }
     drop(held);
     assert!(join_all(writes).await.iter().all(Result::is_ok));
-    assert_eq!(sqlite.keys("a").await.unwrap().len(), 100);
+    assert_eq!(sqlite.keys().await.unwrap().len(), 100);
     // The first may have been taken alone.
     assert!(sqlite.commits() <= 2, "{} commits", sqlite.commits());
 }
@@ -42,13 +42,13 @@ async fn concurrent_writes_share_their_commits() {
 async fn a_failing_write_does_not_fail_the_writes_of_the_same_commit() {
     let directory = tempfile::tempdir().unwrap();
     let sqlite = open(&directory);
-    sqlite.write("a", set("text")).await.unwrap();
+    sqlite.write(set("text")).await.unwrap();
     let wrong = Write::Increment {
         key: "text".to_owned(),
         delta: 1,
     };
     let held = sqlite.writer.connection();
-    let mut writes = [set("k1"), wrong, set("k2")].map(|write| Box::pin(sqlite.write("a", write)));
+    let mut writes = [set("k1"), wrong, set("k2")].map(|write| Box::pin(sqlite.write(write)));
     for write in &mut writes {
         assert!(write.now_or_never().is_none());
     }
@@ -58,14 +58,7 @@ async fn a_failing_write_does_not_fail_the_writes_of_the_same_commit() {
         results[0].is_ok() && results[1].is_err() && results[2].is_ok(),
         "{results:?}"
     );
-    assert!(sqlite.exists("a", "k1").await.unwrap() && sqlite.exists("a", "k2").await.unwrap());
-}
-
-#[tokio::test]
-async fn records_outlive_the_process() {
-    let directory = tempfile::tempdir().unwrap();
-    open(&directory).write("a", set("k")).await.unwrap();
-    assert!(open(&directory).exists("a", "k").await.unwrap());
+    assert!(sqlite.exists("k1").await.unwrap() && sqlite.exists("k2").await.unwrap());
 }
 
 #[tokio::test]
@@ -73,13 +66,13 @@ async fn the_file_has_the_schema_of_spin() {
     let directory = tempfile::tempdir().unwrap();
     let spin = Connection::open(directory.path().join("store.db")).unwrap();
     spin.execute(SCHEMA, []).unwrap();
-    spin.execute(writer::SET, params!["default", "k", b"spin".as_slice()])
+    spin.execute(writer::SET, params![LABEL, "k", b"spin".as_slice()])
         .unwrap();
     let sqlite = open(&directory);
-    assert_eq!(sqlite.get("default", "k").await.unwrap().unwrap(), b"spin");
-    sqlite.write("default", set("ours")).await.unwrap();
+    assert_eq!(sqlite.get("k").await.unwrap().unwrap(), b"spin");
+    sqlite.write(set("ours")).await.unwrap();
     let ours: Vec<u8> = spin
-        .query_row(GET, ["default", "ours"], |row| row.get(0))
+        .query_row(GET, [LABEL, "ours"], |row| row.get(0))
         .unwrap();
     assert_eq!(ours, b"value");
 }
@@ -94,24 +87,8 @@ async fn a_full_store_is_an_error() {
         .pragma_update(None, "max_page_count", 1)
         .unwrap();
     let big = Write::Set(vec![("big".to_owned(), vec![0; 1 << 20])]);
-    let error = sqlite.write("a", big).await.unwrap_err();
+    let error = sqlite.write(big).await.unwrap_err();
     assert!(error.0.contains("full"), "{error}");
-}
-
-#[tokio::test]
-async fn a_locked_store_is_an_error() {
-    let directory = tempfile::tempdir().unwrap();
-    let sqlite = open(&directory);
-    sqlite
-        .writer
-        .connection()
-        .busy_timeout(Duration::ZERO)
-        .unwrap();
-    let other = Connection::open(sqlite.path()).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let error = sqlite.write("a", set("k")).await.unwrap_err();
-    assert!(error.0.contains("locked"), "{error}");
-    assert!(!sqlite.exists("a", "k").await.unwrap(), "reading goes on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,8 +97,8 @@ async fn a_call_that_hangs_is_an_error_after_its_limit() {
     let sqlite = open(&directory);
     // As if the disk hung: reader and writer get no further.
     let held = (lock(&sqlite.reader), sqlite.writer.connection());
-    let mut read = Box::pin(sqlite.get("a", "k"));
-    let mut write = Box::pin(sqlite.write("a", set("k")));
+    let mut read = Box::pin(sqlite.get("k"));
+    let mut write = Box::pin(sqlite.write(set("k")));
     for passed in [Duration::ZERO, LIMIT / 2] {
         time::advance(passed).await;
         assert!((&mut read).now_or_never().is_none() && (&mut write).now_or_never().is_none());
@@ -142,7 +119,7 @@ async fn a_file_deleted_or_replaced_underneath_is_an_error_of_every_call() {
     ] {
         let directory = tempfile::tempdir().unwrap();
         let sqlite = open(&directory);
-        sqlite.write("a", set("k")).await.unwrap();
+        sqlite.write(set("k")).await.unwrap();
         let file = directory.path().join(name);
         let copy = directory.path().join("copy");
         fs::copy(&file, &copy).unwrap();
@@ -151,10 +128,10 @@ async fn a_file_deleted_or_replaced_underneath_is_an_error_of_every_call() {
             fs::rename(&copy, &file).unwrap();
         }
         for error in [
-            sqlite.write("a", set("k")).await.unwrap_err(),
-            sqlite.get("a", "k").await.unwrap_err(),
-            sqlite.exists("a", "k").await.unwrap_err(),
-            sqlite.keys("a").await.unwrap_err(),
+            sqlite.write(set("k")).await.unwrap_err(),
+            sqlite.get("k").await.unwrap_err(),
+            sqlite.exists("k").await.unwrap_err(),
+            sqlite.keys().await.unwrap_err(),
         ] {
             assert!(error.0.contains("was deleted or replaced"), "{error}");
         }
@@ -169,7 +146,7 @@ async fn a_database_behind_a_symbolic_link_is_opened() {
     fs::create_dir(&link).unwrap();
     symlink(real.join("store.db"), link.join("store.db")).unwrap();
     let sqlite = Sqlite::open(&link.join("store.db")).unwrap();
-    sqlite.write("a", set("k")).await.unwrap();
+    sqlite.write(set("k")).await.unwrap();
     assert!(real.join("store.db-wal").exists());
 }
 
@@ -177,7 +154,7 @@ async fn a_database_behind_a_symbolic_link_is_opened() {
 async fn no_paused_timeout_overtakes_the_disk() {
     let directory = tempfile::tempdir().unwrap();
     let sqlite = open(&directory);
-    let write = sqlite.write("a", set("k"));
+    let write = sqlite.write(set("k"));
     time::timeout(Duration::from_millis(1), write)
         .await
         .unwrap()
@@ -193,5 +170,5 @@ fn a_runtime_that_ends_does_not_stop_the_next() {
         .enable_time()
         .build()
         .unwrap();
-    runtime.block_on(sqlite.write("a", set("k"))).unwrap();
+    runtime.block_on(sqlite.write(set("k"))).unwrap();
 }

@@ -17,6 +17,7 @@ use tokio::task;
 use super::connection::{GET, closing, is_busy};
 use super::files::Files;
 use crate::lock::lock;
+use crate::store::LABEL;
 use crate::store::write::{Error, Result, Write, increment};
 
 pub(super) const SET: &str = "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
@@ -45,7 +46,6 @@ struct Queue {
 }
 
 struct Job {
-    store: String,
     write: Write,
     answer: oneshot::Sender<Result<i64>>,
 }
@@ -64,15 +64,11 @@ impl Writer {
         self.0.commits.load(Ordering::Relaxed)
     }
 
-    pub(super) async fn write(&self, store: &str, write: Write) -> Result<i64> {
+    pub(super) async fn write(&self, write: Write) -> Result<i64> {
         let (answer, answered) = oneshot::channel();
         let must_start = {
             let mut queue = lock(&self.0.queue);
-            queue.waiting.push(Job {
-                store: store.to_owned(),
-                write,
-                answer,
-            });
+            queue.waiting.push(Job { write, answer });
             !mem::replace(&mut queue.draining, true)
         };
         if must_start {
@@ -146,7 +142,7 @@ impl Drain {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(jobs.len());
         for job in jobs {
-            results.push(apply(&transaction, &job.store, &job.write)?);
+            results.push(apply(&transaction, &job.write)?);
         }
         transaction.commit()?;
         // Check after the commit: it may have gone to a file that was deleted before.
@@ -173,32 +169,28 @@ fn answer(jobs: impl IntoIterator<Item = Job>, results: impl IntoIterator<Item =
     }
 }
 
-fn apply(
-    connection: &Connection,
-    store: &str,
-    write: &Write,
-) -> std::result::Result<i64, CommitError> {
+fn apply(connection: &Connection, write: &Write) -> std::result::Result<i64, CommitError> {
     match write {
         Write::Set(pairs) => {
             let mut set = connection.prepare_cached(SET)?;
             for (key, value) in pairs {
-                set.execute(params![store, key, value])?;
+                set.execute(params![LABEL, key, value])?;
             }
             Ok(0)
         }
         Write::Delete(keys) => {
             let mut delete = connection.prepare_cached(DELETE)?;
             for key in keys {
-                delete.execute([store, key])?;
+                delete.execute([LABEL, key])?;
             }
             Ok(0)
         }
         Write::Increment { key, delta } => {
             let mut get = connection.prepare_cached(GET)?;
-            let counter = get.query_row([store, key], |row| row.get::<_, Vec<u8>>(0));
+            let counter = get.query_row([LABEL, key], |row| row.get::<_, Vec<u8>>(0));
             let sum = increment(counter.optional()?.as_deref(), *delta)?;
             let mut set = connection.prepare_cached(SET)?;
-            set.execute(params![store, key, sum.to_le_bytes()])?;
+            set.execute(params![LABEL, key, sum.to_le_bytes()])?;
             Ok(sum)
         }
     }

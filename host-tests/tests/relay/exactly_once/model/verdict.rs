@@ -118,7 +118,7 @@ impl Play<'_> {
 
         let world = self.world;
         let mut states = Vec::new();
-        for name in world.store.keys("default").await? {
+        for name in world.store.keys().await? {
             let known = [
                 "record/",
                 "dead-letter/",
@@ -136,7 +136,7 @@ impl Play<'_> {
                 "{name} is in the store"
             );
             if name.starts_with("record/") {
-                let bytes = world.store.get("default", &name).await?.unwrap_or_default();
+                let bytes = world.store.get(&name).await?.unwrap_or_default();
                 let record: Value = serde_json::from_slice(&bytes)?;
                 states.push(record["state"].as_str().unwrap_or_default().to_owned());
             }
