@@ -33,8 +33,8 @@ conformance: build
 	$(CARGO) build $(HARNESS) --package conformance
 	target/debug/conformance
 
-# Measures the relay beside other servers. Prints a table, and writes bench.json and bench.svg to
-# target/bench. BENCH holds the options. Linux only.
+# Measures the relay beside other servers. Prints a table, and writes bench.json to target/bench. BENCH
+# holds the options. Linux only.
 BENCH :=
 bench: build
 	scripts/component.sh floor

@@ -27,7 +27,6 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
@@ -35,6 +34,9 @@ use contender::{Contender, Kind};
 use load::Connections;
 use report::{Cell, Report};
 use svix::Svix;
+
+/// How often the number of measurements is told.
+const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Measures the relay beside a naive component, native programs and a proxy.
 #[derive(Debug, Parser)]
@@ -63,7 +65,7 @@ pub struct Options {
     #[arg(long)]
     audit_only: bool,
 
-    /// Where bench.json and bench.svg go
+    /// Where bench.json goes
     #[arg(long, value_name = "DIRECTORY", default_value = "target/bench")]
     out: PathBuf,
 }
@@ -128,13 +130,10 @@ async fn rounds(options: &Options, svix: &Svix, contenders: &[Contender]) -> Res
             }
         }
     }
-    let progress = ProgressBar::new((cells.len() * options.rounds) as u64);
-    if let Ok(style) = ProgressStyle::with_template("{elapsed} {wide_bar} {pos}/{len} {msg}") {
-        progress.set_style(style);
-    }
+    let (mut done, all) = (0, cells.len() * options.rounds);
+    let mut shown = Instant::now();
     for _ in 0..options.rounds {
         for (at, cell) in &mut cells {
-            progress.set_message(cell.contender);
             svix.set_latency(cell.latency());
             let server = &contenders[*at].server;
             let mut connections = Connections::open(server.address, cell.connections).await?;
@@ -153,11 +152,15 @@ async fn rounds(options: &Options, svix: &Svix, contenders: &[Contender]) -> Res
             );
             cell.add(&load, before, after, server.peak_memory()?);
             drop(connections);
-            progress.inc(1);
+            done += 1;
+            if shown.elapsed() >= LINE_EVERY {
+                shown = Instant::now();
+                // If stderr is closed, the line is lost.
+                drop(writeln!(io::stderr(), "{done}/{all} loads measured"));
+            }
             // Let the server end its work, so that it doesn't slow the next one down.
             sleep(Duration::from_millis(20).min(begin.elapsed())).await;
         }
     }
-    progress.finish_and_clear();
     Ok(cells.into_iter().map(|(_, cell)| cell).collect())
 }

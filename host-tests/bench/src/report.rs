@@ -1,4 +1,4 @@
-//! The results: as a table, as JSON and as a chart.
+//! The results: as a table and as JSON.
 
 use std::fmt;
 use std::fs;
@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use plotters::prelude::*;
 use serde::Serialize;
 
 use crate::figures::Special;
@@ -87,72 +86,10 @@ impl Cell {
 }
 
 impl Report {
-    /// Writes bench.json and bench.svg.
+    /// Writes bench.json.
     pub fn write(&self, directory: &Path) -> Result<()> {
-        fs::write(
-            directory.join("bench.json"),
-            serde_json::to_string_pretty(self)?,
-        )?;
-        self.draw(&directory.join("bench.svg"))
-    }
-
-    /// Draws events a second over connections: a line for each server, a chart for each latency.
-    fn draw(&self, path: &Path) -> Result<()> {
-        let area = SVGBackend::new(path, (1_000, 900)).into_drawing_area();
-        area.fill(&WHITE)?;
-        let mut latencies: Vec<_> = self
-            .cells
-            .iter()
-            .map(|cell| cell.latency_milliseconds)
-            .collect();
-        latencies.dedup();
-        for (chart, latency) in area
-            .split_evenly((latencies.len().max(1), 1))
-            .iter()
-            .zip(latencies)
-        {
-            let cells: Vec<_> = self
-                .cells
-                .iter()
-                .filter(|cell| cell.latency_milliseconds == latency)
-                .collect();
-            let most = cells
-                .iter()
-                .map(|cell| cell.events_per_second)
-                .fold(100.0, f64::max);
-            let widest = cells.iter().map(|cell| cell.connections).max().unwrap_or(1);
-            let title =
-                format!("Events per second by connections, Svix answers after {latency} ms");
-            let mut context = ChartBuilder::on(chart)
-                .caption(title, ("sans-serif", 20))
-                .margin(15)
-                .x_label_area_size(30)
-                .y_label_area_size(70)
-                .build_cartesian_2d(
-                    (1..widest.max(2)).log_scale(),
-                    (10.0..most * 1.2).log_scale(),
-                )?;
-            context.configure_mesh().draw()?;
-            let mut names: Vec<_> = cells.iter().map(|cell| cell.contender).collect();
-            names.sort_unstable();
-            names.dedup();
-            for (number, name) in names.into_iter().enumerate() {
-                let color = Palette99::pick(number).stroke_width(2);
-                let points = cells.iter().filter(|cell| cell.contender == name);
-                let points = points.map(|cell| (cell.connections, cell.events_per_second));
-                context
-                    .draw_series(LineSeries::new(points, color).point_size(3))?
-                    .label(name)
-                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color));
-            }
-            context
-                .configure_series_labels()
-                .position(SeriesLabelPosition::UpperLeft)
-                .background_style(WHITE.mix(0.8))
-                .draw()?;
-        }
-        area.present()?;
-        Ok(())
+        let text = serde_json::to_string_pretty(self)?;
+        Ok(fs::write(directory.join("bench.json"), text)?)
     }
 }
 

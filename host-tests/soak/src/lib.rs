@@ -146,7 +146,6 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
         ended = time::timeout_at(deadline, work) => ended.ok().transpose(),
         never = progress.show() => match never {},
     };
-    progress.clear();
     let in_time = in_time?.is_some();
 
     let stored = svix.messages();

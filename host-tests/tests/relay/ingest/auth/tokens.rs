@@ -2,8 +2,9 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 
 use super::google::{Google, claims, key, unsigned};
 use super::{assert_nothing_stored, assert_refused, bearer, post};
@@ -140,20 +141,9 @@ async fn every_algorithm_but_rs256_is_refused() {
     assert_nothing_stored(&world).await;
 }
 
-/// HMAC-SHA256 (RFC 2104).
-fn hmac(secret: &[u8], message: &str) -> Vec<u8> {
-    let mut block = [0; 64];
-    if secret.len() > block.len() {
-        block[..32].copy_from_slice(&Sha256::digest(secret));
-    } else {
-        block[..secret.len()].copy_from_slice(secret);
-    }
-    let inner = Sha256::new()
-        .chain_update(block.map(|byte| byte ^ 0x36))
-        .chain_update(message)
-        .finalize();
-    let outer = Sha256::new().chain_update(block.map(|byte| byte ^ 0x5c));
-    outer.chain_update(inner).finalize().to_vec()
+fn hmac(secret: &[u8], message: &str) -> impl AsRef<[u8]> {
+    let hmac = Hmac::<Sha256>::new_from_slice(secret).expect("any length");
+    hmac.chain_update(message).finalize().into_bytes()
 }
 
 #[tokio::test(start_paused = true)]
