@@ -6,9 +6,10 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::{Instant, timeout};
 
-use fake_svix::Fault;
-use host::{Faults, Op};
+use fake_svix::Fault as SvixFault;
+use host::Op;
 
+use super::matrix::store::{FAULTS, Fault};
 use crate::support::{Reply, World, event, hold_up};
 
 const EVENTS: u32 = 12;
@@ -32,7 +33,7 @@ async fn post_all(world: &World) -> Vec<(Reply, Duration)> {
     // An instance takes one more request only once those that it has are waiting.
     for (number, wait) in (0..EVENTS).zip((0..).step_by(10)) {
         let millis = ANSWER - wait;
-        world.svix.script([Fault::Delay { millis }]);
+        world.svix.script([SvixFault::Delay { millis }]);
         posts.push(async move {
             tokio::time::sleep(Duration::from_millis(wait)).await;
             let reply = world.post(&event(&format!("evt_{number}"))).await;
@@ -64,15 +65,6 @@ async fn records_of_concurrent_requests_share_one_transaction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_failed_transaction_each_record_is_written_alone() {
-    let world = held_up().await;
-    world.faults.fail_always(Op::SetMany);
-    let replies = post_all(&world).await;
-    assert_eq!(world.faults.count(Op::Set), EVENTS as usize + 1);
-    assert_all_delivered(&world, replies).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_request_whose_own_write_fails_after_the_transaction_is_not_acknowledged() {
     // The first write is the leader's, the others are of those that follow.
     for nth in [1, 2, 5] {
@@ -91,59 +83,25 @@ async fn a_request_whose_own_write_fails_after_the_transaction_is_not_acknowledg
     }
 }
 
-/// A fault of the transaction that writes the records of several requests.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum TransactionFault {
-    Fails,
-    Hangs,
-    IsSlow,
-    Loses,
-    WritesAndFails,
-    WritesAndHangs,
-    WritesSomeAndFails,
-}
-
-impl TransactionFault {
-    const ALL: [Self; 7] = [
-        Self::Fails,
-        Self::Hangs,
-        Self::IsSlow,
-        Self::Loses,
-        Self::WritesAndFails,
-        Self::WritesAndHangs,
-        Self::WritesSomeAndFails,
-    ];
-
-    fn plan(self, faults: &Faults) {
-        match self {
-            Self::Fails => faults.fail_next(Op::SetMany, 1),
-            Self::Hangs => faults.hang_next(Op::SetMany),
-            Self::IsSlow => faults.delay(Op::SetMany, Duration::from_secs(1)),
-            Self::Loses => faults.lose_next_set(),
-            Self::WritesAndFails => faults.write_then_fail_next_set(),
-            Self::WritesAndHangs => faults.write_then_hang_next_set(),
-            Self::WritesSomeAndFails => faults.write_first_of_next_set_many(2),
-        }
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn no_fault_of_a_transaction_acknowledges_an_event_without_its_record() {
-    use TransactionFault::{
-        Fails, Hangs, IsSlow, Loses, WritesAndFails, WritesAndHangs, WritesSomeAndFails,
-    };
-    for fault in TransactionFault::ALL {
+    use Fault::{Fails, Hangs, IsSlow, Loses, WritesAndFails, WritesAndHangs};
+    // `None`: the transaction writes two records, and fails.
+    for fault in FAULTS.map(Some).into_iter().chain([None]) {
         // Once the transaction has failed, the store is either well again or fails each single write.
         for is_store_well in [true, false] {
             let world = held_up().await;
-            fault.plan(&world.faults);
+            match fault {
+                Some(fault) => fault.plan(&world.faults, Op::SetMany, 1),
+                None => world.faults.write_first_of_next_set_many(2),
+            }
             if !is_store_well {
                 world.faults.fail_always(Op::Set);
             }
             let replies = timeout(Duration::from_secs(10), post_all(&world)).await;
             assert_eq!(world.faults.count(Op::SetMany), 1, "{fault:?}");
             // A transaction is synchronous: with it, the instance hangs.
-            let hangs = matches!(fault, Hangs | WritesAndHangs);
+            let hangs = matches!(fault, Some(Hangs | WritesAndHangs));
             assert_eq!(replies.is_err(), hangs, "{fault:?}");
             let recorded = world.records().await.len() - 1;
             let acknowledged = replies.map_or(0, |replies| {
@@ -156,11 +114,11 @@ async fn no_fault_of_a_transaction_acknowledges_an_event_without_its_record() {
             });
             let all = EVENTS as usize;
             let expected = match (fault, is_store_well) {
-                (IsSlow, _) | (Fails | WritesAndFails | WritesSomeAndFails, true) => (all, all),
-                (Loses, _) => (all, 0),
-                (Fails, false) | (Hangs, _) => (0, 0),
-                (WritesAndFails, false) | (WritesAndHangs, _) => (0, all),
-                (WritesSomeAndFails, false) => (0, 2),
+                (Some(IsSlow), _) | (Some(Fails | WritesAndFails) | None, true) => (all, all),
+                (Some(Loses), _) => (all, 0),
+                (Some(Fails), false) | (Some(Hangs), _) => (0, 0),
+                (Some(WritesAndFails), false) | (Some(WritesAndHangs), _) => (0, all),
+                (None, false) => (0, 2),
             };
             let cell = (fault, is_store_well);
             assert_eq!((acknowledged, recorded), expected, "{cell:?}");

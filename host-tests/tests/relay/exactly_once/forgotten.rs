@@ -227,32 +227,6 @@ async fn an_event_found_in_svix_is_not_said_to_differ_from_its_own_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_svix_surely_did_not_store_leaves_no_record() {
-    let world = World::new();
-    world.svix.always(Fault::status(429));
-    let reply = world.post(&event("evt_1")).await;
-    reply.assert_retryable_problem(429, "rate-limited");
-    world.svix.always(Fault::status(401));
-    world.clock.advance(Duration::from_mins(1));
-    let reply = world.post(&event("evt_2")).await;
-    reply.assert_retryable_problem(503, "token-refused");
-    assert!(world.records().await.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_unknown_outcome_that_can_not_be_recorded_is_a_503() {
-    let world = World::new();
-    world.svix.always(Fault::ResetAfterStoring);
-    world.faults.fail_always(Op::Set);
-    let reply = world.post(&event("evt_1")).await;
-    reply.assert_retryable_problem(503, "store-failing");
-    world.faults.clear();
-    world.svix.clear_faults();
-    world.post(&event("evt_1")).await.assert_became("delivered");
-    world.only_message();
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_event_with_a_time_beyond_every_clock_is_delivered() {
     let world = World::new();
     for (number, time) in [

@@ -110,19 +110,6 @@ async fn a_retry_after_beyond_the_budget_is_passed_on_to_the_sender() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_final_failure_with_retry_after_stays_final() {
-    let world = World::new();
-    world
-        .svix
-        .script([Fault::retry_after(422, RetryAfter::Seconds(1))]);
-    let reply = world.post(&event("evt_1")).await;
-    reply.assert_final_problem(422, "refused-by-svix");
-    let requests = world.svix.requests();
-    let methods: Vec<_> = requests.iter().map(|it| it.method.as_str()).collect();
-    assert_eq!(methods, ["POST", "GET"], "is there a message all the same?");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_slow_reply_of_svix_is_cut_off_after_its_time() {
     let world = World::new();
     world.svix.script([Fault::Delay { millis: 60_000 }]);

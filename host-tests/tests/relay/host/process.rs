@@ -75,44 +75,27 @@ async fn a_process_killed_before_the_record_leaves_one_message() {
 }
 
 #[tokio::test]
-async fn ctrl_c_lets_requests_in_flight_end_and_takes_no_more() {
-    let (svix, directory) = (svix(), directory());
-    svix.script([Fault::Delay { millis: 500 }]);
-    let serve = Serve::with(&svix, directory.path()).await;
-    let event = event("evt_1");
-    let interrupted = async {
-        while svix.requests().is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        serve.signal("INT");
-        while TcpStream::connect(serve.address()).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let (reply, ()) = tokio::join!(serve.post(&event), interrupted);
-    assert_eq!(status_of(reply), "delivered");
-    assert_eq!(serve.wait().code(), Some(0));
-}
-
-#[tokio::test]
-async fn a_second_sigterm_cuts_no_request() {
-    let (svix, directory) = (svix(), directory());
-    svix.script([Fault::Delay { millis: 500 }]);
-    let serve = Serve::with(&svix, directory.path()).await;
-    let event = event("evt_1");
-    let terminated = async {
-        while svix.requests().is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        serve.signal("TERM");
-        while TcpStream::connect(serve.address()).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        serve.signal("TERM");
-    };
-    let (reply, ()) = tokio::join!(serve.post(&event), terminated);
-    assert_eq!(status_of(reply), "delivered");
-    assert_eq!(serve.wait().code(), Some(0));
+async fn ctrl_c_or_two_sigterms_let_requests_in_flight_end_and_take_no_more() {
+    for signals in [&["INT"][..], &["TERM", "TERM"]] {
+        let (svix, directory) = (svix(), directory());
+        svix.script([Fault::Delay { millis: 500 }]);
+        let serve = Serve::with(&svix, directory.path()).await;
+        let event = event("evt_1");
+        let stopped = async {
+            while svix.requests().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            for signal in signals {
+                serve.signal(signal);
+                while TcpStream::connect(serve.address()).await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        };
+        let (reply, ()) = tokio::join!(serve.post(&event), stopped);
+        assert_eq!(status_of(reply), "delivered", "{signals:?}");
+        assert_eq!(serve.wait().code(), Some(0), "{signals:?}");
+    }
 }
 
 #[test]

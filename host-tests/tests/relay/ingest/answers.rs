@@ -436,18 +436,6 @@ async fn a_rate_limit_without_retry_after_is_a_429() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn svix_being_down_is_a_503() {
-    let world = World::new();
-    world.svix.set_down(true);
-    let reply = world.post(&event("evt_1")).await;
-    reply.assert_retryable_problem(503, "svix-unavailable");
-
-    world.svix.set_down(false);
-    world.post(&event("evt_1")).await.assert_became("delivered");
-    world.only_message();
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_refused_token_is_a_503_and_loses_nothing() {
     let world = World::with(&[("svix_token", "wrong")]);
     let reply = world.post(&event("evt_1")).await;
@@ -463,17 +451,6 @@ async fn an_event_of_a_project_without_an_application_is_refused_for_good() {
 
     world.svix.create_application("dev");
     world.post(&event("evt_1")).await.assert_became("delivered");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_status_that_svix_never_sends_is_a_503() {
-    // The application is created with the event, so no 404 can mean that it is missing.
-    for status in [302, 404, 405, 410] {
-        let world = World::new();
-        world.svix.always(Fault::status(status));
-        let reply = world.post(&event(&format!("evt_{status}"))).await;
-        reply.assert_retryable_problem(503, "unexpected-status");
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -525,22 +502,6 @@ async fn a_variable_that_the_host_can_not_give_is_a_503_that_names_it() {
         );
     }
     world.assert_untouched();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_store_that_fails_before_the_send_is_a_503_and_nothing_is_sent() {
-    let world = World::new();
-    for op in [Op::Open, Op::Get] {
-        world.faults.fail_next(op, 1);
-        let reply = world.post(&event("evt_1")).await;
-        reply.assert_retryable_problem(503, "store-failing");
-    }
-    world.faults.hang_next(Op::Get);
-    let reply = world.post(&event("evt_1")).await;
-    reply.assert_retryable_problem(503, "store-failing");
-    world.assert_untouched();
-
-    world.post(&event("evt_1")).await.assert_became("delivered");
 }
 
 #[tokio::test(start_paused = true)]

@@ -122,51 +122,12 @@ async fn the_same_id_in_two_projects_is_two_events() {
     assert_eq!(world.svix.applications(), ["dev", "gigs"]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_invalid_wrapper_is_refused_with_the_violated_rule() {
-    let world = World::with(&[("dead_letters", "reject")]);
-    let reply = world
-        .post(r#"{"message":{"attributes":{"k":"v"},"data":""}}"#)
-        .await;
-    reply.assert_final_problem(422, "invalid-event");
-    assert_eq!(
-        reply.json()["errors"],
-        json!([{"field": "message.data", "reason": "must not be empty"}])
-    );
-    let reply = world
-        .post(&wrapped(br#"{"id":"evt_1","project":"dev"}"#))
-        .await;
-    reply.assert_final_problem(422, "invalid-event");
-    assert_eq!(
-        reply.json()["errors"],
-        json!([{"field": "type", "reason": "is required"}])
-    );
-}
-
 const PUSH_ID: (&str, &str) = ("x-goog-pubsub-message-id", "7");
 
 fn json_headers<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let mut headers = vec![JSON];
     headers.extend(more);
     headers
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_byte_order_mark_before_an_event_is_skipped() {
-    let world = World::new();
-    let marked = |id: &str| format!("\u{feff}{}", event(id));
-    for (number, body) in [
-        marked("evt_0"),
-        wrapped(marked("evt_1").as_bytes()),
-        format!("\u{feff}{}", wrapped(event("evt_2").as_bytes())),
-    ]
-    .iter()
-    .enumerate()
-    {
-        world.post(body).await.assert_became("delivered");
-        let id = format!("evt_{number}");
-        assert_eq!(world.message(&id).payload, event(&id).trim());
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,21 +226,6 @@ async fn a_cloud_event_in_binary_mode_is_refused_and_never_sent_under_its_datas_
 }
 
 #[tokio::test(start_paused = true)]
-async fn eventarc_delivers_a_push_inside_a_cloud_event() {
-    let world = World::new();
-    let headers = json_headers(&[
-        ("ce-specversion", "1.0"),
-        ("ce-id", "7"),
-        ("ce-type", "google.cloud.pubsub.topic.v1.messagePublished"),
-    ]);
-    let push = wrapped(event("evt_1").as_bytes());
-    let reply = world
-        .request("POST", "/notifications", &headers, &push)
-        .await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_push_inside_a_whole_cloud_event_may_be_as_large_as_any_other() {
     let world = World::new();
     let large = "x".repeat(900_000);
@@ -300,28 +246,6 @@ async fn a_cloud_event_whose_push_is_missing_is_refused_and_not_ignored() {
         .post(r#"{"id":"9","type":"google.cloud.pubsub.topic.v1.messagePublished","data":7}"#)
         .await;
     reply.assert_final_problem(422, "invalid-event");
-}
-
-#[tokio::test(start_paused = true)]
-async fn messages_without_an_event_are_known_by_their_identifier() {
-    let push = |id: &str, attributes: &str| {
-        format!(
-            r#"{{"message":{{"data":"bm9uc2Vuc2U=","attributes":{attributes},"messageId":"{id}"}},"subscription":"s"}}"#
-        )
-    };
-    let world = World::with(&[("admin_token", "hush")]);
-    for (body, letter) in [
-        (push("1", r#"{"a":"1","b":"2"}"#), 1),
-        (push("2", r#"{"a":"2"}"#), 2),
-        (push("3", r#"{"a":"1","b":"2"}"#), 3),
-        (push("1", r#"{"b":"2","a":"1"}"#), 1),
-    ] {
-        let reply = world.post(&body).await;
-        assert_eq!(
-            reply.json(),
-            json!({"status": "dead-lettered", "deadLetter": letter})
-        );
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use fake_svix::Fault;
 use host::Op;
 
-use crate::support::{UNWRAPPED, World, ask, event, event_of, refuse, world, wrapped};
+use crate::support::{UNWRAPPED, World, ask, event, refuse, refuse_of, world, wrapped};
 
 type Headers = &'static [(&'static str, &'static str)];
 
@@ -158,28 +158,6 @@ async fn a_redelivery_is_acknowledged_without_a_second_letter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_broken_event_under_a_used_message_id_is_a_letter_of_its_own() {
-    let world = World::with(&[("admin_token", "hush")]);
-    // An emulator that has started again, or a topic that was created anew.
-    for (number, event) in [(1, r#"{"project":"dev"}"#), (2, r#"{"project":"acme"}"#)] {
-        let reply = world.post(&wrapped(event.as_bytes())).await;
-        assert_eq!(reply.json()["deadLetter"], number, "{}", reply.text());
-    }
-    assert_eq!(letters(&world).await.len(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn sixteen_deliveries_at_once_are_one_letter() {
-    let world = world();
-    world.svix.always_for(&Method::POST, Fault::status(422));
-    for body in [wrapped(event("evt_1").as_bytes()), wrapped(b"nonsense")] {
-        let replies = join_all((0..16).map(|_| world.post(&body))).await;
-        assert!(replies.iter().all(|reply| reply.status == 200));
-    }
-    assert_eq!(letters(&world).await.len(), 2);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_letter_whose_writing_breaks_off_acknowledges_nothing_until_it_is_whole() {
     for values in 0..3 {
         let world = world();
@@ -301,18 +279,6 @@ async fn a_delivery_that_ends_late_and_unknown_hides_no_letter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_direct_post_that_can_never_be_delivered_is_refused_and_not_kept() {
-    let world = world();
-    let reply = world.post("nonsense").await;
-    reply.assert_final_problem(400, "not-json");
-    world.svix.script([Fault::status(422)]);
-    let reply = world.post(&event("evt_1")).await;
-    reply.assert_final_problem(422, "refused-by-svix");
-    assert!(letters(&world).await.is_empty());
-    assert!(world.records().await.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
 async fn with_dead_letters_rejected_an_undeliverable_event_of_pubsub_is_refused() {
     let world = World::with(&[("admin_token", "hush"), ("dead_letters", "reject")]);
     let reply = world.post(&wrapped(b"nonsense")).await;
@@ -321,48 +287,6 @@ async fn with_dead_letters_rejected_an_undeliverable_event_of_pubsub_is_refused(
     let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
     reply.assert_final_problem(422, "refused-by-svix");
     assert!(letters(&world).await.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_failure_that_passes_makes_no_dead_letter() {
-    let world = world();
-    for fault in [Fault::status(401), Fault::status(500), Fault::status(429)] {
-        world.svix.always(fault);
-        let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
-        assert!(matches!(reply.status, 429 | 503));
-    }
-    assert!(letters(&world).await.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_letter_that_can_not_be_kept_is_not_acknowledged() {
-    for op in [Op::Increment, Op::SetMany] {
-        let world = world();
-        world.faults.fail_next(op, 1);
-        let reply = world.post(&wrapped(b"nonsense")).await;
-        reply.assert_retryable_problem(503, "store-failing");
-        assert!(letters(&world).await.is_empty());
-
-        let reply = world.post(&wrapped(b"nonsense")).await;
-        assert_eq!(reply.json()["status"], "dead-lettered");
-        assert_eq!(letters(&world).await.len(), 1);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_an_operators_token_the_routes_of_letters_are_missing() {
-    let world = World::new();
-    for (method, path) in [
-        ("GET", "/dead-letters"),
-        ("GET", "/dead-letters/1"),
-        ("DELETE", "/dead-letters/1"),
-        ("POST", "/dead-letters/1/replay"),
-        ("POST", "/dead-letters/replay"),
-        ("PUT", "/dead-letters/1"),
-    ] {
-        let reply = ask(&world, method, path).await;
-        reply.assert_final_problem(404, "not-found");
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -383,6 +307,8 @@ async fn a_wrong_operators_token_opens_nothing() {
     reply.assert_final_problem(401, "unauthorized");
     let reply = ask(&world, "PUT", "/dead-letters").await;
     reply.assert_final_problem(405, "method-not-allowed");
+    let reply = ask(&World::new(), "PUT", "/dead-letters").await;
+    reply.assert_final_problem(404, "not-found");
     let headers = [("authorization", "bearer hush")];
     let reply = world.request("GET", "/dead-letters", &headers, "").await;
     assert_eq!(reply.status, 200, "the scheme's case means nothing");
@@ -418,9 +344,7 @@ async fn a_list_reads_only_the_letters_that_it_shows() {
 async fn a_list_can_be_of_one_project_or_one_reason() {
     let world = world();
     refuse(&world, "evt_1").await;
-    world.svix.script([Fault::status(422)]);
-    let other = event_of("gigs", "evt_2");
-    world.post(&wrapped(other.as_bytes())).await;
+    refuse_of(&world, "gigs", "evt_2").await;
     world.post(&wrapped(b"nonsense")).await;
     for (query, expected) in [
         ("project=gigs", &[2][..]),
@@ -761,16 +685,4 @@ async fn a_record_whose_letter_is_missing_acknowledges_nothing() {
         assert_eq!(ask(&world, "GET", &letter).await.status, 200);
         assert_eq!(world.post(&body).await.json(), again);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_corrected_event_posted_directly_resolves_its_letter() {
-    let world = world();
-    refuse(&world, "evt_1").await;
-    let reply = world.post(&event("evt_1")).await;
-    assert_eq!(reply.json()["status"], "delivered");
-    assert_eq!(
-        letters(&world).await,
-        [(1, "refused-by-svix".to_owned(), true)]
-    );
 }

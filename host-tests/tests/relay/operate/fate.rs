@@ -499,15 +499,3 @@ async fn every_failure_of_a_recovery_has_its_answer_in_time() {
         assert!(!reply.text().contains(TOKEN) && !log.contains(TOKEN));
     }
 }
-
-#[tokio::test(start_paused = true)]
-async fn only_an_operator_sees_the_fate_of_an_event_or_recovers() {
-    let world = world();
-    for (method, path) in [
-        ("GET", "/notifications/dev/evt_1/deliveries"),
-        ("POST", RECOVER),
-    ] {
-        let reply = world.request(method, path, &[], "").await;
-        reply.assert_final_problem(401, "unauthorized");
-    }
-}

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use host::Op;
 
-use crate::support::{World, ask, event, refuse, wrapped};
+use crate::support::{World, ask, event, letter_bodies, refuse, wrapped};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -27,15 +27,6 @@ async fn number(world: &World, name: &str) -> Option<u64> {
     line?.trim().parse().ok()
 }
 
-/// The stored values that hold a payload.
-async fn bodies(world: &World) -> usize {
-    let names = world.names().await;
-    names
-        .iter()
-        .filter(|name| name.starts_with("letter-body/"))
-        .count()
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_letter_without_a_decision_is_deleted_after_the_retention_and_announced_before() {
     let world = world();
@@ -53,7 +44,7 @@ async fn a_letter_without_a_decision_is_deleted_after_the_retention_and_announce
 
     world.clock.advance(DAY);
     assert_eq!(purge(&world).await["letters"], 1);
-    assert_eq!(bodies(&world).await, 1);
+    assert_eq!(letter_bodies(&world).await, 1);
     let reply = ask(&world, "GET", "/dead-letters/1").await;
     reply.assert_final_problem(404, "no-dead-letter");
     assert_eq!(ask(&world, "GET", "/dead-letters/2").await.status, 200);
@@ -79,7 +70,7 @@ async fn a_letter_without_a_decision_is_deleted_after_the_retention_and_announce
     // The event stays acknowledged.
     let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
     assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
-    assert_eq!(bodies(&world).await, 1);
+    assert_eq!(letter_bodies(&world).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,14 +115,14 @@ async fn a_letter_loses_its_body_once_its_event_is_delivered() {
             .as_bytes(),
     );
     world.post(&broken).await;
-    assert_eq!(bodies(&world).await, 3);
+    assert_eq!(letter_bodies(&world).await, 3);
     assert_eq!(
         ask(&world, "POST", "/dead-letters/1/replay").await.json()["status"],
         "delivered"
     );
-    assert_eq!(bodies(&world).await, 2);
+    assert_eq!(letter_bodies(&world).await, 2);
     world.post(&event("evt_2")).await.assert_became("delivered");
-    assert_eq!(bodies(&world).await, 1);
+    assert_eq!(letter_bodies(&world).await, 1);
     for number in [1, 2] {
         let letter = ask(&world, "GET", &format!("/dead-letters/{number}"))
             .await
@@ -153,7 +144,7 @@ async fn a_body_that_cannot_be_deleted_does_not_hold_up_its_event() {
     refuse(&world, "evt_1").await;
     world.faults.fail_next(Op::Delete, 1);
     world.post(&event("evt_1")).await.assert_became("delivered");
-    assert_eq!(bodies(&world).await, 1);
+    assert_eq!(letter_bodies(&world).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,9 +190,9 @@ async fn a_store_that_fails_keeps_a_letter_until_the_next_purge() {
     world.faults.fail_next(Op::Set, 1);
     let reply = ask(&world, "POST", "/maintenance/purge").await;
     reply.assert_retryable_problem(503, "store-failing");
-    assert_eq!(bodies(&world).await, 1);
+    assert_eq!(letter_bodies(&world).await, 1);
     assert_eq!(purge(&world).await["letters"], 1);
-    assert_eq!(bodies(&world).await, 0);
+    assert_eq!(letter_bodies(&world).await, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, RetryAfter};
 use host::Op;
 
-use crate::support::{ADMIN, JSON, Reply, Setup, TOKEN, World, event, event_of, root, wrapped};
+use crate::support::{
+    ADMIN, JSON, Reply, Setup, TOKEN, World, event, event_of, letter_bodies, root, unresolved,
+    wrapped,
+};
 
 /// Each request has an instance of its own if `max_requests` is 1.
 fn setup(max_requests: usize) -> Setup {
@@ -240,17 +243,6 @@ async fn an_instance_takes_requests_while_it_writes_counts_and_ends_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn broken_pages_are_treated_as_missing() {
-    let world = world();
-    for page in 0..16 {
-        let broken = [&b"broken"[..], br#"{"version":9}"#][page % 2];
-        world.put(&format!("metrics/{page}"), broken).await;
-    }
-    world.post(&event("evt_1")).await;
-    assert_eq!(notified(&world).await, 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn metrics_are_open_metrics_text() {
     let world = world();
     world.post(&event("evt_1")).await;
@@ -278,20 +270,6 @@ async fn metrics_are_open_metrics_text() {
         (head.header("content-type"), head.body.len()),
         (Some(expected), 0)
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn only_operators_see_metrics_and_status() {
-    let open = World::new();
-    let closed = world();
-    for path in ["/metrics", "/status"] {
-        open.get(path).await.assert_final_problem(404, "not-found");
-        for headers in [&[][..], &[("authorization", "Bearer wrong")]] {
-            let reply = closed.request("GET", path, headers, "").await;
-            reply.assert_final_problem(401, "unauthorized");
-            assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
-        }
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -412,13 +390,6 @@ async fn metrics_and_status_are_a_503_without_a_store() {
     }
 }
 
-async fn unresolved(world: &World) -> u64 {
-    let status = ask(world, "GET", "/status").await.json();
-    status["deadLetters"]["unresolved"]
-        .as_u64()
-        .expect("a number")
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_letter_is_unresolved_until_it_is_replayed_or_discarded() {
     let world = world();
@@ -513,15 +484,9 @@ async fn a_letter_whose_deletion_broke_off_is_hidden_until_it_is_deleted_again()
     }
     let hidden = world.request("GET", path, &[ADMIN], "").await;
     hidden.assert_final_problem(404, "no-dead-letter");
-    let bodies = async || {
-        let names = world.names().await.into_iter();
-        names
-            .filter(|name| name.starts_with("letter-body/"))
-            .count()
-    };
-    assert_eq!(bodies().await, 2);
+    assert_eq!(letter_bodies(&world).await, 2);
     ask(&world, "DELETE", path).await;
-    assert_eq!(bodies().await, 1);
+    assert_eq!(letter_bodies(&world).await, 1);
     assert_eq!(unresolved(&world).await, 1);
 }
 
@@ -641,23 +606,6 @@ async fn a_damaged_letter_does_not_hold_the_count_of_the_others_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_invalid_event_is_counted_without_its_project() {
-    let world = world();
-    for number in 0..3 {
-        let junk = format!(r#"{{"id":"e","project":"junk{number}"}}"#);
-        let reply = world.post(&junk).await;
-        reply.assert_final_problem(422, "invalid-event");
-    }
-    let metrics = metrics(&world).await;
-    let series = r#"svix_relay_notifications_total{outcome="invalid-event",project=""}"#;
-    assert_eq!(metrics[series], "3");
-    assert!(
-        metrics.keys().all(|name| !name.contains("junk")),
-        "{metrics:?}"
-    );
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_query_finds_a_record_that_no_path_leads_to() {
     let world = world();
     world.post(&event("..")).await;
@@ -684,20 +632,6 @@ async fn a_query_finds_a_record_that_no_path_leads_to() {
     let closed = World::with(&[("ingest_auth", "token"), ("ingest_token", "psst")]);
     let reply = closed.get(find).await;
     reply.assert_final_problem(404, "not-found");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_path_that_is_wrong_is_named_without_its_query() {
-    let world = world();
-    let path = "/notifications/?token=hush";
-    let reply = world.request("POST", path, &[JSON], &event("evt_1")).await;
-    reply.assert_final_problem(404, "not-found");
-    let line = world.last_line();
-    assert_eq!(
-        line["message"],
-        "Nothing is here: no such path: POST /notifications/"
-    );
-    assert!(!line.to_string().contains("hush"));
 }
 
 #[tokio::test(start_paused = true)]

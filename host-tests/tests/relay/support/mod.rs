@@ -13,7 +13,7 @@ mod world;
 pub use build::{binary, build_component, manifest, program, root};
 pub use reply::{Body, Reply, full, notification, send};
 pub use requests::{
-    ADMIN, JSON, UNWRAPPED, ask, ask_as, event, event_of, hold_up, post, refuse, settle, unwrapped,
-    world, wrapped,
+    ADMIN, JSON, UNWRAPPED, ask, ask_as, event, event_of, has_metric, hold_up, letter_bodies, post,
+    post_of, refuse, refuse_of, settle, unresolved, unwrapped, world, wrapped,
 };
 pub use world::{NOWHERE, Setup, TOKEN, World};

@@ -37,15 +37,44 @@ pub async fn ask_as(world: &World, token: &str, method: &str, path: &str) -> Rep
 
 /// Has an event delivered.
 pub async fn post(world: &World, id: &str) {
-    world.post(&event(id)).await.assert_became("delivered");
+    post_of(world, "dev", id).await;
+}
+
+pub async fn post_of(world: &World, project: &str, id: &str) {
+    let event = event_of(project, id);
+    world.post(&event).await.assert_became("delivered");
 }
 
 /// Has an event of Pub/Sub become a dead letter, because Svix refuses it.
 pub async fn refuse(world: &World, id: &str) {
+    refuse_of(world, "dev", id).await;
+}
+
+pub async fn refuse_of(world: &World, project: &str, id: &str) {
     // Svix may be asked first whether it has the event.
     world.svix.script_for(&Method::POST, [Fault::status(422)]);
-    let reply = world.post(&wrapped(event(id).as_bytes())).await;
-    reply.assert_became("dead-lettered");
+    let push = wrapped(event_of(project, id).as_bytes());
+    world.post(&push).await.assert_became("dead-lettered");
+}
+
+/// How many dead letters wait for a decision.
+pub async fn unresolved(world: &World) -> u64 {
+    let status = ask(world, "GET", "/status").await.json();
+    let unresolved = status["deadLetters"]["unresolved"].as_u64();
+    unresolved.expect("a number")
+}
+
+/// How many bodies of dead letters are in the store.
+pub async fn letter_bodies(world: &World) -> usize {
+    let mut names = world.names().await;
+    names.retain(|name| name.starts_with("letter-body/"));
+    names.len()
+}
+
+/// Whether the metrics have this line.
+pub async fn has_metric(world: &World, line: &str) -> bool {
+    let metrics = ask(world, "GET", "/metrics").await.text();
+    metrics.lines().any(|it| it == line)
 }
 
 /// Waits until the counts and the journal are written, which the relay does in the background.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, ReceivedRequest, RetryAfter, Target};
 use host::Op;
 
-use crate::support::{ADMIN, JSON, Reply, Setup, TOKEN, World, ask, event, world};
+use crate::support::{ADMIN, JSON, Reply, TOKEN, World, ask, event, world};
 
 const PORTAL: &str = "/projects/dev/portal";
 const TEST_EVENT: &str = "/projects/dev/test-event";
@@ -472,33 +472,6 @@ async fn only_small_json_in_time_is_taken_as_a_body() {
     world.assert_untouched();
 }
 
-#[tokio::test(start_paused = true)]
-async fn only_an_operator_makes_requests_for_customers() {
-    let world = world_with_customer();
-    let without_token = World::new();
-    for (method, path) in [
-        ("POST", PORTAL),
-        ("POST", REVOKE),
-        ("POST", TEST_EVENT),
-        ("PUT", APPLICATION),
-    ] {
-        for headers in [&[JSON][..], &[JSON, ("authorization", "Bearer wrong")]] {
-            let reply = world.request(method, path, headers, "{}").await;
-            reply.assert_final_problem(401, "unauthorized");
-            assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
-        }
-        let reply = ask(&world, "GET", path).await;
-        reply.assert_final_problem(405, "method-not-allowed");
-        assert_eq!(reply.header("allow"), Some(method));
-        let reply = without_token
-            .request(method, path, &[ADMIN, JSON], "{}")
-            .await;
-        reply.assert_final_problem(404, "not-found");
-    }
-    world.assert_untouched();
-    without_token.assert_untouched();
-}
-
 /// Checks a problem and its `Retry-After`; no retry mends a problem without one.
 #[track_caller]
 fn assert_failed(reply: &Reply, fault: &Fault, status: u16, name: &str, wait: Option<u64>) {
@@ -609,19 +582,6 @@ async fn a_portal_neither_waits_at_the_gate_nor_closes_it() {
     }
     let reply = world.post(&event("evt_1")).await;
     assert_eq!(reply.json()["status"], "delivered", "the gate stays open");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_portal_on_a_host_that_denies_requests_is_a_503() {
-    let mut setup = Setup::new();
-    setup.variables.extend([
-        ("admin_token", "hush"),
-        ("svix_url", "https://api.example.com"),
-    ]);
-    setup.manifest = setup.manifest.replace(r#", "{{ svix_url }}""#, "");
-    let world = World::build(&setup);
-    let reply = post(&world, PORTAL, "").await;
-    reply.assert_retryable_problem(503, "outbound-denied");
 }
 
 #[tokio::test(start_paused = true)]

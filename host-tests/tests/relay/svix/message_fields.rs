@@ -130,22 +130,3 @@ async fn customers_find_a_message_by_the_resources_of_its_event() {
     assert_eq!(body["channels"], json!(["42"]));
     assert_eq!(body["payloadRetentionPeriod"], 30);
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_value_that_svix_would_refuse_is_left_out() {
-    let world = World::with(&[
-        ("message_tags", "data.id data.name"),
-        ("message_channels", "data.id data.name data.list"),
-    ]);
-    let long = "x".repeat(129);
-    let event = format!(
-        r#"{{"id":"evt_1","type":"user.created","project":"dev","data":{{"id":"{long}","name":"Zoë \u0022, \\","list":[1]}}}}"#
-    );
-    assert_eq!(post(&world, &event).await["status"], "delivered");
-    let body = posted(&world);
-    assert_eq!(
-        (&body["tags"], &body["channels"]),
-        (&Value::Null, &Value::Null)
-    );
-    assert_eq!(body["payloadRetentionPeriod"], Value::Null);
-}

@@ -1,7 +1,7 @@
 //! The fault matrix: every fault of Svix and of the store, at every point of a delivery, for a new event
 //! and for its duplicates. Tables hold the expected outcomes.
 
-mod store;
+pub mod store;
 mod svix;
 pub mod table;
 

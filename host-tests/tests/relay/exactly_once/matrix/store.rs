@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use fake_svix::Fault as SvixFault;
-use host::Op;
+use host::{Faults, Op};
 
 use super::{
     DEAD_LETTERED, DELIVERED, Form, ID, KEPT, NO_RECORD, RECORDED, STORE_FAILING, Seen, State,
@@ -57,7 +57,7 @@ enum Call {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
+pub enum Fault {
     Fails,
     Hangs,
     /// The call takes a second. With more, it would be as good as hanging.
@@ -92,7 +92,7 @@ const CALLS: [Call; 22] = [
     Call::SetManyForRejected,
 ];
 
-const FAULTS: [Fault; 6] = [
+pub const FAULTS: [Fault; 6] = [
     Fault::Fails,
     Fault::Hangs,
     Fault::IsSlow,
@@ -162,6 +162,20 @@ fn outcome(call: Call, fault: Fault) -> Option<(View, usize, State)> {
         (SetMany | SetManyForRejected, WritesAndFails)  => (STORE_FAILING, 0, KEPT),
         (SetMany | SetManyForRejected, WritesAndHangs)  => (NOTHING, 0, KEPT),
     })
+}
+
+impl Fault {
+    /// Puts the fault in the way of the `nth` call of `op`. The faults of writes meet the next one.
+    pub fn plan(self, faults: &Faults, op: Op, nth: usize) {
+        match self {
+            Self::Fails => faults.fail_nth(op, nth),
+            Self::Hangs => faults.hang_nth(op, nth),
+            Self::IsSlow => faults.delay(op, Duration::from_secs(1)),
+            Self::Loses => faults.lose_next_set(),
+            Self::WritesAndFails => faults.write_then_fail_next_set(),
+            Self::WritesAndHangs => faults.write_then_hang_next_set(),
+        }
+    }
 }
 
 impl Call {
@@ -239,21 +253,14 @@ impl Call {
     async fn meets(self, fault: Fault, world: &World) {
         let (op, nth) = self.op();
         match fault {
-            Fault::Fails => return world.faults.fail_nth(op, nth),
-            Fault::Hangs => return world.faults.hang_nth(op, nth),
+            Fault::Fails | Fault::Hangs => {}
             // The call follows the one before without a wait.
             _ if self == Self::GetGate => {}
             // The body is written before, by a call of another kind.
             _ if op == Op::SetMany => world.faults.spare_next_set(),
             _ => world.faults.called(op, nth - 1).await,
         }
-        match fault {
-            Fault::Fails | Fault::Hangs => {}
-            Fault::IsSlow => world.faults.delay(op, Duration::from_secs(1)),
-            Fault::Loses => world.faults.lose_next_set(),
-            Fault::WritesAndFails => world.faults.write_then_fail_next_set(),
-            Fault::WritesAndHangs => world.faults.write_then_hang_next_set(),
-        }
+        fault.plan(&world.faults, op, nth);
     }
 }
 

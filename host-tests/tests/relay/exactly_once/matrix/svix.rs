@@ -11,7 +11,7 @@ use fake_svix::Fault;
 use super::table::{REFUSED, Row, rows};
 use super::{
     DEAD_LETTERED, DELIVERED, DUPLICATE, Form, ID, KEPT, LIMITED, NO_RECORD, RECORDED, Seen, State,
-    UNAVAILABLE, UNKNOWN, View, assert_justified, finish, told,
+    UNAVAILABLE, UNKNOWN, View, assert_justified, finish, letters, told,
 };
 use crate::support::{World, event, world};
 
@@ -135,6 +135,8 @@ async fn a_new_event_meets_every_fault() {
         let world = world();
         cell.when.prepare(&world, &cell.row.fault, 1);
         let told = cell.deliver(&world).await;
+        let kept = usize::from(told == DEAD_LETTERED);
+        assert_eq!(letters(&world).await.len(), kept, "{cell:?}");
         let expected = Seen {
             told: vec![cell.view().to_owned()],
             held: cell.held(),

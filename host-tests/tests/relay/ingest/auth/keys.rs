@@ -74,10 +74,6 @@ async fn other_instances_have_the_keys_from_the_store() {
 async fn keys_are_fresh_for_as_long_as_google_says() {
     for (cache_control, seconds) in [
         (Some("public, max-age=21600, must-revalidate"), 21_600),
-        (Some("MAX-AGE=600"), 600),
-        (Some("no-store, max-age=0"), 60),
-        (Some("max-age=99999999"), 86_400),
-        (Some("max-age=soon"), 3_600),
         (None, 3_600),
     ] {
         let google = Google::new(&[key(0)]);
