@@ -245,7 +245,7 @@ async fn nothing_is_left_of_an_erased_project_and_everything_of_others() {
         "delivered"
     );
     // A discarded letter leaves a record that goes on acknowledging its event.
-    refuse(&world, "dev", "evt_d").await;
+    refuse_of(&world, "dev", "evt_d").await;
     assert_eq!(ask(&world, "DELETE", "/dead-letters/4").await.status, 200);
     settle().await;
     let (records, letters, last) = erase_project(&world).await;
