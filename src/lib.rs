@@ -5,25 +5,28 @@
 //! 1. `handle` in [`relay`] finds the route, and begins the request's line in the log.
 //! 2. `take` in [`intake`] lets the sender in ([`auth`]), and reads the body within its limits.
 //! 3. [`event`] recognises the form of the notification. If the event's type isn't for customers, the answer is 200.
-//!    Otherwise the event is checked.
-//! 4. `deliver` in [`delivery`] finds the event's record ([`records`]). If the record says delivered, or names a dead
-//!    letter, that is the answer. An event whose project is held goes no further.
-//! 5. `run` in `delivery::attempts` waits at the [gate](mod@svix::gate). Then it posts the event to Svix, or looks it up
-//!    first if Svix may have forgotten its key: `delivery::next` decides. Failures are tried again within the budget.
-//! 6. If Svix has the message, `deliver` writes the record. If only Svix knows, the record says `unknown`.
-//! 7. If no repeat can succeed, or the project is held, `take` keeps Pub/Sub's event as a dead letter ([`letters`]).
+//!    Otherwise `deliver_event` in `intake` checks the event.
+//! 4. `deliver` in [`delivery`] finds the event's record ([`records`]). If the record says delivered, that is the
+//!    answer, and so is a dead letter for Pub/Sub. If the project is held, that is a failure.
+//! 5. `run` in `delivery::attempts` waits at the [gate](mod@svix::gate). Then it posts the event to Svix. It looks the
+//!    event up first if Svix may have forgotten its key, or if a record leaves it open: `delivery::next` decides.
+//!    Failures that may pass are tried again within the budget.
+//! 6. If Svix has the message, `deliver` writes the record. If only Svix can tell, the record says `unknown`.
+//! 7. If no repeat can succeed, or the project is held, `take` keeps Pub/Sub's event as a dead letter ([`letters`]),
+//!    unless the configuration rejects letters.
 //! 8. `handle` logs and counts the result ([`watch`]), and answers 200, or what the table of failures says ([`api`]).
 //!
-//! These five files have some 890 lines without tests. Read them in the order above, `next` before `attempts`. Then read:
+//! Read `relay.rs`, `intake/mod.rs`, `delivery/mod.rs`, `delivery/next.rs` and `delivery/attempts.rs`, some 900 lines
+//! without tests. Then read, in 1,300 more lines:
 //!
+//! - which failure is answered how, and which becomes a letter: [`api::problem`], and the table (`api::table`);
 //! - what they call: `Job`, `Budget` and `Turnstile` in [`delivery`], `Found` in [`records`], `keep` in
 //!   [`letters::ledger`], `send` in [`svix::client`];
 //! - how bytes come in and go out: `intake::body`, [`host::server`] and [`api::reply`];
 //! - how an event is read: `Arrival` in [`event::arrival`], [`event::notification`] and [`event::push`]; who may post:
 //!   `notifier` in [`auth`];
 //! - the heads of [`svix::gate`] and [`letters`];
-//! - how an answer is read: `Cause` and `Answer::unless_failed` in [`mod@svix`], and [`svix::message`];
-//! - the table of failures (`api::table`).
+//! - how an answer is read: `Cause` and `Answer::unless_failed` in [`mod@svix`], and [`svix::message`].
 //!
 //! # The folders
 //!

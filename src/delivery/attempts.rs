@@ -25,8 +25,8 @@ const LAG: Duration = Duration::from_secs(2);
 /// within it.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// How many keys one request tries after Svix has lost messages.
-const MOST_KEYS: u32 = 3;
+/// How many further keys one request tries, since Svix has lost the messages of those before.
+const MOST_NEW_KEYS: u32 = 3;
 
 pub struct Attempts<'a> {
     job: Job<'a>,
@@ -108,7 +108,7 @@ impl<'a> Attempts<'a> {
             };
             match sent {
                 Ok(Some(sent)) => return Ok(sent),
-                // This ends: `known` allows three 409s for each key, and `MOST_KEYS` three keys.
+                // This ends: `known` allows three 409s for each key, and there are at most `MOST_NEW_KEYS` further keys.
                 Ok(None) => {}
                 Err(Problem::Svix(svix::Error::Unavailable { cause, retry_after })) => {
                     match retries.next_wait(self.job.budget.remaining(), retry_after) {
@@ -158,7 +158,8 @@ impl<'a> Attempts<'a> {
     }
 
     /// Whether a message of this age was stored before this request, so that Svix answered from its memory. Svix
-    /// remembers no answer for longer than its key. If a message seems older than that, its time is wrong.
+    /// remembers no answer for longer than its key. If a message seems older than that, its time is wrong, and the
+    /// answer counts as a delivery by this request.
     fn is_remembered(&self, age: Duration) -> bool {
         let before = age.saturating_sub(self.job.budget.stopwatch.elapsed());
         before > MARGIN && before < KEY_LIFETIME + MARGIN
@@ -188,7 +189,7 @@ impl<'a> Attempts<'a> {
         let problem = match self.known.not_found(now) {
             AfterLookup::Post if !self.job.is_too_large() => return Ok(()),
             AfterLookup::Post => Problem::BodyTooLarge(config.max_body_bytes),
-            AfterLookup::PostAnew(lost) if self.new_keys < MOST_KEYS => {
+            AfterLookup::PostAnew(lost) if self.new_keys < MOST_NEW_KEYS => {
                 self.new_keys += 1;
                 let key = self.new_key.as_deref().unwrap_or(self.idempotency_key);
                 self.new_key = Some(event::next_key(key, &lost));
@@ -203,7 +204,8 @@ impl<'a> Attempts<'a> {
                 clock::sleep(LAG).await;
                 return Ok(());
             }
-            // Svix was slow, and the sender comes back. If even a full budget couldn't hold the wait, that is no use.
+            // Svix was slow, and the sender comes back. With a budget below 4 s, there would hardly ever be time for the
+            // wait, so the id counts as taken.
             AfterLookup::PostAfterLag if config.retry.budget >= 2 * LAG => Problem::StillUnknown,
             AfterLookup::PostAfterLag | AfterLookup::IdTaken => Problem::EventIdTaken,
             AfterLookup::Refused(error) => error.into(),

@@ -1,7 +1,7 @@
 //! The delivery of one event: read its record, ask Svix, write the record.
 //!
 //! The order is the guarantee: Svix has the message, then the store has the record, then the sender
-//! gets its 200. The sender sends every event again that got none.
+//! gets its 200. Pub/Sub sends an event again until it gets a 200.
 //!
 //! | what happens | Svix has | the store has | the next delivery |
 //! | --- | --- | --- | --- |
@@ -9,8 +9,9 @@
 //! | … between post and answer | perhaps the message | nothing | posts; the same key brings the same message |
 //! | … before the record is written | the message | nothing | posts; the same key brings the same message |
 //! | … before the 200 | the message | the record | answers from the record |
-//! | Svix gives no answer in time, or fails | perhaps the message | a record that says `unknown` | looks the message up |
-//! | Svix loses a message before the record | nothing, but the key's answer | nothing, or `unknown` | posts, looks the lost message up in vain, posts under another key |
+//! | Svix gives no clear answer: none in time, a 5xx, a strange one | perhaps the message | a record that says `unknown` | looks the message up |
+//! | Svix limits, can't be reached, or the gate is closed | nothing new | nothing new | as if this one had not come |
+//! | Svix loses a message before the record | nothing, but the key's answer | nothing, or `unknown` | posts (with `unknown`, looks up first), looks the lost message up in vain, posts under another key |
 //!
 //! Svix knows a key for 12 hours only. [`next`] says when an event is looked up instead of posted.
 
@@ -82,17 +83,17 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
             }
         }
         Err(problem) => {
-            let left_unknown = attempts.is_unknown();
+            let is_unknown = attempts.is_unknown();
             // If there is a record, the next delivery looks up first anyway. Then the record is written again only if
             // this request has left a post unknown, too.
             let is_news = matches!(found, Found::Nothing) || attempts.left_unknown;
-            let result = if left_unknown && is_news {
+            let result = if is_unknown && is_news {
                 note_unknown(&job, name, problem).await
             } else {
                 Err(problem)
             };
             Delivery {
-                left_unknown: left_unknown && result.is_err(),
+                left_unknown: is_unknown && result.is_err(),
                 ..Delivery::of(result, attempts.posts)
             }
         }
@@ -101,6 +102,7 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
 
 /// Finds the event's record, which may answer it already. Fails if the store does, or if the project is held.
 async fn begin(job: &Job<'_>, name: &str) -> Result<ControlFlow<Success, Found>, Problem> {
+    // For speed only.
     group_commit::wait_for_others().await;
     let found = storage::find(name, store::TIMEOUT).await?;
     if let Some(success) = answer_by_record(job, found.record()).await? {
@@ -113,7 +115,7 @@ async fn begin(job: &Job<'_>, name: &str) -> Result<ControlFlow<Success, Found>,
     Ok(ControlFlow::Continue(found))
 }
 
-/// The event's key, unless Svix would answer under it with a message that it has lost.
+/// The event's key. If Svix has lost the message of that key, it would still answer with it: then the next key.
 fn key_for_svix(key: String, record: Option<&Record>) -> String {
     match record.and_then(Record::lost_message_id) {
         Some(lost) => event::next_key(&key, lost),
@@ -121,6 +123,7 @@ fn key_for_svix(key: String, record: Option<&Record>) -> String {
     }
 }
 
+/// The answer that the record gives. A letter answers only Pub/Sub: a direct post or a replay is sent, and resolves it.
 async fn answer_by_record(
     job: &Job<'_>,
     record: Option<&Record>,
@@ -146,7 +149,7 @@ fn delivered(job: &Job<'_>, sent: &Sent, posts: u32, earlier: Option<&Record>) -
             Some(Record::DeadLettered(earlier)) => Some(earlier.dead_letter),
             _ => None,
         },
-        // An earlier attempt has stored the message, perhaps with other bytes.
+        // These bytes may not be the ones that Svix has.
         fingerprint: record.fingerprint.filter(|_| !sent.by_lookup),
         published_at: job.published_at.map(rfc3339),
         ordering_key: job.ordering_key.map(str::to_owned),
@@ -169,14 +172,13 @@ async fn write_delivered(
     Ok(Success::Delivered { record, by_lookup })
 }
 
-/// Writes that only Svix knows if it has the message, and passes `problem` on. But if a concurrent delivery has
-/// delivered the event by now, this one succeeds. If the store fails, the sender hears of that instead.
+/// Writes an `unknown` record, and returns `problem`. Returns a duplicate instead if another delivery has succeeded
+/// meanwhile, or the failure of the store.
 async fn note_unknown(job: &Job<'_>, name: String, problem: Problem) -> Result<Success, Problem> {
     let now = clock::now();
     let begun = job.budget.stopwatch.started();
     let record = match storage::find(&name, job.budget.time_to_store() / 2).await? {
         Found::Nothing => Unknown::of(job.event, begun),
-        // With any record, the next delivery looks up first.
         Found::Unreadable => return Err(problem),
         Found::Record(record) => match *record {
             Record::Delivered(record) => {

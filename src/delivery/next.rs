@@ -1,7 +1,7 @@
 //! Post the event, or look it up first? Decides from what is known of its message, and sends nothing.
 //!
-//! An event is posted only if it is surely new, if Svix surely remembers its idempotency key, or if a lookup has just
-//! found nothing. It is looked up before its first post if
+//! An event is posted only if Svix surely remembers any key that it was sent with, or if a lookup has just found
+//! nothing. It is looked up before its first post if
 //! - 12 hours or more have passed since the event came into being, or nothing tells its age;
 //! - there is a record of the event that doesn't answer it: unknown, unreadable, or of a dead letter;
 //! - the event is larger than allowed by now, but may have been sent under a higher limit.
@@ -11,8 +11,8 @@
 //! - Svix has refused the event: an earlier attempt, which nothing records, may have stored the message.
 //!
 //! Without a record, the event's age is the limit, since no key is older than its event. After a timeout within one
-//! request, the event is posted again. A later request looks the event up, since a stored time may be of another
-//! clock.
+//! request, the event is posted again. With an `unknown` record, a later request looks the event up whatever its time:
+//! another clock may have written it.
 //!
 //! | known | next | 409 | lookup finds nothing |
 //! | --- | --- | --- | --- |
@@ -26,9 +26,10 @@
 //! | `Remembered` | look up | | `MaybeSentSince(now)`: post under another key |
 //! | `Refused` | look up | | the refusal stands |
 //!
-//! `MaybeSentSince`, `Raced` and `Waited` hold a time. After 12 hours the event is looked up instead of posted.
+//! `MaybeSentSince`, `Raced` and `Waited` hold a time. After 12 hours the event is looked up instead of posted. From any
+//! row that posts, a message of an earlier request leads to `Remembered`, and a refusal to `Refused`.
 //!
-//! The longest sequence that neither delivers nor fails: look up, then three times post (409) and look up. Each new
+//! The longest sequence under one key: look up, then three times post (409) and look up; then the id is taken. Each new
 //! key may begin it again, and so may each time that 12 hours pass.
 
 use std::mem;

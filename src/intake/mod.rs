@@ -43,8 +43,9 @@ pub async fn take(
     entry.set_arrival(notification.source, &notification.arrival);
     let hints = notification.hints();
     let audience = match &hints.event_type {
-        // A CloudEvent that carries a push has a type of its own, which says nothing of the event.
+        // The type of a CloudEvent whose push could not be opened says nothing of the event.
         Some(event_type) if !carries_push(event_type) => config.messages.types.audience(event_type),
+        // The check that follows refuses an event without a type.
         _ => Audience::Customers,
     };
     entry.set_hints(hints);
@@ -58,6 +59,7 @@ pub async fn take(
         Source::Direct => Occasion::Direct,
         Source::Wrapped | Source::Unwrapped => Occasion::PubSub,
     };
+    // The failures before had no event to keep.
     let may_be_letter = occasion.may_become_letter(config);
     let budget = Budget::of(config, stopwatch);
     match deliver_event(config, &notification, occasion, budget, entry).await {
@@ -68,7 +70,8 @@ pub async fn take(
     }
 }
 
-/// Delivers the event of a notification, and makes its type known to Svix.
+/// Checks and delivers the event of a notification, a replay or a sample. After a delivery, its type is registered in
+/// the background.
 pub async fn deliver_event(
     config: &Config,
     notification: &Notification<'_>,
@@ -109,7 +112,8 @@ pub async fn deliver_event(
     result
 }
 
-/// Keeps a notification as a dead letter, unless the record shows by now that none is needed.
+/// Keeps a notification as a dead letter, unless the record shows by now that none is needed. Fails with `Held` if the
+/// sender must keep a held event.
 async fn store_dead_letter(
     notification: &Notification<'_>,
     body: &[u8],
@@ -118,11 +122,12 @@ async fn store_dead_letter(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let name = Record::name(&notification.key());
-    // The event may have come before, or a concurrent delivery may have got further just now.
+    // Nothing has looked for the record of an invalid event yet. For a valid one, a concurrent delivery may have got
+    // further.
     let found = storage::find(&name, budget.time_to_store()).await?;
     let is_held = *problem == Problem::Held;
     match &found {
-        // A later version may have delivered the event. So its sender keeps it.
+        // A later version may have delivered the event, and a hold comes before any lookup. So the sender keeps it.
         Found::Unreadable if is_held => return Err(Problem::Held),
         Found::Unreadable | Found::Nothing => {}
         Found::Record(record) => match &**record {
@@ -136,10 +141,10 @@ async fn store_dead_letter(
                 }
             }
             Record::Delivered(record) => {
+                let event = notification.check();
                 return Ok(Success::Duplicate {
                     record: record.clone(),
-                    // A letter's body may hold no valid event to compare.
-                    differs: false,
+                    differs: event.is_ok_and(|event| record.differs_from(&event)),
                 });
             }
             // An earlier post may still arrive, and a letter would replace the record of it. The sender keeps the event
