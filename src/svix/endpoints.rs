@@ -40,9 +40,9 @@ pub struct Endpoint {
     /// When Svix tries again, in RFC 3339. `None` if it doesn't.
     #[serde(default)]
     pub next_attempt: Option<String>,
-    /// In RFC 3339.
+    /// When it was last changed, or created, in RFC 3339.
     #[serde(default, skip_serializing)]
-    created_at: Option<String>,
+    updated_at: Option<String>,
     /// Whether only the message still names it.
     #[serde(skip_deserializing)]
     pub deleted: bool,
@@ -55,16 +55,16 @@ impl Endpoint {
         types.cloned()
     }
 
-    /// Whether Svix surely sends an event of this type and time here. An endpoint with channels takes only some events.
-    pub fn surely_takes(&self, event_type: &str, published_at: &str) -> bool {
-        let existed = |created_at: &String| {
-            parse_rfc3339(created_at)
-                .is_some_and(|created| parse_rfc3339(published_at) > Some(created))
-        };
+    /// Whether Svix surely sends a message of this type here that it has stored at this time. A change of the endpoint since
+    /// then may explain why not, and so may its channels.
+    pub fn surely_takes(&self, event_type: &str, stored_at: &str) -> bool {
+        let updated_at = self.updated_at.as_deref().and_then(parse_rfc3339);
+        let is_unchanged =
+            updated_at.is_some_and(|updated| Some(updated) < parse_rfc3339(stored_at));
         let takes_type = |types: Vec<String>| types.iter().any(|it| it == event_type);
         !self.disabled
             && self.channels.is_none()
-            && self.created_at.as_ref().is_some_and(existed)
+            && is_unchanged
             && self.types().is_none_or(takes_type)
     }
 
@@ -329,8 +329,8 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_surely_takes_events_of_its_types_since_it_was_created() {
-        let created = r#""createdAt":"2026-11-23T14:00:00.5Z""#;
+    fn an_endpoint_surely_takes_messages_of_its_types_since_its_last_change() {
+        let created = r#""updatedAt":"2026-11-23T14:00:00.5Z""#;
         for (fields, expected) in [
             (created.to_owned(), true),
             (format!(r#"{created},"filterTypes":["a.b"]"#), true),
@@ -338,9 +338,9 @@ mod tests {
             (format!(r#"{created},"eventTypes":["a"]"#), false),
             (format!(r#"{created},"channels":["c"]"#), false),
             (format!(r#"{created},"disabled":true"#), false),
-            (r#""createdAt":"2026-11-23T14:12:42Z""#.to_owned(), false),
-            (r#""createdAt":"yesterday""#.to_owned(), false),
-            (r#""createdAt":null"#.to_owned(), false),
+            (r#""updatedAt":"2026-11-23T14:12:42Z""#.to_owned(), false),
+            (r#""updatedAt":"yesterday""#.to_owned(), false),
+            (r#""updatedAt":null"#.to_owned(), false),
         ] {
             let body = format!(r#"{{"id":"ep_1","url":"https://a.test",{fields}}}"#);
             let endpoint = classify_endpoint(&answer(200, &body));

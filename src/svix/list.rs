@@ -70,16 +70,18 @@ pub fn classify(answer: &Answer) -> Result<Option<Page>, Error> {
     }))
 }
 
-/// Whether Svix holds the message that was looked up by `id`.
-pub fn classify_held(answer: &Answer, id: &str) -> Result<bool, Error> {
+/// When Svix stored the message that was looked up by `id`, as Svix writes it. `None` if Svix doesn't hold it.
+pub fn classify_held(answer: &Answer, id: &str) -> Result<Option<String>, Error> {
     #[derive(Deserialize)]
     struct Body {
         id: String,
+        #[serde(default)]
+        timestamp: String,
     }
     match answer.found::<Body>()? {
-        Some(body) if body.id == id => Ok(true),
+        Some(body) if body.id == id => Ok(Some(body.timestamp)),
         Some(_) => Err(Cause::UnreadableAnswer.into()),
-        None => Ok(false),
+        None => Ok(None),
     }
 }
 
@@ -145,8 +147,11 @@ mod tests {
     #[test]
     fn only_the_message_itself_is_held() {
         let held = |status, body: &str| classify_held(&answer(status, body), "msg_1");
-        assert_eq!(held(200, r#"{"id":"msg_1","eventId":null}"#), Ok(true));
-        assert_eq!(held(404, &error_body("not_found")), Ok(false));
+        let at = "2026-11-23T14:12:42Z";
+        let body = format!(r#"{{"id":"msg_1","eventId":null,"timestamp":"{at}"}}"#);
+        assert_eq!(held(200, &body), Ok(Some(at.to_owned())));
+        assert_eq!(held(200, r#"{"id":"msg_1"}"#), Ok(Some(String::new())));
+        assert_eq!(held(404, &error_body("not_found")), Ok(None));
         let unreadable = Err(Cause::UnreadableAnswer.into());
         assert_eq!(held(200, r#"{"id":"msg_2"}"#), unreadable);
         let unforeseen = Err(Cause::Unforeseen(refusal(404, "other")).into());

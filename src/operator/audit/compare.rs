@@ -52,6 +52,8 @@ pub struct Comparison<'a> {
     pub settled: u64,
     /// How many findings are new.
     pub found: u64,
+    /// A project, and its endpoints.
+    known_endpoints: (String, Vec<Endpoint>),
     /// Read with the first finding.
     pub board: Option<Board>,
 }
@@ -75,6 +77,7 @@ impl<'a> Comparison<'a> {
             events: 0,
             settled: 0,
             found: 0,
+            known_endpoints: (String::new(), Vec::new()),
             board: None,
         }
     }
@@ -325,13 +328,13 @@ impl<'a> Comparison<'a> {
         }
         let id = &record.svix_message_id;
         let answer = self.ask(&message::lookup_path(&record.project, id)).await?;
-        let kind = if !list::classify_held(&answer, id)? {
-            Kind::Missing
-        } else if record.may_be_unsent() && self.is_unsent(record).await? {
-            Kind::Unsent
-        } else {
-            self.events += 1;
-            return Ok(());
+        let kind = match list::classify_held(&answer, id)? {
+            None => Kind::Missing,
+            Some(stored_at) if self.is_unsent(record, &stored_at).await? => Kind::Unsent,
+            Some(_) => {
+                self.events += 1;
+                return Ok(());
+            }
         };
         let finding = Finding::new(
             kind,
@@ -345,22 +348,26 @@ impl<'a> Comparison<'a> {
     }
 
     /// Whether Svix has tried no endpoint with a message that one of them surely takes.
-    async fn is_unsent(&mut self, record: &Delivered) -> Result<bool, svix::Error> {
-        let Delivered {
-            project,
-            event_type,
-            delivered_at,
-            ..
-        } = record;
+    async fn is_unsent(
+        &mut self,
+        record: &Delivered,
+        stored_at: &str,
+    ) -> Result<bool, svix::Error> {
+        if !record.may_be_unsent() {
+            return Ok(false);
+        }
+        let project = &record.project;
         let path = endpoints::destinations_path(project, &record.svix_message_id);
         let tried = self.endpoints(&path).await?;
         if tried.is_none_or(|tried| !tried.is_empty()) {
             return Ok(false);
         }
-        let all = self.endpoints(&endpoints::endpoints_path(project)).await?;
-        let published_at = record.published_at.as_ref().unwrap_or(delivered_at);
-        let takes = |endpoint: &Endpoint| endpoint.surely_takes(event_type, published_at);
-        Ok(all.is_some_and(|all| all.iter().any(takes)))
+        if self.known_endpoints.0 != *project {
+            let all = self.endpoints(&endpoints::endpoints_path(project)).await?;
+            self.known_endpoints = (project.clone(), all.unwrap_or_default());
+        }
+        let mut all = self.known_endpoints.1.iter();
+        Ok(all.any(|endpoint| endpoint.surely_takes(&record.event_type, stored_at)))
     }
 
     /// The first page of a list of endpoints. `None` if Svix doesn't show it.

@@ -31,7 +31,7 @@ pub async fn are_kept(host: &mut Host) -> Result<Outcome> {
     )?;
     let list = format!("/dead-letters?after={}&limit=1", number - 1);
     let listed = host.client.get(&list).await?;
-    let first = listed.expect(200)?.json()["deadLetters"][0].take();
+    let first = listed.expect(200)?.json()["deadLetters"][0].clone();
     same("the number", &first["number"], &number)?;
     same("the reason", &first["reason"], "invalid-event")?;
     same(
