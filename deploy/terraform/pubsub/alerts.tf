@@ -55,24 +55,24 @@ resource "google_monitoring_alert_policy" "this" {
   }
 }
 
-# At most 216 minutes of a month may see an event wait for more than 60 s (0.5 %). If 72 of them fall into one day,
-# delays that are too short for the alert above use the month up.
+# At most 216 minutes of a month may see an event wait for more than 60 s (0.5 %). Delays that are too short for the alert
+# above use these up unless each day stays below its share of 7.
 resource "google_monitoring_alert_policy" "budget" {
   project               = var.project_id
-  display_name          = "${var.name}: events were late in a third of a month's 216 minutes"
+  display_name          = "${var.name}: events were late for more minutes than a day's share of a month's 216"
   severity              = "WARNING"
   combiner              = "OR"
   notification_channels = var.notification_channels
 
   conditions {
-    display_name = "an event waited for more than 60 s in over 72 minutes of a day"
+    display_name = "an event waited for more than 60 s in over 7 minutes of a day"
     condition_prometheus_query_language {
       disable_metric_validation = true # the first apply comes before the first value
       query                     = <<-EOT
         count_over_time((pubsub_googleapis_com:subscription_oldest_unacked_message_age{
           monitored_resource="pubsub_subscription",
           subscription_id="${google_pubsub_subscription.relay.name}"
-        } > 60)[1d:1m]) > 72
+        } > 60)[1d:1m]) > 7
       EOT
       duration                  = "0s"
     }
