@@ -22,9 +22,9 @@ locals {
 
   services = {
     relay = {
-      name    = var.name
-      ingress = local.is_reported_to ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY"
-      secrets = merge({ SPIN_VARIABLE_SVIX_TOKEN = local.svix_token }, local.webhook_secret)
+      name          = var.name
+      ingress       = local.is_reported_to ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY"
+      secrets       = merge({ SPIN_VARIABLE_SVIX_TOKEN = local.svix_token }, local.webhook_secret)
       min_instances = var.min_instances
       max_instances = var.max_instances
     }
