@@ -73,6 +73,10 @@ impl Messages {
 
 impl Types {
     fn parse(list: &str) -> Result<Self, String> {
+        // Taken for a type, such a word would let no event pass, and no answer to a sender would show that.
+        if matches!(list.trim(), "none" | "all") {
+            return Err("must be empty or * for all events".to_owned());
+        }
         let mut types = Self::default();
         for word in words(list)? {
             match word.strip_prefix('!') {
@@ -104,9 +108,8 @@ impl Pattern {
             Some(prefix) => (prefix, true),
             None => (text, false),
         };
-        // Such a list lets no event pass, and no answer to a sender shows it.
-        let is_mistake = name.starts_with('.') || matches!(text, "none" | "all");
-        if is_mistake || event::check_identifier(name).is_err() {
+        // `.*` is a regular expression, and as a beginning it fits no event.
+        if name.starts_with('.') || event::check_identifier(name).is_err() {
             return Err(
                 "may hold only event types such as user.created, and beginnings such as user.*; ! before one excludes it"
                     .to_owned(),

@@ -376,14 +376,8 @@ impl<'a> Comparison<'a> {
         match answer.and_then(|answer| endpoints::classify_list(&answer)) {
             Ok(page) => Ok(page.map(|page| page.data)),
             // Without this list, the rest of the audit goes on.
-            Err(
-                svix::Error::Refused(_)
-                | svix::Error::Misconfigured(_)
-                | svix::Error::Unavailable {
-                    cause: Cause::NoSuchPath | Cause::Unexpected(_) | Cause::Unforeseen(_),
-                    ..
-                },
-            ) => Ok(None),
+            Err(svix::Error::Refused(_) | svix::Error::Misconfigured(_)) => Ok(None),
+            Err(error) if is_of_one_thing(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
