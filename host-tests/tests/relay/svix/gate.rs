@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use http::Method;
+use serde_json::Value;
 
 use fake_svix::{Fault, RetryAfter};
 use host::Op;
@@ -89,28 +90,34 @@ async fn a_found_message_ends_a_run_of_failures() {
     assert_eq!(world.get("/readyz").await.json()["gate"]["state"], "open");
 }
 
+async fn gate_state(world: &World) -> Value {
+    world.get("/readyz").await.json()["gate"]["state"].clone()
+}
+
+/// Fails five events. Then Svix is well, and the next event is the probe.
+async fn close_gate_until_a_probe_is_due(world: &World, fault: Fault) {
+    world.svix.always_for(&Method::POST, fault);
+    for number in 0..5 {
+        world.post(&event(&format!("evt_{number}"))).await;
+    }
+    world.svix.clear_faults();
+    assert_eq!(gate_state(world).await, "closed");
+    tokio::time::sleep(Duration::from_secs(40)).await;
+}
+
 /// The probe's message is in Svix already, so the next event is the probe.
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_a_lookup_answers_makes_way_for_the_next_event() {
     let world = World::new();
     world.svix.create_application("dev");
-    world
-        .svix
-        .always_for(&Method::POST, Fault::ResetAfterStoring);
-    for number in 0..5 {
-        world.post(&event(&format!("evt_{number}"))).await;
-    }
-    world.svix.clear_faults();
-    let state = async || world.get("/readyz").await.json()["gate"]["state"].clone();
-    assert_eq!(state().await, "closed");
-    tokio::time::sleep(Duration::from_secs(40)).await;
+    close_gate_until_a_probe_is_due(&world, Fault::ResetAfterStoring).await;
     world.post(&event("evt_0")).await.assert_became("delivered");
-    assert_eq!(state().await, "closed");
+    assert_eq!(gate_state(&world).await, "closed");
     assert_eq!(
         world.post(&event("evt_new")).await.json()["status"],
         "delivered"
     );
-    assert_eq!(state().await, "open");
+    assert_eq!(gate_state(&world).await, "open");
 }
 
 /// Svix answers the probe from its memory.
@@ -122,24 +129,17 @@ async fn a_probe_whose_message_svix_remembers_makes_way_for_the_next_event() {
         .post(&event("evt_old"))
         .await
         .assert_became("delivered");
-    world.svix.always_for(&Method::POST, Fault::status(500));
-    for number in 0..5 {
-        world.post(&event(&format!("evt_{number}"))).await;
-    }
-    world.svix.clear_faults();
-    let state = async || world.get("/readyz").await.json()["gate"]["state"].clone();
-    assert_eq!(state().await, "closed");
-    tokio::time::sleep(Duration::from_secs(40)).await;
+    close_gate_until_a_probe_is_due(&world, Fault::status(500)).await;
     world
         .post(&event("evt_old"))
         .await
         .assert_became("delivered");
-    assert_eq!(state().await, "closed");
+    assert_eq!(gate_state(&world).await, "closed");
     world
         .post(&event("evt_new"))
         .await
         .assert_became("delivered");
-    assert_eq!(state().await, "open");
+    assert_eq!(gate_state(&world).await, "open");
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,23 +221,22 @@ async fn a_failure_on_our_own_side_neither_closes_nor_opens_the_gate() {
     setup.variables.insert("svix_url", "http://nowhere.test");
     assert!(setup.variables["svix_url"].ends_with(NOWHERE));
     let cut_off = world.node(&setup);
-    let gate = async || world.get("/readyz").await.json()["gate"]["state"].clone();
     for number in 0..8 {
         let reply = cut_off.post(&event(&format!("evt_{number}"))).await;
         reply.assert_retryable_problem(503, "svix-unavailable");
     }
-    assert_eq!(gate().await, "open");
+    assert_eq!(gate_state(&world).await, "open");
 
     rate_limit(&world, 10).await;
     world.clock.advance(Duration::from_secs(11));
     // The event is the probe. When that can't leave, its next attempt finds the gate still closed.
     let reply = cut_off.post(&event("evt_9")).await;
     reply.assert_retryable_problem(429, "rate-limited");
-    assert_eq!(gate().await, "closed", "the probe never left");
+    assert_eq!(gate_state(&world).await, "closed", "the probe never left");
     // The probe's time is over.
     world.clock.advance(Duration::from_secs(11));
     assert_eq!(world.post(&event("evt_9")).await.status, 200);
-    assert_eq!(gate().await, "open");
+    assert_eq!(gate_state(&world).await, "open");
 }
 
 #[tokio::test(start_paused = true)]
