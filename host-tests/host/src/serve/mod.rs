@@ -74,6 +74,7 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
         .environment()
         .key_value(key_value)
         .output(output.clone())
+        .entrances(options.entrances)
         .max_connections(max_connections)
         .clock(clock)
         .tcp_delay(options.tcp_delay);

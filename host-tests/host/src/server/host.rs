@@ -52,7 +52,7 @@ pub(super) struct Inner {
     pub tcp_delay: bool,
 }
 
-/// How many requests may be on their way into an instance at once.
+/// How many requests may be on their way into an instance at once, unless `serve` is told otherwise.
 ///
 /// `ProxyHandler` makes a new instance whenever none has room at that moment. In a crowd that is
 /// often, and soon each request has an instance of its own. Four at a time find room in the

@@ -18,4 +18,5 @@ mod tests;
 
 pub use builder::HostBuilder;
 pub(crate) use builder::MAX_CONNECTIONS;
+pub(crate) use host::ENTRANCES;
 pub use host::{Cut, Host};
