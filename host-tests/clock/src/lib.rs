@@ -37,6 +37,15 @@ impl Clock {
         Self::starting_at(SystemTime::now())
     }
 
+    /// A clock that starts at `start`, and is moved whenever this one is.
+    #[must_use]
+    pub fn beside(&self, start: SystemTime) -> Self {
+        Self {
+            moved_nanos: self.moved_nanos.clone(),
+            ..Self::starting_at(start)
+        }
+    }
+
     pub fn now(&self) -> SystemTime {
         let moved = Duration::from_nanos(self.moved_nanos.load(Ordering::Relaxed));
         let now = self

@@ -10,7 +10,7 @@ use fake_svix::Fault;
 use host::Op;
 
 use super::methods;
-use crate::support::{Setup, World, event, wrapped};
+use crate::support::{Setup, World, event, start, wrapped};
 
 /// The name of the record of the event `evt_1`: `printf 'dev\0evt_1' | sha256sum`.
 const RECORD: &str = "record/193e465eef8b7ffec290ebb03ed5391f528a1474ee89d4089e611e77e4ee7e50";
@@ -85,6 +85,21 @@ async fn a_message_that_svix_has_lost_is_stored_anew_though_svix_knows_the_key()
         assert_eq!(reply.json()["svixMessageId"], id.as_str());
         assert_ne!(id, lost);
         world.post(&event).await.assert_became("duplicate");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_message_is_noticed_by_the_clock_of_svix() {
+    let off = Duration::from_hours(13);
+    for its_start in [start() - off, start() + off] {
+        let world = World::with_svix_clock(&Setup::new(), its_start);
+        world.faults.lose_next_set();
+        world.post(&event("evt_1")).await.assert_became("delivered");
+        assert_eq!(methods(&world), ["POST"], "a new message needs no lookup");
+        world.svix.forget_message(&world.only_message().id);
+        world.clock.advance(Duration::from_mins(10));
+        world.post(&event("evt_1")).await.assert_became("delivered");
+        world.only_message();
     }
 }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use fake_svix::{Fault, RetryAfter};
 
-use crate::support::{World, event};
+use crate::support::{Setup, World, event, start};
+
+/// How far Svix's clock may be off.
+const HOURS: Duration = Duration::from_hours(3);
 
 #[tokio::test(start_paused = true)]
 async fn all_attempts_are_equal_except_for_their_count() {
@@ -92,6 +95,18 @@ async fn retry_after_is_obeyed_when_it_fits_into_the_budget() {
             let expected = Duration::from_millis(at_least)..=Duration::from_millis(3_001);
             assert!(expected.contains(&took), "{took:?}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_date_in_retry_after_is_read_by_the_clock_of_svix() {
+    for its_start in [start() - HOURS, start() + HOURS] {
+        let world = World::with_svix_clock(&Setup::new(), its_start);
+        let pause = RetryAfter::Date(3);
+        world.svix.script([Fault::retry_after(429, pause)]);
+        let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
+        assert_eq!(reply.json()["attempts"], 2, "{}", reply.text());
+        assert!((2..=3).contains(&took.as_secs()), "{took:?}");
     }
 }
 

@@ -16,4 +16,4 @@ pub use requests::{
     ADMIN, JSON, UNWRAPPED, ask, ask_as, event, event_of, has_metric, hold_up, letter_bodies, post,
     post_of, refuse, refuse_of, settle, unresolved, unwrapped, world, wrapped,
 };
-pub use world::{NOWHERE, Setup, TOKEN, World};
+pub use world::{NOWHERE, Setup, TOKEN, World, start};

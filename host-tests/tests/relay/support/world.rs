@@ -26,7 +26,9 @@ use super::{Body, Reply, full, notification, program, root, send};
 use crate::operate::contract;
 
 /// When every test begins: 2026-11-23T14:12:42Z.
-const START: Duration = Duration::from_secs(1_795_443_162);
+pub fn start() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_443_162)
+}
 
 /// The token that the fake Svix knows.
 pub const TOKEN: &str = "testsk_fake";
@@ -93,8 +95,13 @@ impl World {
     }
 
     pub fn build(setup: &Setup) -> Self {
-        let clock = Clock::starting_at(SystemTime::UNIX_EPOCH + START);
-        let svix = FakeSvix::new(TOKEN, clock.clone());
+        Self::with_svix_clock(setup, start())
+    }
+
+    /// A world whose Svix has a clock of its own, which begins at `its_start`.
+    pub fn with_svix_clock(setup: &Setup, its_start: SystemTime) -> Self {
+        let clock = Clock::starting_at(start());
+        let svix = FakeSvix::new(TOKEN, clock.beside(its_start));
         Self::with_host(setup, 1, svix, clock, KeyValue::memory(), Faults::default())
     }
 
