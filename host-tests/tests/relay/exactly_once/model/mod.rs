@@ -18,7 +18,7 @@ use proptest::test_runner::RngSeed;
 use tokio::runtime::Builder;
 
 use command::{Command, commands};
-use play::Play;
+use play::{Play, Scene};
 
 /// A few seconds' worth, unless `PROPTEST_CASES` asks for more.
 const CASES: u32 = 300;
@@ -40,15 +40,15 @@ fn config() -> ProptestConfig {
 }
 
 /// Plays the commands to their end, in a world of their own.
-fn play(nodes: bool, registers: bool, commands: Vec<Command>) -> Result<(), TestCaseError> {
+fn play(scene: Scene, commands: Vec<Command>) -> Result<(), TestCaseError> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build()
         .expect("a runtime");
     let end = runtime.block_on(async {
-        let world = Play::world(nodes, registers);
-        let mut play = Play::new(&world);
+        let world = scene.world();
+        let mut play = Play::new(&world, scene);
         for command in commands {
             play.command(command).await?;
         }
@@ -64,8 +64,10 @@ proptest! {
     fn after_any_faults_each_event_is_one_message_or_one_dead_letter(
         nodes: bool,
         registers: bool,
+        store_holds_up: bool,
         commands in commands(),
     ) {
-        play(nodes, registers, commands)?;
+        let scene = Scene { nodes, registers, store_holds_up };
+        play(scene, commands)?;
     }
 }

@@ -17,7 +17,7 @@ use host::Op;
 use super::cast::{Published, VALID, project};
 use super::command::{Command, Delivery, Operation, Step, StoreFault};
 use crate::exactly_once::matrix::Form;
-use crate::support::{ADMIN, Reply, Setup, World};
+use crate::support::{ADMIN, Reply, Setup, World, hold_up};
 
 /// When Pub/Sub gives up waiting, by default.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -37,9 +37,34 @@ struct Done {
     gave_up: bool,
 }
 
+/// The differences from the world of one case to that of another.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene {
+    /// Whether each request has an instance of its own, or all share one.
+    pub nodes: bool,
+    /// Whether event types register themselves.
+    pub registers: bool,
+    /// Whether the store holds up its instance, as Spin's SQLite does, so that records are written together.
+    pub store_holds_up: bool,
+}
+
+impl Scene {
+    pub fn world(self) -> World {
+        let mut setup = Setup::operated();
+        if self.registers {
+            setup.variables.insert("register_event_types", "true");
+        }
+        if self.nodes {
+            setup.reuse.max_requests = 1;
+        }
+        World::build(&setup)
+    }
+}
+
 /// A case at work.
 pub struct Play<'a> {
     pub world: &'a World,
+    scene: Scene,
     pub published: BTreeMap<usize, Published>,
     /// The events that were acknowledged as dead letters.
     pub dead_lettered: BTreeSet<usize>,
@@ -51,28 +76,18 @@ pub struct Play<'a> {
 }
 
 impl<'a> Play<'a> {
-    /// A world in which all requests share an instance, or each has one of its own, and event types
-    /// register themselves or not.
-    pub fn world(nodes: bool, registers: bool) -> World {
-        let mut setup = Setup::operated();
-        if registers {
-            setup.variables.insert("register_event_types", "true");
-        }
-        if nodes {
-            setup.reuse.max_requests = 1;
-        }
-        World::build(&setup)
-    }
-
-    pub fn new(world: &'a World) -> Self {
-        Self {
+    pub fn new(world: &'a World, scene: Scene) -> Self {
+        let play = Self {
             world,
+            scene,
             published: BTreeMap::new(),
             dead_lettered: BTreeSet::new(),
             store_lies: false,
             in_flight: FuturesUnordered::new(),
             stuck: false,
-        }
+        };
+        play.mend_store();
+        play
     }
 
     pub async fn command(&mut self, command: Command) -> Result<()> {
@@ -97,7 +112,7 @@ impl<'a> Play<'a> {
             Command::SvixIsMended => world.svix.clear_faults(),
             Command::SvixIsSlow(millis) => world.svix.set_latency(Duration::from_millis(millis)),
             Command::StoreFails(fault) => self.store_fails(&fault),
-            Command::StoreIsMended => world.faults.clear(),
+            Command::StoreIsMended => self.mend_store(),
             Command::Operate(operation) => self.operate(&operation),
         }
         Ok(())
@@ -119,13 +134,20 @@ impl<'a> Play<'a> {
         self.world.svix.clear_faults();
         self.world.svix.set_latency(Duration::ZERO);
         self.world.svix.set_down(false);
-        self.world.faults.clear();
+        self.mend_store();
         self.settle().await?;
         if self.stuck {
             // An instance that hangs stays so until an operator restarts the process.
             self.die().await?;
         }
         Ok(())
+    }
+
+    fn mend_store(&self) {
+        self.world.faults.clear();
+        if self.scene.store_holds_up {
+            self.world.faults.before(Op::Get, hold_up);
+        }
     }
 
     fn publish(&mut self, number: usize) -> Published {
