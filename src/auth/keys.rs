@@ -11,7 +11,6 @@ use super::token::{self, Key};
 use crate::event::shortened;
 use crate::host::client::{self, Call};
 use crate::host::clock::{self, Stopwatch};
-use crate::host::http::header;
 use crate::host::origin::Address;
 use crate::host::wake::{self, Wake};
 use crate::host::{self, store};
@@ -155,10 +154,7 @@ async fn fetch(jwks: &Address, limit: Duration) -> Result<(Vec<Key>, u64), Strin
     let call = Call {
         origin: &jwks.origin,
         path: &jwks.path,
-        headers: vec![
-            header("accept", "application/json"),
-            header("user-agent", client::USER_AGENT),
-        ],
+        headers: Vec::new(),
         body: None,
     };
     let answer = match clock::timeout(limit, client::fetch(call, MAX_ANSWER)).await {

@@ -85,6 +85,10 @@ impl Types {
                 None => types.public.push(Pattern::parse(word)?),
             }
         }
+        let is_void = |public: &Pattern| types.internal.iter().any(|it| it.covers(public));
+        if types.public.iter().any(is_void) {
+            return Err("must not name a type that ! excludes".to_owned());
+        }
         Ok(types)
     }
 
@@ -121,6 +125,14 @@ impl Pattern {
         } else {
             Self::Exact(name)
         })
+    }
+
+    /// Whether every type of `other` is one of this pattern.
+    fn covers(&self, other: &Self) -> bool {
+        match other {
+            Self::Exact(name) => self.matches(name),
+            Self::Prefix(prefix) => matches!(self, Self::Prefix(own) if prefix.starts_with(own)),
+        }
     }
 
     fn matches(&self, event_type: &str) -> bool {
@@ -221,6 +233,11 @@ mod tests {
             "!!ledger",
             "!ledger.*.x",
             "-ledger!",
+            "user.created !user.*",
+            "sim !sim",
+            "user.* !user.*",
+            "user.a.* !user.*",
+            "* user.created !user.created",
         ] {
             refused("event_types", bad);
         }

@@ -18,8 +18,9 @@ pub struct Field(Vec<String>);
 impl Field {
     pub fn parse(name: &str) -> Option<Self> {
         let names: Vec<_> = name.split('.').map(str::to_owned).collect();
-        // A list with commas would otherwise be the name of one field, which no event has.
-        let is_mistake = name.contains([',', ';', '[', ']', '"', '\'']);
+        // A list with commas, a JSON path or a JSON pointer would otherwise be the name of a field that no event has.
+        let is_mistake =
+            name.contains([',', ';', '[', ']', '"', '\'', '$', '*', '@', '/', '{', '}']);
         let is_valid =
             names.len() <= MAX_DEPTH && !names.iter().any(String::is_empty) && !is_mistake;
         is_valid.then_some(Self(names))
@@ -101,9 +102,10 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_at_most_three_parts_and_no_list_is_taken_for_one() {
+    fn a_name_has_at_most_three_parts_and_no_list_or_path_is_taken_for_one() {
         for name in [
-            "", ".", "a.", ".a", "a..b", "a.b.c.d", "a,b", "a[0]", "\"a\"",
+            "", ".", "a.", ".a", "a..b", "a.b.c.d", "a,b", "a[0]", "\"a\"", "$.a", "/a", "a.*",
+            "{{a}}", "@.a",
         ] {
             assert_eq!(Field::parse(name), None, "{name}");
         }

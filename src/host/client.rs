@@ -11,16 +11,13 @@ use super::http::{Headers, Unread, begin_body, header, read_stream};
 use super::origin::Origin;
 use super::step_back;
 
-/// The `User-Agent` of every request to another server.
-pub const USER_AGENT: &str = concat!("svix-relay/", env!("CARGO_PKG_VERSION"));
-
 /// A request to another server.
 #[derive(Debug)]
 pub struct Call<'a> {
     pub origin: &'a Origin,
     /// The path with its query.
     pub path: &'a str,
-    /// Every header but `content-length`.
+    /// Every header but those that all requests have.
     pub headers: Vec<(String, Vec<u8>)>,
     /// A request with this method and body, or a GET.
     pub body: Option<(Method, Vec<u8>)>,
@@ -42,6 +39,15 @@ pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
     step_back().await;
     let (method, bytes) = call.body.unzip();
     let mut headers = call.headers;
+    headers.extend([
+        header("accept", "application/json"),
+        // The relay decodes nothing, and servers between may compress unless they are told not to.
+        header("accept-encoding", "identity"),
+        header(
+            "user-agent",
+            concat!("svix-relay/", env!("CARGO_PKG_VERSION")),
+        ),
+    ]);
     if let Some(bytes) = &bytes {
         headers.push(header("content-length", &bytes.len().to_string()));
     }
@@ -70,15 +76,16 @@ pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
         let response = client::send(request).await?;
         let status = response.get_status_code();
         let headers = Headers::of(&response.get_headers());
-        let length = headers.content_length();
         let (_done, done) = wit_future::new(|| Ok(()));
         let (stream, trailers) = Response::consume_body(response, done);
         let mut body = (stream, Some(trailers));
-        let admit = |begin: &[u8], length: Option<usize>| {
-            let fits = length.unwrap_or(begin.len()) <= limit;
+        let admit = |begin: &[u8], _| {
+            let fits = begin.len() <= limit;
             fits.then_some(limit).ok_or(Unread::TooLarge)
         };
-        let body = read_stream(&mut body, length, admit).await;
+        // Ask for no length: some proxies send the answer in chunks, and leave a length there that is wrong. HTTP ignores
+        // that length, and hosts hide that there are chunks.
+        let body = read_stream(&mut body, None, admit).await;
         Ok(Answer {
             status,
             headers,

@@ -108,9 +108,12 @@ pub(super) async fn read_stream(
         match result {
             StreamResult::Complete(_) => {}
             StreamResult::Dropped | StreamResult::Cancelled => {
-                // Only the trailers tell whether the body ended or broke off.
+                // The trailers tell whether the body ended or broke off. For a body that a client gave up, Spin's are
+                // good over HTTP/2, if the client or a proxy resets the stream with NO_ERROR. Then the length tells.
                 let trailers = trailers.take().ok_or(Unread::Incomplete)?;
-                return trailers.await.map(|_| body).map_err(|_| Unread::Incomplete);
+                let is_whole = length.is_none_or(|length| length <= body.len());
+                let is_whole = trailers.await.is_ok() && is_whole;
+                return is_whole.then_some(body).ok_or(Unread::Incomplete);
             }
         }
     }

@@ -38,14 +38,12 @@ impl Incoming {
     /// The headers of a request, and its body.
     pub fn of(request: Request) -> (Headers, Self) {
         let headers = Headers::of(&request.get_headers());
-        let chunked = headers.get("transfer-encoding").is_some();
-        // HTTP ignores the length of a chunked body.
-        let length = headers.content_length().filter(|_| !chunked);
-        // Over HTTP/2, a body may come without a header that announces it.
+        let length = headers.content_length();
+        // No header announces a body that comes in chunks, or over HTTP/2.
         let brings_body = !matches!(request.get_method(), Method::Get | Method::Head);
         let incoming = Self {
             length,
-            may_come: length.map_or(chunked || brings_body, |length| length > 0),
+            may_come: length.map_or(brings_body, |length| length > 0),
             state: State::Untouched(request),
         };
         (headers, incoming)

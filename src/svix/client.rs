@@ -41,10 +41,6 @@ pub async fn send(
     let mut headers = request.headers;
     headers.extend([
         header("authorization", &format!("Bearer {token}")),
-        header("accept", "application/json"),
-        // The relay decodes nothing, and servers between may compress unless they are told not to.
-        header("accept-encoding", "identity"),
-        header("user-agent", client::USER_AGENT),
         header("svix-req-id", request.id),
     ]);
     if request.body.is_some() {

@@ -39,6 +39,9 @@ pub enum Fault {
     ResetAfterStoring,
     /// The request takes effect; the reply breaks off in the middle of its body.
     TruncatedReply,
+    /// The request takes effect; the reply is chunked, and names a length besides, which is too short. HTTP ignores
+    /// the length then.
+    TwoLengths,
     /// The request takes effect; the reply has the right status and a body that isn't JSON.
     MalformedReply,
     /// The request takes effect; the reply isn't HTTP.

@@ -94,6 +94,7 @@ impl Outcome {
                 Then::Cut(Cut::Reset)
             }
             Fault::TruncatedReply => Then::Cut(Cut::CloseAfter(truncated(&execute()))),
+            Fault::TwoLengths => Then::Cut(Cut::CloseAfter(with_two_lengths(&execute()))),
             Fault::MalformedReply => {
                 let body = Bytes::from_static(b"<html>{\"id\": \"msg_");
                 Then::Reply(execute().map(|_| body))
@@ -199,6 +200,18 @@ fn truncated(reply: &Reply) -> Bytes {
     let mut bytes = BytesMut::from(head.as_bytes());
     bytes.extend_from_slice(&body[..body.len() / 2]);
     bytes.freeze()
+}
+
+/// A chunked reply whose head names half of the length, too.
+fn with_two_lengths(reply: &Reply) -> Bytes {
+    let body = reply.body();
+    let head = format!(
+        "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n",
+        reply.status(),
+        body.len() / 2,
+        body.len()
+    );
+    [head.as_bytes(), body, b"\r\n0\r\n\r\n"].concat().into()
 }
 
 /// Pads before the JSON, so that a client that cuts the body off at some length gets spaces only.

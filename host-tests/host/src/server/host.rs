@@ -124,6 +124,19 @@ impl Host {
         ended.is_ok()
     }
 
+    /// Answers a request that comes over no connection, so also one that HTTP/1.1 can't carry. `None` if the instance
+    /// dies.
+    pub async fn answer<B>(
+        &self,
+        request: Request<B>,
+    ) -> Option<Response<impl Body<Data = Bytes, Error = Error>>>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Error>,
+    {
+        self.respond(request, None).await.ok()
+    }
+
     /// Answers one request. `busy` is dropped after its body and the reply's.
     pub(super) async fn respond<B>(
         &self,

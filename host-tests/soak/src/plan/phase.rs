@@ -41,7 +41,7 @@ pub enum End {
 }
 
 /// The names of all kinds of faults.
-pub const KINDS: [&str; 15] = [
+pub const KINDS: [&str; 16] = [
     "calm",
     "status",
     "delay",
@@ -57,6 +57,7 @@ pub const KINDS: [&str; 15] = [
     "slow body",
     "echo credentials",
     "page",
+    "two lengths",
 ];
 
 /// The name of a fault's kind. A new kind must be added to [`KINDS`] and [`faults`].
@@ -77,6 +78,7 @@ pub fn kind(fault: &Fault) -> &'static str {
         Fault::SlowBody { .. } => 12,
         Fault::EchoCredentials => 13,
         Fault::Page { .. } => 14,
+        Fault::TwoLengths => 15,
     }]
 }
 
@@ -97,6 +99,7 @@ pub fn faults() -> Vec<Fault> {
         Fault::ResetBeforeStoring,
         Fault::ResetAfterStoring,
         Fault::TruncatedReply,
+        Fault::TwoLengths,
         Fault::MalformedReply,
         Fault::GarbageBytes,
         Fault::RaceToCreateApplication,

@@ -182,6 +182,16 @@ async fn a_body_that_breaks_off_is_not_taken_for_a_whole_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_ends_before_its_length_is_not_taken_for_a_whole_one() {
+    let world = World::new();
+    let reply = world
+        .post_and_reset(&wrapped(event("evt_1").as_bytes()))
+        .await;
+    reply.assert_retryable_problem(400, "incomplete-body");
+    world.assert_untouched();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_empty_media_type_counts_as_none() {
     let world = World::new();
     let headers = [("content-type", "")];

@@ -7,7 +7,6 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -48,7 +47,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub(super) async fn read(reply: Response<Incoming>) -> Option<Self> {
+    pub(super) async fn read<B: hyper::body::Body>(reply: Response<B>) -> Option<Self> {
         let (head, body) = reply.into_parts();
         Some(Self {
             status: head.status.as_u16(),

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use http::Request;
 use http::uri::Authority;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -209,6 +209,17 @@ impl World {
         // Wait until the relay has ended its work on the request.
         tokio::time::sleep(Duration::from_mins(1)).await;
         reply
+    }
+
+    /// Posts half of the body over HTTP/2, and resets the stream with NO_ERROR. Spin lets the body end there.
+    pub async fn post_and_reset(&self, body: &str) -> Reply {
+        let half = Bytes::copy_from_slice(&body.as_bytes()[..body.len() / 2]);
+        let request = Request::post("/notifications")
+            .header("content-length", body.len())
+            .body(Full::new(half))
+            .expect("a valid request");
+        let reply = self.host.answer(request).await.expect("a reply");
+        Reply::read(reply).await.expect("a reply")
     }
 
     /// Posts, and lets the process die as soon as `when` holds. Returns the status of the reply, if any.

@@ -84,6 +84,7 @@ table! {
     Fault::ResetBeforeStoring => [outage(Fault::ResetBeforeStoring)],
     Fault::ResetAfterStoring => [outage(Fault::ResetAfterStoring)],
     Fault::TruncatedReply => [outage(Fault::TruncatedReply)],
+    Fault::TwoLengths => [harmless(Fault::TwoLengths)],
     Fault::MalformedReply => [outage(Fault::MalformedReply)],
     Fault::GarbageBytes => [outage(Fault::GarbageBytes)],
     // Each post conflicts, and no message is ever there.
