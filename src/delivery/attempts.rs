@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::job::Job;
-use super::next::{AfterLookup, Known, may_be_at_work};
+use super::next::{AfterLookup, Known, Why, may_be_at_work};
 use super::turnstile::Turnstile;
 use crate::api::problem::Problem;
 use crate::event;
@@ -65,7 +65,13 @@ impl<'a> Attempts<'a> {
         // A record, even an unreadable one, shows that the event came before. An event that is too large by now may
         // have been sent under a higher limit. Both are looked up first, whatever their age.
         let is_new = matches!(found, Found::Nothing) && !job.is_too_large();
-        let sent_since = job.published_at.filter(|_| is_new);
+        let known = match job.published_at {
+            Some(since) if is_new => Known::MayPost {
+                since,
+                conflicts: 0,
+            },
+            _ => Known::MustLookUp(Why::MaybeSent),
+        };
         let earlier_goes_on = matches!(found.record(), Some(Record::Unknown(record))
             if may_be_at_work(record, job.budget.time, clock::now()));
         let mut random = host::random();
@@ -82,7 +88,7 @@ impl<'a> Attempts<'a> {
             svix_event_id,
             request_id: client::request_id(random.u64(..)),
             random,
-            known: sent_since.map_or(Known::MaybeSentAtAnyTime, Known::MaybeSentSince),
+            known,
             posts: 0,
             earlier_goes_on,
             left_unknown: false,
@@ -91,7 +97,10 @@ impl<'a> Attempts<'a> {
 
     /// Whether only Svix knows if it has the message.
     pub fn is_unknown(&self) -> bool {
-        self.left_unknown || self.earlier_goes_on || self.known.is_open()
+        self.left_unknown
+            || self.earlier_goes_on
+            // Svix has said that it has the message, and no lookup has settled that.
+            || matches!(self.known, Known::MustLookUp(Why::Conflict(_) | Why::MaybeLost(_)))
     }
 
     /// Tries until Svix has the message.
@@ -101,10 +110,9 @@ impl<'a> Attempts<'a> {
             // The gate has waited for as long as that makes sense, so its failure isn't tried again.
             self.turnstile.wait().await?;
             let now = clock::now();
-            let sent = if self.known.must_look_up(now) {
-                self.look_up(now).await
-            } else {
-                self.post().await
+            let sent = match self.known.may_post(now) {
+                Some(conflicts) => self.post(conflicts).await,
+                None => self.look_up(now).await,
             };
             match sent {
                 Ok(Some(sent)) => return Ok(sent),
@@ -121,8 +129,8 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Posts the event. `None` if a lookup must tell whether Svix has it.
-    async fn post(&mut self) -> Result<Option<Sent>, Problem> {
+    /// Posts the event, which has had so many conflicts. `None` if a lookup must tell whether Svix has it.
+    async fn post(&mut self, conflicts: u8) -> Result<Option<Sent>, Problem> {
         let posted = self.request_post().await;
         // An answer from memory doesn't show that Svix takes messages. The lookup that follows, or the post after it,
         // tells the gate.
@@ -131,30 +139,25 @@ impl<'a> Attempts<'a> {
         if !from_memory {
             self.turnstile.tell(&posted).await;
         }
-        match posted {
-            Ok(Posted::Stored { message_id, .. }) if from_memory => {
-                self.known = Known::Remembered(message_id);
-                Ok(None)
+        let why = match posted {
+            Ok(Posted::Stored { message_id, .. }) if from_memory => Why::MaybeLost(message_id),
+            Ok(Posted::Stored { message_id, .. }) => {
+                return Ok(Some(Sent {
+                    svix_message_id: message_id,
+                    by_lookup: false,
+                }));
             }
-            Ok(Posted::Stored { message_id, .. }) => Ok(Some(Sent {
-                svix_message_id: message_id,
-                by_lookup: false,
-            })),
-            Ok(Posted::Conflict) => {
-                self.known.conflict();
-                Ok(None)
-            }
-            Err(error @ svix::Error::Refused(_)) => {
-                self.known = Known::Refused(error);
-                Ok(None)
-            }
+            Ok(Posted::Conflict) => Why::Conflict(conflicts + 1),
+            Err(error @ svix::Error::Refused(_)) => Why::Refused(error),
             Err(error) => {
                 if let svix::Error::Unavailable { cause, .. } = &error {
                     self.left_unknown |= cause.leaves_unknown();
                 }
-                Err(error.into())
+                return Err(error.into());
             }
-        }
+        };
+        self.known = Known::MustLookUp(why);
+        Ok(None)
     }
 
     /// Whether a message of this age was stored before this request, so that Svix answered from its memory. Svix
@@ -189,13 +192,13 @@ impl<'a> Attempts<'a> {
         let problem = match self.known.not_found(now) {
             AfterLookup::Post if !self.job.is_too_large() => return Ok(()),
             AfterLookup::Post => Problem::BodyTooLarge(config.max_body_bytes),
-            AfterLookup::PostAnew(lost) if self.new_keys < MOST_NEW_KEYS => {
+            AfterLookup::PostUnderNextKey(lost) if self.new_keys < MOST_NEW_KEYS => {
                 self.new_keys += 1;
                 let key = self.new_key.as_deref().unwrap_or(self.idempotency_key);
                 self.new_key = Some(event::next_key(key, &lost));
                 return Ok(());
             }
-            AfterLookup::PostAnew(_) => Problem::StillUnknown,
+            AfterLookup::PostUnderNextKey(_) => Problem::StillUnknown,
             AfterLookup::PostAfterRace => {
                 clock::sleep(config.retry.base_delay.mul_f64(self.random.f64())).await;
                 return Ok(());

@@ -14,25 +14,22 @@
 //! request, the event is posted again. With an `unknown` record, a later request looks the event up whatever its time:
 //! another clock may have written it.
 //!
-//! | known | next | 409 | lookup finds nothing |
-//! | --- | --- | --- | --- |
-//! | `MaybeSentSince` | post | `Conflict` | `MaybeSentSince(now)`: post |
-//! | `MaybeSentAtAnyTime` | look up | | `MaybeSentSince(now)`: post |
-//! | `Conflict` | look up | | `Raced`: post once more |
-//! | `Raced` | post | `ConflictAgain` | `Raced(now)`: post |
-//! | `ConflictAgain` | look up | | `Waited`: post a last time, two seconds later |
-//! | `Waited` | post | `ConflictStands` | `Waited(now)`: post |
-//! | `ConflictStands` | look up | | the id is taken |
-//! | `Remembered` | look up | | `MaybeSentSince(now)`: post under another key |
-//! | `Refused` | look up | | the refusal stands |
+//! | known | next | lookup finds nothing |
+//! | --- | --- | --- |
+//! | `MayPost` | post; look up once 12 hours have passed | post |
+//! | `MaybeSent` | look up | post |
+//! | `Conflict(1)` | look up | post once more, after a moment |
+//! | `Conflict(2)` | look up | post a last time, two seconds later |
+//! | `Conflict(3)` | look up | the id is taken |
+//! | `MaybeLost` | look up | post under the next key |
+//! | `Refused` | look up | the refusal stands |
 //!
-//! `MaybeSentSince`, `Raced` and `Waited` hold a time. After 12 hours the event is looked up instead of posted. From any
-//! row that posts, a message of an earlier request leads to `Remembered`, and a refusal to `Refused`.
+//! Each 409 under one key adds one to `Conflict`. A message of an earlier request leads to `MaybeLost`, and a refusal to
+//! `Refused`.
 //!
 //! The longest sequence under one key: look up, then three times post (409) and look up; then the id is taken. Each new
-//! key may begin it again, and so may each time that 12 hours pass.
+//! key may begin it again. Each time that 12 hours pass adds a lookup.
 
-use std::mem;
 use std::time::{Duration, SystemTime};
 
 use crate::records::Unknown;
@@ -55,24 +52,27 @@ pub fn may_be_at_work(record: &Unknown, budget: Duration, now: SystemTime) -> bo
 /// The knowledge of the event's message in Svix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// The event may have been sent since this time, and not before.
-    MaybeSentSince(SystemTime),
-    /// There is a record of the event, it is too large by now, or nothing tells its age.
-    MaybeSentAtAnyTime,
-    /// Svix answered 409: the message may be stored.
-    Conflict,
-    /// Svix answered 409, and a lookup at this time found nothing: two first messages of the project
-    /// may have raced to create its application.
-    Raced(SystemTime),
-    /// Svix answered 409 once more.
-    ConflictAgain,
-    /// A lookup at this time found nothing again. The race may still go on, or Svix's lookups may lag behind its posts.
-    Waited(SystemTime),
-    /// Svix answered 409 a third time.
-    ConflictStands,
+    MayPost {
+        /// The event may have been sent since this time, and not before.
+        since: SystemTime,
+        /// How often Svix has answered 409 to a post under the same key.
+        conflicts: u8,
+    },
+    MustLookUp(Why),
+}
+
+/// Why only a lookup can tell whether Svix has the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// An earlier request may have sent the event at any time: there is a record of it, it is too large by now, or
+    /// nothing tells its age.
+    MaybeSent,
+    /// Svix has answered 409, so often under the same key: the message may be stored. Or two first messages of the
+    /// project race to create its application, or Svix's lookups lag behind its posts.
+    Conflict(u8),
     /// Svix answered with this message of an earlier request. It may have lost the message since, and still know the
     /// idempotency key.
-    Remembered(String),
+    MaybeLost(String),
     /// Svix refused the event for good, with this error.
     Refused(svix::Error),
 }
@@ -86,8 +86,8 @@ pub enum AfterLookup {
     PostAfterRace,
     /// Post it a last time, once race and lag are over.
     PostAfterLag,
-    /// Post it under another key: Svix doesn't show the message with this id any more, or not yet.
-    PostAnew(String),
+    /// Post it under the next key: Svix doesn't show this message any more, or not yet.
+    PostUnderNextKey(String),
     /// The event's id belongs to another message.
     IdTaken,
     /// Svix will never take the event.
@@ -95,63 +95,35 @@ pub enum AfterLookup {
 }
 
 impl Known {
-    /// Whether to look the event up instead of posting it. Decided before every request: the process may have been
-    /// suspended past the 12 hours for which Svix knows the idempotency key.
-    pub fn must_look_up(&self, now: SystemTime) -> bool {
+    /// If the event may be posted: how many 409s it has had. `None` if it must be looked up. Decided before every
+    /// request: the process may have been suspended past the 12 hours for which Svix knows the idempotency key.
+    pub fn may_post(&self, now: SystemTime) -> Option<u8> {
         match self {
-            Self::MaybeSentSince(since) | Self::Raced(since) | Self::Waited(since) => {
-                may_have_forgotten(*since, now)
+            Self::MayPost { since, conflicts } if !may_have_forgotten(*since, now) => {
+                Some(*conflicts)
             }
-            Self::MaybeSentAtAnyTime
-            | Self::Conflict
-            | Self::ConflictAgain
-            | Self::ConflictStands
-            | Self::Remembered(_)
-            | Self::Refused(_) => true,
+            Self::MayPost { .. } | Self::MustLookUp(_) => None,
         }
-    }
-
-    /// A post was answered with 409.
-    pub fn conflict(&mut self) {
-        *self = match self {
-            Self::MaybeSentSince(_)
-            | Self::MaybeSentAtAnyTime
-            | Self::Conflict
-            | Self::Remembered(_)
-            | Self::Refused(_) => Self::Conflict,
-            Self::Raced(_) | Self::ConflictAgain => Self::ConflictAgain,
-            Self::Waited(_) | Self::ConflictStands => Self::ConflictStands,
-        };
     }
 
     /// A lookup at `now` found nothing.
     pub fn not_found(&mut self, now: SystemTime) -> AfterLookup {
-        match mem::replace(self, Self::MaybeSentSince(now)) {
-            Self::MaybeSentSince(_) | Self::MaybeSentAtAnyTime => AfterLookup::Post,
-            Self::Conflict | Self::Raced(_) => {
-                *self = Self::Raced(now);
-                AfterLookup::PostAfterRace
-            }
-            Self::ConflictAgain => {
-                *self = Self::Waited(now);
-                AfterLookup::PostAfterLag
-            }
-            Self::Waited(_) => {
-                *self = Self::Waited(now);
-                AfterLookup::Post
-            }
-            Self::ConflictStands => AfterLookup::IdTaken,
-            Self::Remembered(lost) => AfterLookup::PostAnew(lost),
-            Self::Refused(error) => AfterLookup::Refused(error),
-        }
-    }
-
-    /// Whether Svix has answered that it may have the message, and no lookup has settled that.
-    pub fn is_open(&self) -> bool {
-        matches!(
-            self,
-            Self::Conflict | Self::ConflictAgain | Self::ConflictStands | Self::Remembered(_)
-        )
+        let (conflicts, next) = match self {
+            Self::MayPost { conflicts, .. } => (*conflicts, AfterLookup::Post),
+            Self::MustLookUp(why) => match why {
+                Why::MaybeSent => (0, AfterLookup::Post),
+                Why::Conflict(1) => (1, AfterLookup::PostAfterRace),
+                Why::Conflict(2) => (2, AfterLookup::PostAfterLag),
+                Why::Conflict(conflicts) => (*conflicts, AfterLookup::IdTaken),
+                Why::MaybeLost(lost) => (0, AfterLookup::PostUnderNextKey(lost.clone())),
+                Why::Refused(error) => (0, AfterLookup::Refused(error.clone())),
+            },
+        };
+        *self = Self::MayPost {
+            since: now,
+            conflicts,
+        };
+        next
     }
 }
 
@@ -163,55 +135,66 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_hours(hours)
     }
 
+    fn may_post(since: SystemTime, conflicts: u8) -> Known {
+        Known::MayPost { since, conflicts }
+    }
+
+    /// The next step after a lookup at `now` that was due and found nothing.
+    fn look_up(known: &mut Known, now: SystemTime) -> AfterLookup {
+        assert_eq!(known.may_post(now), None);
+        known.not_found(now)
+    }
+
     #[test]
     fn a_new_event_is_posted_and_an_old_one_is_looked_up_first() {
-        assert!(!Known::MaybeSentSince(hours(1)).must_look_up(hours(2)));
-        let mut old = Known::MaybeSentSince(hours(1));
-        assert!(old.must_look_up(hours(13)));
-        assert_eq!(old.not_found(hours(13)), AfterLookup::Post);
-        assert!(!old.must_look_up(hours(13)));
-        assert!(old.must_look_up(hours(25)), "the process was frozen");
-        assert!(Known::MaybeSentAtAnyTime.must_look_up(hours(1)));
+        assert_eq!(may_post(hours(1), 0).may_post(hours(2)), Some(0));
+        let mut old = may_post(hours(1), 0);
+        assert_eq!(look_up(&mut old, hours(13)), AfterLookup::Post);
+        assert_eq!(old, may_post(hours(13), 0));
+        assert_eq!(old.may_post(hours(25)), None, "the process was frozen");
+    }
+
+    #[test]
+    fn an_event_that_may_have_been_sent_at_any_time_is_looked_up_first() {
+        let mut known = Known::MustLookUp(Why::MaybeSent);
+        assert_eq!(look_up(&mut known, hours(1)), AfterLookup::Post);
+        assert_eq!(known, may_post(hours(1), 0));
     }
 
     #[test]
     fn a_refusal_is_believed_once_a_lookup_finds_nothing() {
         let error = svix::Error::ApplicationMissing;
-        let mut known = Known::Refused(error.clone());
-        assert!(known.must_look_up(hours(1)));
-        assert_eq!(known.not_found(hours(1)), AfterLookup::Refused(error));
-        assert!(!known.is_open());
+        let mut known = Known::MustLookUp(Why::Refused(error.clone()));
+        assert_eq!(look_up(&mut known, hours(1)), AfterLookup::Refused(error));
     }
 
     #[test]
-    fn a_message_of_an_earlier_request_is_looked_up_and_replaced_if_it_is_lost() {
-        let mut known = Known::Remembered("msg_1".to_owned());
-        assert!(known.is_open());
-        assert!(known.must_look_up(hours(1)));
-        let anew = AfterLookup::PostAnew("msg_1".to_owned());
-        assert_eq!(known.not_found(hours(1)), anew);
-        assert!(!known.is_open());
-        assert!(!known.must_look_up(hours(1)));
+    fn a_lost_message_is_replaced_under_a_key_without_conflicts() {
+        let mut known = Known::MustLookUp(Why::MaybeLost("msg_1".to_owned()));
+        let next = AfterLookup::PostUnderNextKey("msg_1".to_owned());
+        assert_eq!(look_up(&mut known, hours(1)), next);
+        assert_eq!(known, may_post(hours(1), 0));
     }
 
     #[test]
-    fn a_conflict_is_looked_up_and_an_absent_message_is_posted_once_more() {
-        let mut known = Known::MaybeSentSince(hours(1));
-        known.conflict();
-        assert!(known.is_open());
-        assert!(known.must_look_up(hours(1)));
-        assert_eq!(known.not_found(hours(1)), AfterLookup::PostAfterRace);
-        assert!(!known.is_open());
-        assert!(!known.must_look_up(hours(1)));
-        known.conflict();
-        assert!(known.must_look_up(hours(1)));
-        assert!(known.is_open());
-        assert_eq!(known.not_found(hours(1)), AfterLookup::PostAfterLag);
-        assert!(!known.must_look_up(hours(1)));
-        known.conflict();
-        assert!(known.must_look_up(hours(1)));
-        assert!(known.is_open());
-        assert_eq!(known.not_found(hours(1)), AfterLookup::IdTaken);
-        assert!(!known.is_open(), "the lookup has explained it");
+    fn an_absent_message_is_posted_after_two_conflicts_and_its_id_is_taken_after_three() {
+        for (conflicts, next) in [
+            (1, AfterLookup::PostAfterRace),
+            (2, AfterLookup::PostAfterLag),
+            (3, AfterLookup::IdTaken),
+        ] {
+            let mut known = Known::MustLookUp(Why::Conflict(conflicts));
+            assert_eq!(look_up(&mut known, hours(1)), next);
+            assert_eq!(known, may_post(hours(1), conflicts));
+        }
+    }
+
+    #[test]
+    fn conflicts_are_counted_past_the_lifetime_of_a_key_without_another_wait() {
+        for conflicts in 1..=2 {
+            let mut known = may_post(hours(1), conflicts);
+            assert_eq!(look_up(&mut known, hours(13)), AfterLookup::Post);
+            assert_eq!(known.may_post(hours(13)), Some(conflicts));
+        }
     }
 }
