@@ -18,22 +18,26 @@ use crate::svix::retry::{MIN_ATTEMPT, Retries};
 use crate::svix::{self, Answer};
 use crate::watch::counters;
 
-/// How far Svix's lookups may lag behind its posts, and how long a race to create an application may last.
+/// How far Svix's lookups may lag behind its posts. A race to create an application is over by then, too.
 const LAG: Duration = Duration::from_secs(2);
+
+/// The least budget with which a request waits for `LAG`. With less, there would hardly ever be time for that, so the id
+/// counts as taken.
+const LEAST_BUDGET_FOR_LAG: Duration = Duration::from_secs(4);
 
 /// How much older than this request a message must be to count as one of an earlier request. Svix's clocks agree
 /// within it.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// How many further keys one request tries, since Svix has lost the messages of those before.
-const MOST_NEW_KEYS: u32 = 3;
+/// How many lost messages one request replaces.
+const MOST_LOST: u32 = 3;
 
 pub struct Attempts<'a> {
     job: Job<'a>,
-    idempotency_key: &'a str,
-    /// The key used instead, once Svix has lost the message of the first one.
-    new_key: Option<String>,
-    new_keys: u32,
+    /// The idempotency key of the next post.
+    key: String,
+    /// How many messages Svix has lost, as far as this request has seen. The key of each is used up.
+    lost: u32,
     /// The event's id as Svix takes it.
     svix_event_id: &'a str,
     request_id: String,
@@ -42,10 +46,10 @@ pub struct Attempts<'a> {
     known: Known,
     /// How often the event was posted.
     pub posts: u32,
-    /// Whether Svix may still be at work on a post of an earlier request.
-    earlier_goes_on: bool,
-    /// Whether only Svix knows if it has stored a post of this request.
-    pub left_unknown: bool,
+    /// Whether a post of this request had no clear answer, so that only Svix knows if it has stored it.
+    pub has_unclear_post: bool,
+    /// Whether Svix may still be at work on such a post of an earlier request.
+    earlier_post_goes_on: bool,
 }
 
 /// The message that Svix has of the event.
@@ -56,12 +60,7 @@ pub struct Sent {
 }
 
 impl<'a> Attempts<'a> {
-    pub fn new(
-        job: Job<'a>,
-        idempotency_key: &'a str,
-        svix_event_id: &'a str,
-        found: &Found,
-    ) -> Self {
+    pub fn new(job: Job<'a>, first_key: &'a str, svix_event_id: &'a str, found: &Found) -> Self {
         // A record, even an unreadable one, shows that the event came before. An event that is too large by now may
         // have been sent under a higher limit. Both are looked up first, whatever their age.
         let is_new = matches!(found, Found::Nothing) && !job.is_too_large();
@@ -72,33 +71,32 @@ impl<'a> Attempts<'a> {
             },
             _ => Known::MustLookUp(Why::MaybeSent),
         };
-        let earlier_goes_on = matches!(found.record(), Some(Record::Unknown(record))
+        let earlier_post_goes_on = matches!(found.record(), Some(Record::Unknown(record))
             if may_be_at_work(record, job.budget.time, clock::now()));
         let mut random = host::random();
         let event = EventAtGate {
-            key: idempotency_key,
+            key: first_key,
             project: &job.event.project,
         };
         Self {
             turnstile: Turnstile::new(job.config, job.budget, event, random.fork()),
             job,
-            idempotency_key,
-            new_key: None,
-            new_keys: 0,
+            key: first_key.to_owned(),
+            lost: 0,
             svix_event_id,
             request_id: client::request_id(random.u64(..)),
             random,
             known,
             posts: 0,
-            earlier_goes_on,
-            left_unknown: false,
+            has_unclear_post: false,
+            earlier_post_goes_on,
         }
     }
 
     /// Whether only Svix knows if it has the message.
     pub fn is_unknown(&self) -> bool {
-        self.left_unknown
-            || self.earlier_goes_on
+        self.has_unclear_post
+            || self.earlier_post_goes_on
             // Svix has said that it has the message, and no lookup has settled that.
             || matches!(self.known, Known::MustLookUp(Why::Conflict(_) | Why::MaybeLost(_)))
     }
@@ -116,31 +114,35 @@ impl<'a> Attempts<'a> {
             };
             match sent {
                 Ok(Some(sent)) => return Ok(sent),
-                // This ends: `known` allows three 409s for each key, and there are at most `MOST_NEW_KEYS` further keys.
+                // This ends: `known` allows three 409s for each key, and `MOST_LOST` messages are replaced.
                 Ok(None) => {}
-                Err(Problem::Svix(svix::Error::Unavailable { cause, retry_after })) => {
-                    match retries.next_wait(self.job.budget.remaining(), retry_after) {
-                        Some(wait) => clock::sleep(wait).await,
-                        None => return Err(svix::Error::Unavailable { cause, retry_after }.into()),
-                    }
+                Err(problem) => {
+                    let Problem::Svix(svix::Error::Unavailable { retry_after, .. }) = problem
+                    else {
+                        return Err(problem);
+                    };
+                    let remaining = self.job.budget.remaining();
+                    let Some(wait) = retries.next_wait(remaining, retry_after) else {
+                        return Err(problem);
+                    };
+                    clock::sleep(wait).await;
                 }
-                Err(problem) => return Err(problem),
             }
         }
     }
 
-    /// Posts the event, which has had so many conflicts. `None` if a lookup must tell whether Svix has it.
+    /// Posts the event, which has had so many 409s. `None` if a lookup must tell whether Svix has it.
     async fn post(&mut self, conflicts: u8) -> Result<Option<Sent>, Problem> {
         let posted = self.request_post().await;
-        // An answer from memory doesn't show that Svix takes messages. The lookup that follows, or the post after it,
-        // tells the gate.
-        let from_memory =
-            matches!(&posted, Ok(Posted::Stored { age, .. }) if self.is_remembered(*age));
-        if !from_memory {
+        // Svix may answer from its idempotency cache while it takes no new messages. So the gate isn't told of such an
+        // answer, but of the lookup or the post that follows.
+        let is_cached =
+            matches!(&posted, Ok(Posted::Stored { age, .. }) if self.is_cached_answer(*age));
+        if !is_cached {
             self.turnstile.tell(&posted).await;
         }
         let why = match posted {
-            Ok(Posted::Stored { message_id, .. }) if from_memory => Why::MaybeLost(message_id),
+            Ok(Posted::Stored { message_id, .. }) if is_cached => Why::MaybeLost(message_id),
             Ok(Posted::Stored { message_id, .. }) => {
                 return Ok(Some(Sent {
                     svix_message_id: message_id,
@@ -151,7 +153,7 @@ impl<'a> Attempts<'a> {
             Err(error @ svix::Error::Refused(_)) => Why::Refused(error),
             Err(error) => {
                 if let svix::Error::Unavailable { cause, .. } = &error {
-                    self.left_unknown |= cause.leaves_unknown();
+                    self.has_unclear_post |= cause.leaves_unknown();
                 }
                 return Err(error.into());
             }
@@ -160,10 +162,10 @@ impl<'a> Attempts<'a> {
         Ok(None)
     }
 
-    /// Whether a message of this age was stored before this request, so that Svix answered from its memory. Svix
-    /// remembers no answer for longer than its key. If a message seems older than that, its time is wrong, and the
-    /// answer counts as a delivery by this request.
-    fn is_remembered(&self, age: Duration) -> bool {
+    /// Whether a message of this age was stored before this request, so that Svix answered from its idempotency cache.
+    /// The cache holds no answer for longer than `KEY_LIFETIME`. If a message seems older than that, its time is wrong,
+    /// and the answer counts as a delivery by this request.
+    fn is_cached_answer(&self, age: Duration) -> bool {
         let before = age.saturating_sub(self.job.budget.stopwatch.elapsed());
         before > MARGIN && before < KEY_LIFETIME + MARGIN
     }
@@ -192,10 +194,9 @@ impl<'a> Attempts<'a> {
         let problem = match self.known.not_found(now) {
             AfterLookup::Post if !self.job.is_too_large() => return Ok(()),
             AfterLookup::Post => Problem::BodyTooLarge(config.max_body_bytes),
-            AfterLookup::PostUnderNextKey(lost) if self.new_keys < MOST_NEW_KEYS => {
-                self.new_keys += 1;
-                let key = self.new_key.as_deref().unwrap_or(self.idempotency_key);
-                self.new_key = Some(event::next_key(key, &lost));
+            AfterLookup::PostUnderNextKey(lost) if self.lost < MOST_LOST => {
+                self.lost += 1;
+                self.key = event::next_key(&self.key, &lost);
                 return Ok(());
             }
             AfterLookup::PostUnderNextKey(_) => Problem::StillUnknown,
@@ -207,15 +208,15 @@ impl<'a> Attempts<'a> {
                 clock::sleep(LAG).await;
                 return Ok(());
             }
-            // Svix was slow, and the sender comes back. With a budget below 4 s, there would hardly ever be time for the
-            // wait, so the id counts as taken.
-            AfterLookup::PostAfterLag if config.retry.budget >= 2 * LAG => Problem::StillUnknown,
+            // Svix was slow this time, so the sender comes back.
+            AfterLookup::PostAfterLag if config.retry.budget >= LEAST_BUDGET_FOR_LAG => {
+                Problem::StillUnknown
+            }
             AfterLookup::PostAfterLag | AfterLookup::IdTaken => Problem::EventIdTaken,
             AfterLookup::Refused(error) => error.into(),
         };
         // Svix may not have finished a post, or it has named a message that its lookups don't show yet.
-        let may_appear = self.left_unknown || self.earlier_goes_on || self.new_key.is_some();
-        Err(if may_appear {
+        Err(if self.is_unknown() || self.lost > 0 {
             Problem::StillUnknown
         } else {
             problem
@@ -224,8 +225,7 @@ impl<'a> Attempts<'a> {
 
     async fn request_post(&mut self) -> Result<Posted, svix::Error> {
         let mut headers = self.trace_headers();
-        let key = self.new_key.as_deref().unwrap_or(self.idempotency_key);
-        headers.push(header("idempotency-key", key));
+        headers.push(header("idempotency-key", &self.key));
         if self.posts > 0 {
             headers.push(header("svix-retry-count", &self.posts.to_string()));
         }

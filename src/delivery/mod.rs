@@ -86,7 +86,7 @@ pub async fn deliver(job: Job<'_>) -> Delivery {
             let is_unknown = attempts.is_unknown();
             // If there is a record, the next delivery looks up first anyway. Then the record is written again only if
             // this request has left a post unknown, too.
-            let is_news = matches!(found, Found::Nothing) || attempts.left_unknown;
+            let is_news = matches!(found, Found::Nothing) || attempts.has_unclear_post;
             let result = if is_unknown && is_news {
                 note_unknown(&job, name, problem).await
             } else {

@@ -70,8 +70,8 @@ pub enum Why {
     /// Svix has answered 409, so often under the same key: the message may be stored. Or two first messages of the
     /// project race to create its application, or Svix's lookups lag behind its posts.
     Conflict(u8),
-    /// Svix answered with this message of an earlier request. It may have lost the message since, and still know the
-    /// idempotency key.
+    /// Svix answered from its idempotency cache, with this message of an earlier request. It may have lost the message
+    /// since.
     MaybeLost(String),
     /// Svix refused the event for good, with this error.
     Refused(svix::Error),
