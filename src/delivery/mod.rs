@@ -22,8 +22,6 @@ mod next;
 pub mod shared_gate;
 mod turnstile;
 
-use std::ops::ControlFlow;
-
 use self::attempts::{Attempts, Sent};
 pub use self::job::{Job, Occasion};
 use self::next::RENEWED_AFTER;
@@ -37,9 +35,9 @@ use crate::records::{Delivered, Found, Record, Unknown, storage};
 use crate::svix::message;
 use crate::time::rfc3339;
 
-/// How a delivery ended, and what it found on its way.
-pub struct Delivery {
-    pub result: Result<Success, Problem>,
+/// The facts of a delivery for the log, however it ended.
+#[derive(Debug, Default)]
+pub struct Facts {
     /// How often this request posted the event to Svix.
     pub posts: u32,
     /// Whether only Svix knows if it has the message.
@@ -48,74 +46,59 @@ pub struct Delivery {
     pub svix_message_id: Option<String>,
 }
 
-impl Delivery {
-    fn of(result: Result<Success, Problem>, posts: u32) -> Self {
-        let record = result.as_ref().ok().and_then(Success::record);
-        Self {
-            svix_message_id: record.map(|record| record.svix_message_id.clone()),
-            result,
-            posts,
-            left_unknown: false,
-        }
+/// Delivers an event, unless its record says that this is done.
+pub async fn deliver(job: Job<'_>) -> (Result<Success, Problem>, Facts) {
+    let mut facts = Facts::default();
+    let result = try_deliver(&job, &mut facts).await;
+    if let Some(record) = result.as_ref().ok().and_then(Success::record) {
+        facts.svix_message_id = Some(record.svix_message_id.clone());
     }
+    (result, facts)
 }
 
-/// Delivers an event, unless its record says that this is done.
-pub async fn deliver(job: Job<'_>) -> Delivery {
+async fn try_deliver(job: &Job<'_>, facts: &mut Facts) -> Result<Success, Problem> {
+    // On Spin's SQLite, requests that arrive together share a transaction.
+    group_commit::wait_for_others().await;
     let key = event::key(&job.event.project, &job.event.id);
     let name = Record::name(&key);
-    let found = match begin(&job, &name).await {
-        Ok(ControlFlow::Continue(found)) => found,
-        Ok(ControlFlow::Break(success)) => return Delivery::of(Ok(success), 0),
-        Err(problem) => return Delivery::of(Err(problem), 0),
-    };
-    let idempotency_key = key_for_svix(key, found.record());
-    let svix_event_id = message::event_id(&job.event.id);
-    let mut attempts = Attempts::new(job, &idempotency_key, &svix_event_id, &found);
-    match attempts.run().await {
-        Ok(sent) => {
-            let svix_message_id = Some(sent.svix_message_id.clone());
-            let record = delivered(&job, &sent, attempts.posts, found.record());
-            let result = write_delivered(&job, name, record, sent.by_lookup).await;
-            Delivery {
-                svix_message_id,
-                ..Delivery::of(result, attempts.posts)
-            }
-        }
-        Err(problem) => {
-            let is_unknown = attempts.is_unknown();
-            // If there is a record, the next delivery looks up first anyway. Then the record is written again only if
-            // this request has left a post unknown, too.
-            let is_news = matches!(found, Found::Nothing) || attempts.has_unclear_post;
-            let result = if is_unknown && is_news {
-                note_unknown(&job, name, problem).await
-            } else {
-                Err(problem)
-            };
-            Delivery {
-                left_unknown: is_unknown && result.is_err(),
-                ..Delivery::of(result, attempts.posts)
-            }
-        }
-    }
-}
-
-/// Finds the event's record, which may answer it already. Fails if the store does, or if the project is held.
-async fn begin(job: &Job<'_>, name: &str) -> Result<ControlFlow<Success, Found>, Problem> {
-    // For speed only.
-    group_commit::wait_for_others().await;
-    let found = storage::find(name, store::TIMEOUT).await?;
+    let found = storage::find(&name, store::TIMEOUT).await?;
     if let Some(success) = answer_by_record(job, found.record()).await? {
-        return Ok(ControlFlow::Break(success));
+        return Ok(success);
     }
     shared_gate::refresh().await;
     if job.occasion != Occasion::Replay && shared_gate::holds(&job.event.project) {
         return Err(Problem::Held);
     }
-    Ok(ControlFlow::Continue(found))
+    let first_key = key_for_svix(key, found.record());
+    let svix_event_id = message::event_id(&job.event.id);
+    let mut attempts = Attempts::new(*job, &first_key, &svix_event_id, &found);
+    let sent = attempts.run().await;
+    facts.posts = attempts.posts;
+    match sent {
+        Ok(sent) => {
+            facts.svix_message_id = Some(sent.svix_message_id.clone());
+            let record = delivered(job, &sent, attempts.posts, found.record());
+            write_delivered(job, name, record, sent.by_lookup).await
+        }
+        Err(problem) => {
+            facts.left_unknown = attempts.is_unknown();
+            // If there is a record, the next delivery looks up first anyway. So the record is written again only if a
+            // post of this request had no clear answer.
+            let is_news = matches!(found, Found::Nothing) || attempts.has_unclear_post;
+            if facts.left_unknown
+                && is_news
+                && let Some(record) = note_unknown(job, name).await?
+            {
+                facts.left_unknown = false;
+                return Ok(Success::duplicate(record, job.event));
+            }
+            Err(problem)
+        }
+    }
 }
 
-/// The event's key. If Svix has lost the message of that key, it would still answer with it: then the next key.
+/// The idempotency key of the first post. If Svix has lost the event's message, it may still answer that message's key
+/// with it. So the next key is used.
 fn key_for_svix(key: String, record: Option<&Record>) -> String {
     match record.and_then(Record::lost_message_id) {
         Some(lost) => event::next_key(&key, lost),
@@ -172,24 +155,20 @@ async fn write_delivered(
     Ok(Success::Delivered { record, by_lookup })
 }
 
-/// Writes an `unknown` record, and returns `problem`. Returns a duplicate instead if another delivery has succeeded
-/// meanwhile, or the failure of the store.
-async fn note_unknown(job: &Job<'_>, name: String, problem: Problem) -> Result<Success, Problem> {
+/// Writes an `unknown` record. If another delivery has succeeded meanwhile, returns its record instead.
+async fn note_unknown(job: &Job<'_>, name: String) -> Result<Option<Delivered>, host::Error> {
     let now = clock::now();
     let begun = job.budget.stopwatch.started();
     let record = match storage::find(&name, job.budget.time_to_store() / 2).await? {
         Found::Nothing => Unknown::of(job.event, begun),
-        Found::Unreadable => return Err(problem),
+        Found::Unreadable => return Ok(None),
         Found::Record(record) => match *record {
-            Record::Delivered(record) => {
-                return Ok(Success::duplicate(record, job.event));
-            }
-            Record::DeadLettered(_) => return Err(problem),
-            Record::Unknown(record) if record.age(now) < RENEWED_AFTER => return Err(problem),
-            Record::Unknown(record) => record.again(begun),
+            Record::Delivered(record) => return Ok(Some(record)),
+            Record::Unknown(record) if record.age(now) >= RENEWED_AFTER => record.again(begun),
+            Record::Unknown(_) | Record::DeadLettered(_) => return Ok(None),
         },
     };
     let record = Record::Unknown(record);
     storage::write(name, &record, job.budget.time_to_store()).await?;
-    Err(problem)
+    Ok(None)
 }

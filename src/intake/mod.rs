@@ -10,7 +10,7 @@ use crate::api::reply::Success;
 use crate::auth;
 use crate::config::{Audience, Config, load};
 use crate::delivery::budget::Budget;
-use crate::delivery::{self, Delivery, Job, Occasion, may_be_at_work};
+use crate::delivery::{self, Job, Occasion, may_be_at_work};
 use crate::event::arrival::{BodyHint, Source, carries_push};
 use crate::event::notification::Notification;
 use crate::host;
@@ -95,15 +95,10 @@ pub async fn deliver_event(
         trace_headers: &trace_headers,
         budget,
     };
-    let Delivery {
-        result,
-        posts,
-        left_unknown,
-        svix_message_id,
-    } = delivery::deliver(job).await;
-    entry.attempts = posts;
-    entry.left_unknown = left_unknown;
-    if let Some(id) = &svix_message_id {
+    let (result, facts) = delivery::deliver(job).await;
+    entry.attempts = facts.posts;
+    entry.left_unknown = facts.left_unknown;
+    if let Some(id) = &facts.svix_message_id {
         entry.set_svix_message_id(id);
     }
     if let Ok(Success::Delivered { .. }) = &result {
