@@ -11,7 +11,8 @@ use crate::auth;
 use crate::config::{Audience, Config, load};
 use crate::delivery::budget::Budget;
 use crate::delivery::{self, Job, Occasion, may_be_at_work};
-use crate::event::arrival::{BodyHint, Source, carries_push};
+use crate::event::Event;
+use crate::event::arrival::{Arrival, BodyHint, Source, carries_push};
 use crate::event::notification::Notification;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
@@ -62,35 +63,42 @@ pub async fn take(
     // The failures before had no event to keep.
     let may_be_letter = occasion.may_become_letter(config);
     let budget = Budget::of(config, stopwatch);
-    match deliver_event(config, &notification, occasion, budget, entry).await {
+    let event = notification.check();
+    let result = match &event {
+        Ok(event) => {
+            let arrival = &notification.arrival;
+            deliver_event(config, event, arrival, occasion, budget, entry).await
+        }
+        Err(rejection) => Err(Problem::Rejected(rejection.clone())),
+    };
+    match result {
         Err(problem) if may_be_letter && problem.becomes_letter() => {
-            store_dead_letter(&notification, &body.bytes, &problem, budget, entry).await
+            let (event, body) = (event.ok(), &body.bytes);
+            store_dead_letter(&notification, event.as_ref(), body, &problem, budget, entry).await
         }
         result => result,
     }
 }
 
-/// Checks and delivers the event of a notification, a replay or a sample. After a delivery, its type is registered in
-/// the background.
+/// Delivers the event of a notification, a replay or a sample. After a delivery, its type is registered in the background.
 pub async fn deliver_event(
     config: &Config,
-    notification: &Notification<'_>,
+    event: &Event<'_>,
+    arrival: &Arrival,
     occasion: Occasion,
     budget: Budget,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
-    let event = notification.check().map_err(Problem::Rejected)?;
     entry.set_event(&event.project, &event.id);
     entry.set_event_type(&event.event_type);
-    let attributes = &notification.arrival.attributes;
-    let trace = Trace::of_event(entry.trace.take(), attributes, &mut host::random());
+    let trace = Trace::of_event(entry.trace.take(), &arrival.attributes, &mut host::random());
     let trace_headers = entry.trace.insert(trace).headers();
-    let times = [event.time, notification.arrival.first_published()];
+    let times = [event.time, arrival.first_published()];
     let job = Job {
         config,
-        event: &event,
+        event,
         published_at: times.into_iter().flatten().min(),
-        ordering_key: notification.arrival.ordering_key.as_deref(),
+        ordering_key: arrival.ordering_key.as_deref(),
         occasion,
         trace_headers: &trace_headers,
         budget,
@@ -108,15 +116,16 @@ pub async fn deliver_event(
 }
 
 /// Keeps a notification as a dead letter, unless the record shows by now that none is needed. Fails with `Held` if the
-/// sender must keep a held event.
+/// sender must keep a held event. `event` is `None` if it is invalid.
 async fn store_dead_letter(
     notification: &Notification<'_>,
+    event: Option<&Event<'_>>,
     body: &[u8],
     problem: &Problem,
     budget: Budget,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
-    let name = Record::name(&notification.key());
+    let name = Record::name(&notification.key(event));
     // Nothing has looked for the record of an invalid event yet. For a valid one, a concurrent delivery may have got
     // further.
     let found = storage::find(&name, budget.time_to_store()).await?;
@@ -128,18 +137,16 @@ async fn store_dead_letter(
         Found::Record(record) => match &**record {
             Record::DeadLettered(record) => {
                 if let Some(number) = ledger::acknowledging_letter(record).await? {
-                    let event = notification.check();
                     return Ok(Success::DeadLettered {
                         number,
-                        differs: event.is_ok_and(|event| record.differs_from(&event)),
+                        differs: event.is_some_and(|event| record.differs_from(event)),
                     });
                 }
             }
             Record::Delivered(record) => {
-                let event = notification.check();
                 return Ok(Success::Duplicate {
                     record: record.clone(),
-                    differs: event.is_ok_and(|event| record.differs_from(&event)),
+                    differs: event.is_some_and(|event| record.differs_from(event)),
                 });
             }
             // An earlier post may still arrive, and a letter would replace the record of it. The sender keeps the event
@@ -155,7 +162,7 @@ async fn store_dead_letter(
     let lost = found.record().and_then(Record::lost_message_id);
     let reason = (problem.row().name, problem.document());
     let time = || budget.time_to_store();
-    let number = ledger::keep(&name, notification, body, reason, lost, time).await?;
+    let number = ledger::keep(&name, notification, event, body, reason, lost, time).await?;
     entry.set_reason(problem);
     Ok(Success::DeadLettered {
         number,

@@ -5,12 +5,13 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::{COUNTER, DeadLetter, Unreadable, body_name, head_name, index_name};
+use crate::event::Event;
 use crate::event::notification::Notification;
 use crate::host::{self, clock, store};
 use crate::records::{DeadLettered, Record, fingerprint_of, journal, storage};
 use crate::time::rfc3339;
 
-/// Keeps the notification of a record as a dead letter. `reason` is the last part of the problem's type, and `problem`
+/// Keeps the notification of a record as a dead letter. `event` is `None` if it is invalid. `reason` is the last part of the problem's type, and `problem`
 /// its document. Returns the letter's number.
 ///
 /// The body may be large, and writing several values holds up the whole instance. So the body is written first, by
@@ -19,6 +20,7 @@ use crate::time::rfc3339;
 pub async fn keep(
     record_name: &str,
     notification: &Notification<'_>,
+    event: Option<&Event<'_>>,
     body: &[u8],
     (reason, problem): (&str, Box<RawValue>),
     lost_message_id: Option<&str>,
@@ -40,7 +42,7 @@ pub async fn keep(
         discarded_at: None,
         project: None,
         lost_message_id: lost_message_id.map(str::to_owned),
-        fingerprint: notification.check().ok().as_ref().map(fingerprint_of),
+        fingerprint: event.map(fingerprint_of),
     });
     // The record comes last, for stores that write one value after the other: it acknowledges the event.
     let values = [

@@ -169,8 +169,9 @@ async fn send(
     let body = body.ok_or(Problem::NoDeadLetter)?;
     let notification = Notification::of_letter(&body, letter.arrival());
     entry.set_arrival(notification.source, &notification.arrival);
-    let success =
-        intake::deliver_event(config, &notification, Occasion::Replay, budget, entry).await?;
+    let event = notification.check().map_err(Problem::Rejected)?;
+    let (arrival, occasion) = (&notification.arrival, Occasion::Replay);
+    let success = intake::deliver_event(config, &event, arrival, occasion, budget, entry).await?;
     if let Success::Delivered { record, .. } | Success::Duplicate { record, .. } = &success
         && record.dead_letter != Some(letter.number)
     {

@@ -46,7 +46,9 @@ pub async fn send_sample(
         .set_arrival(notification.source, &notification.arrival);
     let budget = Budget::of(request.config, request.stopwatch);
     let (config, entry) = (request.config, &mut *request.entry);
-    intake::deliver_event(config, &notification, Occasion::Direct, budget, entry).await
+    let event = notification.check().map_err(Problem::Rejected)?;
+    let (arrival, occasion) = (&notification.arrival, Occasion::Direct);
+    intake::deliver_event(config, &event, arrival, occasion, budget, entry).await
 }
 
 /// The type of the sample that is to be sent.
