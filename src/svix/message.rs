@@ -21,6 +21,10 @@ const MAPPED_PREFIX: &str = "sha256.";
 /// For how long Svix knows an `Idempotency-Key`, and its answer to the first post with that key.
 pub const KEY_LIFETIME: Duration = Duration::from_hours(12);
 
+/// For how long the relay relies on a key: two minutes less. A post may reach Svix up to a minute after the relay has
+/// decided on it (`svix_timeout_ms`), and the clocks that tell an event's age may differ.
+const RELIED_ON: Duration = Duration::from_mins(11 * 60 + 58);
+
 /// Whether Svix may have made this id of a message.
 pub fn is_id(id: &str) -> bool {
     id.starts_with("msg_") && event::check_identifier(id).is_ok()
@@ -49,11 +53,11 @@ pub fn is_mapped(event_id: &str) -> bool {
     event_id.starts_with(MAPPED_PREFIX)
 }
 
-/// Whether Svix may have forgotten the key of an attempt that was made at or after `since`: then the
-/// event must be looked up before it is posted.
+/// Whether Svix may have forgotten the key of an attempt that was made at or after `since`, once a post arrives that is
+/// decided on at `now`. Then the event must be looked up first.
 pub fn may_have_forgotten(since: SystemTime, now: SystemTime) -> bool {
     match now.duration_since(since) {
-        Ok(age) => age >= KEY_LIFETIME,
+        Ok(age) => age >= RELIED_ON,
         // Another clock may be a little ahead. Otherwise the time says nothing of the past.
         Err(ahead) => ahead.duration() > SKEW,
     }
@@ -249,8 +253,12 @@ mod tests {
     #[test]
     fn an_event_is_looked_up_first_once_svix_may_have_forgotten_its_key() {
         let hours = |hours| SystemTime::UNIX_EPOCH + Duration::from_hours(hours);
-        assert!(!may_have_forgotten(hours(1), hours(12)));
-        assert!(may_have_forgotten(hours(1), hours(13)));
+        let bound = hours(13) - Duration::from_mins(2);
+        assert!(!may_have_forgotten(
+            hours(1),
+            bound - Duration::from_nanos(1)
+        ));
+        assert!(may_have_forgotten(hours(1), bound));
         let ahead = |ahead| hours(13) + Duration::from_secs(ahead);
         assert!(!may_have_forgotten(ahead(5), hours(13)), "clocks differ");
         assert!(may_have_forgotten(ahead(6), hours(13)), "planned for later");

@@ -14,11 +14,11 @@ use crate::support::{World, event, wrapped};
 const DAYS: Duration = Duration::from_hours(5 * 24);
 
 #[tokio::test(start_paused = true)]
-async fn an_event_older_than_twelve_hours_is_looked_up_before_it_is_posted() {
+async fn an_event_is_looked_up_from_two_minutes_before_svix_forgets_its_key() {
     let world = World::new();
     world
         .clock
-        .advance(Duration::from_hours(12) - Duration::from_secs(1));
+        .advance(Duration::from_hours(12) - Duration::from_secs(2 * 60 + 1));
     world.post(&event("evt_1")).await;
     world.clock.advance(Duration::from_secs(1));
     world.post(&event("evt_2")).await;
