@@ -5,19 +5,20 @@
 //! 1. `handle` in [`relay`] finds the route, and begins the request's line in the log.
 //! 2. `take` in [`intake`] lets the sender in ([`auth`]), and reads the body within its limits.
 //! 3. [`event`] recognises the form of the notification. If the event's type isn't for customers, the answer is 200.
-//!    Otherwise `deliver_event` in `intake` checks the event.
-//! 4. `deliver` in [`delivery`] finds the event's record ([`records`]). If the record says delivered, that is the
-//!    answer, and so is a dead letter for Pub/Sub. If the project is held, that is a failure.
-//! 5. `run` in `delivery::attempts` waits at the [gate](mod@svix::gate). Then it posts the event to Svix. It looks the
-//!    event up first if Svix may have forgotten its key, or if a record leaves it open: `delivery::next` decides.
-//!    Failures that may pass are tried again within the budget.
+//!    Otherwise `take` checks the event.
+//! 4. `deliver` in [`delivery`] finds the event's record ([`records`]). If the record says `delivered`, the answer is
+//!    `duplicate`. If it names a dead letter and Pub/Sub asks, the answer is `dead-lettered`. Otherwise, if an operator
+//!    holds the project, `deliver` fails with `held`.
+//! 5. `run` in `delivery::attempts` waits at the [gate](mod@svix::gate). Then it posts the event to Svix, or looks it up
+//!    first: `delivery::next` decides. If a failure may pass, `run` tries again within the budget.
 //! 6. If Svix has the message, `deliver` writes the record. If only Svix can tell, the record says `unknown`.
 //! 7. If no repeat can succeed, or the project is held, `take` keeps Pub/Sub's event as a dead letter ([`letters`]),
 //!    unless the configuration rejects letters.
 //! 8. `handle` logs and counts the result ([`watch`]), and answers 200, or what the table of failures says ([`api`]).
 //!
-//! Read `relay.rs`, `intake/mod.rs`, `delivery/mod.rs`, `delivery/next.rs` and `delivery/attempts.rs`, some 900 lines
-//! without tests. Then read, in 1,300 more lines:
+//! This page and the tables of [`delivery`] and `delivery::next` take ten minutes. `relay.rs`, `intake/mod.rs`,
+//! `delivery/mod.rs`, `delivery/next.rs` and `delivery/attempts.rs`, some 850 lines without tests, take half an hour.
+//! Then read, in some 2,200 more lines:
 //!
 //! - which failure is answered how, and which becomes a letter: [`api::problem`], and the table (`api::table`);
 //! - what they call: `Job`, `Budget` and `Turnstile` in [`delivery`], `Found` in [`records`], `keep` in

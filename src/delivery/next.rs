@@ -1,4 +1,4 @@
-//! Post the event, or look it up first? Decides from what is known of its message, and sends nothing.
+//! Decides whether to post an event or to look it up first. Sends nothing.
 //!
 //! An event is posted only if Svix surely remembers any key that it was sent with, or if a lookup has just found
 //! nothing. It is looked up before its first post if

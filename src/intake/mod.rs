@@ -60,7 +60,7 @@ pub async fn take(
         Source::Direct => Occasion::Direct,
         Source::Wrapped | Source::Unwrapped => Occasion::PubSub,
     };
-    // The failures before had no event to keep.
+    // Failures above this line leave no event that a letter could hold.
     let may_be_letter = occasion.may_become_letter(config);
     let budget = Budget::of(config, stopwatch);
     let event = notification.check();
