@@ -112,22 +112,17 @@ impl<'a> Attempts<'a> {
                 Some(conflicts) => self.post(conflicts).await,
                 None => self.look_up(now).await,
             };
-            match sent {
+            let problem = match sent {
                 Ok(Some(sent)) => return Ok(sent),
                 // This ends: `known` allows three 409s for each key, and `MOST_LOST` messages are replaced.
-                Ok(None) => {}
-                Err(problem) => {
-                    let Problem::Svix(svix::Error::Unavailable { retry_after, .. }) = problem
-                    else {
-                        return Err(problem);
-                    };
-                    let remaining = self.job.budget.remaining();
-                    let Some(wait) = retries.next_wait(remaining, retry_after) else {
-                        return Err(problem);
-                    };
-                    clock::sleep(wait).await;
-                }
-            }
+                Ok(None) => continue,
+                Err(problem) => problem,
+            };
+            let Problem::Svix(svix::Error::Unavailable { retry_after, .. }) = problem else {
+                return Err(problem);
+            };
+            let wait = retries.next_wait(self.job.budget.remaining(), retry_after);
+            clock::sleep(wait.ok_or(problem)?).await;
         }
     }
 

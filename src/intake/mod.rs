@@ -60,9 +60,8 @@ pub async fn take(
         Source::Direct => Occasion::Direct,
         Source::Wrapped | Source::Unwrapped => Occasion::PubSub,
     };
-    // Failures above this line leave no event that a letter could hold.
-    let may_be_letter = occasion.may_become_letter(config);
     let budget = Budget::of(config, stopwatch);
+    // Failures above this line leave no event that a letter could hold.
     let event = notification.check();
     let result = match &event {
         Ok(event) => {
@@ -72,7 +71,7 @@ pub async fn take(
         Err(rejection) => Err(Problem::Rejected(rejection.clone())),
     };
     match result {
-        Err(problem) if may_be_letter && problem.becomes_letter() => {
+        Err(problem) if occasion.may_become_letter(config) && problem.becomes_letter() => {
             let (event, body) = (event.ok(), &body.bytes);
             store_dead_letter(&notification, event.as_ref(), body, &problem, budget, entry).await
         }
@@ -130,34 +129,31 @@ async fn store_dead_letter(
     // further.
     let found = storage::find(&name, budget.time_to_store()).await?;
     let is_held = *problem == Problem::Held;
-    match &found {
-        // A later version may have delivered the event, and a hold comes before any lookup. So the sender keeps it.
-        Found::Unreadable if is_held => return Err(Problem::Held),
-        Found::Unreadable | Found::Nothing => {}
-        Found::Record(record) => match &**record {
-            Record::DeadLettered(record) => {
-                if let Some(number) = ledger::acknowledging_letter(record).await? {
-                    return Ok(Success::DeadLettered {
-                        number,
-                        differs: event.is_some_and(|event| record.differs_from(event)),
-                    });
-                }
-            }
-            Record::Delivered(record) => {
-                return Ok(Success::Duplicate {
-                    record: record.clone(),
+    match found.record() {
+        Some(Record::DeadLettered(record)) => {
+            if let Some(number) = ledger::acknowledging_letter(record).await? {
+                return Ok(Success::DeadLettered {
+                    number,
                     differs: event.is_some_and(|event| record.differs_from(event)),
                 });
             }
-            // An earlier post may still arrive, and a letter would replace the record of it. The sender keeps the event
-            // until that is over.
-            Record::Unknown(record)
-                if is_held && may_be_at_work(record, budget.time, clock::now()) =>
-            {
-                return Err(Problem::Held);
-            }
-            Record::Unknown(_) => {}
-        },
+        }
+        Some(Record::Delivered(record)) => {
+            return Ok(Success::Duplicate {
+                record: record.clone(),
+                differs: event.is_some_and(|event| record.differs_from(event)),
+            });
+        }
+        // An earlier post may still arrive, and a letter would replace the record of it. The sender keeps the event
+        // until that is over.
+        Some(Record::Unknown(record))
+            if is_held && may_be_at_work(record, budget.time, clock::now()) =>
+        {
+            return Err(Problem::Held);
+        }
+        // A later version may have delivered the event, and a hold comes before any lookup. So the sender keeps it.
+        None if is_held && matches!(found, Found::Unreadable) => return Err(Problem::Held),
+        Some(Record::Unknown(_)) | None => {}
     }
     let lost = found.record().and_then(Record::lost_message_id);
     let reason = (problem.row().name, problem.document());
