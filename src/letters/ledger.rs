@@ -8,11 +8,11 @@ use super::{COUNTER, DeadLetter, Unreadable, body_name, head_name, index_name};
 use crate::event::Event;
 use crate::event::notification::Notification;
 use crate::host::{self, clock, store};
-use crate::records::{DeadLettered, Record, fingerprint_of, journal, storage};
+use crate::records::{DeadLettered, Found, Record, fingerprint_of, journal, storage};
 use crate::time::rfc3339;
 
-/// Keeps the notification of a record as a dead letter. `event` is `None` if it is invalid. `reason` is the last part of the problem's type, and `problem`
-/// its document. Returns the letter's number.
+/// Keeps the notification of a record as a dead letter. `event` is `None` if it is invalid. `reason` is the last part of
+/// the problem's type, and `problem` its document. Returns the letter's number.
 ///
 /// The body may be large, and writing several values holds up the whole instance. So the body is written first, by
 /// itself, and within the `time` that is left. A crash after that leaves a body that the next delivery writes anew, or
@@ -73,12 +73,12 @@ pub async fn acknowledging_letter(record: &DeadLettered) -> Result<Option<u64>, 
 
 /// A letter that is not discarded, with what has become of it. `None` if the number leads nowhere.
 pub async fn read(number: u64) -> Result<Option<DeadLetter>, host::Error> {
-    let Some((mut letter, record)) = with_record(number).await? else {
+    let Some((mut letter, found)) = with_record(number).await? else {
         return Ok(None);
     };
-    match record {
+    match found.record() {
         Some(Record::DeadLettered(record)) if record.discarded_at.is_some() => return Ok(None),
-        Some(Record::Delivered(record)) => letter.resolved = Some(record),
+        Some(Record::Delivered(record)) => letter.resolved = Some(record.clone()),
         Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => {}
     }
     Ok(Some(letter))
@@ -87,23 +87,22 @@ pub async fn read(number: u64) -> Result<Option<DeadLetter>, host::Error> {
 /// A letter, and the record of its event. `None` if the number leads nowhere, or the record names a
 /// letter with another number. A record that names none hides no letter, since a letter may be the only
 /// copy of an event.
-pub async fn with_record(number: u64) -> Result<Option<(DeadLetter, Option<Record>)>, host::Error> {
+pub async fn with_record(number: u64) -> Result<Option<(DeadLetter, Found)>, host::Error> {
     let entry = store::get(&index_name(number), store::TIMEOUT).await?;
-    let (letter, record) = match entry.and_then(|entry| Entry::decode(entry).ok()) {
-        None => return Ok(None),
-        Some(Entry::Letter(letter)) => {
-            let record = storage::read(&letter.record_name).await?;
-            (Some(*letter), record)
-        }
+    let letter = match entry.and_then(|entry| Entry::decode(entry).ok()) {
+        None => None,
+        Some(Entry::Letter(letter)) => Some(*letter),
         Some(Entry::RecordName(name)) => {
             let head = store::get(&head_name(&name), store::TIMEOUT).await?;
-            let record = storage::read(&name).await?;
-            (head.as_deref().and_then(DeadLetter::decode), record)
+            head.as_deref().and_then(DeadLetter::decode)
         }
     };
-    let named = named(record.as_ref());
-    let letter = letter.filter(|letter| named.unwrap_or(letter.number) == number);
-    Ok(letter.map(|letter| (DeadLetter { number, ..letter }, record)))
+    let Some(letter) = letter else {
+        return Ok(None);
+    };
+    let found = storage::find(&letter.record_name, store::TIMEOUT).await?;
+    let is_valid = named(found.record()).unwrap_or(letter.number) == number;
+    Ok(is_valid.then(|| (DeadLetter { number, ..letter }, found)))
 }
 
 /// Why the head of a number's letter can't be read. `None` if it is missing, or readable.
@@ -177,20 +176,25 @@ pub async fn erase(record_name: &str) -> Result<bool, host::Error> {
 }
 
 /// Deletes a letter, also one whose discarding broke off. The record of an undelivered event goes on
-/// acknowledging it. `false` if there is no such letter.
+/// acknowledging it. `false` if there is no such letter, or if its record can't be read: a later version may have
+/// delivered the event, and its record must not be replaced.
 pub async fn discard(number: u64) -> Result<bool, host::Error> {
-    let Some((letter, record)) = with_record(number).await? else {
+    let Some((letter, found)) = with_record(number).await? else {
         return Ok(false);
     };
+    if matches!(found, Found::Unreadable) {
+        return Ok(false);
+    }
+    let record = found.record();
     let name = &letter.record_name;
     if !matches!(record, Some(Record::Delivered(_))) {
-        let lost = record.as_ref().and_then(Record::lost_message_id);
+        let lost = record.and_then(Record::lost_message_id);
         let record = Record::DeadLettered(DeadLettered {
             dead_letter: number,
             discarded_at: Some(rfc3339(clock::now())),
             project: letter.project.clone(),
             lost_message_id: lost.map(str::to_owned),
-            fingerprint: match &record {
+            fingerprint: match record {
                 Some(Record::DeadLettered(record)) => record.fingerprint.clone(),
                 _ => None,
             },

@@ -97,9 +97,10 @@ pub async fn expire(
     walk(go_on, async |letter| {
         match age(&letter.dead_lettered_at, clock::now()) {
             Some(age) if age >= retention => {
-                if ledger::discard(letter.number).await? {
-                    tell(letter);
+                if !ledger::discard(letter.number).await? {
+                    return Ok(Visit::Waits);
                 }
+                tell(letter);
                 Ok(Visit::Settled)
             }
             // Later letters are younger.

@@ -18,7 +18,7 @@ use crate::event;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
 use crate::letters::{self, body_name, head_name, index_name, ledger};
-use crate::records::{Record, endpoints, journal, storage};
+use crate::records::{Found, Record, endpoints, journal, storage};
 use crate::svix::{application, message};
 use crate::violation::Violation;
 
@@ -223,7 +223,8 @@ impl Slice<'_> {
         self.stopwatch.remaining(SLICE).is_zero()
     }
 
-    /// Deletes a letter of the project, and its record, unless the record says that the event is delivered.
+    /// Deletes a letter of the project, and its record, unless the record says that the event is delivered, or a later
+    /// version wrote it.
     async fn letter(&mut self, number: u64) -> Result<(), host::Error> {
         // This finds a letter whose discarding broke off, too.
         let Some((letter, found)) = ledger::with_record(number).await? else {
@@ -235,7 +236,9 @@ impl Slice<'_> {
         let record = &letter.record_name;
         // The index comes last: without it the letter can't be found.
         let mut names = vec![body_name(record), head_name(record), index_name(number)];
-        if !matches!(found, Some(Record::Delivered(_))) {
+        if !matches!(found.record(), Some(Record::Delivered(_)))
+            && !matches!(found, Found::Unreadable)
+        {
             names.insert(0, record.clone());
         }
         store::delete_many("erase the letter", &names).await?;

@@ -150,6 +150,27 @@ async fn a_letter_of_a_later_version_is_hidden_and_kept() {
     }
 }
 
+/// After a roll-back, the letter is still readable, and the record of its delivery isn't.
+#[tokio::test(start_paused = true)]
+async fn a_record_of_a_later_version_outlives_the_letter_of_its_event() {
+    let sent = event("evt_1");
+    let record = later(DELIVERED[1]);
+    let mut setup = Setup::operated();
+    setup.variables.insert("dead_letter_retention_days", "10");
+    let world = World::build(&setup);
+    keep(&world, &letter(LETTERS[0], &sent), &record).await;
+
+    let discarded = ask(&world, "DELETE", "/dead-letters/7").await;
+    discarded.assert_final_problem(404, "no-dead-letter");
+    world.clock.advance(Duration::from_hours(24 * 40));
+    ask(&world, "POST", "/maintenance/purge").await.ok();
+    assert_eq!(ask(&world, "GET", "/dead-letters/7").await.status, 200);
+    ask(&world, "POST", "/projects/dev/erase").await.ok();
+    let shown = ask(&world, "GET", "/dead-letters/7").await;
+    shown.assert_final_problem(404, "no-dead-letter");
+    assert_eq!(world.stored(RECORD).await, Some(record.into_bytes()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn other_values_of_a_later_version_stop_no_event() {
     let world = world();
