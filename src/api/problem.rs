@@ -204,7 +204,7 @@ impl Problem {
         self.row().retry == Retry::Never
     }
 
-    /// Whether Pub/Sub's event is set aside as a dead letter, for a person to decide on.
+    /// Whether Pub/Sub's event becomes a dead letter, if its body arrived and letters are kept.
     pub fn becomes_letter(&self) -> bool {
         self.is_final() || *self == Self::Held
     }

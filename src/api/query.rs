@@ -10,10 +10,10 @@ use percent_encoding::percent_decode_str;
 use crate::time::parse_rfc3339;
 use crate::violation::{Violation, within};
 
-/// The fewest projects that an audit compares are one in so many.
+/// The largest `oneIn`.
 const MAX_ONE_IN: u64 = 1_000;
 
-/// The most dead letters that one request is about.
+/// The largest `limit`.
 const MAX_LIMIT: usize = 100;
 
 /// A query, not parsed yet.

@@ -86,7 +86,7 @@ pub enum Operation {
     ReplayAll(Query),
     /// The path exists, but only for the methods of this `Allow` header. Only operators may know that.
     WrongMethod(&'static str),
-    /// The operation acts, and knows no parameter. A wish in its query, such as `dryRun`, must not be passed over.
+    /// The operation takes no parameters. An unknown one, such as `dryRun`, is refused.
     WrongQuery,
 }
 

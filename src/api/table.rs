@@ -29,8 +29,7 @@ pub enum Severity {
 /// When the sender should come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// The sender gains nothing by coming back. An event of Pub/Sub becomes a dead letter if its
-    /// body arrived, and if letters are kept.
+    /// The sender gains nothing by coming back.
     Never,
     /// In a few seconds: the trouble passes by itself.
     Soon,
