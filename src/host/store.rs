@@ -155,9 +155,17 @@ pub async fn exists(name: &str) -> Result<bool, Error> {
     Ok(value.is_some())
 }
 
-/// Adds to a counter, atomically, and returns its new value, or 0 if that is negative. Adding 0 reads the
-/// counter. The call is synchronous, like [`set_many`].
-pub async fn increment(name: &str, by: i64) -> Result<u64, Error> {
+/// The value of a counter, or 0 if that is negative. The call is synchronous, like [`set_many`].
+pub async fn counter(name: &str) -> Result<u64, Error> {
+    add(name, 0).await
+}
+
+/// Adds 1 to a counter, atomically, and returns its new value, like [`counter`].
+pub async fn increment(name: &str) -> Result<u64, Error> {
+    add(name, 1).await
+}
+
+async fn add(name: &str, by: i64) -> Result<u64, Error> {
     let name = full("count", name)?;
     check_awake().await?;
     bucket()

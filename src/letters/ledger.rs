@@ -29,7 +29,7 @@ pub async fn keep(
     // The journal's page must be in the store before the body is: only that leads to the body after a crash.
     journal::append(&[record_name.to_owned()]).await?;
     store::set(&body_name(record_name), body, time()).await?;
-    let number = store::increment(COUNTER, 1).await?;
+    let number = store::increment(COUNTER).await?;
     let letter = DeadLetter::new(
         number,
         record_name,

@@ -128,7 +128,7 @@ async fn walk(
     mut go_on: impl FnMut() -> bool,
     mut visit: impl AsyncFnMut(&DeadLetter) -> Result<Visit, host::Error>,
 ) -> Result<(), host::Error> {
-    let last = store::increment(COUNTER, 0).await?;
+    let last = store::counter(COUNTER).await?;
     let mut climb = Climb::from(mark().await?, last, unix_seconds(clock::now()));
     let first = climb.mark.settled + 1;
     let mut next = first;

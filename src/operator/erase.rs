@@ -191,7 +191,7 @@ impl Slice<'_> {
     async fn run(&mut self, place: Place) -> Result<Option<Place>, host::Error> {
         let (mut day, mut page) = match place {
             Place::Letter(number) => {
-                let last = store::increment(letters::COUNTER, 0).await?;
+                let last = store::counter(letters::COUNTER).await?;
                 for number in number.saturating_add(1)..=last {
                     self.letter(number).await?;
                     if self.is_over() {

@@ -112,7 +112,7 @@ impl<'a> Letters<'a> {
             } else {
                 selection.after
             },
-            last: store::increment(letters::COUNTER, 0).await?,
+            last: store::counter(letters::COUNTER).await?,
             reads: 0,
         })
     }

@@ -211,7 +211,7 @@ impl Slice {
         if !store::exists(OLD_COUNTER).await? {
             return Ok(true);
         }
-        let pages = store::increment(OLD_COUNTER, 0).await?;
+        let pages = store::counter(OLD_COUNTER).await?;
         let done = store::get(OLD_CURSOR, store::TIMEOUT).await?;
         let done = done.and_then(|bytes| str::from_utf8(&bytes).ok()?.parse::<u64>().ok());
         for page in done.unwrap_or_default() + 1..=pages {

@@ -77,7 +77,7 @@ async fn snapshot(config: &Config) -> Result<Snapshot, host::Error> {
     Ok(Snapshot {
         counts: counters::total().await?,
         gate: shared_gate::standing().await?,
-        dead_letters: store::increment(letters::COUNTER, 0).await?,
+        dead_letters: store::counter(letters::COUNTER).await?,
         unresolved: waiting.unresolved,
         expiring: waiting.expiring,
         // The standing has just been read, and the holds with it.

@@ -77,7 +77,7 @@ impl Page {
 pub async fn pages(day: u64) -> Result<Option<u64>, host::Error> {
     let counter = counter(day);
     if store::exists(&counter).await? {
-        store::increment(&counter, 0).await.map(Some)
+        store::counter(&counter).await.map(Some)
     } else {
         Ok(None)
     }
@@ -128,7 +128,7 @@ pub async fn append(names: &[String]) -> Result<(), host::Error> {
         written_at: rfc3339(now),
         names: names.to_vec(),
     };
-    let number = store::increment(&counter(day(now)), 1).await?;
+    let number = store::increment(&counter(day(now))).await?;
     let name = page_name(day(now), number);
     store::set(&name, &page.encode(), store::TIMEOUT).await
 }
