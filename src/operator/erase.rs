@@ -68,7 +68,7 @@ pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Suc
     for message in messages {
         let path = message::content_path(project, &message);
         let answer = conversation.delete(&path).await?;
-        deleted |= answer.deleted()?;
+        deleted |= answer.no_content()?;
     }
     let discarded = match letter {
         Some(number) => ledger::discard(number).await?,
@@ -124,7 +124,7 @@ pub async fn project(
         audit::forget(project).await?;
         let mut conversation = request.conversation();
         let answer = conversation.delete(&application::path(project)).await?;
-        let deleted = answer.deleted()?;
+        let deleted = answer.no_content()?;
         erased.application = Some(outcome(deleted));
         erased.done = true;
     }

@@ -60,7 +60,7 @@ pub async fn revoke(request: &mut OperatorRequest<'_>, project: &str) -> Result<
     let mut conversation = request.conversation();
     let path = portal::revoke_path(project);
     let answer = conversation.post_to_hosted(&path, body).await?;
-    if answer.deleted()? {
+    if answer.no_content()? {
         let revoked = Revoked { revoked: project };
         Ok(Success::document("portal-revoked", &revoked))
     } else {

@@ -57,7 +57,7 @@ fn body(uid: Option<&str>, change: &Change<'_>, name: Option<&str>) -> Vec<u8> {
 
 /// The application in an answer. `None` if Svix doesn't have it.
 pub fn classify(answer: &Answer) -> Result<Option<Application<'_>>, Error> {
-    answer.done(|| {
+    answer.success_or_missing(|| {
         let [name, metadata, throttle_rate] =
             answer.fields(["name", "metadata", "throttleRate"])?;
         Some(Application {

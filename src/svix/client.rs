@@ -54,7 +54,7 @@ pub async fn send(
     };
     let time = config.timeout.min(remaining);
     match clock::timeout(time, client::fetch(call, MAX_ANSWER)).await {
-        Some(Ok(answer)) => read(answer, &config.token).unless_failed(),
+        Some(Ok(answer)) => read(answer, &config.token).or_common_failure(),
         Some(Err(error)) => Err(unanswered(&error)),
         None => Err(Cause::Timeout.into()),
     }

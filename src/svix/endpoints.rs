@@ -202,12 +202,12 @@ impl<T> FirstPage<T> {
 
 /// The first page of a list. `None` if Svix doesn't have what was asked about.
 pub fn classify_list<T: DeserializeOwned>(answer: &Answer) -> Result<Option<FirstPage<T>>, Error> {
-    answer.done(|| answer.thing())
+    answer.success_or_missing(|| answer.json())
 }
 
 /// The endpoint that was asked for. `None` if Svix doesn't have it.
 pub fn classify_endpoint(answer: &Answer) -> Result<Option<Endpoint>, Error> {
-    answer.done(|| answer.thing())
+    answer.success_or_missing(|| answer.json())
 }
 
 pub fn recover_path(project: &str, endpoint: &str) -> String {
@@ -229,13 +229,13 @@ pub fn recovery_body(since: SystemTime, until: Option<SystemTime>) -> Vec<u8> {
 /// Whether a message is sent again. `false` if Svix doesn't have it, or not the endpoint.
 pub fn classify_resend(answer: &Answer) -> Result<bool, Error> {
     // Another server's friendly page is no resend: Svix answers with an object.
-    let done = answer.done(|| answer.fields(["id"]))?;
+    let done = answer.success_or_missing(|| answer.fields(["id"]))?;
     Ok(done.is_some())
 }
 
 /// The id and the status of the task that Svix works on. `None` if Svix doesn't have the endpoint.
 pub fn classify_recovery(answer: &Answer) -> Result<Option<[String; 2]>, Error> {
-    answer.done(|| {
+    answer.success_or_missing(|| {
         let [id, status] = answer.fields(["id", "status"])?;
         let text = |raw| json::string(raw?).map(Cow::into_owned);
         Some([text(id)?, text(status)?])

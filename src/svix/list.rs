@@ -53,7 +53,7 @@ pub fn classify(answer: &Answer) -> Result<Option<Page>, Error> {
         iterator: Option<String>,
         done: bool,
     }
-    let Some(body) = answer.found::<Body>()? else {
+    let Some(body) = answer.existing::<Body>()? else {
         return Ok(None);
     };
     let next = body.iterator.filter(|_| !body.done);
@@ -78,7 +78,7 @@ pub fn classify_held(answer: &Answer, id: &str) -> Result<Option<String>, Error>
         #[serde(default)]
         timestamp: String,
     }
-    match answer.found::<Body>()? {
+    match answer.existing::<Body>()? {
         Some(body) if body.id == id => Ok(Some(body.timestamp)),
         Some(_) => Err(Cause::UnreadableAnswer.into()),
         None => Ok(None),

@@ -432,7 +432,7 @@ mod tests {
             body in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
         ) {
             let answer = Answer { body, ..answer(status, "") };
-            if let Ok(answer) = answer.unless_failed() {
+            if let Ok(answer) = answer.or_common_failure() {
                 let _ = classify_create(&answer, "evt_1", false);
                 let _ = classify_lookup(&answer, "evt_1");
             }

@@ -176,7 +176,7 @@ impl From<Cause> for Error {
 impl Answer {
     /// Fails with the answers that mean the same for every request: a 429, a 5xx, a refused token, and an answer that
     /// isn't Svix's own.
-    pub fn unless_failed(self) -> Result<Self, Error> {
+    pub fn or_common_failure(self) -> Result<Self, Error> {
         let cause = match self.status {
             200..=299 => return Ok(self),
             429 => Cause::RateLimited,
@@ -211,11 +211,11 @@ impl Answer {
     }
 
     /// The thing that was asked for. `None` if Svix doesn't have it.
-    pub fn found<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+    pub fn existing<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         match self.status {
             200 => {
-                let thing = self.thing().ok_or(Cause::UnreadableAnswer)?;
-                Ok(Some(thing))
+                let json = self.json().ok_or(Cause::UnreadableAnswer)?;
+                Ok(Some(json))
             }
             404 if self.says_not_found() => Ok(None),
             _ => Err(self.unexpected()),
@@ -223,7 +223,7 @@ impl Answer {
     }
 
     /// The body, if it is a `T`.
-    fn thing<T: DeserializeOwned>(&self) -> Option<T> {
+    fn json<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(self.body.as_deref()?).ok()
     }
 
@@ -240,7 +240,10 @@ impl Answer {
 
     /// Reads the answer to an operator's request, if it is a success. `None` if Svix doesn't have the thing that
     /// the request is about. Svix's other errors are refusals.
-    pub fn done<T>(&self, read: impl FnOnce() -> Option<T>) -> Result<Option<T>, Error> {
+    pub fn success_or_missing<T>(
+        &self,
+        read: impl FnOnce() -> Option<T>,
+    ) -> Result<Option<T>, Error> {
         match self.status {
             200..=299 => {
                 let done = read().ok_or(Cause::UnreadableAnswer)?;
@@ -252,10 +255,10 @@ impl Answer {
         }
     }
 
-    /// Reads the answer to a request that deletes a thing. `false` if Svix doesn't have the thing.
-    pub fn deleted(&self) -> Result<bool, Error> {
+    /// Reads the answer to a request that deletes or ends a thing. `false` if Svix doesn't have the thing.
+    pub fn no_content(&self) -> Result<bool, Error> {
         // Another server's friendly page deletes nothing.
-        let done = self.done(|| (self.status == 204).then_some(()))?;
+        let done = self.success_or_missing(|| (self.status == 204).then_some(()))?;
         Ok(done.is_some())
     }
 
@@ -327,7 +330,7 @@ pub mod tests {
 
     pub fn token_refused() -> Error {
         let answer = answer(403, &error_body("plan_limit"));
-        answer.unless_failed().expect_err("refused")
+        answer.or_common_failure().expect_err("refused")
     }
 
     fn refused(status: u16, body: &str) -> Refusal {
@@ -383,7 +386,7 @@ pub mod tests {
                     cause: cause.clone(),
                     retry_after: wait.map(Duration::from_secs),
                 };
-                assert_eq!(failed.unless_failed().expect_err("failed"), expected);
+                assert_eq!(failed.or_common_failure().expect_err("failed"), expected);
             }
         }
     }
@@ -392,7 +395,9 @@ pub mod tests {
     fn a_refused_token_is_the_configurations_fault() {
         for status in [401, 403] {
             let body = error_body("authentication_failed");
-            let error = answer(status, &body).unless_failed().expect_err("refused");
+            let error = answer(status, &body)
+                .or_common_failure()
+                .expect_err("refused");
             let refused = refusal(status, "authentication_failed");
             let refused = Misconfiguration::TokenRefused(refused);
             assert_eq!(error, Error::Misconfigured(refused));
@@ -420,7 +425,7 @@ pub mod tests {
                 r#"{"detail":["{"]}"#,
                 r#"{"code":"not_found","detail":"cut o"#,
             ] {
-                let checked = answer(status, body).unless_failed().map(|_| ());
+                let checked = answer(status, body).or_common_failure().map(|_| ());
                 let expected = match (status, body) {
                     (404, "") => Err(Cause::NoSuchPath.into()),
                     _ => unexpected(status),
@@ -432,18 +437,18 @@ pub mod tests {
                 ..answer(status, "")
             };
             assert_eq!(
-                unread.unless_failed().map(|_| ()),
+                unread.or_common_failure().map(|_| ()),
                 unexpected(status),
                 "{status}"
             );
         }
         let list = r#"{"detail":[{"loc":["body"],"msg":"no","type":"t"}]}"#;
         assert!(
-            answer(422, list).unless_failed().is_ok(),
+            answer(422, list).or_common_failure().is_ok(),
             "Svix's validation"
         );
         assert_eq!(
-            answer(400, list).unless_failed().map(|_| ()),
+            answer(400, list).or_common_failure().map(|_| ()),
             unexpected(400)
         );
         for status in [402, 405] {

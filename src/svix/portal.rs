@@ -45,7 +45,7 @@ pub fn revoke_body(expiry: u64, session_ids: Option<&RawValue>) -> Vec<u8> {
 
 /// The link to a project's portal, or `None` if Svix has no application for the project.
 pub fn classify(answer: &Answer) -> Result<Option<String>, Error> {
-    answer.done(|| link(answer))
+    answer.success_or_missing(|| link(answer))
 }
 
 /// The link in an answer, only if a browser would take it to the web.
@@ -121,7 +121,7 @@ mod tests {
     fn a_missing_application_is_told_from_a_failure() {
         let missing = answer(404, &error_body("not_found"));
         assert_eq!(classify(&missing), Ok(None));
-        assert_eq!(missing.deleted(), Ok(false));
+        assert_eq!(missing.no_content(), Ok(false));
         let unexpected = Error::from(Cause::Unexpected(302));
         assert_eq!(classify(&answer(302, "")), Err(unexpected));
         let refused = classify(&answer(409, &error_body("conflict")));
@@ -133,8 +133,8 @@ mod tests {
 
     #[test]
     fn only_an_empty_answer_revokes() {
-        assert_eq!(answer(204, "").deleted(), Ok(true));
-        let page = answer(200, "<html>").deleted();
+        assert_eq!(answer(204, "").no_content(), Ok(true));
+        let page = answer(200, "<html>").no_content();
         assert_eq!(page, Err(Cause::UnreadableAnswer.into()));
     }
 }

@@ -155,7 +155,7 @@ fn check_answers(body: &[u8]) {
             written_at: SystemTime::UNIX_EPOCH,
             token: Secret::parse(TOKEN).expect("a token"),
         };
-        let answer = match answer.unless_failed() {
+        let answer = match answer.or_common_failure() {
             Ok(answer) => answer,
             Err(error) => {
                 check_error(&error, status, is_error_of_svix);
