@@ -22,17 +22,13 @@ use crate::json;
 const COMPRESSED: [(&str, &[u8]); 2] = [("gzip", b"\x1f\x8b"), ("zstd", b"\x28\xb5\x2f\xfd")];
 
 /// The fields of an event, and then those of a wrapper.
-const FIELDS: [&str; 7] = [
-    "id",
-    "type",
-    "project",
-    "time",
-    "message",
-    "subscription",
-    "deliveryAttempt",
-];
+const FIELDS: [&str; 7] = {
+    let [id, r#type, project, time] = Event::FIELDS;
+    let [message, subscription, attempt] = push::FIELDS;
+    [id, r#type, project, time, message, subscription, attempt]
+};
 
-type Fields<'a> = [Option<&'a RawValue>; FIELDS.len()];
+type Fields<'a, const N: usize> = [Option<&'a RawValue>; N];
 
 /// The fields that can be read of an event, valid or not, shortened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,10 +62,8 @@ impl<'a> Notification<'a> {
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         let opened = match parse(body) {
             Err(rejection) => Err(Content::Rejected(rejection, body.into())),
-            Ok((text, fields)) => open(hint, text, fields, &headers).ok_or_else(|| {
-                let [id, event_type, project, time, ..] = fields;
-                Content::of_body(text, [id, event_type, project, time])
-            }),
+            Ok((text, event, wrapper)) => open(hint, text, event, wrapper, &headers)
+                .ok_or_else(|| Content::of_body(text, event)),
         };
         let (source, content, arrival) = match opened {
             Ok((content, arrival)) => (Source::Wrapped, content, arrival),
@@ -187,17 +181,20 @@ impl<'a> Notification<'a> {
     }
 }
 
-/// The text of a body, and its fields by the names of [`FIELDS`].
-fn parse(body: &[u8]) -> Result<(&str, Fields<'_>), Rejection> {
+/// The text of a body, and its fields by the names of [`Event::FIELDS`] and [`push::FIELDS`].
+fn parse(body: &[u8]) -> Result<(&str, Fields<'_, 4>, Fields<'_, 3>), Rejection> {
     let text = str::from_utf8(body).map_err(|_| Rejection::NotUtf8)?;
-    Ok((text, json::pick(text, FIELDS)?))
+    // One pass over the text finds all of them.
+    let [id, event_type, project, time, wrapper @ ..] = json::pick(text, FIELDS)?;
+    Ok((text, [id, event_type, project, time], wrapper))
 }
 
 /// Opens a wrapped push. `None` if the body is something else.
 fn open(
     hint: BodyHint,
     text: &str,
-    [id, event_type, project, _, message, subscription, attempt]: Fields<'_>,
+    [id, event_type, project, _]: Fields<'_, 4>,
+    [message, subscription, attempt]: Fields<'_, 3>,
     headers: &Arrival,
 ) -> Option<Opened> {
     let is_carrier = |raw| json::string(raw).is_some_and(|name| carries_push(&name));

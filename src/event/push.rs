@@ -22,6 +22,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
+/// The names of the fields of a push.
+pub const FIELDS: [&str; 3] = ["message", "subscription", "deliveryAttempt"];
+
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The fields with which an event may begin, and a wrapper doesn't.
@@ -58,8 +61,7 @@ pub fn open_cloud_event(text: &str) -> Option<Opened> {
         decoded = base64(&json::string(encoded?)?)?;
         str::from_utf8(&decoded).ok()?
     };
-    let names = ["message", "subscription", "deliveryAttempt"];
-    let [message, subscription, attempt] = json::pick(data, names).ok()?;
+    let [message, subscription, attempt] = json::pick(data, FIELDS).ok()?;
     let message = message.filter(|message| json::is_object(message))?;
     Some(open(message, subscription, attempt))
 }
