@@ -1,6 +1,7 @@
 //! The requests to Svix that an operator's request or a report needs, within its budget.
 
 use crate::api::problem::Problem;
+use crate::api::table;
 use crate::config::Config;
 use crate::delivery::budget::Budget;
 use crate::delivery::shared_gate;
@@ -76,7 +77,7 @@ impl<'a> Conversation<'a> {
             svix::Error::Unavailable {
                 cause: Cause::NoSuchPath,
                 ..
-            } => Problem::NotOffered,
+            } => table::NOT_OFFERED.into(),
             error => error.into(),
         })
     }

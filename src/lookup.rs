@@ -3,6 +3,7 @@
 use crate::api::problem::Problem;
 use crate::api::query::Name;
 use crate::api::reply::Success;
+use crate::api::table;
 use crate::auth::{self, Caller};
 use crate::config::load;
 use crate::host::http::Headers;
@@ -24,7 +25,7 @@ pub async fn look_up(
     let Name { project, event_id } = name.map_err(Problem::InvalidQuery)?;
     entry.set_event(&project, &event_id);
     let found = storage::read_with_bytes(&project, &event_id).await?;
-    let (bytes, _) = found.ok_or(Problem::NoRecord)?;
+    let (bytes, _) = found.ok_or(table::NO_RECORD)?;
     Ok(Success::Document {
         name: "found",
         json: match caller {

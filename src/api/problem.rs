@@ -3,6 +3,8 @@
 //! A problem is answered with `application/problem+json` (RFC 9457), unless `intake` keeps the event as a dead letter.
 //! [`super::table`] says with which status, and whether the sender should come back; nothing else decides that.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -30,52 +32,22 @@ const LONGEST: u64 = 3_600;
 /// Why a request was not fulfilled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
+    /// A problem of which the table says everything.
+    Plain(&'static Row),
     /// Nothing is found at this path, or not with this method.
     NoRoute(NoRoute),
-    /// No record exists of the event that was asked for.
-    NoRecord,
-    /// No dead letter has this number.
-    NoDeadLetter,
-    /// The audit has no finding with this id.
-    NoFinding,
-    /// Svix has no message of the event.
-    NoMessage,
-    /// The customer has no endpoint with this id.
-    NoEndpoint,
-    /// Svix sends nothing to the endpoint.
-    EndpointDisabled,
-    /// Only the hosted Svix does this.
-    NotOffered,
-    /// No project is set for the canary.
-    NoCanary,
-    /// Svix has an earlier canary, and has not sent its webhook.
-    CanaryNotSent,
-    /// No secret is set that could sign a project's token.
-    NoProjectTokens,
     /// The sender or the operator is not let in.
     Denied(Denial),
     /// The query of a request breaks a rule.
     InvalidQuery(Violation),
     /// The body or the path of an operator's request breaks a rule.
     InvalidRequest(Vec<Violation>),
-    /// Svix has no application for the project that an operator asks about.
-    NoApplication,
-    /// The body is not declared as JSON.
-    UnsupportedMediaType,
     /// The event is larger than so many bytes.
     BodyTooLarge(usize),
-    /// Bodies of other requests fill the memory of this instance.
-    Overloaded,
-    /// The sender took longer for the body than a whole notification may take.
-    SlowBody,
-    /// The sender broke off before the end of its body.
-    IncompleteBody,
     /// The notification holds no valid event.
     Rejected(Rejection),
     /// Svix did not fulfil the request.
     Svix(svix::Error),
-    /// Svix reports the event's id as taken, but not by this event.
-    EventIdTaken,
     /// Svix shows no message of the event, and must not be asked to store one: an earlier post may still arrive.
     StillUnknown,
     /// An operator holds the project's events.
@@ -84,6 +56,12 @@ pub enum Problem {
     Unconfigured(Unusable),
     /// The key-value store failed or didn't answer.
     StoreFailing(host::Error),
+}
+
+impl From<&'static Row> for Problem {
+    fn from(row: &'static Row) -> Self {
+        Self::Plain(row)
+    }
 }
 
 impl From<host::Error> for Problem {
@@ -115,70 +93,55 @@ impl Problem {
     pub fn of_unread(unread: Unread, limit: usize) -> Self {
         match unread {
             Unread::TooLarge => Self::BodyTooLarge(limit),
-            Unread::NoRoom => Self::Overloaded,
-            Unread::Incomplete => Self::IncompleteBody,
-            Unread::TooSlow => Self::SlowBody,
+            Unread::NoRoom => table::OVERLOADED.into(),
+            Unread::Incomplete => table::INCOMPLETE_BODY.into(),
+            Unread::TooSlow => table::SLOW_BODY.into(),
         }
     }
 
     /// How the problem is answered.
     pub fn row(&self) -> &'static Row {
         match self {
+            Self::Plain(row) => row,
             Self::NoRoute(NoRoute::NotFound) | Self::Denied(Denial::NoOperators) => {
-                &table::NOT_FOUND
+                table::NOT_FOUND
             }
-            Self::NoRoute(NoRoute::MethodNotAllowed(_)) => &table::METHOD_NOT_ALLOWED,
-            Self::NoRecord => &table::NO_RECORD,
-            Self::NoDeadLetter => &table::NO_DEAD_LETTER,
-            Self::NoFinding => &table::NO_FINDING,
-            Self::NoMessage => &table::NO_MESSAGE,
-            Self::NoEndpoint => &table::NO_ENDPOINT,
-            Self::EndpointDisabled => &table::ENDPOINT_DISABLED,
-            Self::NotOffered => &table::NOT_OFFERED,
-            Self::NoCanary => &table::NO_CANARY,
-            Self::CanaryNotSent => &table::CANARY_NOT_SENT,
-            Self::NoProjectTokens => &table::NO_PROJECT_TOKENS,
-            Self::Denied(Denial::Operator) => &table::UNAUTHORIZED,
-            Self::Denied(Denial::ReadOnly) => &table::READ_ONLY,
-            Self::Denied(Denial::Sender(_)) => &table::UNAUTHENTICATED,
-            Self::Denied(Denial::Report(_)) => &table::NOT_SIGNED,
-            Self::Denied(Denial::KeysUnavailable(_)) => &table::KEYS_UNAVAILABLE,
-            Self::InvalidQuery(_) => &table::INVALID_QUERY,
-            Self::InvalidRequest(_) => &table::INVALID_REQUEST,
-            Self::NoApplication => &table::NO_APPLICATION,
-            Self::UnsupportedMediaType => &table::UNSUPPORTED_MEDIA_TYPE,
-            Self::BodyTooLarge(_) => &table::BODY_TOO_LARGE,
-            Self::Overloaded => &table::OVERLOADED,
-            Self::SlowBody => &table::SLOW_BODY,
-            Self::IncompleteBody => &table::INCOMPLETE_BODY,
+            Self::NoRoute(NoRoute::MethodNotAllowed(_)) => table::METHOD_NOT_ALLOWED,
+            Self::Denied(Denial::Operator) => table::UNAUTHORIZED,
+            Self::Denied(Denial::ReadOnly) => table::READ_ONLY,
+            Self::Denied(Denial::Sender(_)) => table::UNAUTHENTICATED,
+            Self::Denied(Denial::Report(_)) => table::NOT_SIGNED,
+            Self::Denied(Denial::KeysUnavailable(_)) => table::KEYS_UNAVAILABLE,
+            Self::InvalidQuery(_) => table::INVALID_QUERY,
+            Self::InvalidRequest(_) => table::INVALID_REQUEST,
+            Self::BodyTooLarge(_) => table::BODY_TOO_LARGE,
             Self::Rejected(rejection) => match rejection {
-                Rejection::NotUtf8 => &table::NOT_UTF8,
-                Rejection::NotJson(_) => &table::NOT_JSON,
-                Rejection::NotBase64 => &table::NOT_BASE64,
-                Rejection::Encoded(_) => &table::CONTENT_ENCODED,
-                Rejection::BinaryMode => &table::BINARY_CLOUD_EVENT,
-                Rejection::TooDeep => &table::TOO_DEEP,
-                Rejection::Invalid(_) => &table::INVALID_EVENT,
+                Rejection::NotUtf8 => table::NOT_UTF8,
+                Rejection::NotJson(_) => table::NOT_JSON,
+                Rejection::NotBase64 => table::NOT_BASE64,
+                Rejection::Encoded(_) => table::CONTENT_ENCODED,
+                Rejection::BinaryMode => table::BINARY_CLOUD_EVENT,
+                Rejection::TooDeep => table::TOO_DEEP,
+                Rejection::Invalid(_) => table::INVALID_EVENT,
             },
-            Self::EventIdTaken => &table::EVENT_ID_TAKEN,
-            Self::StillUnknown => &table::SVIX_UNAVAILABLE,
-            Self::Held => &table::HELD,
-            Self::Svix(svix::Error::Refused(_)) => &table::REFUSED_BY_SVIX,
+            Self::StillUnknown => table::SVIX_UNAVAILABLE,
+            Self::Held => table::HELD,
+            Self::Svix(svix::Error::Refused(_)) => table::REFUSED_BY_SVIX,
             Self::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
-                Cause::RateLimited | Cause::Gate(Reason::RateLimited) => &table::RATE_LIMITED,
+                Cause::RateLimited | Cause::Gate(Reason::RateLimited) => table::RATE_LIMITED,
                 Cause::Unexpected(_) | Cause::Unforeseen(_) | Cause::NoSuchPath => {
-                    &table::UNEXPECTED_STATUS
+                    table::UNEXPECTED_STATUS
                 }
-                _ => &table::SVIX_UNAVAILABLE,
+                _ => table::SVIX_UNAVAILABLE,
             },
-            Self::Svix(svix::Error::ApplicationMissing) => &table::APPLICATION_MISSING,
+            Self::Svix(svix::Error::ApplicationMissing) => table::APPLICATION_MISSING,
             Self::Svix(svix::Error::Misconfigured(what)) => match what {
-                Misconfiguration::TokenRefused(_) => &table::TOKEN_REFUSED,
-                Misconfiguration::OutboundDenied => &table::OUTBOUND_DENIED,
+                Misconfiguration::TokenRefused(_) => table::TOKEN_REFUSED,
+                Misconfiguration::OutboundDenied => table::OUTBOUND_DENIED,
             },
-            Self::Unconfigured(Unusable::Invalid(_)) => &table::INVALID_CONFIGURATION,
-            Self::Unconfigured(Unusable::Unreadable(_)) => &table::UNREADABLE_CONFIGURATION,
-            Self::StoreFailing(_) => &table::STORE_FAILING,
+            Self::Unconfigured(Unusable::Invalid(_)) => table::INVALID_CONFIGURATION,
+            Self::Unconfigured(Unusable::Unreadable(_)) => table::UNREADABLE_CONFIGURATION,
+            Self::StoreFailing(_) => table::STORE_FAILING,
         }
     }
 
@@ -210,83 +173,34 @@ impl Problem {
     }
 
     /// The particulars of this occurrence, for people. Holds neither payload nor secret.
-    pub fn detail(&self) -> String {
+    pub fn detail(&self) -> Cow<'static, str> {
         match self {
-            Self::NoRoute(NoRoute::NotFound) | Self::Denied(Denial::NoOperators) => {
-                "no such path".to_owned()
+            Self::NoRoute(NoRoute::MethodNotAllowed(allow)) => format!("allowed: {allow}").into(),
+            Self::InvalidQuery(violation) => listed(std::slice::from_ref(violation)).into(),
+            Self::InvalidRequest(violations)
+            | Self::Rejected(Rejection::Invalid(violations))
+            | Self::Unconfigured(Unusable::Invalid(violations)) => listed(violations).into(),
+            Self::BodyTooLarge(limit) => format!("at most {limit} bytes are taken").into(),
+            Self::Rejected(Rejection::NotJson(reason)) => reason.clone().into(),
+            Self::Rejected(Rejection::Encoded(encoding)) => {
+                format!("its encoding is {encoding}; send the JSON as it is").into()
             }
-            Self::NoRoute(NoRoute::MethodNotAllowed(allow)) => format!("allowed: {allow}"),
-            Self::NoRecord => {
-                "the event never came, is to come again, was cut off by a crash, or its \
-                               record has expired: then Svix may have it"
-                    .to_owned()
+            Self::Rejected(Rejection::TooDeep) => {
+                format!("an event may have at most {MAX_DEPTH} levels").into()
             }
-            Self::NoDeadLetter => "never written, discarded, or its body is lost".to_owned(),
-            Self::NoFinding => "never found, or resolved".to_owned(),
-            Self::NoMessage => "lost, not stored yet, or the event is a dead letter".to_owned(),
-            Self::NoEndpoint => "the customer has no endpoint with this id".to_owned(),
-            Self::EndpointDisabled => "Svix or the customer has disabled it".to_owned(),
-            Self::NotOffered => "only the hosted Svix does this".to_owned(),
-            Self::NoCanary => "canary_project is not set".to_owned(),
-            Self::CanaryNotSent => {
-                "Svix has an earlier canary, and has not tried to send it to an endpoint".to_owned()
-            }
-            Self::NoProjectTokens => "project_token_secret is not set".to_owned(),
-            Self::Denied(Denial::Operator) => {
-                "send authorization: Bearer and an operator's token".to_owned()
-            }
-            Self::Denied(Denial::ReadOnly) => "ask an operator whose token may act".to_owned(),
-            // The same for every flaw: a stranger must not learn by trying.
-            Self::Denied(Denial::Sender(_)) => {
-                "send authorization: Bearer and a token that ingest_auth accepts".to_owned()
-            }
-            Self::Denied(Denial::Report(_)) => {
-                "sign it with svix_webhook_secret, and send it within five minutes".to_owned()
-            }
-            Self::InvalidQuery(violation) => listed(std::slice::from_ref(violation)),
-            Self::NoApplication => {
-                "create it in Svix with the project as its uid, or set create_applications"
-                    .to_owned()
-            }
-            Self::UnsupportedMediaType => {
-                "send application/json or application/cloudevents+json".to_owned()
-            }
-            Self::BodyTooLarge(limit) => format!("at most {limit} bytes are taken"),
-            Self::Overloaded => "other large bodies are being read; come again".to_owned(),
-            Self::SlowBody => "a notification must end within retry_budget_ms".to_owned(),
-            Self::IncompleteBody => "the connection ended before the body did".to_owned(),
-            Self::Rejected(rejection) => match rejection {
-                Rejection::NotUtf8 => "the event's bytes are not UTF-8".to_owned(),
-                Rejection::NotJson(reason) => reason.clone(),
-                Rejection::NotBase64 => "message.data is not base64".to_owned(),
-                Rejection::Encoded(encoding) => {
-                    format!("its encoding is {encoding}; send the JSON as it is")
-                }
-                Rejection::BinaryMode => {
-                    "the body is the event's data alone; send the whole event as \
-                                          one JSON object (application/cloudevents+json)"
-                        .to_owned()
-                }
-                Rejection::TooDeep => format!("an event may have at most {MAX_DEPTH} levels"),
-                Rejection::Invalid(violations) => listed(violations),
-            },
-            Self::Held => "an operator holds the events of this project".to_owned(),
+            Self::Svix(svix::Error::Refused(refusal)) => words_of(refusal).into(),
+            Self::Svix(svix::Error::Unavailable { cause, .. }) => detail_of(cause),
             Self::StillUnknown => {
                 "Svix knows or refuses the event, and shows no message of it: an earlier attempt may go on"
-                    .to_owned()
+                    .into()
             }
-            Self::EventIdTaken => {
-                "Svix answers 409, yet the project's application has no such message".to_owned()
-            }
-            Self::Svix(error) => detail_of(error),
-            Self::InvalidRequest(violations)
-            | Self::Unconfigured(Unusable::Invalid(violations)) => listed(violations),
             Self::Unconfigured(Unusable::Unreadable(error)) => {
-                format!("the host gives no value of {}", error.what)
+                format!("the host gives no value of {}", error.what).into()
             }
             Self::StoreFailing(error) | Self::Denied(Denial::KeysUnavailable(error)) => {
-                format!("failed to {}", error.what)
+                format!("failed to {}", error.what).into()
             }
+            _ => self.row().detail.into(),
         }
     }
 
@@ -315,7 +229,7 @@ impl Problem {
             Self::Svix(svix::Error::Misconfigured(Misconfiguration::TokenRefused(refusal))) => {
                 format!("{}: {}", named(refusal), self.detail())
             }
-            _ => self.detail(),
+            _ => self.detail().into_owned(),
         }
     }
 
@@ -353,43 +267,32 @@ fn named(refusal: &Refusal) -> String {
     format!("Svix answered {}, {code}", refusal.status)
 }
 
-/// The particulars of a failure of Svix, for people.
-fn detail_of(error: &svix::Error) -> String {
-    let words = |refusal: &Refusal| match &refusal.detail {
+/// A refusal in Svix's own words, for people.
+fn words_of(refusal: &Refusal) -> String {
+    match &refusal.detail {
         Some(detail) => format!("Svix answered {}: {detail}", refusal.status),
         None => format!("Svix answered {}", refusal.status),
-    };
-    match error {
-        svix::Error::Refused(refusal) => words(refusal),
-        svix::Error::Unavailable { cause, .. } => match cause {
-            Cause::RateLimited => "Svix answered 429".to_owned(),
-            Cause::Gate(_) => "the gate is closed: Svix is not asked for a while".to_owned(),
-            Cause::Status(status) => format!("Svix answered {status}"),
-            Cause::Unexpected(status) => {
-                format!(
-                    "{status} is no answer of Svix's API: check what stands before Svix, and svix_url"
-                )
-            }
-            Cause::Unforeseen(refusal) => words(refusal),
-            Cause::NoSuchPath => "no such path (404, no body): check svix_url".to_owned(),
-            Cause::UnreadableAnswer => "the answer of Svix can not be read".to_owned(),
-            Cause::OutOfTime => "no time was left for an attempt".to_owned(),
-            Cause::Timeout => "no answer of Svix in time".to_owned(),
-            Cause::Connection(_) => "the connection to Svix broke".to_owned(),
-            Cause::Unreachable(_) => "Svix can not be reached".to_owned(),
-            Cause::NotSent(_) => "no request can be sent from here".to_owned(),
-        },
-        svix::Error::ApplicationMissing => {
-            "create the application, or set create_applications".to_owned()
-        }
-        svix::Error::Misconfigured(what) => match what {
-            Misconfiguration::TokenRefused(_) => {
-                "check svix_token, its plan, and that svix_url is of the same region".to_owned()
-            }
-            Misconfiguration::OutboundDenied => {
-                "add the origin of Svix to allowed_outbound_hosts".to_owned()
-            }
-        },
+    }
+}
+
+/// Why Svix has not answered, for people.
+fn detail_of(cause: &Cause) -> Cow<'static, str> {
+    match cause {
+        Cause::RateLimited => "Svix answered 429".into(),
+        Cause::Gate(_) => "the gate is closed: Svix is not asked for a while".into(),
+        Cause::Status(status) => format!("Svix answered {status}").into(),
+        Cause::Unexpected(status) => format!(
+            "{status} is no answer of Svix's API: check what stands before Svix, and svix_url"
+        )
+        .into(),
+        Cause::Unforeseen(refusal) => words_of(refusal).into(),
+        Cause::NoSuchPath => "no such path (404, no body): check svix_url".into(),
+        Cause::UnreadableAnswer => "the answer of Svix can not be read".into(),
+        Cause::OutOfTime => "no time was left for an attempt".into(),
+        Cause::Timeout => "no answer of Svix in time".into(),
+        Cause::Connection(_) => "the connection to Svix broke".into(),
+        Cause::Unreachable(_) => "Svix can not be reached".into(),
+        Cause::NotSent(_) => "no request can be sent from here".into(),
     }
 }
 
@@ -398,7 +301,7 @@ struct Document<'a> {
     r#type: String,
     title: &'static str,
     status: u16,
-    detail: String,
+    detail: Cow<'static, str>,
     retryable: bool,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Violation],
@@ -448,6 +351,16 @@ mod tests {
                 ],
             })
         );
+    }
+
+    #[test]
+    fn the_table_lacks_only_details_that_differ() {
+        let rows = table::ROWS.iter().filter(|row| row.detail.is_empty());
+        let names: Vec<_> = rows.map(|row| row.name).collect();
+        let expected = "method-not-allowed keys-unavailable invalid-query invalid-request content-encoded \
+            body-too-large not-json too-deep invalid-event refused-by-svix rate-limited svix-unavailable \
+            unexpected-status invalid-configuration unreadable-configuration store-failing";
+        assert_eq!(names.join(" "), expected);
     }
 
     #[test]

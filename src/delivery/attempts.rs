@@ -6,6 +6,7 @@ use super::job::Job;
 use super::next::{AfterLookup, Known, Why, may_be_at_work};
 use super::turnstile::Turnstile;
 use crate::api::problem::Problem;
+use crate::api::table;
 use crate::event;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
@@ -207,7 +208,7 @@ impl<'a> Attempts<'a> {
             AfterLookup::PostAfterLag if config.retry.budget >= LEAST_BUDGET_FOR_LAG => {
                 Problem::StillUnknown
             }
-            AfterLookup::PostAfterLag | AfterLookup::IdTaken => Problem::EventIdTaken,
+            AfterLookup::PostAfterLag | AfterLookup::IdTaken => table::EVENT_ID_TAKEN.into(),
             AfterLookup::Refused(error) => error.into(),
         };
         // Svix may not have finished a post, or it has named a message that its lookups don't show yet.

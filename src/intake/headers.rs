@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::api::problem::Problem;
+use crate::api::table;
 use crate::event::arrival::{Arrival, Attributes, has_prefix, ordering_key};
 use crate::event::media_type::{is_encoded, is_json_media_type};
 use crate::event::rejection::Rejection;
@@ -76,7 +77,7 @@ pub fn check_media_type(headers: &Headers) -> Result<(), Problem> {
         // A push without wrapper and without metadata headers looks like a direct post, and may have no media type.
         // A web page may leave it out, too, so that its browser sends no preflight. But then there is an `Origin`.
         None if headers.get("origin").is_none() => {}
-        _ => return Err(Problem::UnsupportedMediaType),
+        _ => return Err(table::UNSUPPORTED_MEDIA_TYPE.into()),
     }
     let mut encodings = headers.get_all("content-encoding");
     match encodings.find(|encoding| is_encoded(encoding)) {

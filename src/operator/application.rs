@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use super::request::{Check, OperatorRequest, fields, whole_number};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
+use crate::api::table;
 use crate::event;
 use crate::json::{self, Stored};
 use crate::svix::application::{self, Change};
@@ -35,7 +36,7 @@ pub async fn put(request: &mut OperatorRequest<'_>, project: &str) -> Result<Suc
             .await?;
     }
     let application = application::classify(&answer)?;
-    let application = application.ok_or(Problem::NoApplication)?;
+    let application = application.ok_or(table::NO_APPLICATION)?;
     Ok(Success::document("application", &application))
 }
 

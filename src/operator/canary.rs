@@ -8,6 +8,7 @@ use super::request::OperatorRequest;
 use super::sample;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
+use crate::api::table;
 use crate::host::clock;
 use crate::host::{self, store};
 use crate::json;
@@ -65,7 +66,7 @@ enum Webhook {
 /// earlier one.
 pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem> {
     let project = request.config.canary_project.as_deref();
-    let project = project.ok_or(Problem::NoCanary)?;
+    let project = project.ok_or(table::NO_CANARY)?;
     let success = sample::send_sample(request, project, TYPE).await?;
     let (Success::Delivered { record, .. } | Success::Duplicate { record, .. }) = success else {
         return Ok(success);
@@ -123,7 +124,7 @@ pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem>
     canary.awaited = None;
     match failure {
         Some(error) => Err(error.into()),
-        None if canary.webhook_missing_since.is_some() => Err(Problem::CanaryNotSent),
+        None if canary.webhook_missing_since.is_some() => Err(table::CANARY_NOT_SENT.into()),
         None => Ok(Success::document("canary", &canary)),
     }
 }

@@ -14,6 +14,7 @@ use super::{audit, purge};
 use crate::api::problem::Problem;
 use crate::api::query::{Name, Query};
 use crate::api::reply::Success;
+use crate::api::table;
 use crate::event;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
@@ -48,7 +49,7 @@ pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Suc
     let Name { project, event_id } = name;
     request.entry.set_event(project, event_id);
     if event::check_application_uid(project).is_err() {
-        return Err(Problem::NoRecord);
+        return Err(table::NO_RECORD.into());
     }
     let record_name = Record::name(&event::key(project, event_id));
     let record = storage::read(&record_name).await?;
@@ -76,7 +77,7 @@ pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Suc
     };
     let dead_letter = ledger::erase(&record_name).await? || discarded;
     if !(has_record || deleted || dead_letter) {
-        return Err(Problem::NoRecord);
+        return Err(table::NO_RECORD.into());
     }
     let erased = Erased {
         project,

@@ -8,6 +8,7 @@ use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::query::Name;
 use crate::api::reply::Success;
+use crate::api::table;
 use crate::auth::Caller;
 use crate::conversation::Conversation;
 use crate::event;
@@ -49,7 +50,7 @@ pub async fn show(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Succ
         Record::DeadLettered(_) => (None, true),
     };
     let mut fate = Fate {
-        record: shown.ok_or(Problem::NoRecord)?,
+        record: shown.ok_or(table::NO_RECORD)?,
         endpoints: Vec::new(),
         attempts: Vec::new(),
         more: false,
@@ -69,14 +70,14 @@ pub async fn show(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Succ
             if known || !is_sure {
                 Ok(())
             } else {
-                Err(Problem::NoMessage)
+                Err(table::NO_MESSAGE.into())
             }
         };
         if let Err(problem) = asked.map_err(Problem::from).and_then(missing) {
             request.entry.say(problem.logged());
             // A customer learns nothing of the relay's configuration.
             fate.svix = Some(match problem {
-                Problem::NoMessage => problem.document(),
+                Problem::Plain(_) => problem.document(),
                 _ if is_customer => Problem::from(svix::Error::from(Cause::Timeout)).document(),
                 _ => problem.document(),
             });
@@ -123,18 +124,18 @@ pub async fn resend(
     endpoint: &str,
 ) -> Result<Success, Problem> {
     let (_, Record::Delivered(record)) = find(request, name).await? else {
-        return Err(Problem::NoMessage);
+        return Err(table::NO_MESSAGE.into());
     };
     let message = record.svix_message_id;
     if event::check_path_segment(endpoint).is_err() {
-        return Err(Problem::NoEndpoint);
+        return Err(table::NO_ENDPOINT.into());
     }
     let mut conversation = request.keyed_conversation();
     check_endpoint(&mut conversation, &name.project, endpoint).await?;
     let path = endpoints::resend_path(&name.project, &message, endpoint);
     let answer = conversation.post(&path, b"{}".to_vec()).await?;
     if !endpoints::classify_resend(&answer)? {
-        return Err(Problem::NoMessage);
+        return Err(table::NO_MESSAGE.into());
     }
     request.entry.set_svix_message_id(&message);
     request.entry.say(format!("resent to {endpoint}"));
@@ -153,8 +154,8 @@ pub async fn check_endpoint(
     endpoint: &str,
 ) -> Result<(), Problem> {
     let known = conversation.endpoint(project, endpoint).await?;
-    if known.ok_or(Problem::NoEndpoint)?.disabled {
-        Err(Problem::EndpointDisabled)
+    if known.ok_or(table::NO_ENDPOINT)?.disabled {
+        Err(table::ENDPOINT_DISABLED.into())
     } else {
         Ok(())
     }
@@ -168,7 +169,7 @@ async fn find(
     let Name { project, event_id } = name;
     request.entry.set_event(project, event_id);
     let found = storage::read_with_bytes(project, event_id).await?;
-    found.ok_or(Problem::NoRecord)
+    found.ok_or(table::NO_RECORD.into())
 }
 
 /// All endpoints, each with what became of the message there. The message still names those that were deleted.

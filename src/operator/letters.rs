@@ -8,6 +8,7 @@ use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::query::{Query, Selection};
 use crate::api::reply::Success;
+use crate::api::table;
 use crate::config::Config;
 use crate::delivery::budget::Budget;
 use crate::delivery::{Occasion, shared_gate};
@@ -55,7 +56,7 @@ pub async fn discard(request: &mut OperatorRequest<'_>, number: u64) -> Result<S
     let number = ledger::valid_number(number).await?;
     request.entry.set_dead_letter(number);
     if !ledger::discard(number).await? {
-        return Err(Problem::NoDeadLetter);
+        return Err(table::NO_DEAD_LETTER.into());
     }
     let discarded = Discarded { discarded: number };
     Ok(Success::document("discarded", &discarded))
@@ -71,7 +72,8 @@ pub async fn replay(request: &mut OperatorRequest<'_>, number: u64) -> Result<Su
 
 async fn read(number: u64) -> Result<DeadLetter, Problem> {
     let number = ledger::valid_number(number).await?;
-    ledger::read(number).await?.ok_or(Problem::NoDeadLetter)
+    let letter = ledger::read(number).await?;
+    letter.ok_or(table::NO_DEAD_LETTER.into())
 }
 
 #[derive(Serialize)]
@@ -166,7 +168,7 @@ async fn send(
         return Ok(Success::Duplicate { record, differs });
     }
     let body = ledger::body(letter).await?;
-    let body = body.ok_or(Problem::NoDeadLetter)?;
+    let body = body.ok_or(table::NO_DEAD_LETTER)?;
     let notification = Notification::of_letter(&body, letter.arrival());
     entry.set_arrival(notification.source, &notification.arrival);
     let event = notification.check().map_err(Problem::Rejected)?;

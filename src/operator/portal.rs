@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use super::request::{Check, OperatorRequest, fields, flag, strings, whole_number};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
+use crate::api::table;
 use crate::json;
 use crate::svix::portal::{self, Limits};
 use crate::svix::{self, Cause, application};
@@ -64,7 +65,7 @@ pub async fn revoke(request: &mut OperatorRequest<'_>, project: &str) -> Result<
         let revoked = Revoked { revoked: project };
         Ok(Success::document("portal-revoked", &revoked))
     } else {
-        Err(Problem::NoApplication)
+        Err(table::NO_APPLICATION.into())
     }
 }
 
@@ -100,7 +101,7 @@ async fn link(
             return Ok(url);
         }
     }
-    Err(Problem::NoApplication)
+    Err(table::NO_APPLICATION.into())
 }
 
 fn portal_request<'a>(project: &str, body: &'a [u8]) -> Result<Limits<'a>, Problem> {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::request::{Check, OperatorRequest, fields, whole_number};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
+use crate::api::table;
 use crate::auth::project_token;
 use crate::host::clock;
 use crate::time::{rfc3339, unix_seconds};
@@ -35,7 +36,7 @@ pub async fn issue(request: &mut OperatorRequest<'_>, project: &str) -> Result<S
     let until = unix_seconds(clock::now()) + check.end(expiry.or(Some(USUAL)))?;
     let token = project_token::sign(&request.config.project_token_secrets, project, until);
     let issued = Issued {
-        token: token.ok_or(Problem::NoProjectTokens)?,
+        token: token.ok_or(table::NO_PROJECT_TOKENS)?,
         expires_at: rfc3339(UNIX_EPOCH + Duration::from_secs(until)),
     };
     Ok(Success::document("token-issued", &issued))

@@ -8,6 +8,7 @@ use super::fate;
 use super::request::{Check, OperatorRequest, fields, flag, time};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
+use crate::api::table;
 use crate::event;
 use crate::host::clock;
 use crate::svix::endpoints;
@@ -49,7 +50,7 @@ pub async fn recover(request: &mut OperatorRequest<'_>, project: &str) -> Result
         conversation.post(&path, body).await?
     };
     let task = endpoints::classify_recovery(&answer)?;
-    let [task_id, status] = &task.ok_or(Problem::NoEndpoint)?;
+    let [task_id, status] = &task.ok_or(table::NO_ENDPOINT)?;
     let since = rfc3339(wanted.since);
     request
         .entry

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde_json::value::RawValue;
 
 use crate::api::problem::Problem;
+use crate::api::table;
 use crate::auth::Caller;
 use crate::config::Config;
 use crate::conversation::Conversation;
@@ -50,7 +51,7 @@ impl OperatorRequest<'_> {
         if is_json || body.is_empty() {
             Ok(body)
         } else {
-            Err(Problem::UnsupportedMediaType)
+            Err(table::UNSUPPORTED_MEDIA_TYPE.into())
         }
     }
 

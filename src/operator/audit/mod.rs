@@ -30,6 +30,7 @@ use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::query::Query;
 use crate::api::reply::Success;
+use crate::api::table;
 use crate::host::clock;
 use crate::host::{self, store};
 use crate::letters::ledger;
@@ -215,7 +216,7 @@ struct Resolved<'a> {
 /// looked up first, as always.
 pub async fn resolve(request: &mut OperatorRequest<'_>, id: &str) -> Result<Success, Problem> {
     let mut board = Board::read().await?;
-    let finding = board.find(id).cloned().ok_or(Problem::NoFinding)?;
+    let finding = board.find(id).cloned().ok_or(table::NO_FINDING)?;
     request.entry.set_event(&finding.project, &finding.event_id);
     let send_again = finding.kind == Kind::Missing && reopen(&finding).await?;
     let dead_letter = if send_again {
