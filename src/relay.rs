@@ -39,9 +39,9 @@ pub async fn handle(request: Request) -> Response {
         entry.set_result(&result);
         watch::request(entry, stopwatch);
     }
-    let reply = match &result {
+    let reply = match result {
         Ok(success) => Reply::from(success),
-        Err(problem) => Reply::from(problem),
+        Err(problem) => Reply::from(&problem),
     };
     incoming.discard();
     server::respond(reply, name == "HEAD", stopwatch).await

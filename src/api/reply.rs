@@ -11,6 +11,13 @@ use crate::host::http::Reply;
 use crate::json;
 use crate::records::Delivered;
 
+/// The names of what becomes of a notification, if nothing is wrong.
+pub const DELIVERED: &str = "delivered";
+pub const DUPLICATE: &str = "duplicate";
+pub const DEAD_LETTERED: &str = "dead-lettered";
+pub const IGNORED: &str = "ignored";
+pub const UNLISTED: &str = "unlisted";
+
 /// How a request was fulfilled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Success {
@@ -57,11 +64,11 @@ impl Success {
     /// A stable name: the reply's `status`, and the log's `outcome`.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Delivered { .. } => "delivered",
-            Self::Duplicate { .. } => "duplicate",
-            Self::Ignored => "ignored",
-            Self::Unlisted => "unlisted",
-            Self::DeadLettered { .. } => "dead-lettered",
+            Self::Delivered { .. } => DELIVERED,
+            Self::Duplicate { .. } => DUPLICATE,
+            Self::Ignored => IGNORED,
+            Self::Unlisted => UNLISTED,
+            Self::DeadLettered { .. } => DEAD_LETTERED,
             Self::Document { name, .. } | Self::Text { name, .. } => name,
         }
     }
@@ -92,15 +99,6 @@ impl Success {
     }
 }
 
-/// The names of what becomes of a notification, if nothing is wrong.
-pub const NOTIFICATION_NAMES: [&str; 5] = [
-    "delivered",
-    "duplicate",
-    "dead-lettered",
-    "ignored",
-    "unlisted",
-];
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Receipt<'a> {
@@ -128,8 +126,8 @@ struct Kept {
     content_differs: bool,
 }
 
-impl From<&Success> for Reply {
-    fn from(success: &Success) -> Self {
+impl From<Success> for Reply {
+    fn from(success: Success) -> Self {
         let status = success.name();
         let receipt = |record: &Delivered, attempts, content_differs| {
             json::encode(&Receipt {
@@ -143,28 +141,31 @@ impl From<&Success> for Reply {
             })
         };
         let body = match success {
-            Success::Delivered { record, .. } => receipt(record, record.attempts, false),
-            Success::Duplicate { record, differs } => receipt(record, 0, *differs),
+            Success::Delivered { record, .. } => receipt(&record, record.attempts, false),
+            Success::Duplicate { record, differs } => receipt(&record, 0, differs),
             Success::Ignored | Success::Unlisted => json::encode(&Status { status }),
             Success::DeadLettered { number, differs } => json::encode(&Kept {
                 status,
-                dead_letter: *number,
-                content_differs: *differs,
+                dead_letter: number,
+                content_differs: differs,
             }),
-            Success::Document { json, .. } => json.clone(),
-            Success::Text { text, .. } => text.clone().into_bytes(),
-        };
-        let headers = match success {
+            Success::Document { json, .. } => json,
             Success::Text {
                 content_type,
                 headers: own,
+                text,
                 ..
-            } => [headers(content_type), own.clone()].concat(),
-            _ => headers("application/json"),
+            } => {
+                return Self {
+                    status: 200,
+                    headers: [headers(content_type), own].concat(),
+                    body: text.into_bytes(),
+                };
+            }
         };
         Self {
             status: 200,
-            headers,
+            headers: headers("application/json"),
             body,
         }
     }

@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::reply::{DELIVERED, DUPLICATE, IGNORED};
 use crate::time::unix_seconds;
 
 /// How many pages there are: enough that two instances seldom write one page at once, and few enough to
@@ -35,7 +36,7 @@ const MAX_SERIES: usize = 2_000;
 const MAX_WITH_FAILURES: usize = 2 * MAX_SERIES;
 
 /// The outcomes of most notifications, whose projects are the first to go without a name.
-const SUCCESSES: [&str; 3] = ["delivered", "duplicate", "ignored"];
+const SUCCESSES: [&str; 3] = [DELIVERED, DUPLICATE, IGNORED];
 
 /// The series of [`Counts::left_unknown`].
 pub const LEFT_UNKNOWN: &str = "unknown";

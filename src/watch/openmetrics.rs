@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::metrics::{BOUNDS, Counts, DIFFERING, EXPIRED, LEFT_UNKNOWN};
-use crate::api::reply::NOTIFICATION_NAMES;
+use crate::api::reply::{DEAD_LETTERED, DELIVERED, DUPLICATE, IGNORED, UNLISTED};
 use crate::api::table::ROWS;
 use crate::records::endpoints::Endpoints;
 use crate::svix::gate::{Reason, Standing};
@@ -21,8 +21,8 @@ const ATTEMPTS: [&str; 5] = ["conflict", "misconfigured", "refused", "retry", "s
 
 /// The name of every outcome.
 fn names() -> impl Iterator<Item = &'static str> {
-    let problems = ROWS.iter().map(|row| row.name);
-    NOTIFICATION_NAMES.into_iter().chain(problems)
+    let successes = [DELIVERED, DUPLICATE, DEAD_LETTERED, IGNORED, UNLISTED];
+    successes.into_iter().chain(ROWS.iter().map(|row| row.name))
 }
 
 /// Every number at one moment.
