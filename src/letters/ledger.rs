@@ -102,7 +102,8 @@ pub async fn with_record(number: u64) -> Result<Option<(DeadLetter, Found)>, hos
     };
     let found = storage::find(&letter.record_name, store::TIMEOUT).await?;
     let is_valid = named(found.record()).unwrap_or(letter.number) == number;
-    Ok(is_valid.then(|| (DeadLetter { number, ..letter }, found)))
+    let letter = DeadLetter { number, ..letter };
+    Ok(is_valid.then_some((letter, found)))
 }
 
 /// Why the head of a number's letter can't be read. `None` if it is missing, or readable.
