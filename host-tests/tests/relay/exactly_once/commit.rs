@@ -45,13 +45,13 @@ async fn post_all(world: &World) -> Vec<(Reply, Duration)> {
 
 async fn assert_all_delivered(world: &World, replies: Vec<(Reply, Duration)>) {
     for (reply, _) in replies {
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        reply.assert_became("delivered");
     }
     assert_eq!(world.svix.messages().len(), EVENTS as usize + 1);
     assert_eq!(world.records().await.len(), EVENTS as usize + 1);
     for number in 0..EVENTS {
         let again = world.post(&event(&format!("evt_{number}"))).await;
-        assert_eq!(again.json()["status"], "duplicate");
+        again.assert_became("duplicate");
     }
 }
 
@@ -165,7 +165,7 @@ async fn requests_that_come_one_after_the_other_share_transactions() {
         }
     });
     for reply in join_all(posts).await {
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        reply.assert_became("delivered");
     }
     let transactions = world.faults.count(Op::SetMany);
     let alone = world.faults.count(Op::Set) - 1;

@@ -8,7 +8,7 @@ use fake_svix::Fault;
 use host::Op;
 
 use super::methods;
-use crate::support::{World, event, wrapped};
+use crate::support::{World, assert_fields, event, wrapped};
 
 /// The sample events are from the moment at which every test begins.
 const DAYS: Duration = Duration::from_hours(5 * 24);
@@ -41,7 +41,7 @@ async fn an_event_whose_delivery_crashed_days_ago_stays_one_message() {
 
     world.clock.advance(DAYS);
     let reply = world.post(&event).await;
-    assert_eq!(reply.json()["status"], "delivered");
+    reply.assert_became("delivered");
     assert_eq!(reply.json()["attempts"], 0);
     world.only_message();
 }
@@ -53,10 +53,10 @@ async fn the_age_counts_from_the_events_time_or_the_publication_whichever_is_ear
     let old = |id| event(id).replace("2026-11-23T14:12:42Z", "2026-11-20T00:00:00+05:30");
     world.post(&young).await;
     world.post(&old("evt_2")).await;
-    let published_long_ago = wrapped(event("evt_3").as_bytes())
-        .replace("2026-11-23T14:12:42.123Z", "2026-11-20T00:00:00Z");
+    let published_long_ago =
+        wrapped(event("evt_3")).replace("2026-11-23T14:12:42.123Z", "2026-11-20T00:00:00Z");
     world.post(&published_long_ago).await;
-    world.post(&wrapped(event("evt_4").as_bytes())).await;
+    world.push(event("evt_4")).await;
     assert_eq!(
         methods(&world),
         ["POST", "GET", "POST", "GET", "POST", "POST"]
@@ -78,7 +78,7 @@ async fn an_event_of_unknown_age_is_looked_up_first() {
 /// A push of an event without a time.
 fn moved(id: &str, published: &str, attributes: &Value) -> String {
     let event = r#"{"id":"evt_1","type":"t","project":"dev"}"#;
-    let push = wrapped(event.as_bytes());
+    let push = wrapped(event);
     let mut push: Value = serde_json::from_str(&push).expect("JSON");
     for (name, value) in [
         ("messageId", json!(id)),
@@ -111,7 +111,7 @@ async fn an_event_from_the_dead_letter_topic_is_as_old_as_its_first_message() {
         let reply = world
             .post(&moved("2", "2026-11-26T02:00:00Z", &attributes))
             .await;
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        reply.assert_became("delivered");
         world.only_message();
     }
 }
@@ -121,7 +121,7 @@ async fn an_unwrapped_event_from_the_dead_letter_topic_is_as_old_as_its_first_me
     let world = World::new();
     world.faults.lose_next_set();
     let event = r#"{"id":"evt_1","type":"t","project":"dev"}"#;
-    assert_eq!(world.post(event).await.json()["status"], "delivered");
+    world.post(event).await.assert_became("delivered");
     world.clock.advance(Duration::from_hours(60));
     // HTTP's names have no case.
     let headers = [
@@ -129,10 +129,8 @@ async fn an_unwrapped_event_from_the_dead_letter_topic_is_as_old_as_its_first_me
         ("x-goog-pubsub-publish-time", "2026-11-26T02:00:00Z"),
         ("CloudPubSubDeadLetterSourceDeliveryCount", "100"),
     ];
-    let reply = world
-        .request("POST", "/notifications", &headers, event)
-        .await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    let reply = world.post_with(&headers, event).await;
+    reply.assert_became("delivered");
     world.only_message();
 }
 
@@ -141,9 +139,9 @@ async fn an_event_whose_time_is_still_to_come_is_looked_up() {
     let world = World::new();
     let event = event("evt_1").replace("2026-11-23T", "2026-12-23T");
     world.faults.lose_next_set();
-    assert_eq!(world.post(&event).await.json()["status"], "delivered");
+    world.post(&event).await.assert_became("delivered");
     world.clock.advance(Duration::from_hours(49));
-    assert_eq!(world.post(&event).await.json()["status"], "delivered");
+    world.post(&event).await.assert_became("delivered");
     world.only_message();
 }
 
@@ -185,7 +183,7 @@ async fn an_unknown_outcome_is_recorded_and_looked_up_days_later() {
         let reply = world.post(&event).await;
         assert_eq!(reply.json()["status"], "delivered", "{fault:?}");
         world.only_message();
-        assert_eq!(world.post(&event).await.json()["status"], "duplicate");
+        world.post(&event).await.assert_became("duplicate");
     }
 }
 
@@ -200,10 +198,7 @@ async fn an_event_found_in_svix_is_not_said_to_differ_from_its_own_bytes() {
     world.svix.clear_faults();
     world.clock.advance(DAYS);
     let found = world.post(&corrected).await.json();
-    assert_eq!(
-        (&found["status"], &found["attempts"]),
-        (&"delivered".into(), &0.into())
-    );
+    assert_fields(&found, &json!({"status": "delivered", "attempts": 0}));
     for body in [stored, corrected] {
         let reply = world.post(&body).await.json();
         assert_eq!(reply["status"], "duplicate");
@@ -217,10 +212,7 @@ async fn an_event_found_in_svix_is_not_said_to_differ_from_its_own_bytes() {
         .svix
         .store_message("dev", "evt_1", "user.created", "{}");
     let found = world.post(&event("evt_1")).await.json();
-    assert_eq!(
-        (&found["status"], &found["attempts"]),
-        (&"delivered".into(), &1.into())
-    );
+    assert_fields(&found, &json!({"status": "delivered", "attempts": 1}));
     let record = world.get("/notifications/dev/evt_1").await.json();
     assert_eq!(record["state"], "delivered");
     assert_eq!(record.get("fingerprint"), None, "{record}");
@@ -238,7 +230,7 @@ async fn an_event_with_a_time_beyond_every_clock_is_delivered() {
     .enumerate()
     {
         let event = event(&format!("evt_{number}")).replace("2026-11-23T14:12:42Z", time);
-        let reply = world.post(&wrapped(event.as_bytes())).await;
+        let reply = world.push(&event).await;
         assert_eq!(
             reply.json()["status"],
             "delivered",
@@ -265,7 +257,7 @@ async fn a_process_frozen_for_a_day_looks_the_event_up_before_it_posts_again() {
             world.clock.advance(Duration::from_hours(24));
         };
         let (reply, ()) = tokio::join!(post, freeze);
-        assert_eq!(reply.json()["status"], "delivered");
+        reply.assert_became("delivered");
         assert_eq!(methods(&world), expected);
         world.only_message();
     }

@@ -46,7 +46,7 @@ async fn a_crash_between_the_answer_of_svix_and_the_record_is_one_message() {
     assert_eq!(world.records().await.len(), 0);
 
     let reply = world.post(&event).await;
-    assert_eq!(reply.json()["status"], "delivered");
+    reply.assert_became("delivered");
     assert_eq!(reply.json()["svixMessageId"], id.as_str());
     world.only_message();
 }
@@ -58,7 +58,7 @@ async fn a_crash_after_the_record_is_a_duplicate() {
     world.post(&event).await;
     world.crash().await;
     assert_eq!(world.records().await, [RECORD]);
-    assert_eq!(world.post(&event).await.json()["status"], "duplicate");
+    world.post(&event).await.assert_became("duplicate");
     assert_eq!(world.svix.requests().len(), 1);
 }
 
@@ -80,7 +80,7 @@ async fn a_message_that_svix_has_lost_is_stored_anew_though_svix_knows_the_key()
         world.clock.advance(Duration::from_mins(719));
 
         let reply = world.post(&event).await;
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        reply.assert_became("delivered");
         let id = world.only_message().id;
         assert_eq!(reply.json()["svixMessageId"], id.as_str());
         assert_ne!(id, lost);
@@ -143,7 +143,7 @@ async fn the_message_of_an_earlier_attempt_of_the_same_request_needs_no_lookup()
 #[tokio::test(start_paused = true)]
 async fn a_message_that_lookups_do_not_show_yet_is_neither_doubled_nor_a_dead_letter() {
     let world = World::new();
-    let push = wrapped(event("evt_1").as_bytes());
+    let push = wrapped(event("evt_1"));
     world.faults.lose_next_set();
     world.post(&push).await.assert_became("delivered");
     world.clock.advance(Duration::from_secs(10));
@@ -161,7 +161,7 @@ async fn a_message_that_lookups_do_not_show_yet_is_neither_doubled_nor_a_dead_le
 #[tokio::test(start_paused = true)]
 async fn a_svix_that_loses_each_message_is_asked_a_few_times_only() {
     let world = World::new();
-    let push = wrapped(event("evt_1").as_bytes());
+    let push = wrapped(event("evt_1"));
     let old = r#"{"id":"msg_1","eventId":"evt_1","timestamp":"2026-11-23T13:00:00Z"}"#;
     let answer = |body: &str| Fault::Page {
         status: 202,
@@ -176,7 +176,7 @@ async fn a_svix_that_loses_each_message_is_asked_a_few_times_only() {
     // Svix keeps no answer for so long, so this time doesn't say when the message was stored.
     let ancient = old.replace("2026", "2019");
     world.svix.always_for(&Method::POST, answer(&ancient));
-    let ancient = wrapped(event("evt_1").replace(r#""dev""#, r#""acme""#).as_bytes());
+    let ancient = wrapped(event("evt_1").replace(r#""dev""#, r#""acme""#));
     world.post(&ancient).await.assert_became("delivered");
     assert_eq!(world.svix.requests().len(), 9);
 }
@@ -186,7 +186,7 @@ async fn a_conflict_without_a_message_is_posted_again() {
     let world = World::new();
     world.svix.script([Fault::RaceToCreateApplication]);
     let reply = world.post(&event("evt_1")).await;
-    assert_eq!(reply.json()["status"], "delivered");
+    reply.assert_became("delivered");
     assert_eq!(reply.json()["attempts"], 2);
     assert_eq!(methods(&world), ["POST", "GET", "POST"]);
     world.only_message();
@@ -205,7 +205,7 @@ async fn a_conflict_leaves_the_outcome_unknown_while_the_lookup_fails() {
     assert_eq!(record["state"], "unknown");
 
     world.svix.clear_faults();
-    assert_eq!(world.post(&event).await.json()["status"], "delivered");
+    world.post(&event).await.assert_became("delivered");
     world.only_message();
 }
 
@@ -217,9 +217,9 @@ async fn a_delivery_that_fails_does_not_undo_one_that_succeeded() {
     world.svix.script([Fault::Delay { millis: 100 }]);
     world.svix.always(Fault::ResetBeforeStoring);
     let (through, failed) = tokio::join!(world.post(&event), world.post(&event));
-    assert_eq!(through.json()["status"], "delivered");
-    assert_eq!(failed.json()["status"], "duplicate", "{}", failed.text());
-    assert_eq!(world.post(&event).await.json()["status"], "duplicate");
+    through.assert_became("delivered");
+    failed.assert_became("duplicate");
+    world.post(&event).await.assert_became("duplicate");
     world.only_message();
 }
 
@@ -236,8 +236,8 @@ async fn a_message_that_svix_has_is_found_although_svix_now_refuses_its_event() 
             .svix
             .script_for(&Method::POST, [Fault::status(status)]);
         world.remove(RECORD).await;
-        let reply = world.post(&wrapped(event.as_bytes())).await;
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        let reply = world.push(&event).await;
+        reply.assert_became("delivered");
         assert_eq!(reply.json()["svixMessageId"], message);
     }
     world.only_message();
@@ -246,7 +246,7 @@ async fn a_message_that_svix_has_is_found_although_svix_now_refuses_its_event() 
 #[tokio::test(start_paused = true)]
 async fn a_refused_event_is_no_dead_letter_while_svix_may_still_store_it() {
     let world = World::new();
-    let push = wrapped(event("evt_1").as_bytes());
+    let push = wrapped(event("evt_1"));
     world
         .svix
         .script_for(&Method::POST, [Fault::status(500), Fault::status(422)]);
@@ -266,7 +266,7 @@ async fn svix_gets_the_same_time_for_an_attempt_at_the_end_of_a_long_budget() {
         ("retry_max_attempts", "2"),
     ];
     let world = World::with(&budget);
-    let push = wrapped(event("evt_1").as_bytes());
+    let push = wrapped(event("evt_1"));
     world.svix.always(Fault::HangBeforeStoring);
     assert_eq!(world.post(&push).await.status, 503);
     world.svix.clear_faults();
@@ -281,7 +281,7 @@ async fn svix_gets_the_same_time_for_an_attempt_at_the_end_of_a_long_budget() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_event_whose_lookup_fails_stays_with_its_sender() {
     let world = World::new();
-    let push = wrapped(event("evt_1").as_bytes());
+    let push = wrapped(event("evt_1"));
     world.svix.script_for(&Method::POST, [Fault::status(422)]);
     world.svix.always_for(&Method::GET, Fault::status(500));
     let reply = world.post(&push).await;
@@ -289,7 +289,7 @@ async fn a_refused_event_whose_lookup_fails_stays_with_its_sender() {
     assert_eq!(world.records().await.len(), 0, "Svix has answered the post");
     world.svix.clear_faults();
     world.clock.advance(Duration::from_mins(1));
-    assert_eq!(world.post(&push).await.json()["status"], "delivered");
+    world.post(&push).await.assert_became("delivered");
     world.only_message();
 }
 
@@ -297,7 +297,7 @@ async fn a_refused_event_whose_lookup_fails_stays_with_its_sender() {
 async fn a_message_that_svix_stores_late_is_found_however_the_next_posts_end() {
     for status in [422, 409, 500] {
         let world = World::new();
-        let push = wrapped(event("evt_1").as_bytes());
+        let push = wrapped(event("evt_1"));
         // Svix takes the first post, and stores its message half a minute later.
         world.svix.script_for(
             &Method::POST,
@@ -316,6 +316,6 @@ async fn a_message_that_svix_stores_late_is_found_however_the_next_posts_end() {
             .store_message("dev", "evt_1", "user.created", &event("evt_1"));
         world.post(&push).await.assert_became("delivered");
         world.only_message();
-        assert_eq!(world.post(&push).await.json()["status"], "duplicate");
+        world.post(&push).await.assert_became("duplicate");
     }
 }

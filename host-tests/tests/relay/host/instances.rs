@@ -78,7 +78,7 @@ async fn an_instance_serves_128_requests() {
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_has_held_a_large_body_takes_no_further_request() {
     let host = builder().build().expect("a host");
-    let large = wrapped(&vec![b' '; 9 << 20]);
+    let large = wrapped(vec![b' '; 9 << 20]);
     for (body, instances) in [(wrapped(b"small"), 1), (large, 1), (wrapped(b"next"), 2)] {
         let request = Request::post("/notifications").header("content-type", "application/json");
         let request = request.body(Full::from(body)).expect("valid");

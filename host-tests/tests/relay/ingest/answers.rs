@@ -143,8 +143,10 @@ async fn the_size_limit_is_the_same_for_every_form() {
     assert_eq!(world.post(&wrapped(10_000)).await.status, 200);
 
     let world = World::with(&[("max_body_bytes", "10000")]);
-    let reply = world.post(&wrapped(10_001)).await;
-    assert_eq!(reply.json()["status"], "dead-lettered");
+    world
+        .post(&wrapped(10_001))
+        .await
+        .assert_became("dead-lettered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +160,7 @@ async fn a_body_that_comes_too_slowly_is_a_408() {
     world.assert_untouched();
 
     let reply = world.post_slowly(&event("evt_1"), 7).await;
-    assert_eq!(reply.expect("a reply").json()["status"], "delivered");
+    reply.expect("a reply").assert_became("delivered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,9 +197,7 @@ async fn a_body_that_ends_before_its_length_is_not_taken_for_a_whole_one() {
 async fn an_empty_media_type_counts_as_none() {
     let world = World::new();
     let headers = [("content-type", "")];
-    let reply = world
-        .request("POST", "/notifications", &headers, &event("evt_1"))
-        .await;
+    let reply = world.post_with(&headers, &event("evt_1")).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
@@ -210,12 +210,7 @@ async fn another_media_type_is_a_415() {
         "application/cloudevents-batch+json",
     ] {
         let reply = world
-            .request(
-                "POST",
-                "/notifications",
-                &[("content-type", content_type)],
-                &event("evt_1"),
-            )
+            .post_with(&[("content-type", content_type)], &event("evt_1"))
             .await;
         reply.assert_final_problem(415, "unsupported-media-type");
     }
@@ -301,12 +296,12 @@ async fn an_event_whose_id_seems_taken_comes_back_if_svix_is_too_slow_for_the_la
     let world = World::new();
     hold_elsewhere(&world);
     world.svix.always(Fault::Delay { millis: 1_600 });
-    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    let reply = world.push(event("evt_1")).await;
     reply.assert_retryable_problem(503, "svix-unavailable");
     assert_eq!(world.records().await.len(), 0);
 
     world.svix.clear_faults();
-    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    let reply = world.push(event("evt_1")).await;
     reply.assert_became("dead-lettered");
     assert_eq!(world.svix.messages_for("dev").len(), 0);
 }
@@ -324,8 +319,7 @@ async fn a_message_that_lookups_show_late_makes_no_dead_letter() {
     let lag = [404, 404].map(Fault::status);
     world.svix.script_for(&Method::GET, lag);
 
-    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
-    assert_eq!(reply.json()["status"], "delivered");
+    world.push(event("evt_1")).await.assert_became("delivered");
     assert_eq!(world.svix.messages().len(), 1);
     let token = [("authorization", "Bearer hush")];
     let letters = world.request("GET", "/dead-letters", &token, "").await;

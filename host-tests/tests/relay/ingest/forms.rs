@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{JSON, UNWRAPPED, World, ask, event, event_of, wrapped};
+use crate::support::{JSON, UNWRAPPED, World, ask, assert_fields, event, event_of, show, wrapped};
 
 const SAMPLES: [&str; 2] = [
     include_str!("../../../samples/user.created.json"),
@@ -25,14 +25,8 @@ async fn an_event_arrives_byte_for_byte_in_every_form() {
         ] {
             let id = format!("evt_{form}_{number}");
             let sent = rename(sample, &id);
-            let body = if wrap {
-                wrapped(sent.as_bytes())
-            } else {
-                sent.clone()
-            };
-            let reply = world
-                .request("POST", "/notifications", headers, &body)
-                .await;
+            let body = if wrap { wrapped(&sent) } else { sent.clone() };
+            let reply = world.post_with(headers, &body).await;
             assert_eq!(reply.json()["status"], "delivered", "{form}");
             // The fake Svix keeps a JSON value, without the white space around it.
             assert_eq!(world.message(&id).payload, sent.trim(), "{form}");
@@ -58,12 +52,9 @@ async fn the_same_event_is_a_duplicate_in_any_other_form() {
     let world = World::new();
     let sent = event("evt_1");
     world.post(&sent).await;
-    let reply = world.post(&wrapped(sent.as_bytes())).await;
-    assert_eq!(reply.json()["status"], "duplicate");
-    let reply = world
-        .request("POST", "/notifications", &UNWRAPPED, &sent)
-        .await;
-    assert_eq!(reply.json()["status"], "duplicate");
+    world.push(&sent).await.assert_became("duplicate");
+    let reply = world.post_with(&UNWRAPPED, &sent).await;
+    reply.assert_became("duplicate");
     world.only_message();
 }
 
@@ -118,7 +109,7 @@ async fn the_same_id_in_two_projects_is_two_events() {
     let world = World::new();
     world.post(&event("evt_1")).await;
     let other = event_of("gigs", "evt_1");
-    assert_eq!(world.post(&other).await.json()["status"], "delivered");
+    world.post(&other).await.assert_became("delivered");
     assert_eq!(world.svix.applications(), ["dev", "gigs"]);
 }
 
@@ -137,11 +128,9 @@ async fn the_bytes_decide_and_not_the_charset() {
         let content_type = format!("application/json; charset={charset}");
         let headers = [("content-type", content_type.as_str())];
         let body = event("evt_1");
-        let reply = world
-            .request("POST", "/notifications", &headers, &body)
-            .await;
+        let reply = world.post_with(&headers, &body).await;
         assert_eq!(reply.json()["status"], "delivered", "{charset}");
-        let latin = world.request_bytes("POST", "/notifications", &headers, b"{\"id\":\"\xe4\"}");
+        let latin = world.post_with(&headers, b"{\"id\":\"\xe4\"}");
         latin.await.assert_final_problem(400, "not-utf8");
     }
 }
@@ -151,9 +140,7 @@ async fn an_encoded_body_is_refused_by_the_name_of_its_encoding() {
     let world = World::with(&[("admin_token", "hush")]);
     let gzip = b"\x1f\x8b\x08\x00\x00\x00";
     let headers = json_headers(&[("content-encoding", "gzip")]);
-    let reply = world
-        .request_bytes("POST", "/notifications", &headers, gzip)
-        .await;
+    let reply = world.post_with(&headers, gzip).await;
     reply.assert_final_problem(415, "content-encoded");
     assert_eq!(reply.header("accept-encoding"), Some("identity"));
     assert!(reply.text().contains("gzip"), "{}", reply.text());
@@ -162,19 +149,16 @@ async fn an_encoded_body_is_refused_by_the_name_of_its_encoding() {
 
     let identity = json_headers(&[("content-encoding", "identity")]);
     let body = event("evt_1");
-    let plain = world.request("POST", "/notifications", &identity, &body);
-    assert_eq!(plain.await.json()["status"], "delivered");
+    let plain = world.post_with(&identity, &body);
+    plain.await.assert_became("delivered");
 
     let attribute = [PUSH_ID, ("content-encoding", "br")];
-    let kept = world
-        .request_bytes("POST", "/notifications", &attribute, b"\xff\x00")
-        .await;
-    assert_eq!(kept.json()["status"], "dead-lettered", "{}", kept.text());
-    let pushed = world.post(&wrapped(gzip)).await;
-    assert_eq!(pushed.json()["status"], "dead-lettered");
+    let kept = world.post_with(&attribute, b"\xff\x00").await;
+    kept.assert_became("dead-lettered");
+    world.push(gzip).await.assert_became("dead-lettered");
     for number in [1, 2] {
         let path = format!("/dead-letters/{number}");
-        let letter = ask(&world, "GET", &path).await.json();
+        let letter = show(&world, &path).await;
         assert_eq!(letter["reason"], "content-encoded", "{letter}");
     }
 }
@@ -194,13 +178,11 @@ async fn a_cloud_event_in_binary_mode_is_refused_and_never_sent_under_its_datas_
         "{\"id\":\"usr_1\"}".to_owned(),
         String::new(),
     ] {
-        let reply = world
-            .request("POST", "/notifications", &headers, &body)
-            .await;
+        let reply = world.post_with(&headers, &body).await;
         reply.assert_final_problem(415, "binary-cloud-event");
     }
     // From Pub/Sub, with and without wrapper.
-    let mut push: Value = serde_json::from_str(&wrapped(event("usr_1").as_bytes())).expect("JSON");
+    let mut push: Value = serde_json::from_str(&wrapped(event("usr_1"))).expect("JSON");
     push["message"]["attributes"] = json!({"ce-id": "evt_9", "ce-type": "user.created"});
     let mut unwrapped = vec![PUSH_ID];
     unwrapped.extend(binary);
@@ -208,21 +190,19 @@ async fn a_cloud_event_in_binary_mode_is_refused_and_never_sent_under_its_datas_
         (&[][..], push.to_string()),
         (&unwrapped[..], event("usr_1")),
     ] {
-        let reply = world
-            .request("POST", "/notifications", headers, &body)
-            .await;
-        assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+        let reply = world.post_with(headers, &body).await;
+        reply.assert_became("dead-lettered");
     }
     let replayed = ask(&world, "POST", "/dead-letters/replay").await;
     assert_eq!(replayed.json()["failed"], 2, "{}", replayed.text());
-    let letter = ask(&world, "GET", "/dead-letters/2").await.json();
+    let letter = show(&world, "/dead-letters/2").await;
     assert_eq!(letter["attributes"]["ce-id"], "evt_9");
     assert!(world.svix.requests().is_empty());
 
     let structured = [("content-type", "application/cloudevents+json"), binary[1]];
     let body = event("evt_1");
-    let reply = world.request("POST", "/notifications", &structured, &body);
-    assert_eq!(reply.await.json()["status"], "delivered");
+    let reply = world.post_with(&structured, &body);
+    reply.await.assert_became("delivered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -232,10 +212,10 @@ async fn a_push_inside_a_whole_cloud_event_may_be_as_large_as_any_other() {
     let event = event("evt_1").replacen('{', &format!(r#"{{"pad":"{large}","#), 1);
     let body = format!(
         r#"{{"id":"9","source":"//pubsub.googleapis.com/projects/p/topics/t","specversion":"1.0","type":"google.cloud.pubsub.topic.v1.messagePublished","data":{}}}"#,
-        wrapped(event.as_bytes())
+        wrapped(&event)
     );
     let reply = world.post(&body).await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    reply.assert_became("delivered");
     assert_eq!(reply.json()["eventId"], "evt_1");
 }
 
@@ -252,22 +232,22 @@ async fn a_cloud_event_whose_push_is_missing_is_refused_and_not_ignored() {
 async fn a_duplicate_with_other_bytes_is_a_duplicate_that_says_so() {
     let world = World::new();
     world.post(&event("evt_1")).await;
-    let same = world.post(&wrapped(event("evt_1").as_bytes())).await.json();
-    assert_eq!(
-        (&same["status"], &same["contentDiffers"]),
-        (&json!("duplicate"), &json!(null))
+    let same = world.push(event("evt_1")).await.json();
+    assert_fields(
+        &same,
+        &json!({"status": "duplicate", "contentDiffers": null}),
     );
     let other = event("evt_1").replace("usr_0S", "usr_1S");
     assert_ne!(other, event("evt_1"));
     let differs = world.post(&other).await.json();
-    assert_eq!(
-        (&differs["status"], &differs["contentDiffers"]),
-        (&json!("duplicate"), &json!(true))
+    assert_fields(
+        &differs,
+        &json!({"status": "duplicate", "contentDiffers": true}),
     );
     let line = world.last_line();
-    assert_eq!(
-        (&line["severity"], &line["contentDiffers"]),
-        (&json!("WARNING"), &json!(true))
+    assert_fields(
+        &line,
+        &json!({"severity": "WARNING", "contentDiffers": true}),
     );
     world.only_message();
 }
@@ -276,9 +256,7 @@ async fn a_duplicate_with_other_bytes_is_a_duplicate_that_says_so() {
 async fn a_request_of_a_web_page_needs_its_media_type() {
     let world = World::new();
     let origin = [("origin", "https://evil.example")];
-    let reply = world
-        .request("POST", "/notifications", &origin, &event("evt_1"))
-        .await;
+    let reply = world.post_with(&origin, &event("evt_1")).await;
     reply.assert_final_problem(415, "unsupported-media-type");
     world.assert_untouched();
 }
@@ -294,25 +272,16 @@ async fn a_whole_event_whose_attributes_name_another_type_is_never_ignored() {
         let whole = event("evt_1");
         let own = r#"{"id":"evt_2","type":"user.created","project":"dev"}"#;
         for whole in [own, &whole] {
-            let mut push: Value = serde_json::from_str(&wrapped(whole.as_bytes())).expect("JSON");
+            let mut push: Value = serde_json::from_str(&wrapped(whole)).expect("JSON");
             push["message"]["attributes"] = attributes.clone();
             let reply = world.post(&push.to_string()).await;
-            assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+            reply.assert_became("dead-lettered");
         }
         let headers = [JSON, ("ce-type", "gigs.user.created")];
-        let reply = world
-            .request("POST", "/notifications", &headers, &whole)
-            .await;
+        let reply = world.post_with(&headers, &whole).await;
         reply.assert_final_problem(415, "binary-cloud-event");
         let data = json_headers(&[("ce-type", "user.deleted"), ("ce-id", "evt_1")]);
-        let reply = world
-            .request(
-                "POST",
-                "/notifications",
-                &data,
-                r#"{"id":"usr_1","type":"u"}"#,
-            )
-            .await;
-        assert_eq!(reply.json()["status"], "ignored", "{}", reply.text());
+        let reply = world.post_with(&data, r#"{"id":"usr_1","type":"u"}"#).await;
+        reply.assert_became("ignored");
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{JSON, World, wrapped};
+use crate::support::{JSON, World};
 
 /// Texts that mean something to a parser on the way.
 fn texts() -> Vec<String> {
@@ -118,8 +118,7 @@ async fn fields_of_an_event_stay_fields_of_an_event() {
                 json!({"id": format!("{text}{time}"), "type": "t", "project": "dev", "time": time});
             let event = event.to_string();
             world.post(&event).await.assert_became("delivered");
-            let push = world.post(&wrapped(event.as_bytes())).await;
-            assert_eq!(push.json()["status"], "duplicate", "{}", push.text());
+            world.push(&event).await.assert_became("duplicate");
         }
         assert_calls_are_plain(&world, &text);
         assert_lines_are_whole(&world, 6);

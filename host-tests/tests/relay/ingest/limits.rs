@@ -82,18 +82,16 @@ async fn an_event_that_is_too_large_by_now_is_looked_up_before_it_is_judged() {
     let large = event_of(50_000);
     let world = World::with(&[("max_body_bytes", "100000"), ("admin_token", "hush")]);
     world.faults.lose_next_set();
-    assert_eq!(world.post(&large).await.json()["status"], "delivered");
+    world.post(&large).await.assert_became("delivered");
 
     let mut setup = Setup::new();
     setup.variables.insert("max_body_bytes", "10000");
     let lowered = world.node(&setup);
-    let again = lowered.post(&wrapped(large.as_bytes())).await;
-    assert_eq!(again.json()["status"], "delivered", "{}", again.text());
-    let again = lowered.post(&wrapped(large.as_bytes())).await;
-    assert_eq!(again.json()["status"], "duplicate", "{}", again.text());
+    lowered.push(&large).await.assert_became("delivered");
+    lowered.push(&large).await.assert_became("duplicate");
     world.only_message();
     let new = large.replace("evt_1", "evt_2");
-    let kept = lowered.post(&wrapped(new.as_bytes())).await;
+    let kept = lowered.push(&new).await;
     assert_eq!(
         kept.json(),
         json!({"status": "dead-lettered", "deadLetter": 1})
@@ -102,7 +100,7 @@ async fn an_event_that_is_too_large_by_now_is_looked_up_before_it_is_judged() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_that_is_too_large_by_now_comes_back_while_svix_may_still_store_it() {
-    let push = wrapped(event_of(50_000).as_bytes());
+    let push = wrapped(event_of(50_000));
     let world = World::with(&[("max_body_bytes", "100000")]);
     world.svix.always(Fault::HangBeforeStoring);
     assert_eq!(world.post(&push).await.status, 503);
@@ -124,13 +122,11 @@ async fn a_large_body_of_control_characters_is_kept_and_shown() {
         r#"{{"message":{{"data":"{}"}}}}"#,
         "\\u0001".repeat(1_800_000)
     );
-    assert_eq!(world.post(&push).await.json()["status"], "dead-lettered");
+    world.post(&push).await.assert_became("dead-lettered");
     let raw = "\u{1}".repeat(10_000_000);
     let headers = [("x-goog-pubsub-message-id", "7")];
-    let kept = world
-        .request("POST", "/notifications", &headers, &raw)
-        .await;
-    assert_eq!(kept.json()["status"], "dead-lettered", "{}", kept.text());
+    let kept = world.post_with(&headers, &raw).await;
+    kept.assert_became("dead-lettered");
     let letter = ask(&world, "GET", "/dead-letters/2").await;
     assert_eq!(letter.status, 200);
     assert!(letter.json()["bodyBase64"].is_string());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{JSON, World, ask, event, unwrapped, world, wrapped};
+use crate::support::{JSON, World, ask, event, show, unwrapped, world, wrapped};
 
 const HEADER: &str = "x-goog-pubsub-ordering-key";
 
@@ -27,13 +27,13 @@ fn keys() -> Vec<(Value, Option<String>)> {
 }
 
 fn with_key(event: &str, key: &Value) -> String {
-    let mut push: Value = serde_json::from_str(&wrapped(event.as_bytes())).expect("JSON");
+    let mut push: Value = serde_json::from_str(&wrapped(event)).expect("JSON");
     push["message"]["orderingKey"] = key.clone();
     push.to_string()
 }
 
 async fn shown(world: &World, path: &str) -> Value {
-    ask(world, "GET", path).await.ok().json()
+    show(world, path).await
 }
 
 /// The ordering key in the last line of the log, in the record of `evt_1`, and in dead letter 1.
@@ -74,7 +74,7 @@ async fn the_ordering_key_of_an_unwrapped_push_is_noted() {
     ] {
         let world = world();
         for body in ["nonsense", &event("evt_1")] {
-            let mut headers = unwrapped(body.as_bytes()).to_vec();
+            let mut headers = unwrapped(body).to_vec();
             headers.extend(key.map(|key| (HEADER, key)));
             let path = "/notifications";
             world.request("POST", path, &headers, body).await.ok();
@@ -91,7 +91,7 @@ async fn a_direct_post_has_no_ordering_key() {
     let headers = [JSON, (HEADER, "usr_1")];
     let path = "/notifications";
     let reply = world.request("POST", path, &headers, &body).await;
-    assert_eq!(reply.json()["status"], "delivered");
+    reply.assert_became("delivered");
     assert!(!world.stdout().concat().contains("usr_1"));
     let record = shown(&world, "/notifications/dev/evt_1").await;
     assert_eq!(record.get("orderingKey"), None);
@@ -125,7 +125,7 @@ async fn an_event_without_an_ordering_key_is_stored_as_before() {
 #[tokio::test(start_paused = true)]
 async fn a_replayed_letter_keeps_its_ordering_key() {
     let body = event("evt_1");
-    let mut headers = unwrapped(body.as_bytes()).to_vec();
+    let mut headers = unwrapped(&body).to_vec();
     headers.push((HEADER, "usr_1"));
     let wrapped = with_key(&body, &json!("usr_1"));
     for (headers, body) in [(&headers[..], &body), (&[], &wrapped)] {
@@ -133,10 +133,9 @@ async fn a_replayed_letter_keeps_its_ordering_key() {
         world.svix.script([fake_svix::Fault::status(422)]);
         let path = "/notifications";
         let reply = world.request("POST", path, headers, body).await;
-        assert_eq!(reply.json()["status"], "dead-lettered");
+        reply.assert_became("dead-lettered");
         let path = "/dead-letters/1/replay";
-        let reply = ask(&world, "POST", path).await;
-        assert_eq!(reply.json()["status"], "delivered");
+        ask(&world, "POST", path).await.assert_became("delivered");
         let letter = shown(&world, "/dead-letters/1").await;
         assert_eq!(letter["orderingKey"], "usr_1");
         assert_eq!(letter["resolved"]["orderingKey"], "usr_1");

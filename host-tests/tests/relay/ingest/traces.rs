@@ -4,15 +4,13 @@ use serde_json::{Value, json};
 
 use fake_svix::{Fault, ReceivedRequest};
 
-use crate::support::{JSON, World, ask, event, wrapped};
+use crate::support::{JSON, World, event, replay, wrapped};
 
 const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 async fn post(world: &World, body: &str, traceparent: &str) {
     let headers = [JSON, ("traceparent", traceparent)];
-    let reply = world
-        .request("POST", "/notifications", &headers, body)
-        .await;
+    let reply = world.post_with(&headers, body).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
@@ -68,7 +66,7 @@ async fn without_a_valid_traceparent_a_trace_begins_here() {
 /// The headers of the only request that Svix got, after a notification with these headers.
 async fn forwarded(headers: &[(&str, &str)], body: &str) -> (String, Option<String>) {
     let world = World::new();
-    let reply = world.request("POST", "/notifications", headers, body).await;
+    let reply = world.post_with(headers, body).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let requests = world.svix.requests();
     let header = |name| requests[0].header(name).map(str::to_owned);
@@ -108,7 +106,7 @@ async fn a_trace_of_a_later_version_goes_on_and_two_at_once_do_not() {
 
 #[tokio::test(start_paused = true)]
 async fn the_publishers_trace_goes_on_where_the_request_brings_none() {
-    let mut push: Value = serde_json::from_str(&wrapped(event("evt_1").as_bytes())).expect("JSON");
+    let mut push: Value = serde_json::from_str(&wrapped(event("evt_1"))).expect("JSON");
     push["message"]["attributes"] =
         json!({"googclient_traceparent": GIVEN, "googclient_tracestate": "foo=1"});
     let push = push.to_string();
@@ -127,9 +125,7 @@ async fn a_reply_without_svix_is_traced_in_the_log() {
     post(&world, &event("evt_1"), GIVEN).await;
     post(&world, &event("evt_1"), GIVEN).await;
     let headers = [("traceparent", GIVEN)];
-    world
-        .request("POST", "/notifications", &headers, "nonsense")
-        .await;
+    world.post_with(&headers, "nonsense").await;
     let logged = logged(&world);
     assert_eq!(logged.len(), 3);
     assert!(
@@ -143,9 +139,8 @@ async fn a_reply_without_svix_is_traced_in_the_log() {
 async fn a_replay_has_a_trace_of_its_own() {
     let world = World::with(&[("admin_token", "hush")]);
     world.svix.script([Fault::status(422)]);
-    post(&world, &wrapped(event("evt_1").as_bytes()), GIVEN).await;
-    let replay = ask(&world, "POST", "/dead-letters/1/replay");
-    assert_eq!(replay.await.status, 200);
+    post(&world, &wrapped(event("evt_1")), GIVEN).await;
+    replay(&world, 1).await.ok();
     let sent = sent(&world);
     let [first, second, replayed @ ..] = &sent[..] else {
         panic!("Svix was not asked")

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use fake_svix::Fault;
 use host::Op;
 
-use crate::support::{UNWRAPPED, World, ask, event, refuse, refuse_of, world, wrapped};
+use crate::support::{
+    UNWRAPPED, World, ask, assert_fields, event, refuse, refuse_of, replay, show, world, wrapped,
+};
 
 type Headers = &'static [(&'static str, &'static str)];
 
@@ -51,18 +53,14 @@ async fn an_undeliverable_event_of_pubsub_is_kept_and_acknowledged() {
     ];
     for (number, (body, headers, reason)) in poison.iter().enumerate() {
         let number = number as u64 + 1;
-        let reply = world
-            .request_bytes("POST", "/notifications", headers, body)
-            .await;
+        let reply = world.post_with(headers, body).await;
         assert_eq!(reply.status, 200);
         assert_eq!(
             reply.json(),
             json!({"status": "dead-lettered", "deadLetter": number})
         );
 
-        let letter = ask(&world, "GET", &format!("/dead-letters/{number}"))
-            .await
-            .json();
+        let letter = show(&world, &format!("/dead-letters/{number}")).await;
         assert_eq!(letter["reason"], *reason);
         assert_eq!(
             letter["problem"]["type"],
@@ -84,15 +82,12 @@ async fn an_event_too_large_for_the_relay_but_not_for_pubsub_is_kept_too() {
         &format!(r#""x":"{}","id""#, "x".repeat(5_000_000)),
     );
     let world = world();
-    let bodies: [(String, Headers); 2] = [
-        (wrapped(large.as_bytes()), &[]),
-        (large.clone(), &UNWRAPPED),
-    ];
+    let bodies: [(String, Headers); 2] = [(wrapped(&large), &[]), (large.clone(), &UNWRAPPED)];
     for (body, headers) in &bodies {
-        let reply = world.request("POST", "/notifications", headers, body).await;
-        assert_eq!(reply.json()["status"], "dead-lettered");
+        let reply = world.post_with(headers, body).await;
+        reply.assert_became("dead-lettered");
     }
-    let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+    let letter = show(&world, "/dead-letters/1").await;
     assert_eq!(letter["reason"], "body-too-large");
     assert!(letter["body"] == bodies[0].0, "the body is kept as it came");
     assert_eq!(letters(&world).await.len(), 1, "one event, one letter");
@@ -101,9 +96,7 @@ async fn an_event_too_large_for_the_relay_but_not_for_pubsub_is_kept_too() {
     reply.assert_final_problem(413, "body-too-large");
     let rejecting = World::with(&[("dead_letters", "reject")]);
     for (body, headers) in &bodies {
-        let reply = rejecting
-            .request("POST", "/notifications", headers, body)
-            .await;
+        let reply = rejecting.post_with(headers, body).await;
         reply.assert_final_problem(413, "body-too-large");
     }
 }
@@ -112,10 +105,10 @@ async fn an_event_too_large_for_the_relay_but_not_for_pubsub_is_kept_too() {
 async fn a_letter_names_its_source_and_the_reason_of_svix() {
     let world = world();
     world.svix.set_body_limit(500);
-    let body = wrapped(event("evt_1").as_bytes());
-    assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+    let body = wrapped(event("evt_1"));
+    world.post(&body).await.assert_became("dead-lettered");
 
-    let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+    let letter = show(&world, "/dead-letters/1").await;
     assert_eq!(letter["project"], "dev");
     assert_eq!(letter["eventId"], "evt_1");
     assert_eq!(letter["eventType"], "user.created");
@@ -126,11 +119,8 @@ async fn a_letter_names_its_source_and_the_reason_of_svix() {
     assert_eq!(letter["problem"]["svix"]["code"], "payload_too_large");
     assert_eq!(letter["body"], body);
     let path = "/notifications/dev/evt_1";
-    let record = ask(&world, "GET", path).await.json();
-    assert_eq!(
-        (&record["state"], &record["deadLetter"]),
-        (&json!("dead-lettered"), &json!(1))
-    );
+    let record = show(&world, path).await;
+    assert_fields(&record, &json!({"state": "dead-lettered", "deadLetter": 1}));
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,7 +130,7 @@ async fn a_redelivery_is_acknowledged_without_a_second_letter() {
     let invalid = wrapped(b"nonsense");
     world.post(&invalid).await;
     for _ in 0..3 {
-        let again = world.post(&wrapped(event("evt_1").as_bytes())).await;
+        let again = world.push(event("evt_1")).await;
         assert_eq!(
             again.json(),
             json!({"status": "dead-lettered", "deadLetter": 1})
@@ -161,7 +151,7 @@ async fn a_redelivery_is_acknowledged_without_a_second_letter() {
 async fn a_letter_whose_writing_breaks_off_acknowledges_nothing_until_it_is_whole() {
     for values in 0..3 {
         let world = world();
-        let push = wrapped(event("evt_1").as_bytes());
+        let push = wrapped(event("evt_1"));
         world.svix.script([Fault::status(422)]);
         world.faults.write_first_of_next_set_many(values);
         let reply = world.post(&push).await;
@@ -245,8 +235,7 @@ async fn a_letter_stays_in_sight_if_its_record_is_overwritten_or_unreadable() {
         let expected = (1, "refused-by-svix".to_owned(), false);
         assert_eq!(letters(&world).await, [expected]);
     }
-    let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
-    assert_eq!(reply.json()["status"], "delivered");
+    replay(&world, 1).await.assert_became("delivered");
     assert_eq!(
         letters(&world).await,
         [(1, "refused-by-svix".to_owned(), true)]
@@ -256,7 +245,7 @@ async fn a_letter_stays_in_sight_if_its_record_is_overwritten_or_unreadable() {
 #[tokio::test(start_paused = true)]
 async fn a_delivery_that_ends_late_and_unknown_hides_no_letter() {
     let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
-    let body = wrapped(event("evt_1").as_bytes());
+    let body = wrapped(event("evt_1"));
     world.faults.delay(Op::Set, Duration::from_millis(500));
     world
         .svix
@@ -281,10 +270,10 @@ async fn a_delivery_that_ends_late_and_unknown_hides_no_letter() {
 #[tokio::test(start_paused = true)]
 async fn with_dead_letters_rejected_an_undeliverable_event_of_pubsub_is_refused() {
     let world = World::with(&[("admin_token", "hush"), ("dead_letters", "reject")]);
-    let reply = world.post(&wrapped(b"nonsense")).await;
+    let reply = world.push(b"nonsense").await;
     reply.assert_final_problem(400, "not-json");
     world.svix.script([Fault::status(422)]);
-    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    let reply = world.push(event("evt_1")).await;
     reply.assert_final_problem(422, "refused-by-svix");
     assert!(letters(&world).await.is_empty());
 }
@@ -321,9 +310,7 @@ async fn a_list_reads_only_the_letters_that_it_shows() {
         refuse(&world, &format!("evt_{number}")).await;
     }
     let before = world.faults.count(Op::Get);
-    let page = ask(&world, "GET", "/dead-letters?after=2&limit=3")
-        .await
-        .json();
+    let page = show(&world, "/dead-letters?after=2&limit=3").await;
     let numbers: Vec<_> = page["deadLetters"]
         .as_array()
         .expect("a list")
@@ -345,16 +332,14 @@ async fn a_list_can_be_of_one_project_or_one_reason() {
     let world = world();
     refuse(&world, "evt_1").await;
     refuse_of(&world, "gigs", "evt_2").await;
-    world.post(&wrapped(b"nonsense")).await;
+    world.push(b"nonsense").await;
     for (query, expected) in [
         ("project=gigs", &[2][..]),
         ("reason=not-json", &[3]),
         ("reason=refused-by-svix", &[1, 2]),
         ("project=dev&reason=not-json", &[]),
     ] {
-        let page = ask(&world, "GET", &format!("/dead-letters?{query}"))
-            .await
-            .json();
+        let page = show(&world, &format!("/dead-letters?{query}")).await;
         let letters = page["deadLetters"].as_array().expect("a list").iter();
         let numbers: Vec<_> = letters.map(|letter| letter["number"].clone()).collect();
         assert_eq!(numbers, expected, "{query}");
@@ -370,21 +355,18 @@ async fn a_list_can_be_of_one_project_or_one_reason() {
 async fn a_replay_delivers_and_resolves() {
     let world = world();
     refuse(&world, "evt_1").await;
-    let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    replay(&world, 1).await.assert_became("delivered");
     let message = world.only_message();
     assert_eq!(message.payload, event("evt_1"));
     assert_eq!(
         letters(&world).await,
         [(1, "refused-by-svix".to_owned(), true)]
     );
-    let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+    let letter = show(&world, "/dead-letters/1").await;
     assert_eq!(letter["resolved"]["svixMessageId"], message.id);
 
-    let again = ask(&world, "POST", "/dead-letters/1/replay").await;
-    assert_eq!(again.json()["status"], "duplicate");
-    let redelivered = world.post(&wrapped(event("evt_1").as_bytes())).await;
-    assert_eq!(redelivered.json()["status"], "duplicate");
+    replay(&world, 1).await.assert_became("duplicate");
+    world.push(event("evt_1")).await.assert_became("duplicate");
     world.only_message();
 }
 
@@ -394,8 +376,8 @@ async fn replays_and_redeliveries_at_once_are_one_message() {
     refuse(&world, "evt_1").await;
     world.clock.advance(Duration::from_hours(100));
     world.svix.set_latency(Duration::from_millis(50));
-    let body = wrapped(event("evt_1").as_bytes());
-    let replays = join_all((0..4).map(|_| ask(&world, "POST", "/dead-letters/1/replay")));
+    let body = wrapped(event("evt_1"));
+    let replays = join_all((0..4).map(|_| replay(&world, 1)));
     let redeliveries = join_all((0..4).map(|_| world.post(&body)));
     let (replays, redeliveries) = tokio::join!(replays, redeliveries);
     assert!(
@@ -412,17 +394,17 @@ async fn a_replay_that_fails_changes_nothing() {
     let world = world();
     refuse(&world, "evt_1").await;
     world.svix.script_for(&Method::POST, [Fault::status(422)]);
-    let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+    let reply = replay(&world, 1).await;
     reply.assert_final_problem(422, "refused-by-svix");
     world.svix.set_down(true);
-    let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+    let reply = replay(&world, 1).await;
     reply.assert_retryable_problem(503, "svix-unavailable");
     assert_eq!(
         letters(&world).await,
         [(1, "refused-by-svix".to_owned(), false)]
     );
-    let redelivered = world.post(&wrapped(event("evt_1").as_bytes())).await;
-    assert_eq!(redelivered.json()["status"], "dead-lettered");
+    let redelivered = world.push(event("evt_1")).await;
+    redelivered.assert_became("dead-lettered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -431,8 +413,8 @@ async fn a_replay_of_all_counts_resolved_and_failed_letters() {
     for number in 0..5 {
         refuse(&world, &format!("evt_{number}")).await;
     }
-    world.post(&wrapped(b"nonsense")).await;
-    ask(&world, "POST", "/dead-letters/2/replay").await;
+    world.push(b"nonsense").await;
+    replay(&world, 2).await;
 
     let reply = ask(&world, "POST", "/dead-letters/replay?limit=2").await;
     assert_eq!(
@@ -536,13 +518,12 @@ async fn a_letter_whose_body_is_lost_does_not_stop_a_replay_of_all() {
         reply.json(),
         json!({"resolved": 1, "failed": 1, "next": null, "stopped": null})
     );
-    let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
+    let reply = replay(&world, 1).await;
     reply.assert_final_problem(404, "no-dead-letter");
     // An operator still sees which event it was, and no delivery is acknowledged by it.
-    let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+    let letter = show(&world, "/dead-letters/1").await;
     assert_eq!(letter["eventId"], "evt_0");
-    let reply = world.post(&wrapped(event("evt_0").as_bytes())).await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    world.push(event("evt_0")).await.assert_became("delivered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -566,8 +547,7 @@ async fn large_identifiers_make_no_large_list() {
         r#"{"id":"evt_1","type":"t","project":""#.to_owned() + &"x".repeat(500_000) + r#""}"#;
     for number in 0..50 {
         let event = large.replace("evt_1", &format!("evt_{number}"));
-        let reply = world.post(&wrapped(event.as_bytes())).await;
-        assert_eq!(reply.json()["status"], "dead-lettered");
+        world.push(&event).await.assert_became("dead-lettered");
     }
     let reply = ask(&world, "GET", "/dead-letters").await;
     assert_eq!(reply.status, 200);
@@ -620,8 +600,7 @@ async fn an_operators_request_that_meets_a_failing_store_changes_nothing() {
                 [expected],
                 "{method} {path} {op:?} {nth}"
             );
-            let reply = ask(&world, "POST", "/dead-letters/1/replay").await;
-            assert_eq!(reply.json()["status"], "delivered");
+            replay(&world, 1).await.assert_became("delivered");
             world.only_message();
         }
     }
@@ -643,9 +622,9 @@ async fn a_discarded_letter_is_gone_and_its_event_stays_acknowledged() {
         let reply = ask(&world, method, path).await;
         reply.assert_final_problem(404, "no-dead-letter");
     }
-    let redelivered = world.post(&wrapped(event("evt_1").as_bytes())).await;
-    assert_eq!(redelivered.json()["status"], "dead-lettered");
-    let record = ask(&world, "GET", "/notifications/dev/evt_1").await.json();
+    let redelivered = world.push(event("evt_1")).await;
+    redelivered.assert_became("dead-lettered");
+    let record = show(&world, "/notifications/dev/evt_1").await;
     assert_eq!(record["state"], "dead-lettered");
     assert!(record["discardedAt"].is_string(), "{record}");
 }
@@ -653,7 +632,7 @@ async fn a_discarded_letter_is_gone_and_its_event_stays_acknowledged() {
 #[tokio::test(start_paused = true)]
 async fn a_letter_is_not_discarded_by_a_request_that_asks_for_something_else() {
     let world = World::with(&[("admin_token", "hush")]);
-    world.post(&wrapped(br#"{"project":"dev"}"#)).await;
+    world.push(br#"{"project":"dev"}"#).await;
     let token = [("authorization", "Bearer hush")];
     for query in ["dryRun=true", "x", "="] {
         let path = format!("/dead-letters/1?{query}");
@@ -667,7 +646,7 @@ async fn a_letter_is_not_discarded_by_a_request_that_asks_for_something_else() {
 async fn a_record_whose_letter_is_missing_acknowledges_nothing() {
     let world = world();
     for (body, part) in [
-        (wrapped(event("evt_1").as_bytes()), "letter"),
+        (wrapped(event("evt_1")), "letter"),
         (wrapped(b"nonsense"), "letter-body"),
     ] {
         world.svix.set_body_limit(10);

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, Target};
 use host::Op;
 
-use crate::support::{World, ask, event, post_of, refuse_of, settle, world, wrapped};
+use crate::support::{
+    World, ask, assert_fields, event, post_of, refuse_of, replay, settle, show, world, wrapped,
+};
 
 async fn erase(world: &World, id: &str) -> Value {
     let reply = ask(world, "POST", &format!("/notifications/dev/{id}/erase")).await;
@@ -48,7 +50,7 @@ async fn stored(world: &World) -> String {
 
 /// Whether the store holds the payload of the event, or the attributes of its push.
 async fn holds_push(world: &World, id: &str) -> bool {
-    let push: Value = serde_json::from_str(&wrapped(event(id).as_bytes())).expect("JSON");
+    let push: Value = serde_json::from_str(&wrapped(event(id))).expect("JSON");
     let data = push["message"]["data"].as_str().expect("text").to_owned();
     let stored = stored(world).await;
     [data, push["message"]["attributes"].to_string()]
@@ -83,15 +85,12 @@ async fn an_erased_dead_letter_is_gone_with_its_attributes_and_stays_acknowledge
     refuse_of(&world, "dev", "evt_1").await;
     assert!(holds_push(&world, "evt_1").await);
     let erased = erase(&world, "evt_1").await;
-    assert_eq!(
-        (&erased["payload"], &erased["deadLetter"]),
-        (&json!("absent"), &json!(true))
-    );
+    assert_fields(&erased, &json!({"payload": "absent", "deadLetter": true}));
     assert!(!holds_push(&world, "evt_1").await);
     let reply = ask(&world, "GET", "/dead-letters/1").await;
     reply.assert_final_problem(404, "no-dead-letter");
-    let again = world.post(&wrapped(event("evt_1").as_bytes())).await;
-    assert_eq!(again.json()["status"], "dead-lettered");
+    let again = world.push(event("evt_1")).await;
+    again.assert_became("dead-lettered");
     assert!(!holds_push(&world, "evt_1").await);
 }
 
@@ -99,15 +98,9 @@ async fn an_erased_dead_letter_is_gone_with_its_attributes_and_stays_acknowledge
 async fn a_resolved_letter_goes_with_the_payload_of_its_event() {
     let world = world();
     refuse_of(&world, "dev", "evt_1").await;
-    assert_eq!(
-        ask(&world, "POST", "/dead-letters/1/replay").await.json()["status"],
-        "delivered"
-    );
+    replay(&world, 1).await.assert_became("delivered");
     let erased = erase(&world, "evt_1").await;
-    assert_eq!(
-        (&erased["payload"], &erased["deadLetter"]),
-        (&json!("erased"), &json!(true))
-    );
+    assert_fields(&erased, &json!({"payload": "erased", "deadLetter": true}));
     world.post(&event("evt_1")).await.assert_became("duplicate");
 }
 
@@ -240,10 +233,7 @@ async fn nothing_is_left_of_an_erased_project_and_everything_of_others() {
     refuse_of(&world, "dev", "evt_a").await;
     refuse_of(&world, "other", "evt_b").await;
     refuse_of(&world, "dev", "evt_c").await;
-    assert_eq!(
-        ask(&world, "POST", "/dead-letters/3/replay").await.json()["status"],
-        "delivered"
-    );
+    replay(&world, 3).await.assert_became("delivered");
     // A discarded letter leaves a record that goes on acknowledging its event.
     refuse_of(&world, "dev", "evt_d").await;
     assert_eq!(ask(&world, "DELETE", "/dead-letters/4").await.status, 200);
@@ -304,13 +294,10 @@ async fn reports_and_findings_of_an_erased_project_are_erased() {
         1
     );
     erase_project(&world).await;
-    let status = ask(&world, "GET", "/status").await.json();
+    let status = show(&world, "/status").await;
     assert_eq!(status["endpoints"]["disabled"], json!([]));
     assert_eq!(status["audit"]["findings"]["missing"], 0);
-    assert_eq!(
-        ask(&world, "GET", "/audit/findings").await.json()["findings"],
-        json!([])
-    );
+    assert_eq!(show(&world, "/audit/findings").await["findings"], json!([]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -328,10 +315,7 @@ async fn an_erasure_goes_on_after_a_failure() {
         .svix
         .always_at(Target::Applications, Fault::status(500));
     let report = ask(&world, "POST", path).await.json();
-    assert_eq!(
-        (&report["records"], &report["next"]),
-        (&json!(10), &json!("store"))
-    );
+    assert_fields(&report, &json!({"records": 10, "next": "store"}));
     let last = "/projects/dev/erase?after=store";
     let reply = ask(&world, "POST", last).await;
     reply.assert_retryable_problem(503, "svix-unavailable");

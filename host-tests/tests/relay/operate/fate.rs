@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use fake_svix::{Fault, RetryAfter, Target};
 
-use crate::support::{ADMIN, JSON, Reply, TOKEN, World, ask, event, post, refuse, world};
+use crate::support::{ADMIN, JSON, Reply, TOKEN, World, ask, event, post, refuse, show, world};
 
 const URL: &str = "https://grace:hush@hooks.test/in?key=hush";
 
 async fn fate(world: &World, id: &str) -> Value {
     let path = format!("/notifications/dev/{id}/deliveries");
-    ask(world, "GET", &path).await.ok().json()
+    show(world, &path).await
 }
 
 async fn resend(world: &World, id: &str, endpoint: &str) -> Reply {
@@ -159,7 +159,7 @@ async fn an_endpoint_shows_the_channels_without_which_it_takes_no_event() {
             "id": id, "type": "user.created", "project": "dev", "data": { "id": id },
         });
         let reply = world.post(&event.to_string()).await;
-        assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+        reply.assert_became("delivered");
         let shown = &fate(&world, id).await["endpoints"][0];
         assert_eq!(
             (&shown["channels"], &shown["status"]),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use fake_svix::Fault;
 use host::Op;
 
-use crate::support::{Setup, World, ask, event, event_of, world, wrapped};
+use crate::support::{Setup, World, ask, event, event_of, show, world, wrapped};
 
 async fn hold(world: &World, project: &str) {
     let reply = ask(world, "PUT", &format!("/projects/{project}/hold")).await;
@@ -15,7 +15,7 @@ async fn hold(world: &World, project: &str) {
 }
 
 async fn push(world: &World, id: &str) -> Value {
-    world.post(&wrapped(event(id).as_bytes())).await.ok().json()
+    world.push(event(id)).await.ok().json()
 }
 
 fn delivered(world: &World) -> Vec<String> {
@@ -33,11 +33,11 @@ async fn events_of_a_held_project_become_letters_and_go_in_order() {
         assert_eq!(push(&world, id).await["status"], "dead-lettered");
     }
     let other = event_of("other", "evt_4");
-    assert_eq!(world.post(&other).await.json()["status"], "delivered");
-    let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+    world.post(&other).await.assert_became("delivered");
+    let letter = show(&world, "/dead-letters/1").await;
     assert_eq!(letter["reason"], "held");
     assert_eq!(
-        ask(&world, "GET", "/status").await.json()["heldProjects"],
+        show(&world, "/status").await["heldProjects"],
         json!(["dev"])
     );
 
@@ -63,12 +63,12 @@ async fn another_event_under_the_id_of_a_letter_is_marked_and_counted() {
     let first = push(&world, "evt_1").await;
     assert_eq!(push(&world, "evt_1").await, first, "the same bytes");
     let other = event("evt_1").replace("user.created", "user.updated");
-    let other = world.post(&wrapped(other.as_bytes())).await.ok().json();
+    let other = world.push(&other).await.ok().json();
     assert_eq!(other["deadLetter"], 1);
     assert_eq!(other["contentDiffers"], true);
     ask(&world, "DELETE", "/dead-letters/1").await.ok();
     let again = event("evt_1").replace("user.created", "user.updated");
-    let again = world.post(&wrapped(again.as_bytes())).await.ok().json();
+    let again = world.push(&again).await.ok().json();
     assert_eq!(again, other, "also after it was discarded");
     let log = world.stdout();
     let line = log.last().expect("a line");
@@ -90,7 +90,7 @@ async fn a_held_event_that_no_letter_keeps_stays_with_its_sender() {
     assert_eq!(wait, 60);
     let world = World::with(&[("admin_token", "hush"), ("dead_letters", "reject")]);
     hold(&world, "dev").await;
-    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    let reply = world.push(event("evt_1")).await;
     reply.assert_retryable_problem(503, "held");
     assert!(world.svix.requests().is_empty());
 }
@@ -113,7 +113,7 @@ async fn a_hold_reaches_every_node_and_survives_their_changes_of_the_gate() {
     // The other node shares its view of the gate after a failure.
     world.svix.script([Fault::status(500)]);
     let body = event_of("other", "evt_9");
-    assert_eq!(other.post(&body).await.json()["status"], "delivered");
+    other.post(&body).await.assert_became("delivered");
     world.crash().await;
     other.crash().await;
     for world in [&world, &other] {
@@ -137,7 +137,7 @@ async fn a_hold_survives_a_slow_write_of_the_gate() {
     tokio::join!(hold(&world, "dev"), fail);
     tokio::time::sleep(Duration::from_secs(10)).await;
     world.faults.clear();
-    let status = ask(&world, "GET", "/status").await.json();
+    let status = show(&world, "/status").await;
     assert_eq!(status["heldProjects"], json!(["dev"]));
 }
 
@@ -156,9 +156,9 @@ async fn a_hold_survives_the_answers_that_are_still_on_their_way() {
         hold(&world, "dev").await;
     };
     let (reply, ()) = futures::future::join(other.post(&body), held).await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    reply.assert_became("delivered");
     assert_eq!(
-        ask(&world, "GET", "/status").await.json()["heldProjects"],
+        show(&world, "/status").await["heldProjects"],
         json!(["dev"])
     );
     assert_eq!(push(&other, "evt_1").await["status"], "dead-lettered");
@@ -169,7 +169,7 @@ async fn a_held_event_that_svix_may_have_is_one_message_after_its_replay() {
     let world = world();
     world.svix.create_application("dev");
     world.svix.always(Fault::ResetAfterStoring);
-    let body = wrapped(event("evt_1").as_bytes());
+    let body = wrapped(event("evt_1"));
     assert_eq!(world.post(&body).await.status, 503);
     world.svix.clear_faults();
     hold(&world, "dev").await;

@@ -10,7 +10,9 @@ use serde_json::json;
 use fake_svix::Fault;
 
 use super::contract;
-use crate::support::{ADMIN, JSON, Reply, Setup, World, ask, ask_as, event, wrapped};
+use crate::support::{
+    ADMIN, JSON, Reply, Setup, World, ask_as, assert_fields, event, replay, show,
+};
 
 const SECRET: &str = "a-secret-of-at-least-32-characters";
 const OTHER: &str = "another-secret-of-32-characters-or-more";
@@ -59,9 +61,9 @@ async fn a_dashboard_sees_the_fate_of_its_projects_events() {
     let issued = issue(&world, "dev", "").await.json();
     assert_eq!(issued["expiresAt"], "2026-11-23T15:12:42Z");
     let line = world.last_line();
-    assert_eq!(
-        (&line["outcome"], &line["project"], &line["operator"]),
-        (&json!("token-issued"), &json!("dev"), &json!("operator"))
+    assert_fields(
+        &line,
+        &json!({"outcome": "token-issued", "project": "dev", "operator": "operator"}),
     );
     let token = issued["token"].as_str().expect("a token");
     for path in READABLE {
@@ -87,8 +89,7 @@ async fn a_customer_sees_of_a_record_only_its_own_event() {
         .svix
         .script_for(&Method::POST, [Fault::status(422), Fault::status(422)]);
     for id in ["evt_1", "evt_2"] {
-        let reply = world.post(&wrapped(event(id).as_bytes())).await;
-        assert_eq!(reply.json()["status"], "dead-lettered");
+        world.push(event(id)).await.assert_became("dead-lettered");
     }
     let token = token(&world, "dev").await;
     for path in READABLE {
@@ -96,7 +97,7 @@ async fn a_customer_sees_of_a_record_only_its_own_event() {
         let record = seen.get("record").unwrap_or(&seen);
         assert_eq!(*record, json!({"state": "dead-lettered"}), "{path}");
     }
-    let replayed = ask(&world, "POST", "/dead-letters/1/replay");
+    let replayed = replay(&world, 1);
     assert_eq!(replayed.await.status, 200);
     for path in READABLE {
         let seen = ask_as(&world, &token, "GET", path).await.json();
@@ -107,7 +108,7 @@ async fn a_customer_sees_of_a_record_only_its_own_event() {
             "deliveredAt": record["deliveredAt"],
         });
         assert_eq!(*record, expected, "{path}");
-        let reply = ask(&world, "GET", path).await.json();
+        let reply = show(&world, path).await;
         let record = reply.get("record").unwrap_or(&reply);
         assert_eq!(record["deadLetter"], 1, "an operator sees all of {path}");
     }

@@ -11,8 +11,8 @@ use host::Op;
 use host::Reuse;
 
 use crate::support::{
-    ADMIN, Setup, World, ask, event, letter_bodies, post, refuse, settle, unresolved, world,
-    wrapped,
+    ADMIN, Setup, World, ask, assert_fields, event, letter_bodies, post, refuse, replay, settle,
+    show, unresolved, world, wrapped,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -81,7 +81,7 @@ async fn an_event_that_comes_after_its_record_is_deleted_stays_one_message() {
     assert_eq!(purge(&world).await, 1);
 
     let reply = world.post(&event("evt_1")).await;
-    assert_eq!(reply.json()["status"], "delivered");
+    reply.assert_became("delivered");
     assert_eq!(reply.json()["attempts"], 0, "found in Svix");
     world.only_message();
 }
@@ -113,7 +113,7 @@ async fn a_record_counts_from_when_it_was_written_last() {
 
     world.clock.advance(DAY * 25);
     let report = slice(&world).await;
-    assert_eq!((&report["purged"], &report["kept"]), (&json!(0), &json!(1)));
+    assert_fields(&report, &json!({"purged": 0, "kept": 1}));
     world.post(&event("evt_1")).await.assert_became("duplicate");
     world.clock.advance(DAY * 6);
     assert_eq!(purge(&world).await, 1);
@@ -144,8 +144,7 @@ async fn a_dead_letter_is_kept_until_the_retention_after_it_was_resolved_or_disc
     world.clock.advance(DUE);
     assert_eq!(purge(&world).await, 1, "the record of the delivered event");
 
-    let replayed = ask(&world, "POST", "/dead-letters/1/replay").await;
-    assert_eq!(replayed.json()["status"], "delivered");
+    replay(&world, 1).await.assert_became("delivered");
     assert_eq!(ask(&world, "DELETE", "/dead-letters/2").await.status, 200);
     assert_eq!(ask(&world, "DELETE", "/dead-letters/4").await.status, 200);
     settle().await;
@@ -155,7 +154,7 @@ async fn a_dead_letter_is_kept_until_the_retention_after_it_was_resolved_or_disc
     world.clock.advance(DUE);
     assert_eq!(purge(&world).await, 3);
     assert_eq!(ask(&world, "GET", "/dead-letters/1").await.status, 404);
-    let letter = ask(&world, "GET", "/dead-letters/3").await.json();
+    let letter = show(&world, "/dead-letters/3").await;
     assert_eq!(letter["eventId"], "evt_3");
     let left = left(&world).await;
     let left: Vec<_> = left
@@ -173,7 +172,7 @@ async fn a_body_whose_letter_a_crash_cut_off_is_deleted() {
     let world = world();
     world.faults.fail_next(Op::Increment, 1);
     world.svix.script([Fault::status(422)]);
-    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    let reply = world.push(event("evt_1")).await;
     reply.assert_retryable_problem(503, "store-failing");
     world.crash().await;
     world.faults.clear();
@@ -189,7 +188,7 @@ async fn a_body_that_a_crash_cut_off_goes_with_an_unknown_record() {
     let world = world();
     world.faults.fail_next(Op::Increment, 1);
     world.svix.script_for(&Method::POST, [Fault::status(422)]);
-    let body = wrapped(event("evt_1").as_bytes());
+    let body = wrapped(event("evt_1"));
     let reply = world.post(&body).await;
     reply.assert_retryable_problem(503, "store-failing");
     world.crash().await;
@@ -215,8 +214,8 @@ async fn a_letter_is_deleted_though_a_crash_cut_its_end_off() {
     ] {
         let world = world();
         world.svix.script_for(&Method::POST, [Fault::status(422)]);
-        let body = wrapped(event("evt_1").as_bytes());
-        assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+        let body = wrapped(event("evt_1"));
+        world.post(&body).await.assert_became("dead-lettered");
         settle().await;
         world.clock.advance(10 * DAY);
         for op in [Op::Delete, Op::DeleteMany] {
@@ -243,7 +242,7 @@ async fn a_letter_that_the_journal_does_not_name_is_not_begun() {
     let world = world();
     world.svix.script_for(&Method::POST, [Fault::status(422)]);
     world.faults.journal().fail_next(Op::Set, 1);
-    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    let reply = world.push(event("evt_1")).await;
     reply.assert_retryable_problem(503, "store-failing");
     let names = world.names().await;
     let of_letter = names.iter().filter(|name| name.starts_with("letter"));
@@ -253,20 +252,20 @@ async fn a_letter_that_the_journal_does_not_name_is_not_begun() {
 #[tokio::test(start_paused = true)]
 async fn a_discarded_letter_acknowledges_its_event_for_the_retention() {
     let world = world();
-    let body = wrapped(event("evt_1").as_bytes());
+    let body = wrapped(event("evt_1"));
     world.svix.script(vec![Fault::status(500); 4]);
     assert_eq!(world.post(&body).await.status, 503);
     settle().await;
     world.clock.advance(DAY * 29);
     world.svix.set_body_limit(10);
-    assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+    world.post(&body).await.assert_became("dead-lettered");
     assert_eq!(ask(&world, "DELETE", "/dead-letters/1").await.status, 200);
     settle().await;
 
     world.clock.advance(DAY * 29);
     assert_eq!(unresolved(&world).await, 0);
     assert_eq!(purge(&world).await, 0, "the later page is not due");
-    assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+    world.post(&body).await.assert_became("dead-lettered");
     world.clock.advance(DAY * 3);
     purge(&world).await;
     let left_of_letter = left(&world).await;
@@ -283,7 +282,7 @@ async fn a_discarded_letter_acknowledges_its_event_for_the_retention() {
 
 /// Replays or discards the only letter that is seen.
 async fn decide(world: &World, replay: bool) {
-    let list = ask(world, "GET", "/dead-letters").await.json();
+    let list = show(world, "/dead-letters").await;
     let letters = list["deadLetters"].as_array().expect("a list");
     assert_eq!(letters.len(), 1);
     let path = format!("/dead-letters/{}", letters[0]["number"]);
@@ -315,7 +314,7 @@ async fn a_letter_that_deliveries_write_at_once_is_one_and_is_deleted_whole() {
         let world = world();
         let other = world.node(&Setup::operated());
         world.svix.always_for(&Method::POST, Fault::status(422));
-        let body = wrapped(event("evt_1").as_bytes());
+        let body = wrapped(event("evt_1"));
         if on_two_nodes {
             world.faults.delay(Op::Increment, Duration::from_millis(50));
             tokio::join!(world.post(&body), other.post(&body));
@@ -343,7 +342,7 @@ async fn a_letter_that_deliveries_write_at_once_is_one_and_is_deleted_whole() {
         world.clock.advance(DUE);
         assert_eq!(unresolved(&world).await, 0);
         purge(&world).await;
-        let list = ask(&world, "GET", "/dead-letters").await.json();
+        let list = show(&world, "/dead-letters").await;
         assert_eq!(list["deadLetters"], json!([]));
         let all = ask(&world, "POST", "/dead-letters/replay").await;
         assert_eq!(all.json()["resolved"], 0);
@@ -367,7 +366,7 @@ async fn a_letter_that_may_be_the_only_copy_of_an_event_stays_until_a_decision()
         ("POST", "/notifications"),
     ] {
         let world = world();
-        let body = wrapped(event("evt_1").as_bytes());
+        let body = wrapped(event("evt_1"));
         world.svix.script([Fault::status(422)]);
         world.post(&body).await;
         overtake(&world).await;
@@ -375,7 +374,7 @@ async fn a_letter_that_may_be_the_only_copy_of_an_event_stays_until_a_decision()
         for _ in 0..3 {
             world.clock.advance(DUE);
             purge(&world).await;
-            let letter = ask(&world, "GET", "/dead-letters/1").await.json();
+            let letter = show(&world, "/dead-letters/1").await;
             assert_eq!(letter["eventId"], "evt_1");
         }
         if path == "/notifications" {
@@ -403,7 +402,7 @@ async fn a_letter_that_may_be_the_only_copy_of_an_event_stays_until_a_decision()
 async fn an_event_whose_letter_was_discarded_stays_acknowledged_even_with_another_record() {
     for gone in [true, false] {
         let world = world();
-        let body = wrapped(event("evt_1").as_bytes());
+        let body = wrapped(event("evt_1"));
         world.svix.script([Fault::status(422)]);
         world.post(&body).await;
         overtake(&world).await;
@@ -412,7 +411,7 @@ async fn an_event_whose_letter_was_discarded_stays_acknowledged_even_with_anothe
             world.remove(&name).await;
         }
         assert_eq!(ask(&world, "DELETE", "/dead-letters/1").await.status, 200);
-        assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+        world.post(&body).await.assert_became("dead-lettered");
         assert_eq!(world.svix.messages().len(), 0);
         settle().await;
         world.clock.advance(DUE);
@@ -425,7 +424,7 @@ async fn an_event_whose_letter_was_discarded_stays_acknowledged_even_with_anothe
 #[tokio::test(start_paused = true)]
 async fn an_event_that_became_a_dead_letter_later_stays_with_its_letter() {
     let world = world();
-    let body = wrapped(event("evt_1").as_bytes());
+    let body = wrapped(event("evt_1"));
     world.svix.script(vec![Fault::status(500); 4]);
     assert_eq!(world.post(&body).await.status, 503);
     settle().await;
@@ -452,15 +451,9 @@ async fn an_event_that_became_a_dead_letter_later_stays_with_its_letter() {
 async fn a_letter_without_a_valid_event_is_deleted_with_the_record_that_resolved_it() {
     // The event is too large for the relay that kept it, and not for the one that replays it.
     let small = World::with(&[("admin_token", "hush"), ("max_body_bytes", "100")]);
-    small.post(&wrapped(event("evt_1").as_bytes())).await;
+    small.push(event("evt_1")).await;
     let world = small.node(&Setup::operated());
-    let replayed = ask(&world, "POST", "/dead-letters/1/replay").await;
-    assert_eq!(
-        replayed.json()["status"],
-        "delivered",
-        "{}",
-        replayed.text()
-    );
+    replay(&world, 1).await.assert_became("delivered");
     settle().await;
     world.clock.advance(DUE);
     assert_eq!(unresolved(&world).await, 0);
@@ -565,10 +558,7 @@ async fn an_event_that_comes_while_its_record_is_deleted_stays_one_message() {
     assert_eq!(purged, 1);
     assert_eq!(world.records().await.len(), 0);
     let again = world.post(&event("evt_1")).await.json();
-    assert_eq!(
-        (&again["status"], &again["attempts"]),
-        (&json!("delivered"), &json!(0))
-    );
+    assert_fields(&again, &json!({"status": "delivered", "attempts": 0}));
     world.only_message();
 }
 
@@ -591,7 +581,7 @@ async fn events_flow_during_a_purge_and_keep_their_records() {
     assert_eq!(world.records().await.len(), EVENTS);
     for number in 0..EVENTS {
         let again = world.post(&event(&format!("evt_{number}"))).await;
-        assert_eq!(again.json()["status"], "duplicate");
+        again.assert_became("duplicate");
     }
     assert_eq!(world.svix.messages().len(), EVENTS);
 }
@@ -621,7 +611,7 @@ async fn no_letter_outlives_its_record_after_a_crash_in_between() {
     for nth in 1..=4 {
         let world = world();
         refuse(&world, "evt_1").await;
-        ask(&world, "POST", "/dead-letters/1/replay").await;
+        replay(&world, 1).await;
         settle().await;
         world.clock.advance(DUE);
         assert_eq!(unresolved(&world).await, 0);

@@ -20,7 +20,7 @@ use rig::ports;
 
 use crate::ingest::auth::google::{Answers, Google, claims, key};
 use crate::serve::{Serve, url_of};
-use crate::support::{self, TOKEN, World, ask, event, full, refuse, root, wrapped};
+use crate::support::{self, TOKEN, World, ask, event, full, refuse, root};
 
 fn document(path: &str) -> String {
     fs::read_to_string(root().join(path)).expect(path)
@@ -343,8 +343,7 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
     world
         .svix
         .script_at(Target::EventTypes, [Fault::status(422)]);
-    let delivered = world.post(&wrapped(event("evt_1").as_bytes())).await;
-    assert_eq!(delivered.json()["status"], "delivered");
+    world.push(event("evt_1")).await.assert_became("delivered");
     let other = event("evt_1").replace("usr_", "usr_other_");
     assert_eq!(world.post(&other).await.json()["contentDiffers"], true);
     refuse(&world, "evt_2").await;
@@ -391,7 +390,7 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
     let headers = [("authorization", &token[..])];
     for status in [503, 200] {
         let sent = event("evt_1");
-        let reply = pubsub.request("POST", "/notifications", &headers, &sent);
+        let reply = pubsub.post_with(&headers, &sent);
         assert_eq!(reply.await.status, status);
         google.answer(Answers::Keys);
         pubsub.clock.advance(Duration::from_secs(5));

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use host::Op;
 
-use crate::support::{World, ask, event, letter_bodies, refuse, wrapped};
+use crate::support::{
+    World, ask, assert_fields, event, letter_bodies, refuse, replay, show, wrapped,
+};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -68,8 +70,8 @@ async fn a_letter_without_a_decision_is_deleted_after_the_retention_and_announce
         Some(1)
     );
     // The event stays acknowledged.
-    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
-    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+    let reply = world.push(event("evt_1")).await;
+    reply.assert_became("dead-lettered");
     assert_eq!(letter_bodies(&world).await, 1);
 }
 
@@ -90,17 +92,14 @@ async fn without_a_retention_a_letter_stays() {
 async fn a_resolved_letter_is_neither_announced_nor_deleted_as_undecided() {
     let world = world();
     refuse(&world, "evt_1").await;
-    assert_eq!(
-        ask(&world, "POST", "/dead-letters/1/replay").await.json()["status"],
-        "delivered"
-    );
+    replay(&world, 1).await.assert_became("delivered");
     world.clock.advance(10 * DAY);
     assert_eq!(
         number(&world, "svix_relay_dead_letters_expiring").await,
         Some(0)
     );
     assert_eq!(purge(&world).await["letters"], 0);
-    assert!(ask(&world, "GET", "/dead-letters/1").await.json()["resolved"].is_object());
+    assert!(show(&world, "/dead-letters/1").await["resolved"].is_object());
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,32 +108,20 @@ async fn a_letter_loses_its_body_once_its_event_is_delivered() {
     // By a replay and by a direct post. The third event is not valid, so its letter stays.
     refuse(&world, "evt_1").await;
     refuse(&world, "evt_2").await;
-    let broken = wrapped(
-        event("evt_3")
-            .replace("user.created", "user created")
-            .as_bytes(),
-    );
+    let broken = wrapped(event("evt_3").replace("user.created", "user created"));
     world.post(&broken).await;
     assert_eq!(letter_bodies(&world).await, 3);
-    assert_eq!(
-        ask(&world, "POST", "/dead-letters/1/replay").await.json()["status"],
-        "delivered"
-    );
+    replay(&world, 1).await.assert_became("delivered");
     assert_eq!(letter_bodies(&world).await, 2);
     world.post(&event("evt_2")).await.assert_became("delivered");
     assert_eq!(letter_bodies(&world).await, 1);
     for number in [1, 2] {
-        let letter = ask(&world, "GET", &format!("/dead-letters/{number}"))
-            .await
-            .json();
+        let letter = show(&world, &format!("/dead-letters/{number}")).await;
         assert_eq!(letter["reason"], "refused-by-svix");
         assert!(letter["resolved"]["svixMessageId"].is_string(), "{letter}");
-        assert_eq!(
-            (&letter["body"], &letter["bodyBase64"]),
-            (&Value::Null, &Value::Null)
-        );
+        assert_fields(&letter, &json!({"body": null, "bodyBase64": null}));
         let again = ask(&world, "POST", &format!("/dead-letters/{number}/replay")).await;
-        assert_eq!(again.json()["status"], "duplicate");
+        again.assert_became("duplicate");
     }
 }
 
@@ -199,14 +186,14 @@ async fn a_store_that_fails_keeps_a_letter_until_the_next_purge() {
 async fn a_letter_without_a_body_never_hides_a_message_that_svix_has_lost() {
     let world = world();
     refuse(&world, "evt_1").await;
-    let replayed = ask(&world, "POST", "/dead-letters/1/replay").await.json();
+    let replayed = replay(&world, 1).await.json();
     let message = replayed["svixMessageId"].as_str().expect("an id");
     world.svix.forget_message(message);
     tokio::time::sleep(Duration::from_secs(10)).await;
     world.clock.advance(Duration::from_mins(20));
     let audit = ask(&world, "POST", "/maintenance/audit").await.json();
     assert_eq!(audit["found"], 1, "{audit}");
-    let findings = ask(&world, "GET", "/audit/findings").await.json();
+    let findings = show(&world, "/audit/findings").await;
     let id = findings["findings"][0]["id"].as_str().expect("an id");
     let resolved = ask(&world, "POST", &format!("/audit/findings/{id}/resolve"))
         .await
@@ -215,6 +202,5 @@ async fn a_letter_without_a_body_never_hides_a_message_that_svix_has_lost() {
     assert_eq!(resolved.get("deadLetter"), None, "{resolved}");
     let reply = ask(&world, "GET", "/dead-letters/1").await;
     reply.assert_final_problem(404, "no-dead-letter");
-    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
-    assert_eq!(reply.json()["status"], "delivered", "{}", reply.text());
+    world.push(event("evt_1")).await.assert_became("delivered");
 }

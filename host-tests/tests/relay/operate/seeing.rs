@@ -11,8 +11,8 @@ use fake_svix::{Fault, RetryAfter};
 use host::Op;
 
 use crate::support::{
-    ADMIN, JSON, Reply, Setup, TOKEN, World, event, event_of, letter_bodies, root, unresolved,
-    wrapped,
+    ADMIN, JSON, Reply, Setup, TOKEN, World, event, event_of, letter_bodies, replay, root, show,
+    unresolved, wrapped,
 };
 
 /// Each request has an instance of its own if `max_requests` is 1.
@@ -83,7 +83,7 @@ async fn the_counts_of_all_instances_of_all_nodes_add_up() {
     here.post(r#"{"project":"not a project"}"#).await;
     here.svix
         .script_for(&Method::POST, [Fault::status(422), Fault::status(500)]);
-    here.post(&wrapped(event("evt_8").as_bytes())).await;
+    here.push(event("evt_8")).await;
     there.post(&event("evt_9")).await;
 
     let (one, other) = (metrics(&here).await, metrics(&there).await);
@@ -279,11 +279,7 @@ async fn the_status_shows_every_variable_but_secrets() {
     setup.variables.insert("ingest_token", "psst,shh");
     let world = World::build(&setup);
     let headers = [JSON, ("authorization", "Bearer psst")];
-    let post = async |body: &str| {
-        world
-            .request("POST", "/notifications", &headers, body)
-            .await
-    };
+    let post = async |body: &str| world.post_with(&headers, body).await;
     post(&event("evt_1")).await;
     post(&event("evt_1")).await;
     post("nonsense").await;
@@ -361,7 +357,7 @@ async fn the_last_hour_is_no_longer_than_an_hour() {
         world.clock.advance(Duration::from_mins(45));
     }
     world.clock.advance(Duration::from_mins(14));
-    let status = ask(&world, "GET", "/status").await.json();
+    let status = show(&world, "/status").await;
     let minutes = status["lastHour"].as_array().expect("a list");
     assert_eq!(minutes.len(), 1, "{minutes:?}");
     assert_eq!(minutes[0]["minute"], "2026-11-23T15:42:00Z");
@@ -395,16 +391,16 @@ async fn a_letter_is_unresolved_until_it_is_replayed_or_discarded() {
     let world = world();
     world.svix.always_for(&Method::POST, Fault::status(422));
     for id in ["evt_1", "evt_2", "evt_3"] {
-        let sent = wrapped(event(id).as_bytes());
+        let sent = wrapped(event(id));
         world.post(&sent).await;
         world.post(&sent).await;
     }
-    world.post(&wrapped(b"nonsense")).await;
+    world.push(b"nonsense").await;
     assert_eq!(unresolved(&world).await, 4);
     world.svix.always(Fault::None);
-    ask(&world, "POST", "/dead-letters/1/replay").await;
+    replay(&world, 1).await;
     assert_eq!(unresolved(&world).await, 3);
-    ask(&world, "POST", "/dead-letters/1/replay").await;
+    replay(&world, 1).await;
     ask(&world, "DELETE", "/dead-letters/1").await;
     assert_eq!(unresolved(&world).await, 3, "each letter counts once");
     world.post(&event("evt_2")).await;
@@ -420,11 +416,11 @@ async fn a_letter_is_unresolved_until_it_is_replayed_or_discarded() {
 async fn concurrent_deliveries_and_replays_count_a_letter_once() {
     let world = world();
     world.svix.always_for(&Method::POST, Fault::status(422));
-    let sent = wrapped(event("evt_1").as_bytes());
+    let sent = wrapped(event("evt_1"));
     join_all((0..16).map(|_| world.post(&sent))).await;
     assert_eq!(unresolved(&world).await, 1);
     world.svix.always(Fault::None);
-    let letters = ask(&world, "GET", "/dead-letters").await.json();
+    let letters = show(&world, "/dead-letters").await;
     let number = &letters["deadLetters"][0]["number"];
     let replay = format!("/dead-letters/{number}/replay");
     let direct = event("evt_1");
@@ -433,7 +429,7 @@ async fn concurrent_deliveries_and_replays_count_a_letter_once() {
     tokio::join!(replays, posts);
     assert_eq!(unresolved(&world).await, 0);
     world.svix.always_for(&Method::POST, Fault::status(422));
-    world.post(&wrapped(event("evt_2").as_bytes())).await;
+    world.push(event("evt_2")).await;
     assert_eq!(
         unresolved(&world).await,
         1,
@@ -445,7 +441,7 @@ async fn concurrent_deliveries_and_replays_count_a_letter_once() {
 async fn a_write_that_succeeds_and_reports_a_failure_counts_a_letter_right() {
     let world = world();
     world.svix.always_for(&Method::POST, Fault::status(422));
-    let sent = wrapped(event("evt_1").as_bytes());
+    let sent = wrapped(event("evt_1"));
     // Its body is there, and nothing names it.
     world.faults.write_then_fail_next_set();
     assert_eq!(world.post(&sent).await.status, 503);
@@ -455,14 +451,14 @@ async fn a_write_that_succeeds_and_reports_a_failure_counts_a_letter_right() {
     world.faults.write_then_fail_next_set();
     assert_eq!(world.post(&sent).await.status, 503);
     assert_eq!(unresolved(&world).await, 1);
-    assert_eq!(world.post(&sent).await.json()["status"], "dead-lettered");
+    world.post(&sent).await.assert_became("dead-lettered");
     assert_eq!(unresolved(&world).await, 1);
 
     world.svix.always(Fault::None);
     world.faults.write_then_fail_next_set();
     assert_eq!(world.post(&event("evt_1")).await.status, 503);
     assert_eq!(unresolved(&world).await, 0);
-    assert_eq!(world.post(&sent).await.json()["status"], "duplicate");
+    world.post(&sent).await.assert_became("duplicate");
     assert_eq!(unresolved(&world).await, 0);
 }
 
@@ -471,7 +467,7 @@ async fn a_letter_whose_deletion_broke_off_is_hidden_until_it_is_deleted_again()
     let world = world();
     world.svix.always_for(&Method::POST, Fault::status(422));
     for id in ["evt_1", "evt_2"] {
-        world.post(&wrapped(event(id).as_bytes())).await;
+        world.push(event(id)).await;
     }
     let path = "/dead-letters/1";
     for (ops, left) in [(&[Op::Set][..], 2), (&[Op::DeleteMany, Op::Delete], 1)] {
@@ -494,14 +490,14 @@ async fn a_letter_whose_deletion_broke_off_is_hidden_until_it_is_deleted_again()
 async fn a_letter_whose_event_was_delivered_unaware_of_it_counts_as_resolved() {
     let world = world();
     world.svix.script([Fault::status(422)]);
-    let sent = wrapped(event("evt_1").as_bytes());
+    let sent = wrapped(event("evt_1"));
     world.post(&sent).await;
     assert_eq!(unresolved(&world).await, 1);
     let record = world.records().await.remove(0);
     world.remove(&record).await;
-    assert_eq!(world.post(&sent).await.json()["status"], "delivered");
+    world.post(&sent).await.assert_became("delivered");
     assert_eq!(unresolved(&world).await, 0);
-    let list = ask(&world, "GET", "/dead-letters").await.json();
+    let list = show(&world, "/dead-letters").await;
     assert!(list["deadLetters"][0]["resolved"].is_object(), "{list}");
 }
 
@@ -510,7 +506,7 @@ async fn settled_letters_are_not_looked_at_again() {
     let world = world();
     for number in 0..200 {
         let body = format!("nonsense {number}");
-        world.post(&wrapped(body.as_bytes())).await;
+        world.push(&body).await;
     }
     for number in 1..200 {
         ask(&world, "DELETE", &format!("/dead-letters/{number}")).await;
@@ -532,7 +528,7 @@ async fn a_number_that_was_taken_an_hour_ago_and_never_used_is_not_looked_at_aga
     assert_eq!(unresolved(&world).await, 0);
     world.clock.advance(Duration::from_mins(61));
     assert_eq!(unresolved(&world).await, 0);
-    world.post(&wrapped(b"nonsense")).await;
+    world.push(b"nonsense").await;
     let posted = world.faults.count(Op::Get);
     assert_eq!(unresolved(&world).await, 1);
     let reads = world.faults.count(Op::Get) - posted;
@@ -547,7 +543,7 @@ async fn a_letter_that_is_written_long_after_its_number_was_taken_counts() {
     let world = world();
     // Another instance has taken number 1, and is still to write the letter.
     world.put("dead-letters", &1_i64.to_le_bytes()).await;
-    world.post(&wrapped(b"nonsense")).await;
+    world.push(b"nonsense").await;
     ask(&world, "DELETE", "/dead-letters/2").await;
     world.clock.advance(Duration::from_mins(59));
     assert_eq!(unresolved(&world).await, 0);
@@ -567,7 +563,7 @@ async fn a_letter_that_is_written_long_after_its_number_was_taken_counts() {
 async fn a_letter_of_a_later_version_is_there_again_after_a_roll_back() {
     for name in ["letter/", "dead-letter/1"] {
         let world = world();
-        world.post(&wrapped(b"nonsense")).await;
+        world.push(b"nonsense").await;
         let mut names = world.names().await;
         names.retain(|known| known.starts_with(name));
         let name = names.remove(0);
@@ -588,11 +584,11 @@ async fn a_letter_of_a_later_version_is_there_again_after_a_roll_back() {
 async fn a_damaged_letter_does_not_hold_the_count_of_the_others_up() {
     for name in ["letter/", "dead-letter/1"] {
         let world = world();
-        world.post(&wrapped(b"nonsense 1")).await;
+        world.push(b"nonsense 1").await;
         let mut names = world.names().await;
         names.retain(|known| known.starts_with(name));
         world.put(&names.remove(0), b"\xff").await;
-        world.post(&wrapped(b"nonsense 2")).await;
+        world.push(b"nonsense 2").await;
         for _ in 0..3 {
             assert_eq!(unresolved(&world).await, 1);
             world.clock.advance(Duration::from_mins(61));
@@ -610,7 +606,7 @@ async fn a_query_finds_a_record_that_no_path_leads_to() {
     let world = world();
     world.post(&event("..")).await;
     let find = "/records?project=dev&eventId=%2e.";
-    let found = ask(&world, "GET", find).await.json();
+    let found = show(&world, find).await;
     assert_eq!(found["eventId"], "..");
     assert_eq!(found["svixMessageId"], world.only_message().id);
     for (path, status, problem) in [

@@ -125,3 +125,11 @@ impl Reply {
         }
     }
 }
+
+/// Checks that these fields have these values, among others; a missing one counts as null.
+#[track_caller]
+pub fn assert_fields(value: &Value, expected: &Value) {
+    for (name, expected) in expected.as_object().expect("fields") {
+        assert_eq!(value[name], *expected, "{name} of {value}");
+    }
+}

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures::FutureExt as _;
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use fake_svix::Fault;
 
@@ -26,6 +26,11 @@ pub fn world() -> World {
 /// An operator's request.
 pub async fn ask(world: &World, method: &str, path: &str) -> Reply {
     world.request(method, path, &[ADMIN], "").await
+}
+
+/// What an operator sees at this path.
+pub async fn show(world: &World, path: &str) -> Value {
+    ask(world, "GET", path).await.ok().json()
 }
 
 /// A request with this token.
@@ -53,13 +58,18 @@ pub async fn refuse(world: &World, id: &str) {
 pub async fn refuse_of(world: &World, project: &str, id: &str) {
     // Svix may be asked first whether it has the event.
     world.svix.script_for(&Method::POST, [Fault::status(422)]);
-    let push = wrapped(event_of(project, id).as_bytes());
-    world.post(&push).await.assert_became("dead-lettered");
+    let reply = world.push(event_of(project, id)).await;
+    reply.assert_became("dead-lettered");
+}
+
+/// Replays a dead letter.
+pub async fn replay(world: &World, number: u64) -> Reply {
+    ask(world, "POST", &format!("/dead-letters/{number}/replay")).await
 }
 
 /// How many dead letters wait for a decision.
 pub async fn unresolved(world: &World) -> u64 {
-    let status = ask(world, "GET", "/status").await.json();
+    let status = show(world, "/status").await;
     let unresolved = status["deadLetters"]["unresolved"].as_u64();
     unresolved.expect("a number")
 }
@@ -108,7 +118,8 @@ pub fn hold_up() {
 }
 
 /// Pub/Sub's push of these bytes, in its default form.
-pub fn wrapped(event: &[u8]) -> String {
+pub fn wrapped(event: impl AsRef<[u8]>) -> String {
+    let event = event.as_ref();
     let message_id = message_id(event);
     json!({
         "message": {
@@ -138,8 +149,8 @@ pub const UNWRAPPED: [(&str, &str); 4] = [
 ];
 
 /// The headers of an unwrapped push with an identifier that only the same bytes have, as in [`wrapped`].
-pub fn unwrapped(event: &[u8]) -> [(&'static str, &'static str); 4] {
-    let id = message_id(event).leak();
+pub fn unwrapped(event: impl AsRef<[u8]>) -> [(&'static str, &'static str); 4] {
+    let id = message_id(event.as_ref()).leak();
     UNWRAPPED.map(|(name, value)| match name {
         "x-goog-pubsub-message-id" => (name, &*id),
         _ => (name, value),

@@ -22,7 +22,7 @@ use clock::Clock;
 use fake_svix::{FakeSvix, StoredMessage};
 use host::{Connector, Faults, Host, KeyValue, Manifest, Reuse};
 
-use super::{Body, Reply, full, notification, program, root, send};
+use super::{Body, Reply, full, notification, program, root, send, wrapped};
 use crate::operate::contract;
 
 /// When every test begins: 2026-11-23T14:12:42Z.
@@ -166,6 +166,17 @@ impl World {
     pub async fn post_bytes(&self, body: &[u8]) -> Reply {
         let body = full(Bytes::copy_from_slice(body));
         self.send(notification(body)).await.expect("a reply")
+    }
+
+    /// Posts with these headers.
+    pub async fn post_with(&self, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Reply {
+        self.request_bytes("POST", "/notifications", headers, body.as_ref())
+            .await
+    }
+
+    /// Posts these bytes as a push of Pub/Sub, in its default form.
+    pub async fn push(&self, event: impl AsRef<[u8]>) -> Reply {
+        self.post(&wrapped(event)).await
     }
 
     /// Posts without a `Content-Length`.
@@ -392,6 +403,13 @@ impl World {
         lines
             .map(|line| serde_json::from_str(&line).expect("JSON"))
             .collect()
+    }
+
+    /// The lines of the log that contain this text.
+    pub fn lines_with(&self, text: &str) -> Vec<String> {
+        let mut lines = self.stdout();
+        lines.retain(|line| line.contains(text));
+        lines
     }
 
     #[track_caller]

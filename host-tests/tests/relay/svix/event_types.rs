@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use fake_svix::{EventType, Fault, RetryAfter, Target};
 use host::Op;
 
-use crate::support::{Setup, TOKEN, World, ask, event, event_of, refuse, wrapped};
+use crate::support::{Setup, TOKEN, World, ask, event, event_of, refuse};
 
 const REGISTER: (&str, &str) = ("register_event_types", "true");
 
@@ -98,13 +98,9 @@ async fn every_type_is_registered_in_any_form_of_its_first_event() {
     let world = world();
     let typed = |id: &str, name: &str| event(id).replace(TYPE, name);
     world.post(&typed("evt_1", "a.one")).await;
-    world
-        .post(&wrapped(typed("evt_2", "a.two").as_bytes()))
-        .await;
+    world.push(typed("evt_2", "a.two").as_bytes()).await;
     world.svix.script([Fault::status(422)]);
-    world
-        .post(&wrapped(typed("evt_3", "a.three").as_bytes()))
-        .await;
+    world.push(typed("evt_3", "a.three").as_bytes()).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(known(&world), ["a.one", "a.two"]);
 
@@ -146,7 +142,7 @@ async fn many_instances_that_register_a_type_at_once_report_no_failure() {
         .collect();
     let replies = events.iter().map(|event| world.post(event));
     for reply in futures::future::join_all(replies).await {
-        assert_eq!(reply.json()["status"], "delivered");
+        reply.assert_became("delivered");
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(known(&world), [TYPE]);
@@ -359,8 +355,7 @@ async fn only_a_new_delivery_registers_its_type() {
     assert_eq!(asked(&world).len(), 2);
     world.remove(STORED).await;
     world.crash().await;
-    let again = world.post(&event("evt_4")).await;
-    assert_eq!(again.json()["status"], "duplicate");
+    world.post(&event("evt_4")).await.assert_became("duplicate");
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(asked(&world).len(), 2);
 }
@@ -379,7 +374,7 @@ async fn no_type_is_registered_while_the_gate_is_closed() {
         world.post(&limited).await
     };
     let (late, limited) = join(world.post(&late), second).await;
-    assert_eq!(late.json()["status"], "delivered");
+    late.assert_became("delivered");
     limited.assert_retryable_problem(429, "rate-limited");
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(asked(&world), Vec::<String>::new());
@@ -437,7 +432,6 @@ async fn the_first_event_of_a_type_stays_one_message_after_any_fault() {
         deliver(&world, "evt_1").await;
         world.only_message();
         assert_eq!(known(&world), [TYPE], "{fault:?}");
-        let again = world.post(&event("evt_1")).await;
-        assert_eq!(again.json()["status"], "duplicate");
+        world.post(&event("evt_1")).await.assert_became("duplicate");
     }
 }

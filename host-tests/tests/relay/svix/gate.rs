@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use fake_svix::{Fault, RetryAfter};
 use host::Op;
 
-use crate::support::{NOWHERE, Setup, World, ask, event, event_of, wrapped};
+use crate::support::{NOWHERE, Setup, World, ask, assert_fields, event, event_of};
 
 /// Closes the gate for so many seconds.
 async fn rate_limit(world: &World, seconds: u64) {
@@ -39,7 +39,7 @@ async fn round(world: &World) -> usize {
         tokio::time::sleep(Duration::from_millis(250 * number)).await;
         let project = format!("\"p{}\"", number % 4);
         let event = event(&format!("evt_{number}")).replace("\"dev\"", &project);
-        world.post(&wrapped(event.as_bytes())).await
+        world.push(&event).await
     });
     join_all(deliveries).await;
     let requests = world.svix.requests();
@@ -113,10 +113,10 @@ async fn a_probe_that_a_lookup_answers_makes_way_for_the_next_event() {
     close_gate_until_a_probe_is_due(&world, Fault::ResetAfterStoring).await;
     world.post(&event("evt_0")).await.assert_became("delivered");
     assert_eq!(gate_state(&world).await, "closed");
-    assert_eq!(
-        world.post(&event("evt_new")).await.json()["status"],
-        "delivered"
-    );
+    world
+        .post(&event("evt_new"))
+        .await
+        .assert_became("delivered");
     assert_eq!(gate_state(&world).await, "open");
 }
 
@@ -175,8 +175,7 @@ async fn a_probe_goes_out_every_minute_whatever_svix_asks_for() {
     reply.assert_retryable_problem(429, "rate-limited");
     assert_eq!(world.svix.requests().len(), 2);
     world.clock.advance(Duration::from_mins(1));
-    let reply = world.post(&event("evt_1")).await;
-    assert_eq!(reply.json()["status"], "delivered");
+    world.post(&event("evt_1")).await.assert_became("delivered");
 }
 
 /// Proxies send a `Retry-After` of 0 by default, and a date that has passed on its way.
@@ -269,7 +268,7 @@ async fn an_event_waits_for_the_short_rest_of_a_closing() {
     rate_limit(&world, 10).await;
     world.clock.advance(Duration::from_millis(9_500));
     let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
-    assert_eq!(reply.json()["status"], "delivered");
+    reply.assert_became("delivered");
     let expected = Duration::from_millis(500)..Duration::from_millis(800);
     assert!(expected.contains(&took), "{took:?}");
 }
@@ -378,18 +377,15 @@ async fn while_one_project_fails_only_its_events_wait() {
         world.svix.clear_faults();
         let asked = world.svix.requests().len();
         let standing = world.get("/readyz").await.json()["gate"].clone();
-        assert_eq!(
-            (&standing["state"], &standing["project"]),
-            (&"closed".into(), &"sick".into())
-        );
+        assert_fields(&standing, &json!({"state": "closed", "project": "sick"}));
         world.post(&event("evt_9")).await.assert_became("delivered");
         assert_eq!(world.svix.requests().len(), asked + 1);
         // Its next event is the probe, once the closing is over.
         world.clock.advance(Duration::from_secs(30));
-        assert_eq!(
-            world.post(&of_sick("evt_0")).await.json()["status"],
-            "delivered"
-        );
+        world
+            .post(&of_sick("evt_0"))
+            .await
+            .assert_became("delivered");
         assert_eq!(world.get("/readyz").await.json()["gate"]["state"], "open");
         let lines = world.stdout();
         let closed = lines
@@ -406,8 +402,7 @@ async fn a_bulk_replay_goes_on_behind_letters_of_a_project_that_waits() {
     let world = World::build(&setup);
     for body in [of_sick("evt_8"), event("evt_9")] {
         world.svix.script([Fault::status(422)]);
-        let reply = world.post(&wrapped(body.as_bytes())).await;
-        assert_eq!(reply.json()["status"], "dead-lettered");
+        world.push(&body).await.assert_became("dead-lettered");
     }
     world.svix.always(Fault::status(500));
     for number in 0..3 {
@@ -415,11 +410,7 @@ async fn a_bulk_replay_goes_on_behind_letters_of_a_project_that_waits() {
     }
     world.svix.clear_faults();
     let replayed = ask(&world, "POST", "/dead-letters/replay").await.json();
-    assert_eq!(
-        (&replayed["resolved"], &replayed["failed"]),
-        (&1.into(), &1.into()),
-        "{replayed}"
-    );
+    assert_fields(&replayed, &json!({"resolved": 1, "failed": 1}));
 }
 
 #[tokio::test(start_paused = true)]
@@ -481,7 +472,7 @@ async fn events_that_have_waited_pass_with_the_probe() {
     world.svix.set_latency(Duration::from_millis(100));
     let events = events(16);
     for reply in join_all(events.iter().map(|event| world.post(event))).await {
-        assert_eq!(reply.json()["status"], "delivered");
+        reply.assert_became("delivered");
     }
 }
 
@@ -492,7 +483,7 @@ async fn the_end_of_a_closing_reaches_every_node() {
     world.clock.advance(Duration::from_secs(10));
     for number in 0..3 {
         let reply = world.post(&event(&format!("evt_{number}"))).await;
-        assert_eq!(reply.json()["status"], "delivered");
+        reply.assert_became("delivered");
     }
     assert_eq!(gate(&world).await, None);
 }
@@ -503,7 +494,7 @@ async fn a_gate_that_can_not_be_read_or_written_stops_no_event() {
     for state in [&b"garbage"[..], b"", br#"{"version":1,"changed":18446744073709551615,"closed":{"reason":"rate-limited","millis":18446744073709551615,"times":9,"probing":false,"failedProbe":null},"run":{"failures":0,"event":"","ofEvent":0}}"#] {
         world.put("gate", state).await;
         let id = format!("evt_{}", state.len());
-        assert_eq!(world.post(&event(&id)).await.json()["status"], "delivered");
+        world.post(&event(&id)).await.assert_became("delivered");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // The read of the record comes first.
@@ -526,7 +517,7 @@ async fn events_that_come_during_a_probe_wait_for_it() {
     let posts = join_all(events.iter().map(|event| world.post(event)));
     let (replies, took) = world.timed(posts).await;
     for reply in replies {
-        assert_eq!(reply.json()["status"], "delivered");
+        reply.assert_became("delivered");
     }
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
@@ -560,8 +551,7 @@ async fn a_probe_without_time_for_an_attempt_changes_no_gate() {
 
     world.faults.clear();
     world.clock.advance(Duration::from_secs(3));
-    let reply = world.post(&event("evt_2")).await;
-    assert_eq!(reply.json()["status"], "delivered");
+    world.post(&event("evt_2")).await.assert_became("delivered");
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,13 +53,13 @@ async fn an_event_that_something_between_refuses_is_neither_lost_nor_kept_for_go
     for status in [400, 401, 403, 404, 409, 413, 422] {
         for body in bodies() {
             let world = World::with(&[("admin_token", "hush")]);
-            let push = wrapped(event("evt_1").as_bytes());
+            let push = wrapped(event("evt_1"));
             world.svix.always(answer(status, &[], body));
             let reply = world.post(&push).await;
             reply.assert_retryable_problem(503, "unexpected-status");
             world.svix.clear_faults();
             world.clock.advance(Duration::from_mins(1));
-            assert_eq!(world.post(&push).await.json()["status"], "delivered");
+            world.post(&push).await.assert_became("delivered");
             world.only_message();
         }
     }
@@ -75,7 +75,7 @@ async fn a_firewall_that_refuses_some_payloads_stops_no_other_event() {
         reply.assert_retryable_problem(503, "unexpected-status");
         world.svix.clear_faults();
         let good = event(&format!("evt_{number}"));
-        assert_eq!(world.post(&good).await.json()["status"], "delivered");
+        world.post(&good).await.assert_became("delivered");
     }
 }
 
@@ -129,7 +129,7 @@ async fn a_retry_after_date_is_meant_by_the_clock_of_its_sender() {
         let headers = [("date", date), ("retry-after", until)];
         world.svix.script([answer(429, &headers, "")]);
         let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
-        assert_eq!(reply.json()["status"], "delivered");
+        reply.assert_became("delivered");
         assert!(
             took.as_secs_f64() >= 2.0 && took.as_secs_f64() < 3.0,
             "{took:?}"
@@ -140,7 +140,7 @@ async fn a_retry_after_date_is_meant_by_the_clock_of_its_sender() {
 #[tokio::test(start_paused = true)]
 async fn an_event_without_an_application_is_kept_and_replayed_once_there_is_one() {
     let world = World::with(&[("create_applications", "false"), ("admin_token", "hush")]);
-    let reply = world.post(&wrapped(event("evt_1").as_bytes())).await;
+    let reply = world.push(event("evt_1")).await;
     assert_eq!(
         reply.json(),
         json!({"status": "dead-lettered", "deadLetter": 1})

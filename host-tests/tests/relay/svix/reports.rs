@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, Report, Target};
 use host::Op;
 
-use crate::support::{Reply, World, ask, event, event_of, has_metric, settle};
+use crate::support::{Reply, World, ask, assert_fields, event, event_of, has_metric, settle, show};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OTHER_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -60,7 +60,7 @@ async fn endpoints(world: &World) -> Value {
 
 async fn record(world: &World, id: &str) -> Value {
     let path = format!("/notifications/dev/{id}");
-    ask(world, "GET", &path).await.json()
+    show(world, &path).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,10 +78,7 @@ async fn an_operator_hears_of_a_disabled_endpoint_and_of_events_that_were_given_
     }
     let shown = endpoints(&world).await;
     let disabled = &shown["disabled"][0];
-    assert_eq!(
-        (&disabled["project"], &disabled["endpointId"]),
-        (&json!("dev"), &json!(endpoint))
-    );
+    assert_fields(disabled, &json!({"project": "dev", "endpointId": endpoint}));
     assert_eq!(shown["disabled"].as_array().map(Vec::len), Some(1));
     assert_eq!(shown["exhausted"][0]["eventId"], "evt_1");
     let record = record(&world, "evt_1").await;
@@ -127,7 +124,7 @@ async fn a_report_that_comes_twice_counts_once() {
     world.svix.disable_endpoint("dev", &endpoint, true);
     let reports = world.svix.take_reports();
     let report = reports.last().expect("endpoint.updated");
-    assert_eq!(bring(&world, report).await.json()["status"], "reported");
+    bring(&world, report).await.assert_became("reported");
     world.clock.advance(DAY);
     assert_eq!(
         bring(&world, report).await.json()["status"],
@@ -194,7 +191,7 @@ async fn while_svix_or_the_store_fails_a_report_is_to_come_again() {
     world.faults.fail_next(Op::Set, 1);
     let reply = bring(&world, report).await;
     reply.assert_retryable_problem(503, "store-failing");
-    assert_eq!(bring(&world, report).await.json()["status"], "reported");
+    bring(&world, report).await.assert_became("reported");
     assert_eq!(
         endpoints(&world).await["disabled"].as_array().map(Vec::len),
         Some(1)
@@ -259,10 +256,7 @@ async fn a_message_without_an_event_id_is_listed_when_it_is_given_up() {
         200
     );
     let exhausted = &endpoints(&world).await["exhausted"][0];
-    assert_eq!(
-        (&exhausted["endpointId"], &exhausted["eventId"]),
-        (&json!("ep_1"), &Value::Null)
-    );
+    assert_fields(exhausted, &json!({"endpointId": "ep_1", "eventId": null}));
 }
 
 #[tokio::test(start_paused = true)]
@@ -329,7 +323,7 @@ async fn a_forged_report_changes_nothing() {
 async fn a_report_reaches_only_the_record_of_its_own_message() {
     let world = world();
     for body in [event("evt_1"), event_of("other", "evt_1")] {
-        assert_eq!(world.post(&body).await.json()["status"], "delivered");
+        world.post(&body).await.assert_became("delivered");
     }
     let message = world.svix.messages_for("dev")[0].id.clone();
     let of = |app: &str, message: &str, event_id: &str| {
@@ -374,7 +368,7 @@ async fn reports_that_the_relay_cannot_use_are_taken_and_logged() {
             &json!({ "appUid": "a/b", "endpointId": "../../x" }),
         ),
     ] {
-        assert_eq!(bring(&world, &report).await.json()["status"], "reported");
+        bring(&world, &report).await.assert_became("reported");
     }
     assert_eq!(world.svix.requests().len(), 0);
     assert_eq!(endpoints(&world).await["disabled"], json!([]));

@@ -8,9 +8,9 @@ pub mod table;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Reply, World, ask, event, unwrapped, wrapped};
+use crate::support::{Reply, World, ask, assert_fields, event, show, unwrapped};
 
 /// The reply to a sender, in the words of [`told`].
 type View = &'static str;
@@ -45,12 +45,10 @@ impl Form {
     async fn deliver(self, world: &World, event: &str) -> Reply {
         match self {
             Self::Direct => world.post(event).await,
-            Self::Wrapped => world.post(&wrapped(event.as_bytes())).await,
+            Self::Wrapped => world.push(&event).await,
             Self::Unwrapped => {
-                let headers = unwrapped(event.as_bytes());
-                world
-                    .request("POST", "/notifications", &headers, event)
-                    .await
+                let headers = unwrapped(event);
+                world.post_with(&headers, event).await
             }
         }
     }
@@ -126,7 +124,7 @@ async fn state(world: &World) -> String {
 
 /// The dead letters that are listed.
 async fn letters(world: &World) -> Vec<Value> {
-    let page = ask(world, "GET", "/dead-letters").await.ok().json();
+    let page = show(world, "/dead-letters").await;
     page["deadLetters"].as_array().expect("a list").clone()
 }
 
@@ -162,11 +160,7 @@ async fn finish(world: &World, form: Form, cell: impl Debug) {
     if again == DEAD_LETTERED {
         let replayed = ask(world, "POST", "/dead-letters/replay").await;
         let replayed = replayed.ok().json();
-        assert_eq!(
-            (&replayed["resolved"], &replayed["failed"]),
-            (&1.into(), &0.into()),
-            "{cell:?}: {replayed}"
-        );
+        assert_fields(&replayed, &json!({"resolved": 1, "failed": 0}));
     }
 
     assert_eq!(messages(world, &event), 1, "{cell:?}");

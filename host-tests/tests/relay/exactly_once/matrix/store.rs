@@ -269,7 +269,7 @@ async fn deliver(call: Call, fault: Fault, world: &World) -> String {
     let body = if call.is_of_rejected() {
         wrapped(b"nonsense")
     } else {
-        wrapped(event(ID).as_bytes())
+        wrapped(event(ID))
     };
     let delivery = async {
         let reply = timeout(DEADLINE, world.post(&body)).await.ok();
@@ -287,7 +287,7 @@ async fn deliver(call: Call, fault: Fault, world: &World) -> String {
 async fn finish_rejected(world: &World, cell: (Call, Fault)) {
     world.faults.clear();
     for _ in 0..2 {
-        let again = told(&world.post(&wrapped(b"nonsense")).await);
+        let again = told(&world.push(b"nonsense").await);
         assert_eq!(again, DEAD_LETTERED, "{cell:?}");
         assert_eq!(letters(world).await.len(), 1, "{cell:?}");
     }

@@ -17,9 +17,7 @@ const REFUSAL: &str = r#"{"type":"urn:svix-relay:problem:unauthenticated","title
 /// Posts an event with this `Authorization`.
 async fn post(world: &World, authorization: &str, event: &str) -> Reply {
     let headers = [JSON, ("authorization", authorization)];
-    world
-        .request("POST", "/notifications", &headers, event)
-        .await
+    world.post_with(&headers, event).await
 }
 
 async fn bearer(world: &World, token: &str) -> Reply {
@@ -174,9 +172,7 @@ async fn no_other_site_may_read_a_reply() {
         .request("OPTIONS", "/notifications", &headers, "")
         .await;
     preflight.assert_final_problem(405, "method-not-allowed");
-    let post = world
-        .request("POST", "/notifications", &headers, &event("evt_1"))
-        .await;
+    let post = world.post_with(&headers, &event("evt_1")).await;
     for reply in [preflight, post] {
         let mut names = reply.headers.keys().map(HeaderName::as_str);
         assert!(
@@ -196,12 +192,12 @@ async fn an_event_may_be_nested_as_deeply_as_svix_allows() {
     for levels in [101, 100_000] {
         let reply = world.post(&nested(levels)).await;
         reply.assert_final_problem(422, "too-deep");
-        let reply = world.post(&wrapped(nested(levels).as_bytes())).await;
-        assert_eq!(reply.json()["status"], "dead-lettered");
+        let reply = world.push(nested(levels).as_bytes()).await;
+        reply.assert_became("dead-lettered");
     }
     assert_eq!(world.svix.requests().len(), 0);
     let deepest = nested(100);
-    assert_eq!(world.post(&deepest).await.json()["status"], "delivered");
+    world.post(&deepest).await.assert_became("delivered");
     assert_eq!(world.only_message().payload, deepest);
     assert_eq!(world.records().await.len(), 3);
 }

@@ -41,7 +41,7 @@ async fn a_token_of_google_for_this_relay_lets_its_sender_in() {
     .enumerate()
     {
         let authorization = format!("Bearer {}", key(number % 2).token(claims));
-        let push = wrapped(event(&format!("evt_{number}")).as_bytes());
+        let push = wrapped(event(&format!("evt_{number}")));
         let reply = post(&world, &authorization, &push).await;
         assert_eq!(reply.json()["status"], "delivered", "{claims}");
         let log = world.stdout().concat();

@@ -66,8 +66,7 @@ async fn look_again(browser: &Browser) {
 async fn poison(world: &World, id: &str, name: &str) {
     let event = event(id).replacen("Grace Example", name, 1);
     world.svix.script([Fault::status(422)]);
-    let reply = world.post(&wrapped(event.as_bytes())).await;
-    assert_eq!(reply.json()["status"], "dead-lettered", "{}", reply.text());
+    world.push(&event).await.assert_became("dead-lettered");
 }
 
 /// Waits for the question, and confirms.
@@ -441,7 +440,7 @@ async fn characters_that_reorder_a_text_or_hide_in_it_are_shown_as_escapes() {
     let id = format!("evt_{hidden}1");
     poison(&world, &id, &format!("Grace {hidden}")).await;
     let broken = format!(r#"{{"id":"{id}","type":"a{hidden}","project":"b{hidden}"}}"#);
-    world.post(&wrapped(broken.as_bytes())).await;
+    world.push(&broken).await;
     world.post(&event(&format!("{id}2"))).await;
     let browser = or_skip!(enter(&world).await);
     let raw = format!(
@@ -487,7 +486,7 @@ async fn a_letter_is_shown_with_its_attributes() {
     let world = world();
     let push =
         r#"{"message":{"data":"bm9uZQ==","messageId":"1","attributes":{"ce-id":"evt_\u202e1"}}}"#;
-    assert_eq!(world.post(push).await.json()["status"], "dead-lettered");
+    world.post(push).await.assert_became("dead-lettered");
     let browser = or_skip!(enter(&world).await);
     browser.press("#letters button").await;
     browser
@@ -685,11 +684,11 @@ async fn a_payload_keeps_each_of_its_tokens() {
     let world = world();
     let odd = r#"{"id":7,"a":[10.0,12345678901234567890,1E2],"b":{},"c":[],"d":"\u003c\"{,:","e":[[null]]}"#;
     for body in [
-        wrapped(odd.as_bytes()),
+        wrapped(odd),
         wrapped(b"no { JSON"),
         r#"{"message":{"data":"%"}}"#.to_owned(),
     ] {
-        assert_eq!(world.post(&body).await.json()["status"], "dead-lettered");
+        world.post(&body).await.assert_became("dead-lettered");
     }
     let browser = or_skip!(enter(&world).await);
     let indented = r#"{
@@ -766,7 +765,7 @@ async fn replaying_all_replays_the_letters_of_the_filter() {
     for number in 1..=25 {
         poison(&world, &format!("evt_{number}"), "Grace").await;
     }
-    world.post(&wrapped(b"nonsense")).await;
+    world.push(b"nonsense").await;
     let browser = or_skip!(enter(&world).await);
     browser.until_text("#shown", "26 shown").await;
     browser.fill("#of-reason", "not-json").await;
@@ -801,7 +800,7 @@ async fn a_replay_of_all_keeps_to_the_filter_that_was_confirmed() {
         for number in 1..=25 {
             let event = event_of(project, &format!("evt_{project}{number}"));
             world.svix.script([Fault::status(422)]);
-            world.post(&wrapped(event.as_bytes())).await;
+            world.push(&event).await;
         }
     }
     let browser = or_skip!(enter(&world).await);
@@ -851,7 +850,7 @@ async fn an_event_is_shown_in_whatever_form_its_push_came() {
     // These bytes have + and / in the standard alphabet of base64.
     let [safe, data] = ["evt_1", "evt_2"].map(|id| {
         let event = format!(r#"{{"id":"{id}","data":">>>???~~~"}}"#);
-        let push = wrapped(event.as_bytes());
+        let push = wrapped(&event);
         push.replace('+', "-").replace('/', "_")
     });
     let whole = format!(
@@ -1040,12 +1039,10 @@ async fn the_screenshot_for_the_readme_is_taken() {
         match minute {
             20 => poison(&world, "evt_0SNlurA049MEWV5gNTcQ5A07h3Ol", "Grace Example").await,
             33 => {
-                world.post(&wrapped(b"nonsense")).await;
+                world.push(b"nonsense").await;
             }
             41 => {
-                world
-                    .post(&wrapped(br#"{"id":"evt_0SNlv","project":"acme"}"#))
-                    .await;
+                world.push(br#"{"id":"evt_0SNlv","project":"acme"}"#).await;
             }
             _ => {}
         }
