@@ -98,27 +98,6 @@ impl Browser {
             .await
     }
 
-    pub async fn until(&self, expression: &str) {
-        let start = Instant::now();
-        while self.value(&format!("!!({expression})")).await != true {
-            if start.elapsed() > PATIENCE {
-                let page = self.value("document.body.innerText").await;
-                panic!(
-                    "never true: {expression}\n{}",
-                    page.as_str().unwrap_or_default()
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Waits until the text of an element contains `text`.
-    pub async fn until_text(&self, selector: &str, text: &str) {
-        let text = Value::from(text);
-        self.until(&format!("{}.includes({text})", text_of(selector)))
-            .await;
-    }
-
     /// The text of an element, as it is shown.
     pub async fn text(&self, selector: &str) -> String {
         let text = self.value(&text_of(selector)).await;
@@ -132,6 +111,12 @@ impl Browser {
             .collect();
         let actions = json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]});
         self.command("/actions", actions).await;
+    }
+
+    /// Types, and presses Enter.
+    pub async fn enter(&self, keys: &str) {
+        self.keys(keys).await;
+        self.keys(ENTER).await;
     }
 
     /// Moves the focus to an element with the Tab key.
@@ -215,6 +200,28 @@ impl Browser {
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         reply.json()["value"].clone()
     }
+}
+
+/// Waits until the expression is true.
+pub async fn until(browser: &Browser, expression: &str) {
+    let start = Instant::now();
+    while browser.value(&format!("!!({expression})")).await != true {
+        if start.elapsed() > PATIENCE {
+            let page = browser.value("document.body.innerText").await;
+            panic!(
+                "never true: {expression}\n{}",
+                page.as_str().unwrap_or_default()
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until the text of an element contains `text`.
+pub async fn sees(browser: &Browser, selector: &str, text: &str) {
+    let text = Value::from(text);
+    let shown = format!("{}.includes({text})", text_of(selector));
+    until(browser, &shown).await;
 }
 
 impl Drop for Browser {

@@ -13,7 +13,7 @@ use host::Op;
 use rig::or_skip;
 
 use crate::support::{World, ask, event, event_of, root, wrapped};
-use browser::{Browser, ENTER};
+use browser::{Browser, ENTER, sees, until};
 
 const POISON: &str = r#"<script>window.pwned=1</script><img src=x onerror=\"window.pwned=1\">"#;
 
@@ -24,19 +24,17 @@ fn world() -> World {
 /// A browser in front of the console of a world.
 async fn visit(world: &World) -> Option<Browser> {
     let browser = Browser::start().await?;
-    browser
-        .open(&format!("http://{}/console", world.listen().await))
-        .await;
-    browser.until("document.activeElement.id === 'token'").await;
+    let page = format!("http://{}/console", world.listen().await);
+    browser.open(&page).await;
+    until(&browser, "document.activeElement.id === 'token'").await;
     Some(browser)
 }
 
 /// The same, signed in.
 async fn enter(world: &World) -> Option<Browser> {
     let browser = visit(world).await?;
-    browser.keys("hush").await;
-    browser.keys(ENTER).await;
-    browser.until_text("#shown", " ").await;
+    browser.enter("hush").await;
+    sees(&browser, "#shown", " ").await;
     Some(browser)
 }
 
@@ -57,30 +55,64 @@ async fn answer_status(browser: &Browser, status: &Value) {
 
 /// Makes the page do the same as when its tab is shown again.
 async fn look_again(browser: &Browser) {
-    browser
-        .value("document.dispatchEvent(new Event('visibilitychange'))")
-        .await;
+    let shown = "document.dispatchEvent(new Event('visibilitychange'))";
+    browser.value(shown).await;
 }
 
 /// An event with `name` in it that Svix refuses.
 async fn poison(world: &World, id: &str, name: &str) {
-    let event = event(id).replacen("Grace Example", name, 1);
     world.svix.script([Fault::status(422)]);
+    let event = event(id).replacen("Grace Example", name, 1);
     world.push(&event).await.assert_became("dead-lettered");
 }
 
-/// Waits for the question, and confirms.
-async fn confirm(browser: &Browser) {
-    browser
-        .until("document.querySelector('#question').open")
-        .await;
-    browser.press("#yes").await;
+/// An event at which Svix asks for an hour without any.
+async fn rate_limit(world: &World, id: &str) {
+    let limited = Fault::retry_after(429, RetryAfter::Seconds(3600));
+    world.svix.script([limited]);
+    assert_eq!(world.post(&event(id)).await.status, 429);
 }
 
-/// The same if the question has this text.
-async fn confirm_that(browser: &Browser, text: &str) {
-    browser.until_text("#question", text).await;
-    confirm(browser).await;
+/// Looks up an event of the project `dev`.
+async fn find(browser: &Browser, id: &str) {
+    browser.fill("#project", "dev").await;
+    browser.fill("#event", id).await;
+    browser.keys(ENTER).await;
+}
+
+/// Opens a dead letter.
+async fn open_letter(browser: &Browser, number: usize) {
+    let button = format!("[aria-label='Dead letter {number}']");
+    browser.press(&button).await;
+    let title = format!("Dead letter {number}");
+    sees(browser, "#letter-title", &title).await;
+}
+
+/// Closes the dead letter. The page gives the focus back a moment after that.
+async fn close_letter(browser: &Browser, number: usize) {
+    browser.press("#close").await;
+    let returned = format!("document.activeElement.ariaLabel === 'Dead letter {number}'");
+    until(browser, &returned).await;
+}
+
+/// Waits until a dialog is closed.
+async fn is_closed(browser: &Browser, dialog: &str) {
+    let closed = format!("!document.querySelector('{dialog}').open");
+    until(browser, &closed).await;
+}
+
+/// Checks that the page is no wider than its window.
+async fn assert_fits(browser: &Browser) {
+    let overflow = "document.documentElement.scrollWidth - innerWidth";
+    assert_eq!(browser.value(overflow).await, 0);
+}
+
+/// Presses a button, and confirms the question that has this text.
+async fn act(browser: &Browser, button: &str, question: &str) {
+    browser.press(button).await;
+    sees(browser, "#question", question).await;
+    until(browser, "document.querySelector('#question').open").await;
+    browser.press("#yes").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,40 +168,30 @@ async fn only_the_token_opens_the_console_and_no_secret_is_shown() {
     let world = world();
     let browser = or_skip!(visit(&world).await);
     world.post(&event("evt_1")).await;
-    browser.keys("guess").await;
-    browser.keys(ENTER).await;
-    browser
-        .until_text("#refused", "The operator's token is needed")
-        .await;
+    browser.enter("guess").await;
+    sees(&browser, "#refused", "The operator's token is needed").await;
     assert_eq!(browser.text("#inside").await, "");
 
     // The refused token is selected, so typing replaces it.
-    browser.keys("hush").await;
-    browser.keys(ENTER).await;
-    browser.until_text("#tiles", "Ready").await;
+    browser.enter("hush").await;
+    sees(&browser, "#tiles", "Ready").await;
     assert!(browser.text("#tiles").await.contains("Open"));
     browser.press("summary").await;
-    browser.until_text("#configuration", "[redacted]").await;
+    sees(&browser, "#configuration", "[redacted]").await;
     let shown = browser.text("#configuration").await;
     assert!(shown.contains("http://svix.test"), "{shown}");
     assert!(
         !shown.contains("hush") && !shown.contains("testsk"),
         "{shown}"
     );
-    browser
-        .until("document.querySelector('#bars .delivered')")
-        .await;
+    until(&browser, "document.querySelector('#bars .delivered')").await;
     assert!(browser.text("#outcomes").await.contains("delivered\t1"));
 
     browser.press("#leave").await;
-    browser.until("document.activeElement.id === 'token'").await;
+    until(&browser, "document.activeElement.id === 'token'").await;
     assert_eq!(browser.text("#inside").await, "");
-    assert_eq!(
-        browser
-            .value("document.querySelector('#token').value")
-            .await,
-        ""
-    );
+    let token = "document.querySelector('#token').value";
+    assert_eq!(browser.value(token).await, "");
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
 }
 
@@ -179,7 +201,7 @@ async fn a_token_that_is_refused_later_ends_the_session() {
     let browser = or_skip!(enter(&world).await);
     instead_of_fetch(&browser, "return new Response('{}', {status: 401});").await;
     browser.press("#filter button").await;
-    browser.until_text("#refused", "401").await;
+    sees(&browser, "#refused", "401").await;
     assert_eq!(browser.text("#inside").await, "");
 }
 
@@ -202,27 +224,22 @@ async fn a_reader_sees_all_and_finds_no_button_that_acts() {
     world.svix.forget_message(&lost);
     let audit = ask(&world, "POST", "/maintenance/audit");
     assert_eq!(audit.await.json()["found"], 1);
-    let limited = Fault::retry_after(429, RetryAfter::Seconds(3600));
-    world.svix.script([limited]);
-    assert_eq!(world.post(&event("evt_3")).await.status, 429);
+    rate_limit(&world, "evt_3").await;
 
     let buttons = "[...document.querySelectorAll('button')].filter(button => \
                            button.checkVisibility()).map(button => button.textContent)";
     let mut seen = Vec::new();
     for (token, name) in [("look", "support, read-only"), ("hush", "operator")] {
         let browser = or_skip!(visit(&world).await);
-        browser.keys(token).await;
-        browser.keys(ENTER).await;
-        browser.until_text("#operator", name).await;
-        browser.until_text("#tiles", "Closed").await;
-        browser.until_text("#findings", "missing").await;
-        browser.until_text("#letters", "evt_2").await;
-        browser.fill("#project", "dev").await;
-        browser.fill("#event", "evt_1").await;
-        browser.keys(ENTER).await;
-        browser.until_text("#endpoints", "hooks.test").await;
-        browser.press("[aria-label='Dead letter 1']").await;
-        browser.until_text("#letter-body", "Grace").await;
+        browser.enter(token).await;
+        sees(&browser, "#operator", name).await;
+        sees(&browser, "#tiles", "Closed").await;
+        sees(&browser, "#findings", "missing").await;
+        sees(&browser, "#letters", "evt_2").await;
+        find(&browser, "evt_1").await;
+        sees(&browser, "#endpoints", "hooks.test").await;
+        open_letter(&browser, 1).await;
+        sees(&browser, "#letter-body", "Grace").await;
         seen.push(browser.value(buttons).await);
         assert_eq!(browser.complaints().await, [Value::Null; 0]);
     }
@@ -251,10 +268,8 @@ async fn an_event_is_looked_up_by_project_and_id() {
     let world = world();
     let browser = or_skip!(enter(&world).await);
     world.post(&event("evt/1 <b>ä</b>")).await;
-    browser.fill("#project", "dev").await;
-    browser.fill("#event", "evt/1 <b>ä</b>").await;
-    browser.keys(ENTER).await;
-    browser.until_text("#found", &world.only_message().id).await;
+    find(&browser, "evt/1 <b>ä</b>").await;
+    sees(&browser, "#found", &world.only_message().id).await;
     let found = browser.text("#found").await;
     for told in ["delivered", "evt/1 <b>ä</b>", "user.created", "Attempts\n1"] {
         assert!(found.contains(told), "{found}");
@@ -264,16 +279,11 @@ async fn an_event_is_looked_up_by_project_and_id() {
         "a link although Svix is a fake: {found}"
     );
 
-    browser.keys("2").await;
-    browser.keys(ENTER).await;
-    browser
-        .until_text("#found", "No record of this event")
-        .await;
+    browser.enter("2").await;
+    sees(&browser, "#found", "No record of this event").await;
     world.faults.fail_next(Op::Get, 1);
     browser.keys(ENTER).await;
-    browser
-        .until_text("#found", "The key-value store is failing")
-        .await;
+    sees(&browser, "#found", "The key-value store is failing").await;
     assert!(browser.text("#found").await.contains("Try again in 5 s."));
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
 }
@@ -286,7 +296,7 @@ async fn hold_timers(browser: &Browser) {
 
 /// Ends the page's next wait, which is this long in milliseconds.
 async fn end_wait(browser: &Browser, wait: u64) {
-    browser.until("held.length").await;
+    until(browser, "held.length").await;
     assert_eq!(browser.value("held[0].wait").await, wait);
     browser.value("void held.shift().act()").await;
 }
@@ -304,10 +314,8 @@ async fn world_with_failed_event() -> (World, String) {
 /// A browser that shows the fate of `evt_1`.
 async fn look_up(world: &World) -> Option<Browser> {
     let browser = enter(world).await?;
-    browser.fill("#project", "dev").await;
-    browser.fill("#event", "evt_1").await;
-    browser.keys(ENTER).await;
-    browser.until_text("#timeline", "stored in Svix").await;
+    find(&browser, "evt_1").await;
+    sees(&browser, "#timeline", "stored in Svix").await;
     Some(browser)
 }
 
@@ -315,23 +323,17 @@ async fn look_up(world: &World) -> Option<Browser> {
 async fn an_operator_sees_why_an_endpoint_fails_and_resends() {
     let (world, endpoint) = world_with_failed_event().await;
     let browser = or_skip!(look_up(&world).await);
-    browser
-        .until_text("#endpoints", "https://hooks.test/…")
-        .await;
-    browser.until_text("#endpoints", "fail").await;
-    browser.until_text("#timeline", "500 after 35 ms").await;
+    sees(&browser, "#endpoints", "https://hooks.test/…").await;
+    sees(&browser, "#endpoints", "fail").await;
+    sees(&browser, "#timeline", "500 after 35 ms").await;
 
     world.svix.answer_of_endpoint("dev", &endpoint, [200]);
     let button = format!("[aria-label='Resend to https://hooks.test/… {endpoint}']");
-    browser.press(&button).await;
-    confirm_that(&browser, "retries to this endpoint end").await;
-    browser
-        .until_text("#fate-said", "Sent to https://hooks.test/… again.")
-        .await;
-    browser.until_text("#endpoints", "received").await;
-    browser
-        .until_text("#timeline", "200 after 35 ms, sent again by hand")
-        .await;
+    act(&browser, &button, "retries to this endpoint end").await;
+    let told = "Sent to https://hooks.test/… again.";
+    sees(&browser, "#fate-said", told).await;
+    sees(&browser, "#endpoints", "received").await;
+    sees(&browser, "#timeline", "200 after 35 ms, sent again by hand").await;
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
 }
 
@@ -343,26 +345,22 @@ async fn the_page_waits_for_the_attempt_that_an_operator_asks_for() {
     world.svix.delay_resends(hour);
     hold_timers(&browser).await;
     let button = format!("[aria-label='Resend to https://hooks.test/… {endpoint}']");
-    browser.press(&button).await;
-    confirm(&browser).await;
+    act(&browser, &button, "").await;
     for wait in [0, 1_000, 2_000, 4_000, 8_000] {
-        browser.until_text("#fate-said", "Svix sends it to").await;
+        sees(&browser, "#fate-said", "Svix sends it to").await;
         // A retry by Svix's own schedule is not the attempt that is waited for.
         world.clock.advance(Duration::from_secs(6));
         end_wait(&browser, wait).await;
     }
-    browser
-        .until_text("#fate-said", "Svix has not sent it to")
-        .await;
+    sees(&browser, "#fate-said", "Svix has not sent it to").await;
     assert!(!browser.text("#timeline").await.contains("by hand"));
 
     world.clock.advance(hour);
     world.svix.answer_of_endpoint("dev", &endpoint, [200]);
-    browser.press(&button).await;
-    confirm(&browser).await;
+    act(&browser, &button, "").await;
     end_wait(&browser, 0).await;
-    browser.until_text("#timeline", "by hand").await;
-    browser.until_text("#fate-said", "again.").await;
+    sees(&browser, "#timeline", "by hand").await;
+    sees(&browser, "#fate-said", "again.").await;
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
 }
 
@@ -371,21 +369,11 @@ async fn an_operator_recovers_an_endpoint() {
     let (world, endpoint) = world_with_failed_event().await;
     let browser = or_skip!(look_up(&world).await);
     world.svix.answer_of_endpoint("dev", &endpoint, [200]);
-    assert_eq!(
-        browser
-            .value("document.querySelector('#recover-since').value")
-            .await,
-        "2026-11-23T14:12"
-    );
-    browser.press("#recover button").await;
-    browser
-        .until_text(
-            "#question",
-            "everything again that it has failed to take, since 2026-11-23 14:12 UTC",
-        )
-        .await;
-    confirm(&browser).await;
-    browser.until_text("#fate-said", "is running.").await;
+    let since = "document.querySelector('#recover-since').value";
+    assert_eq!(browser.value(since).await, "2026-11-23T14:12");
+    let question = "everything again that it has failed to take, since 2026-11-23 14:12 UTC";
+    act(&browser, "#recover button", question).await;
+    sees(&browser, "#fate-said", "is running.").await;
     let requests = world.svix.requests();
     let asked = requests.last().expect("a request");
     assert!(asked.path.ends_with("/recover/"), "{}", asked.path);
@@ -393,14 +381,10 @@ async fn an_operator_recovers_an_endpoint() {
 
     browser.tab_to("#recover-missing").await;
     browser.keys(" ").await;
-    browser.press("#recover button").await;
-    confirm_that(&browser, "never sent to it").await;
-    browser
-        .until_text("#fate-said", "This Svix does not offer it")
-        .await;
+    act(&browser, "#recover button", "never sent to it").await;
+    sees(&browser, "#fate-said", "This Svix does not offer it").await;
     browser.look(390, 844, "light").await;
-    let overflow = "document.documentElement.scrollWidth - innerWidth";
-    assert_eq!(browser.value(overflow).await, 0);
+    assert_fits(&browser).await;
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
 }
 
@@ -409,9 +393,8 @@ async fn a_failure_of_svix_is_shown_beside_the_record() {
     let (world, _) = world_with_failed_event().await;
     world.svix.always_at(Target::Deliveries, Fault::status(500));
     let browser = or_skip!(look_up(&world).await);
-    browser
-        .until_text("#fate-said", "Svix is not available: Svix answered 500.")
-        .await;
+    let told = "Svix is not available: Svix answered 500.";
+    sees(&browser, "#fate-said", told).await;
     assert!(browser.text("#found").await.contains("delivered"));
 }
 
@@ -424,11 +407,8 @@ async fn an_event_whose_id_is_a_dot_segment_is_looked_up() {
     for id in [".", "..", "%2e"] {
         world.post(&event(id)).await;
         browser.value("document.activeElement.select()").await;
-        browser.keys(id).await;
-        browser.keys(ENTER).await;
-        browser
-            .until_text("#found", &format!("Event\n{id}\nType"))
-            .await;
+        browser.enter(id).await;
+        sees(&browser, "#found", &format!("Event\n{id}\nType")).await;
     }
 }
 
@@ -447,25 +427,16 @@ async fn characters_that_reorder_a_text_or_hide_in_it_are_shown_as_escapes() {
         "[...{}].some(char => document.documentElement.outerHTML.includes(char))",
         Value::from(hidden)
     );
-    browser
-        .until_text("#letters", &format!("evt_{escaped}1"))
-        .await;
+    sees(&browser, "#letters", &format!("evt_{escaped}1")).await;
     assert_eq!(browser.value(&raw).await, false);
     for (number, told) in [
         (1, format!("\"Grace {escaped}\"")),
         (2, format!("\"b{escaped}\"")),
     ] {
-        browser
-            .press(&format!("[aria-label='Dead letter {number}']"))
-            .await;
-        browser.until_text("#letter pre", &told).await;
+        open_letter(&browser, number).await;
+        sees(&browser, "#letter pre", &told).await;
         assert_eq!(browser.value(&raw).await, false, "letter {number}");
-        browser.press("#close").await;
-        browser
-            .until(&format!(
-                "document.activeElement.ariaLabel === 'Dead letter {number}'"
-            ))
-            .await;
+        close_letter(&browser, number).await;
     }
 
     browser.fill("#project", "dev").await;
@@ -475,9 +446,7 @@ async fn characters_that_reorder_a_text_or_hide_in_it_are_shown_as_escapes() {
     );
     browser.value(&set).await;
     browser.press("#find button").await;
-    browser
-        .until_text("#found", &format!("evt_{escaped}12"))
-        .await;
+    sees(&browser, "#found", &format!("evt_{escaped}12")).await;
     assert_eq!(browser.value(&raw).await, false);
 }
 
@@ -489,57 +458,43 @@ async fn a_letter_is_shown_with_its_attributes() {
     world.post(push).await.assert_became("dead-lettered");
     let browser = or_skip!(enter(&world).await);
     browser.press("#letters button").await;
-    browser
-        .until_text("#letter-body", "Attributes\nce-id\nevt_\\u202e1")
-        .await;
+    sees(&browser, "#letter-body", "Attributes\nce-id\nevt_\\u202e1").await;
 }
 
 /// Closes the gate for a whole minute, however slow the browser was, and waits for the page to show that.
 async fn close_gate(world: &World, browser: &Browser) {
     world.clock.advance(Duration::from_secs(61));
-    let limited = Fault::retry_after(429, RetryAfter::Seconds(3600));
-    world.svix.script([limited]);
-    assert_eq!(world.post(&event("evt_1")).await.status, 429);
+    rate_limit(world, "evt_1").await;
     look_again(browser).await;
-    browser.until_text("#open-gate", "Open the gate").await;
+    sees(browser, "#open-gate", "Open the gate").await;
 }
 
 #[tokio::test]
 async fn an_operator_opens_the_closed_gate() {
     let world = world();
     let browser = or_skip!(enter(&world).await);
-    browser.until_text("#tiles", "events go to Svix").await;
+    sees(&browser, "#tiles", "events go to Svix").await;
     assert_eq!(browser.text("#open-gate").await, "");
     close_gate(&world, &browser).await;
 
     browser.press("#open-gate").await;
-    browser.until_text("#question", "Open the gate?").await;
+    sees(&browser, "#question", "Open the gate?").await;
     browser.press("#no").await;
-    browser
-        .until("!document.querySelector('#question').open")
-        .await;
+    is_closed(&browser, "#question").await;
     assert_eq!(world.post(&event("evt_1")).await.status, 429);
 
     close_gate(&world, &browser).await;
     world.faults.fail_always(Op::Set);
-    browser.press("#open-gate").await;
-    confirm(&browser).await;
-    browser
-        .until_text("#gate-said", "Opening the gate failed. The key-value store")
-        .await;
+    act(&browser, "#open-gate", "").await;
+    let told = "Opening the gate failed. The key-value store";
+    sees(&browser, "#gate-said", told).await;
     world.faults.clear();
 
-    browser.press("#open-gate").await;
-    confirm(&browser).await;
-    browser
-        .until_text("#gate-said", "You have opened the gate.")
-        .await;
-    browser.until_text("#tiles", "events go to Svix").await;
+    act(&browser, "#open-gate", "").await;
+    sees(&browser, "#gate-said", "You have opened the gate.").await;
+    sees(&browser, "#tiles", "events go to Svix").await;
     assert_eq!(browser.text("#open-gate").await, "");
-    assert_eq!(
-        browser.value("document.activeElement.id").await,
-        "status-title"
-    );
+    until(&browser, "document.activeElement.id === 'status-title'").await;
     assert_eq!(world.post(&event("evt_1")).await.status, 200);
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
 }
@@ -548,8 +503,8 @@ async fn an_operator_opens_the_closed_gate() {
 async fn an_operator_audits_and_resolves_what_is_found() {
     let world = World::with(&[("admin_token", "hush"), ("canary_project", "canary")]);
     let browser = or_skip!(enter(&world).await);
-    browser.until_text("#tiles", "no audit has run yet").await;
-    browser.until_text("#tiles", "none has arrived yet").await;
+    sees(&browser, "#tiles", "no audit has run yet").await;
+    sees(&browser, "#tiles", "none has arrived yet").await;
     for id in ["evt_1", "evt_2", "evt_3"] {
         assert_eq!(world.post(&event(id)).await.status, 200);
     }
@@ -562,38 +517,26 @@ async fn an_operator_audits_and_resolves_what_is_found() {
     world.clock.advance(Duration::from_hours(1));
 
     browser.press("#audit").await;
-    browser
-        .until_text("#audit-said", "3 events compared, 2 new findings.")
-        .await;
-    browser
-        .until_text("#tiles", "3 events, 1 missing, 1 doubled")
-        .await;
-    browser.until_text("#tiles", "arrived").await;
+    let told = "3 events compared, 2 new findings.";
+    sees(&browser, "#audit-said", told).await;
+    sees(&browser, "#tiles", "3 events, 1 missing, 1 doubled").await;
+    sees(&browser, "#tiles", "arrived").await;
     let findings = browser.text("#findings tbody").await;
-    for told in [
-        "missing",
-        "evt_1",
-        "doubled",
-        "evt_2",
-        "Svix has two messages",
-    ] {
+    for told in ["missing", "evt_1", "doubled", "evt_2", "two messages"] {
         assert!(findings.contains(told), "{findings}");
     }
 
-    browser.press("[aria-label='Send again… evt_1']").await;
-    confirm_that(&browser, "publish the event again").await;
-    browser
-        .until_text("#audit-said", "Publish evt_1 again now.")
-        .await;
-    browser.press("[aria-label='Acknowledge… evt_2']").await;
-    confirm(&browser).await;
-    browser
-        .until_text("#audit-said", "evt_2 is acknowledged.")
-        .await;
-    browser
-        .until("document.querySelector('#findings').hidden")
-        .await;
-    browser.until_text("#tiles", "0 missing, 0 doubled").await;
+    act(
+        &browser,
+        "[aria-label='Send again… evt_1']",
+        "publish the event again",
+    )
+    .await;
+    sees(&browser, "#audit-said", "Publish evt_1 again now.").await;
+    act(&browser, "[aria-label='Acknowledge… evt_2']", "").await;
+    sees(&browser, "#audit-said", "evt_2 is acknowledged.").await;
+    until(&browser, "document.querySelector('#findings').hidden").await;
+    sees(&browser, "#tiles", "0 missing, 0 doubled").await;
     world.post(&event("evt_1")).await.assert_became("delivered");
     world.message("evt_1");
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
@@ -623,57 +566,36 @@ async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
     let browser = or_skip!(enter(&world).await);
     let listed = browser.text("#letters").await;
     let seen = POISON.replace('\\', "");
-    for told in [
-        "refused-by-svix",
-        "Svix answered 422",
-        "unresolved",
-        seen.as_str(),
-    ] {
+    for told in ["refused-by-svix", "Svix answered 422", "unresolved", &seen] {
         assert!(listed.contains(told), "{listed}");
     }
 
     browser.press("#letters button").await;
-    browser.until_text("#letter", "Dead letter 1").await;
-    let payload = browser.text("#letter pre").await;
-    assert!(
-        payload.contains(&format!("\n    \"fullName\": \"{POISON}\",\n")),
-        "{payload}"
-    );
-    assert!(payload.contains("\n    \"metadata\": {},\n"), "{payload}");
-    let made = browser
-        .value("document.querySelectorAll('script, img').length")
-        .await;
-    assert_eq!(made, 1, "only the page's own script runs");
+    sees(&browser, "#letter", "Dead letter 1").await;
+    sees(&browser, "#letter pre", "\n    \"metadata\": {},\n").await;
+    let name = format!("\n    \"fullName\": \"{POISON}\",\n");
+    sees(&browser, "#letter pre", &name).await;
+    let made = "document.querySelectorAll('script, img').length";
+    assert_eq!(browser.value(made).await, 1, "only the page's own script");
 
     world.svix.always_for(&Method::POST, Fault::status(422));
-    browser.press("#replay").await;
-    confirm_that(&browser, "Replay dead letter 1?").await;
-    browser
-        .until_text("#letter-said", "Replaying failed. Refused by Svix")
-        .await;
+    act(&browser, "#replay", "Replay dead letter 1?").await;
+    let told = "Replaying failed. Refused by Svix";
+    sees(&browser, "#letter-said", told).await;
     assert_eq!(world.svix.messages().len(), 0);
 
     world.svix.clear_faults();
-    browser
-        .until("!document.querySelector('#replay').disabled")
-        .await;
-    browser.press("#replay").await;
-    confirm_that(&browser, "Replay dead letter 1?").await;
-    browser
-        .until_text("#letter-said", "resolved: delivered")
-        .await;
+    until(&browser, "!document.querySelector('#replay').disabled").await;
+    act(&browser, "#replay", "Replay dead letter 1?").await;
+    sees(&browser, "#letter-said", "resolved: delivered").await;
     let id = world.only_message().id;
-    browser.until_text("#letter-body", &id).await;
-    browser
-        .until_text("#shown", "No unresolved dead letters.")
-        .await;
+    sees(&browser, "#letter-body", &id).await;
+    sees(&browser, "#shown", "No unresolved dead letters.").await;
     browser.press("#close").await;
-    browser
-        .until("document.activeElement.id === 'letters-title'")
-        .await;
+    until(&browser, "document.activeElement.id === 'letters-title'").await;
     browser.tab_to("#unresolved").await;
     browser.keys(" ").await;
-    browser.until_text("#letters", &id).await;
+    sees(&browser, "#letters", &id).await;
     assert!(browser.text("#letters").await.contains("resolved"));
     assert_eq!(browser.value("typeof window.pwned").await, "undefined");
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
@@ -709,20 +631,9 @@ async fn a_payload_keeps_each_of_its_tokens() {
 }"#;
     let not_base64 = "{\n  \"message\": {\n    \"data\": \"%\"\n  }\n}";
     for (number, expected) in [(1, indented), (2, "no { JSON"), (3, not_base64)] {
-        browser
-            .press(&format!("[aria-label='Dead letter {number}']"))
-            .await;
-        browser
-            .until_text("#letter-title", &format!("Dead letter {number}"))
-            .await;
+        open_letter(&browser, number).await;
         assert_eq!(browser.text("#letter pre").await, expected);
-        browser.press("#close").await;
-        // The page gives the focus back a moment after the letter is closed.
-        browser
-            .until(&format!(
-                "document.activeElement.ariaLabel === 'Dead letter {number}'"
-            ))
-            .await;
+        close_letter(&browser, number).await;
     }
 }
 
@@ -733,30 +644,19 @@ async fn a_letter_is_discarded_only_after_a_confirmation() {
     let browser = or_skip!(enter(&world).await);
     browser.press("#letters button").await;
     browser.press("#discard").await;
-    browser
-        .until_text("#question", "Discard dead letter 1?")
-        .await;
+    sees(&browser, "#question", "Discard dead letter 1?").await;
     // Enter does not confirm an act that can't be undone.
-    browser.until("document.activeElement.id === 'no'").await;
+    until(&browser, "document.activeElement.id === 'no'").await;
     browser.keys(ENTER).await;
-    browser
-        .until("!document.querySelector('#question').open")
-        .await;
+    is_closed(&browser, "#question").await;
     let letter = || ask(&world, "GET", "/dead-letters/1");
     assert_eq!(letter().await.status, 200);
 
-    browser.press("#discard").await;
-    confirm(&browser).await;
-    browser
-        .until_text("#said", "Dead letter 1 is discarded.")
-        .await;
-    browser
-        .until_text("#shown", "No unresolved dead letters.")
-        .await;
+    act(&browser, "#discard", "").await;
+    sees(&browser, "#said", "Dead letter 1 is discarded.").await;
+    sees(&browser, "#shown", "No unresolved dead letters.").await;
     letter().await.assert_final_problem(404, "no-dead-letter");
-    browser
-        .until("!document.querySelector('#letter').open")
-        .await;
+    is_closed(&browser, "#letter").await;
 }
 
 #[tokio::test]
@@ -767,29 +667,23 @@ async fn replaying_all_replays_the_letters_of_the_filter() {
     }
     world.push(b"nonsense").await;
     let browser = or_skip!(enter(&world).await);
-    browser.until_text("#shown", "26 shown").await;
+    sees(&browser, "#shown", "26 shown").await;
     browser.fill("#of-reason", "not-json").await;
     browser.keys(ENTER).await;
-    browser.until_text("#shown", "1 shown").await;
+    sees(&browser, "#shown", "1 shown").await;
     browser.fill("#of-reason", &"\u{e003}".repeat(8)).await;
     browser.fill("#of-project", "dev").await;
-    browser.press("#replay-all").await;
-    confirm_that(&browser, "Each one of the project dev").await;
-    browser
-        .until_text("#said", "Done: 25 resolved, 0 can not be delivered still.")
-        .await;
+    act(&browser, "#replay-all", "Each one of the project dev").await;
+    let told = "Done: 25 resolved, 0 can not be delivered still.";
+    sees(&browser, "#said", told).await;
     assert_eq!(world.svix.messages().len(), 25);
-    browser
-        .until_text("#shown", "No unresolved dead letters.")
-        .await;
+    sees(&browser, "#shown", "No unresolved dead letters.").await;
 
     browser.fill("#of-project", &"\u{e003}".repeat(3)).await;
-    browser.press("#replay-all").await;
-    confirm(&browser).await;
-    browser
-        .until_text("#said", "Done: 0 resolved, 1 can not be delivered still.")
-        .await;
-    browser.until_text("#shown", "1 shown").await;
+    act(&browser, "#replay-all", "").await;
+    let told = "Done: 0 resolved, 1 can not be delivered still.";
+    sees(&browser, "#said", told).await;
+    sees(&browser, "#shown", "1 shown").await;
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
 }
 
@@ -812,18 +706,16 @@ async fn a_replay_of_all_keeps_to_the_filter_that_was_confirmed() {
          return reply;",
     )
     .await;
-    browser.until_text("#shown", "50 shown").await;
+    sees(&browser, "#shown", "50 shown").await;
     browser.fill("#of-project", "pa").await;
-    browser.press("#replay-all").await;
-    confirm(&browser).await;
-    browser.until("globalThis.go").await;
+    act(&browser, "#replay-all", "").await;
+    until(&browser, "globalThis.go").await;
     browser.fill("#of-project", "\u{e003}\u{e003}pb").await;
     browser.keys(ENTER).await;
-    browser.until_text("#shown", "25 shown").await;
+    sees(&browser, "#shown", "25 shown").await;
     browser.value("go()").await;
-    browser
-        .until_text("#said", "Done: 25 resolved, 0 can not be delivered still.")
-        .await;
+    let told = "Done: 25 resolved, 0 can not be delivered still.";
+    sees(&browser, "#said", told).await;
     let sent = |project| world.svix.messages_for(project).len();
     assert_eq!((sent("pa"), sent("pb")), (25, 0));
 }
@@ -832,16 +724,13 @@ async fn a_replay_of_all_keeps_to_the_filter_that_was_confirmed() {
 async fn a_refused_token_is_not_sent_again() {
     let world = world();
     let browser = or_skip!(visit(&world).await);
-    browser.keys("wrong").await;
-    browser.keys(ENTER).await;
-    browser.until_text("#refused", "operator's token").await;
+    browser.enter("wrong").await;
+    sees(&browser, "#refused", "operator's token").await;
     look_again(&browser).await;
     browser.fill("#token", "hush").await;
     browser.keys(ENTER).await;
-    browser.until_text("#shown", " ").await;
-    let refused = world.stdout();
-    let refused = refused.iter().filter(|line| line.contains("unauthorized"));
-    assert_eq!(refused.count(), 1);
+    sees(&browser, "#shown", " ").await;
+    assert_eq!(world.lines_with("unauthorized").len(), 1);
 }
 
 #[tokio::test]
@@ -861,10 +750,8 @@ async fn an_event_is_shown_in_whatever_form_its_push_came() {
     }
     let browser = or_skip!(enter(&world).await);
     for number in [1, 2] {
-        browser
-            .press(&format!("[aria-label='Dead letter {number}']"))
-            .await;
-        browser.until_text("#letter", ">>>???~~~").await;
+        open_letter(&browser, number).await;
+        sees(&browser, "#letter", ">>>???~~~").await;
         browser.press("#close").await;
     }
 }
@@ -886,22 +773,17 @@ async fn the_replay_of_all_can_be_cancelled() {
     )
     .await;
     look_again(&browser).await;
-    browser.until_text("#tiles", "of 25 so far").await;
-    browser.press("#replay-all").await;
-    confirm(&browser).await;
-    browser.until("globalThis.go").await;
-    browser.until_text("#count", "0 resolved").await;
+    sees(&browser, "#tiles", "of 25 so far").await;
+    act(&browser, "#replay-all", "").await;
+    until(&browser, "globalThis.go").await;
+    sees(&browser, "#count", "0 resolved").await;
     assert_eq!(browser.value("progress.max").await, 25);
     browser.press("#cancel").await;
     browser.value("go()").await;
-    browser
-        .until_text(
-            "#said",
-            "Cancelled. 20 resolved, 0 can not be delivered still.",
-        )
-        .await;
+    let told = "Cancelled. 20 resolved, 0 can not be delivered still.";
+    sees(&browser, "#said", told).await;
     assert_eq!(world.svix.messages().len(), 20);
-    browser.until_text("#shown", "5 shown").await;
+    sees(&browser, "#shown", "5 shown").await;
 }
 
 #[tokio::test]
@@ -921,7 +803,7 @@ async fn the_console_shows_the_status() {
         ],
     });
     answer_status(&browser, &status).await;
-    browser.until_text("#version", "1.2.3").await;
+    sees(&browser, "#version", "1.2.3").await;
     let tiles = browser.text("#tiles").await;
     for told in [
         "Closed\nrate-limited, for 4 s",
@@ -930,42 +812,30 @@ async fn the_console_shows_the_status() {
     ] {
         assert!(tiles.contains(told), "{tiles}");
     }
-    assert_eq!(
-        browser.text("#outcomes").await,
-        "delivered\t8\nsvix-unavailable\t3"
-    );
+    let outcomes = browser.text("#outcomes").await;
+    assert_eq!(outcomes, "delivered\t8\nsvix-unavailable\t3");
     let bars = "[...document.querySelectorAll('#bars rect:not(.whole)')]
         .map(bar => `${bar.getAttribute('class')} ${bar.getAttribute('x')}`).join()";
-    assert_eq!(
-        browser.value(bars).await,
-        "delivered 1,svix-unavailable 1,delivered 591"
-    );
+    let drawn = browser.value(bars).await;
+    assert_eq!(drawn, "delivered 1,svix-unavailable 1,delivered 591");
     browser.press("summary").await;
-    assert_eq!(
-        browser.text("#configuration").await,
-        "ingest_token\nempty\nsvix_token\n[redacted]\nsvix_url\nhttps://api.eu.svix.com"
-    );
+    let variables =
+        "ingest_token\nempty\nsvix_token\n[redacted]\nsvix_url\nhttps://api.eu.svix.com";
+    assert_eq!(browser.text("#configuration").await, variables);
 
     // The link to Svix's dashboard is shown only if the relay talks to Svix itself.
     let link = "document.querySelector('#found a')";
-    browser.fill("#project", "dev").await;
-    browser.fill("#event", "evt_1").await;
-    browser.keys(ENTER).await;
-    browser.until(link).await;
-    assert_eq!(
-        browser.value(&format!("{link}.href")).await,
-        "https://dashboard.svix.com/"
-    );
-    assert_eq!(
-        browser.value(&format!("{link}.rel")).await,
-        "noreferrer noopener"
-    );
+    find(&browser, "evt_1").await;
+    until(&browser, link).await;
+    let leads = browser.value(&format!("[{link}.href, {link}.rel]")).await;
+    let expected = json!(["https://dashboard.svix.com/", "noreferrer noopener"]);
+    assert_eq!(leads, expected);
     let other = json!({"version": "4", "configuration": {"svix_url": "https://api.svix.com.test"}});
     answer_status(&browser, &other).await;
-    browser.until_text("#version", "4").await;
+    sees(&browser, "#version", "4").await;
     browser.press("#find button").await;
-    browser.until(&format!("!{link}")).await;
-    browser.until_text("#found", "delivered").await;
+    until(&browser, &format!("!{link}")).await;
+    sees(&browser, "#found", "delivered").await;
     assert_eq!(browser.complaints().await, [Value::Null; 0]);
 }
 
@@ -975,13 +845,10 @@ async fn a_closed_gate_stops_the_replay_of_all() {
     poison(&world, "evt_1", "Grace").await;
     let browser = or_skip!(enter(&world).await);
     world.svix.always(Fault::status(429));
-    browser.press("#replay-all").await;
-    confirm(&browser).await;
-    browser
-        .until_text("#said", "Stopped before number 1: rate-limited")
-        .await;
-    browser.until_text("#shown", "1 shown").await;
-    browser.until_text("#tiles", "Closed").await;
+    act(&browser, "#replay-all", "").await;
+    sees(&browser, "#said", "Stopped before number 1: rate-limited").await;
+    sees(&browser, "#shown", "1 shown").await;
+    sees(&browser, "#tiles", "Closed").await;
 }
 
 #[tokio::test]
@@ -997,20 +864,16 @@ async fn the_console_fits_a_phone_in_light_and_in_dark() {
     }
     assert_ne!(grounds[0], grounds[1]);
 
-    let overflow = "document.documentElement.scrollWidth - innerWidth";
-    assert_eq!(browser.value(overflow).await, 0);
-    browser.keys("hush").await;
-    browser.keys(ENTER).await;
-    browser.until_text("#shown", "1 shown").await;
-    browser.until_text("#tiles", "Ready").await;
+    assert_fits(&browser).await;
+    browser.enter("hush").await;
+    sees(&browser, "#shown", "1 shown").await;
+    sees(&browser, "#tiles", "Ready").await;
     browser.press("summary").await;
-    browser.fill("#project", "dev").await;
-    browser.fill("#event", &"long".repeat(60)).await;
-    browser.keys(ENTER).await;
-    browser.until_text("#found", "dead-lettered").await;
-    assert_eq!(browser.value(overflow).await, 0);
+    find(&browser, &"long".repeat(60)).await;
+    sees(&browser, "#found", "dead-lettered").await;
+    assert_fits(&browser).await;
     browser.press("#found button").await;
-    browser.until_text("#letter pre", "wide").await;
+    sees(&browser, "#letter pre", "wide").await;
     let overflow = "document.querySelector('#letter').scrollWidth - document.querySelector('#letter').clientWidth";
     assert_eq!(browser.value(overflow).await, 0);
 }
@@ -1049,23 +912,21 @@ async fn the_screenshot_for_the_readme_is_taken() {
     }
     let browser = or_skip!(Browser::start().await);
     browser.look(1200, 1080, "light").await;
-    browser
-        .open(&format!("http://{}/console", world.listen().await))
-        .await;
-    browser.until("document.activeElement.id === 'token'").await;
-    browser.keys("hush").await;
-    browser.keys(ENTER).await;
-    browser.until_text("#shown", "3 shown").await;
+    let page = format!("http://{}/console", world.listen().await);
+    browser.open(&page).await;
+    until(&browser, "document.activeElement.id === 'token'").await;
+    browser.enter("hush").await;
+    sees(&browser, "#shown", "3 shown").await;
     // The counts take a while to appear.
     let delivered = world.svix.messages().len();
-    browser
-        .until(&format!(
-            "tiles.innerText.replace(',', '').includes('\\n{delivered}\\n')"
-        ))
-        .await;
+    until(
+        &browser,
+        &format!("tiles.innerText.replace(',', '').includes('\\n{delivered}\\n')"),
+    )
+    .await;
     browser.press("#audit").await;
-    browser.until_text("#audit-said", "new findings.").await;
-    browser.until_text("#tiles", "0 missing").await;
+    sees(&browser, "#audit-said", "new findings.").await;
+    sees(&browser, "#tiles", "0 missing").await;
     let image = browser.screenshot().await;
     std::fs::write(root().join("host-tests/samples/console.png"), image).expect("a file");
 }
