@@ -79,6 +79,15 @@ impl Fault {
         }
     }
 
+    /// An error with `status` to a request that takes effect all the same.
+    pub fn status_after_storing(status: u16) -> Self {
+        Self::Status {
+            status,
+            retry_after: None,
+            stored: true,
+        }
+    }
+
     /// The error page of a proxy or a firewall, with `status`.
     pub fn page(status: u16) -> Self {
         Self::Page {
@@ -140,14 +149,9 @@ mod tests {
         ]"#;
         let faults: Vec<Fault> = serde_json::from_str(text).expect("faults");
 
-        let stored = Fault::Status {
-            status: 500,
-            retry_after: None,
-            stored: true,
-        };
         let expected = [
             Fault::None,
-            stored,
+            Fault::status_after_storing(500),
             Fault::retry_after(429, RetryAfter::Date(30)),
             Fault::ResetAfterStoring,
             Fault::SlowBody { millis: 20 },

@@ -61,11 +61,7 @@ async fn the_date_comes_from_the_fakes_clock() -> anyhow::Result<()> {
 #[tokio::test(start_paused = true)]
 async fn an_error_after_storing_forgets_the_key_but_not_the_event_id() -> anyhow::Result<()> {
     let (fake, _) = fake();
-    let fault = Fault::Status {
-        status: 500,
-        retry_after: None,
-        stored: true,
-    };
+    let fault = Fault::status_after_storing(500);
     let answer = attempt(&fake, fault).await?;
     assert_eq!(answer.json()["code"], "server_error");
     assert_eq!(fake.messages().len(), 1);

@@ -84,11 +84,6 @@ pub fn kind(fault: &Fault) -> &'static str {
 
 /// All faults that have a phase of their own.
 pub fn faults() -> Vec<Fault> {
-    let stored = |status| Fault::Status {
-        status,
-        retry_after: None,
-        stored: true,
-    };
     let raw = RetryAfter::Raw("soon".to_owned());
     let mut faults = vec![
         Fault::Delay { millis: 100 },
@@ -115,10 +110,10 @@ pub fn faults() -> Vec<Fault> {
         Fault::retry_after(429, RetryAfter::Date(1)),
         Fault::retry_after(503, RetryAfter::Seconds(1)),
         Fault::retry_after(503, raw),
-        stored(409),
-        stored(429),
-        stored(500),
-        stored(504),
+        Fault::status_after_storing(409),
+        Fault::status_after_storing(429),
+        Fault::status_after_storing(500),
+        Fault::status_after_storing(504),
     ];
     let plain = [400, 401, 404, 408, 409, 413, 422, 429, 500, 502, 503];
     faults.extend(plain.map(Fault::status));

@@ -310,11 +310,7 @@ async fn an_event_whose_id_seems_taken_comes_back_if_svix_is_too_slow_for_the_la
 async fn a_message_that_lookups_show_late_makes_no_dead_letter() {
     let world = World::with(&[("admin_token", "hush")]);
     // The first post is stored, and all get a 409.
-    let stored = Fault::Status {
-        status: 409,
-        retry_after: None,
-        stored: true,
-    };
+    let stored = Fault::status_after_storing(409);
     world.svix.script_for(&Method::POST, [stored]);
     let lag = [404, 404].map(Fault::status);
     world.svix.script_for(&Method::GET, lag);

@@ -7,9 +7,20 @@ use serde_json::{Value, json};
 
 use fake_svix::{Fault, RetryAfter, Target};
 
-use crate::support::{ADMIN, JSON, Reply, TOKEN, World, ask, event, post, refuse, show, world};
+use crate::support::{
+    ADMIN, JSON, Reply, TOKEN, World, ask, assert_fields, event, post, refuse, show, world,
+};
 
 const URL: &str = "https://grace:hush@hooks.test/in?key=hush";
+
+/// A world in which `dev` has an endpoint that gives this answer, and the endpoint's id.
+fn world_with_endpoint(answer: u16) -> (World, String) {
+    let world = world();
+    world.svix.create_application("dev");
+    let endpoint = world.svix.create_endpoint("dev", URL);
+    world.svix.answer_of_endpoint("dev", &endpoint, [answer]);
+    (world, endpoint)
+}
 
 async fn fate(world: &World, id: &str) -> Value {
     let path = format!("/notifications/dev/{id}/deliveries");
@@ -23,27 +34,19 @@ async fn resend(world: &World, id: &str, endpoint: &str) -> Reply {
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_endpoint_is_shown_and_gets_the_event_again() {
-    let world = world();
-    world.svix.create_application("dev");
-    let endpoint = world.svix.create_endpoint("dev", URL);
-    world.svix.answer_of_endpoint("dev", &endpoint, [500]);
+    let (world, endpoint) = world_with_endpoint(500);
     post(&world, "evt_1").await;
     let failed = fate(&world, "evt_1").await;
     assert_eq!(failed["record"]["state"], "delivered");
-    assert_eq!(failed["endpoints"][0]["url"], "https://hooks.test/…");
-    assert_eq!(failed["endpoints"][0]["status"], "fail");
     assert_eq!(failed["svix"], Value::Null);
-    assert!(
-        failed["endpoints"][0]["nextAttempt"].is_string(),
-        "{failed}"
+    let shown = &failed["endpoints"][0];
+    assert_fields(
+        shown,
+        &json!({"url": "https://hooks.test/…", "status": "fail"}),
     );
-    assert_eq!(
-        (
-            &failed["attempts"][0]["responseStatusCode"],
-            &failed["attempts"][0]["triggerType"]
-        ),
-        (&json!(500), &json!("scheduled"))
-    );
+    assert!(shown["nextAttempt"].is_string(), "{failed}");
+    let attempt = json!({"responseStatusCode": 500, "triggerType": "scheduled"});
+    assert_fields(&failed["attempts"][0], &attempt);
     assert!(!failed.to_string().contains("hush"), "{failed}");
 
     world.svix.answer_of_endpoint("dev", &endpoint, [200]);
@@ -51,39 +54,28 @@ async fn a_failing_endpoint_is_shown_and_gets_the_event_again() {
     assert_eq!(reply.json()["endpointId"], endpoint, "{}", reply.text());
     world.clock.advance(Duration::from_secs(1));
     let arrived = fate(&world, "evt_1").await;
-    assert_eq!(arrived["endpoints"][0]["status"], "success");
-    assert_eq!(arrived["endpoints"][0]["nextAttempt"], Value::Null);
-    assert_eq!(
-        (
-            &arrived["attempts"][0]["responseStatusCode"],
-            &arrived["attempts"][0]["triggerType"]
-        ),
-        (&json!(200), &json!("manual"))
-    );
+    let shown = json!({"status": "success", "nextAttempt": null});
+    assert_fields(&arrived["endpoints"][0], &shown);
+    let attempt = json!({"responseStatusCode": 200, "triggerType": "manual"});
+    assert_fields(&arrived["attempts"][0], &attempt);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_was_never_tried_is_shown_with_the_reason() {
-    let world = world();
-    world.svix.create_application("dev");
-    let endpoint = world.svix.create_endpoint("dev", URL);
+    let (world, endpoint) = world_with_endpoint(200);
     world.svix.disable_endpoint("dev", &endpoint, true);
     post(&world, "evt_1").await;
     let fate = fate(&world, "evt_1").await;
-    assert_eq!(fate["endpoints"][0]["disabled"], true);
-    assert_eq!(fate["endpoints"][0]["status"], Value::Null);
+    let shown = json!({"disabled": true, "status": null, "channels": null});
+    assert_fields(&fate["endpoints"][0], &shown);
     assert_eq!(fate["attempts"], json!([]));
-    assert_eq!(fate["endpoints"][0]["channels"], Value::Null);
     let reply = resend(&world, "evt_1", &endpoint).await;
     reply.assert_final_problem(422, "endpoint-disabled");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_event_that_svix_has_and_never_sent_is_shown_untried_and_a_resend_sends_it() {
-    let world = world();
-    world.svix.create_application("dev");
-    let endpoint = world.svix.create_endpoint("dev", URL);
-    world.svix.answer_of_endpoint("dev", &endpoint, [200]);
+    let (world, endpoint) = world_with_endpoint(200);
     world.svix.stop_sending(true);
     post(&world, "evt_1").await;
     world.clock.advance(Duration::from_mins(10));
@@ -105,35 +97,19 @@ async fn a_deleted_endpoint_is_shown_as_deleted() {
     post(&world, "evt_1").await;
     world.svix.delete_endpoint("dev", &gone);
     let fate = fate(&world, "evt_1").await;
-    let shown = fate["endpoints"].as_array().expect("a list").iter();
-    let shown: Vec<_> = shown
-        .map(|it| {
-            (
-                it["id"].clone(),
-                it["deleted"].clone(),
-                it["nextAttempt"].clone(),
-            )
-        })
-        .collect();
+    let shown = fate["endpoints"].as_array().expect("a list");
     assert_eq!(shown.len(), 2, "{fate}");
-    assert!(
-        shown.contains(&(json!(gone), json!(true), Value::Null)),
-        "{fate}"
-    );
-    assert!(
-        shown.contains(&(json!(kept), json!(false), Value::Null)),
-        "{fate}"
-    );
+    for (id, deleted) in [(&gone, true), (&kept, false)] {
+        let shown = shown.iter().find(|it| it["id"] == *id).expect(id);
+        assert_fields(shown, &json!({"deleted": deleted, "nextAttempt": null}));
+    }
     let reply = resend(&world, "evt_1", &gone).await;
     reply.assert_final_problem(404, "no-endpoint");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_resend_is_sent_once_for_each_key_and_each_time_without_one() {
-    let world = world();
-    world.svix.create_application("dev");
-    let endpoint = world.svix.create_endpoint("dev", URL);
-    world.svix.answer_of_endpoint("dev", &endpoint, [200]);
+    let (world, endpoint) = world_with_endpoint(200);
     post(&world, "evt_1").await;
     let path = format!("/notifications/dev/evt_1/deliveries/{endpoint}/resend");
     // The second request comes as if the answer to the first had been lost. An empty key is treated as absent.
@@ -141,9 +117,7 @@ async fn a_resend_is_sent_once_for_each_key_and_each_time_without_one() {
         let headers = [ADMIN, ("idempotency-key", key)];
         world.request("POST", &path, &headers, "").await.ok();
         world.clock.advance(Duration::from_secs(1));
-        let fate = fate(&world, "evt_1").await;
-        let sent = fate["attempts"].as_array().map(Vec::len);
-        assert_eq!(sent, Some(attempts), "{key}: {fate}");
+        assert_eq!(self::attempts(&world, "evt_1").await, attempts, "{key}");
     }
 }
 
@@ -161,10 +135,7 @@ async fn an_endpoint_shows_the_channels_without_which_it_takes_no_event() {
         let reply = world.post(&event.to_string()).await;
         reply.assert_became("delivered");
         let shown = &fate(&world, id).await["endpoints"][0];
-        assert_eq!(
-            (&shown["channels"], &shown["status"]),
-            (&json!(channels), &status)
-        );
+        assert_fields(shown, &json!({"channels": channels, "status": status}));
     }
     resend(&world, "res_3", &endpoint).await.ok();
     world.clock.advance(Duration::from_secs(1));
@@ -276,8 +247,8 @@ async fn the_attempts_are_shown_if_only_the_list_of_endpoints_fails() {
 #[tokio::test(start_paused = true)]
 async fn a_resend_that_svix_refuses_is_answered_with_the_reason() {
     let (world, endpoint) = world_with_failed_event().await;
-    for (fault, status) in [(Fault::status(409), 409), (Fault::status(410), 410)] {
-        let faults = [Fault::None, fault];
+    for status in [409, 410] {
+        let faults = [Fault::None, Fault::status(status)];
         world.svix.script_at(Target::Deliveries, faults);
         let reply = resend(&world, "evt_1", &endpoint).await;
         reply.assert_final_problem(422, "refused-by-svix");
@@ -290,10 +261,7 @@ async fn a_resend_that_svix_refuses_is_answered_with_the_reason() {
 
 /// A world in which an endpoint has failed to take `evt_1`, and its id.
 async fn world_with_failed_event() -> (World, String) {
-    let world = world();
-    world.svix.create_application("dev");
-    let endpoint = world.svix.create_endpoint("dev", URL);
-    world.svix.answer_of_endpoint("dev", &endpoint, [500]);
+    let (world, endpoint) = world_with_endpoint(500);
     post(&world, "evt_1").await;
     world.clock.advance(Duration::from_secs(1));
     (world, endpoint)
@@ -325,10 +293,8 @@ async fn an_endpoint_gets_everything_again_that_it_has_failed_to_take() {
     let reply = recover(&world, &body).await.ok();
     let task = reply.json()["taskId"].take();
     assert!(task.as_str().is_some_and(|id| id.starts_with("qtask_")));
-    assert_eq!(
-        reply.json(),
-        json!({ "endpointId": endpoint, "taskId": task, "status": "running" })
-    );
+    let expected = json!({ "endpointId": endpoint, "taskId": task, "status": "running" });
+    assert_eq!(reply.json(), expected);
     let requests = world.svix.requests();
     let asked = requests.last().expect("a request");
     assert_eq!(asked.body, format!(r#"{{"since":"{SINCE}"}}"#));
@@ -339,8 +305,7 @@ async fn an_endpoint_gets_everything_again_that_it_has_failed_to_take() {
     assert_eq!(fate["endpoints"][0]["status"], "success");
     assert_eq!(fate["attempts"][0]["triggerType"], "manual");
     assert_eq!(attempts(&world, "evt_2").await, 1, "it had arrived");
-    let log = world.stdout().concat();
-    assert!(log.contains(r#""outcome":"recovering""#), "{log}");
+    assert_eq!(world.lines_with(r#""outcome":"recovering""#).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -407,66 +372,40 @@ async fn only_an_endpoint_that_svix_sends_to_is_recovered() {
 #[tokio::test(start_paused = true)]
 async fn an_invalid_recovery_asks_neither_svix_nor_store() {
     let world = world();
-    let plain = "may hold only letters, digits, '-', '_' and '.'";
-    for (body, errors) in [
-        (
-            json!({}),
-            json!([["endpointId", "is required"], ["since", "is required"]]),
-        ),
-        (
-            json!({ "endpointId": "../../app/other", "since": SINCE }),
-            json!([["endpointId", plain]]),
-        ),
-        (
-            json!({ "endpointId": "ep_1%2f..", "since": SINCE }),
-            json!([["endpointId", plain]]),
-        ),
-        (
-            json!({ "endpointId": "..", "since": SINCE }),
-            json!([["endpointId", "must not be '.' or '..'"]]),
-        ),
-        (
-            json!({ "endpointId": "ep_1", "since": "2026-11-23T14:12:48Z" }),
-            json!([["since", "must not be in the future"]]),
-        ),
-        (
-            json!({ "endpointId": "ep_1", "since": "2026-11-09T14:07:41Z" }),
-            json!([[
-                "since",
-                "must be at most 14 days before until, or before now"
-            ]]),
-        ),
-        (
-            json!({ "endpointId": "ep_1", "since": SINCE, "until": "2026-11-23T13:59:59Z" }),
-            json!([["since", "must not be later than until"]]),
-        ),
-        (
-            json!({ "endpointId": 1, "since": 2, "until": 3, "missing": 4 }),
-            json!([
-                ["endpointId", "must be a string"],
-                ["until", "must be a time in RFC 3339"],
-                ["since", "must be a time in RFC 3339"],
-                ["missing", "must be true or false"]
-            ]),
-        ),
-        (
-            json!({ "endpointId": "ep_1", "since": SINCE, "all": true }),
-            json!([["body", "may hold only endpointId, since, until, missing"]]),
-        ),
-    ] {
-        let reply = recover(&world, &body).await;
-        reply.assert_final_problem(422, "invalid-request");
-        let errors = errors.as_array().expect("a list").iter();
-        let errors: Vec<_> = errors
-            .map(|error| json!({ "field": error[0], "reason": error[1] }))
-            .collect();
-        assert_eq!(reply.json()["errors"], json!(errors), "{body}");
+    let plain = (
+        "endpointId",
+        "may hold only letters, digits, '-', '_' and '.'",
+    );
+    let early = (
+        "since",
+        "must be at most 14 days before until, or before now",
+    );
+    #[rustfmt::skip] // One line for each body, except the last one.
+    let rows = [
+        (json!({}), &[("endpointId", "is required"), ("since", "is required")][..]),
+        (json!({ "endpointId": "../../app/other", "since": SINCE }), &[plain]),
+        (json!({ "endpointId": "ep_1%2f..", "since": SINCE }), &[plain]),
+        (json!({ "endpointId": "..", "since": SINCE }), &[("endpointId", "must not be '.' or '..'")]),
+        (json!({ "endpointId": "ep_1", "since": "2026-11-23T14:12:48Z" }), &[("since", "must not be in the future")]),
+        (json!({ "endpointId": "ep_1", "since": "2026-11-09T14:07:41Z" }), &[early]),
+        (json!({ "endpointId": "ep_1", "since": SINCE, "until": "2026-11-23T13:59:59Z" }), &[("since", "must not be later than until")]),
+        (json!({ "endpointId": "ep_1", "since": SINCE, "all": true }), &[("body", "may hold only endpointId, since, until, missing")]),
+        (json!({ "endpointId": 1, "since": 2, "until": 3, "missing": 4 }), &[
+            ("endpointId", "must be a string"),
+            ("until", "must be a time in RFC 3339"),
+            ("since", "must be a time in RFC 3339"),
+            ("missing", "must be true or false"),
+        ]),
+    ];
+    for (body, errors) in rows {
+        recover(&world, &body).await.assert_invalid(body, errors);
     }
     world.assert_untouched();
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_failure_of_a_recovery_has_its_answer_in_time() {
+    let limit = Fault::retry_after(429, RetryAfter::Seconds(60));
     for (fault, status, name) in [
         (Fault::status(500), 503, "svix-unavailable"),
         (Fault::HangBeforeStoring, 503, "svix-unavailable"),
@@ -474,11 +413,7 @@ async fn every_failure_of_a_recovery_has_its_answer_in_time() {
         (Fault::page(200), 503, "svix-unavailable"),
         (Fault::page(403), 503, "unexpected-status"),
         (Fault::status(401), 503, "token-refused"),
-        (
-            Fault::retry_after(429, RetryAfter::Seconds(60)),
-            429,
-            "rate-limited",
-        ),
+        (limit, 429, "rate-limited"),
         (Fault::status(409), 422, "refused-by-svix"),
         (Fault::status(422), 422, "refused-by-svix"),
         (Fault::EchoCredentials, 422, "refused-by-svix"),

@@ -11,7 +11,7 @@ mod requests;
 mod world;
 
 pub use build::{binary, build_component, manifest, program, root};
-pub use reply::{Body, Reply, assert_fields, full, notification, send};
+pub use reply::{Body, Reply, assert_contains, assert_fields, full, notification, send};
 pub use requests::{
     ADMIN, JSON, UNWRAPPED, ask, ask_as, event, event_of, has_metric, hold_up, letter_bodies, post,
     post_of, refuse, refuse_of, replay, settle, show, unresolved, unwrapped, world, wrapped,

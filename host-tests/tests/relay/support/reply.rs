@@ -1,6 +1,7 @@
 //! One request over a connection, and its reply.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -9,7 +10,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Sends one request over `io`; `None` if the connection breaks before the end of the reply.
@@ -82,6 +83,13 @@ impl Reply {
         assert_eq!(self.json()["status"], status, "{}", self.text());
     }
 
+    /// Checks that the event is kept as the dead letter with this number.
+    #[track_caller]
+    pub fn assert_kept_as(&self, number: u64) {
+        let expected = json!({"status": "dead-lettered", "deadLetter": number});
+        assert_eq!(self.json(), expected);
+    }
+
     /// Checks that the reply is a problem that no retry mends.
     #[track_caller]
     pub fn assert_final_problem(&self, status: u16, name: &str) {
@@ -97,32 +105,44 @@ impl Reply {
         wait.parse().expect("whole seconds")
     }
 
+    /// Checks that this request is refused as invalid, for these reasons of these fields.
+    #[track_caller]
+    pub fn assert_invalid(&self, request: impl Display, errors: &[(&str, &str)]) {
+        self.assert_final_problem(422, "invalid-request");
+        self.assert_errors(request, errors);
+    }
+
+    /// Checks which fields the problem of this request names, and why.
+    #[track_caller]
+    pub fn assert_errors(&self, request: impl Display, errors: &[(&str, &str)]) {
+        let errors = errors.iter();
+        let errors = errors.map(|(field, reason)| json!({"field": field, "reason": reason}));
+        let expected: Vec<_> = errors.collect();
+        assert_eq!(self.json()["errors"], json!(expected), "{request}");
+    }
+
     #[track_caller]
     fn assert_problem(&self, status: u16, name: &str, retryable: bool) {
         let text = self.text();
         assert_eq!(self.status, status, "{text}");
-        assert_eq!(
-            self.header("content-type"),
-            Some("application/problem+json")
-        );
-        assert_eq!(
-            self.header("content-length"),
-            Some(self.body.len().to_string().as_str())
-        );
+        let content_type = self.header("content-type");
+        assert_eq!(content_type, Some("application/problem+json"));
+        self.assert_length();
         let document = self.json();
-        assert_eq!(
-            document["type"],
-            format!("urn:svix-relay:problem:{name}"),
-            "{text}"
-        );
-        assert_eq!(document["status"], status, "{text}");
-        assert_eq!(document["retryable"], retryable, "{text}");
+        let kind = format!("urn:svix-relay:problem:{name}");
+        let expected = json!({"type": kind, "status": status, "retryable": retryable});
+        assert_fields(&document, &expected);
         for told in ["title", "detail"] {
-            assert!(
-                document[told].as_str().is_some_and(|told| !told.is_empty()),
-                "{text}"
-            );
+            let told = document[told].as_str().unwrap_or_default();
+            assert_ne!(told, "", "{text}");
         }
+    }
+
+    /// Checks that the reply announces the length of its body.
+    #[track_caller]
+    pub fn assert_length(&self) {
+        let length = self.body.len().to_string();
+        assert_eq!(self.header("content-length"), Some(&length[..]));
     }
 }
 
@@ -132,4 +152,10 @@ pub fn assert_fields(value: &Value, expected: &Value) {
     for (name, expected) in expected.as_object().expect("fields") {
         assert_eq!(value[name], *expected, "{name} of {value}");
     }
+}
+
+/// Checks that a text holds another.
+#[track_caller]
+pub fn assert_contains(text: &str, part: &str) {
+    assert!(text.contains(part), "no {part} in {text}");
 }

@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 use fake_svix::{Fault, ReceivedRequest, RetryAfter, Target};
 use host::Op;
 
-use crate::support::{ADMIN, JSON, Reply, TOKEN, World, ask, event, world};
+use crate::support::{ADMIN, JSON, Reply, TOKEN, World, ask, assert_fields, event, show, world};
 
 const PORTAL: &str = "/projects/dev/portal";
 const TEST_EVENT: &str = "/projects/dev/test-event";
 const REVOKE: &str = "/projects/dev/portal/revoke";
 const APPLICATION: &str = "/projects/dev";
+
+/// Why a name is refused.
+const CHARSET: &str = "may hold only letters, digits, '-', '_' and '.'";
 
 /// The path of the request to Svix for a link to the portal of `dev`.
 const SVIX_PORTAL: &str = "/api/v1/auth/app-portal-access/dev/";
@@ -96,12 +99,7 @@ async fn links_to_a_portal_are_revoked_by_the_hosted_svix_only() {
         assert_eq!(post(&world, PORTAL, &body).await.status, 200);
     }
     let reply = post(&world, REVOKE, r#"{"sessionIds":["a"]}"#).await;
-    assert_eq!(
-        reply.json(),
-        json!({ "revoked": "dev" }),
-        "{}",
-        reply.text()
-    );
+    assert_eq!(reply.json(), json!({ "revoked": "dev" }));
     assert_eq!(world.svix.portal_tokens("dev").len(), 1);
     let asked = world.svix.requests();
     let asked = asked.last().expect("a request");
@@ -145,37 +143,23 @@ async fn an_application_is_created_or_changed_in_what_is_named() {
     let world = World::with(&[("admin_token", "hush"), ("create_applications", "false")]);
     let body = json!({ "metadata": { "svix.email": "grace@example.com" }, "throttleRate": 50 });
     let created = put(&world, &body).await;
-    assert_eq!(
-        created.json(),
-        json!({
-            "name": "dev", "metadata": { "svix.email": "grace@example.com" }, "throttleRate": 50,
-        }),
-        "{}",
-        created.text()
-    );
+    let mut expected = body;
+    expected["name"] = json!("dev");
+    assert_eq!(created.json(), expected);
     let create = "/api/v1/app/";
     assert_eq!(asked(&world), [create]);
     assert_eq!(world.last_line()["outcome"], "application");
     assert!(!world.stdout().concat().contains("grace@example.com"));
 
+    expected["name"] = json!("Dev");
+    let plan_b = json!({ "name": "Dev", "metadata": { "plan": "b" }, "throttleRate": null });
+    let replace = json!({ "metadata": { "plan": "b" }, "throttleRate": null });
     for (body, expected) in [
-        (
-            json!({ "name": "Dev" }),
-            json!({
-                "name": "Dev", "metadata": { "svix.email": "grace@example.com" }, "throttleRate": 50,
-            }),
-        ),
-        (
-            json!({ "throttleRate": null, "metadata": { "plan": "b" } }),
-            json!({ "name": "Dev", "metadata": { "plan": "b" }, "throttleRate": null }),
-        ),
-        (
-            json!({}),
-            json!({ "name": "Dev", "metadata": { "plan": "b" }, "throttleRate": null }),
-        ),
+        (json!({ "name": "Dev" }), &expected),
+        (replace, &plan_b),
+        (json!({}), &plan_b),
     ] {
-        let changed = put(&world, &body).await;
-        assert_eq!(changed.json(), expected, "{}", changed.text());
+        assert_eq!(put(&world, &body).await.json(), *expected);
     }
     let patch = "/api/v1/app/dev/";
     assert_eq!(asked(&world)[1..3], [create, patch]);
@@ -199,11 +183,7 @@ async fn an_application_of_a_first_event_is_named_after_its_project() {
 #[tokio::test(start_paused = true)]
 async fn an_application_that_another_request_creates_meanwhile_is_changed() {
     let world = world();
-    let conflict = Fault::Status {
-        status: 409,
-        retry_after: None,
-        stored: true,
-    };
+    let conflict = Fault::status_after_storing(409);
     world.svix.script_at(Target::Applications, [conflict]);
     let reply = put(&world, &json!({ "name": "Dev" })).await;
     assert_eq!(reply.json()["name"], "Dev", "{}", reply.text());
@@ -252,57 +232,32 @@ async fn a_change_of_an_application_survives_a_hiccup_of_svix() {
 #[tokio::test(start_paused = true)]
 async fn an_invalid_change_names_every_violation_and_asks_neither_svix_nor_store() {
     let world = world();
-    let rate = "must be a whole number from 1 to 65535, or null";
-    let metadata = "must be an object of strings";
-    for (body, errors) in [
-        (
-            json!({ "name": "", "metadata": { "a": 1 }, "throttleRate": 0 }),
-            json!([
-                ["name", "must not be empty"],
-                ["metadata", metadata],
-                ["throttleRate", rate]
-            ]),
-        ),
-        (
-            json!({ "name": 7, "metadata": [], "throttleRate": "5" }),
-            json!([
-                ["name", "must be a string"],
-                ["metadata", metadata],
-                ["throttleRate", rate]
-            ]),
-        ),
-        (
-            json!({ "metadata": { "a": "x".repeat(4_089) } }),
-            json!([["metadata", "must be at most 4096 bytes of JSON"]]),
-        ),
-        (
-            json!({ "metadata": { "a\0": "b" } }),
-            json!([["metadata", "must not hold U+0000"]]),
-        ),
-        (
-            json!({ "uid": "other" }),
-            json!([["body", "may hold only name, metadata, throttleRate"]]),
-        ),
-    ] {
-        let reply = put(&world, &body).await;
-        reply.assert_final_problem(422, "invalid-request");
-        let errors = errors.as_array().expect("a list").iter();
-        let errors: Vec<_> = errors
-            .map(|error| json!({"field": error[0], "reason": error[1]}))
-            .collect();
-        assert_eq!(reply.json()["errors"], json!(errors), "{body}");
+    let rate = (
+        "throttleRate",
+        "must be a whole number from 1 to 65535, or null",
+    );
+    let metadata = ("metadata", "must be an object of strings");
+    let large = ("metadata", "must be at most 4096 bytes of JSON");
+    let other = ("body", "may hold only name, metadata, throttleRate");
+    #[rustfmt::skip] // One line for each body.
+    let rows = [
+        (json!({ "name": "", "metadata": { "a": 1 }, "throttleRate": 0 }), &[("name", "must not be empty"), metadata, rate][..]),
+        (json!({ "name": 7, "metadata": [], "throttleRate": "5" }), &[("name", "must be a string"), metadata, rate]),
+        (json!({ "metadata": { "a": "x".repeat(4_089) } }), &[large]),
+        (json!({ "metadata": { "a\0": "b" } }), &[("metadata", "must not hold U+0000")]),
+        (json!({ "uid": "other" }), &[other]),
+    ];
+    for (body, errors) in rows {
+        put(&world, &body).await.assert_invalid(body, errors);
     }
-    for (path, reason) in [
-        (
-            "/projects/..%2Fother",
-            "may hold only letters, digits, '-', '_' and '.'",
-        ),
-        ("/projects/%2e%2e", "must not be '.' or '..'"),
-        ("/projects/app_1", "must not start with 'app_'"),
+    for (project, reason) in [
+        ("..%2Fother", CHARSET),
+        ("%2e%2e", "must not be '.' or '..'"),
+        ("app_1", "must not start with 'app_'"),
     ] {
-        let reply = world.request("PUT", path, &[ADMIN, JSON], "{}").await;
-        reply.assert_final_problem(422, "invalid-request");
-        assert_eq!(reply.json()["errors"][0]["reason"], reason);
+        let path = format!("/projects/{project}");
+        let reply = world.request("PUT", &path, &[ADMIN, JSON], "{}").await;
+        reply.assert_invalid(project, &[("project", reason)]);
     }
     let large = json!({ "metadata": { "a": "x".repeat(16_384) } });
     let reply = put(&world, &large).await;
@@ -382,70 +337,35 @@ async fn a_portal_that_stays_missing_creates_the_application_once() {
 #[tokio::test(start_paused = true)]
 async fn an_application_created_by_another_instance_is_used() {
     let world = world();
-    world.svix.script_at(
-        Target::Applications,
-        [Fault::Status {
-            status: 409,
-            retry_after: None,
-            stored: true,
-        }],
-    );
+    let conflict = Fault::status_after_storing(409);
+    world.svix.script_at(Target::Applications, [conflict]);
     assert_eq!(post(&world, PORTAL, "").await.status, 200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_invalid_request_lists_every_violation_and_asks_neither_svix_nor_store() {
     let world = world();
-    let expiry = "must be a whole number from 3600 to 604800";
-    let charset = "may hold only letters, digits, '-', '_' and '.'";
-    for (path, body, errors) in [
-        (PORTAL, r#"{"expiry":3599}"#, json!([["expiry", expiry]])),
-        (PORTAL, r#"{"expiry":604801}"#, json!([["expiry", expiry]])),
-        (PORTAL, r#"{"expiry":"7200"}"#, json!([["expiry", expiry]])),
-        (
-            PORTAL,
-            r#"{"exp":7200}"#,
-            json!([[
-                "body",
-                "may hold only expiry, capabilities, readOnly, sessionId"
-            ]]),
-        ),
-        (PORTAL, "[7200]", json!([["body", "must be a JSON object"]])),
-        (
-            "/projects/app_1/portal",
-            r#"{"expiry":1}"#,
-            json!([
-                ["project", "must not start with 'app_'"],
-                ["expiry", expiry]
-            ]),
-        ),
-        (
-            "/projects/..%2Fdev/portal",
-            "",
-            json!([["project", charset]]),
-        ),
-        (TEST_EVENT, r#"{"type":"a b"}"#, json!([["type", charset]])),
-        (
-            TEST_EVENT,
-            r#"{"type":"a","id":"evt_1"}"#,
-            json!([["body", "may hold only type"]]),
-        ),
-        (
-            "/projects/%2E%2E/test-event",
-            r#"{"type":7}"#,
-            json!([
-                ["project", "must not be '.' or '..'"],
-                ["type", "must be a string"]
-            ]),
-        ),
-    ] {
+    let expiry = ("expiry", "must be a whole number from 3600 to 604800");
+    let known = (
+        "body",
+        "may hold only expiry, capabilities, readOnly, sessionId",
+    );
+    #[rustfmt::skip] // One line for each request.
+    let rows = [
+        (PORTAL, r#"{"expiry":3599}"#, &[expiry][..]),
+        (PORTAL, r#"{"expiry":604801}"#, &[expiry]),
+        (PORTAL, r#"{"expiry":"7200"}"#, &[expiry]),
+        (PORTAL, r#"{"exp":7200}"#, &[known]),
+        (PORTAL, "[7200]", &[("body", "must be a JSON object")]),
+        ("/projects/app_1/portal", r#"{"expiry":1}"#, &[("project", "must not start with 'app_'"), expiry]),
+        ("/projects/..%2Fdev/portal", "", &[("project", CHARSET)]),
+        (TEST_EVENT, r#"{"type":"a b"}"#, &[("type", CHARSET)]),
+        (TEST_EVENT, r#"{"type":"a","id":"evt_1"}"#, &[("body", "may hold only type")]),
+        ("/projects/%2E%2E/test-event", r#"{"type":7}"#, &[("project", "must not be '.' or '..'"), ("type", "must be a string")]),
+    ];
+    for (path, body, errors) in rows {
         let reply = post(&world, path, body).await;
-        reply.assert_final_problem(422, "invalid-request");
-        let errors = errors.as_array().expect("a list").iter();
-        let errors: Vec<_> = errors
-            .map(|error| json!({"field": error[0], "reason": error[1]}))
-            .collect();
-        assert_eq!(reply.json()["errors"], json!(errors), "{path} {body}");
+        reply.assert_invalid(format!("{path} {body}"), errors);
     }
     world.assert_untouched();
 }
@@ -484,28 +404,23 @@ fn assert_failed(reply: &Reply, fault: &Fault, status: u16, name: &str, wait: Op
     }
 }
 
+fn limit() -> Fault {
+    Fault::retry_after(429, RetryAfter::Seconds(60))
+}
+
 /// Svix's failures in a request for a portal, and the operator's reply.
 fn failures() -> Vec<(Fault, u16, &'static str, Option<u64>)> {
     let unavailable = |fault| (fault, 503, "svix-unavailable", Some(5));
+    let overload = Fault::retry_after(503, RetryAfter::Seconds(30));
     vec![
         (Fault::status(401), 503, "token-refused", Some(60)),
         (Fault::status(403), 503, "token-refused", Some(60)),
         (Fault::status(302), 503, "unexpected-status", Some(5)),
         (Fault::page(405), 503, "unexpected-status", Some(5)),
         (Fault::status(405), 422, "refused-by-svix", None),
-        (
-            Fault::retry_after(429, RetryAfter::Seconds(60)),
-            429,
-            "rate-limited",
-            Some(60),
-        ),
+        (limit(), 429, "rate-limited", Some(60)),
         (Fault::status(429), 429, "rate-limited", Some(5)),
-        (
-            Fault::retry_after(503, RetryAfter::Seconds(30)),
-            503,
-            "svix-unavailable",
-            Some(30),
-        ),
+        (overload, 503, "svix-unavailable", Some(30)),
         unavailable(Fault::status(500)),
         unavailable(Fault::HangBeforeStoring),
         unavailable(Fault::ResetAfterStoring),
@@ -567,7 +482,7 @@ async fn a_hiccup_of_svix_is_bridged() {
 #[tokio::test(start_paused = true)]
 async fn a_portal_neither_waits_at_the_gate_nor_closes_it() {
     let world = world_with_customer();
-    let limit = || Fault::retry_after(429, RetryAfter::Seconds(60));
+
     world.svix.script([limit()]);
     let reply = world.post(&event("evt_1")).await;
     reply.assert_retryable_problem(429, "rate-limited");
@@ -590,24 +505,20 @@ async fn a_sample_event_arrives_once_and_calls_itself_a_test() {
     let reply = post(&world, TEST_EVENT, "").await;
     let message = world.only_message();
     let id = message.event_id.as_deref().expect("an id");
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    assert_eq!(
-        reply.json(),
-        json!({
-            "status": "delivered", "project": "dev", "eventId": id,
-            "eventType": "svix-relay.test", "svixMessageId": message.id, "attempts": 1,
-        })
-    );
+    let expected = json!({
+        "status": "delivered", "project": "dev", "eventId": id,
+        "eventType": "svix-relay.test", "svixMessageId": message.id, "attempts": 1,
+    });
+    assert_eq!(reply.ok().json(), expected);
     assert!(id.starts_with("svix-relay.test_"), "{id}");
     assert_eq!(message.app, "dev");
     assert_eq!(message.event_type, "svix-relay.test");
     let payload: Value = serde_json::from_str(&message.payload).expect("JSON");
-    assert_eq!(payload["object"], "event");
-    assert_eq!(payload["id"], id);
-    assert_eq!(payload["type"], "svix-relay.test");
-    assert_eq!(payload["project"], "dev");
-    assert_eq!(payload["source"], "urn:svix-relay:test");
-    assert_eq!(payload["time"], "2026-11-23T14:12:42Z");
+    let expected = json!({
+        "object": "event", "id": id, "type": "svix-relay.test", "project": "dev",
+        "source": "urn:svix-relay:test", "time": "2026-11-23T14:12:42Z",
+    });
+    assert_fields(&payload, &expected);
     assert_eq!(payload["data"]["object"], "test");
     let told = payload["data"]["message"].as_str().expect("a sentence");
     assert!(told.contains("test"), "{told}");
@@ -617,13 +528,10 @@ async fn a_sample_event_arrives_once_and_calls_itself_a_test() {
         assert!(payload.get(field).is_some(), "{field}");
     }
 
-    let line = world.last_line();
-    assert_eq!(line["outcome"], "delivered");
-    assert_eq!(line["eventId"], id);
-    assert_eq!(line["eventType"], "svix-relay.test");
-    let record = format!("/notifications/dev/{id}");
-    let record = ask(&world, "GET", &record).await;
-    assert_eq!(record.json()["state"], "delivered");
+    let line = json!({"outcome": "delivered", "eventId": id, "eventType": "svix-relay.test"});
+    assert_fields(&world.last_line(), &line);
+    let record = show(&world, &format!("/notifications/dev/{id}")).await;
+    assert_eq!(record["state"], "delivered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -649,8 +557,7 @@ async fn a_sample_goes_the_way_of_every_event() {
     assert_eq!(reply.json()["attempts"], 2, "{}", reply.text());
     world.only_message();
 
-    let limit = Fault::retry_after(429, RetryAfter::Seconds(60));
-    world.svix.script([limit]);
+    world.svix.script([limit()]);
     let limited = post(&world, TEST_EVENT, "").await;
     assert_eq!(limited.assert_retryable_problem(429, "rate-limited"), 60);
     let seen = world.svix.requests().len();

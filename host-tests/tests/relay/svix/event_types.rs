@@ -421,11 +421,7 @@ async fn the_first_event_of_a_type_stays_one_message_after_any_fault() {
         Fault::ResetAfterStoring,
         Fault::TruncatedReply,
         Fault::RaceToCreateApplication,
-        Fault::Status {
-            status: 500,
-            retry_after: None,
-            stored: true,
-        },
+        Fault::status_after_storing(500),
     ] {
         let world = world();
         world.svix.script([fault.clone()]);

@@ -43,37 +43,37 @@ macro_rules! table {
 table! {
     Fault::None => [harmless(Fault::None)],
     Fault::Status { .. } => [
-        outage(status(500, false)),
-        outage(status(500, true)),
-        outage(status(502, false)),
-        outage(status(503, true)),
-        outage(status(504, true)),
-        outage(status(408, true)),
-        outage(status(425, false)),
+        outage(Fault::status(500)),
+        outage(Fault::status_after_storing(500)),
+        outage(Fault::status(502)),
+        outage(Fault::status_after_storing(503)),
+        outage(Fault::status_after_storing(504)),
+        outage(Fault::status_after_storing(408)),
+        outage(Fault::status(425)),
         outage(Fault::retry_after(503, RetryAfter::Seconds(1))),
         outage(Fault::retry_after(503, RetryAfter::Raw(String::new()))),
         // The wait exceeds the budget, so the sender must wait.
         lasting(outage(Fault::retry_after(503, RetryAfter::Seconds(30)))),
-        limit(status(429, false)),
+        limit(Fault::status(429)),
         limit(Fault::retry_after(429, RetryAfter::Seconds(0))),
         limit(Fault::retry_after(429, RetryAfter::Date(2))),
         limit(Fault::retry_after(429, RetryAfter::Raw("soon".to_owned()))),
         lasting(limit(Fault::retry_after(429, RetryAfter::Seconds(30)))),
         lasting(limit(Fault::retry_after(429, RetryAfter::Date(30)))),
-        refusal(status(400, false)),
-        refusal(status(413, false)),
-        refusal(status(422, false)),
+        refusal(Fault::status(400)),
+        refusal(Fault::status(413)),
+        refusal(Fault::status(422)),
         // A wait doesn't make a refusal retryable.
         refusal(Fault::retry_after(422, RetryAfter::Seconds(1))),
-        mistake(status(401, false), TOKEN_REFUSED),
-        mistake(status(403, false), TOKEN_REFUSED),
-        unexpected(status(302, false)),
-        unexpected(status(418, false)),
+        mistake(Fault::status(401), TOKEN_REFUSED),
+        mistake(Fault::status(403), TOKEN_REFUSED),
+        unexpected(Fault::status(302)),
+        unexpected(Fault::status(418)),
         // The relay believes a lookup that finds nothing; then the eventId prevents a second message.
-        unexpected(status(404, false)),
+        unexpected(Fault::status(404)),
         // A lookup explains one conflict. A lookup that conflicts, too, is an unexpected status.
-        conflict(status(409, false)),
-        conflict(status(409, true)),
+        conflict(Fault::status(409)),
+        conflict(Fault::status_after_storing(409)),
     ],
     Fault::Delay { .. } => [
         harmless(Fault::Delay { millis: 2_900 }),
@@ -117,14 +117,6 @@ table! {
         outage(Fault::page(502)),
         outage(Fault::page(200)),
     ],
-}
-
-fn status(status: u16, stored: bool) -> Fault {
-    Fault::Status {
-        status,
-        retry_after: None,
-        stored,
-    }
 }
 
 /// The event is delivered all the same, at the first attempt.
