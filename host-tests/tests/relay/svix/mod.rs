@@ -5,4 +5,4 @@ mod event_types;
 mod gate;
 mod impostors;
 mod message_fields;
-mod reports;
+pub mod reports;
