@@ -7,11 +7,17 @@ use serde_json::{Value, json};
 use fake_svix::Fault;
 use host::Op;
 
-use crate::support::{Setup, World, ask, event, event_of, show, world, wrapped};
+use crate::support::{Setup, World, ask, event, event_of, has_metric, show, world, wrapped};
 
 async fn hold(world: &World, project: &str) {
     let reply = ask(world, "PUT", &format!("/projects/{project}/hold")).await;
     assert_eq!(reply.json(), json!({ "project": project, "held": true }));
+}
+
+/// Checks that the project `dev` is held, and no other.
+async fn assert_holds_dev(world: &World) {
+    let status = show(world, "/status").await;
+    assert_eq!(status["heldProjects"], json!(["dev"]));
 }
 
 async fn push(world: &World, id: &str) -> Value {
@@ -36,10 +42,7 @@ async fn events_of_a_held_project_become_letters_and_go_in_order() {
     world.post(&other).await.assert_became("delivered");
     let letter = show(&world, "/dead-letters/1").await;
     assert_eq!(letter["reason"], "held");
-    assert_eq!(
-        show(&world, "/status").await["heldProjects"],
-        json!(["dev"])
-    );
+    assert_holds_dev(&world).await;
 
     // A replay lets them go while the project is still held, so that no new event overtakes them.
     let path = "/dead-letters/replay?project=dev&reason=held";
@@ -49,10 +52,8 @@ async fn events_of_a_held_project_become_letters_and_go_in_order() {
     let reply = ask(&world, "DELETE", "/projects/dev/hold").await;
     assert_eq!(reply.json(), json!({ "project": "dev", "held": false }));
     assert_eq!(push(&world, "evt_6").await["status"], "delivered");
-    assert_eq!(
-        delivered(&world),
-        ["evt_4", "evt_1", "evt_2", "evt_3", "evt_5", "evt_6"]
-    );
+    let order = ["evt_4", "evt_1", "evt_2", "evt_3", "evt_5", "evt_6"];
+    assert_eq!(delivered(&world), order);
     assert_eq!(push(&world, "evt_1").await["status"], "duplicate");
 }
 
@@ -70,24 +71,17 @@ async fn another_event_under_the_id_of_a_letter_is_marked_and_counted() {
     let again = event("evt_1").replace("user.created", "user.updated");
     let again = world.push(&again).await.ok().json();
     assert_eq!(again, other, "also after it was discarded");
-    let log = world.stdout();
-    let line = log.last().expect("a line");
-    assert!(line.contains(r#""contentDiffers":true"#), "{line}");
+    assert_eq!(world.last_line()["contentDiffers"], true);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let metrics = ask(&world, "GET", "/metrics").await.text();
-    let counted = "svix_relay_duplicates_differing_total 2\n";
-    assert!(metrics.contains(counted), "{metrics}");
+    assert!(has_metric(&world, "svix_relay_duplicates_differing_total 2").await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_held_event_that_no_letter_keeps_stays_with_its_sender() {
     let world = world();
     hold(&world, "dev").await;
-    let wait = world
-        .post(&event("evt_1"))
-        .await
-        .assert_retryable_problem(503, "held");
-    assert_eq!(wait, 60);
+    let reply = world.post(&event("evt_1")).await;
+    assert_eq!(reply.assert_retryable_problem(503, "held"), 60);
     let world = World::with(&[("admin_token", "hush"), ("dead_letters", "reject")]);
     hold(&world, "dev").await;
     let reply = world.push(event("evt_1")).await;
@@ -137,8 +131,7 @@ async fn a_hold_survives_a_slow_write_of_the_gate() {
     tokio::join!(hold(&world, "dev"), fail);
     tokio::time::sleep(Duration::from_secs(10)).await;
     world.faults.clear();
-    let status = show(&world, "/status").await;
-    assert_eq!(status["heldProjects"], json!(["dev"]));
+    assert_holds_dev(&world).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,10 +150,7 @@ async fn a_hold_survives_the_answers_that_are_still_on_their_way() {
     };
     let (reply, ()) = futures::future::join(other.post(&body), held).await;
     reply.assert_became("delivered");
-    assert_eq!(
-        show(&world, "/status").await["heldProjects"],
-        json!(["dev"])
-    );
+    assert_holds_dev(&world).await;
     assert_eq!(push(&other, "evt_1").await["status"], "dead-lettered");
 }
 
@@ -271,10 +261,6 @@ async fn only_valid_projects_are_held_and_not_too_many() {
     }
     let reply = ask(&world, "PUT", "/projects/more/hold").await;
     reply.assert_final_problem(422, "invalid-request");
-    assert_eq!(
-        ask(&world, "POST", "/projects/dev/hold")
-            .await
-            .header("allow"),
-        Some("PUT, DELETE")
-    );
+    let reply = ask(&world, "POST", "/projects/dev/hold").await;
+    assert_eq!(reply.header("allow"), Some("PUT, DELETE"));
 }

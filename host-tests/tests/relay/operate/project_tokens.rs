@@ -69,14 +69,8 @@ async fn a_dashboard_sees_the_fate_of_its_projects_events() {
     for path in READABLE {
         ask_as(&world, token, "GET", path).await.ok();
         let line = world.last_line();
-        assert_eq!(
-            (
-                &line["projectToken"],
-                &line["project"],
-                line.get("operator")
-            ),
-            (&json!(true), &json!("dev"), None)
-        );
+        let expected = json!({"projectToken": true, "project": "dev", "operator": null});
+        assert_fields(&line, &expected);
         assert_eq!(ask_as(&world, token, "HEAD", path).await.status, 200);
     }
     assert_not_logged(&world, token);
@@ -126,29 +120,9 @@ async fn a_token_opens_no_other_project() {
         let reply = ask_as(&world, &dev, "GET", path).await;
         assert_eq!(reply.status, 200, "the same name, encoded: {path}");
     }
-    for project in [
-        "Dev",
-        "DEV",
-        "devs",
-        "de",
-        "dev.",
-        "dev%2e",
-        "%2e",
-        ".",
-        "..",
-        "%2e%2e",
-        "dev%2fevt_1",
-        "dev%00",
-        "%00dev",
-        "dev%20",
-        "%20dev",
-        "d%C3%A9v",
-        "dev%252e",
-        "%FF",
-        "de%76%2F..",
-        "dev;x",
-        "other",
-    ] {
+    let names = "Dev DEV devs de dev. dev%2e %2e . .. %2e%2e dev%2fevt_1 dev%00 %00dev dev%20 %20dev d%C3%A9v \
+                 dev%252e %FF de%76%2F.. dev;x other";
+    for project in names.split_whitespace() {
         for path in [
             format!("/notifications/{project}/evt_1"),
             format!("/notifications/{project}/evt_1/deliveries"),
@@ -255,13 +229,10 @@ async fn a_token_lives_as_long_as_the_secret_that_has_signed_it() {
     old.post(&event("evt_1")).await;
     let token = token(&old, "dev").await;
     let rotating = old.node(&with(BOTH));
-    assert_eq!(
-        ask_as(&rotating, &token, "GET", READABLE[0]).await.status,
-        200
-    );
+    ask_as(&rotating, &token, "GET", READABLE[0]).await.ok();
     let newer = self::token(&rotating, "dev").await;
     let new = old.node(&with(OTHER));
-    assert_eq!(ask_as(&new, &newer, "GET", READABLE[0]).await.status, 200);
+    ask_as(&new, &newer, "GET", READABLE[0]).await.ok();
     for (world, token) in [
         (&new, &token),
         (&old, &newer),

@@ -9,13 +9,20 @@ use host::Op;
 
 use super::google::{Answers, Google, Key, claims, key};
 use super::{bearer, post};
-use crate::support::{JSON, World, event};
+use crate::support::{JSON, World, assert_contains, event};
 
 const HOUR: Duration = Duration::from_hours(1);
 
 /// A token of `key` that is valid now.
 fn token(world: &World, key: &Key) -> String {
     key.token(&claims(world))
+}
+
+/// The second key under this name.
+fn named(kid: &str) -> Value {
+    let mut jwk = key(1).jwk();
+    jwk["kid"] = json!(kid);
+    jwk
 }
 
 async fn let_in(world: &World, key: &Key) -> u16 {
@@ -27,18 +34,29 @@ async fn stored(world: &World) -> Value {
     serde_json::from_slice(&bytes).expect("JSON")
 }
 
+/// How many keys are in the store.
+async fn kept(world: &World) -> usize {
+    let keys = stored(world).await["keys"].take();
+    keys.as_array().expect("keys").len()
+}
+
 /// How many lines have this outcome.
 fn told(world: &World, outcome: &str) -> usize {
-    let lines = world.stdout();
     let outcome = format!(r#""outcome":"{outcome}""#);
-    lines.iter().filter(|line| line.contains(&outcome)).count()
+    world.lines_with(&outcome).len()
+}
+
+/// Checks that the last line of the log gives this reason.
+#[track_caller]
+fn assert_said(world: &World, reason: &str) {
+    let line = world.stdout().pop().expect("a line");
+    assert_contains(&line, reason);
 }
 
 #[tokio::test(start_paused = true)]
 async fn keys_are_fetched_once_for_all_waiting_senders() {
-    let google = Google::new(&[key(0)]);
+    let (google, world) = Google::with_world();
     google.answer(Answers::Late(1));
-    let world = google.world();
     let authorization = format!("Bearer {}", token(&world, key(0)));
     let posts = (0..12).map(async |number: u64| {
         tokio::time::sleep(Duration::from_millis(10 * number)).await;
@@ -59,10 +77,8 @@ async fn other_instances_have_the_keys_from_the_store() {
     assert_eq!(let_in(&world, key(0)).await, 200);
     let state = stored(&world).await;
     assert_eq!(state["version"], 1);
-    assert_eq!(
-        state["expiresAt"],
-        state["fetchedAt"].as_u64().expect("a time") + 21_600
-    );
+    let fetched = state["fetchedAt"].as_u64().expect("a time");
+    assert_eq!(state["expiresAt"], fetched + 21_600);
     assert_eq!(state["keys"][0]["kid"], "one");
     world.crash().await;
     google.answer(Answers::Down);
@@ -76,9 +92,8 @@ async fn keys_are_fresh_for_as_long_as_google_says() {
         (Some("public, max-age=21600, must-revalidate"), 21_600),
         (None, 3_600),
     ] {
-        let google = Google::new(&[key(0)]);
+        let (google, world) = Google::with_world();
         google.cache_control(cache_control);
-        let world = google.world();
         assert_eq!(let_in(&world, key(0)).await, 200);
         world.clock.advance(Duration::from_secs(seconds - 1));
         assert_eq!(let_in(&world, key(0)).await, 200);
@@ -102,34 +117,24 @@ async fn a_new_key_is_known_at_once_and_an_old_one_forgotten() {
     // The token was verified before and has not expired, but its key is no longer Google's.
     let reply = bearer(&world, &old).await;
     assert_eq!(reply.status, 401);
-    assert_eq!(
-        world.last_line()["message"],
-        "The sender is not known: kid names no known key"
-    );
+    assert_said(&world, "The sender is not known: kid names no known key");
     assert_eq!(google.requests(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_with_the_name_of_another_does_not_inherit_its_tokens() {
-    let google = Google::new(&[key(0)]);
+    let (google, world) = Google::with_world();
     google.cache_control(Some("max-age=60"));
-    let world = google.world();
     let old = token(&world, key(0));
     assert_eq!(bearer(&world, &old).await.status, 200);
-    let mut other = key(1).jwk();
-    other["kid"] = json!("one");
-    google.answer(Answers::Text(json!({"keys": [other]}).to_string()));
+    let keys = json!({"keys": [named("one")]});
+    google.answer(Answers::Text(keys.to_string()));
     world.clock.advance(Duration::from_mins(2));
     // A sender that finds the keys expired starts a fetch, and doesn't wait for it.
     assert_eq!(bearer(&world, &old).await.status, 200);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(bearer(&world, &old).await.status, 401);
-    assert!(
-        world.last_line()["message"]
-            .as_str()
-            .expect("text")
-            .ends_with("wrong signature")
-    );
+    assert_said(&world, "wrong signature");
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,11 +185,8 @@ async fn expired_keys_are_used_for_a_day_while_google_can_not_be_reached() {
             world.crash().await;
             assert_eq!(let_in(&world, key(0)).await, 200, "{answers:?}");
         }
-        assert_eq!(
-            (google.requests(), told(&world, "keys-failing")),
-            (5, 1),
-            "{answers:?}"
-        );
+        let failing = told(&world, "keys-failing");
+        assert_eq!((google.requests(), failing), (5, 1), "{answers:?}");
 
         // The key may be a new one, so the token is not refused for good.
         let reply = bearer(&world, &token(&world, key(2))).await;
@@ -196,18 +198,15 @@ async fn expired_keys_are_used_for_a_day_while_google_can_not_be_reached() {
         google.answer(Answers::Keys);
         world.clock.advance(Duration::from_secs(5));
         assert_eq!(let_in(&world, key(0)).await, 200, "{answers:?}");
-        assert_eq!(
-            (told(&world, "keys-failing"), told(&world, "keys-fetched")),
-            (1, 2)
-        );
+        let lines = ["keys-failing", "keys-fetched"].map(|outcome| told(&world, outcome));
+        assert_eq!(lines, [1, 2]);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_keys_every_sender_is_told_to_come_again() {
-    let google = Google::new(&[key(0)]);
+    let (google, world) = Google::with_world();
     google.answer(Answers::Late(30));
-    let world = google.world();
     let token = token(&world, key(0));
     let posts = (0..12).map(async |number: u64| {
         tokio::time::sleep(Duration::from_millis(10 * number)).await;
@@ -220,14 +219,8 @@ async fn without_keys_every_sender_is_told_to_come_again() {
         assert!(!reply.text().contains("keys.test"), "{}", reply.text());
     }
     assert_eq!(google.requests(), 1);
-    let log = world.last_line();
-    assert_eq!(log["severity"], "ERROR");
-    assert!(
-        log["message"]
-            .as_str()
-            .expect("text")
-            .ends_with("failed to fetch the keys: no answer in time")
-    );
+    assert_eq!(world.last_line()["severity"], "ERROR");
+    assert_said(&world, "failed to fetch the keys: no answer in time");
     assert_eq!(told(&world, "keys-failing"), 1);
     assert_eq!(world.svix.requests().len(), 0);
 
@@ -240,26 +233,19 @@ async fn without_keys_every_sender_is_told_to_come_again() {
 async fn a_relay_that_may_not_reach_google_logs_the_denied_request() {
     let google = Google::new(&[key(0)]);
     let mut setup = google.setup();
-    setup.manifest = setup
-        .manifest
-        .replace(r#", "{{ pubsub_jwks_origin }}""#, "");
+    let origin = r#", "{{ pubsub_jwks_origin }}""#;
+    setup.manifest = setup.manifest.replace(origin, "");
     let world = World::build(&setup);
     let reply = bearer(&world, &token(&world, key(0))).await;
     reply.assert_retryable_problem(503, "keys-unavailable");
-    assert!(
-        world.last_line()["message"]
-            .as_str()
-            .expect("text")
-            .contains("HttpRequestDenied")
-    );
+    assert_said(&world, "HttpRequestDenied");
     assert_eq!(google.requests(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_sender_that_leaves_during_the_fetch_holds_up_no_other() {
-    let google = Google::new(&[key(0)]);
+    let (google, world) = Google::with_world();
     google.answer(Answers::Late(2));
-    let world = google.world();
     let token = token(&world, key(0));
     let impatient = tokio::time::timeout(Duration::from_millis(500), bearer(&world, &token));
     let patient = async {
@@ -280,8 +266,7 @@ async fn a_sender_that_leaves_during_the_fetch_holds_up_no_other() {
 async fn only_rsa_keys_that_sign_are_keys() {
     let small = Key::new("small", 1_024);
     let changed = |name: &str, value: Value| {
-        let mut jwk = key(1).jwk();
-        jwk["kid"] = json!(name);
+        let mut jwk = named(name);
         jwk[name] = value;
         jwk
     };
@@ -297,14 +282,10 @@ async fn only_rsa_keys_that_sign_are_keys() {
         json!("no key"),
         key(0).jwk(),
     ];
-    let google = Google::new(&[]);
+    let (google, world) = Google::with_world();
     google.answer(Answers::Text(json!({"keys": jwks}).to_string()));
-    let world = google.world();
     assert_eq!(let_in(&world, key(0)).await, 200);
-    assert_eq!(
-        stored(&world).await["keys"].as_array().expect("keys").len(),
-        1
-    );
+    assert_eq!(kept(&world).await, 1);
     for kid in ["use", "alg", "n", "e", "kty", "small", "ec", "oct"] {
         let header = json!({"alg": "RS256", "kid": kid});
         let signer = if kid == "small" { &small } else { key(1) };
@@ -315,23 +296,14 @@ async fn only_rsa_keys_that_sign_are_keys() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_than_sixteen_keys_are_kept() {
-    let many: Vec<_> = (0..40)
-        .map(|number| {
-            let mut jwk = key(1).jwk();
-            jwk["kid"] = json!(format!("key-{number}"));
-            jwk
-        })
-        .collect();
-    let google = Google::new(&[]);
-    google.answer(Answers::Text(json!({"keys": many}).to_string()));
-    let world = google.world();
+    let many = (0..40).map(|number| named(&format!("key-{number}")));
+    let (google, world) = Google::with_world();
+    let keys = json!({"keys": many.collect::<Vec<_>>()});
+    google.answer(Answers::Text(keys.to_string()));
     let header = json!({"alg": "RS256", "kid": "key-15"});
     let token = key(1).token_with(&header, &claims(&world));
     assert_eq!(bearer(&world, &token).await.status, 200);
-    assert_eq!(
-        stored(&world).await["keys"].as_array().expect("keys").len(),
-        16
-    );
+    assert_eq!(kept(&world).await, 16);
 }
 
 #[tokio::test(start_paused = true)]
@@ -423,10 +395,7 @@ async fn an_instance_that_can_fetch_no_keys_takes_none_from_the_others() {
     world.clock.advance(Duration::from_mins(10));
     world.faults.fail_next(Op::Get, 1);
     bearer(&world, &token(&world, key(0))).await;
-    assert_eq!(
-        stored(&world).await["keys"].as_array().map(Vec::len),
-        Some(1)
-    );
+    assert_eq!(kept(&world).await, 1);
     world.crash().await;
     assert_eq!(let_in(&world, key(0)).await, 200);
 
@@ -472,10 +441,7 @@ async fn an_instance_with_older_keys_takes_no_newer_ones_from_the_others() {
     world.faults.fail_next(Op::Get, 1);
     bearer(&world, &token(&world, key(2))).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(
-        stored(&world).await["keys"].as_array().map(Vec::len),
-        Some(2)
-    );
+    assert_eq!(kept(&world).await, 2);
     world.crash().await;
     assert_eq!(let_in(&world, key(1)).await, 200);
 }
