@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{JSON, UNWRAPPED, World, ask, assert_fields, event, event_of, show, wrapped};
+use crate::support::{
+    JSON, UNWRAPPED, World, ask, assert_contains, assert_fields, event, event_of, show, wrapped,
+};
 
 const SAMPLES: [&str; 2] = [
     include_str!("../../../samples/user.created.json"),
@@ -13,29 +15,28 @@ const SAMPLES: [&str; 2] = [
 async fn an_event_arrives_byte_for_byte_in_every_form() {
     let world = World::new();
     for (number, sample) in SAMPLES.iter().enumerate() {
-        for (form, headers, wrap) in [
-            (
-                "direct",
-                &[("content-type", "application/cloudevents+json")][..],
-                false,
-            ),
-            ("bare", &[], false),
-            ("unwrapped", &UNWRAPPED, false),
-            ("wrapped", &[JSON], true),
+        let cloud_event = ("content-type", "application/cloudevents+json");
+        for (form, headers) in [
+            ("direct", &[cloud_event][..]),
+            ("bare", &[]),
+            ("unwrapped", &UNWRAPPED),
+            ("wrapped", &[JSON]),
         ] {
             let id = format!("evt_{form}_{number}");
             let sent = rename(sample, &id);
-            let body = if wrap { wrapped(&sent) } else { sent.clone() };
+            let is_wrapped = form == "wrapped";
+            let body = if is_wrapped {
+                wrapped(&sent)
+            } else {
+                sent.clone()
+            };
             let reply = world.post_with(headers, &body).await;
             assert_eq!(reply.json()["status"], "delivered", "{form}");
             // The fake Svix keeps a JSON value, without the white space around it.
             assert_eq!(world.message(&id).payload, sent.trim(), "{form}");
             let request = world.svix.requests().pop().expect("a request");
             let text = String::from_utf8(request.body.to_vec()).expect("UTF-8");
-            assert!(
-                text.contains(&format!(r#""payload":{sent}}}"#)),
-                "{form}: {text}"
-            );
+            assert_contains(&text, &format!(r#""payload":{sent}}}"#));
         }
     }
 }
@@ -82,18 +83,14 @@ async fn an_id_invalid_for_svix_is_mapped_and_stays_in_the_payload() {
         "ä",
         "..",
         "sha256.x",
-        long.as_str(),
+        &long,
     ];
     for id in ids {
         let event = event(id);
         let reply = world.post(&event).await;
         assert_eq!(reply.json()["status"], "delivered", "{id}");
         assert_eq!(reply.json()["eventId"], id);
-        assert_eq!(
-            world.post(&event).await.json()["status"],
-            "duplicate",
-            "{id}"
-        );
+        world.post(&event).await.assert_became("duplicate");
     }
     let messages = world.svix.messages();
     assert_eq!(messages.len(), ids.len());
