@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -10,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use host::{Faults, Host, HostBuilder, Op};
 
-use crate::support::{TOKEN, program};
+use crate::support::{TOKEN, assert_contains, assert_fields, program};
 
 /// Within what time everything must happen that should happen at once, also on a busy machine.
 const SOON: Duration = Duration::from_secs(9);
@@ -170,16 +171,14 @@ async fn large_bodies_beyond_the_room_are_refused_and_small_ones_never() {
     }
     assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
     let (head, document) = reply.split_once("\r\n\r\n").expect("a head");
-    assert!(
-        head.contains("content-type: application/problem+json"),
-        "{head}"
-    );
-    assert!(head.contains("retry-after: 5"), "{head}");
-    let document: serde_json::Value = serde_json::from_str(document).expect("JSON");
-    assert_eq!(document["type"], "urn:svix-relay:problem:overloaded");
-    assert_eq!(document["title"], "No room for a body of this size");
-    assert_eq!(document["status"], 503);
-    assert_eq!(document["retryable"], true);
+    assert_contains(head, "content-type: application/problem+json");
+    assert_contains(head, "retry-after: 5");
+    let document = serde_json::from_str(document).expect("JSON");
+    let expected = json!({
+        "type": "urn:svix-relay:problem:overloaded", "title": "No room for a body of this size",
+        "status": 503, "retryable": true,
+    });
+    assert_fields(&document, &expected);
     read_to(&mut listening.send(ALIVE).await, "}").await;
 
     // A body of unknown length is refused once it has grown too large.

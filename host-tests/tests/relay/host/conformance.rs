@@ -28,7 +28,7 @@ use fake_svix::{FakeSvix, Fault, RetryAfter, Target};
 use rig::ports;
 
 use crate::serve::{Serve, url_of};
-use crate::support::{self, Reply, full, root};
+use crate::support::{self, Reply, assert_contains, full, root};
 
 const TOKEN: &str = "testsk_fake.eu";
 
@@ -87,10 +87,7 @@ async fn serve_and_the_fake_svix_conform() {
     // The fake has no limit.
     assert_eq!(report.skipped().len(), 1, "{report}");
     // docs/conformance.md promises at most 130, among them deletions that are tried again.
-    assert!(
-        report.to_string().contains("the fake Svix, 120 requests"),
-        "{report}"
-    );
+    assert_contains(&report.to_string(), "the fake Svix, 120 requests");
 }
 
 #[tokio::test]
@@ -110,10 +107,7 @@ async fn an_interrupted_run_leaves_nothing_in_svix() {
     let requests = svix.requests().into_iter();
     let deleted: Vec<_> = requests.filter(|it| it.method == "DELETE").collect();
     assert_eq!(deleted.len(), 2, "{deleted:?}");
-    assert!(
-        deleted[0].path.contains("/event-type/conformance-"),
-        "{deleted:?}"
-    );
+    assert_contains(&deleted[0].path, "/event-type/conformance-");
 }
 
 #[tokio::test]
@@ -126,16 +120,11 @@ async fn a_run_that_cannot_begin_names_the_variable() {
         fake: Some("127.0.0.1:0".to_owned()),
         ..options(&["host"])
     };
+    let svix = |url: String, token| options_for_svix(url, token);
     for (options, expected) in [
-        (
-            options_for_svix(url.clone(), "testsk_wrong"),
-            "(SVIX_TOKEN)",
-        ),
-        (
-            options_for_svix(format!("{url}/other"), TOKEN),
-            "(SVIX_URL)",
-        ),
-        (options_for_svix(nothing.clone(), TOKEN), "(SVIX_URL)"),
+        (svix(url.clone(), "testsk_wrong"), "(SVIX_TOKEN)"),
+        (svix(format!("{url}/other"), TOKEN), "(SVIX_URL)"),
+        (svix(nothing.clone(), TOKEN), "(SVIX_URL)"),
         (host("/missing/spin", None), "/missing/spin"),
         (host("false", None), "ended by itself"),
         (host("", Some("127.0.0.1:1")), "RELAY_URL"),
@@ -250,84 +239,37 @@ async fn proxy(servers: Vec<String>, changes: Vec<Change>) -> String {
 }
 
 /// Faults of a Svix, and the checks that find each.
+#[rustfmt::skip] // One line for each fault.
 const FAULTS_OF_SVIX: &[(&[Change], &[&str])] = &[
-    (
-        &[RequestHeader("idempotency-key")],
-        &["a key gives", "posts at once"],
-    ),
+    (&[RequestHeader("idempotency-key")], &["a key gives", "posts at once"]),
     (&[Change::Request("[]", "{}")], &["a refusal"]),
-    (
-        &[Answer("/msg/", "\"conflict\"", "\"gone\"")],
-        &["a used event id"],
-    ),
-    (
-        &[Status("with_content=true", 500)],
-        &["a key at another URI"],
-    ),
-    (
-        &[Status("/msg/msg_", 500)],
-        &["a message comes back", "a message is found"],
-    ),
+    (&[Answer("/msg/", "\"conflict\"", "\"gone\"")], &["a used event id"]),
+    (&[Status("with_content=true", 500)], &["a key at another URI"]),
+    (&[Status("/msg/msg_", 500)], &["a message comes back", "a message is found"]),
     (&[Change::Request("a-Z_0.9", "a Z")], &["names have"]),
     (&[Status("/app/app_", 500)], &["`msg_` and `app_`"]),
-    (
-        &[Fake(|svix, _| svix.set_body_limit(100_000))],
-        &["a message of 1 MiB"],
-    ),
-    (
-        &[Answer("/msg/?", "\"detail\":\"The", "\"it\":\"")],
-        &["a message that is too large"],
-    ),
-    (
-        &[Change::Request("iterator=", "tag=")],
-        &["pages lead on", "`after` and"],
-    ),
+    (&[Fake(|svix, _| svix.set_body_limit(100_000))], &["a message of 1 MiB"]),
+    (&[Answer("/msg/?", "\"detail\":\"The", "\"it\":\"")], &["a message that is too large"]),
+    (&[Change::Request("iterator=", "tag=")], &["pages lead on", "`after` and"]),
     (&[Change::Request("before=", "tag=")], &["`after` and"]),
-    (
-        &[Change::Request("limit=251", "limit=250")],
-        &["a page holds"],
-    ),
-    (
-        &[Change::Request("limit=250", "limit=2")],
-        &["a list shows", "pages lead on"],
-    ),
-    (
-        &[Fake(|svix, _| {
-            svix.always_at(Target::Portals, Fault::status(500));
-        })],
-        &["an application has"],
-    ),
+    (&[Change::Request("limit=251", "limit=250")], &["a page holds"]),
+    (&[Change::Request("limit=250", "limit=2")], &["a list shows", "pages lead on"]),
+    (&[Fake(|svix, _| svix.always_at(Target::Portals, Fault::status(500)))], &["an application has"]),
     (&[Status("/event-type/", 500)], &["an event type"]),
     (&[Answer("evt_1/", "\"code\"", "\"it\"")], &["an error has"]),
-    (
-        &[Answer("/elsewhere/", "", r#"{"code":"not_found"}"#)],
-        &["an unknown path"],
-    ),
-    (
-        &[AnswerHeader("content-encoding", "gzip")],
-        &["answers are plain"],
-    ),
-    (
-        &[Fake(|_, clock| clock.advance(Duration::from_hours(1)))],
-        &["Svix's clock"],
-    ),
-    (
-        &[Status("evt_1/?", 429), AnswerHeader("retry-after", "soon")],
-        &["a project's first", "a limit is"],
-    ),
+    (&[Answer("/elsewhere/", "", r#"{"code":"not_found"}"#)], &["an unknown path"]),
+    (&[AnswerHeader("content-encoding", "gzip")], &["answers are plain"]),
+    (&[Fake(|_, clock| clock.advance(Duration::from_hours(1)))], &["Svix's clock"]),
+    (&[Status("evt_1/?", 429), AnswerHeader("retry-after", "soon")], &["a project's first", "a limit is"]),
     // No fault: a limit only delays the end.
-    (
-        &[Fake(|svix, _| {
-            let limit = Fault::retry_after(429, RetryAfter::Seconds(0));
-            svix.script_at(Target::Applications, [Fault::None, limit]);
-        })],
-        &[],
-    ),
-    (
-        &[Status("DELETE /api/v1/app/", 500)],
-        &["an application can"],
-    ),
+    (&[Fake(limit_an_application)], &[]),
+    (&[Status("DELETE /api/v1/app/", 500)], &["an application can"]),
 ];
+
+fn limit_an_application(svix: &FakeSvix, _: &Clock) {
+    let limit = Fault::retry_after(429, RetryAfter::Seconds(0));
+    svix.script_at(Target::Applications, [Fault::None, limit]);
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_fault_of_a_svix_is_found_and_each_check_finds_one() {
@@ -351,17 +293,13 @@ async fn each_fault_of_a_svix_is_found_and_each_check_finds_one() {
 /// Runs the checks of a host on relays behind a proxy, each with a store of its own.
 async fn run_behind_a_proxy(relays: usize, changes: &[Change]) -> Report {
     let fake = ports::free().expect("a port").to_string();
-    let directories: Vec<_> = (0..relays)
-        .map(|_| tempfile::tempdir().expect("a directory"))
-        .collect();
-    let token = format!("svix_token={TOKEN}");
-    let relays: Vec<_> = directories
-        .iter()
-        .map(|directory| {
-            let url = format!("http://{fake}");
-            Serve::at(&url, directory.path(), &[&token, "admin_token=admin"])
-        })
-        .collect();
+    let directory = || tempfile::tempdir().expect("a directory");
+    let directories: Vec<_> = (0..relays).map(|_| directory()).collect();
+    let svix = format!("http://{fake}");
+    let variables = [&format!("svix_token={TOKEN}")[..], "admin_token=admin"];
+    let relays = directories.iter();
+    let relays = relays.map(|directory| Serve::at(&svix, directory.path(), &variables));
+    let relays: Vec<_> = relays.collect();
     let addresses = relays.iter().map(|relay| relay.address().to_owned());
     let url = proxy(addresses.collect(), changes.to_vec()).await;
     let options = Options {
@@ -425,10 +363,8 @@ async fn a_store_that_a_kill_empties_is_found() {
     let spin = directory.path().join("spin");
     let serve = support::binary("serve");
     // As `spin up`: the server is a second process. The options are up, --state-dir, and those of `serve`.
-    let script = format!(
-        "#!/bin/sh\nshift 3\n{} --key-value memory \"$@\"\n",
-        serve.display()
-    );
+    let serve = serve.display();
+    let script = format!("#!/bin/sh\nshift 3\n{serve} --key-value memory \"$@\"\n");
     fs::write(&spin, script).expect("a file");
     fs::set_permissions(&spin, Permissions::from_mode(0o755)).expect("an executable");
     let options = Options {
@@ -436,18 +372,15 @@ async fn a_store_that_a_kill_empties_is_found() {
         ..options(&["host"])
     };
     let report = run(options).await;
-    assert_failed(
-        &report,
-        &[
-            "a record is there",
-            "SIGKILL under",
-            "a dead letter is there",
-        ],
-    );
+    let expected = [
+        "a record is there",
+        "SIGKILL under",
+        "a dead letter is there",
+    ];
+    assert_failed(&report, &expected);
     let report = report.to_string();
-    let log = report
-        .lines()
-        .find_map(|line| line.strip_prefix("Log of the host: "));
+    let mut lines = report.lines();
+    let log = lines.find_map(|line| line.strip_prefix("Log of the host: "));
     let kept = Path::new(log.expect("a log")).parent();
     fs::remove_dir_all(kept.expect("a directory")).expect("the kept directory");
 }

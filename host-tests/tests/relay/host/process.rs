@@ -17,7 +17,7 @@ use rig::ports;
 use crate::serve::{
     Serve, bare_command, command, event, status_of, svix, url_of, without_variables,
 };
-use crate::support::{self, TOKEN, full, root};
+use crate::support::{self, TOKEN, assert_contains, full, root};
 
 fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory")
@@ -112,10 +112,7 @@ fn a_variable_that_the_manifest_lacks_is_told_of() {
         .env("SPIN_VARIABLE_INGEST_AUHT", "hush");
     let output = command.output().expect("serve");
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        told.contains("SPIN_VARIABLE_INGEST_AUHT is ignored"),
-        "{told}"
-    );
+    assert_contains(&told, "SPIN_VARIABLE_INGEST_AUHT is ignored");
     assert!(!told.contains("hush"), "{told}");
 }
 
@@ -168,10 +165,9 @@ async fn make_run_prints_commands_that_work() {
 /// Ctrl-C, unless this process ignores that, as one that runs in the background may: then its shells can't trap it.
 fn interrupt() -> &'static str {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let mut lines = status.lines();
+    let mask = lines.find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     // Signal 2 is the second bit.
     if ignored.unwrap_or_default() & 2 == 0 {
         "INT"
@@ -198,10 +194,8 @@ async fn make_run_fails_and_ends_both_processes_if_one_can_not_start() {
 async fn an_event_does_not_fail_because_its_line_can_not_be_written() {
     let (svix, directory) = (svix(), directory());
     let url = format!("svix_url={}", url_of(&svix).await);
-    let full = std::fs::File::options()
-        .write(true)
-        .open("/dev/full")
-        .expect("/dev/full");
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let full = full.expect("/dev/full");
     let mut command = command(directory.path());
     command
         .env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN)
@@ -225,10 +219,7 @@ fn a_start_that_fails_says_why() {
         (["--listen", &address], address.as_str()),
         (["--from", unbuilt.to_str().expect("UTF-8")], "make build"),
         (["--from", "nowhere.toml"], "nowhere.toml"),
-        (
-            ["--compiled", "spin.toml"],
-            "the compiled component spin.toml",
-        ),
+        (["--compiled", "spin.toml"], "compiled component spin.toml"),
         (["--variable", "no_such_variable=1"], "no_such_variable"),
         (["--variable", "svix_url=hush-a-secret"], "{{ svix_url }}"),
         // Only the required variable is missing.
@@ -297,9 +288,6 @@ fn a_password_that_crosses_the_network_in_clear_is_warned_of_at_the_start() {
     ]);
     let mut serve = Serve::start(command);
     let said: String = (0..5).map(|_| serve.line()).collect();
-    assert!(
-        said.contains("password crosses the network unencrypted"),
-        "{said}"
-    );
+    assert_contains(&said, "password crosses the network unencrypted");
     assert!(!said.contains("hush"), "{said}");
 }

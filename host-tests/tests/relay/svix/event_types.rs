@@ -73,14 +73,10 @@ async fn a_type_is_registered_once_over_many_events_and_instances() {
     assert_eq!(registered.name, TYPE);
     assert_eq!(registered.description, TYPE);
     let create = world.svix.requests().pop().expect("a request");
-    assert_eq!(
-        create.body,
-        r#"{"name":"user.created","description":"user.created","groupName":"user"}"#
-    );
-    assert_eq!(
-        stored(&world).await,
-        Some(json!({"version": 1, "time": "2026-11-23T14:12:42Z"}))
-    );
+    let body = r#"{"name":"user.created","description":"user.created","groupName":"user"}"#;
+    assert_eq!(create.body, body);
+    let expected = json!({"version": 1, "time": "2026-11-23T14:12:42Z"});
+    assert_eq!(stored(&world).await, Some(expected));
 
     for number in 2..12 {
         deliver(&world, &format!("evt_{number}")).await;
@@ -188,6 +184,7 @@ async fn a_type_that_another_instance_registers_meanwhile_counts_as_registered()
 
 /// The failures of a registration, and the reason that is logged for each.
 fn failures() -> Vec<(Fault, &'static str)> {
+    let limit = Fault::retry_after(429, RetryAfter::Seconds(3_600));
     vec![
         (Fault::status(500), "svix-unavailable"),
         (Fault::status(503), "svix-unavailable"),
@@ -197,10 +194,7 @@ fn failures() -> Vec<(Fault, &'static str)> {
         (Fault::status(422), "refused-by-svix"),
         (Fault::EchoCredentials, "refused-by-svix"),
         (Fault::status(429), "rate-limited"),
-        (
-            Fault::retry_after(429, RetryAfter::Seconds(3_600)),
-            "rate-limited",
-        ),
+        (limit, "rate-limited"),
         (Fault::HangBeforeStoring, "svix-unavailable"),
         (Fault::HangAfterStoring, "svix-unavailable"),
         (Fault::Delay { millis: 60_000 }, "svix-unavailable"),
@@ -225,14 +219,11 @@ async fn a_failed_registration_changes_neither_reply_nor_time_nor_messages() {
             world.svix.always_at(Target::EventTypes, fault.clone());
             let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
             let message = world.only_message();
-            assert_eq!(
-                reply.json(),
-                json!({
-                    "status": "delivered", "project": "dev", "eventId": "evt_1",
-                    "eventType": TYPE, "svixMessageId": message.id, "attempts": 1,
-                }),
-                "{cell}"
-            );
+            let delivered = json!({
+                "status": "delivered", "project": "dev", "eventId": "evt_1",
+                "eventType": TYPE, "svixMessageId": message.id, "attempts": 1,
+            });
+            assert_eq!(reply.json(), delivered, "{cell}");
             assert_eq!(took, expected, "{cell}");
             let next = world.post(&event("evt_2")).await;
             assert_eq!(next.json()["status"], "delivered", "the gate is open");
@@ -243,9 +234,8 @@ async fn a_failed_registration_changes_neither_reply_nor_time_nor_messages() {
             let [remark] = &remarks(&world)[..] else {
                 panic!("{cell}: {:?}", remarks(&world));
             };
-            assert_eq!(remark["severity"], "WARNING", "{cell}");
-            assert_eq!(remark["eventType"], TYPE, "{cell}");
-            assert_eq!(remark["reason"], reason, "{cell}");
+            let told = ["severity", "eventType", "reason"].map(|name| &remark[name]);
+            assert_eq!(told, ["WARNING", TYPE, reason], "{cell}");
             assert!(!remark.to_string().contains(TOKEN), "{cell}");
             assert!(!is_remembered(&world).await, "{cell}");
 

@@ -115,36 +115,22 @@ async fn svix_is_asked_for_plain_answers_and_encoded_ones_are_not_believed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_date_is_meant_by_the_clock_of_its_sender() {
-    for (date, until) in [
-        (
-            "Mon, 23 Nov 2026 14:32:42 GMT",
-            "Mon, 23 Nov 2026 14:32:44 GMT",
-        ),
-        (
-            "Mon, 23 Nov 2026 13:12:42 GMT",
-            "Mon, 23 Nov 2026 13:12:44 GMT",
-        ),
-    ] {
+    for minute in ["14:32", "13:12"] {
         let world = World::new();
-        let headers = [("date", date), ("retry-after", until)];
+        let [date, until] =
+            [42, 44].map(|second| format!("Mon, 23 Nov 2026 {minute}:{second} GMT"));
+        let headers = [("date", &date[..]), ("retry-after", &until)];
         world.svix.script([answer(429, &headers, "")]);
         let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
         reply.assert_became("delivered");
-        assert!(
-            took.as_secs_f64() >= 2.0 && took.as_secs_f64() < 3.0,
-            "{took:?}"
-        );
+        assert_eq!(took.as_secs(), 2, "{took:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_event_without_an_application_is_kept_and_replayed_once_there_is_one() {
     let world = World::with(&[("create_applications", "false"), ("admin_token", "hush")]);
-    let reply = world.push(event("evt_1")).await;
-    assert_eq!(
-        reply.json(),
-        json!({"status": "dead-lettered", "deadLetter": 1})
-    );
+    world.push(event("evt_1")).await.assert_kept_as(1);
     let letter = ask(&world, "GET", "/dead-letters/1").await;
     assert_eq!(letter.json()["reason"], "application-missing");
     let path = "/dead-letters/replay?reason=application-missing";

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN, JSON, World, event, unwrapped, wrapped};
+use crate::support::{
+    ADMIN, JSON, World, assert_contains, assert_fields, event, unwrapped, wrapped,
+};
 
 const TYPES: (&str, &str) = ("event_types", "user.* subscription.activated");
 
@@ -30,11 +32,8 @@ async fn an_event_of_another_type_is_acknowledged_and_goes_no_further() {
         internal.to_owned(),
         wrapped(internal),
     ] {
-        assert_eq!(
-            post(&world, &body).await,
-            json!({ "status": "ignored" }),
-            "{body}"
-        );
+        let reply = post(&world, &body).await;
+        assert_eq!(reply, json!({ "status": "ignored" }), "{body}");
     }
     let headers = unwrapped(internal);
     // The data of a CloudEvent, whose own fields name another thing.
@@ -51,15 +50,13 @@ async fn an_event_of_another_type_is_acknowledged_and_goes_no_further() {
         assert_eq!(reply.json(), json!({ "status": "ignored" }), "{body}");
     }
     world.assert_untouched();
-    let log = world.stdout();
+    let log = world.lines();
     assert_eq!(log.len(), 6);
-    assert!(
-        log.iter()
-            .all(|line| line.contains(r#""outcome":"ignored""#) && line.contains("INFO")),
-        "{log:?}"
-    );
-    assert!(log[0].contains(r#""eventType":"invoice.paid""#), "{log:?}");
-    assert!(!log.concat().contains("balance"), "{log:?}");
+    for line in &log {
+        assert_fields(line, &json!({"outcome": "ignored", "severity": "INFO"}));
+    }
+    assert_eq!(log[0]["eventType"], "invoice.paid");
+    assert_eq!(world.lines_with("balance"), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,17 +72,10 @@ async fn an_event_that_the_list_says_nothing_of_is_acknowledged_with_a_warning()
         assert_eq!(reply["status"], status, "{event_type}");
     }
     world.only_message();
-    let log = world.stdout();
-    let of = |event_type: &str| {
-        let line = log.iter().find(|line| line.contains(event_type));
-        line.unwrap_or_else(|| panic!("{event_type}: {log:?}"))
-    };
-    assert!(of("ledger.booked").contains("INFO"), "{log:?}");
-    let line = of("port.failed");
-    assert!(
-        line.contains("WARNING") && line.contains("unlisted"),
-        "{line}"
-    );
+    for (event_type, severity) in [("ledger.booked", "INFO"), ("port.failed", "WARNING")] {
+        assert_contains(&world.lines_with(event_type)[0], severity);
+    }
+    assert_contains(&world.lines_with("port.failed")[0], "unlisted");
 }
 
 #[tokio::test(start_paused = true)]
