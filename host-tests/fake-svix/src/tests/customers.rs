@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Client, ReceivedReply, fake, request};
+use super::{Client, ReceivedReply, assert_fields, fake, request};
 use crate::{FakeSvix, Fault, Target};
 
 pub(super) async fn send(fake: &FakeSvix, method: Method, path: &str, body: &str) -> ReceivedReply {
@@ -25,6 +25,7 @@ pub(super) async fn get(fake: &FakeSvix, path: &str) -> ReceivedReply {
 const PORTAL: &str = "/api/v1/auth/app-portal-access/dev/";
 const TYPES: &str = "/api/v1/event-type/";
 const ENDPOINTS: &str = "/api/v1/app/dev/endpoint/";
+const RESEND: &str = "/api/v1/app/dev/msg/evt_1/endpoint/ep/resend/";
 
 #[tokio::test(start_paused = true)]
 async fn an_application_is_created_once() {
@@ -46,8 +47,7 @@ async fn an_application_is_created_once() {
         json!({ "uid": "a b", "name": "a" }),
         json!([]),
     ] {
-        let answer = post(&fake, "/api/v1/app/", &bad).await;
-        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+        post(&fake, "/api/v1/app/", &bad).await.assert_invalid(&bad);
     }
 }
 
@@ -66,30 +66,22 @@ async fn an_application_is_changed_only_in_what_is_named() {
     let there = post(&fake, "/api/v1/app/?get_if_exists=true", &other).await;
     assert_eq!(there.json()["name"], "Dev");
     let told = |shown: &Value| {
-        ["name", "metadata", "throttleRate"]
-            .map(|field| shown[field].clone())
-            .to_vec()
+        let fields = ["name", "metadata", "throttleRate"].map(|name| shown[name].clone());
+        json!(fields)
     };
-    for (patch, expected) in [
+    #[rustfmt::skip] // One line for each patch.
+    let rows = [
         (json!({}), json!(["Dev", { "a": "1", "b": "2" }, 7])),
-        (
-            json!({ "name": "New" }),
-            json!(["New", { "a": "1", "b": "2" }, 7]),
-        ),
+        (json!({ "name": "New" }), json!(["New", { "a": "1", "b": "2" }, 7])),
         // Metadata is replaced as a whole.
-        (
-            json!({ "metadata": { "b": "3" } }),
-            json!(["New", { "b": "3" }, 7]),
-        ),
-        (
-            json!({ "throttleRate": null }),
-            json!(["New", { "b": "3" }, null]),
-        ),
-    ] {
+        (json!({ "metadata": { "b": "3" } }), json!(["New", { "b": "3" }, 7])),
+        (json!({ "throttleRate": null }), json!(["New", { "b": "3" }, null])),
+    ];
+    for (patch, expected) in rows {
         let changed = send(&fake, Method::PATCH, path, &patch.to_string()).await;
         assert_eq!(changed.status, StatusCode::OK);
-        assert_eq!(json!(told(&changed.json())), expected, "{patch}");
-        assert_eq!(json!(told(&get(&fake, path).await.json())), expected);
+        assert_eq!(told(&changed.json()), expected, "{patch}");
+        assert_eq!(told(&get(&fake, path).await.json()), expected);
     }
     for bad in [
         json!({ "name": "" }),
@@ -100,7 +92,7 @@ async fn an_application_is_changed_only_in_what_is_named() {
         json!({ "throttleRate": 65_536 }),
     ] {
         let refused = send(&fake, Method::PATCH, path, &bad.to_string()).await;
-        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+        refused.assert_invalid(&bad);
     }
     for metadata in [json!({ "a": "\0" }), json!({ "\0": "a" })] {
         let body = json!({ "uid": "new", "name": "New", "metadata": metadata });
@@ -113,10 +105,8 @@ async fn an_application_is_changed_only_in_what_is_named() {
             assert_eq!(failed.json(), json!({}));
         }
     }
-    assert_eq!(
-        get(&fake, path).await.json()["metadata"],
-        json!({ "b": "3" })
-    );
+    let shown = get(&fake, path).await.json();
+    assert_eq!(shown["metadata"], json!({ "b": "3" }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,8 +129,7 @@ async fn a_portal_takes_what_the_specification_of_the_hosted_svix_names() {
         json!({ "sessionId": "a.b" }),
         json!({ "sessionId": "x".repeat(65) }),
     ] {
-        let refused = post(&fake, PORTAL, &bad).await;
-        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+        post(&fake, PORTAL, &bad).await.assert_invalid(&bad);
     }
 }
 
@@ -151,10 +140,7 @@ async fn only_the_hosted_svix_revokes_links() {
     fake.create_application("dev");
     fake.create_application("other");
     let absent = post(&fake, path, &json!({})).await;
-    assert_eq!(
-        (absent.status, &absent.body[..]),
-        (StatusCode::NOT_FOUND, &b""[..])
-    );
+    absent.assert_not_offered();
 
     fake.set_hosted(true);
     let other = post(&fake, "/api/v1/auth/app-portal-access/other/", &json!({})).await;
@@ -173,14 +159,11 @@ async fn only_the_hosted_svix_revokes_links() {
     assert_eq!(json!(fake.portal_tokens("dev")), json!(tokens[1..]));
     clock.advance(std::time::Duration::from_mins(1));
     assert_eq!(json!(fake.portal_tokens("dev")), json!([]));
-    assert_eq!(
-        json!(fake.portal_tokens("other")),
-        json!([other.json()["token"]])
-    );
+    let left = json!([other.json()["token"]]);
+    assert_eq!(json!(fake.portal_tokens("other")), left);
 
     for bad in [json!({ "expiry": 259_201 }), json!({ "sessionIds": [""] })] {
-        let refused = post(&fake, path, &bad).await;
-        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+        post(&fake, path, &bad).await.assert_invalid(&bad);
     }
     let missing = post(&fake, "/api/v1/auth/app/none/expire-all/", &json!({})).await;
     assert_eq!(missing.json()["code"], "not_found");
@@ -233,10 +216,7 @@ async fn an_event_type_is_created_once_and_brought_back_from_the_archive() {
     let body = json!({ "name": "a.b", "description": "two" });
     assert_eq!(post(&fake, TYPES, &body).await.status, StatusCode::CREATED);
     let shown = get(&fake, &path).await.json();
-    assert_eq!(
-        (&shown["archived"], &shown["description"]),
-        (&json!(false), &json!("two"))
-    );
+    assert_fields(&shown, &json!({ "archived": false, "description": "two" }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,8 +249,7 @@ async fn an_event_type_has_a_name_and_a_description() {
         json!({ "name": long, "description": "a" }),
         json!({ "name": "a", "description": "a\nb" }),
     ] {
-        let answer = post(&fake, TYPES, &bad).await;
-        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+        post(&fake, TYPES, &bad).await.assert_invalid(&bad);
     }
     assert_eq!(fake.event_types(), []);
 }
@@ -289,10 +268,7 @@ async fn every_route_for_customers_needs_the_token() {
         (Method::GET, ENDPOINTS),
         (Method::DELETE, "/api/v1/app/dev/msg/evt_1/content/"),
         (Method::GET, "/api/v1/app/dev/msg/evt_1/endpoint/"),
-        (
-            Method::POST,
-            "/api/v1/app/dev/msg/evt_1/endpoint/ep/resend/",
-        ),
+        (Method::POST, RESEND),
         (Method::POST, "/api/v1/app/dev/endpoint/ep/recover/"),
         (Method::POST, "/api/v1/app/dev/endpoint/ep/replay-missing/"),
         (Method::GET, "/api/v1/app/dev/attempt/msg/evt_1/"),

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::customers::{get, post, send};
-use super::{Client, fake, message};
+use super::{Client, assert_fields, fake, message};
 
 const ENDPOINTS: &str = "/api/v1/app/dev/endpoint/";
 
@@ -57,8 +57,7 @@ async fn an_invalid_endpoint_is_refused() {
         json!({ "url": url, "channels": [] }),
         json!({ "url": url, "channels": ["a b"] }),
     ] {
-        let refused = post(&fake, ENDPOINTS, &bad).await;
-        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+        post(&fake, ENDPOINTS, &bad).await.assert_invalid(&bad);
     }
     let event_type = json!({ "name": "a.b", "description": "one" });
     post(&fake, "/api/v1/event-type/", &event_type).await;
@@ -70,9 +69,7 @@ async fn an_invalid_endpoint_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn endpoints_are_listed_in_pages_the_newest_first_and_without_end() {
     let (fake, clock) = fake();
-    let ids: Vec<_> = (1..=3)
-        .map(|_| fake.create_endpoint("dev", "https://a.example"))
-        .collect();
+    let ids = [(); 3].map(|()| fake.create_endpoint("dev", "https://a.example"));
     fake.create_endpoint("other", "https://a.example");
     clock.advance(super::HOUR * 24 * 365);
     let shown = |page: &Value| -> Vec<String> {
@@ -82,16 +79,11 @@ async fn endpoints_are_listed_in_pages_the_newest_first_and_without_end() {
     };
     let first = get(&fake, &format!("{ENDPOINTS}?limit=2")).await.json();
     assert_eq!(shown(&first), [ids[2].clone(), ids[1].clone()]);
-    assert_eq!(
-        (&first["iterator"], &first["done"]),
-        (&json!(ids[1]), &json!(false))
-    );
+    assert_fields(&first, &json!({ "iterator": ids[1], "done": false }));
     let rest = format!("{ENDPOINTS}?limit=2&iterator={}", ids[1]);
     let rest = get(&fake, &rest).await.json();
-    assert_eq!(
-        (shown(&rest), &rest["done"]),
-        (vec![ids[0].clone()], &json!(true))
-    );
+    assert_eq!(shown(&rest), [ids[0].clone()]);
+    assert_eq!(rest["done"], true);
     let other = get(&fake, "/api/v1/app/none/endpoint/").await;
     assert_eq!(other.status, StatusCode::NOT_FOUND);
 }
@@ -162,12 +154,8 @@ async fn an_endpoint_with_channels_takes_only_messages_of_one_of_them() -> anyho
     assert_eq!(shown["channels"], json!(["b", "c"]));
     // A resend goes to an endpoint whatever channels it takes.
     let path = "/api/v1/app/dev/msg/evt_1/endpoint/";
-    post(
-        &fake,
-        &format!("{path}{}/resend/", created.id()),
-        &json!({}),
-    )
-    .await;
+    let resend = format!("{path}{}/resend/", created.id());
+    post(&fake, &resend, &json!({})).await;
     let reached = get(&fake, path).await.json();
     assert_eq!(reached["data"][0]["id"], created.id());
     Ok(())

@@ -66,6 +66,28 @@ impl ReceivedReply {
     fn id(&self) -> String {
         self.json()["id"].as_str().expect("an id").to_owned()
     }
+
+    /// Checks that the request is refused as invalid.
+    #[track_caller]
+    fn assert_invalid(&self, request: &Value) {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        assert_eq!(self.status, status, "{request}");
+    }
+
+    /// Checks that there is no such path, as a server answers that doesn't offer it.
+    #[track_caller]
+    fn assert_not_offered(&self) {
+        let answer = (self.status, self.body.len());
+        assert_eq!(answer, (StatusCode::NOT_FOUND, 0));
+    }
+}
+
+/// Checks that these fields have these values, among others.
+#[track_caller]
+fn assert_fields(value: &Value, expected: &Value) {
+    for (name, expected) in expected.as_object().expect("fields") {
+        assert_eq!(value[name], *expected, "{name} of {value}");
+    }
 }
 
 /// One connection to the fake.

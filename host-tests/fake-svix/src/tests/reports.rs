@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::customers::{get, post, send};
-use super::{Client, fake, message};
+use super::{Client, assert_fields, fake, message};
 use crate::{FakeSvix, Report, send_reports};
 
 /// The example of Svix's documentation.
@@ -44,14 +44,10 @@ async fn a_message_is_reported_as_failing_and_as_exhausted() {
     let body: Value = serde_json::from_str(&reports[0].body).expect("JSON");
     assert_eq!(body["type"], "message.attempt.exhausted");
     let data = &body["data"];
-    assert_eq!(
-        (&data["appUid"], &data["endpointId"]),
-        (&json!("dev"), &json!(endpoint))
-    );
-    assert_eq!(
-        (&data["msgId"], &data["msgEventId"]),
-        (&json!(fake.messages()[0].id), &json!("evt_1"))
-    );
+    let id = &fake.messages()[0].id;
+    let expected =
+        json!({ "appUid": "dev", "endpointId": endpoint, "msgId": id, "msgEventId": "evt_1" });
+    assert_fields(data, &expected);
     let path = "/api/v1/app/dev/attempt/msg/evt_1/";
     let last = &get(&fake, path).await.json()["data"][0];
     let expected =
@@ -66,10 +62,8 @@ async fn a_message_that_arrives_late_is_reported_and_one_sent_by_hand_is_not() {
     fake.create_endpoint("dev", "https://hooks.test/status/500,500,500,500,200");
     send_message(&fake, "evt_1").await;
     clock.advance(Duration::from_hours(5));
-    assert_eq!(
-        kinds(&fake)[1..],
-        ["message.attempt.failing", "message.attempt.recovered"]
-    );
+    let expected = ["message.attempt.failing", "message.attempt.recovered"];
+    assert_eq!(kinds(&fake)[1..], expected);
     let endpoint = fake.create_endpoint("dev", "https://hooks.test/status/500");
     send_message(&fake, "evt_2").await;
     clock.advance(Duration::from_hours(48));
@@ -88,10 +82,7 @@ async fn every_change_of_an_endpoint_is_reported() {
         send_message(&fake, id).await;
         clock.advance(Duration::from_hours(48));
     }
-    assert_eq!(
-        kinds(&fake).last().map(String::as_str),
-        Some("endpoint.disabled")
-    );
+    assert_eq!(kinds(&fake).pop().as_deref(), Some("endpoint.disabled"));
     let path = format!("/api/v1/app/dev/endpoint/{endpoint}/");
     send(&fake, Method::PATCH, &path, r#"{"disabled":false}"#).await;
     send(&fake, Method::DELETE, &path, "").await;
