@@ -72,10 +72,8 @@ async fn a_request_whose_own_write_fails_after_the_transaction_is_not_acknowledg
         world.faults.fail_always(Op::SetMany);
         world.faults.fail_nth(Op::Set, nth);
         let replies = post_all(&world).await;
-        let failed: Vec<_> = replies
-            .iter()
-            .filter(|(reply, _)| reply.status != 200)
-            .collect();
+        let failed = replies.iter().filter(|(reply, _)| reply.status != 200);
+        let failed: Vec<_> = failed.collect();
         assert_eq!(failed.len(), 1, "write {nth}");
         failed[0].0.assert_retryable_problem(503, "store-failing");
         assert_eq!(world.records().await.len(), EVENTS as usize);
@@ -169,9 +167,10 @@ async fn requests_that_come_one_after_the_other_share_transactions() {
     }
     let transactions = world.faults.count(Op::SetMany);
     let alone = world.faults.count(Op::Set) - 1;
+    let writes = transactions + alone;
     assert!(
-        transactions + alone <= EVENTS as usize / 2,
-        "{EVENTS} records took {transactions} transactions and {alone} writes"
+        writes <= EVENTS as usize / 2,
+        "{writes} writes for {EVENTS} records"
     );
     assert!(start.elapsed() < Duration::from_millis(200));
 }
@@ -190,10 +189,8 @@ async fn a_request_waits_for_others_only_while_the_store_holds_up_its_instance()
     world.faults.before(Op::Get, hold_up);
     post("first").await;
     let held_up = post("held-up").await;
-    assert!(
-        held_up >= 2 * wait,
-        "before it reads, and before it writes: {held_up:?}"
-    );
+    // The request waits before it reads, and before it writes.
+    assert!(held_up >= 2 * wait, "{held_up:?}");
 
     world.faults.clear();
     // The instance ends after an idle second, and with it what it remembers.
@@ -271,11 +268,8 @@ async fn a_new_event_costs_a_read_and_a_write_and_a_duplicate_a_read() {
     assert_eq!(calls(&world), [1, 13, 5, 0, 0, 0, 0, 0]);
     let metrics = || [Op::Get, Op::Set].map(|op| world.faults.metrics().count(op));
     let journal = || [Op::Increment, Op::Set].map(|op| world.faults.journal().count(op));
-    assert_eq!(
-        (metrics(), journal()),
-        ([0, 0], [0, 0]),
-        "an event doesn't wait for the writes of counts and journal"
-    );
+    // An event doesn't wait for the writes of counts and journal.
+    assert_eq!((metrics(), journal()), ([0, 0], [0, 0]));
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(metrics(), [2, 1], "one write for all events, and two reads");
     assert_eq!(journal(), [1, 1], "one write for all events");

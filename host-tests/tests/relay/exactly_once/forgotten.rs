@@ -13,12 +13,15 @@ use crate::support::{World, assert_fields, event, wrapped};
 /// The sample events are from the moment at which every test begins.
 const DAYS: Duration = Duration::from_hours(5 * 24);
 
+/// An event without a time.
+const TIMELESS: &str = r#"{"id":"evt_1","type":"t","project":"dev"}"#;
+
 #[tokio::test(start_paused = true)]
 async fn an_event_is_looked_up_from_two_minutes_before_svix_forgets_its_key() {
     let world = World::new();
     world
         .clock
-        .advance(Duration::from_hours(12) - Duration::from_secs(2 * 60 + 1));
+        .advance(Duration::from_secs(12 * 3_600 - (2 * 60 + 1)));
     world.post(&event("evt_1")).await;
     world.clock.advance(Duration::from_secs(1));
     world.post(&event("evt_2")).await;
@@ -34,15 +37,12 @@ async fn an_event_whose_delivery_crashed_days_ago_stays_one_message() {
     world
         .post_and_crash_when(&event, |world| world.svix.messages().len() == 1)
         .await;
-    assert!(
-        world.records().await.is_empty(),
-        "only the event's age tells of the attempt"
-    );
+    // Only the event's age tells of the attempt.
+    assert_eq!(world.records().await, [""; 0]);
 
     world.clock.advance(DAYS);
-    let reply = world.post(&event).await;
-    reply.assert_became("delivered");
-    assert_eq!(reply.json()["attempts"], 0);
+    let reply = world.post(&event).await.json();
+    assert_fields(&reply, &json!({"status": "delivered", "attempts": 0}));
     world.only_message();
 }
 
@@ -57,29 +57,22 @@ async fn the_age_counts_from_the_events_time_or_the_publication_whichever_is_ear
         wrapped(event("evt_3")).replace("2026-11-23T14:12:42.123Z", "2026-11-20T00:00:00Z");
     world.post(&published_long_ago).await;
     world.push(event("evt_4")).await;
-    assert_eq!(
-        methods(&world),
-        ["POST", "GET", "POST", "GET", "POST", "POST"]
-    );
+    let expected = ["POST", "GET", "POST", "GET", "POST", "POST"];
+    assert_eq!(methods(&world), expected);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_event_of_unknown_age_is_looked_up_first() {
     let world = World::new();
-    world
-        .post(r#"{"id":"evt_1","type":"t","project":"dev"}"#)
-        .await;
-    world
-        .post(r#"{"id":"evt_2","type":"t","project":"dev","time":"noon"}"#)
-        .await;
+    world.post(TIMELESS).await;
+    let odd = r#"{"id":"evt_2","type":"t","project":"dev","time":"noon"}"#;
+    world.post(odd).await;
     assert_eq!(methods(&world), ["GET", "POST", "GET", "POST"]);
 }
 
 /// A push of an event without a time.
 fn moved(id: &str, published: &str, attributes: &Value) -> String {
-    let event = r#"{"id":"evt_1","type":"t","project":"dev"}"#;
-    let push = wrapped(event);
-    let mut push: Value = serde_json::from_str(&push).expect("JSON");
+    let mut push: Value = serde_json::from_str(&wrapped(TIMELESS)).expect("JSON");
     for (name, value) in [
         ("messageId", json!(id)),
         ("publishTime", json!(published)),
@@ -108,10 +101,8 @@ async fn an_event_from_the_dead_letter_topic_is_as_old_as_its_first_message() {
         reply.assert_retryable_problem(503, "store-failing");
         world.faults.clear();
         world.clock.advance(Duration::from_hours(60));
-        let reply = world
-            .post(&moved("2", "2026-11-26T02:00:00Z", &attributes))
-            .await;
-        reply.assert_became("delivered");
+        let again = moved("2", "2026-11-26T02:00:00Z", &attributes);
+        world.post(&again).await.assert_became("delivered");
         world.only_message();
     }
 }
@@ -120,8 +111,7 @@ async fn an_event_from_the_dead_letter_topic_is_as_old_as_its_first_message() {
 async fn an_unwrapped_event_from_the_dead_letter_topic_is_as_old_as_its_first_message() {
     let world = World::new();
     world.faults.lose_next_set();
-    let event = r#"{"id":"evt_1","type":"t","project":"dev"}"#;
-    world.post(event).await.assert_became("delivered");
+    world.post(TIMELESS).await.assert_became("delivered");
     world.clock.advance(Duration::from_hours(60));
     // HTTP's names have no case.
     let headers = [
@@ -129,7 +119,7 @@ async fn an_unwrapped_event_from_the_dead_letter_topic_is_as_old_as_its_first_me
         ("x-goog-pubsub-publish-time", "2026-11-26T02:00:00Z"),
         ("CloudPubSubDeadLetterSourceDeliveryCount", "100"),
     ];
-    let reply = world.post_with(&headers, event).await;
+    let reply = world.post_with(&headers, TIMELESS).await;
     reply.assert_became("delivered");
     world.only_message();
 }
@@ -147,25 +137,22 @@ async fn an_event_whose_time_is_still_to_come_is_looked_up() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_outcome_is_recorded_and_looked_up_days_later() {
-    for (number, fault) in [
+    for fault in [
         Fault::status(500),
         Fault::HangAfterStoring,
         Fault::ResetAfterStoring,
         Fault::TruncatedReply,
         Fault::MalformedReply,
         Fault::GarbageBytes,
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    ] {
         let world = World::new();
-        let id = format!("evt_{number}");
-        let event = event(&id);
+        let event = event("evt_1");
+        let path = "/notifications/dev/evt_1";
         world.svix.always(fault.clone());
         let began = "2026-11-23T14:12:42Z";
         let reply = world.post(&event).await;
         reply.assert_retryable_problem(503, "svix-unavailable");
-        let record = world.get(&format!("/notifications/dev/{id}")).await.json();
+        let record = world.get(path).await.json();
         assert_eq!(record["state"], "unknown", "{fault:?}");
         assert_eq!(record["project"], "dev");
         let first = record["firstAttemptAt"].clone();
@@ -175,7 +162,7 @@ async fn an_unknown_outcome_is_recorded_and_looked_up_days_later() {
         world.clock.advance(Duration::from_hours(1));
         let reply = world.post(&event).await;
         reply.assert_retryable_problem(503, "svix-unavailable");
-        let record = world.get(&format!("/notifications/dev/{id}")).await.json();
+        let record = world.get(path).await.json();
         assert_eq!(record["firstAttemptAt"], first);
 
         world.svix.clear_faults();
@@ -221,22 +208,14 @@ async fn an_event_found_in_svix_is_not_said_to_differ_from_its_own_bytes() {
 #[tokio::test(start_paused = true)]
 async fn an_event_with_a_time_beyond_every_clock_is_delivered() {
     let world = World::new();
-    for (number, time) in [
+    for time in [
         "1969-12-31T23:59:59Z",
         "0000-01-01T00:00:00Z",
         "9999-12-31T23:59:59-23:59",
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let event = event(&format!("evt_{number}")).replace("2026-11-23T14:12:42Z", time);
-        let reply = world.push(&event).await;
-        assert_eq!(
-            reply.json()["status"],
-            "delivered",
-            "{time}: {}",
-            reply.text()
-        );
+    ] {
+        let event = event(time).replace("2026-11-23T14:12:42Z", time);
+        let reply = world.push(&event).await.json();
+        assert_eq!(reply["status"], "delivered", "{time}: {reply}");
     }
     assert_eq!(world.stderr(), [""; 0]);
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use http::Method;
+use serde_json::json;
 
 use fake_svix::Fault;
 use host::Op;
 
 use super::methods;
-use crate::support::{Setup, World, event, start, wrapped};
+use crate::support::{Setup, World, assert_fields, event, start, wrapped};
 
 /// The name of the record of the event `evt_1`: `printf 'dev\0evt_1' | sha256sum`.
 const RECORD: &str = "record/193e465eef8b7ffec290ebb03ed5391f528a1474ee89d4089e611e77e4ee7e50";
@@ -26,8 +27,7 @@ async fn sixteen_deliveries_at_once_are_one_message_in_one_instance_and_in_many(
         let replies = join_all((0..16).map(|_| world.post(&event))).await;
         let id = world.only_message().id;
         for reply in replies {
-            assert_eq!(reply.status, 200, "{}", reply.text());
-            assert_eq!(reply.json()["svixMessageId"], id.as_str());
+            assert_eq!(reply.ok().json()["svixMessageId"], id.as_str());
         }
     }
 }
@@ -38,28 +38,15 @@ async fn a_crash_between_the_answer_of_svix_and_the_record_is_one_message() {
     // The process dies while the record's write is on its way.
     world.faults.hang_next(Op::Set);
     let event = event("evt_1");
-    let cut = world
-        .post_and_crash_when(&event, |world| world.faults.count(Op::Set) == 1)
-        .await;
+    let written = |world: &World| world.faults.count(Op::Set) == 1;
+    let cut = world.post_and_crash_when(&event, written).await;
     assert_ne!(cut, Some(200));
     let id = world.only_message().id;
     assert_eq!(world.records().await.len(), 0);
 
-    let reply = world.post(&event).await;
-    reply.assert_became("delivered");
-    assert_eq!(reply.json()["svixMessageId"], id.as_str());
+    let reply = world.post(&event).await.json();
+    assert_fields(&reply, &json!({"status": "delivered", "svixMessageId": id}));
     world.only_message();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_crash_after_the_record_is_a_duplicate() {
-    let world = World::new();
-    let event = event("evt_1");
-    world.post(&event).await;
-    world.crash().await;
-    assert_eq!(world.records().await, [RECORD]);
-    world.post(&event).await.assert_became("duplicate");
-    assert_eq!(world.svix.requests().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,10 +66,9 @@ async fn a_message_that_svix_has_lost_is_stored_anew_though_svix_knows_the_key()
         world.svix.forget_message(&lost);
         world.clock.advance(Duration::from_mins(719));
 
-        let reply = world.post(&event).await;
-        reply.assert_became("delivered");
+        let reply = world.post(&event).await.json();
         let id = world.only_message().id;
-        assert_eq!(reply.json()["svixMessageId"], id.as_str());
+        assert_fields(&reply, &json!({"status": "delivered", "svixMessageId": id}));
         assert_ne!(id, lost);
         world.post(&event).await.assert_became("duplicate");
     }
@@ -185,9 +171,8 @@ async fn a_svix_that_loses_each_message_is_asked_a_few_times_only() {
 async fn a_conflict_without_a_message_is_posted_again() {
     let world = World::new();
     world.svix.script([Fault::RaceToCreateApplication]);
-    let reply = world.post(&event("evt_1")).await;
-    reply.assert_became("delivered");
-    assert_eq!(reply.json()["attempts"], 2);
+    let reply = world.post(&event("evt_1")).await.json();
+    assert_fields(&reply, &json!({"status": "delivered", "attempts": 2}));
     assert_eq!(methods(&world), ["POST", "GET", "POST"]);
     world.only_message();
 }
@@ -228,17 +213,17 @@ async fn a_message_that_svix_has_is_found_although_svix_now_refuses_its_event() 
     let world = World::new();
     let event = event("evt_1");
     // The relay died before it could write down that it had posted this.
-    let message = world
-        .svix
-        .store_message("dev", "evt_1", "user.created", &event);
+    let kind = "user.created";
+    let message = world.svix.store_message("dev", "evt_1", kind, &event);
     for status in [400, 413, 422] {
-        world
-            .svix
-            .script_for(&Method::POST, [Fault::status(status)]);
+        let refused = Fault::status(status);
+        world.svix.script_for(&Method::POST, [refused]);
         world.remove(RECORD).await;
-        let reply = world.push(&event).await;
-        reply.assert_became("delivered");
-        assert_eq!(reply.json()["svixMessageId"], message);
+        let reply = world.push(&event).await.json();
+        assert_fields(
+            &reply,
+            &json!({"status": "delivered", "svixMessageId": message}),
+        );
     }
     world.only_message();
 }
@@ -247,9 +232,8 @@ async fn a_message_that_svix_has_is_found_although_svix_now_refuses_its_event() 
 async fn a_refused_event_is_no_dead_letter_while_svix_may_still_store_it() {
     let world = World::new();
     let push = wrapped(event("evt_1"));
-    world
-        .svix
-        .script_for(&Method::POST, [Fault::status(500), Fault::status(422)]);
+    let faults = [500, 422].map(Fault::status);
+    world.svix.script_for(&Method::POST, faults);
     let reply = world.post(&push).await;
     reply.assert_retryable_problem(503, "svix-unavailable");
     world.clock.advance(Duration::from_mins(1));
@@ -299,14 +283,8 @@ async fn a_message_that_svix_stores_late_is_found_however_the_next_posts_end() {
         let world = World::new();
         let push = wrapped(event("evt_1"));
         // Svix takes the first post, and stores its message half a minute later.
-        world.svix.script_for(
-            &Method::POST,
-            [
-                Fault::HangBeforeStoring,
-                Fault::status(status),
-                Fault::status(status),
-            ],
-        );
+        let hang = Fault::HangBeforeStoring;
+        world.svix.script_for(&Method::POST, [hang]);
         world.svix.always_for(&Method::POST, Fault::status(status));
         let reply = world.post(&push).await;
         assert_eq!(reply.status, 503, "{}", reply.text());

@@ -30,10 +30,8 @@ const LETTERS: [&str; 1] = [
 /// A value with an unknown version, as a later relay may write it.
 fn later(text: &str) -> String {
     let text = text.replace(r#""version":1"#, r#""version":2"#);
-    format!(
-        r#"{},"later":{{"field":[1,"2"]}}}}"#,
-        &text[..text.len() - 1]
-    )
+    let fields = text.strip_suffix('}').expect("an object");
+    format!(r#"{fields},"later":{{"field":[1,"2"]}}}}"#)
 }
 
 fn letter(text: &str, event: &str) -> String {
@@ -46,6 +44,13 @@ async fn keep(world: &World, letter: &str, record: &str) {
     world.put(RECORD, record.as_bytes()).await;
     world.put("dead-letter/7", letter.as_bytes()).await;
     world.put("dead-letters", &7_i64.to_le_bytes()).await;
+}
+
+/// Has Svix store the event, and lets the process die before it can write that down.
+async fn crash_before_the_record(world: &World) {
+    world.svix.script([Fault::HangAfterStoring]);
+    let stored = |world: &World| world.svix.messages().len() == 1;
+    world.post_and_crash_when(&event("evt_1"), stored).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,8 +68,7 @@ async fn an_event_that_any_earlier_version_delivered_is_a_duplicate() {
         let reply = world.post(&event("evt_1")).await.json();
         assert_eq!(reply["status"], "duplicate", "{record}");
         assert_eq!(reply["svixMessageId"], "msg_1");
-        let path = "/notifications/dev/evt_1";
-        let found = ask(&world, "GET", path).await;
+        let found = ask(&world, "GET", "/notifications/dev/evt_1").await;
         assert_eq!(found.text(), record);
         assert_eq!(world.svix.requests().len(), 0);
     }
@@ -76,9 +80,7 @@ async fn an_event_that_any_earlier_version_left_unknown_is_looked_up() {
         for stored in [true, false] {
             let world = world();
             if stored {
-                world.svix.script([Fault::HangAfterStoring]);
-                let stored = |world: &World| world.svix.messages().len() == 1;
-                world.post_and_crash_when(&event("evt_1"), stored).await;
+                crash_before_the_record(&world).await;
             }
             world.put(RECORD, record.as_bytes()).await;
             let reply = world.post(&event("evt_1")).await.json();
@@ -95,11 +97,7 @@ async fn a_letter_of_any_earlier_version_is_shown_and_replayed() {
     for (text, record) in LETTERS.into_iter().zip(DEAD_LETTERED) {
         let world = world();
         keep(&world, &letter(text, &sent), record).await;
-        let again = world.push(&sent).await;
-        assert_eq!(
-            again.json(),
-            json!({"status": "dead-lettered", "deadLetter": 7})
-        );
+        world.push(&sent).await.assert_kept_as(7);
         let shown = ask(&world, "GET", "/dead-letters/7").await;
         let stored: Value = serde_json::from_str(&letter(text, &sent)).expect("JSON");
         assert_eq!(shown.json(), stored);
@@ -115,9 +113,7 @@ async fn a_record_of_a_later_version_leads_to_no_second_message() {
     for record in all {
         for days in [0, 5, 40] {
             let world = world();
-            world.svix.script([Fault::HangAfterStoring]);
-            let stored = |world: &World| world.svix.messages().len() == 1;
-            world.post_and_crash_when(&event("evt_1"), stored).await;
+            crash_before_the_record(&world).await;
             world.put(RECORD, later(record).as_bytes()).await;
             world.clock.advance(Duration::from_hours(24 * days));
             let reply = world.post(&event("evt_1")).await.json();
@@ -136,11 +132,7 @@ async fn a_letter_of_a_later_version_is_hidden_and_kept() {
         let kept = later(&letter(text, &sent));
         keep(&world, &kept, &later(record)).await;
         world.svix.set_body_limit(10);
-        let again = world.push(&sent).await;
-        assert_eq!(
-            again.json(),
-            json!({"status": "dead-lettered", "deadLetter": 8})
-        );
+        world.push(&sent).await.assert_kept_as(8);
         let shown = ask(&world, "GET", "/dead-letters/7").await;
         shown.assert_final_problem(404, "no-dead-letter");
         let discarded = ask(&world, "DELETE", "/dead-letters/7").await;
@@ -179,11 +171,9 @@ async fn other_values_of_a_later_version_stop_no_event() {
     for name in ["gate", "metrics/0", "event-type/user.created"] {
         world.put(name, later(gate).as_bytes()).await;
     }
-    let world = world.node(&{
-        let mut setup = Setup::new();
-        setup.variables.insert("register_event_types", "true");
-        setup
-    });
+    let mut setup = Setup::new();
+    setup.variables.insert("register_event_types", "true");
+    let world = world.node(&setup);
     assert_eq!(world.post(&event("evt_1")).await.status, 200);
     world.only_message();
 }
@@ -204,9 +194,7 @@ async fn applications_with_different_prefixes_share_a_store_without_meeting() {
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
     for name in one.names().await {
-        assert!(
-            name.starts_with("one/") || name.starts_with("two/"),
-            "{name}"
-        );
+        let (application, _) = name.split_once('/').expect("a prefix");
+        assert!(["one", "two"].contains(&application), "{name}");
     }
 }

@@ -329,9 +329,8 @@ async fn a_record_that_a_failing_store_left_unknown_is_settled_by_the_next_slice
     post(&world, "evt_0").await;
     grow_old(&world).await;
     audit(&world).await;
-    world
-        .svix
-        .always_for(&Method::POST, Fault::HangAfterStoring);
+    let hang = Fault::HangAfterStoring;
+    world.svix.always_for(&Method::POST, hang);
     assert_eq!(world.post(&event("evt_1")).await.status, 503);
     world.svix.clear_faults();
     grow_old(&world).await;

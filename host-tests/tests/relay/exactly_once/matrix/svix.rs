@@ -77,10 +77,8 @@ impl Cell {
         let event = event(ID);
         let (reply, took) = world.timed(self.form.deliver(world, &event)).await;
         // The default budget bounds the request.
-        assert!(
-            took <= Duration::from_millis(8_100),
-            "{self:?} took {took:?}"
-        );
+        let longest = Duration::from_millis(8_100);
+        assert!(took <= longest, "{self:?} took {took:?}");
         told(&reply)
     }
 
@@ -182,11 +180,8 @@ async fn two_deliveries_of_one_event_at_once_meet_every_fault() {
             "{cell:?}: {seen:?} instead of {expected:?}"
         );
         let delivered = seen.told.iter().any(|told| told == DELIVERED);
-        assert_eq!(
-            seen.held,
-            usize::from(delivered).max(cell.held()),
-            "{cell:?}: {seen:?}"
-        );
+        let held = usize::from(delivered).max(cell.held());
+        assert_eq!(seen.held, held, "{cell:?}: {seen:?}");
         let state = if delivered { RECORDED } else { cell.state() };
         assert_eq!(seen.state, state, "{cell:?}: {seen:?}");
         assert_justified(&seen, &world, &cell).await;
@@ -250,9 +245,8 @@ async fn a_delivery_that_fails_late_hides_no_dead_letter() {
         form: Form::Wrapped,
     };
     // Svix never answers the slow delivery; it refuses the one that overtakes it.
-    world
-        .svix
-        .always_for(&Method::POST, Fault::HangBeforeStoring);
+    let hang = Fault::HangBeforeStoring;
+    world.svix.always_for(&Method::POST, hang);
     let overtaking = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         world.svix.script([Fault::status(422)]);
