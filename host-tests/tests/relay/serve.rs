@@ -32,6 +32,16 @@ pub fn command(directory: &Path) -> Command {
     command
 }
 
+/// The same, before this Svix.
+pub async fn command_before(svix: &FakeSvix, directory: &Path) -> Command {
+    let url = format!("svix_url={}", url_of(svix).await);
+    let mut command = command(directory);
+    command
+        .env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN)
+        .args(["--variable", &url]);
+    command
+}
+
 pub fn bare_command() -> Command {
     without_variables(Command::new(support::binary("serve")))
 }

@@ -49,10 +49,8 @@ fn get(path: &str) -> Request<Full<Bytes>> {
 fn hanging() -> (Host, Faults) {
     let faults = Faults::default();
     faults.hang_next(Op::Get);
-    (
-        builder().faults(faults.clone()).build().expect("a host"),
-        faults,
-    )
+    let host = builder().faults(faults.clone()).build();
+    (host.expect("a host"), faults)
 }
 
 async fn client(
@@ -91,7 +89,12 @@ async fn an_instance_that_has_held_a_large_body_takes_no_further_request() {
 #[tokio::test(start_paused = true)]
 async fn the_component_gives_its_host_no_body_for_head() {
     let host = builder().build().expect("a host");
-    for (path, status) in [("/healthz", 200), ("/openapi.json", 200), ("/nothing", 404)] {
+    for (path, status) in [
+        ("/healthz", 200),
+        ("/readyz", 200),
+        ("/openapi.json", 200),
+        ("/nothing", 404),
+    ] {
         let request = Request::head(path).body(Full::default()).expect("valid");
         let reply = host.handle(request).await.expect("a reply");
         assert_eq!(reply.status(), status, "{path}");

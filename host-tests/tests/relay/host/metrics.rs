@@ -10,8 +10,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::serve::{Serve, command, event, status_of, svix, url_of};
-use crate::support::{self, Reply, TOKEN, full, root};
+use crate::serve::{Serve, command_before, event, status_of, svix};
+use crate::support::{self, Reply, full, root};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -34,12 +34,8 @@ async fn scrape(address: &str) -> BTreeMap<String, u64> {
 #[tokio::test]
 async fn serve_shows_a_scraper_its_connections_instances_and_memory() {
     let (svix, directory) = (svix(), tempfile::tempdir().expect("a directory"));
-    let url = format!("svix_url={}", url_of(&svix).await);
-    let mut command = command(directory.path());
-    command
-        .env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN)
-        .env("SERVE_METRICS_LISTEN", "127.0.0.1:0")
-        .args(["--variable", &url]);
+    let mut command = command_before(&svix, directory.path()).await;
+    command.env("SERVE_METRICS_LISTEN", "127.0.0.1:0");
     let mut serve = Serve::start(command);
     let address = loop {
         let line = serve.line();
@@ -48,12 +44,9 @@ async fn serve_shows_a_scraper_its_connections_instances_and_memory() {
         }
     };
     assert_eq!(status_of(serve.post(&event("evt_1")).await), "delivered");
-    let connect = || async {
-        TcpStream::connect(serve.address())
-            .await
-            .expect("connected")
-    };
-    let (_idle, mut busy) = (connect().await, connect().await);
+    let _idle = TcpStream::connect(serve.address()).await;
+    let busy = TcpStream::connect(serve.address()).await;
+    let mut busy = busy.expect("connected");
     let half = "POST /notifications HTTP/1.1\r\nhost: relay.test\r\n\
                 content-type: application/json\r\ncontent-length: 9\r\n\r\n{";
     busy.write_all(half.as_bytes()).await.expect("sent");
@@ -86,19 +79,14 @@ async fn serve_shows_a_scraper_its_connections_instances_and_memory() {
     let text = |path: &str| fs::read_to_string(root().join(path)).expect(path);
     let names: BTreeSet<_> = metrics.keys().map(String::as_str).collect();
     let document = text("docs/metrics-and-log.md");
-    let (_, table) = document
-        .split_once("\n| metric of `serve` | meaning |\n")
-        .expect("a table");
-    let rows = table
-        .lines()
-        .skip(1)
-        .take_while(|line| line.starts_with("| "));
+    let head = "\n| metric of `serve` | meaning |\n";
+    let (_, table) = document.split_once(head).expect("a table");
+    let rows = table.lines().skip(1);
+    let rows = rows.take_while(|line| line.starts_with("| "));
     let explained = rows.map(|row| row.split('`').nth(1).expect("a name"));
     assert_eq!(explained.collect::<BTreeSet<_>>(), names);
     let sample = text("host-tests/samples/serve.metrics");
     let sampled = sample.lines().filter_map(|line| line.split_once(' '));
-    assert_eq!(
-        sampled.map(|(name, _)| name).collect::<BTreeSet<_>>(),
-        names
-    );
+    let sampled: BTreeSet<_> = sampled.map(|(name, _)| name).collect();
+    assert_eq!(sampled, names);
 }

@@ -15,7 +15,7 @@ use fake_svix::Fault;
 use rig::ports;
 
 use crate::serve::{
-    Serve, bare_command, command, event, status_of, svix, url_of, without_variables,
+    Serve, bare_command, command_before, event, status_of, svix, url_of, without_variables,
 };
 use crate::support::{self, TOKEN, assert_contains, full, root};
 
@@ -193,14 +193,10 @@ async fn make_run_fails_and_ends_both_processes_if_one_can_not_start() {
 #[tokio::test]
 async fn an_event_does_not_fail_because_its_line_can_not_be_written() {
     let (svix, directory) = (svix(), directory());
-    let url = format!("svix_url={}", url_of(&svix).await);
     let full = std::fs::File::options().write(true).open("/dev/full");
     let full = full.expect("/dev/full");
-    let mut command = command(directory.path());
-    command
-        .env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN)
-        .args(["--variable", &url])
-        .stdout(full);
+    let mut command = command_before(&svix, directory.path()).await;
+    command.stdout(full);
     let serve = Serve::start(command);
     assert_eq!(status_of(serve.post(&event("evt_1")).await), "delivered");
     assert_eq!(status_of(serve.post(&event("evt_1")).await), "duplicate");

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::serve::{Serve, command, event, status_of, svix, url_of, without_variables};
-use crate::support::{TOKEN, full};
+use crate::serve::{Serve, command, command_before, event, status_of, svix, without_variables};
+use crate::support::{Reply, TOKEN, full};
 
 /// Before an idle connection is closed anyway.
 const SOON: Duration = Duration::from_secs(20);
@@ -36,33 +36,36 @@ fn with_descriptors(limit: u32, serve: &Command) -> Command {
     limited
 }
 
+/// Posts so many events at once.
+async fn post_many(serve: &Serve, id: &str, events: usize) -> Vec<Option<Reply>> {
+    let events: Vec<_> = (0..events)
+        .map(|number| event(&format!("{id}_{number}")))
+        .collect();
+    join_all(events.iter().map(|event| serve.post(event))).await
+}
+
+/// Posts so many events at once, and checks that all are delivered soon.
+async fn assert_all_delivered(serve: &Serve, id: &str, events: usize) {
+    let replies = timeout(SOON, post_many(serve, id, events)).await;
+    for reply in replies.expect("replies soon") {
+        assert_eq!(status_of(reply), "delivered");
+    }
+}
+
 #[tokio::test]
 async fn idle_connections_leave_descriptors_for_svix_and_the_store() {
     let (svix, directory) = (svix(), directory());
-    let url = format!("svix_url={}", url_of(&svix).await);
-    let mut serve = command(directory.path());
-    serve.args(["--variable", &url]);
+    let serve = command_before(&svix, directory.path()).await;
     let mut serve = Serve::start(with_descriptors(256, &serve));
     let said: String = (0..4).map(|_| serve.line()).collect();
     let bound = "connections: at most 64 at once, with 256 file descriptors";
     assert!(said.contains(bound), "{said}");
     let warning = "connections: only 64 at once, so probes may wait";
     assert!(said.contains(warning), "{said}");
-    let mut idle = Vec::new();
-    for _ in 0..300 {
-        idle.push(
-            TcpStream::connect(serve.address())
-                .await
-                .expect("connected"),
-        );
-    }
-    let events: Vec<_> = (0..8)
-        .map(|number| event(&format!("evt_{number}")))
-        .collect();
-    let replies = join_all(events.iter().map(|event| serve.post(event)));
-    for reply in timeout(SOON, replies).await.expect("replies soon") {
-        assert_eq!(status_of(reply), "delivered");
-    }
+    let connect = |_| TcpStream::connect(serve.address());
+    let idle: Vec<_> = join_all((0..300).map(connect)).await;
+    assert!(idle.iter().all(Result::is_ok), "{idle:?}");
+    assert_all_delivered(&serve, "evt", 8).await;
 }
 
 #[tokio::test]
@@ -82,23 +85,12 @@ async fn a_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
 #[tokio::test]
 async fn a_log_that_is_not_read_stops_nothing() {
     let (svix, directory) = (svix(), directory());
-    let url = format!("svix_url={}", url_of(&svix).await);
-    let mut command = command(directory.path());
-    command
-        .env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN)
-        .args(["--variable", &url])
-        .stdout(Stdio::piped());
+    let mut command = command_before(&svix, directory.path()).await;
+    command.stdout(Stdio::piped());
     // Each line has more than 200 bytes, and the pipe holds 64 kB.
     let serve = Serve::start(command);
     for round in 0..10 {
-        let events: Vec<_> = (0..50)
-            .map(|number| event(&format!("evt_{round}_{number}")))
-            .collect();
-        let replies = join_all(events.iter().map(|event| serve.post(event)));
-        let replies = timeout(SOON, replies).await.expect("replies soon");
-        for reply in replies {
-            assert_eq!(status_of(reply), "delivered");
-        }
+        assert_all_delivered(&serve, &format!("evt_{round}"), 50).await;
     }
     serve.signal("TERM");
     assert_eq!(serve.wait().code(), Some(0));
@@ -127,11 +119,10 @@ async fn while_another_process_locks_the_database_every_answer_is_a_503_in_time(
     assert_eq!(status_of(serve.post(&event("evt_0")).await), "delivered");
     let other = Connection::open(directory.path().join("records.db")).expect("opened");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    let events: Vec<_> = (1..=8)
-        .map(|number| event(&format!("evt_{number}")))
-        .collect();
-    let replies = join_all(events.iter().map(|event| serve.post(event)));
-    for reply in timeout(ANSWER, replies).await.expect("replies in time") {
+    for reply in timeout(ANSWER, post_many(&serve, "evt_locked", 8))
+        .await
+        .expect("replies in time")
+    {
         let reply = reply.expect("a reply");
         reply.assert_retryable_problem(503, "store-failing");
     }

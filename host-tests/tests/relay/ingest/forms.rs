@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    JSON, UNWRAPPED, World, ask, assert_contains, assert_fields, event, event_of, show, wrapped,
+    JSON, UNWRAPPED, World, ask, assert_contains, assert_fields, event, show, wrapped,
 };
 
 const SAMPLES: [&str; 2] = [
@@ -24,11 +24,9 @@ async fn an_event_arrives_byte_for_byte_in_every_form() {
         ] {
             let id = format!("evt_{form}_{number}");
             let sent = rename(sample, &id);
-            let is_wrapped = form == "wrapped";
-            let body = if is_wrapped {
-                wrapped(&sent)
-            } else {
-                sent.clone()
+            let body = match form {
+                "wrapped" => wrapped(&sent),
+                _ => sent.clone(),
             };
             let reply = world.post_with(headers, &body).await;
             assert_eq!(reply.json()["status"], "delivered", "{form}");
@@ -99,15 +97,6 @@ async fn an_id_invalid_for_svix_is_mapped_and_stays_in_the_payload() {
         assert!(event_id.starts_with("sha256."), "{event_id}");
         assert_eq!(message.payload, event(id));
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_same_id_in_two_projects_is_two_events() {
-    let world = World::new();
-    world.post(&event("evt_1")).await;
-    let other = event_of("gigs", "evt_1");
-    world.post(&other).await.assert_became("delivered");
-    assert_eq!(world.svix.applications(), ["dev", "gigs"]);
 }
 
 const PUSH_ID: (&str, &str) = ("x-goog-pubsub-message-id", "7");

@@ -64,16 +64,6 @@ async fn readyz_says_whether_events_could_be_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn head_is_answered_like_get() {
-    let world = World::new();
-    for path in ["/healthz", "/readyz"] {
-        let reply = world.request("HEAD", path, &[], "").await;
-        assert_eq!(reply.status, 200);
-        assert!(reply.body.is_empty());
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_line_of_a_request_without_a_route_names_every_method() {
     let world = World::new();
     for method in ["GET", "PATCH", "OPTIONS", "PURGE"] {

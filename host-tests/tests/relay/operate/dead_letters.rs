@@ -246,16 +246,14 @@ async fn a_delivery_that_ends_late_and_unknown_hides_no_letter() {
     let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
     let body = wrapped(event("evt_1"));
     world.faults.delay(Op::Set, Duration::from_millis(500));
-    world
-        .svix
-        .script([Fault::HangBeforeStoring, Fault::status(422)]);
+    let faults = [Fault::HangBeforeStoring, Fault::status(422)];
+    world.svix.script(faults);
     let late = world.post(&body);
     let refused = async {
         let written = world.faults.called(Op::Set, 1);
         let patience = Duration::from_secs(9);
-        tokio::time::timeout(patience, written)
-            .await
-            .expect("a record");
+        let written = tokio::time::timeout(patience, written).await;
+        written.expect("a record");
         world.post(&body).await.assert_became("dead-lettered");
     };
     let (late, ()) = tokio::join!(late, refused);

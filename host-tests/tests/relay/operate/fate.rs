@@ -316,9 +316,8 @@ async fn a_recovery_whose_answer_is_lost_is_made_once() {
         Fault::GarbageBytes,
     ] {
         let (world, endpoint) = world_with_failed_event().await;
-        world
-            .svix
-            .script_at(Target::Deliveries, [Fault::None, fault.clone()]);
+        let faults = [Fault::None, fault.clone()];
+        world.svix.script_at(Target::Deliveries, faults);
         let body = json!({ "endpointId": endpoint, "since": SINCE });
         let reply = recover(&world, &body).await;
         assert_eq!(reply.status, 200, "{fault:?}: {}", reply.text());

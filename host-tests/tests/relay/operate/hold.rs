@@ -140,9 +140,8 @@ async fn a_hold_survives_the_answers_that_are_still_on_their_way() {
     let world = World::build(&setup);
     let other = world.node(&setup);
     // The other node knows of no hold when it begins, and shares the end of its failures two seconds later.
-    world
-        .svix
-        .script([Fault::status(500), Fault::Delay { millis: 2_000 }]);
+    let faults = [Fault::status(500), Fault::Delay { millis: 2_000 }];
+    world.svix.script(faults);
     let body = event_of("other", "evt_9");
     let held = async {
         tokio::time::sleep(Duration::from_millis(600)).await;

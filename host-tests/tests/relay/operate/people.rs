@@ -7,14 +7,13 @@ use crate::support::{World, ask_as, event};
 
 const OPERATORS: &str = "hush,alice:old-hush,alice:new-hush,support:ro:look-hush";
 
+const SECRET: &str = "0123456789abcdef0123456789abcdef-hush";
+
 fn world() -> World {
     World::with(&[
         ("admin_token", OPERATORS),
         ("canary_project", "canary"),
-        (
-            "project_token_secret",
-            "0123456789abcdef0123456789abcdef-hush",
-        ),
+        ("project_token_secret", SECRET),
     ])
 }
 
@@ -123,8 +122,7 @@ async fn a_reader_is_refused_before_its_body_is_read() {
         ("content-type", "text/plain"),
     ];
     let body = "x".repeat(10_000);
-    let reply = world
-        .request("POST", "/projects/dev/portal", &headers, &body)
-        .await;
+    let path = "/projects/dev/portal";
+    let reply = world.request("POST", path, &headers, &body).await;
     reply.assert_final_problem(403, "read-only");
 }

@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
-use http::Method;
 use serde_json::json;
-
-use fake_svix::Fault;
 
 use super::contract;
 use crate::support::{
-    ADMIN, JSON, Reply, Setup, World, ask_as, assert_fields, event, replay, show,
+    ADMIN, JSON, Reply, Setup, World, ask_as, assert_fields, event, refuse, replay, show,
 };
 
 const SECRET: &str = "a-secret-of-at-least-32-characters";
@@ -79,11 +76,8 @@ async fn a_dashboard_sees_the_fate_of_its_projects_events() {
 #[tokio::test(start_paused = true)]
 async fn a_customer_sees_of_a_record_only_its_own_event() {
     let world = world();
-    world
-        .svix
-        .script_for(&Method::POST, [Fault::status(422), Fault::status(422)]);
     for id in ["evt_1", "evt_2"] {
-        world.push(event(id)).await.assert_became("dead-lettered");
+        refuse(&world, id).await;
     }
     let token = token(&world, "dev").await;
     for path in READABLE {

@@ -176,10 +176,8 @@ fn every_variable_is_explained_with_its_default() {
     let declared = manifest["variables"].as_table().expect("variables");
     let text = document("docs/configuration.md");
     let explained = variables(&text);
-    assert_eq!(
-        explained.keys().copied().collect::<BTreeSet<_>>(),
-        declared.keys().map(String::as_str).collect::<BTreeSet<_>>()
-    );
+    let names: BTreeSet<_> = declared.keys().map(String::as_str).collect();
+    assert_eq!(explained.keys().copied().collect::<BTreeSet<_>>(), names);
     for (name, cells) in explained {
         let described = ["required", "by the token's region", "Google's"];
         if !described.contains(&cells[0]) {
@@ -279,10 +277,10 @@ fn every_problem_is_explained_with_its_status() {
     assert!(known.len() >= 30, "{known:?}");
     let text = document("docs/api.md");
     let rows = table(&text, "| situation | status | problem | come back |");
-    let explained: Vec<_> = rows
+    let explained = rows
         .iter()
-        .map(|cells| (cells[1], cells[2].trim_matches('`')))
-        .collect();
+        .map(|cells| (cells[1], cells[2].trim_matches('`')));
+    let explained: Vec<_> = explained.collect();
     assert_eq!(explained.len(), known.len(), "each has one row");
     assert_eq!(explained.into_iter().collect::<BTreeSet<_>>(), known);
 }
@@ -326,10 +324,8 @@ fn every_route_is_named_with_its_methods() {
     let text = document("docs/api.md");
     let rows = table(&text, "| route | for | |");
     let named = rows.iter().flat_map(|cells| code(cells[0]));
-    assert_eq!(
-        named.map(str::to_owned).collect::<BTreeSet<_>>(),
-        operations.collect::<BTreeSet<_>>()
-    );
+    let named: BTreeSet<_> = named.map(str::to_owned).collect();
+    assert_eq!(named, operations.collect());
 }
 
 /// A world after a few events that raise every count and fill every field of the log.
@@ -340,16 +336,14 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
         ("dead_letter_retention_days", "2"),
         ("project_token_secret", "0123456789abcdef0123456789abcdef"),
     ]);
-    world
-        .svix
-        .script_at(Target::EventTypes, [Fault::status(422)]);
+    let refused = Fault::status(422);
+    world.svix.script_at(Target::EventTypes, [refused]);
     world.push(event("evt_1")).await.assert_became("delivered");
     let other = event("evt_1").replace("usr_", "usr_other_");
     assert_eq!(world.post(&other).await.json()["contentDiffers"], true);
     refuse(&world, "evt_2").await;
-    world
-        .svix
-        .script([Fault::RaceToCreateApplication, Fault::None, Fault::None]);
+    let race = [Fault::RaceToCreateApplication, Fault::None, Fault::None];
+    world.svix.script(race);
     assert_eq!(world.post(&event("evt_6")).await.status, 200);
     world.svix.script([Fault::status(401)]);
     assert_eq!(world.post(&event("evt_7")).await.status, 503);
@@ -397,34 +391,25 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
     }
 
     let lines = [world.stdout(), pubsub.stdout()].concat();
+    let lines = lines.iter();
     let lines = lines
-        .iter()
-        .map(|line| serde_json::from_str(line).expect("JSON"));
-    let lines = lines.collect();
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
     (world, lines)
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_field_of_the_log_is_explained() {
     let (_, lines) = eventful().await;
-    let (requests, changes): (Vec<_>, Vec<_>) = lines
-        .into_iter()
-        .partition(|line| line.contains_key("status"));
+    let is_of_request = |line: &Map<String, Value>| line.contains_key("status");
+    let (requests, changes): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_of_request);
 
     let text = document("docs/metrics-and-log.md");
     let rows = table(&text, "| field | meaning | Loki | Cloud Logging |");
-    let explained: BTreeSet<_> = rows
-        .iter()
-        .map(|cells| cells[0].trim_matches('`'))
-        .collect();
-    let logged: BTreeSet<_> = requests.iter().flat_map(Map::keys).collect();
-    assert_eq!(
-        logged
-            .into_iter()
-            .map(String::as_str)
-            .collect::<BTreeSet<_>>(),
-        explained
-    );
+    let explained = rows.iter().map(|cells| cells[0].trim_matches('`'));
+    let explained: BTreeSet<_> = explained.collect();
+    let logged = requests.iter().flat_map(Map::keys).map(String::as_str);
+    assert_eq!(logged.collect::<BTreeSet<_>>(), explained);
 
     let rows = table(&text, "| `outcome` | meaning | more fields |");
     let explained = rows.iter().flat_map(|cells| {
@@ -435,15 +420,11 @@ async fn every_field_of_the_log_is_explained() {
     let logged = changes.iter().map(|line| {
         let outcome = line["outcome"].as_str().expect("text");
         let fields = line.keys().map(String::as_str);
-        (
-            outcome,
-            fields.filter(|field| !always.contains(field)).collect(),
-        )
+        let fields = fields.filter(|field| !always.contains(field));
+        (outcome, fields.collect::<BTreeSet<_>>())
     });
-    assert_eq!(
-        logged.collect::<BTreeMap<_, BTreeSet<_>>>(),
-        explained.collect()
-    );
+    let logged: BTreeMap<_, _> = logged.collect();
+    assert_eq!(logged, explained.collect());
 }
 
 #[tokio::test(start_paused = true)]
@@ -453,10 +434,10 @@ async fn every_metric_is_explained_with_its_labels() {
     let metrics = ask(&world, "GET", "/metrics").await.text();
     let text = document("docs/metrics-and-log.md");
     let rows = table(&text, "| metric | labels | meaning |");
-    let explained: BTreeMap<_, _> = rows
+    let explained = rows
         .iter()
-        .map(|cells| (cells[0].trim_matches('`'), code(cells[1])))
-        .collect();
+        .map(|cells| (cells[0].trim_matches('`'), code(cells[1])));
+    let explained: BTreeMap<_, _> = explained.collect();
     let mut exposed = BTreeMap::<_, BTreeSet<_>>::new();
     for line in metrics.lines().filter(|line| !line.starts_with('#')) {
         let (series, _) = line.rsplit_once(' ').expect("a value");

@@ -156,25 +156,3 @@ async fn a_store_that_fails_keeps_a_letter_until_the_next_purge() {
     assert_eq!(purge(&world).await["letters"], 1);
     assert_eq!(letter_bodies(&world).await, 0);
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_letter_without_a_body_never_hides_a_message_that_svix_has_lost() {
-    let world = world();
-    refuse(&world, "evt_1").await;
-    let replayed = replay(&world, 1).await.json();
-    let message = replayed["svixMessageId"].as_str().expect("an id");
-    world.svix.forget_message(message);
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    world.clock.advance(Duration::from_mins(20));
-    let audit = ask(&world, "POST", "/maintenance/audit").await.json();
-    assert_eq!(audit["found"], 1, "{audit}");
-    let findings = show(&world, "/audit/findings").await;
-    let id = findings["findings"][0]["id"].as_str().expect("an id");
-    let path = format!("/audit/findings/{id}/resolve");
-    let resolved = ask(&world, "POST", &path).await.json();
-    assert_eq!(resolved["sendAgain"], true);
-    assert_eq!(resolved.get("deadLetter"), None, "{resolved}");
-    let reply = ask(&world, "GET", "/dead-letters/1").await;
-    reply.assert_final_problem(404, "no-dead-letter");
-    world.push(event("evt_1")).await.assert_became("delivered");
-}

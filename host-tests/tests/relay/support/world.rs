@@ -170,8 +170,7 @@ impl World {
 
     /// Posts with these headers.
     pub async fn post_with(&self, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Reply {
-        self.request_bytes("POST", "/notifications", headers, body.as_ref())
-            .await
+        self.request("POST", "/notifications", headers, body).await
     }
 
     /// Posts these bytes as a push of Pub/Sub, in its default form.
@@ -268,19 +267,9 @@ impl World {
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
-        body: &str,
+        body: impl AsRef<[u8]>,
     ) -> Reply {
-        self.request_bytes(method, path, headers, body.as_bytes())
-            .await
-    }
-
-    pub async fn request_bytes(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Reply {
+        let body = body.as_ref();
         let reply = self.request_or_die(method, path, headers, body).await;
         reply.expect("a reply")
     }

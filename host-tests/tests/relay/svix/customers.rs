@@ -32,10 +32,9 @@ async fn post(world: &World, path: &str, body: &str) -> Reply {
 }
 
 async fn put(world: &World, body: &Value) -> Reply {
+    let headers = [ADMIN, JSON];
     let body = body.to_string();
-    world
-        .request("PUT", APPLICATION, &[ADMIN, JSON], &body)
-        .await
+    world.request("PUT", APPLICATION, &headers, body).await
 }
 
 /// The paths of the requests to Svix, in order, without their queries.
@@ -378,10 +377,9 @@ async fn only_small_json_in_time_is_taken_as_a_body() {
             let reply = post(&world, path, body).await;
             reply.assert_final_problem(400, "not-json");
         }
-        world
-            .request_bytes("POST", path, &[ADMIN, JSON], b"{\"type\":\"\xff\"}")
-            .await
-            .assert_final_problem(400, "not-json");
+        let latin = b"{\"type\":\"\xff\"}";
+        let reply = world.request("POST", path, &[ADMIN, JSON], latin).await;
+        reply.assert_final_problem(400, "not-json");
         let form = ("content-type", "application/x-www-form-urlencoded");
         let reply = world.request("POST", path, &[ADMIN, form], "{}").await;
         reply.assert_final_problem(415, "unsupported-media-type");

@@ -112,9 +112,8 @@ async fn every_type_is_registered_in_any_form_of_its_first_event() {
 async fn of_two_events_at_once_one_registers_the_type() {
     let world = world();
     // Both requests are in one instance, and Svix answers both at one moment.
-    world
-        .svix
-        .script([1_000, 990].map(|millis| Fault::Delay { millis }));
+    let delays = [1_000, 990].map(|millis| Fault::Delay { millis });
+    world.svix.script(delays);
     let (one, other) = (event("evt_1"), event("evt_2"));
     let second = async {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -133,9 +132,7 @@ async fn many_instances_that_register_a_type_at_once_report_no_failure() {
     setup.reuse.max_concurrent = 1;
     let world = World::build(&setup);
     world.svix.set_latency(Duration::from_millis(50));
-    let events: Vec<_> = (0..8)
-        .map(|number| event(&format!("evt_{number}")))
-        .collect();
+    let events: [_; 8] = std::array::from_fn(|number| event(&format!("evt_{number}")));
     let replies = events.iter().map(|event| world.post(event));
     for reply in futures::future::join_all(replies).await {
         reply.assert_became("delivered");
@@ -173,9 +170,8 @@ async fn a_type_that_another_instance_registers_meanwhile_counts_as_registered()
     world.remove(STORED).await;
     world.crash().await;
     // The type seemed to be missing a moment before.
-    world
-        .svix
-        .script_at(Target::EventTypes, [Fault::status(404)]);
+    let missing = Fault::status(404);
+    world.svix.script_at(Target::EventTypes, [missing]);
     deliver(&world, "evt_2").await;
     assert_eq!(asked(&world)[2..], [ASK, CREATE], "which is a 409");
     assert!(is_remembered(&world).await);
@@ -213,9 +209,8 @@ async fn a_failed_registration_changes_neither_reply_nor_time_nor_messages() {
         for before in [0, 1] {
             let cell = format!("{fault:?} after {before}");
             let world = world();
-            world
-                .svix
-                .script_at(Target::EventTypes, vec![Fault::None; before]);
+            let through = vec![Fault::None; before];
+            world.svix.script_at(Target::EventTypes, through);
             world.svix.always_at(Target::EventTypes, fault.clone());
             let (reply, took) = world.timed(world.post(&event("evt_1"))).await;
             let message = world.only_message();
@@ -306,9 +301,8 @@ async fn an_instance_lets_a_type_rest_even_if_the_store_can_not_be_written() {
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_creating_and_storing_a_type_is_harmless() {
     let world = world();
-    world
-        .svix
-        .script_at(Target::EventTypes, [Fault::None, Fault::HangAfterStoring]);
+    let faults = [Fault::None, Fault::HangAfterStoring];
+    world.svix.script_at(Target::EventTypes, faults);
     deliver(&world, "evt_1").await;
     assert_eq!(known(&world), [TYPE]);
     world.crash().await;

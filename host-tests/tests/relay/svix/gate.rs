@@ -11,7 +11,7 @@ use fake_svix::{Fault, RetryAfter};
 use host::Op;
 
 use crate::support::{
-    NOWHERE, Setup, World, ask, assert_contains, assert_fields, event, event_of, post,
+    NOWHERE, Setup, World, ask, assert_contains, assert_fields, event, event_of, post, post_of,
 };
 
 /// Closes the gate for so many seconds.
@@ -162,11 +162,10 @@ async fn a_retry_after_of_zero_is_treated_as_absent() {
             Some(RetryAfter::Raw("Mon, 23 Nov 2020 14:12:42 GMT".into())),
         ] {
             let world = World::new();
-            let fault = wait.as_ref().map_or_else(
-                || Fault::status(status),
-                |wait| Fault::retry_after(status, wait.clone()),
-            );
-            world.svix.always(fault);
+            world.svix.always(match wait.clone() {
+                None => Fault::status(status),
+                Some(wait) => Fault::retry_after(status, wait),
+            });
             let posts = round(&world).await;
             assert!(posts <= 12, "{status}, {wait:?}: {posts}");
         }
@@ -349,10 +348,7 @@ async fn while_one_project_fails_only_its_events_wait() {
         assert_eq!(world.svix.requests().len(), asked + 1);
         // Its next event is the probe, once the closing is over.
         world.clock.advance(Duration::from_secs(30));
-        world
-            .post(&of_sick("evt_0"))
-            .await
-            .assert_became("delivered");
+        post_of(&world, "sick", "evt_0").await;
         assert_eq!(gate_state(&world).await, "open");
         let closed = world.lines_with("gate-closed").remove(0);
         assert_contains(&closed, r#""project":"sick""#);

@@ -106,9 +106,8 @@ async fn svix_is_asked_for_plain_answers_and_encoded_ones_are_not_believed() {
     world.post(&event("evt_1")).await;
     world.clock.advance(Duration::from_hours(49));
     let error = json!({"code": "not_found", "detail": "Entity not found"}).to_string();
-    world
-        .svix
-        .always(answer(404, &[("content-encoding", "gzip")], &error));
+    let encoded = answer(404, &[("content-encoding", "gzip")], &error);
+    world.svix.always(encoded);
     let reply = world.post(&event("evt_1")).await;
     reply.assert_retryable_problem(503, "unexpected-status");
 }

@@ -99,10 +99,8 @@ async fn an_event_of_a_listed_type_is_delivered_and_a_broken_one_is_kept() {
 async fn a_sample_and_a_replay_need_no_listed_type() {
     let world = World::with(&[("event_types", "user.created"), ("admin_token", "hush")]);
     let body = r#"{"type":"invoice.paid"}"#;
-    let headers = [ADMIN, JSON];
-    let reply = world
-        .request("POST", "/projects/dev/test-event", &headers, body)
-        .await;
+    let path = "/projects/dev/test-event";
+    let reply = world.request("POST", path, &[ADMIN, JSON], body).await;
     reply.assert_became("delivered");
 }
 

@@ -26,10 +26,8 @@ pub async fn bring(world: &World, report: &Report) -> Reply {
 }
 
 async fn send(world: &World, headers: &[(&str, String)], body: &str) -> Reply {
-    let headers: Vec<_> = headers
-        .iter()
-        .map(|(name, value)| (*name, &value[..]))
-        .collect();
+    let headers = headers.iter().map(|(name, value)| (*name, &value[..]));
+    let headers: Vec<_> = headers.collect();
     world.request("POST", PATH, &headers, body).await
 }
 
@@ -101,9 +99,8 @@ async fn record(world: &World, id: &str) -> Value {
 async fn an_operator_hears_of_a_disabled_endpoint_and_of_events_that_were_given_up() {
     let world = world();
     world.svix.create_application("dev");
-    let endpoint = world
-        .svix
-        .create_endpoint("dev", "https://hooks.test/status/500");
+    let url = "https://hooks.test/status/500";
+    let endpoint = world.svix.create_endpoint("dev", url);
     // Each event is given up after 28 hours, and the endpoint after five days of that.
     for id in ["evt_1", "evt_2", "evt_3", "evt_4", "evt_5"] {
         world.post(&event(id)).await.assert_became("delivered");
@@ -207,14 +204,9 @@ async fn while_svix_or_the_store_fails_a_report_is_to_come_again() {
 #[tokio::test(start_paused = true)]
 async fn reports_that_come_at_once_are_all_kept() {
     let world = world();
-    let ids: Vec<_> = (0..20)
-        .map(|_| world.svix.create_endpoint("dev", "https://hooks.test/"))
-        .collect();
-    for id in &ids {
-        world.svix.disable_endpoint("dev", id, true);
-    }
-    bring_at_once(&world, &world.svix.take_reports()).await;
-    assert_eq!(disabled(&world).await, ids.len());
+    let reports: Vec<_> = (0..20).map(|_| disable_one(&world).1).collect();
+    bring_at_once(&world, &reports).await;
+    assert_eq!(disabled(&world).await, reports.len());
 }
 
 #[tokio::test(start_paused = true)]
