@@ -28,7 +28,7 @@ pub async fn ask(world: &World, method: &str, path: &str) -> Reply {
     world.request(method, path, &[ADMIN], "").await
 }
 
-/// What an operator sees at this path.
+/// Shows what an operator sees at this path.
 pub async fn show(world: &World, path: &str) -> Value {
     ask(world, "GET", path).await.ok().json()
 }
