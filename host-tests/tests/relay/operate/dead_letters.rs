@@ -419,17 +419,20 @@ async fn a_replay_of_all_counts_the_letters_before_the_store_failed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_letter_on_which_svix_fails_does_not_stop_a_replay_of_all() {
-    for (attempts, faults) in [
-        ("1", &[500][..]),
-        // A post without an answer, and then conflicts that no lookup explains.
-        ("4", &[500, 409, 409, 409]),
-    ] {
-        let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", attempts)]);
-        refuse_many(&world, 3).await;
-        let faults = faults.iter().map(|status| Fault::status(*status));
-        world.svix.script_for(&Method::POST, faults);
-        assert_replayed(&world, "", (2, 1, None, None)).await;
-    }
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    refuse_many(&world, 3).await;
+    world.svix.script([Fault::status(500)]);
+    assert_replayed(&world, "", (2, 1, None, None)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_whose_id_svix_still_works_on_does_not_stop_a_replay_of_all() {
+    let world = world();
+    refuse_many(&world, 3).await;
+    // A post without an answer, and then conflicts that no lookup explains.
+    let faults = [500, 409, 409, 409].map(Fault::status);
+    world.svix.script_for(&Method::POST, faults);
+    assert_replayed(&world, "", (2, 1, None, None)).await;
 }
 
 #[tokio::test(start_paused = true)]
