@@ -8,7 +8,7 @@ use serde_json::json;
 use fake_svix::{EventIdScope, Fault, RetryAfter};
 use host::Op;
 
-use crate::support::{Setup, World, assert_contains, event, show};
+use crate::support::{Setup, World, assert_contains, event, show, wrapped};
 
 #[tokio::test(start_paused = true)]
 async fn a_new_event_is_delivered() {
@@ -138,9 +138,7 @@ async fn a_body_that_breaks_off_is_not_taken_for_a_whole_one() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_ends_before_its_length_is_not_taken_for_a_whole_one() {
     let world = World::new();
-    let reply = world
-        .post_and_reset(&wrapped(event("evt_1").as_bytes()))
-        .await;
+    let reply = world.post_and_reset(&wrapped(event("evt_1"))).await;
     reply.assert_retryable_problem(400, "incomplete-body");
     world.assert_untouched();
 }
