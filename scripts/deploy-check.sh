@@ -19,7 +19,7 @@ skip() { echo "deploy-check: NOT checking $1" >&2; }
 
 if [[ ! -e $tools/venv/done ]]; then
   python3 -m venv "$tools/venv"
-  pip install --quiet --disable-pip-version-check 'kubernetes-validate~=1.35' 'jsonschema~=4.23' \
+  python3 -m pip install --quiet --disable-pip-version-check 'kubernetes-validate~=1.35' 'jsonschema~=4.23' \
     'python-hcl2~=7.0' 'yamllint~=1.37'
   touch "$tools/venv/done"
 fi
@@ -33,7 +33,7 @@ if [[ ! -e $tools/node_modules/@grafana/lezer-logql ]] && command -v npm >/dev/n
   npm install --silent --no-save --prefix "$tools" @grafana/lezer-logql@0.4.2 @lezer/lr@1 || true
 fi
 
-check yamllint --strict --config-data '{extends: default, rules: {line-length: disable, document-start: disable,
+check python3 -m yamllint --strict --config-data '{extends: default, rules: {line-length: disable, document-start: disable,
   comments-indentation: disable, braces: {max-spaces-inside: 0}}}' deploy
 
 rendered=$tools/rendered.yaml
