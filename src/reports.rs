@@ -12,7 +12,7 @@ use crate::config::{Config, load};
 use crate::conversation::Conversation;
 use crate::event;
 use crate::host::body;
-use crate::host::change::{WRITES, settle};
+use crate::host::change::{WRITES, write_until_seen};
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::Headers;
 use crate::host::server::Incoming;
@@ -156,7 +156,7 @@ async fn mark(
     }
     let name = Record::name(&event::key(project, event_id));
     // The endpoints of an event give it up at the same moment.
-    settle("mark the record", WRITES, async || {
+    write_until_seen("mark the record", WRITES, async || {
         let found = storage::read(&name).await?;
         let Some(Record::Delivered(mut record)) = found else {
             return Ok(Some(()));

@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use crate::host::change::{WRITES, settle};
+use crate::host::change::{WRITES, write_until_seen};
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
 use crate::svix::gate::{self, Gate, Shut, Standing};
@@ -60,7 +60,7 @@ pub fn held() -> Vec<String> {
 
 /// Holds a project for every instance, or lets it go. `false` if too many are held.
 pub async fn hold(project: &str, hold: bool) -> Result<bool, host::Error> {
-    settle("hold the project", WRITES, async || {
+    write_until_seen("hold the project", WRITES, async || {
         // Read the store, not this instance's memory: an older state may have replaced the one with the change.
         let stored = learn(store::TIMEOUT).await?;
         if gate::holds(stored.as_deref(), project) == hold {

@@ -9,8 +9,8 @@ use super::{Error, clock, random, store};
 /// After what time the value is read again, at least. A write of another instance that lands later undoes the change
 /// unnoticed: a slow one, or the last of three that overlap, of which the second had the change. A slow store takes
 /// longer, since the other instance reads the value, and then writes it.
-const SETTLING: Duration = Duration::from_millis(500);
-const LONGEST_SETTLING: Duration = store::TIMEOUT.saturating_mul(2);
+const SHORTEST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = store::TIMEOUT.saturating_mul(2);
 
 /// How often a change is written before it is given up, unless the caller can try again.
 pub const WRITES: u32 = 8;
@@ -18,18 +18,18 @@ pub const WRITES: u32 = 8;
 /// Makes a change, which is in the store when this returns. `write` reads the value. If the change is missing, `write`
 /// writes it and returns `None`. `Some` ends this: the change is there, or impossible. After `writes` writes the change
 /// is given up.
-pub async fn settle<T>(
+pub async fn write_until_seen<T>(
     what: &'static str,
     writes: u32,
     mut write: impl AsyncFnMut() -> Result<Option<T>, Error>,
 ) -> Result<T, Error> {
     let mut random = random();
     for _ in 0..writes {
-        if let Some(settled) = write().await? {
-            return Ok(settled);
+        if let Some(end) = write().await? {
+            return Ok(end);
         }
-        let settling = (store::took() * 2).clamp(SETTLING, LONGEST_SETTLING);
-        clock::sleep(spread(settling, &mut random)).await;
+        let wait = (store::took() * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT);
+        clock::sleep(spread(wait, &mut random)).await;
     }
     Err(Error {
         what,

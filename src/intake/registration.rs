@@ -132,7 +132,7 @@ fn name(event_type: &str) -> String {
 
 /// Whether Svix knows the type (`Some(true)`), or the type rests at `now` (`Some(false)`), by what the
 /// store holds. `None` if a try is due, also for bytes that this version has not written.
-fn settled(bytes: &[u8], now: SystemTime) -> Option<bool> {
+fn is_known(bytes: &[u8], now: SystemTime) -> Option<bool> {
     let stored = json::Stored::read(bytes).filter(|it| it.number("version") == Some(VERSION))?;
     match stored.raw("postponedUntil") {
         None => Some(true),
@@ -158,13 +158,13 @@ pub fn make_known(config: &Config, event_type: &str) {
     if wanted && shared_gate::closed().is_none() && begin() {
         let event_type = event_type.to_owned();
         // If the instance ends before the task does, the next event of this type begins it again.
-        wasip3::spawn(async move { settle(&event_type).await });
+        wasip3::spawn(async move { register_if_due(&event_type).await });
     }
 }
 
 /// Looks into the store, asks Svix, and writes down the outcome. If the store fails, nothing is done: the
 /// next event reports that.
-async fn settle(event_type: &str) {
+async fn register_if_due(event_type: &str) {
     let Ok(config) = load::config().await else {
         return;
     };
@@ -172,7 +172,7 @@ async fn settle(event_type: &str) {
     let Ok(stored) = store::get(&name, store::TIMEOUT).await else {
         return;
     };
-    match stored.and_then(|bytes| settled(&bytes, clock::now())) {
+    match stored.and_then(|bytes| is_known(&bytes, clock::now())) {
         Some(true) => return TYPES.with_borrow_mut(|types| types.remember(event_type)),
         Some(false) => return,
         None => {}
@@ -298,11 +298,11 @@ mod tests {
                 String::from_utf8(json::encode(&stored)).expect("text"),
                 text
             );
-            assert_eq!(settled(text.as_bytes(), at(59)), Some(known));
-            assert_eq!(settled(text.as_bytes(), at(60)), known.then_some(true));
+            assert_eq!(is_known(text.as_bytes(), at(59)), Some(known));
+            assert_eq!(is_known(text.as_bytes(), at(60)), known.then_some(true));
             let newer = text.replace(r#""version":1"#, r#""version":2"#);
             for bytes in ["", "{}", "known", &newer, &text[..text.len() - 1]] {
-                assert_eq!(settled(bytes.as_bytes(), at(0)), None, "{bytes}");
+                assert_eq!(is_known(bytes.as_bytes(), at(0)), None, "{bytes}");
             }
         }
     }
@@ -336,7 +336,7 @@ mod tests {
 
         #[test]
         fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = settled(&bytes, at(0));
+            let _ = is_known(&bytes, at(0));
         }
     }
 }

@@ -15,7 +15,7 @@ const SETTLED: &str = "dead-letters/settled";
 
 /// How long ago a number must have been taken before the mark passes it without a letter. Until then the
 /// letter may still be on its way to the store.
-const SETTLING: Duration = Duration::from_hours(1);
+const RESTED_AFTER: Duration = Duration::from_hours(1);
 
 /// How long before its end a letter counts as expiring.
 const NOTICE: Duration = Duration::from_hours(24);
@@ -175,7 +175,7 @@ struct Climb {
 
 impl Climb {
     fn from(mark: Mark, last: u64, now: u64) -> Self {
-        let is_rested = now.abs_diff(mark.taken_at) >= SETTLING.as_secs();
+        let is_rested = now.abs_diff(mark.taken_at) >= RESTED_AFTER.as_secs();
         let mut moved = mark;
         if is_rested {
             (moved.taken, moved.taken_at) = (last, now);
@@ -296,10 +296,10 @@ mod tests {
     #[test]
     fn a_number_without_a_letter_is_passed_once_it_was_taken_an_hour_ago() {
         for state in [State::Unwritten, State::Dangling] {
-            let mut young = climb(NOW - SETTLING.as_secs() + 1);
+            let mut young = climb(NOW - RESTED_AFTER.as_secs() + 1);
             young.pass(5, state);
             assert_eq!(young.moved.settled, 4);
-            let mut old = climb(NOW - SETTLING.as_secs());
+            let mut old = climb(NOW - RESTED_AFTER.as_secs());
             old.pass(5, state);
             assert_eq!(old.moved.settled, 5);
             old.pass(6, State::Settled);

@@ -144,7 +144,7 @@ impl<'a> Letters<'a> {
     }
 
     /// Has the letter that [`Self::next`] gave last come next.
-    fn step_back(&mut self) {
+    fn put_back(&mut self) {
         self.at -= 1;
     }
 
@@ -234,7 +234,7 @@ pub async fn replay_all(
                 Some(reason) => {
                     replayed.stopped = Some(reason);
                     // This letter is still to be tried.
-                    letters.step_back();
+                    letters.put_back();
                     break;
                 }
             },

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event;
-use crate::host::change::{WRITES, settle};
+use crate::host::change::{WRITES, write_until_seen};
 use crate::host::{self, clock, store};
 use crate::json;
 use crate::time::rfc3339;
@@ -146,7 +146,7 @@ pub async fn read() -> Result<Endpoints, host::Error> {
 
 /// Has a report take effect, once. The effect is in the store when this returns.
 pub async fn note(report: &str, effect: &Effect) -> Result<(), host::Error> {
-    settle("note a report", WRITES, async || {
+    write_until_seen("note a report", WRITES, async || {
         let mut endpoints = read().await?;
         if !endpoints.apply(report, effect) {
             return Ok(Some(()));

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::metrics::{Counts, PAGES, Page};
-use crate::host::change::settle;
+use crate::host::change::write_until_seen;
 use crate::host::later::{self, Left};
 use crate::host::{self, clock, store};
 use crate::json;
@@ -71,7 +71,7 @@ struct Addition {
 impl Addition {
     /// Adds the counts to their page. If this fails, the page may hold them or not.
     async fn write(&self) -> Result<(), host::Error> {
-        settle("add to the counts", WRITES, async || {
+        write_until_seen("add to the counts", WRITES, async || {
             let bytes = store::get(&self.page, store::TIMEOUT).await?;
             let mut page = Page::decode(bytes.as_deref());
             if page.holds(self.nonce) {
