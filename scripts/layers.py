@@ -10,7 +10,7 @@ SRC = Path(__file__).resolve().parent.parent / "src"
 
 # From the ground up. Rooms of one line know nothing of each other.
 LEVELS = [
-    "host json time violation",
+    "host json time identifier digest violation",
     "event",
     "config",
     "svix records",

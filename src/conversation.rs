@@ -5,7 +5,7 @@ use crate::api::table;
 use crate::config::Config;
 use crate::delivery::budget::Budget;
 use crate::delivery::shared_gate;
-use crate::event;
+use crate::digest;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::http::{Method, header};
@@ -98,7 +98,7 @@ impl<'a> Conversation<'a> {
     ) -> Result<Answer, svix::Error> {
         // The same for all attempts, so that a second one does nothing anew.
         let key = match &self.key {
-            Some(key) => event::key(path, key),
+            Some(key) => digest::of_pair(path, key),
             None => client::request_id(self.random.u64(..)),
         };
         let mut retries = Retries::new(&self.config.retry, self.random.u64(..));

@@ -122,6 +122,21 @@ pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
+/// The text of a field, which may not be empty and keeps to a rule.
+pub fn text(
+    raw: &RawValue,
+    rule: impl FnOnce(&str) -> Result<(), String>,
+) -> Result<Cow<'_, str>, String> {
+    match string(raw) {
+        None if raw.get().starts_with('"') => {
+            Err("must be Unicode: it holds half of a surrogate pair".to_owned())
+        }
+        None => Err("must be a string".to_owned()),
+        Some(text) if text.is_empty() => Err("must not be empty".to_owned()),
+        Some(text) => rule(&text).map(|()| text),
+    }
+}
+
 pub fn is_object(raw: &RawValue) -> bool {
     raw.get().starts_with('{')
 }

@@ -49,7 +49,7 @@
 //! | [`svix`] | what is said to Svix, what its answers mean, how it is spared |
 //! | [`config`], [`event`] | the variables; the event and how it came |
 //! | [`host`] | what the host gives: store, HTTP, clocks |
-//! | [`json`], [`time`], [`violation`] | small things that all of them use |
+//! | [`json`], [`time`], [`identifier`], [`digest`], [`violation`] | small things that all of them use |
 //!
 //! # What the key-value store holds
 //!
@@ -88,9 +88,11 @@ mod auth;
 mod config;
 mod conversation;
 mod delivery;
+mod digest;
 mod event;
 mod health;
 mod host;
+mod identifier;
 mod intake;
 mod json;
 mod letters;
@@ -115,7 +117,8 @@ pub mod fuzz {
     pub use crate::event::field::Field;
     pub use crate::event::notification::Notification;
     pub use crate::event::rejection::Rejection;
-    pub use crate::event::{Event, check_identifier, key, shortened};
+    pub use crate::event::{Event, key};
+    pub use crate::identifier::{check as check_identifier, shortened};
     pub use crate::letters::DeadLetter;
     pub use crate::records::{Delivered, Record, Unknown};
     pub use crate::svix::gate::{EventAtGate, Gate, Pass, Reason, Standing};

@@ -12,10 +12,10 @@ use super::route::NoRoute;
 use super::table::{self, Retry, Row};
 use crate::auth::Denial;
 use crate::config::load::Unusable;
-use crate::event;
 use crate::event::rejection::{MAX_DEPTH, Rejection};
 use crate::host;
 use crate::host::http::Unread;
+use crate::identifier;
 use crate::svix::gate::Reason;
 use crate::svix::{self, Cause, Misconfiguration, Refusal, retry};
 use crate::violation::Violation;
@@ -260,8 +260,7 @@ impl Problem {
 
 /// The status of a refusal, and its code if that is a plain name.
 fn named(refusal: &Refusal) -> String {
-    let is_name =
-        |code: &&str| (1..=64).contains(&code.len()) && event::check_identifier(code).is_ok();
+    let is_name = |code: &&str| (1..=64).contains(&code.len()) && identifier::check(code).is_ok();
     let code = refusal.code.as_deref().filter(is_name);
     let code = code.unwrap_or("no code");
     format!("Svix answered {}, {code}", refusal.status)

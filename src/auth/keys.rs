@@ -8,12 +8,12 @@ use spin_sdk::wasip3;
 use super::Denial;
 use super::known_keys::{KeyStep, KnownKeys, News, lifetime};
 use super::token::{self, Key};
-use crate::event::shortened;
 use crate::host::client::{self, Call};
 use crate::host::clock::{self, Stopwatch};
 use crate::host::origin::Address;
 use crate::host::wake::{self, Wake};
 use crate::host::{self, store};
+use crate::identifier::shortened;
 use crate::time;
 
 /// The name of the keys in the store.

@@ -2,8 +2,8 @@
 
 use super::check::{Check, whole_number};
 use super::svix::Svix;
-use crate::event;
 use crate::event::field::Field;
+use crate::identifier;
 
 /// The most tags of a message.
 const MAX_TAGS: usize = 5;
@@ -113,7 +113,7 @@ impl Pattern {
             None => (text, false),
         };
         // `.*` is a regular expression, and as a beginning it fits no event.
-        if name.starts_with('.') || event::check_identifier(name).is_err() {
+        if name.starts_with('.') || identifier::check(name).is_err() {
             return Err(
                 "may hold only event types such as user.created, and beginnings such as user.*; ! before one excludes it"
                     .to_owned(),

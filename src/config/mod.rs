@@ -21,7 +21,7 @@ pub use self::operators::Operator;
 pub use self::retry::Retry;
 pub use self::secret::{Secret, SigningKey};
 pub use self::svix::Svix;
-use crate::event;
+use crate::identifier;
 use crate::violation::Violation;
 
 /// The largest event that can be allowed. Svix itself takes no more than 2 MB, and an instance may hold
@@ -107,7 +107,7 @@ impl Config {
         }
         let canary_project = check.value("canary_project", |value| match value {
             "" => Ok(None),
-            value => event::check_application_uid(value).map(|()| Some(value.to_owned())),
+            value => identifier::check_project(value).map(|()| Some(value.to_owned())),
         });
         Some(Self {
             svix: svix?,

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::media_type::{essence, is_encoded};
-use super::shortened;
+use crate::identifier::shortened;
 use crate::json;
 use crate::time::parse_rfc3339;
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::check_identifier;
+use crate::identifier;
 use crate::json;
 
 /// The longest tag and the longest channel that Svix takes, in characters.
@@ -38,7 +38,7 @@ impl Field {
             b'-' | b'0'..=b'9' => Cow::Borrowed(json),
             _ => return None,
         };
-        let fits = (1..=MAX_VALUE).contains(&value.len()) && check_identifier(&value).is_ok();
+        let fits = (1..=MAX_VALUE).contains(&value.len()) && identifier::check(&value).is_ok();
         fits.then_some(value)
     }
 }

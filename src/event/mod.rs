@@ -13,21 +13,15 @@ pub mod push;
 pub mod rejection;
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 
+use crate::digest;
+use crate::identifier;
 use crate::json;
 use crate::time;
 use crate::violation::Violation;
-
-/// The longest identifier that Svix accepts, in characters.
-pub const MAX_IDENTIFIER: usize = 256;
-
-/// How much of an identifier is shown, in bytes.
-const MAX_SHOWN: usize = 300;
 
 /// A valid event, borrowed from the bytes it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +51,13 @@ impl<'a> Event<'a> {
     ) -> Result<Self, Vec<Violation>> {
         let mut violations = Vec::new();
         let id = required("id", id, &mut violations, |_| Ok(()));
-        let event_type = required("type", event_type, &mut violations, check_identifier);
-        let project = required("project", project, &mut violations, check_application_uid);
+        let event_type = required("type", event_type, &mut violations, identifier::check);
+        let project = required(
+            "project",
+            project,
+            &mut violations,
+            identifier::check_project,
+        );
         let time = time.and_then(json::string);
         match (id, event_type, project) {
             (Some(id), Some(event_type), Some(project)) => Ok(Self {
@@ -76,26 +75,12 @@ impl<'a> Event<'a> {
 /// Identifies an event by project and id alone, as 64 hexadecimal digits: its first `Idempotency-Key`, and the end of its
 /// record's name.
 pub fn key(project: &str, id: &str) -> String {
-    // Callers also pass the name of a subscription or a path. None of these holds a zero byte, so no two pairs run
-    // together.
-    sha256_hex(&[project.as_bytes(), b"\0", id.as_bytes()])
+    digest::of_pair(project, id)
 }
 
 /// The key of an event after `key`, under which Svix has lost this message.
 pub fn next_key(key: &str, lost_message_id: &str) -> String {
-    sha256_hex(&[key.as_bytes(), lost_message_id.as_bytes()])
-}
-
-pub fn sha256_hex(parts: &[&[u8]]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part);
-    }
-    let mut hex = String::with_capacity(64);
-    for byte in hash.finalize() {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    digest::sha256_hex(&[key.as_bytes(), lost_message_id.as_bytes()])
 }
 
 fn required<'a>(
@@ -105,64 +90,9 @@ fn required<'a>(
     rule: impl FnOnce(&str) -> Result<(), String>,
 ) -> Option<Cow<'a, str>> {
     let raw = raw.ok_or_else(|| "is required".to_owned());
-    raw.and_then(|raw| text(raw, rule))
+    raw.and_then(|raw| json::text(raw, rule))
         .map_err(|reason| violations.push(Violation::new(field, reason)))
         .ok()
-}
-
-/// The text of a field, which may not be empty and keeps to a rule.
-pub fn text(
-    raw: &RawValue,
-    rule: impl FnOnce(&str) -> Result<(), String>,
-) -> Result<Cow<'_, str>, String> {
-    match json::string(raw) {
-        None if raw.get().starts_with('"') => {
-            Err("must be Unicode: it holds half of a surrogate pair".to_owned())
-        }
-        None => Err("must be a string".to_owned()),
-        Some(text) if text.is_empty() => Err("must not be empty".to_owned()),
-        Some(text) => rule(&text).map(|()| text),
-    }
-}
-
-/// Svix's rule for every identifier: `^[a-zA-Z0-9\-_.]+$`, at most 256 characters.
-pub fn check_identifier(text: &str) -> Result<(), String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if !text.bytes().all(plain) {
-        Err("may hold only letters, digits, '-', '_' and '.'".to_owned())
-    } else if text.len() > MAX_IDENTIFIER {
-        Err(format!("must be at most {MAX_IDENTIFIER} characters long"))
-    } else {
-        Ok(())
-    }
-}
-
-/// The rule for a project: a uid that Svix takes for an application, and safe as a segment of a path.
-pub fn check_application_uid(text: &str) -> Result<(), String> {
-    check_path_segment(text)?;
-    if text.starts_with("app_") {
-        return Err("must not start with 'app_'".to_owned());
-    }
-    Ok(())
-}
-
-/// The rule for an identifier that becomes part of a path.
-pub fn check_path_segment(text: &str) -> Result<(), String> {
-    check_identifier(text)?;
-    if is_dot_segment(text) {
-        return Err("must not be '.' or '..'".to_owned());
-    }
-    Ok(())
-}
-
-/// Whether a server may read a path segment as "here" or "up".
-pub fn is_dot_segment(text: &str) -> bool {
-    matches!(text, "." | "..")
-}
-
-/// The beginning of an identifier. A sender's text may have any length; a line of the log may not.
-pub fn shortened(text: &str) -> String {
-    text[..text.floor_char_boundary(MAX_SHOWN)].to_owned()
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ use super::arrival::{Arrival, BodyHint, CloudEvent, Source, carries_push};
 use super::content::Content;
 use super::push::{self, BYTE_ORDER_MARK, Opened};
 use super::rejection::{MAX_DEPTH, Rejection};
-use super::{Event, key, sha256_hex, shortened};
+use super::{Event, key};
+use crate::digest;
+use crate::identifier::shortened;
 use crate::json;
 
 /// How compressed data begins.
@@ -93,7 +95,7 @@ impl<'a> Notification<'a> {
             if let Some(id) = &self.arrival.pubsub_message_id {
                 // Pub/Sub promises unique identifiers within a topic only.
                 let subscription = self.arrival.subscription.as_deref().unwrap_or_default();
-                let message = key(subscription, id);
+                let message = digest::of_pair(subscription, id);
                 // Of the attributes only these are the same in either form: an unwrapped message has headers.
                 let event = self.arrival.attributes.cloud_event();
                 let event_id = event.and_then(|event| event.id).unwrap_or_default();
@@ -103,11 +105,11 @@ impl<'a> Notification<'a> {
                     b"\0",
                     self.content.identity(),
                 ];
-                return format!("message-{}", sha256_hex(&parts));
+                return format!("message-{}", digest::sha256_hex(&parts));
             }
             let attributes = self.arrival.attributes.in_order();
             let parts = [self.content.identity(), attributes.as_bytes()];
-            format!("rejected-{}", sha256_hex(&parts))
+            format!("rejected-{}", digest::sha256_hex(&parts))
         })
     }
 

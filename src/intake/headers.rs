@@ -7,8 +7,8 @@ use crate::api::table;
 use crate::event::arrival::{Arrival, Attributes, has_prefix, ordering_key};
 use crate::event::media_type::{is_encoded, is_json_media_type};
 use crate::event::rejection::Rejection;
-use crate::event::shortened;
 use crate::host::http::Headers;
+use crate::identifier::shortened;
 use crate::time::parse_rfc3339;
 
 /// The headers that belong to the request and not to the message, or that hold secrets. Any other header

@@ -17,9 +17,10 @@ use spin_sdk::wasip3;
 
 use crate::config::{Config, Svix, load};
 use crate::delivery::shared_gate;
-use crate::event;
+use crate::digest;
 use crate::host::http::Method;
 use crate::host::{self, clock, store};
+use crate::identifier;
 use crate::json;
 use crate::svix::client::{self, Request};
 use crate::svix::{self, event_type as api};
@@ -126,7 +127,7 @@ fn name(event_type: &str) -> String {
         name
     } else {
         // No event type holds an asterisk, so the names never meet.
-        format!("event-type/*{}", event::key("", event_type))
+        format!("event-type/*{}", digest::of_pair("", event_type))
     }
 }
 
@@ -152,7 +153,7 @@ fn lasts(until: &str, now: SystemTime) -> bool {
 pub fn make_known(config: &Config, event_type: &str) {
     // A dot segment would climb the path of the request, and is no name for customers to choose.
     let wanted = config.svix.register_event_types
-        && !event::is_dot_segment(event_type)
+        && !identifier::is_dot_segment(event_type)
         && !TYPES.with_borrow(|types| types.knows(event_type));
     let begin = || TYPES.with_borrow_mut(|types| types.try_begin(event_type, clock::now()));
     if wanted && shared_gate::closed().is_none() && begin() {

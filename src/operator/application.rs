@@ -6,7 +6,6 @@ use super::request::{Check, OperatorRequest, fields, whole_number};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::table;
-use crate::event;
 use crate::json::{self, Stored};
 use crate::svix::application::{self, Change};
 
@@ -44,7 +43,7 @@ fn change_request<'a>(project: &str, body: &'a [u8]) -> Result<Change<'a>, Probl
     let [name, metadata, throttle_rate] = fields(body, ["name", "metadata", "throttleRate"])?;
     let mut check = Check::of(project);
     check.field("name", name, |raw| {
-        let fits = event::text(raw, |_| Ok(()))?.len() <= MAX_NAME;
+        let fits = json::text(raw, |_| Ok(()))?.len() <= MAX_NAME;
         fits.then_some(())
             .ok_or_else(|| format!("must be at most {MAX_NAME} bytes long"))
     });

@@ -18,6 +18,7 @@ use crate::api::table;
 use crate::event;
 use crate::host::clock::{self, Stopwatch};
 use crate::host::{self, store};
+use crate::identifier;
 use crate::letters::{self, body_name, head_name, index_name, ledger};
 use crate::records::{Found, Record, endpoints, journal, storage};
 use crate::svix::{application, message};
@@ -48,7 +49,7 @@ fn outcome(deleted: bool) -> &'static str {
 pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Success, Problem> {
     let Name { project, event_id } = name;
     request.entry.set_event(project, event_id);
-    if event::check_application_uid(project).is_err() {
+    if identifier::check_project(project).is_err() {
         return Err(table::NO_RECORD.into());
     }
     let record_name = Record::name(&event::key(project, event_id));

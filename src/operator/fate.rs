@@ -11,7 +11,7 @@ use crate::api::reply::Success;
 use crate::api::table;
 use crate::auth::Caller;
 use crate::conversation::Conversation;
-use crate::event;
+use crate::identifier;
 use crate::records::customer::for_customer;
 use crate::records::{Record, storage};
 use crate::svix::endpoints::{self, Attempt, Endpoint, FirstPage};
@@ -127,7 +127,7 @@ pub async fn resend(
         return Err(table::NO_MESSAGE.into());
     };
     let message = record.svix_message_id;
-    if event::check_path_segment(endpoint).is_err() {
+    if identifier::check_path_segment(endpoint).is_err() {
         return Err(table::NO_ENDPOINT.into());
     }
     let mut conversation = request.keyed_conversation();

@@ -6,7 +6,7 @@ use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::delivery::shared_gate;
-use crate::event;
+use crate::identifier;
 use crate::svix::gate::MAX_HELD;
 use crate::violation::Violation;
 
@@ -24,7 +24,7 @@ pub async fn hold(
 ) -> Result<Success, Problem> {
     request.entry.set_project(project);
     let invalid = |reason| Problem::InvalidRequest(vec![Violation::new("project", reason)]);
-    event::check_application_uid(project).map_err(invalid)?;
+    identifier::check_project(project).map_err(invalid)?;
     if !shared_gate::hold(project, hold).await? {
         return Err(invalid(format!(
             "would be one more than the {MAX_HELD} that can be held"

@@ -9,8 +9,9 @@ use super::request::{Check, OperatorRequest, fields, flag, time};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::table;
-use crate::event;
 use crate::host::clock;
+use crate::identifier;
+use crate::json;
 use crate::svix::endpoints;
 use crate::time::{SKEW, rfc3339};
 
@@ -68,7 +69,7 @@ fn recovery_request(project: &str, body: &[u8], now: SystemTime) -> Result<Wante
     let [endpoint, since, until, missing] = fields(body, names)?;
     let mut check = Check::of(project);
     let endpoint = check.required("endpointId", endpoint, |raw| {
-        event::text(raw, event::check_path_segment)
+        json::text(raw, identifier::check_path_segment)
     });
     let until = check.field("until", until, time);
     let since = check.required("since", since, |raw| {

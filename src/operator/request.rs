@@ -11,13 +11,13 @@ use crate::api::table;
 use crate::auth::Caller;
 use crate::config::Config;
 use crate::conversation::Conversation;
-use crate::event;
 use crate::event::media_type::is_json_media_type;
 use crate::event::rejection::Rejection;
 use crate::host::body;
 use crate::host::clock::Stopwatch;
 use crate::host::http::Headers;
 use crate::host::server::Incoming;
+use crate::identifier;
 use crate::json;
 use crate::time::parse_rfc3339;
 use crate::violation::{Violation, within};
@@ -94,7 +94,7 @@ impl Check {
     /// Begins with the project.
     pub fn of(project: &str) -> Self {
         let mut check = Self(Vec::new());
-        check.take("project", event::check_application_uid(project));
+        check.take("project", identifier::check_project(project));
         check
     }
 
@@ -212,7 +212,7 @@ pub mod tests {
 
     #[test]
     fn every_violation_is_reported_at_once() {
-        let text = |raw| event::text(raw, |_| Ok(()));
+        let text = |raw| json::text(raw, |_| Ok(()));
         let [number, word] =
             fields(br#"{"number":0,"word":7}"#, ["number", "word"]).expect("fields");
         let mut check = Check::of("app_1");

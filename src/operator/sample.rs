@@ -8,12 +8,13 @@ use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::delivery::Occasion;
 use crate::delivery::budget::Budget;
-use crate::event;
 use crate::event::arrival::Arrival;
 use crate::event::notification::Notification;
 use crate::host;
 use crate::host::clock;
+use crate::identifier;
 use crate::intake;
+use crate::json;
 use crate::time::rfc3339;
 
 /// The beginning of the ids that only samples have.
@@ -55,9 +56,7 @@ pub async fn send_sample(
 fn test_event_request<'a>(project: &str, body: &'a [u8]) -> Result<Cow<'a, str>, Problem> {
     let [event_type] = fields(body, ["type"])?;
     let mut check = Check::of(project);
-    let event_type = check.field("type", event_type, |raw| {
-        event::text(raw, event::check_identifier)
-    });
+    let event_type = check.field("type", event_type, |raw| json::text(raw, identifier::check));
     check.end(Some(event_type.unwrap_or(Cow::Borrowed(TEST_TYPE))))
 }
 

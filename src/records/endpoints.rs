@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event;
+use crate::digest;
 use crate::host::change::{WRITES, write_until_seen};
 use crate::host::{self, clock, store};
 use crate::json;
@@ -134,7 +134,7 @@ fn push<T>(list: &mut Vec<T>, entry: T, most: usize) {
 
 /// A short name of a webhook, from its `svix-id`.
 pub fn report_id(svix_id: &str) -> String {
-    let mut id = event::sha256_hex(&[svix_id.as_bytes()]);
+    let mut id = digest::sha256_hex(&[svix_id.as_bytes()]);
     id.truncate(16);
     id
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Found, Record, journal};
 use crate::event;
 use crate::host::{self, group_commit, store};
+use crate::identifier;
 
 /// Reads a record within `time`, for callers that must tell an unreadable record from a missing one.
 pub async fn find(name: &str, time: Duration) -> Result<Found, host::Error> {
@@ -23,7 +24,7 @@ pub async fn read_with_bytes(
     event_id: &str,
 ) -> Result<Option<(Vec<u8>, Record)>, host::Error> {
     // An invalid project never has a record; do not build a key from it.
-    if event::check_identifier(project).is_err() {
+    if identifier::check(project).is_err() {
         return Ok(None);
     }
     let name = Record::name(&event::key(project, event_id));

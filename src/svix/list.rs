@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::Deserialize;
 
 use super::{Answer, Cause, Error, message};
-use crate::event;
+use crate::identifier;
 use crate::time::rfc3339;
 
 /// The part of a message that tells which event it is of.
@@ -60,7 +60,7 @@ pub fn classify(answer: &Answer) -> Result<Option<Page>, Error> {
     // The iterator becomes part of a path.
     let leads_on = next
         .as_ref()
-        .map_or(body.done, |next| event::check_identifier(next).is_ok());
+        .map_or(body.done, |next| identifier::check(next).is_ok());
     if !leads_on || !body.data.iter().all(|message| message::is_id(&message.id)) {
         return Err(Cause::UnreadableAnswer.into());
     }

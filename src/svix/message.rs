@@ -9,8 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use super::{Answer, Cause, Error};
 use crate::config::Messages;
+use crate::digest;
+use crate::event::Event;
 use crate::event::field;
-use crate::event::{self, Event};
+use crate::identifier;
 use crate::json;
 use crate::time::{SKEW, parse_rfc3339};
 
@@ -27,23 +29,23 @@ const RELIED_ON: Duration = Duration::from_mins(11 * 60 + 58);
 
 /// Whether Svix may have made this id of a message.
 pub fn is_id(id: &str) -> bool {
-    id.starts_with("msg_") && event::check_identifier(id).is_ok()
+    id.starts_with("msg_") && identifier::check(id).is_ok()
 }
 
 /// The eventId under which Svix stores an event: the event's own id where Svix accepts it, otherwise
 /// a stable stand-in made of its SHA-256.
 pub fn event_id(id: &str) -> Cow<'_, str> {
     let acceptable = !id.is_empty()
-        && event::check_identifier(id).is_ok()
+        && identifier::check(id).is_ok()
         && !id.starts_with("msg_")
         && !is_mapped(id)
-        && !event::is_dot_segment(id);
+        && !identifier::is_dot_segment(id);
     if acceptable {
         Cow::Borrowed(id)
     } else {
         Cow::Owned(format!(
             "{MAPPED_PREFIX}{}",
-            event::sha256_hex(&[id.as_bytes()])
+            digest::sha256_hex(&[id.as_bytes()])
         ))
     }
 }
@@ -241,7 +243,7 @@ mod tests {
         ] {
             let mapped = event_id(id);
             assert_ne!(mapped, id);
-            assert!(event::check_identifier(&mapped).is_ok(), "{mapped}");
+            assert!(identifier::check(&mapped).is_ok(), "{mapped}");
         }
         // Pinned: a change would make every mapped event new to Svix.
         assert_eq!(
@@ -407,9 +409,9 @@ mod tests {
         fn every_id_maps_to_one_that_svix_accepts(id in "\\PC*") {
             let mapped = event_id(&id);
             prop_assert!(!mapped.is_empty());
-            prop_assert!(event::check_identifier(&mapped).is_ok());
+            prop_assert!(identifier::check(&mapped).is_ok());
             prop_assert!(!mapped.starts_with("msg_"));
-            prop_assert!(!event::is_dot_segment(&mapped));
+            prop_assert!(!identifier::is_dot_segment(&mapped));
             prop_assert_eq!(&mapped, &event_id(&id), "stable");
         }
 

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::event;
+use crate::identifier;
 use crate::json;
 use crate::time::parse_rfc3339;
 
@@ -83,8 +83,8 @@ impl Subject {
     ) -> Option<Self> {
         let text = |raw: Option<&RawValue>| Some(json::string(raw?)?.into_owned());
         // Both become parts of paths.
-        let project = text(app).filter(|uid| event::check_application_uid(uid).is_ok())?;
-        let endpoint_id = text(endpoint).filter(|id| event::check_path_segment(id).is_ok())?;
+        let project = text(app).filter(|uid| identifier::check_project(uid).is_ok())?;
+        let endpoint_id = text(endpoint).filter(|id| identifier::check_path_segment(id).is_ok())?;
         let message = || {
             let [attempted_at] = json::pick(attempt?.get(), ["timestamp"]).ok()?;
             Some(Message {

@@ -8,7 +8,7 @@ use super::line::line;
 use crate::api::problem::Problem;
 use crate::api::table::Severity;
 use crate::auth::known_keys::News;
-use crate::event::shortened;
+use crate::identifier::shortened;
 use crate::letters::DeadLetter;
 use crate::svix::gate::Standing;
 

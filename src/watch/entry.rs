@@ -11,7 +11,7 @@ use crate::api::table::Severity;
 use crate::auth::Caller;
 use crate::event::arrival::{Arrival, Source};
 use crate::event::notification::Hints;
-use crate::event::shortened;
+use crate::identifier::shortened;
 
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]

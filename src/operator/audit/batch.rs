@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::time::{Duration, SystemTime};
 
 use super::state::{State, time};
-use crate::event;
+use crate::digest;
 use crate::host::{self, store};
 use crate::operator::sample::SAMPLES;
 use crate::records::{Record, journal};
@@ -52,7 +52,7 @@ pub struct Batch {
 
 /// Whether a project is compared: one in so many is, and others each day.
 fn takes(state: &State, project: &str) -> bool {
-    let hash = event::sha256_hex(&[project.as_bytes()]);
+    let hash = digest::sha256_hex(&[project.as_bytes()]);
     let number = u64::from_str_radix(&hash[..8], 16).unwrap_or_default();
     (number + state.day).is_multiple_of(state.one_in.max(1))
 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event;
+use crate::digest;
 use crate::records::Record;
 use crate::time::{parse_rfc3339, rfc3339};
 
@@ -80,7 +80,7 @@ impl Finding {
         now: SystemTime,
     ) -> Self {
         let last = svix_message_ids.last().map_or("", String::as_str);
-        let id = event::sha256_hex(&[
+        let id = digest::sha256_hex(&[
             kind.name().as_bytes(),
             record_name.as_bytes(),
             last.as_bytes(),
