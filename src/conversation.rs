@@ -1,22 +1,22 @@
-//! The requests to Svix that an operator's request or a report needs, within its budget.
+//! The requests to Svix that an operator's request or a report needs, within its time.
 
 use crate::api::problem::Problem;
 use crate::api::table;
 use crate::config::Config;
-use crate::delivery::budget::Budget;
 use crate::delivery::shared_gate;
 use crate::digest;
 use crate::host;
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock;
+use crate::host::deadline::Deadline;
 use crate::host::http::{Method, header};
 use crate::svix::client::{self, Request};
 use crate::svix::endpoints::{self, Endpoint};
-use crate::svix::retry::Retries;
+use crate::svix::retry::{self, Retries};
 use crate::svix::{self, Answer, Cause};
 
 pub struct Conversation<'a> {
     config: &'a Config,
-    budget: Budget,
+    deadline: Deadline,
     random: fastrand::Rng,
     request_id: String,
     asks_gate: bool,
@@ -27,11 +27,11 @@ pub struct Conversation<'a> {
 impl<'a> Conversation<'a> {
     /// A conversation that neither asks the gate nor tells it anything: an operator wants to hear of Svix
     /// itself, most of all while Svix is in trouble.
-    pub fn new(config: &'a Config, stopwatch: Stopwatch) -> Self {
+    pub fn new(config: &'a Config, deadline: Deadline) -> Self {
         let mut random = host::random();
         Self {
             config,
-            budget: Budget::of(config, stopwatch),
+            deadline,
             request_id: client::request_id(random.u64(..)),
             random,
             asks_gate: false,
@@ -45,10 +45,10 @@ impl<'a> Conversation<'a> {
 
     /// A conversation that fails while the gate is closed. The gate learns nothing from it: what is asked here
     /// says little about messages, and events must not wait for it.
-    pub fn behind_the_gate(config: &'a Config, stopwatch: Stopwatch) -> Self {
+    pub fn behind_the_gate(config: &'a Config, deadline: Deadline) -> Self {
         Self {
             asks_gate: true,
-            ..Self::new(config, stopwatch)
+            ..Self::new(config, deadline)
         }
     }
 
@@ -90,7 +90,7 @@ impl<'a> Conversation<'a> {
         self.ask(path, Some((Method::Delete, Vec::new()))).await
     }
 
-    /// Asks until Svix answers, or the budget is spent.
+    /// Asks until Svix answers, or the time is over.
     async fn ask(
         &mut self,
         path: &str,
@@ -103,7 +103,7 @@ impl<'a> Conversation<'a> {
         };
         let mut retries = Retries::new(&self.config.retry, self.random.u64(..));
         loop {
-            self.budget.check()?;
+            retry::check_time(self.deadline.remaining())?;
             if self.asks_gate {
                 check_gate().await?;
             }
@@ -117,7 +117,7 @@ impl<'a> Conversation<'a> {
                 body: body.clone(),
                 id: &self.request_id,
             };
-            let result = client::send(&self.config.svix, request, self.budget.remaining()).await;
+            let result = client::send(&self.config.svix, request, self.deadline.remaining()).await;
             let Err(svix::Error::Unavailable { cause, retry_after }) = &result else {
                 return result;
             };
@@ -125,7 +125,7 @@ impl<'a> Conversation<'a> {
             if *cause == Cause::NoSuchPath {
                 return result;
             }
-            match retries.next_wait(self.budget.remaining(), *retry_after) {
+            match retries.next_wait(self.deadline.remaining(), *retry_after) {
                 Some(wait) => clock::sleep(wait).await,
                 None => return result,
             }

@@ -21,7 +21,7 @@
 //! Then read, in some 2,200 more lines:
 //!
 //! - which failure is answered how, and which becomes a letter: [`api::problem`], and the table (`api::table`);
-//! - what they call: `Job`, `Budget` and `Turnstile` in [`delivery`], `Found` in [`records`], `keep` in
+//! - what they call: `Job` and `Turnstile` in [`delivery`], [`host::deadline`], `Found` in [`records`], `keep` in
 //!   [`letters::ledger`], `send` in [`svix::client`];
 //! - how bytes come in and go out: `intake::body`, [`host::server`] and [`api::reply`];
 //! - how an event is read: `Arrival` in [`event::arrival`], [`event::notification`] and [`event::push`]; who may post:

@@ -14,6 +14,7 @@ use crate::event;
 use crate::host::body;
 use crate::host::change::{WRITES, write_until_seen};
 use crate::host::clock::{self, Stopwatch};
+use crate::host::deadline::Deadline;
 use crate::host::http::Headers;
 use crate::host::server::Incoming;
 use crate::host::{self, store};
@@ -42,8 +43,8 @@ pub async fn take(
     }
     let now = unix_seconds(clock::now());
     let claims = Claims::read(|name| headers.get(name), now).map_err(Denial::Report)?;
-    let time = stopwatch.remaining(config.retry.budget);
-    let body = body::read_bounded(incoming, |_| MAX_BODY, time).await;
+    let deadline = Deadline::new(stopwatch, config.retry.budget);
+    let body = body::read_bounded(incoming, |_| MAX_BODY, deadline.remaining()).await;
     let body = body
         .map_err(|unread| Problem::of_unread(unread, MAX_BODY))?
         .bytes;
@@ -57,7 +58,7 @@ pub async fn take(
     let name = if known.has_seen(&id) {
         "reported-before"
     } else {
-        act(config, &report, (&id, &known), stopwatch, entry).await?;
+        act(config, &report, (&id, &known), deadline, entry).await?;
         counters::count(|counts| counts.reported(report.kind));
         "reported"
     };
@@ -70,7 +71,7 @@ async fn act(
     config: &Config,
     report: &Report,
     (id, known): (&str, &Endpoints),
-    stopwatch: Stopwatch,
+    deadline: Deadline,
     entry: &mut Entry,
 ) -> Result<(), Problem> {
     let Some(subject) = &report.subject else {
@@ -85,7 +86,7 @@ async fn act(
         }
     }
     let effect = match &subject.message {
-        None => of_endpoint(config, subject, known, stopwatch).await?,
+        None => of_endpoint(config, subject, known, deadline).await?,
         Some(message) if report.is_exhausted() => Some(of_exhausted(subject, message).await?),
         Some(_) => None,
     };
@@ -108,10 +109,10 @@ async fn of_endpoint(
     config: &Config,
     subject: &Subject,
     known: &Endpoints,
-    stopwatch: Stopwatch,
+    deadline: Deadline,
 ) -> Result<Option<Effect>, Problem> {
     let (project, endpoint_id) = (subject.project.clone(), subject.endpoint_id.clone());
-    let mut conversation = Conversation::behind_the_gate(config, stopwatch);
+    let mut conversation = Conversation::behind_the_gate(config, deadline);
     let endpoint = conversation.endpoint(&project, &endpoint_id).await?;
     if endpoint.is_some_and(|endpoint| endpoint.disabled) {
         return Ok(Some(Effect::Disabled(Reported {

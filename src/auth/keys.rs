@@ -9,7 +9,8 @@ use super::Denial;
 use super::known_keys::{KeyStep, KnownKeys, News, lifetime};
 use super::token::{self, Key};
 use crate::host::client::{self, Call};
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock;
+use crate::host::deadline::Deadline;
 use crate::host::origin::Address;
 use crate::host::wake::{self, Wake};
 use crate::host::{self, store};
@@ -34,13 +35,12 @@ thread_local! {
     static WAITING: RefCell<Option<Vec<Wake>>> = const { RefCell::new(None) };
 }
 
-/// The key that is called `kid`, if there is one, within what is left of `budget`. `tell` is called with
+/// The key that is called `kid`, if there is one. `tell` is called with
 /// changes of the keys.
 pub async fn find(
     jwks: &'static Address,
     kid: &str,
-    stopwatch: Stopwatch,
-    budget: Duration,
+    deadline: Deadline,
     tell: fn(News),
 ) -> Result<Option<Key>, Denial> {
     let mut has_learned = false;
@@ -50,13 +50,13 @@ pub async fn find(
             KeyStep::Unknown => return Ok(None),
             KeyStep::Learn => {
                 if has_learned {
-                    clock::sleep(POLL.min(stopwatch.remaining(budget))).await;
+                    clock::sleep(POLL.min(deadline.remaining())).await;
                 }
                 has_learned = true;
-                if stopwatch.remaining(budget).is_zero() {
+                if deadline.is_over() {
                     return Err(unavailable());
                 }
-                let _ = learn(jwks, stopwatch.remaining(budget)).await;
+                let _ = learn(jwks, deadline.remaining()).await;
             }
             KeyStep::Unavailable => return Err(unavailable()),
             KeyStep::Fetch(spare) => {
@@ -69,7 +69,7 @@ pub async fn find(
                 }
                 let (wake, sleep) = wake::pair();
                 WAITING.with_borrow_mut(|waiting| waiting.get_or_insert_default().push(wake));
-                let woken = clock::timeout(stopwatch.remaining(budget), sleep.until_woken());
+                let woken = clock::timeout(deadline.remaining(), sleep.until_woken());
                 woken.await.ok_or_else(unavailable)?;
             }
         }

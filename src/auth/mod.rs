@@ -15,7 +15,8 @@ use self::known_keys::News;
 use self::token::{Token, Verified};
 use crate::config::{Config, Ingest, Operator, Secret};
 use crate::host;
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock;
+use crate::host::deadline::Deadline;
 use crate::time;
 
 /// The longest `Authorization` that is looked at, in bytes. Google's tokens have less than one kB.
@@ -54,7 +55,7 @@ impl From<Flaw> for Denial {
 pub async fn notifier(
     config: &'static Config,
     authorization: Option<&str>,
-    stopwatch: Stopwatch,
+    deadline: Deadline,
     tell: fn(News),
 ) -> Result<(), Denial> {
     let pubsub = match &config.ingest {
@@ -64,8 +65,7 @@ pub async fn notifier(
     };
     let shown = shown(authorization)?;
     let token = Token::parse(shown)?;
-    let budget = config.retry.budget;
-    let key = keys::find(&pubsub.jwks, &token.kid, stopwatch, budget, tell).await?;
+    let key = keys::find(&pubsub.jwks, &token.kid, deadline, tell).await?;
     let key = key.ok_or(Flaw::Key)?;
     let now = time::unix_seconds(clock::now());
     if VERIFIED.with_borrow(|verified| verified.holds(shown, &key, now)) {

@@ -73,14 +73,14 @@ impl<'a> Attempts<'a> {
             _ => Known::MustLookUp(Why::MaybeSent),
         };
         let earlier_post_goes_on = matches!(found.record(), Some(Record::Unknown(record))
-            if may_be_at_work(record, job.budget.time, clock::now()));
+            if may_be_at_work(record, job.deadline.length, clock::now()));
         let mut random = host::random();
         let event = EventAtGate {
             key: first_key,
             project: &job.event.project,
         };
         Self {
-            turnstile: Turnstile::new(job.config, job.budget, event, random.fork()),
+            turnstile: Turnstile::new(job.config, job.deadline, event, random.fork()),
             job,
             key: first_key.to_owned(),
             lost: 0,
@@ -122,7 +122,7 @@ impl<'a> Attempts<'a> {
             let Problem::Svix(svix::Error::Unavailable { retry_after, .. }) = problem else {
                 return Err(problem);
             };
-            let wait = retries.next_wait(self.job.budget.remaining(), retry_after);
+            let wait = retries.next_wait(self.job.deadline.remaining(), retry_after);
             clock::sleep(wait.ok_or(problem)?).await;
         }
     }
@@ -162,7 +162,7 @@ impl<'a> Attempts<'a> {
     /// The cache holds no answer for longer than `KEY_LIFETIME`. If a message seems older than that, its time is wrong,
     /// and the answer counts as a delivery by this request.
     fn is_cached_answer(&self, age: Duration) -> bool {
-        let before = age.saturating_sub(self.job.budget.stopwatch.elapsed());
+        let before = age.saturating_sub(self.job.deadline.since.elapsed());
         before > MARGIN && before < KEY_LIFETIME + MARGIN
     }
 
@@ -186,7 +186,9 @@ impl<'a> Attempts<'a> {
 
     /// A lookup at `now` found nothing. Fails if the event must not be posted.
     async fn not_found(&mut self, now: SystemTime) -> Result<(), Problem> {
-        let Job { config, budget, .. } = self.job;
+        let Job {
+            config, deadline, ..
+        } = self.job;
         let problem = match self.known.not_found(now) {
             AfterLookup::Post if !self.job.is_too_large() => return Ok(()),
             AfterLookup::Post => Problem::BodyTooLarge(config.max_body_bytes),
@@ -200,7 +202,7 @@ impl<'a> Attempts<'a> {
                 clock::sleep(config.retry.base_delay.mul_f64(self.random.f64())).await;
                 return Ok(());
             }
-            AfterLookup::PostAfterLag if budget.remaining() >= LAG + 2 * MIN_ATTEMPT => {
+            AfterLookup::PostAfterLag if deadline.remaining() >= LAG + 2 * MIN_ATTEMPT => {
                 clock::sleep(LAG).await;
                 return Ok(());
             }
@@ -264,8 +266,12 @@ impl<'a> Attempts<'a> {
     /// Sends one request. Fails with the answers that mean the same for every request, such as 429 and 500.
     async fn send(&self, request: Request<'_>) -> Result<Answer, svix::Error> {
         let stopwatch = Stopwatch::start();
-        let result =
-            client::send(&self.job.config.svix, request, self.job.budget.remaining()).await;
+        let result = client::send(
+            &self.job.config.svix,
+            request,
+            self.job.deadline.remaining(),
+        )
+        .await;
         counters::count(|counts| counts.asked_svix(stopwatch.elapsed()));
         result
     }

@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
-use super::budget::Budget;
 use crate::config::Config;
 use crate::event::Event;
+use crate::host::deadline::Deadline;
 
 /// How an event comes to be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Job<'a> {
     pub occasion: Occasion,
     /// The headers by which Svix joins the trace.
     pub trace_headers: &'a [(&'static str, String)],
-    pub budget: Budget,
+    pub deadline: Deadline,
 }
 
 impl Job<'_> {

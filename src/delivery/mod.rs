@@ -16,7 +16,6 @@
 //! Svix knows a key for 12 hours only. [`next`] says when an event is looked up instead of posted.
 
 mod attempts;
-pub mod budget;
 mod job;
 mod next;
 pub mod shared_gate;
@@ -148,7 +147,7 @@ async fn write_delivered(
 ) -> Result<Success, Problem> {
     let of_letter = record.dead_letter.map(|_| name.clone());
     let written = Record::Delivered(record.clone());
-    storage::write(name, &written, job.budget.time_to_store()).await?;
+    storage::write(name, &written, job.deadline.time_to_store()).await?;
     if let Some(name) = of_letter {
         ledger::forget_body(&name).await;
     }
@@ -158,8 +157,8 @@ async fn write_delivered(
 /// Writes an `unknown` record. If another delivery has succeeded meanwhile, returns its record instead.
 async fn note_unknown(job: &Job<'_>, name: String) -> Result<Option<Delivered>, host::Error> {
     let now = clock::now();
-    let begun = job.budget.stopwatch.started();
-    let record = match storage::find(&name, job.budget.time_to_store() / 2).await? {
+    let begun = job.deadline.since.started();
+    let record = match storage::find(&name, job.deadline.time_to_store() / 2).await? {
         Found::Nothing => Unknown::of(job.event, begun),
         Found::Unreadable => return Ok(None),
         Found::Record(record) => match *record {
@@ -169,6 +168,6 @@ async fn note_unknown(job: &Job<'_>, name: String) -> Result<Option<Delivered>, 
         },
     };
     let record = Record::Unknown(record);
-    storage::write(name, &record, job.budget.time_to_store()).await?;
+    storage::write(name, &record, job.deadline.time_to_store()).await?;
     Ok(None)
 }

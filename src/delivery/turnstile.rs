@@ -5,13 +5,13 @@
 use std::mem;
 use std::time::Duration;
 
-use super::budget::Budget;
 use super::shared_gate::{GATE, learn};
 use crate::config::Config;
 use crate::host::clock;
+use crate::host::deadline::Deadline;
 use crate::host::store;
 use crate::svix::gate::{self, EventAtGate, Gate, Pass};
-use crate::svix::retry::MIN_ATTEMPT;
+use crate::svix::retry::{self, MIN_ATTEMPT};
 use crate::svix::{self, Cause, Misconfiguration};
 use crate::watch;
 use crate::watch::change::Change;
@@ -29,7 +29,7 @@ const PROBE_TURNS: u32 = 2;
 
 pub struct Turnstile<'a> {
     config: &'a Config,
-    budget: Budget,
+    deadline: Deadline,
     event: EventAtGate<'a>,
     random: fastrand::Rng,
     /// Whether the event is the gate's probe.
@@ -39,13 +39,13 @@ pub struct Turnstile<'a> {
 impl<'a> Turnstile<'a> {
     pub fn new(
         config: &'a Config,
-        budget: Budget,
+        deadline: Deadline,
         event: EventAtGate<'a>,
         random: fastrand::Rng,
     ) -> Self {
         Self {
             config,
-            budget,
+            deadline,
             event,
             random,
             is_probe: false,
@@ -56,12 +56,12 @@ impl<'a> Turnstile<'a> {
     /// out.
     pub async fn wait(&mut self) -> Result<(), svix::Error> {
         if self.is_probe {
-            return self.budget.check();
+            return retry::check_time(self.deadline.remaining());
         }
-        let entered = self.budget.stopwatch.elapsed();
+        let entered = self.deadline.since.elapsed();
         let mut turns = 0;
         loop {
-            self.budget.check()?;
+            retry::check_time(self.deadline.remaining())?;
             let mut pass = self.pass();
             let mut learned = true;
             if pass == Pass::Probe {
@@ -72,12 +72,12 @@ impl<'a> Turnstile<'a> {
             let shut = match pass {
                 Pass::Open => return Ok(()),
                 Pass::Probe => {
-                    let lease = self.config.svix.timeout.min(self.budget.remaining());
+                    let lease = self.config.svix.timeout.min(self.deadline.remaining());
                     let state = GATE.with_borrow_mut(|gate| gate.send_probe(lease, clock::now()));
                     if learned {
                         self.share(&state).await;
                     }
-                    self.budget.check()?;
+                    retry::check_time(self.deadline.remaining())?;
                     self.is_probe = true;
                     return Ok(());
                 }
@@ -87,11 +87,11 @@ impl<'a> Turnstile<'a> {
                 turns += 1;
                 (shut.rest.min(PROBE_TIME), turns <= PROBE_TURNS)
             } else {
-                let waited = self.budget.stopwatch.elapsed().saturating_sub(entered);
+                let waited = self.deadline.since.elapsed().saturating_sub(entered);
                 (shut.rest, waited + shut.rest <= MAX_WAIT)
             };
             let wait = rest + SPREAD.mul_f64(self.random.f64());
-            if !patient || wait + MIN_ATTEMPT > self.budget.remaining() {
+            if !patient || wait + MIN_ATTEMPT > self.deadline.remaining() {
                 return Err(svix::Error::Unavailable {
                     cause: Cause::Gate(shut.reason),
                     retry_after: Some(gate::lengthened(shut.rest, self.random.f64())),
@@ -173,6 +173,6 @@ impl<'a> Turnstile<'a> {
 
     /// The time that the gate may take: half of what is left stays for the record.
     fn time(&self) -> Duration {
-        store::TIMEOUT.min(self.budget.time_to_store() / 2)
+        store::TIMEOUT.min(self.deadline.time_to_store() / 2)
     }
 }

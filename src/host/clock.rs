@@ -39,8 +39,8 @@ impl Stopwatch {
             .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
-    pub fn remaining(self, budget: Duration) -> Duration {
-        budget.saturating_sub(self.elapsed())
+    pub fn remaining(self, length: Duration) -> Duration {
+        length.saturating_sub(self.elapsed())
     }
 }
 

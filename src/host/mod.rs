@@ -8,6 +8,7 @@ pub mod body;
 pub mod change;
 pub mod client;
 pub mod clock;
+pub mod deadline;
 pub mod group_commit;
 pub mod http;
 pub mod later;

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::event::arrival::BodyHint;
 use crate::event::push::may_be_wrapped;
 use crate::host::body::{self, Body};
-use crate::host::clock::Stopwatch;
+use crate::host::deadline::Deadline;
 use crate::host::server::Incoming;
 
 /// The most bytes that Pub/Sub takes as one message, with its attributes: 10 MB, in the larger reading.
@@ -16,12 +16,12 @@ const LARGEST_MESSAGE: usize = 10 * 1024 * 1024;
 /// the names and identifiers of Pub/Sub.
 const LARGEST_WRAPPER: usize = (100 * (256 + 1_024) + 1_024) * 6 + 64 * 1024;
 
-/// Reads a notification, for as long as the budget lasts.
+/// Reads a notification, before the deadline.
 pub async fn read_notification(
     config: &Config,
     incoming: &mut Incoming,
     hint: BodyHint,
-    stopwatch: Stopwatch,
+    deadline: Deadline,
 ) -> Result<Body, Problem> {
     // If dead letters are kept, an event that is too large for the relay is read all the same when it may come from
     // Pub/Sub: only a dead letter keeps Pub/Sub from sending it again.
@@ -37,8 +37,7 @@ pub async fn read_notification(
         BodyHint::EventOrWrapped if may_be_wrapped(begin) => wrapped,
         BodyHint::EventOrWrapped | BodyHint::OtherCloudEvent => config.max_body_bytes,
     };
-    let time = stopwatch.remaining(config.retry.budget);
-    let body = body::read_bounded(incoming, limit, time).await;
+    let body = body::read_bounded(incoming, limit, deadline.remaining()).await;
     // The sender is told the limit for its event, not for what is wrapped around it.
     body.map_err(|unread| Problem::of_unread(unread, config.max_body_bytes))
 }

@@ -9,13 +9,13 @@ use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::auth;
 use crate::config::{Audience, Config, load};
-use crate::delivery::budget::Budget;
 use crate::delivery::{self, Job, Occasion, may_be_at_work};
 use crate::event::Event;
 use crate::event::arrival::{Arrival, BodyHint, Source, carries_push};
 use crate::event::notification::Notification;
 use crate::host;
 use crate::host::clock::{self, Stopwatch};
+use crate::host::deadline::Deadline;
 use crate::host::http::Headers;
 use crate::host::server::Incoming;
 use crate::letters::ledger;
@@ -31,14 +31,15 @@ pub async fn take(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let config = load::config().await?;
+    let deadline = Deadline::new(stopwatch, config.retry.budget);
     let authorization = headers.get("authorization");
-    auth::notifier(config, authorization.as_deref(), stopwatch, watch::keys).await?;
+    auth::notifier(config, authorization.as_deref(), deadline, watch::keys).await?;
     let arrival = headers::arrival(headers);
     let hint = arrival.body_hint();
     if hint != BodyHint::Unwrapped {
         headers::check_media_type(headers)?;
     }
-    let body = body::read_notification(config, incoming, hint, stopwatch).await?;
+    let body = body::read_notification(config, incoming, hint, deadline).await?;
 
     let notification = Notification::read(&body.bytes, arrival);
     entry.set_arrival(notification.source, &notification.arrival);
@@ -60,20 +61,19 @@ pub async fn take(
         Source::Direct => Occasion::Direct,
         Source::Wrapped | Source::Unwrapped => Occasion::PubSub,
     };
-    let budget = Budget::of(config, stopwatch);
     // Failures above this line leave no event that a letter could hold.
     let event = notification.check();
     let result = match &event {
         Ok(event) => {
             let arrival = &notification.arrival;
-            deliver_event(config, event, arrival, occasion, budget, entry).await
+            deliver_event(config, event, arrival, occasion, deadline, entry).await
         }
         Err(rejection) => Err(Problem::Rejected(rejection.clone())),
     };
     match result {
         Err(problem) if occasion.may_become_letter(config) && problem.becomes_letter() => {
-            let (event, body) = (event.ok(), &body.bytes);
-            store_dead_letter(&notification, event.as_ref(), body, &problem, budget, entry).await
+            let (event, body) = (event.as_ref().ok(), &body.bytes);
+            store_dead_letter(&notification, event, body, &problem, deadline, entry).await
         }
         result => result,
     }
@@ -85,7 +85,7 @@ pub async fn deliver_event(
     event: &Event<'_>,
     arrival: &Arrival,
     occasion: Occasion,
-    budget: Budget,
+    deadline: Deadline,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     entry.set_event(&event.project, &event.id);
@@ -100,7 +100,7 @@ pub async fn deliver_event(
         ordering_key: arrival.ordering_key.as_deref(),
         occasion,
         trace_headers: &trace_headers,
-        budget,
+        deadline,
     };
     let (result, facts) = delivery::deliver(job).await;
     entry.attempts = facts.posts;
@@ -121,13 +121,13 @@ async fn store_dead_letter(
     event: Option<&Event<'_>>,
     body: &[u8],
     problem: &Problem,
-    budget: Budget,
+    deadline: Deadline,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     let name = Record::name(&notification.key(event));
     // Nothing has looked for the record of an invalid event yet. For a valid one, a concurrent delivery may have got
     // further.
-    let found = storage::find(&name, budget.time_to_store()).await?;
+    let found = storage::find(&name, deadline.time_to_store()).await?;
     let is_held = *problem == Problem::Held;
     match found.record() {
         Some(Record::DeadLettered(record)) => {
@@ -147,7 +147,7 @@ async fn store_dead_letter(
         // An earlier post may still arrive, and a letter would replace the record of it. The sender keeps the event
         // until that is over.
         Some(Record::Unknown(record))
-            if is_held && may_be_at_work(record, budget.time, clock::now()) =>
+            if is_held && may_be_at_work(record, deadline.length, clock::now()) =>
         {
             return Err(Problem::Held);
         }
@@ -157,8 +157,7 @@ async fn store_dead_letter(
     }
     let lost = found.record().and_then(Record::lost_message_id);
     let reason = (problem.row().name, problem.document());
-    let time = || budget.time_to_store();
-    let number = ledger::keep(&name, notification, event, body, reason, lost, time).await?;
+    let number = ledger::keep(&name, notification, event, body, reason, lost, deadline).await?;
     entry.set_reason(problem);
     Ok(Success::DeadLettered {
         number,

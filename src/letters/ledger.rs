@@ -1,12 +1,11 @@
 //! Keeps letters, finds them by their numbers, and discards them.
 
-use std::time::Duration;
-
 use serde_json::value::RawValue;
 
 use super::{COUNTER, DeadLetter, Unreadable, body_name, head_name, index_name};
 use crate::event::Event;
 use crate::event::notification::Notification;
+use crate::host::deadline::Deadline;
 use crate::host::{self, clock, store};
 use crate::records::{DeadLettered, Found, Record, fingerprint_of, journal, storage};
 use crate::time::rfc3339;
@@ -15,7 +14,7 @@ use crate::time::rfc3339;
 /// the problem's type, and `problem` its document. Returns the letter's number.
 ///
 /// The body may be large, and writing several values holds up the whole instance. So the body is written first, by
-/// itself, and within the `time` that is left. A crash after that leaves a body that the next delivery writes anew, or
+/// itself, and before the deadline of a write. A crash after that leaves a body that the next delivery writes anew, or
 /// that the purge deletes.
 pub async fn keep(
     record_name: &str,
@@ -24,11 +23,11 @@ pub async fn keep(
     body: &[u8],
     (reason, problem): (&str, Box<RawValue>),
     lost_message_id: Option<&str>,
-    time: impl FnOnce() -> Duration,
+    deadline: Deadline,
 ) -> Result<u64, host::Error> {
     // The journal's page must be in the store before the body is: only that leads to the body after a crash.
     journal::append(&[record_name.to_owned()]).await?;
-    store::set(&body_name(record_name), body, time()).await?;
+    store::set(&body_name(record_name), body, deadline.time_to_store()).await?;
     let number = store::increment(COUNTER).await?;
     let letter = DeadLetter::new(
         number,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ledger::{self, Entry};
 use super::{COUNTER, DeadLetter, Unreadable, index_name};
-use crate::host::clock::Stopwatch;
+use crate::host::deadline::Deadline;
 use crate::host::{self, clock, store};
 use crate::records::Record;
 use crate::time::{age, unix_seconds};
@@ -85,15 +85,14 @@ pub async fn count(retention: Option<Duration>) -> Result<Waiting, host::Error> 
     Ok(waiting)
 }
 
-/// Deletes the letters that have waited for as long as the retention, oldest first, until this time is over, and
+/// Deletes the letters that have waited for as long as the retention, oldest first, until the deadline, and
 /// tells of each.
 pub async fn expire(
     retention: Duration,
-    stopwatch: Stopwatch,
-    time: Duration,
+    deadline: Deadline,
     mut tell: impl FnMut(&DeadLetter),
 ) -> Result<(), host::Error> {
-    let go_on = || !stopwatch.remaining(time).is_zero();
+    let go_on = || !deadline.is_over();
     walk(go_on, async |letter| {
         match age(&letter.dead_lettered_at, clock::now()) {
             Some(age) if age >= retention => {

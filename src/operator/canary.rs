@@ -71,7 +71,7 @@ pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem>
     let (Success::Delivered { record, .. } | Success::Duplicate { record, .. }) = success else {
         return Ok(success);
     };
-    let duration_ms = as_millis(request.stopwatch.elapsed());
+    let duration_ms = as_millis(request.deadline.since.elapsed());
     let now = clock::now();
     let delivered_at = rfc3339(now);
     let this = Awaited {

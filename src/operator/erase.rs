@@ -16,7 +16,8 @@ use crate::api::query::{Name, Query};
 use crate::api::reply::Success;
 use crate::api::table;
 use crate::event;
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock;
+use crate::host::deadline::Deadline;
 use crate::host::{self, store};
 use crate::identifier;
 use crate::letters::{self, body_name, head_name, index_name, ledger};
@@ -115,7 +116,7 @@ pub async fn project(
     let place = Place::parse(&after).ok_or_else(|| Problem::InvalidQuery(invalid()))?;
     let mut slice = Slice {
         project,
-        stopwatch: request.stopwatch,
+        deadline: Deadline::new(request.deadline.since, SLICE),
         erased: ProjectErased::default(),
     };
     let next = slice.run(place).await?;
@@ -184,7 +185,7 @@ impl fmt::Display for Place {
 /// A slice at work.
 struct Slice<'a> {
     project: &'a str,
-    stopwatch: Stopwatch,
+    deadline: Deadline,
     erased: ProjectErased,
 }
 
@@ -196,7 +197,7 @@ impl Slice<'_> {
                 let last = store::counter(letters::COUNTER).await?;
                 for number in number.saturating_add(1)..=last {
                     self.letter(number).await?;
-                    if self.is_over() {
+                    if self.deadline.is_over() {
                         return Ok(Some(Place::Letter(number)));
                     }
                 }
@@ -212,17 +213,13 @@ impl Slice<'_> {
             while page < pages {
                 page += 1;
                 self.page(day, page).await?;
-                if self.is_over() {
+                if self.deadline.is_over() {
                     return Ok(Some(Place::Page { day, page }));
                 }
             }
             (day, page) = (day + 1, 0);
         }
         Ok(Some(Place::Store))
-    }
-
-    fn is_over(&self) -> bool {
-        self.stopwatch.remaining(SLICE).is_zero()
     }
 
     /// Deletes a letter of the project, and its record, unless the record says that the event is delivered, or a later

@@ -60,7 +60,7 @@ pub async fn show(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Succ
         let is_customer = request.caller == Caller::Project;
         // A dashboard may ask for every customer that looks at it.
         let mut conversation = if is_customer {
-            Conversation::behind_the_gate(request.config, request.stopwatch)
+            Conversation::behind_the_gate(request.config, request.deadline)
         } else {
             request.conversation()
         };

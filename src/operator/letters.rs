@@ -1,7 +1,5 @@
 //! Dead letters in operators' hands: list, show, replay, discard.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::request::OperatorRequest;
@@ -10,10 +8,10 @@ use crate::api::query::{Query, Selection};
 use crate::api::reply::Success;
 use crate::api::table;
 use crate::config::Config;
-use crate::delivery::budget::Budget;
 use crate::delivery::{Occasion, shared_gate};
 use crate::event::notification::Notification;
 use crate::host::clock::Stopwatch;
+use crate::host::deadline::Deadline;
 use crate::host::{self, store};
 use crate::intake;
 use crate::letters::{self, DeadLetter, ledger, waiting};
@@ -27,7 +25,7 @@ const MAX_READS: usize = 1_000;
 
 pub async fn list(request: &mut OperatorRequest<'_>, query: &Query) -> Result<Success, Problem> {
     let selection = query.selection().map_err(Problem::InvalidQuery)?;
-    let mut letters = Letters::of(request.config, &selection, request.stopwatch).await?;
+    let mut letters = Letters::of(&selection, request.deadline).await?;
     let mut dead_letters = Vec::new();
     while dead_letters.len() < selection.limit
         && let Some(letter) = letters.next().await?
@@ -66,8 +64,7 @@ pub async fn discard(request: &mut OperatorRequest<'_>, number: u64) -> Result<S
 pub async fn replay(request: &mut OperatorRequest<'_>, number: u64) -> Result<Success, Problem> {
     let letter = read(number).await?;
     request.entry.set_dead_letter(letter.number);
-    let budget = Budget::of(request.config, request.stopwatch);
-    send(request.config, &letter, budget, request.entry).await
+    send(request.config, &letter, request.deadline, request.entry).await
 }
 
 async fn read(number: u64) -> Result<DeadLetter, Problem> {
@@ -92,23 +89,17 @@ struct Listed {
 /// Walks through the letters, for as long as one request may take.
 struct Letters<'a> {
     selection: &'a Selection,
-    stopwatch: Stopwatch,
-    budget: Duration,
+    deadline: Deadline,
     at: u64,
     last: u64,
     reads: usize,
 }
 
 impl<'a> Letters<'a> {
-    async fn of(
-        config: &Config,
-        selection: &'a Selection,
-        stopwatch: Stopwatch,
-    ) -> Result<Self, host::Error> {
+    async fn of(selection: &'a Selection, deadline: Deadline) -> Result<Self, host::Error> {
         Ok(Self {
             selection,
-            stopwatch,
-            budget: config.retry.budget,
+            deadline,
             at: if selection.unresolved {
                 selection.after.max(waiting::settled().await?)
             } else {
@@ -125,10 +116,7 @@ impl<'a> Letters<'a> {
         let wanted = |wanted: &Option<String>, is: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| Some(wanted) == is)
         };
-        while self.at < self.last
-            && self.reads < MAX_READS
-            && !self.stopwatch.remaining(self.budget).is_zero()
-        {
+        while self.at < self.last && self.reads < MAX_READS && !self.deadline.is_over() {
             let letter = ledger::read(self.at + 1).await?;
             self.at += 1;
             self.reads += 1;
@@ -158,7 +146,7 @@ impl<'a> Letters<'a> {
 async fn send(
     config: &Config,
     letter: &DeadLetter,
-    budget: Budget,
+    deadline: Deadline,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     if let Some(record) = &letter.resolved {
@@ -173,7 +161,7 @@ async fn send(
     entry.set_arrival(notification.source, &notification.arrival);
     let event = notification.check().map_err(Problem::Rejected)?;
     let (arrival, occasion) = (&notification.arrival, Occasion::Replay);
-    let success = intake::deliver_event(config, &event, arrival, occasion, budget, entry).await?;
+    let success = intake::deliver_event(config, &event, arrival, occasion, deadline, entry).await?;
     if let Success::Delivered { record, .. } | Success::Duplicate { record, .. } = &success
         && record.dead_letter != Some(letter.number)
     {
@@ -206,7 +194,7 @@ pub async fn replay_all(
     query: &Query,
 ) -> Result<Success, Problem> {
     let selection = query.unresolved().map_err(Problem::InvalidQuery)?;
-    let mut letters = Letters::of(request.config, &selection, request.stopwatch).await?;
+    let mut letters = Letters::of(&selection, request.deadline).await?;
     let mut replayed = Replayed::default();
     let mut tried = 0;
     while tried < selection.limit {
@@ -220,13 +208,13 @@ pub async fn replay_all(
             }
         };
         tried += 1;
-        // Each letter has a budget and a line of its own.
-        let (stopwatch, mut entry) = (Stopwatch::start(), Entry::default());
+        // Each letter has a time and a line of its own.
+        let (since, mut entry) = (Stopwatch::start(), Entry::default());
         entry.set_dead_letter(letter.number);
-        let budget = Budget::of(request.config, stopwatch);
-        let result = send(request.config, &letter, budget, &mut entry).await;
+        let deadline = Deadline::new(since, request.config.retry.budget);
+        let result = send(request.config, &letter, deadline, &mut entry).await;
         entry.set_result(&result);
-        watch::request(entry, stopwatch);
+        watch::request(entry, since);
         match result {
             Ok(_) => replayed.resolved += 1,
             Err(problem) => match why_replay_stops(&problem) {

@@ -23,6 +23,7 @@ use crate::api::route::{NoRoute, Operation};
 use crate::auth;
 use crate::config::load;
 use crate::host::clock::Stopwatch;
+use crate::host::deadline::Deadline;
 use crate::host::http::Headers;
 use crate::host::server::Incoming;
 use crate::violation::Violation;
@@ -46,7 +47,7 @@ pub async fn fulfil(
     let request = &mut OperatorRequest {
         config,
         caller,
-        stopwatch,
+        deadline: Deadline::new(stopwatch, config.retry.budget),
         entry,
         headers,
         incoming,

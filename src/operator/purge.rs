@@ -22,7 +22,8 @@ use serde::Serialize;
 use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock;
+use crate::host::deadline::Deadline;
 use crate::host::{self, store};
 use crate::letters::{DeadLetter, body_name, head_name, index_name, waiting};
 use crate::records::journal::{self, Page};
@@ -71,7 +72,7 @@ pub async fn purge(request: &mut OperatorRequest<'_>) -> Result<Success, Problem
         letter_retention: request.config.letter_retention,
         letters: 0,
         now: clock::now(),
-        stopwatch: request.stopwatch,
+        deadline: Deadline::new(request.deadline.since, SLICE),
         cursor: start,
         purged: 0,
         kept: 0,
@@ -144,7 +145,7 @@ struct Slice {
     letter_retention: Option<Duration>,
     letters: usize,
     now: SystemTime,
-    stopwatch: Stopwatch,
+    deadline: Deadline,
     cursor: Cursor,
     purged: usize,
     kept: usize,
@@ -186,7 +187,7 @@ impl Slice {
             while self.cursor.page < pages.unwrap_or_default() {
                 self.page(self.cursor.page + 1).await?;
                 self.cursor.page += 1;
-                if self.is_over() {
+                if self.deadline.is_over() {
                     return Ok(false);
                 }
             }
@@ -198,7 +199,7 @@ impl Slice {
                 day: self.cursor.day + 1,
                 page: 0,
             };
-            if self.is_over() {
+            if self.deadline.is_over() {
                 return Ok(false);
             }
         }
@@ -232,7 +233,7 @@ impl Slice {
                 store::delete("purge the journal", &name).await?;
             }
             store::set(OLD_CURSOR, page.to_string().as_bytes(), store::TIMEOUT).await?;
-            if self.is_over() {
+            if self.deadline.is_over() {
                 return Ok(false);
             }
         }
@@ -250,13 +251,9 @@ impl Slice {
                 watch::change(Change::of_expired(letter));
                 counters::count(Counts::expired);
             };
-            waiting::expire(retention, self.stopwatch, SLICE, tell).await?;
+            waiting::expire(retention, self.deadline, tell).await?;
         }
         Ok(())
-    }
-
-    fn is_over(&self) -> bool {
-        self.stopwatch.remaining(SLICE).is_zero()
     }
 
     /// Deletes what is due of a page's records, and the page. A page of a later version stays.

@@ -14,7 +14,7 @@ use crate::conversation::Conversation;
 use crate::event::media_type::is_json_media_type;
 use crate::event::rejection::Rejection;
 use crate::host::body;
-use crate::host::clock::Stopwatch;
+use crate::host::deadline::Deadline;
 use crate::host::http::Headers;
 use crate::host::server::Incoming;
 use crate::identifier;
@@ -30,8 +30,7 @@ const MAX_BODY: usize = 16 * 1024;
 pub struct OperatorRequest<'a> {
     pub config: &'static Config,
     pub caller: Caller,
-    /// Runs since the request came in.
-    pub stopwatch: Stopwatch,
+    pub deadline: Deadline,
     /// The line that the request will leave.
     pub entry: &'a mut Entry,
     pub headers: &'a Headers,
@@ -41,8 +40,7 @@ pub struct OperatorRequest<'a> {
 impl OperatorRequest<'_> {
     /// Reads the body. Without a media type it counts as JSON.
     pub async fn body(&mut self) -> Result<Vec<u8>, Problem> {
-        let time = self.stopwatch.remaining(self.config.retry.budget);
-        let body = body::read_bounded(self.incoming, |_| MAX_BODY, time).await;
+        let body = body::read_bounded(self.incoming, |_| MAX_BODY, self.deadline.remaining()).await;
         let body = body
             .map_err(|unread| Problem::of_unread(unread, MAX_BODY))?
             .bytes;
@@ -57,7 +55,7 @@ impl OperatorRequest<'_> {
 
     /// A conversation with Svix that ends in time for the answer.
     pub fn conversation(&self) -> Conversation<'static> {
-        Conversation::new(self.config, self.stopwatch)
+        Conversation::new(self.config, self.deadline)
     }
 
     /// A conversation in which Svix does nothing twice that this request repeats, if the operator gives it a key.

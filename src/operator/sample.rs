@@ -7,7 +7,6 @@ use super::request::{Check, OperatorRequest, fields};
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::delivery::Occasion;
-use crate::delivery::budget::Budget;
 use crate::event::arrival::Arrival;
 use crate::event::notification::Notification;
 use crate::host;
@@ -45,11 +44,10 @@ pub async fn send_sample(
     request
         .entry
         .set_arrival(notification.source, &notification.arrival);
-    let budget = Budget::of(request.config, request.stopwatch);
-    let (config, entry) = (request.config, &mut *request.entry);
+    let (config, deadline) = (request.config, request.deadline);
     let event = notification.check().map_err(Problem::Rejected)?;
     let (arrival, occasion) = (&notification.arrival, Occasion::Direct);
-    intake::deliver_event(config, &event, arrival, occasion, budget, entry).await
+    intake::deliver_event(config, &event, arrival, occasion, deadline, request.entry).await
 }
 
 /// The type of the sample that is to be sent.

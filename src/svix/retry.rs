@@ -5,11 +5,20 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::{Cause, Error};
 use crate::config::Retry;
 
 /// The least time that an attempt is started with. With less it would most likely end in a timeout,
 /// which leaves open whether Svix stored the message.
 pub const MIN_ATTEMPT: Duration = Duration::from_millis(100);
+
+/// Fails if too little time remains for an attempt.
+pub fn check_time(remaining: Duration) -> Result<(), Error> {
+    if remaining < MIN_ATTEMPT {
+        return Err(Cause::OutOfTime.into());
+    }
+    Ok(())
+}
 
 /// The waits between the attempts of one notification.
 ///

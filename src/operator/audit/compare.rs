@@ -15,7 +15,8 @@ use crate::api::problem::Problem;
 use crate::config::Config;
 use crate::conversation::Conversation;
 use crate::event;
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock;
+use crate::host::deadline::Deadline;
 use crate::host::store;
 use crate::records::{Delivered, Found, Record, Unknown, journal, storage};
 use crate::svix::endpoints::{self, Endpoint};
@@ -40,7 +41,8 @@ const SVIX_RETENTION: Duration = Duration::from_hours(90 * 24);
 pub struct Comparison<'a> {
     config: &'a Config,
     conversation: Conversation<'a>,
-    stopwatch: Stopwatch,
+    slice: Deadline,
+    listing: Deadline,
     now: SystemTime,
     /// Whether the slice has got anywhere, so that the next one begins at another place.
     pub is_begun: bool,
@@ -66,11 +68,12 @@ pub struct Project<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    pub fn new(config: &'a Config, stopwatch: Stopwatch, now: SystemTime) -> Self {
+    pub fn new(config: &'a Config, deadline: Deadline, now: SystemTime) -> Self {
         Self {
             config,
-            conversation: Conversation::behind_the_gate(config, stopwatch),
-            stopwatch,
+            conversation: Conversation::behind_the_gate(config, deadline),
+            slice: Deadline::new(deadline.since, SLICE),
+            listing: Deadline::new(deadline.since, LISTING),
             now,
             is_begun: false,
             has_put_off: false,
@@ -84,7 +87,7 @@ impl<'a> Comparison<'a> {
 
     /// Whether the slice begins nothing new.
     pub fn is_over(&self) -> bool {
-        self.is_begun && self.stopwatch.remaining(SLICE).is_zero()
+        self.is_begun && self.slice.is_over()
     }
 
     async fn ask(&mut self, path: &str) -> Result<Answer, svix::Error> {
@@ -122,7 +125,7 @@ impl<'a> Comparison<'a> {
             .map(|(name, item)| (item.svix_event_id.as_str(), name))
             .collect();
         while !progress.listed {
-            if self.stopwatch.elapsed() >= LISTING && progress.iterator.is_some() {
+            if self.listing.is_over() && progress.iterator.is_some() {
                 return Ok(false);
             }
             let Batch { after, before, .. } = project.batch;

@@ -3,7 +3,8 @@
 use crate::api::problem::Problem;
 use crate::config::Config;
 use crate::conversation::Conversation;
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock;
+use crate::host::deadline::Deadline;
 use crate::records::endpoints::{self, Effect, Reported};
 use crate::time::unix_seconds;
 
@@ -11,7 +12,7 @@ use crate::time::unix_seconds;
 const MOST: usize = 5;
 
 /// Removes some endpoints from the list that are not disabled any more. Each audit takes others.
-pub async fn review(config: &Config, stopwatch: Stopwatch) -> Result<(), Problem> {
+pub async fn review(config: &Config, deadline: Deadline) -> Result<(), Problem> {
     if config.svix.webhook_keys.is_empty() {
         return Ok(());
     }
@@ -22,7 +23,7 @@ pub async fn review(config: &Config, stopwatch: Stopwatch) -> Result<(), Problem
         disabled.rotate_left(first);
         disabled.truncate(MOST);
     }
-    let mut conversation = Conversation::behind_the_gate(config, stopwatch);
+    let mut conversation = Conversation::behind_the_gate(config, deadline);
     let mut result = Ok(());
     for reported in disabled {
         let Reported {

@@ -78,7 +78,7 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         start.one_in = selection.one_in;
     }
     let mut slice = Slice {
-        comparison: Comparison::new(request.config, request.stopwatch, now),
+        comparison: Comparison::new(request.config, request.deadline, now),
         now,
         state: start,
     };
@@ -107,7 +107,7 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
     let done = result?;
     let mut line = format!("audited: {events} events, {settled} settled, {found} found");
     // The audit itself is done, whatever becomes of this.
-    if done && let Err(problem) = endpoints::review(request.config, request.stopwatch).await {
+    if done && let Err(problem) = endpoints::review(request.config, request.deadline).await {
         line += "; disabled endpoints not reviewed: ";
         line += &problem.logged();
     }
