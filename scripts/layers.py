@@ -17,7 +17,7 @@ LEVELS = [
     "letters auth",
     "api",
     "watch",
-    "delivery",
+    "delivery exchange",
     "intake conversation",
     "operator lookup health reports",
     "relay",
@@ -28,7 +28,7 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms.spl
 # These may wait, and call the host. All other files decide.
 WAITING = re.compile(
     r"(host/|config/load|svix/client|records/(storage|journal|endpoints)|letters/(ledger|waiting)|auth/(mod|keys)"
-    r"|watch/(mod|counters)|delivery/(mod|job|attempts|shared_gate|turnstile)|intake/|conversation|operator/|lookup|health|reports|relay|lib)"
+    r"|watch/(mod|counters)|delivery/(mod|job|attempts|shared_gate|turnstile)|intake/|conversation|operator/|exchange|lookup|health|reports|relay|lib)"
 )
 # Forbidden in a deciding file. `host::Error`, `Unread`, `Reply` and `host::origin` are plain types.
 DOING = re.compile(r"\basync\b|\.await\b|wasip3|host::(?!Error|http::Unread|http::Reply|origin)\w")

@@ -41,6 +41,7 @@
 //! | [`conversation`] | what operators and reports ask Svix |
 //! | [`intake`] | `POST /notifications`, and the event of a replay or a test |
 //! | [`delivery`] | one event to Svix |
+//! | [`exchange`] | one request at hand |
 //! | [`watch`] | what is seen: log and metrics |
 //! | [`api`] | what can be asked and answered; the only place that knows the relay's own HTTP statuses |
 //! | [`letters`] | dead letters |
@@ -90,6 +91,7 @@ mod conversation;
 mod delivery;
 mod digest;
 mod event;
+mod exchange;
 mod health;
 mod host;
 mod identifier;

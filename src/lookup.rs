@@ -6,18 +6,17 @@ use crate::api::reply::Success;
 use crate::api::table;
 use crate::auth::{self, Caller};
 use crate::config::load;
-use crate::host::http::Headers;
+use crate::exchange::Exchange;
 use crate::records::customer::for_customer;
 use crate::records::storage;
 use crate::violation::Violation;
-use crate::watch::entry::Entry;
 
 /// The record of an event, as the store holds it, or as its customer may see it.
 pub async fn look_up(
     name: Result<Name, Violation>,
-    headers: &Headers,
-    entry: &mut Entry,
+    exchange: &mut Exchange,
 ) -> Result<Success, Problem> {
+    let Exchange { headers, entry, .. } = exchange;
     let authorization = headers.get("authorization");
     let project = name.as_ref().ok().map(|name| &name.project[..]);
     let caller = auth::reader(load::config().await?, authorization.as_deref(), project)?;

@@ -11,12 +11,11 @@ use crate::auth::webhook::Claims;
 use crate::config::{Config, load};
 use crate::conversation::Conversation;
 use crate::event;
-use crate::host::body;
+use crate::exchange::Exchange;
+use crate::host::body::read_bounded;
 use crate::host::change::{WRITES, write_until_seen};
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock;
 use crate::host::deadline::Deadline;
-use crate::host::http::Headers;
-use crate::host::server::Incoming;
 use crate::host::{self, store};
 use crate::records::endpoints::{self, Effect, Endpoints, Reported};
 use crate::records::{Record, storage};
@@ -30,24 +29,17 @@ use crate::watch::entry::Entry;
 /// The largest report, in bytes. Svix's have less than one kB.
 const MAX_BODY: usize = 16 * 1024;
 
-pub async fn take(
-    incoming: &mut Incoming,
-    headers: &Headers,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
+pub async fn take(exchange: &mut Exchange) -> Result<Success, Problem> {
     let config = load::config().await?;
+    let deadline = Deadline::new(exchange.since, config.retry.budget);
     let keys = &config.svix.webhook_keys;
     if keys.is_empty() {
         return Err(Problem::NoRoute(NoRoute::NotFound));
     }
     let now = unix_seconds(clock::now());
-    let claims = Claims::read(|name| headers.get(name), now).map_err(Denial::Report)?;
-    let deadline = Deadline::new(stopwatch, config.retry.budget);
-    let body = body::read_bounded(incoming, |_| MAX_BODY, deadline.remaining()).await;
-    let body = body
-        .map_err(|unread| Problem::of_unread(unread, MAX_BODY))?
-        .bytes;
+    let claims = Claims::read(|name| exchange.headers.get(name), now).map_err(Denial::Report)?;
+    let body = read_bounded(&mut exchange.body, |_| MAX_BODY, deadline.remaining()).await?;
+    let body = body.bytes;
     claims.verify(&body, keys).map_err(Denial::Report)?;
     let report = Report::read(&body).ok_or_else(|| {
         let reason = "must be an operational webhook of Svix";
@@ -58,11 +50,18 @@ pub async fn take(
     let name = if known.has_seen(&id) {
         "reported-before"
     } else {
-        act(config, &report, (&id, &known), deadline, entry).await?;
+        act(
+            config,
+            &report,
+            (&id, &known),
+            deadline,
+            &mut exchange.entry,
+        )
+        .await?;
         counters::count(|counts| counts.reported(report.kind));
         "reported"
     };
-    entry.set_report(report.kind);
+    exchange.entry.set_report(report.kind);
     Ok(Success::status(name))
 }
 

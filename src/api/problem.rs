@@ -88,17 +88,18 @@ impl From<Unusable> for Problem {
     }
 }
 
-impl Problem {
-    /// Why a body was not read that may have `limit` bytes.
-    pub fn of_unread(unread: Unread, limit: usize) -> Self {
+impl From<Unread> for Problem {
+    fn from(unread: Unread) -> Self {
         match unread {
-            Unread::TooLarge => Self::BodyTooLarge(limit),
+            Unread::TooLarge(limit) => Self::BodyTooLarge(limit),
             Unread::NoRoom => table::OVERLOADED.into(),
             Unread::Incomplete => table::INCOMPLETE_BODY.into(),
             Unread::TooSlow => table::SLOW_BODY.into(),
         }
     }
+}
 
+impl Problem {
     /// How the problem is answered.
     pub fn row(&self) -> &'static Row {
         match self {

@@ -60,7 +60,7 @@ pub async fn read_bounded(
         let limit = limit(begin);
         let most = length.unwrap_or(if begin.len() < LARGE { 0 } else { limit });
         if most > limit || begin.len() > limit {
-            return Err(Unread::TooLarge);
+            return Err(Unread::TooLarge(limit));
         }
         let taken = room.take();
         room.set(match taken {

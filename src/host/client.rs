@@ -81,7 +81,7 @@ pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
         let mut body = (stream, Some(trailers));
         let admit = |begin: &[u8], _| {
             let fits = begin.len() <= limit;
-            fits.then_some(limit).ok_or(Unread::TooLarge)
+            fits.then_some(limit).ok_or(Unread::TooLarge(limit))
         };
         // Ask for no length: some proxies send the answer in chunks, and leave a length there that is wrong. HTTP ignores
         // that length, and hosts hide that there are chunks.

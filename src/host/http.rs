@@ -30,8 +30,8 @@ pub(super) type Trailing = Result<Option<Trailers>, ErrorCode>;
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// The body is larger than it may be.
-    TooLarge,
+    /// The body is larger than so many bytes.
+    TooLarge(usize),
     /// There is no room for a body of this size now.
     NoRoom,
     /// The body broke off.

@@ -70,7 +70,7 @@ impl Incoming {
             return Err(Unread::Incomplete);
         };
         let bytes = read_stream(&mut body, self.length, admit).await;
-        if let Err(Unread::TooLarge | Unread::NoRoom) = bytes {
+        if let Err(Unread::TooLarge(_) | Unread::NoRoom) = bytes {
             self.state = State::Rest(body, done);
         }
         bytes

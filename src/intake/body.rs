@@ -6,6 +6,7 @@ use crate::event::arrival::BodyHint;
 use crate::event::push::may_be_wrapped;
 use crate::host::body::{self, Body};
 use crate::host::deadline::Deadline;
+use crate::host::http::Unread;
 use crate::host::server::Incoming;
 
 /// The most bytes that Pub/Sub takes as one message, with its attributes: 10 MB, in the larger reading.
@@ -39,5 +40,8 @@ pub async fn read_notification(
     };
     let body = body::read_bounded(incoming, limit, deadline.remaining()).await;
     // The sender is told the limit for its event, not for what is wrapped around it.
-    body.map_err(|unread| Problem::of_unread(unread, config.max_body_bytes))
+    body.map_err(|unread| match unread {
+        Unread::TooLarge(_) => Problem::BodyTooLarge(config.max_body_bytes),
+        unread => unread.into(),
+    })
 }

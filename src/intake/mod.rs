@@ -13,25 +13,20 @@ use crate::delivery::{self, Job, Occasion, may_be_at_work};
 use crate::event::Event;
 use crate::event::arrival::{Arrival, BodyHint, Source, carries_push};
 use crate::event::notification::Notification;
+use crate::exchange::Exchange;
 use crate::host;
-use crate::host::clock::{self, Stopwatch};
+use crate::host::clock;
 use crate::host::deadline::Deadline;
-use crate::host::http::Headers;
-use crate::host::server::Incoming;
 use crate::letters::ledger;
 use crate::records::{Found, Record, storage};
 use crate::watch;
 use crate::watch::entry::Entry;
 use crate::watch::trace::Trace;
 
-pub async fn take(
-    incoming: &mut Incoming,
-    headers: &Headers,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
+pub async fn take(exchange: &mut Exchange) -> Result<Success, Problem> {
     let config = load::config().await?;
-    let deadline = Deadline::new(stopwatch, config.retry.budget);
+    let deadline = Deadline::new(exchange.since, config.retry.budget);
+    let (headers, entry) = (&exchange.headers, &mut exchange.entry);
     let authorization = headers.get("authorization");
     auth::notifier(config, authorization.as_deref(), deadline, watch::keys).await?;
     let arrival = headers::arrival(headers);
@@ -39,7 +34,7 @@ pub async fn take(
     if hint != BodyHint::Unwrapped {
         headers::check_media_type(headers)?;
     }
-    let body = body::read_notification(config, incoming, hint, deadline).await?;
+    let body = body::read_notification(config, &mut exchange.body, hint, deadline).await?;
 
     let notification = Notification::read(&body.bytes, arrival);
     entry.set_arrival(notification.source, &notification.arrival);

@@ -22,35 +22,25 @@ use crate::api::reply::Success;
 use crate::api::route::{NoRoute, Operation};
 use crate::auth;
 use crate::config::load;
-use crate::host::clock::Stopwatch;
+use crate::exchange::Exchange;
 use crate::host::deadline::Deadline;
-use crate::host::http::Headers;
-use crate::host::server::Incoming;
 use crate::violation::Violation;
-use crate::watch::entry::Entry;
 
-pub async fn fulfil(
-    operation: Operation,
-    method: &str,
-    incoming: &mut Incoming,
-    headers: &Headers,
-    stopwatch: Stopwatch,
-    entry: &mut Entry,
-) -> Result<Success, Problem> {
+pub async fn fulfil(operation: Operation, exchange: &mut Exchange) -> Result<Success, Problem> {
     let config = load::config().await?;
-    let authorization = headers.get("authorization");
+    let authorization = exchange.headers.get("authorization");
     let caller = auth::operator(config, authorization.as_deref(), operation.project())?;
-    entry.set_caller(caller);
-    if operation.acts(method) {
+    exchange.entry.set_caller(caller);
+    if operation.acts(&exchange.method) {
         caller.may_act()?;
     }
     let request = &mut OperatorRequest {
         config,
         caller,
-        deadline: Deadline::new(stopwatch, config.retry.budget),
-        entry,
-        headers,
-        incoming,
+        deadline: Deadline::new(exchange.since, config.retry.budget),
+        entry: &mut exchange.entry,
+        headers: &exchange.headers,
+        body: &mut exchange.body,
     };
     match operation {
         Operation::List(query) => letters::list(request, &query).await,

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::conversation::Conversation;
 use crate::event::media_type::is_json_media_type;
 use crate::event::rejection::Rejection;
-use crate::host::body;
+use crate::host::body::read_bounded;
 use crate::host::deadline::Deadline;
 use crate::host::http::Headers;
 use crate::host::server::Incoming;
@@ -34,16 +34,14 @@ pub struct OperatorRequest<'a> {
     /// The line that the request will leave.
     pub entry: &'a mut Entry,
     pub headers: &'a Headers,
-    pub incoming: &'a mut Incoming,
+    pub body: &'a mut Incoming,
 }
 
 impl OperatorRequest<'_> {
     /// Reads the body. Without a media type it counts as JSON.
     pub async fn body(&mut self) -> Result<Vec<u8>, Problem> {
-        let body = body::read_bounded(self.incoming, |_| MAX_BODY, self.deadline.remaining()).await;
-        let body = body
-            .map_err(|unread| Problem::of_unread(unread, MAX_BODY))?
-            .bytes;
+        let time = self.deadline.remaining();
+        let body = read_bounded(self.body, |_| MAX_BODY, time).await?.bytes;
         let content_type = self.headers.get("content-type");
         let is_json = content_type.is_none_or(|content_type| is_json_media_type(&content_type));
         if is_json || body.is_empty() {
