@@ -121,7 +121,7 @@ pub mod fuzz {
     pub use crate::event::rejection::Rejection;
     pub use crate::event::{Event, key};
     pub use crate::identifier::{check as check_identifier, shortened};
-    pub use crate::letters::DeadLetter;
+    pub use crate::letters::{DeadLetter, Undelivered};
     pub use crate::records::{Delivered, Record, Unknown};
     pub use crate::svix::gate::{EventAtGate, Gate, Pass, Reason, Standing};
     pub use crate::svix::message::{

@@ -50,14 +50,12 @@ pub async fn take(exchange: &mut Exchange) -> Result<Success, Problem> {
     let name = if known.has_seen(&id) {
         "reported-before"
     } else {
-        act(
-            config,
-            &report,
-            (&id, &known),
-            deadline,
-            &mut exchange.entry,
-        )
-        .await?;
+        let effect = effect_of(config, &report, &known, deadline, &mut exchange.entry).await?;
+        // Reports that change nothing are not remembered.
+        if let Some(effect) = &effect {
+            endpoints::note(&id, effect).await?;
+        }
+        tell(&report, effect.as_ref(), &mut exchange.entry);
         counters::count(|counts| counts.reported(report.kind));
         "reported"
     };
@@ -65,33 +63,38 @@ pub async fn take(exchange: &mut Exchange) -> Result<Success, Problem> {
     Ok(Success::status(name))
 }
 
-/// Does what a report asks for, and writes into the line what came of it. Reports that change nothing are not remembered.
-async fn act(
+/// The effect of a report on what the relay knows of endpoints. The line names the subject, also if this fails.
+async fn effect_of(
     config: &Config,
     report: &Report,
-    (id, known): (&str, &Endpoints),
+    known: &Endpoints,
     deadline: Deadline,
     entry: &mut Entry,
-) -> Result<(), Problem> {
+) -> Result<Option<Effect>, Problem> {
     let Some(subject) = &report.subject else {
-        entry.say("about nothing that the relay knows".to_owned());
-        return Ok(());
+        return Ok(None);
     };
     entry.set_project(&subject.project);
-    if let Some(message) = &subject.message {
-        entry.set_svix_message_id(&message.id);
-        if let Some(event_id) = &message.event_id {
-            entry.set_event(&subject.project, event_id);
-        }
-    }
-    let effect = match &subject.message {
-        None => of_endpoint(config, subject, known, deadline).await?,
-        Some(message) if report.is_exhausted() => Some(of_exhausted(subject, message).await?),
-        Some(_) => None,
+    let Some(message) = &subject.message else {
+        return of_endpoint(config, subject, known, deadline).await;
     };
-    if let Some(effect) = &effect {
-        endpoints::note(id, effect).await?;
+    entry.set_svix_message_id(&message.id);
+    if let Some(event_id) = &message.event_id {
+        entry.set_event(&subject.project, event_id);
     }
+    if report.is_exhausted() {
+        Ok(Some(of_exhausted(subject, message).await?))
+    } else {
+        Ok(None)
+    }
+}
+
+/// Writes into the line what came of a report.
+fn tell(report: &Report, effect: Option<&Effect>, entry: &mut Entry) {
+    let Some(subject) = &report.subject else {
+        entry.say("about nothing that the relay knows".to_owned());
+        return;
+    };
     let endpoint = &subject.endpoint_id;
     match effect {
         Some(Effect::Disabled(_)) => entry.warn(format!("endpoint {endpoint} is disabled")),
@@ -101,7 +104,6 @@ async fn act(
         _ if subject.message.is_some() => entry.say(format!("endpoint {endpoint}")),
         _ => entry.say(format!("endpoint {endpoint} is not disabled")),
     }
-    Ok(())
 }
 
 async fn of_endpoint(

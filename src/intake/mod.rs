@@ -17,7 +17,7 @@ use crate::exchange::Exchange;
 use crate::host;
 use crate::host::clock;
 use crate::host::deadline::Deadline;
-use crate::letters::ledger;
+use crate::letters::{Undelivered, ledger};
 use crate::records::{Found, Record, storage};
 use crate::watch;
 use crate::watch::entry::Entry;
@@ -150,9 +150,16 @@ async fn store_dead_letter(
         None if is_held && matches!(found, Found::Unreadable) => return Err(Problem::Held),
         Some(Record::Unknown(_)) | None => {}
     }
-    let lost = found.record().and_then(Record::lost_message_id);
-    let reason = (problem.row().name, problem.document());
-    let number = ledger::keep(&name, notification, event, body, reason, lost, deadline).await?;
+    let undelivered = Undelivered {
+        record_name: &name,
+        notification,
+        event,
+        body,
+        reason: problem.row().name,
+        problem: problem.document(),
+        lost_message_id: found.record().and_then(Record::lost_message_id),
+    };
+    let number = ledger::keep(undelivered, deadline).await?;
     entry.set_reason(problem);
     Ok(Success::DeadLettered {
         number,

@@ -1,53 +1,36 @@
 //! Keeps letters, finds them by their numbers, and discards them.
 
-use serde_json::value::RawValue;
-
-use super::{COUNTER, DeadLetter, Unreadable, body_name, head_name, index_name};
-use crate::event::Event;
-use crate::event::notification::Notification;
+use super::{COUNTER, DeadLetter, Undelivered, Unreadable, body_name, head_name, index_name};
 use crate::host::deadline::Deadline;
 use crate::host::{self, clock, store};
 use crate::records::{DeadLettered, Found, Record, fingerprint_of, journal, storage};
 use crate::time::rfc3339;
 
-/// Keeps the notification of a record as a dead letter. `event` is `None` if it is invalid. `reason` is the last part of
-/// the problem's type, and `problem` its document. Returns the letter's number.
+/// Keeps a notification as a dead letter. Returns the letter's number.
 ///
 /// The body may be large, and writing several values holds up the whole instance. So the body is written first, by
-/// itself, and before the deadline of a write. A crash after that leaves a body that the next delivery writes anew, or
+/// itself, and within the time for a write. A crash after that leaves a body that the next delivery writes anew, or
 /// that the purge deletes.
-pub async fn keep(
-    record_name: &str,
-    notification: &Notification<'_>,
-    event: Option<&Event<'_>>,
-    body: &[u8],
-    (reason, problem): (&str, Box<RawValue>),
-    lost_message_id: Option<&str>,
-    deadline: Deadline,
-) -> Result<u64, host::Error> {
+pub async fn keep(undelivered: Undelivered<'_>, deadline: Deadline) -> Result<u64, host::Error> {
+    let name = undelivered.record_name;
     // The journal's page must be in the store before the body is: only that leads to the body after a crash.
-    journal::append(&[record_name.to_owned()]).await?;
-    store::set(&body_name(record_name), body, deadline.time_to_store()).await?;
+    journal::append(&[name.to_owned()]).await?;
+    let body = undelivered.body;
+    store::set(&body_name(name), body, deadline.time_to_store()).await?;
     let number = store::increment(COUNTER).await?;
-    let letter = DeadLetter::new(
-        number,
-        record_name,
-        notification,
-        (reason, problem),
-        clock::now(),
-    );
     let record = Record::DeadLettered(DeadLettered {
         dead_letter: number,
         discarded_at: None,
         project: None,
-        lost_message_id: lost_message_id.map(str::to_owned),
-        fingerprint: event.map(fingerprint_of),
+        lost_message_id: undelivered.lost_message_id.map(str::to_owned),
+        fingerprint: undelivered.event.map(fingerprint_of),
     });
+    let letter = DeadLetter::new(number, undelivered, clock::now());
     // The record comes last, for stores that write one value after the other: it acknowledges the event.
     let values = [
-        (head_name(record_name), letter.encode()),
-        (index_name(number), record_name.as_bytes().to_vec()),
-        (record_name.to_owned(), record.encode()),
+        (head_name(name), letter.encode()),
+        (index_name(number), name.as_bytes().to_vec()),
+        (name.to_owned(), record.encode()),
     ];
     store::set_many("write the dead letter", &values).await?;
     Ok(number)

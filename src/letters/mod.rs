@@ -17,6 +17,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::event::Event;
 use crate::event::arrival::{Arrival, Attributes, Source};
 use crate::event::notification::Notification;
 use crate::json;
@@ -92,6 +93,20 @@ pub struct DeadLetter {
     body_base64: Option<String>,
 }
 
+/// A notification that no repeat can deliver, or whose project is held.
+pub struct Undelivered<'a> {
+    pub record_name: &'a str,
+    pub notification: &'a Notification<'a>,
+    /// `None` if the event is invalid.
+    pub event: Option<&'a Event<'a>>,
+    pub body: &'a [u8],
+    /// The last part of the problem's `type`.
+    pub reason: &'static str,
+    /// The whole problem document.
+    pub problem: Box<RawValue>,
+    pub lost_message_id: Option<&'a str>,
+}
+
 /// Why a value can't be read.
 pub enum Unreadable {
     /// A later version wrote it: JSON with a higher `version`.
@@ -111,21 +126,15 @@ impl Unreadable {
 }
 
 impl DeadLetter {
-    /// The head of a letter about a notification. `reason` is the last part of the problem's type, and `problem` its
-    /// document.
-    pub fn new(
-        number: u64,
-        record_name: &str,
-        notification: &Notification<'_>,
-        (reason, problem): (&str, Box<RawValue>),
-        now: SystemTime,
-    ) -> Self {
+    /// The head of a letter.
+    pub fn new(number: u64, undelivered: Undelivered<'_>, now: SystemTime) -> Self {
+        let notification = undelivered.notification;
         let (arrival, hints) = (&notification.arrival, notification.hints());
         Self {
             version: VERSION,
             number,
             dead_lettered_at: rfc3339(now),
-            record_name: record_name.to_owned(),
+            record_name: undelivered.record_name.to_owned(),
             project: hints.project,
             event_id: hints.id,
             event_type: hints.event_type,
@@ -135,8 +144,8 @@ impl DeadLetter {
             ordering_key: arrival.ordering_key.clone(),
             delivery_attempt: arrival.attempt,
             attributes: arrival.attributes.clone(),
-            reason: reason.to_owned(),
-            problem,
+            reason: undelivered.reason.to_owned(),
+            problem: undelivered.problem,
             resolved: None,
             body: None,
             body_base64: None,
@@ -248,8 +257,16 @@ mod tests {
     fn letter(headers: Arrival) -> DeadLetter {
         let notification = Notification::read(b"{}", headers);
         let problem = serde_json::value::to_raw_value(&json!({"status": 400})).expect("JSON");
-        let reason = ("not-utf8", problem);
-        DeadLetter::new(7, "record/r", &notification, reason, SystemTime::UNIX_EPOCH)
+        let undelivered = Undelivered {
+            record_name: "record/r",
+            notification: &notification,
+            event: None,
+            body: b"{}",
+            reason: "not-utf8",
+            problem,
+            lost_message_id: None,
+        };
+        DeadLetter::new(7, undelivered, SystemTime::UNIX_EPOCH)
     }
 
     /// Stored bytes outlive the relay that wrote them: this text must never need to change.

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use svix_relay::fuzz::{
     self as relay, Arrival, Attributes, DeadLetter, Delivered, Event, Field, Messages,
-    Notification, Operation, Record, Route, Source, Unknown, check_identifier, event_id, key,
+    Notification, Operation, Record, Route, Source, Undelivered, Unknown, check_identifier, event_id, key,
     parse_rfc3339, rfc3339, shortened,
 };
 
@@ -304,7 +304,16 @@ fn check_message(event: &Event<'_>, event_id: &str, create_application: bool) {
 fn check_dead_letter(notification: &Notification<'_>, body: &[u8]) {
     let name = Record::name(&key_of(notification));
     let problem = to_raw_value("a problem").expect("JSON");
-    let letter = DeadLetter::new(7, &name, notification, ("not-json", problem), now());
+    let undelivered = Undelivered {
+        record_name: &name,
+        notification,
+        event: None,
+        body,
+        reason: "not-json",
+        problem,
+        lost_message_id: None,
+    };
+    let letter = DeadLetter::new(7, undelivered, now());
     let stored = DeadLetter::decode(&letter.encode()).expect("what is written can be read");
     // The type has no equality of its own; all its fields are in here.
     assert_eq!(format!("{stored:?}"), format!("{letter:?}"));
