@@ -20,7 +20,9 @@ pub async fn look_up(
     let authorization = headers.get("authorization");
     let project = name.as_ref().ok().map(|name| &name.project[..]);
     let caller = auth::reader(load::config().await?, authorization.as_deref(), project)?;
-    entry.set_caller(caller);
+    if let Some(caller) = caller {
+        entry.set_caller(caller);
+    }
     let Name { project, event_id } = name.map_err(Problem::InvalidQuery)?;
     entry.set_event(&project, &event_id);
     let found = storage::read_with_bytes(&project, &event_id).await?;
@@ -28,8 +30,8 @@ pub async fn look_up(
     Ok(Success::Document {
         name: "found",
         json: match caller {
-            Caller::Project => for_customer(&bytes),
-            Caller::Operator(_) | Caller::AnySender => bytes,
+            Some(Caller::Project) => for_customer(&bytes),
+            Some(Caller::Operator(_)) | None => bytes,
         },
     })
 }

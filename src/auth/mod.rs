@@ -76,38 +76,34 @@ pub async fn notifier(
     Ok(())
 }
 
-/// The sender of a request that is let in.
+/// An operator or a dashboard that is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
     Operator(&'static Operator),
     /// A dashboard with a token of the project that it asks about.
     Project,
-    /// Any sender: neither operators nor senders need a token.
-    AnySender,
 }
 
 impl Caller {
-    /// Refuses an operator that may only read.
-    pub fn may_act(self) -> Result<(), Denial> {
+    pub fn operator(self) -> Result<&'static Operator, Denial> {
         match self {
-            Self::Operator(operator) if operator.read_only => Err(Denial::ReadOnly),
-            Self::Operator(_) => Ok(()),
-            Self::Project | Self::AnySender => Err(Denial::Operator),
+            Self::Operator(operator) => Ok(operator),
+            Self::Project => Err(Denial::Operator),
         }
     }
 }
 
-/// Lets in a reader of the record of an event in `project`: an operator, a dashboard, or any sender if
+/// Lets in a reader of the record of an event in `project`: an operator, a dashboard, or any sender (`None`) if
 /// neither operators nor senders need a token.
 pub fn reader(
     config: &'static Config,
     authorization: Option<&str>,
     project: Option<&str>,
-) -> Result<Caller, Denial> {
+) -> Result<Option<Caller>, Denial> {
     if config.operators.is_empty() && config.ingest == Ingest::AnySender {
-        Ok(Caller::AnySender)
+        Ok(None)
     } else {
-        operator(config, authorization, project)
+        operator(config, authorization, project).map(Some)
     }
 }
 

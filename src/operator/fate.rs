@@ -34,9 +34,11 @@ struct Fate {
 /// Shows what became of an event at each endpoint of its customer.
 pub async fn show(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Success, Problem> {
     let (bytes, record) = find(request, name).await?;
-    let shown = match request.caller {
-        Caller::Project => for_customer(&bytes),
-        Caller::Operator(_) | Caller::AnySender => bytes,
+    let is_customer = request.caller == Caller::Project;
+    let shown = if is_customer {
+        for_customer(&bytes)
+    } else {
+        bytes
     };
     let shown = String::from_utf8(shown).ok();
     let shown = shown.and_then(|json| RawValue::from_string(json).ok());
@@ -57,7 +59,6 @@ pub async fn show(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Succ
         svix: None,
     };
     if let Some(message) = message {
-        let is_customer = request.caller == Caller::Project;
         // A dashboard may ask for every customer that looks at it.
         let mut conversation = if is_customer {
             Conversation::behind_the_gate(request.config, request.deadline)

@@ -20,7 +20,7 @@ use self::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
 use crate::api::route::{NoRoute, Operation};
-use crate::auth;
+use crate::auth::{self, Denial};
 use crate::config::load;
 use crate::exchange::Exchange;
 use crate::host::deadline::Deadline;
@@ -31,8 +31,8 @@ pub async fn fulfil(operation: Operation, exchange: &mut Exchange) -> Result<Suc
     let authorization = exchange.headers.get("authorization");
     let caller = auth::operator(config, authorization.as_deref(), operation.project())?;
     exchange.entry.set_caller(caller);
-    if operation.acts(&exchange.method) {
-        caller.may_act()?;
+    if operation.acts(&exchange.method) && caller.operator()?.read_only {
+        return Err(Denial::ReadOnly.into());
     }
     let request = &mut OperatorRequest {
         config,

@@ -115,7 +115,6 @@ impl Entry {
         match caller {
             Caller::Operator(operator) => self.operator = Some(&operator.name),
             Caller::Project => self.project_token = true,
-            Caller::AnySender => {}
         }
     }
 
