@@ -12,6 +12,7 @@ use crate::api::table;
 use crate::host::clock;
 use crate::host::{self, store};
 use crate::json;
+use crate::records::Delivered;
 use crate::svix;
 use crate::svix::endpoints::{self, Attempt, Endpoint};
 use crate::time::{age, as_millis, parse_rfc3339, rfc3339};
@@ -54,12 +55,16 @@ struct Awaited {
     svix_message_id: String,
 }
 
-/// Whether Svix has tried to send a canary to an endpoint.
+/// Whether Svix has tried to send the awaited canary to an endpoint.
 enum Webhook {
     /// First at this time.
     SentAt(String),
     NotSent,
     NoEndpoint,
+    /// Svix has not had the time, or no canary is awaited.
+    NotDue,
+    /// Svix gave no clear answer.
+    Unknown,
 }
 
 /// Sends a canary to its project, the way every other event goes. Fails, too, if Svix doesn't send the webhook of an
@@ -71,68 +76,90 @@ pub async fn send(request: &mut OperatorRequest<'_>) -> Result<Success, Problem>
     let (Success::Delivered { record, .. } | Success::Duplicate { record, .. }) = success else {
         return Ok(success);
     };
-    let duration_ms = as_millis(request.deadline.since.elapsed());
+    let took = request.deadline.since.elapsed();
     let now = clock::now();
-    let delivered_at = rfc3339(now);
-    let this = Awaited {
-        delivered_at: delivered_at.clone(),
-        project: record.project.clone(),
-        svix_message_id: record.svix_message_id.clone(),
+    let before = last().await?;
+    let asked = match before.as_ref().and_then(|before| before.due(now)) {
+        Some(due) => webhook_of(request, due).await,
+        None => Ok(Webhook::NotDue),
     };
-    let is_past = |at: &str| age(at, now).is_some();
-    let (mut awaited, mut webhook_at, mut webhook_missing_since) = match last().await? {
-        // A time later than now comes from another clock. It would hide missing webhooks until then.
-        Some(before) => (
-            before.awaited.filter(|it| is_past(&it.delivered_at)),
-            before.webhook_at,
-            before.webhook_missing_since.filter(|at| is_past(at)),
-        ),
-        None => (None, None, None),
+    let (webhook, failure) = match asked {
+        Ok(webhook) => (webhook, None),
+        Err(error) => (Webhook::Unknown, Some(error)),
     };
-    let due = awaited.as_ref().filter(|awaited| awaited.is_due(now));
-    let mut failure = None;
-    if let Some(due) = due {
-        match webhook_of(request, due).await {
-            Ok(webhook) => {
-                (webhook_at, webhook_missing_since) = match webhook {
-                    Webhook::SentAt(at) => (Some(at), None),
-                    Webhook::NoEndpoint => (None, None),
-                    Webhook::NotSent => {
-                        (None, webhook_missing_since.or(Some(delivered_at.clone())))
-                    }
-                };
-                // The endpoint may be younger than the awaited canary, so this one is looked for next.
-                awaited = None;
-            }
-            Err(error) => {
-                webhook_missing_since.get_or_insert_with(|| delivered_at.clone());
-                failure = Some(error);
-            }
-        }
-    }
-    let mut canary = Canary {
-        delivered_at,
-        duration_ms,
-        project: record.project,
-        event_id: record.event_id,
-        svix_message_id: record.svix_message_id,
-        webhook_at,
-        webhook_missing_since,
-        awaited: awaited.or(Some(this)),
-    };
+    let canary = Canary::new(record, took, now).after(before, webhook, now);
     store::set(NAME, &json::encode(&canary), store::TIMEOUT).await?;
-    canary.awaited = None;
     match failure {
         Some(error) => Err(error.into()),
         None if canary.webhook_missing_since.is_some() => Err(table::CANARY_NOT_SENT.into()),
-        None => Ok(Success::document("canary", &canary)),
+        None => Ok(Success::document("canary", &canary.shown())),
     }
 }
 
-impl Awaited {
-    /// Whether Svix has had the time to send the webhook.
-    fn is_due(&self, now: SystemTime) -> bool {
-        age(&self.delivered_at, now).is_some_and(|age| age >= SENT_WITHIN)
+impl Canary {
+    fn new(record: Delivered, took: Duration, now: SystemTime) -> Self {
+        let delivered_at = rfc3339(now);
+        Self {
+            awaited: Some(Awaited {
+                delivered_at: delivered_at.clone(),
+                project: record.project.clone(),
+                svix_message_id: record.svix_message_id.clone(),
+            }),
+            delivered_at,
+            duration_ms: as_millis(took),
+            project: record.project,
+            event_id: record.event_id,
+            svix_message_id: record.svix_message_id,
+            webhook_at: None,
+            webhook_missing_since: None,
+        }
+    }
+
+    /// The awaited canary, once Svix has had the time to send its webhook.
+    fn due(&self, now: SystemTime) -> Option<&Awaited> {
+        let age = |awaited: &&Awaited| age(&awaited.delivered_at, now);
+        let awaited = self.awaited.as_ref();
+        awaited.filter(|awaited| age(awaited).is_some_and(|age| age >= SENT_WITHIN))
+    }
+
+    /// This canary, with what is known of webhooks: from the canary before, and of the one that it awaits.
+    fn after(self, before: Option<Self>, webhook: Webhook, now: SystemTime) -> Self {
+        let Some(before) = before else {
+            return self;
+        };
+        // A time later than now comes from another clock. It would hide missing webhooks until then.
+        let is_past = |at: &String| age(at, now).is_some();
+        let missing_since = before.webhook_missing_since.filter(is_past);
+        let awaited = before.awaited.filter(|it| is_past(&it.delivered_at));
+        let still_missing = || missing_since.clone().or(Some(self.delivered_at.clone()));
+        // The endpoint may be younger than the awaited canary. So once Svix has answered, this one is looked for next.
+        let (webhook_at, webhook_missing_since, awaited) = match webhook {
+            Webhook::SentAt(at) => (Some(at), None, None),
+            Webhook::NoEndpoint => (None, None, None),
+            Webhook::NotSent => (None, still_missing(), None),
+            Webhook::NotDue => (before.webhook_at, missing_since, awaited),
+            Webhook::Unknown => (before.webhook_at, still_missing(), awaited),
+        };
+        Self {
+            webhook_at,
+            webhook_missing_since,
+            awaited: awaited.or(self.awaited),
+            ..self
+        }
+    }
+
+    /// The canary for operators.
+    pub fn shown(self) -> Self {
+        Self {
+            awaited: None,
+            ..self
+        }
+    }
+
+    /// When the canary arrived in Svix or, while Svix sends no webhooks of canaries, since when it sends none.
+    pub fn last_seen(&self) -> Option<SystemTime> {
+        let at = self.webhook_missing_since.as_ref();
+        parse_rfc3339(at.unwrap_or(&self.delivered_at))
     }
 }
 
@@ -156,27 +183,79 @@ async fn webhook_of(
     }
 }
 
-/// An unreadable canary is treated as absent.
-async fn last() -> Result<Option<Canary>, host::Error> {
+/// The last canary that Svix has. An unreadable canary is treated as absent.
+pub async fn last() -> Result<Option<Canary>, host::Error> {
     let bytes = store::get(NAME, store::TIMEOUT).await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// The last canary that Svix has, for operators.
-pub async fn shown() -> Result<Option<Canary>, host::Error> {
-    let canary = last().await?;
-    Ok(canary.map(|canary| Canary {
-        awaited: None,
-        ..canary
-    }))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use std::borrow::Cow;
+    use std::time::UNIX_EPOCH;
 
-/// When the last canary arrived in Svix or, while Svix sends no webhooks of canaries, since when it sends none. `None`
-/// before the first canary.
-pub async fn last_at() -> Result<Option<SystemTime>, host::Error> {
-    let canary = last().await?;
-    Ok(canary.and_then(|it| {
-        let at = it.webhook_missing_since.as_ref();
-        parse_rfc3339(at.unwrap_or(&it.delivered_at))
-    }))
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_795_443_162 + seconds)
+    }
+
+    /// A canary that was delivered then.
+    fn canary(seconds: u64) -> Canary {
+        let event = Event {
+            id: Cow::Borrowed("evt_1"),
+            event_type: Cow::Borrowed(TYPE),
+            project: Cow::Borrowed("dev"),
+            time: None,
+            json: "{}",
+        };
+        let record = Delivered::of(&event, format!("msg_{seconds}"), 1, at(seconds));
+        Canary::new(record, Duration::ZERO, at(seconds))
+    }
+
+    /// When the last webhook was sent, since when webhooks are missing, and which message is awaited.
+    fn known(canary: &Canary) -> (Option<&str>, Option<&str>, Option<&str>) {
+        let awaited = canary.awaited.as_ref();
+        (
+            canary.webhook_at.as_deref(),
+            canary.webhook_missing_since.as_deref(),
+            awaited.map(|awaited| &awaited.svix_message_id[..]),
+        )
+    }
+
+    #[test]
+    fn a_webhook_is_looked_for_half_a_minute_after_its_canary() {
+        let first = canary(0);
+        assert!(first.due(at(29)).is_none());
+        assert!(first.due(at(30)).is_some());
+        let second = canary(29).after(Some(first), Webhook::NotDue, at(29));
+        assert_eq!(known(&second), (None, None, Some("msg_0")));
+    }
+
+    #[test]
+    fn webhooks_are_missing_from_the_first_that_is_not_sent_until_one_is() {
+        let after = |seconds, before, webhook| canary(seconds).after(before, webhook, at(seconds));
+        let first = after(0, None, Webhook::NotDue);
+        assert_eq!(known(&first), (None, None, Some("msg_0")));
+        let since = rfc3339(at(60));
+        let unclear = after(60, Some(first), Webhook::Unknown);
+        assert_eq!(known(&unclear), (None, Some(&since[..]), Some("msg_0")));
+        assert_eq!(unclear.last_seen(), Some(at(60)));
+        let missing = after(120, Some(unclear), Webhook::NotSent);
+        assert_eq!(known(&missing), (None, Some(&since[..]), Some("msg_120")));
+        let sent = Webhook::SentAt(rfc3339(at(121)));
+        let sent = after(180, Some(missing), sent);
+        let sent_at = rfc3339(at(121));
+        assert_eq!(known(&sent), (Some(&sent_at[..]), None, Some("msg_180")));
+        assert_eq!(sent.last_seen(), Some(at(180)));
+        let gone = after(240, Some(sent), Webhook::NoEndpoint);
+        assert_eq!(known(&gone), (None, None, Some("msg_240")));
+    }
+
+    #[test]
+    fn times_of_a_clock_that_was_ahead_are_forgotten() {
+        let ahead = canary(7_200).after(Some(canary(0)), Webhook::NotSent, at(7_200));
+        let next = canary(60).after(Some(ahead), Webhook::NotDue, at(60));
+        assert_eq!(known(&next), (None, None, Some("msg_60")));
+    }
 }

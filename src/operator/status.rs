@@ -9,7 +9,6 @@ use super::canary::{self, Canary};
 use super::request::OperatorRequest;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
-use crate::auth::{Caller, Denial};
 use crate::config::check::Values;
 use crate::config::{Config, Operator, load};
 use crate::delivery::shared_gate;
@@ -23,7 +22,12 @@ use crate::watch::metrics::{Counts, Numbers};
 use crate::watch::openmetrics::{Audit, CONTENT_TYPE, Snapshot};
 
 pub async fn metrics(config: &Config) -> Result<Success, Problem> {
-    let snapshot = snapshot(config).await?;
+    // The canary counts only while it is sent.
+    let canary = match config.canary_project {
+        Some(_) => canary::last().await?,
+        None => None,
+    };
+    let snapshot = snapshot(config, canary.as_ref()).await?;
     Ok(Success::Text {
         name: "metrics",
         content_type: CONTENT_TYPE,
@@ -33,10 +37,9 @@ pub async fn metrics(config: &Config) -> Result<Success, Problem> {
 }
 
 pub async fn status(request: &mut OperatorRequest<'_>) -> Result<Success, Problem> {
-    let Caller::Operator(operator) = request.caller else {
-        return Err(Denial::Operator.into());
-    };
-    let snapshot = snapshot(request.config).await?;
+    let operator = request.caller.operator()?;
+    let canary = canary::last().await?;
+    let snapshot = snapshot(request.config, canary.as_ref()).await?;
     let mut configuration = load::shown().await?;
     // Show the origin in use, also where it follows from the token.
     configuration.insert("svix_url", request.config.svix.origin.to_string());
@@ -56,7 +59,7 @@ pub async fn status(request: &mut OperatorRequest<'_>) -> Result<Success, Proble
             disabled: snapshot.endpoints.disabled,
             exhausted: snapshot.endpoints.exhausted,
         },
-        canary: canary::shown().await?,
+        canary: canary.map(Canary::shown),
         last_hour: last_hour(&snapshot.counts),
     };
     Ok(Success::document("status", &status))
@@ -72,7 +75,7 @@ pub async fn open_gate(request: &mut OperatorRequest<'_>) -> Result<Success, Pro
     Ok(Success::document("gate-opened", &Opened { gate }))
 }
 
-async fn snapshot(config: &Config) -> Result<Snapshot, host::Error> {
+async fn snapshot(config: &Config, canary: Option<&Canary>) -> Result<Snapshot, host::Error> {
     let waiting = waiting::count(config.letter_retention).await?;
     Ok(Snapshot {
         counts: counters::total().await?,
@@ -88,10 +91,7 @@ async fn snapshot(config: &Config) -> Result<Snapshot, host::Error> {
         } else {
             endpoints::read().await?
         },
-        canary_at: match config.canary_project {
-            Some(_) => canary::last_at().await?,
-            None => None,
-        },
+        canary_at: canary.and_then(Canary::last_seen),
     })
 }
 
