@@ -71,8 +71,9 @@ struct Text(String);
 
 impl Text {
     fn write(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let counts = &snapshot.counts;
         self.family("notifications", "counter", "What became of notifications")?;
-        for (series, number) in snapshot.counts.under("notifications/") {
+        for (series, number) in counts.under("notifications/") {
             let (outcome, project) = series.split_once('/').unwrap_or((series, ""));
             let labels = [("outcome", outcome), ("project", project)];
             self.sample("notifications_total", &labels, &number)?;
@@ -82,65 +83,48 @@ impl Text {
         self.family("outcomes", "counter", "Notifications by outcome alone")?;
         for outcome in names() {
             let series = format!("notifications/{outcome}/");
-            let numbers = snapshot.counts.under(&series).map(|(_, number)| number);
-            let number: u64 = numbers.sum();
+            let number: u64 = counts.under(&series).map(|(_, number)| number).sum();
             self.sample("outcomes_total", &[("outcome", outcome)], &number)?;
         }
         self.family("attempts", "counter", "What became of attempts at Svix")?;
         for result in ATTEMPTS {
-            let number = snapshot.counts.get(&format!("attempts/{result}"));
+            let number = counts.get(&format!("attempts/{result}"));
             self.sample("attempts_total", &[("result", result)], &number)?;
         }
         let help = "Duplicates with other bytes than the event that was delivered";
-        self.family("duplicates_differing", "counter", help)?;
-        let differing = snapshot.counts.get(DIFFERING);
-        self.sample("duplicates_differing_total", &[], &differing)?;
+        self.counter("duplicates_differing", help, counts.get(DIFFERING))?;
         let help = "Notifications after which Svix may or may not have the message";
-        self.family("outcomes_unknown", "counter", help)?;
-        let unknown = snapshot.counts.get(LEFT_UNKNOWN);
-        self.sample("outcomes_unknown_total", &[], &unknown)?;
-        self.histogram("svix", &snapshot.counts, "How long Svix took to answer")?;
+        self.counter("outcomes_unknown", help, counts.get(LEFT_UNKNOWN))?;
+        self.histogram("svix", counts, "How long Svix took to answer")?;
         let help = "How long the relay took to answer notifications";
-        self.histogram("request", &snapshot.counts, help)?;
-        self.family(
-            "gate_closed",
-            "gauge",
-            "Whether the gate is closed, and why",
-        )?;
+        self.histogram("request", counts, help)?;
+        let help = "Whether the gate is closed, and why";
+        self.family("gate_closed", "gauge", help)?;
         for reason in [Reason::RateLimited, Reason::SvixUnavailable] {
             let closed =
                 matches!(snapshot.gate, Standing::Closed { reason: why, .. } if why == reason);
             let labels = [("reason", reason.name())];
             self.sample("gate_closed", &labels, &u8::from(closed))?;
         }
-        let help = "Projects that operators hold";
-        self.family("projects_held", "gauge", help)?;
-        self.sample("projects_held", &[], &snapshot.held.len())?;
+        let projects = snapshot.held.len();
+        self.gauge("projects_held", "Projects that operators hold", projects)?;
         let help = "Operational webhooks of Svix by type";
         self.family("reports", "counter", help)?;
         for kind in operational::TYPES.into_iter().chain([operational::OTHER]) {
-            let number = snapshot.counts.get(&format!("reports/{kind}"));
+            let number = counts.get(&format!("reports/{kind}"));
             self.sample("reports_total", &[("type", kind)], &number)?;
         }
         let help = "Endpoints that are disabled, by the reports of Svix";
-        self.family("endpoints_disabled", "gauge", help)?;
-        self.sample(
-            "endpoints_disabled",
-            &[],
-            &snapshot.endpoints.disabled.len(),
-        )?;
-        self.family("dead_letters", "counter", "Dead letters written")?;
-        self.sample("dead_letters_total", &[], &snapshot.dead_letters)?;
+        let disabled = snapshot.endpoints.disabled.len();
+        self.gauge("endpoints_disabled", help, disabled)?;
+        let written = snapshot.dead_letters;
+        self.counter("dead_letters", "Dead letters written", written)?;
         let help = "Dead letters neither resolved nor discarded";
-        self.family("dead_letters_unresolved", "gauge", help)?;
-        self.sample("dead_letters_unresolved", &[], &snapshot.unresolved)?;
+        self.gauge("dead_letters_unresolved", help, snapshot.unresolved)?;
         let help = "Dead letters that dead_letter_retention_days deletes within a day";
-        self.family("dead_letters_expiring", "gauge", help)?;
-        self.sample("dead_letters_expiring", &[], &snapshot.expiring)?;
+        self.gauge("dead_letters_expiring", help, snapshot.expiring)?;
         let help = "Dead letters deleted by dead_letter_retention_days";
-        self.family("dead_letters_expired", "counter", help)?;
-        let expired = snapshot.counts.get(EXPIRED);
-        self.sample("dead_letters_expired_total", &[], &expired)?;
+        self.counter("dead_letters_expired", help, counts.get(EXPIRED))?;
         let help = "Findings of the audit that no operator has resolved";
         self.family("audit_findings", "gauge", help)?;
         for (kind, number) in &snapshot.audit.findings {
@@ -148,10 +132,31 @@ impl Text {
         }
         let help = "Up to when the audit has compared all records, or 0";
         let until = snapshot.audit.verified_until.as_deref();
-        self.time("audit_verified_until", until.and_then(parse_rfc3339), help)?;
+        self.time("audit_verified_until", help, until.and_then(parse_rfc3339))?;
         let help = "When the last canary arrived, or 0";
-        self.time("canary_delivered", snapshot.canary_at, help)?;
+        self.time("canary_delivered", help, snapshot.canary_at)?;
         self.0.write_str("# EOF\n")
+    }
+
+    /// A counter without labels.
+    fn counter(&mut self, name: &str, help: &str, number: u64) -> fmt::Result {
+        self.family(name, "counter", help)?;
+        self.sample(&format!("{name}_total"), &[], &number)
+    }
+
+    /// A gauge without labels.
+    fn gauge(&mut self, name: &str, help: &str, number: impl fmt::Display) -> fmt::Result {
+        self.family(name, "gauge", help)?;
+        self.sample(name, &[], &number)
+    }
+
+    /// A time, in seconds since 1970.
+    fn time(&mut self, what: &str, help: &str, time: Option<SystemTime>) -> fmt::Result {
+        self.gauge(
+            &format!("{what}_seconds"),
+            help,
+            time.map_or(0, unix_seconds),
+        )
     }
 
     fn histogram(&mut self, what: &str, counts: &Counts, help: &str) -> fmt::Result {
@@ -166,13 +171,6 @@ impl Text {
         let sum = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
         self.sample(&format!("{name}_sum"), &[], &sum)?;
         self.sample(&format!("{name}_count"), &[], &up_to)
-    }
-
-    /// A time, in seconds since 1970.
-    fn time(&mut self, what: &str, time: Option<SystemTime>, help: &str) -> fmt::Result {
-        let name = format!("{what}_seconds");
-        self.family(&name, "gauge", help)?;
-        self.sample(&name, &[], &time.map_or(0, unix_seconds))
     }
 
     fn family(&mut self, name: &str, kind: &str, help: &str) -> fmt::Result {
