@@ -62,35 +62,19 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         let violation = Violation::new("since", "must not be in the future");
         return Err(Problem::InvalidQuery(violation));
     }
-    // A state in the future comes from a clock that was ahead.
-    let known = stored
-        .as_ref()
-        .filter(|state| state.day <= journal::day(now) && state::time(state.until) <= now);
-    let mut start = match (selection.since, known) {
-        (Some(since), _) => State::begin(since),
-        (None, Some(state)) => state.clone(),
-        (None, None) => State::begin(
-            now.checked_sub(request.config.record_retention)
-                .unwrap_or(now),
-        ),
-    };
-    if start.unfinished.is_none() {
-        start.one_in = selection.one_in;
-    }
+    let first = now.checked_sub(request.config.record_retention);
     let mut slice = Slice {
         comparison: Comparison::new(request.config, request.deadline, now),
         now,
-        state: start,
+        state: State::start(stored.clone(), &selection, first.unwrap_or(now), now),
     };
     let result = slice.run().await;
-    let mut state = slice.state;
-    let Comparison {
-        events,
-        settled,
-        found,
-        board,
+    let Slice {
+        comparison,
+        mut state,
         ..
-    } = slice.comparison;
+    } = slice;
+    let (events, settled, found) = (comparison.events, comparison.settled, comparison.found);
     state.events += events;
     state.settled += settled;
     // Keep what is done, also if Svix or the store has failed since.
@@ -98,11 +82,11 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         store::set(state::NAME, &state.encode(), store::TIMEOUT).await?;
     }
     if found > 0 || matches!(result, Ok(true)) {
-        let board = match board {
-            Some(board) => Ok(board),
-            None => Board::read().await,
+        let mut board = match comparison.board {
+            Some(board) => board,
+            None => Board::read().await?,
         };
-        board?.review(now).await?;
+        board.review(now).await?;
     }
     let done = result?;
     let mut line = format!("audited: {events} events, {settled} settled, {found} found");

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::query::Audit;
 use crate::json;
 use crate::records::journal;
 use crate::time::rfc3339;
@@ -57,7 +58,7 @@ pub struct Progress {
 
 impl State {
     /// An audit that begins with the day of `since`.
-    pub fn begin(since: SystemTime) -> Self {
+    fn begin(since: SystemTime) -> Self {
         Self {
             version: VERSION,
             day: journal::day(since),
@@ -68,6 +69,21 @@ impl State {
             settled: 0,
             unfinished: None,
         }
+    }
+
+    /// The state that a slice begins with: that of the last one, or else of an audit that begins with the day of `first`.
+    pub fn start(last: Option<Self>, wanted: &Audit, first: SystemTime, now: SystemTime) -> Self {
+        // A state in the future comes from a clock that was ahead.
+        let last = last.filter(|it| it.day <= journal::day(now) && time(it.until) <= now);
+        let mut start = match wanted.since {
+            Some(since) => Self::begin(since),
+            None => last.unwrap_or_else(|| Self::begin(first)),
+        };
+        // A batch that is begun goes on with the same projects.
+        if start.unfinished.is_none() {
+            start.one_in = wanted.one_in;
+        }
+        start
     }
 
     pub fn encode(&self) -> Vec<u8> {
@@ -93,6 +109,31 @@ pub fn time(millis: u64) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slice_goes_on_where_the_last_one_ended_unless_another_day_is_wanted() {
+        let day = |day: u32| UNIX_EPOCH + Duration::from_hours(24) * day;
+        let wanted = |since, one_in| Audit { since, one_in };
+        let start =
+            |last: &State, wanted| State::start(Some(last.clone()), &wanted, day(1), day(9));
+        let mut last = State::begin(day(5));
+        last.page = 7;
+        assert_eq!(start(&last, wanted(None, 1)), last);
+        assert_eq!(start(&last, wanted(None, 3)).one_in, 3);
+        let since = wanted(Some(day(2)), 1);
+        assert_eq!(start(&last, since), State::begin(day(2)));
+        let first = State::start(None, &wanted(None, 1), day(1), day(9));
+        assert_eq!(first, State::begin(day(1)));
+        last.day = 10;
+        assert_eq!(start(&last, wanted(None, 1)), first, "a clock was ahead");
+        last.day = 5;
+        last.unfinished = Some(Unfinished {
+            end: 8,
+            project: "dev".to_owned(),
+            progress: None,
+        });
+        assert_eq!(start(&last, wanted(None, 3)).one_in, 1);
+    }
 
     #[test]
     fn the_state_is_read_as_it_is_written() {
