@@ -45,3 +45,8 @@ pub fn is_dot_segment(text: &str) -> bool {
 pub fn shortened(text: &str) -> String {
     text[..text.floor_char_boundary(MAX_SHOWN)].to_owned()
 }
+
+/// Leaves the beginning of a text.
+pub fn shorten(text: &mut String) {
+    text.truncate(text.floor_char_boundary(MAX_SHOWN));
+}

@@ -59,7 +59,7 @@ pub async fn take(exchange: &mut Exchange) -> Result<Success, Problem> {
         counters::count(|counts| counts.reported(report.kind));
         "reported"
     };
-    exchange.entry.set_report(report.kind);
+    exchange.entry.reason = Some(report.kind);
     Ok(Success::status(name))
 }
 
@@ -74,11 +74,11 @@ async fn effect_of(
     let Some(subject) = &report.subject else {
         return Ok(None);
     };
-    entry.set_project(&subject.project);
+    entry.project = Some(subject.project.clone());
     let Some(message) = &subject.message else {
         return of_endpoint(config, subject, known, deadline).await;
     };
-    entry.set_svix_message_id(&message.id);
+    entry.svix_message_id = Some(message.id.clone());
     if let Some(event_id) = &message.event_id {
         entry.set_event(&subject.project, event_id);
     }
@@ -92,7 +92,7 @@ async fn effect_of(
 /// Writes into the line what came of a report.
 fn tell(report: &Report, effect: Option<&Effect>, entry: &mut Entry) {
     let Some(subject) = &report.subject else {
-        entry.say("about nothing that the relay knows".to_owned());
+        entry.message = "about nothing that the relay knows".into();
         return;
     };
     let endpoint = &subject.endpoint_id;
@@ -101,8 +101,8 @@ fn tell(report: &Report, effect: Option<&Effect>, entry: &mut Entry) {
         Some(Effect::Exhausted(_)) => {
             entry.warn(format!("endpoint {endpoint} never took the event"));
         }
-        _ if subject.message.is_some() => entry.say(format!("endpoint {endpoint}")),
-        _ => entry.say(format!("endpoint {endpoint} is not disabled")),
+        _ if subject.message.is_some() => entry.message = format!("endpoint {endpoint}"),
+        _ => entry.message = format!("endpoint {endpoint} is not disabled"),
     }
 }
 

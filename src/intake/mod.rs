@@ -84,7 +84,7 @@ pub async fn deliver_event(
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
     entry.set_event(&event.project, &event.id);
-    entry.set_event_type(&event.event_type);
+    entry.event_type = Some(event.event_type.to_string());
     let trace = Trace::of_event(entry.trace.take(), &arrival.attributes, &mut host::random());
     let trace_headers = entry.trace.insert(trace).headers();
     let times = [event.time, arrival.first_published()];
@@ -101,7 +101,7 @@ pub async fn deliver_event(
     entry.attempts = facts.posts;
     entry.left_unknown = facts.left_unknown;
     if let Some(id) = &facts.svix_message_id {
-        entry.set_svix_message_id(id);
+        entry.svix_message_id = Some(id.clone());
     }
     if let Ok(Success::Delivered { .. }) = &result {
         registration::make_known(config, &event.event_type);

@@ -20,7 +20,7 @@ const MAX_RATE: u64 = u16::MAX as u64;
 
 /// Creates a project's application, or changes it. What the request doesn't name stays as it is.
 pub async fn put(request: &mut OperatorRequest<'_>, project: &str) -> Result<Success, Problem> {
-    request.entry.set_project(project);
+    request.entry.project = Some(project.to_owned());
     let body = request.body().await?;
     let change = change_request(project, &body)?;
     let mut conversation = request.conversation();

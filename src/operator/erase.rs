@@ -109,7 +109,7 @@ pub async fn project(
     project: &str,
     query: &Query,
 ) -> Result<Success, Problem> {
-    request.entry.set_project(project);
+    request.entry.project = Some(project.to_owned());
     Check::of(project).end(Some(()))?;
     let after = query.after().map_err(Problem::InvalidQuery)?;
     let invalid = || Violation::new("after", "must be the next of the last answer");
@@ -133,9 +133,7 @@ pub async fn project(
     }
     erased.next = next.map(|place| place.to_string());
     let (records, letters) = (erased.records, erased.letters);
-    request
-        .entry
-        .say(format!("erased: {records} records, {letters} letters"));
+    request.entry.message = format!("erased: {records} records, {letters} letters");
     Ok(Success::document("project-erased", &erased))
 }
 

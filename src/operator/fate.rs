@@ -75,7 +75,7 @@ pub async fn show(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Succ
             }
         };
         if let Err(problem) = asked.map_err(Problem::from).and_then(missing) {
-            request.entry.say(problem.logged());
+            request.entry.message = problem.logged();
             // A customer learns nothing of the relay's configuration.
             fate.svix = Some(match problem {
                 Problem::Plain(_) => problem.document(),
@@ -138,8 +138,8 @@ pub async fn resend(
     if !endpoints::classify_resend(&answer)? {
         return Err(table::NO_MESSAGE.into());
     }
-    request.entry.set_svix_message_id(&message);
-    request.entry.say(format!("resent to {endpoint}"));
+    request.entry.svix_message_id = Some(message.clone());
+    request.entry.message = format!("resent to {endpoint}");
     let resent = Resent {
         endpoint_id: endpoint,
         svix_message_id: &message,

@@ -22,7 +22,7 @@ pub async fn hold(
     project: &str,
     hold: bool,
 ) -> Result<Success, Problem> {
-    request.entry.set_project(project);
+    request.entry.project = Some(project.to_owned());
     let invalid = |reason| Problem::InvalidRequest(vec![Violation::new("project", reason)]);
     identifier::check_project(project).map_err(invalid)?;
     if !shared_gate::hold(project, hold).await? {

@@ -52,7 +52,7 @@ pub async fn show(number: u64) -> Result<Success, Problem> {
 /// Deletes a letter. Its record goes on acknowledging the event.
 pub async fn discard(request: &mut OperatorRequest<'_>, number: u64) -> Result<Success, Problem> {
     let number = ledger::valid_number(number).await?;
-    request.entry.set_dead_letter(number);
+    request.entry.dead_letter = Some(number);
     if !ledger::discard(number).await? {
         return Err(table::NO_DEAD_LETTER.into());
     }
@@ -63,7 +63,7 @@ pub async fn discard(request: &mut OperatorRequest<'_>, number: u64) -> Result<S
 /// Delivers the event of a letter.
 pub async fn replay(request: &mut OperatorRequest<'_>, number: u64) -> Result<Success, Problem> {
     let letter = read(number).await?;
-    request.entry.set_dead_letter(letter.number);
+    request.entry.dead_letter = Some(letter.number);
     send(request.config, &letter, request.deadline, request.entry).await
 }
 
@@ -210,7 +210,7 @@ pub async fn replay_all(
         tried += 1;
         // Each letter has a time and a line of its own.
         let (since, mut entry) = (Stopwatch::start(), Entry::default());
-        entry.set_dead_letter(letter.number);
+        entry.dead_letter = Some(letter.number);
         let deadline = Deadline::new(since, request.config.retry.budget);
         let result = send(request.config, &letter, deadline, &mut entry).await;
         entry.set_result(&result);
@@ -232,9 +232,7 @@ pub async fn replay_all(
     let Replayed {
         resolved, failed, ..
     } = replayed;
-    request
-        .entry
-        .say(format!("replayed: {resolved} resolved, {failed} failed"));
+    request.entry.message = format!("replayed: {resolved} resolved, {failed} failed");
     Ok(Success::document("replayed", &replayed))
 }
 

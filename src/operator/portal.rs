@@ -47,7 +47,7 @@ struct Revoked<'a> {
 
 /// A link to a project's portal in Svix.
 pub async fn open(request: &mut OperatorRequest<'_>, project: &str) -> Result<Success, Problem> {
-    request.entry.set_project(project);
+    request.entry.project = Some(project.to_owned());
     let body = request.body().await?;
     let limits = portal_request(project, &body)?;
     let url = link(request, project, &portal::body(limits)).await?;
@@ -56,7 +56,7 @@ pub async fn open(request: &mut OperatorRequest<'_>, project: &str) -> Result<Su
 
 /// Ends the links to a project's portal, and the visits that they have opened.
 pub async fn revoke(request: &mut OperatorRequest<'_>, project: &str) -> Result<Success, Problem> {
-    request.entry.set_project(project);
+    request.entry.project = Some(project.to_owned());
     let body = revoke_request(project, &request.body().await?)?;
     let mut conversation = request.conversation();
     let path = portal::revoke_path(project);

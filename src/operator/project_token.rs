@@ -26,7 +26,7 @@ struct Issued {
 }
 
 pub async fn issue(request: &mut OperatorRequest<'_>, project: &str) -> Result<Success, Problem> {
-    request.entry.set_project(project);
+    request.entry.project = Some(project.to_owned());
     let body = request.body().await?;
     let [expiry] = fields(&body, ["expiry"])?;
     let mut check = Check::of(project);

@@ -84,9 +84,7 @@ pub async fn purge(request: &mut OperatorRequest<'_>) -> Result<Success, Problem
         cursor.write().await?;
     }
     let done = result?;
-    request.entry.say(format!(
-        "purged: {purged} records, {kept} kept, {letters} letters"
-    ));
+    request.entry.message = format!("purged: {purged} records, {kept} kept, {letters} letters");
     let day = rfc3339(UNIX_EPOCH + Duration::from_hours(24 * cursor.day));
     let answer = Purged {
         purged,

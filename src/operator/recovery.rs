@@ -36,7 +36,7 @@ struct Recovering<'a> {
 }
 
 pub async fn recover(request: &mut OperatorRequest<'_>, project: &str) -> Result<Success, Problem> {
-    request.entry.set_project(project);
+    request.entry.project = Some(project.to_owned());
     let body = request.body().await?;
     let wanted = recovery_request(project, &body, clock::now())?;
     let endpoint = &wanted.endpoint;
@@ -53,9 +53,7 @@ pub async fn recover(request: &mut OperatorRequest<'_>, project: &str) -> Result
     let task = endpoints::classify_recovery(&answer)?;
     let [task_id, status] = &task.ok_or(table::NO_ENDPOINT)?;
     let since = rfc3339(wanted.since);
-    request
-        .entry
-        .say(format!("recovers {endpoint} since {since}"));
+    request.entry.message = format!("recovers {endpoint} since {since}");
     let recovering = Recovering {
         endpoint_id: endpoint,
         task_id,

@@ -27,7 +27,7 @@ pub async fn test_event(
     request: &mut OperatorRequest<'_>,
     project: &str,
 ) -> Result<Success, Problem> {
-    request.entry.set_project(project);
+    request.entry.project = Some(project.to_owned());
     let body = request.body().await?;
     let event_type = test_event_request(project, &body)?;
     send_sample(request, project, &event_type).await

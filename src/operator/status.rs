@@ -68,9 +68,7 @@ pub async fn status(request: &mut OperatorRequest<'_>) -> Result<Success, Proble
 /// Opens the gate, and shows it.
 pub async fn open_gate(request: &mut OperatorRequest<'_>) -> Result<Success, Problem> {
     shared_gate::open().await?;
-    request
-        .entry
-        .say("an operator has opened the gate".to_owned());
+    request.entry.message = "an operator has opened the gate".into();
     let gate = shared_gate::standing().await?;
     Ok(Success::document("gate-opened", &Opened { gate }))
 }

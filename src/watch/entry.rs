@@ -11,7 +11,7 @@ use crate::api::table::Severity;
 use crate::auth::Caller;
 use crate::event::arrival::{Arrival, Source};
 use crate::event::notification::Hints;
-use crate::identifier::shortened;
+use crate::identifier::{shorten, shortened};
 
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,8 +19,9 @@ use crate::identifier::shortened;
 pub struct Entry {
     severity: Option<Severity>,
     time: String,
-    message: String,
-    outcome: &'static str,
+    /// The outcome, unless there is more to say.
+    pub message: String,
+    pub outcome: &'static str,
     status: u16,
     duration_ms: u64,
     /// The name of the operator that asks.
@@ -30,13 +31,13 @@ pub struct Entry {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     project_token: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    project: Option<String>,
+    pub project: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    event_type: Option<String>,
+    pub event_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    svix_message_id: Option<String>,
+    pub svix_message_id: Option<String>,
     /// How often Svix was sent the message for this request.
     pub attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,9 +49,10 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery_attempt: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    dead_letter: Option<u64>,
+    pub dead_letter: Option<u64>,
+    /// Why an event became a dead letter, or the type of a report of Svix.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    pub reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +64,7 @@ pub struct Entry {
     pub left_unknown: bool,
     /// Whether a duplicate has other bytes than the event that was delivered.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    content_differs: bool,
+    pub content_differs: bool,
     /// Whether a lookup found the event's message. Svix may have stored it without ever sending it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     found: bool,
@@ -90,14 +92,6 @@ impl Entry {
             trace: Some(trace),
             ..Self::default()
         }
-    }
-
-    pub fn outcome(&self) -> &'static str {
-        self.outcome
-    }
-
-    pub fn content_differs(&self) -> bool {
-        self.content_differs
     }
 
     pub fn is_notification(&self) -> bool {
@@ -143,40 +137,15 @@ impl Entry {
         if self.is_notification() {
             self.counted = Counted::Event;
         }
-        self.set_project(project);
+        self.project = Some(project.to_owned());
+        // The id may be as long as the body.
         self.event_id = Some(shortened(id));
-    }
-
-    pub fn set_project(&mut self, project: &str) {
-        self.project = Some(shortened(project));
-    }
-
-    pub fn set_event_type(&mut self, event_type: &str) {
-        self.event_type = Some(shortened(event_type));
-    }
-
-    pub fn set_svix_message_id(&mut self, id: &str) {
-        self.svix_message_id = Some(shortened(id));
-    }
-
-    pub fn set_dead_letter(&mut self, number: u64) {
-        self.dead_letter = Some(number);
-    }
-
-    /// Sets the message, where it says more than the outcome.
-    pub fn say(&mut self, message: String) {
-        self.message = message;
     }
 
     /// Sets the message of a success that an operator should hear of.
     pub fn warn(&mut self, message: String) {
         self.severity = Some(Severity::Warning);
         self.message = message;
-    }
-
-    /// The type of a report of Svix.
-    pub fn set_report(&mut self, kind: &'static str) {
-        self.reason = Some(kind);
     }
 
     /// Why an event became a dead letter.
@@ -238,6 +207,12 @@ impl Entry {
     pub fn line(mut self, time: String, duration_ms: u64) -> String {
         self.time = time;
         self.duration_ms = duration_ms;
+        let texts = [
+            &mut self.project,
+            &mut self.event_type,
+            &mut self.svix_message_id,
+        ];
+        texts.into_iter().flatten().for_each(shorten);
         (self.trace_id, self.span_id) = self.trace.take().map(Trace::into_ids).unzip();
         line(&self)
     }
@@ -266,9 +241,9 @@ mod tests {
             };
             entry.set_arrival(Source::Wrapped, &arrival);
             entry.set_event("dev", "evt_1");
-            entry.set_event_type("user.created");
+            entry.event_type = Some("user.created".to_owned());
             entry.attempts = 1;
-            entry.set_svix_message_id("msg_1");
+            entry.svix_message_id = Some("msg_1".to_owned());
             entry.success(&Success::document("delivered", &()));
         });
         assert_eq!(

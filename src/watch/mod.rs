@@ -21,11 +21,11 @@ pub fn request(entry: Entry, stopwatch: Stopwatch) {
     let (took, now) = (stopwatch.elapsed(), clock::now());
     if entry.is_notification() {
         counters::count(|counts| {
-            counts.notification(entry.counted_project(), entry.outcome(), took, now);
+            counts.notification(entry.counted_project(), entry.outcome, took, now);
             if entry.left_unknown {
                 counts.left_unknown();
             }
-            if entry.content_differs() {
+            if entry.content_differs {
                 counts.differing();
             }
         });

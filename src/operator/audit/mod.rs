@@ -95,7 +95,7 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         line += "; disabled endpoints not reviewed: ";
         line += &problem.logged();
     }
-    request.entry.say(line);
+    request.entry.message = line;
     let audited = Audited {
         events,
         settled,
@@ -211,9 +211,7 @@ pub async fn resolve(request: &mut OperatorRequest<'_>, id: &str) -> Result<Succ
     board.remove(id).await?;
     // The finding is gone, so no repeat could give this answer. The next audit counts anew.
     let _ = board.review(clock::now()).await;
-    request
-        .entry
-        .say(format!("resolved: the event was {}", finding.kind.name()));
+    request.entry.message = format!("resolved: the event was {}", finding.kind.name());
     let resolved = Resolved {
         resolved: id,
         kind: finding.kind,
