@@ -84,11 +84,18 @@ pub async fn get(name: &str, time: Duration) -> Result<Option<Vec<u8>>, Error> {
     operate("read from the store", name, time, Operation::Get).await
 }
 
-/// Reads several values, in the order of their names, and a few at once: the host may take a thread for each.
+/// Reads several values, in the order of their names, and a few at once: the host may take a thread for each. If some
+/// that are read at once all fail, so do the rest, without another wait for the store.
 pub async fn get_all(names: &[String]) -> Vec<Result<Option<Vec<u8>>, Error>> {
-    let mut found = Vec::with_capacity(names.len());
-    for names in names.chunks(AT_ONCE) {
-        found.extend(join_all(names.iter().map(|name| get(name, TIMEOUT))).await);
+    let mut found: Vec<Result<_, Error>> = Vec::with_capacity(names.len());
+    for chunk in names.chunks(AT_ONCE) {
+        let values = join_all(chunk.iter().map(|name| get(name, TIMEOUT))).await;
+        let have_failed = values.iter().all(Result::is_err);
+        found.extend(values);
+        if have_failed && let Some(Err(error)) = found.last().cloned() {
+            found.resize(names.len(), Err(error));
+            break;
+        }
     }
     found
 }

@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use futures::future::join_all;
+
 use super::ledger::{self, Entry};
 use super::{COUNTER, DeadLetter, Unreadable, index_name};
 use crate::host::deadline::Deadline;
@@ -132,12 +134,18 @@ async fn walk(
     let first = climb.mark.settled + 1;
     let mut next = first;
     'numbers: while next <= last {
-        for mut state in states(next..=last.min(next + STEP - 1)).await? {
+        let states = states(next..=last.min(next + STEP - 1)).await?;
+        let waiting = (next..)
+            .zip(&states)
+            .filter(|(_, state)| **state == State::Waits);
+        let letters = waiting.map(|(number, _)| ledger::with_record(number));
+        let mut letters = join_all(letters).await.into_iter();
+        for mut state in states {
             if next > first && !go_on() {
                 break 'numbers;
             }
             if state == State::Waits {
-                state = match ledger::with_record(next).await? {
+                state = match letters.next().transpose()?.flatten() {
                     None => match ledger::unreadable_head(next).await? {
                         None => State::Dangling,
                         Some(Unreadable::Later) => State::Later,

@@ -217,7 +217,7 @@ pub async fn replay_all(
         watch::request(entry, since);
         match result {
             Ok(_) => replayed.resolved += 1,
-            Err(problem) => match why_replay_stops(&problem) {
+            Err(problem) => match why_replay_stops(&problem, &selection) {
                 None => replayed.failed += 1,
                 Some(reason) => {
                     replayed.stopped = Some(reason);
@@ -238,10 +238,11 @@ pub async fn replay_all(
 
 /// The outcome that every further letter would have, too, or `None`. If Svix fails, the event itself may be
 /// at fault. If Svix is down, the gate closes and stops the replay.
-fn why_replay_stops(problem: &Problem) -> Option<&'static str> {
+fn why_replay_stops(problem: &Problem, selection: &Selection) -> Option<&'static str> {
     match problem {
         Problem::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
             // The gate may be closed for this letter's project alone.
+            Cause::Gate(_) if selection.project.is_some() => Some("gate"),
             Cause::Gate(_) => shared_gate::closed().map(|_| "gate"),
             Cause::RateLimited => Some(problem.row().name),
             _ => None,

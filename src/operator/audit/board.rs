@@ -6,6 +6,7 @@
 use std::time::SystemTime;
 
 use super::findings::{Finding, Kind};
+use crate::host::change::{WRITES, write_until_seen};
 use crate::host::{self, store};
 use crate::json;
 use crate::records::storage;
@@ -91,7 +92,7 @@ impl Board {
 
     /// Looks at every finding again. Removes a finding that its record has resolved, leaves the line of one that
     /// is no longer pending, and counts all that remain.
-    pub async fn review(&mut self, now: SystemTime) -> Result<(), host::Error> {
+    async fn review(&mut self, now: SystemTime) -> Result<Numbers, host::Error> {
         for slot in 0..SLOTS {
             let Some(finding) = self.0[slot].clone() else {
                 continue;
@@ -119,8 +120,22 @@ impl Board {
             };
             *numbers.entry(kind.to_owned()).or_default() += 1;
         }
-        store::set(NUMBERS, &json::encode(&numbers), store::TIMEOUT).await
+        Ok(numbers)
     }
+}
+
+/// Reviews the findings, and writes how many there are. Another request may change some meanwhile, and write its own
+/// numbers.
+pub async fn review(now: SystemTime) -> Result<(), host::Error> {
+    write_until_seen("count the findings", WRITES, async || {
+        let counted = Board::read().await?.review(now).await?;
+        if numbers().await? == counted {
+            return Ok(Some(()));
+        }
+        store::set(NUMBERS, &json::encode(&counted), store::TIMEOUT).await?;
+        Ok(None)
+    })
+    .await
 }
 
 fn name(slot: usize) -> String {

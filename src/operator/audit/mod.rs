@@ -79,14 +79,14 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
     state.settled += settled;
     // Keep what is done, also if Svix or the store has failed since.
     if stored.as_ref() != Some(&state) {
-        store::set(state::NAME, &state.encode(), store::TIMEOUT).await?;
+        let latest = read_state().await?;
+        // If another audit has written meanwhile, the one that is further back goes on, so that nothing is skipped.
+        if latest == stored || latest.is_none_or(|latest| state.is_behind(&latest)) {
+            store::set(state::NAME, &state.encode(), store::TIMEOUT).await?;
+        }
     }
     if found > 0 || matches!(result, Ok(true)) {
-        let mut board = match comparison.board {
-            Some(board) => board,
-            None => Board::read().await?,
-        };
-        board.review(now).await?;
+        board::review(now).await?;
     }
     let done = result?;
     let mut line = format!("audited: {events} events, {settled} settled, {found} found");
@@ -210,7 +210,7 @@ pub async fn resolve(request: &mut OperatorRequest<'_>, id: &str) -> Result<Succ
     };
     board.remove(id).await?;
     // The finding is gone, so no repeat could give this answer. The next audit counts anew.
-    let _ = board.review(clock::now()).await;
+    let _ = board::review(clock::now()).await;
     request.entry.message = format!("resolved: the event was {}", finding.kind.name());
     let resolved = Resolved {
         resolved: id,
@@ -255,7 +255,7 @@ pub async fn forget(project: &str) -> Result<(), host::Error> {
     for id in board.of_project(project) {
         board.remove(&id).await?;
     }
-    board.review(clock::now()).await
+    board::review(clock::now()).await
 }
 
 /// The numbers of the audit, for metrics and status.

@@ -86,6 +86,10 @@ impl State {
         start
     }
 
+    pub fn is_behind(&self, other: &Self) -> bool {
+        (self.day, self.page) < (other.day, other.page)
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         json::encode(self)
     }

@@ -760,6 +760,68 @@ async fn an_audit_finds_the_same_through_crashes_and_failures() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_audits_at_once_the_one_that_is_further_back_goes_on() {
+    let world = world();
+    for project in ["dev", "sim", "web"] {
+        post_of(&world, project, "evt_1").await;
+    }
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (3, 0));
+    for message in world.svix.messages() {
+        world.svix.forget_message(&message.id);
+    }
+    post(&world, "evt_2").await;
+    grow_old(&world).await;
+
+    // A slice ends once a second is over, so the one with `since` gets no further than the first project.
+    world.svix.set_latency(Duration::from_secs(2));
+    let path = format!("/maintenance/audit{SINCE}");
+    let hourly = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        slice(&world).await
+    };
+    let (begun, hourly) = tokio::join!(ask(&world, "POST", &path), hourly);
+    assert_eq!(
+        (&begun.json()["done"], &hourly["events"]),
+        (&json!(false), &json!(1))
+    );
+    world.svix.set_latency(Duration::ZERO);
+    audit(&world).await;
+    let expected = ["missing evt_1", "missing evt_1", "missing evt_1"];
+    assert_eq!(findings(&world).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn findings_that_are_resolved_at_the_same_moment_leave_the_right_number() {
+    let world = world();
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        post(&world, id).await;
+        world.svix.forget_message(&world.message(id).id);
+    }
+    grow_old(&world).await;
+    audit(&world).await;
+    let found = show(&world, "/audit/findings").await;
+    let path = |at: usize| {
+        let id = found["findings"][at]["id"].as_str().expect("an id");
+        format!("/audit/findings/{id}/resolve")
+    };
+    world.faults.delay(Op::Get, Duration::from_millis(5));
+    let (one, other) = (path(0), path(1));
+    let (one, other) = tokio::join!(ask(&world, "POST", &one), ask(&world, "POST", &other));
+    assert_eq!((one.status, other.status), (200, 200));
+    assert!(has_metric(&world, r#"svix_relay_audit_findings{kind="missing"} 1"#).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_holds_up_the_list_of_findings_only_once() {
+    let world = world();
+    world.faults.delay(Op::Get, HOUR);
+    let (reply, took) = world.timed(ask(&world, "GET", "/audit/findings")).await;
+    reply.assert_retryable_problem(503, "store-failing");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wrong_request_for_an_audit_a_finding_or_a_canary_is_refused() {
     let world = world();
     for query in [

@@ -407,6 +407,21 @@ async fn a_replay_of_all_stops_at_a_closed_gate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replay_of_one_project_stops_when_the_gate_closes_for_that_project() {
+    let world = world();
+    refuse_many(&world, 12).await;
+    refuse_of(&world, "sim", "evt_1").await;
+    world.svix.always(Fault::status(503));
+    let reply = ask(&world, "POST", "/dead-letters/replay?project=dev").await;
+    let replayed = reply.json();
+    assert_eq!(replayed["stopped"], "gate", "{replayed}");
+    assert!(replayed["failed"].as_u64() < Some(12), "{replayed}");
+    world.svix.clear_faults();
+    let reply = ask(&world, "POST", "/dead-letters/replay?project=sim").await;
+    assert_eq!(reply.json()["resolved"], 1, "the gate is open for others");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replay_of_all_counts_the_letters_before_the_store_failed() {
     let world = world();
     refuse_many(&world, 3).await;
