@@ -27,7 +27,7 @@
 //! - how an event is read: `Arrival` in [`event::arrival`], [`event::notification`] and [`event::push`]; who may post:
 //!   `notifier` in [`auth`];
 //! - the heads of [`svix::gate`] and [`letters`];
-//! - how an answer is read: `Cause` and `Answer::unless_failed` in [`mod@svix`], and [`svix::message`].
+//! - how an answer is read: `Cause` and `Answer::or_common_failure` in [`mod@svix`], and [`svix::message`].
 //!
 //! # The folders
 //!

@@ -22,8 +22,8 @@ use crate::watch::counters;
 /// How far Svix's lookups may lag behind its posts. A race to create an application is over by then, too.
 const LAG: Duration = Duration::from_secs(2);
 
-/// The least budget with which a request waits for `LAG`. With less, there would hardly ever be time for that, so the id
-/// counts as taken.
+/// If a request has no time left to wait for `LAG`, the sender comes back. With a budget below this one, there would
+/// hardly ever be time, so the id counts as taken.
 const LEAST_BUDGET_FOR_LAG: Duration = Duration::from_secs(4);
 
 /// How much older than this request a message must be to count as one of an earlier request. Svix's clocks agree

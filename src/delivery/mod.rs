@@ -160,7 +160,7 @@ async fn note_unknown(job: &Job<'_>, name: String) -> Result<Option<Delivered>, 
     let begun = job.deadline.since.started();
     let record = match storage::find(&name, job.deadline.time_to_store() / 2).await? {
         Found::Nothing => Unknown::of(job.event, begun),
-        Found::Unreadable => return Ok(None),
+        Found::Unreadable(_) => return Ok(None),
         Found::Record(record) => match *record {
             Record::Delivered(record) => return Ok(Some(record)),
             Record::Unknown(record) if record.age(now) >= RENEWED_AFTER => record.again(begun),

@@ -83,13 +83,24 @@ pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
             let fits = begin.len() <= limit;
             fits.then_some(limit).ok_or(Unread::TooLarge(limit))
         };
-        // Ask for no length: some proxies send the answer in chunks, and leave a length there that is wrong. HTTP ignores
-        // that length, and hosts hide that there are chunks.
-        let body = read_stream(&mut body, None, admit).await;
+        let length = headers.content_length().filter(|length| *length <= limit);
+        let mut bytes = read_stream(&mut body, length, admit).await;
+        // Some proxies send an answer in chunks, and leave a length there that is wrong. HTTP ignores that length, and
+        // hosts hide that there are chunks. So the length counts only if a JSON object ends there.
+        let has_ended = body.1.is_none();
+        if let Ok(begin) = &mut bytes
+            && !has_ended
+            && !begin.trim_ascii_end().ends_with(b"}")
+        {
+            match read_stream(&mut body, None, admit).await {
+                Ok(rest) => begin.extend(rest),
+                Err(unread) => bytes = Err(unread),
+            }
+        }
         Ok(Answer {
             status,
             headers,
-            body: body.ok(),
+            body: bytes.ok(),
         })
     };
     let mut receive = pin!(receive);

@@ -7,9 +7,9 @@ use super::store;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
-    /// Started when the request came in.
+    /// Started when the request came in, or its part began.
     pub since: Stopwatch,
-    /// How long all may take from then on.
+    /// How long the request or the part may take.
     pub length: Duration,
 }
 

@@ -96,7 +96,7 @@ pub(super) async fn read_stream(
 ) -> Result<Vec<u8>, Unread> {
     let mut limit = admit(&[], length)?;
     let mut body = Vec::with_capacity(length.unwrap_or(CHUNK).min(CHUNK));
-    // HTTP ends a body of known length there: asking for more would only cost time.
+    // A body of known length should end there: asking for more would only cost time.
     while length != Some(body.len()) {
         if body.len() == body.capacity() {
             let more = body.len().max(CHUNK).min(limit + 1 - body.len());
@@ -108,12 +108,9 @@ pub(super) async fn read_stream(
         match result {
             StreamResult::Complete(_) => {}
             StreamResult::Dropped | StreamResult::Cancelled => {
-                // The trailers tell whether the body ended or broke off. For a body that a client gave up, Spin's are
-                // good over HTTP/2, if the client or a proxy resets the stream with NO_ERROR. Then the length tells.
+                // Only the trailers tell whether the body ended or broke off.
                 let trailers = trailers.take().ok_or(Unread::Incomplete)?;
-                let is_whole = length.is_none_or(|length| length <= body.len());
-                let is_whole = trailers.await.is_ok() && is_whole;
-                return is_whole.then_some(body).ok_or(Unread::Incomplete);
+                return trailers.await.map(|_| body).map_err(|_| Unread::Incomplete);
             }
         }
     }

@@ -70,10 +70,17 @@ impl Incoming {
             return Err(Unread::Incomplete);
         };
         let bytes = read_stream(&mut body, self.length, admit).await;
-        if let Err(Unread::TooLarge(_) | Unread::NoRoom) = bytes {
-            self.state = State::Rest(body, done);
+        match bytes {
+            // Over HTTP/2, Spin reports a proper end also for a body that was reset with NO_ERROR.
+            Ok(bytes) if self.length.is_some_and(|length| bytes.len() < length) => {
+                Err(Unread::Incomplete)
+            }
+            Err(Unread::TooLarge(_) | Unread::NoRoom) => {
+                self.state = State::Rest(body, done);
+                bytes
+            }
+            bytes => bytes,
         }
-        bytes
     }
 
     /// Reads what is left of the body and forgets it, in the background: a bounded amount, for a bounded time. If the

@@ -147,7 +147,7 @@ async fn store_dead_letter(
             return Err(Problem::Held);
         }
         // A later version may have delivered the event, and a hold comes before any lookup. So the sender keeps it.
-        None if is_held && matches!(found, Found::Unreadable) => return Err(Problem::Held),
+        None if is_held && matches!(found, Found::Unreadable(_)) => return Err(Problem::Held),
         Some(Record::Unknown(_)) | None => {}
     }
     let undelivered = Undelivered {

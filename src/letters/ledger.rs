@@ -1,9 +1,9 @@
 //! Keeps letters, finds them by their numbers, and discards them.
 
-use super::{COUNTER, DeadLetter, Undelivered, Unreadable, body_name, head_name, index_name};
+use super::{COUNTER, DeadLetter, Undelivered, VERSION, body_name, head_name, index_name};
 use crate::host::deadline::Deadline;
 use crate::host::{self, clock, store};
-use crate::records::{DeadLettered, Found, Record, fingerprint_of, journal, storage};
+use crate::records::{DeadLettered, Found, Record, Unreadable, fingerprint_of, journal, storage};
 use crate::time::rfc3339;
 
 /// Keeps a notification as a dead letter. Returns the letter's number.
@@ -96,7 +96,7 @@ pub async fn unreadable_head(number: u64) -> Result<Option<Unreadable>, host::Er
     };
     let head = store::get(&head_name(&name), store::TIMEOUT).await?;
     let unreadable = head.filter(|head| DeadLetter::decode(head).is_none());
-    Ok(unreadable.map(|head| Unreadable::of(&head)))
+    Ok(unreadable.map(|head| Unreadable::of(&head, VERSION)))
 }
 
 /// The number of the letter that a record names.
@@ -159,13 +159,13 @@ pub async fn erase(record_name: &str) -> Result<bool, host::Error> {
 }
 
 /// Deletes a letter, also one whose discarding broke off. The record of an undelivered event goes on
-/// acknowledging it. `false` if there is no such letter, or if its record can't be read: a later version may have
-/// delivered the event, and its record must not be replaced.
+/// acknowledging it. `false` if there is no such letter, or if a later
+/// version wrote its record: that version may have delivered the event.
 pub async fn discard(number: u64) -> Result<bool, host::Error> {
     let Some((letter, found)) = with_record(number).await? else {
         return Ok(false);
     };
-    if matches!(found, Found::Unreadable) {
+    if matches!(found, Found::Unreadable(Unreadable::Later)) {
         return Ok(false);
     }
     let record = found.record();
@@ -221,7 +221,7 @@ impl Entry {
             return Ok(Self::RecordName(name));
         }
         let letter = DeadLetter::decode(&bytes).filter(DeadLetter::holds_body);
-        let letter = letter.ok_or_else(|| Unreadable::of(&bytes))?;
+        let letter = letter.ok_or_else(|| Unreadable::of(&bytes, VERSION))?;
         Ok(Self::Letter(Box::new(letter)))
     }
 }

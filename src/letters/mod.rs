@@ -107,24 +107,6 @@ pub struct Undelivered<'a> {
     pub lost_message_id: Option<&'a str>,
 }
 
-/// Why a value can't be read.
-pub enum Unreadable {
-    /// A later version wrote it: JSON with a higher `version`.
-    Later,
-    Damaged,
-}
-
-impl Unreadable {
-    fn of(bytes: &[u8]) -> Self {
-        let version = json::Stored::read(bytes).and_then(|stored| stored.number("version"));
-        if version.is_some_and(|version| version > u64::from(VERSION)) {
-            Self::Later
-        } else {
-            Self::Damaged
-        }
-    }
-}
-
 impl DeadLetter {
     /// The head of a letter.
     pub fn new(number: u64, undelivered: Undelivered<'_>, now: SystemTime) -> Self {

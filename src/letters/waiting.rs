@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::ledger::{self, Entry};
-use super::{COUNTER, DeadLetter, Unreadable, index_name};
+use super::{COUNTER, DeadLetter, index_name};
 use crate::host::deadline::Deadline;
 use crate::host::{self, clock, store};
-use crate::records::Record;
+use crate::records::{Record, Unreadable};
 use crate::time::{age, unix_seconds};
 
 /// The name of the low-water mark in the store; see [`Mark`].

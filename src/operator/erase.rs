@@ -21,7 +21,7 @@ use crate::host::deadline::Deadline;
 use crate::host::{self, store};
 use crate::identifier;
 use crate::letters::{self, body_name, head_name, index_name, ledger};
-use crate::records::{Found, Record, endpoints, journal, storage};
+use crate::records::{Found, Record, Unreadable, endpoints, journal, storage};
 use crate::svix::{application, message};
 use crate::violation::Violation;
 
@@ -234,7 +234,7 @@ impl Slice<'_> {
         // The index comes last: without it the letter can't be found.
         let mut names = vec![body_name(record), head_name(record), index_name(number)];
         if !matches!(found.record(), Some(Record::Delivered(_)))
-            && !matches!(found, Found::Unreadable)
+            && !matches!(found, Found::Unreadable(Unreadable::Later))
         {
             names.insert(0, record.clone());
         }

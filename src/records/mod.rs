@@ -112,24 +112,45 @@ pub struct DeadLettered {
 #[derive(Debug)]
 pub enum Found {
     Nothing,
-    /// The value of a later version, or a damaged one.
-    Unreadable,
+    Unreadable(Unreadable),
     Record(Box<Record>),
+}
+
+/// Why a value can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// A later version wrote it: JSON with a higher `version`.
+    Later,
+    Damaged,
+}
+
+impl Unreadable {
+    /// Of a value that this version writes with the number `version`.
+    pub fn of(bytes: &[u8], version: u32) -> Self {
+        let found = json::Stored::read(bytes).and_then(|stored| stored.number("version"));
+        if found.is_some_and(|found| found > u64::from(version)) {
+            Self::Later
+        } else {
+            Self::Damaged
+        }
+    }
 }
 
 impl Found {
     pub fn of(value: Option<&[u8]>) -> Self {
-        match value.map(Record::decode) {
-            None => Self::Nothing,
-            Some(None) => Self::Unreadable,
-            Some(Some(record)) => Self::Record(record.into()),
+        let Some(value) = value else {
+            return Self::Nothing;
+        };
+        match Record::decode(value) {
+            None => Self::Unreadable(Unreadable::of(value, VERSION)),
+            Some(record) => Self::Record(record.into()),
         }
     }
 
     pub fn record(&self) -> Option<&Record> {
         match self {
             Self::Record(record) => Some(record),
-            Self::Nothing | Self::Unreadable => None,
+            Self::Nothing | Self::Unreadable(_) => None,
         }
     }
 }

@@ -197,7 +197,7 @@ impl<'a> Comparison<'a> {
         let found = store::get_all(&names).await;
         for ((name, message), bytes) in others.iter().zip(found) {
             let found = Found::of(bytes?.as_deref());
-            if !matches!(found, Found::Unreadable) {
+            if !matches!(found, Found::Unreadable(_)) {
                 self.pair(project, name, found.record(), message, unseen)
                     .await?;
             }
@@ -449,7 +449,7 @@ impl<'a> Comparison<'a> {
 
     async fn is_as_before(&self, name: &str, record: Option<&Record>) -> Result<bool, Problem> {
         let found = storage::find(name, store::TIMEOUT).await?;
-        Ok(!matches!(found, Found::Unreadable) && found.record() == record)
+        Ok(!matches!(found, Found::Unreadable(_)) && found.record() == record)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fake_svix::Fault;
 use serde_json::{Value, json};
 
-use crate::support::{Setup, World, ask, event, world, wrapped};
+use crate::support::{Setup, World, ask, event, unresolved, world, wrapped};
 
 /// The record of `evt_1` of `dev`.
 const RECORD: &str = "record/193e465eef8b7ffec290ebb03ed5391f528a1474ee89d4089e611e77e4ee7e50";
@@ -156,10 +156,23 @@ async fn a_record_of_a_later_version_outlives_the_letter_of_its_event() {
     world.clock.advance(Duration::from_hours(24 * 40));
     ask(&world, "POST", "/maintenance/purge").await.ok();
     assert_eq!(ask(&world, "GET", "/dead-letters/7").await.status, 200);
+    assert_eq!(unresolved(&world).await, 1);
     ask(&world, "POST", "/projects/dev/erase").await.ok();
     let shown = ask(&world, "GET", "/dead-letters/7").await;
     shown.assert_final_problem(404, "no-dead-letter");
     assert_eq!(world.stored(RECORD).await, Some(record.into_bytes()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_record_goes_with_the_letter_of_its_event() {
+    for record in ["", r#"{"version":1}"#, &DEAD_LETTERED[0][..20]] {
+        let world = world();
+        keep(&world, &letter(LETTERS[0], &event("evt_1")), record).await;
+        ask(&world, "DELETE", "/dead-letters/7").await.ok();
+        let shown = ask(&world, "GET", "/dead-letters/7").await;
+        shown.assert_final_problem(404, "no-dead-letter");
+        assert_eq!(unresolved(&world).await, 0, "{record}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -616,6 +616,22 @@ async fn an_unknown_outcome_is_counted_and_logged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_line_stays_short_whatever_its_sender_sends() {
+    let world = world();
+    let long = "x".repeat(5_000);
+    for field in ["id", "type", "project"] {
+        let mut event: Value = serde_json::from_str(&event("evt_1")).expect("JSON");
+        event[field] = json!(long);
+        world.post(&event.to_string()).await;
+        world.push(event.to_string()).await;
+        world.request("GET", &format!("/{long}"), &[], "").await;
+    }
+    for line in world.stdout() {
+        assert!(line.len() < 1_500, "{} bytes: {line}", line.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_of_monitoring_leave_no_line() {
     let world = world();
     for path in ["/healthz", "/readyz", "/metrics", "/status"] {
