@@ -109,5 +109,8 @@ mod tests {
         ] {
             assert_eq!(Field::parse(name), None, "{name}");
         }
+        for name in ["@type", "data.$oid", "data.a/b"] {
+            assert!(Field::parse(name).is_some(), "{name}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 
+use serde_json::value::RawValue;
 use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, Response, Scheme};
 use spin_sdk::wasip3::wit_future;
@@ -79,20 +80,21 @@ pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
         let (_done, done) = wit_future::new(|| Ok(()));
         let (stream, trailers) = Response::consume_body(response, done);
         let mut body = (stream, Some(trailers));
-        let admit = |begin: &[u8], _| {
-            let fits = begin.len() <= limit;
-            fits.then_some(limit).ok_or(Unread::TooLarge(limit))
+        let admit = |begin: &[u8], most: usize| {
+            let fits = begin.len() <= most;
+            fits.then_some(most).ok_or(Unread::TooLarge(limit))
         };
         let length = headers.content_length().filter(|length| *length <= limit);
-        let mut bytes = read_stream(&mut body, length, admit).await;
+        let mut bytes = read_stream(&mut body, length, |begin, _| admit(begin, limit)).await;
         // Some proxies send an answer in chunks, and leave a length there that is wrong. HTTP ignores that length, and
-        // hosts hide that there are chunks. So the length counts only if a JSON object ends there.
+        // hosts hide that there are chunks. So the length counts only if the JSON is whole there.
         let has_ended = body.1.is_none();
         if let Ok(begin) = &mut bytes
             && !has_ended
-            && !begin.trim_ascii_end().ends_with(b"}")
+            && serde_json::from_slice::<&RawValue>(begin).is_err()
         {
-            match read_stream(&mut body, None, admit).await {
+            let left = limit - begin.len();
+            match read_stream(&mut body, None, |rest, _| admit(rest, left)).await {
                 Ok(rest) => begin.extend(rest),
                 Err(unread) => bytes = Err(unread),
             }

@@ -86,7 +86,7 @@ pub fn header(name: &str, value: &str) -> (String, Vec<u8>) {
     (name.to_owned(), value.as_bytes().to_vec())
 }
 
-/// Reads a body to its end. At first and after each chunk, `admit` says how many bytes are read at most, or why no more
+/// Reads a body to its length, or else to its end. At first and after each chunk, `admit` says how many bytes are read at most, or why no more
 /// are. Its arguments are what has come so far, and the length if that is known. One answer would not do: the first
 /// bytes tell the form of a body, and a body without a length must be counted as it comes.
 pub(super) async fn read_stream(
@@ -108,7 +108,8 @@ pub(super) async fn read_stream(
         match result {
             StreamResult::Complete(_) => {}
             StreamResult::Dropped | StreamResult::Cancelled => {
-                // Only the trailers tell whether the body ended or broke off.
+                // The trailers tell whether the body ended or broke off; over HTTP/2 not always, see
+                // [`super::server::Incoming::read_or_leave`].
                 let trailers = trailers.take().ok_or(Unread::Incomplete)?;
                 return trailers.await.map(|_| body).map_err(|_| Unread::Incomplete);
             }

@@ -146,7 +146,8 @@ async fn store_dead_letter(
         {
             return Err(Problem::Held);
         }
-        // A later version may have delivered the event, and a hold comes before any lookup. So the sender keeps it.
+        // The event may be delivered, by a later version or before the record was damaged, and a hold comes before any
+        // lookup. So the sender keeps it.
         None if is_held && matches!(found, Found::Unreadable(_)) => return Err(Problem::Held),
         Some(Record::Unknown(_)) | None => {}
     }

@@ -159,8 +159,8 @@ pub async fn erase(record_name: &str) -> Result<bool, host::Error> {
 }
 
 /// Deletes a letter, also one whose discarding broke off. The record of an undelivered event goes on
-/// acknowledging it. `false` if there is no such letter, or if a later
-/// version wrote its record: that version may have delivered the event.
+/// acknowledging it. `false` if there is no such letter, or if a later version wrote its record: that version may have
+/// delivered the event.
 pub async fn discard(number: u64) -> Result<bool, host::Error> {
     let Some((letter, found)) = with_record(number).await? else {
         return Ok(false);

@@ -241,7 +241,7 @@ pub async fn replay_all(
 fn why_replay_stops(problem: &Problem, selection: &Selection) -> Option<&'static str> {
     match problem {
         Problem::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
-            // The gate may be closed for this letter's project alone.
+            // A gate that is closed for one project stops a replay of that project's letters, and no other.
             Cause::Gate(_) if selection.project.is_some() => Some("gate"),
             Cause::Gate(_) => shared_gate::closed().map(|_| "gate"),
             Cause::RateLimited => Some(problem.row().name),

@@ -202,13 +202,17 @@ fn truncated(reply: &Reply) -> Bytes {
     bytes.freeze()
 }
 
-/// A chunked reply whose head names half of the length, too.
+/// A chunked reply whose head names a length, too: up to the first brace that closes, if it is an inner one.
 fn with_two_lengths(reply: &Reply) -> Bytes {
     let body = reply.body();
+    let closed = body.iter().position(|byte| *byte == b'}').map(|at| at + 1);
+    let short = closed
+        .filter(|short| *short < body.len())
+        .unwrap_or(body.len() / 2);
     let head = format!(
         "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n",
         reply.status(),
-        body.len() / 2,
+        short,
         body.len()
     );
     [head.as_bytes(), body, b"\r\n0\r\n\r\n"].concat().into()

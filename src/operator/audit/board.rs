@@ -9,7 +9,7 @@ use super::findings::{Finding, Kind};
 use crate::host::change::{WRITES, write_until_seen};
 use crate::host::{self, store};
 use crate::json;
-use crate::records::storage;
+use crate::records::Record;
 use crate::watch;
 use crate::watch::change::Change;
 use crate::watch::metrics::Numbers;
@@ -93,11 +93,14 @@ impl Board {
     /// Looks at every finding again. Removes a finding that its record has resolved, leaves the line of one that
     /// is no longer pending, and counts all that remain.
     async fn review(&mut self, now: SystemTime) -> Result<Numbers, host::Error> {
-        for slot in 0..SLOTS {
-            let Some(finding) = self.0[slot].clone() else {
-                continue;
-            };
-            let record = storage::read(&finding.record_name).await?;
+        let taken = self.0.iter().enumerate();
+        let taken: Vec<_> = taken
+            .filter_map(|(slot, finding)| Some((slot, finding.clone()?)))
+            .collect();
+        let names: Vec<_> = taken.iter().map(|(_, it)| it.record_name.clone()).collect();
+        let records = store::get_all(&names).await;
+        for ((slot, finding), record) in taken.into_iter().zip(records) {
+            let record = record?.as_deref().and_then(Record::decode);
             match finding.clone().reviewed(record.as_ref(), now) {
                 Some(same) if same == finding => {}
                 // Another audit has found the same meanwhile.

@@ -57,7 +57,7 @@ pub struct Comparison<'a> {
     /// A project, and its endpoints.
     known_endpoints: (String, Vec<Endpoint>),
     /// Read with the first finding.
-    pub board: Option<Board>,
+    board: Option<Board>,
 }
 
 /// A project at work.

@@ -78,17 +78,19 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
     state.events += events;
     state.settled += settled;
     // Keep what is done, also if Svix or the store has failed since.
+    let mut is_kept = true;
     if stored.as_ref() != Some(&state) {
         let latest = read_state().await?;
         // If another audit has written meanwhile, the one that is further back goes on, so that nothing is skipped.
-        if latest == stored || latest.is_none_or(|latest| state.is_behind(&latest)) {
+        is_kept = latest == stored || latest.is_none_or(|latest| state.is_behind(&latest));
+        if is_kept {
             store::set(state::NAME, &state.encode(), store::TIMEOUT).await?;
         }
     }
     if found > 0 || matches!(result, Ok(true)) {
         board::review(now).await?;
     }
-    let done = result?;
+    let done = result? && is_kept;
     let mut line = format!("audited: {events} events, {settled} settled, {found} found");
     // The audit itself is done, whatever becomes of this.
     if done && let Err(problem) = endpoints::review(request.config, request.deadline).await {

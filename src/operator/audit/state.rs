@@ -87,7 +87,11 @@ impl State {
     }
 
     pub fn is_behind(&self, other: &Self) -> bool {
-        (self.day, self.page) < (other.day, other.page)
+        let place = |state: &Self| {
+            let project = state.unfinished.as_ref().map(|it| it.project.clone());
+            (state.day, state.page, project)
+        };
+        place(self) < place(other)
     }
 
     pub fn encode(&self) -> Vec<u8> {
@@ -137,6 +141,31 @@ mod tests {
             progress: None,
         });
         assert_eq!(start(&last, wanted(None, 3)).one_in, 1);
+    }
+
+    #[test]
+    fn an_audit_is_behind_another_by_day_page_and_project() {
+        let at = |days: u64, page, project: Option<&str>| State {
+            page,
+            unfinished: project.map(|project| Unfinished {
+                end: 8,
+                project: project.to_owned(),
+                progress: None,
+            }),
+            ..State::begin(UNIX_EPOCH + Duration::from_hours(24 * days))
+        };
+        let places = [
+            at(1, 7, None),
+            at(2, 3, None),
+            at(2, 3, Some("dev")),
+            at(2, 3, Some("sim")),
+            at(2, 4, None),
+        ];
+        for (number, place) in places.iter().enumerate() {
+            for (other_number, other) in places.iter().enumerate() {
+                assert_eq!(place.is_behind(other), number < other_number);
+            }
+        }
     }
 
     #[test]

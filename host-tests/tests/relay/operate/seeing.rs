@@ -626,7 +626,9 @@ async fn a_line_stays_short_whatever_its_sender_sends() {
         world.push(event.to_string()).await;
         world.request("GET", &format!("/{long}"), &[], "").await;
     }
-    for line in world.stdout() {
+    let lines = world.stdout();
+    assert_eq!(lines.len(), 9);
+    for line in lines {
         assert!(line.len() < 1_500, "{} bytes: {line}", line.len());
     }
 }
