@@ -10,7 +10,8 @@ cd "$(dirname "$0")/.."
 
 readonly tools=$PWD/target/deploy-check
 mkdir -p "$tools"
-export PATH=$tools/venv/bin:$tools/prometheus/usr/bin:$PATH
+readonly python=$tools/venv/bin/python3
+export PATH=$tools/prometheus/usr/bin:$PATH
 
 # Make every check and print every finding before the failure.
 status=0
@@ -19,7 +20,7 @@ skip() { echo "deploy-check: NOT checking $1" >&2; }
 
 if [[ ! -e $tools/venv/done ]]; then
   python3 -m venv "$tools/venv"
-  python3 -m pip install --quiet --disable-pip-version-check 'kubernetes-validate~=1.35' 'jsonschema~=4.23' \
+  "$python" -m pip install --quiet --disable-pip-version-check 'kubernetes-validate~=1.35' 'jsonschema~=4.23' \
     'python-hcl2~=7.0' 'yamllint~=1.37'
   touch "$tools/venv/done"
 fi
@@ -33,7 +34,7 @@ if [[ ! -e $tools/node_modules/@grafana/lezer-logql ]] && command -v npm >/dev/n
   npm install --silent --no-save --prefix "$tools" @grafana/lezer-logql@0.4.2 @lezer/lr@1 || true
 fi
 
-check python3 -m yamllint --strict --config-data '{extends: default, rules: {line-length: disable, document-start: disable,
+check "$python" -m yamllint --strict --config-data '{extends: default, rules: {line-length: disable, document-start: disable,
   comments-indentation: disable, braces: {max-spaces-inside: 0}}}' deploy
 
 rendered=$tools/rendered.yaml
@@ -49,7 +50,7 @@ fi
 
 # Kubernetes, the dashboard, the documents, and the series that alerts look at. Writes
 # down the queries and the tests that it found.
-check scripts/deploy-check.py "$rendered" "$tools"
+check "$python" scripts/deploy-check.py "$rendered" "$tools"
 
 # Every argument's name, generated from Google's provider 6.50. The package has 31 MB, so unpack only what
 # deploy/terraform uses.
@@ -63,10 +64,10 @@ if [[ -e $types.tgz ]]; then
   grep -rhoE '^(resource|data) "google_\w+"' deploy/terraform | sort -u |
     sed -E 's/^resource "google_/package\/lib\//; s/^data "google_/package\/lib\/data-google-/; s/_/-/g; s/"$/\/index.d.ts/' |
     tar --extract --gzip --file "$types.tgz" --directory "$types" --files-from -
-  check scripts/terraform-check.py "$types/package/lib"
+  check "$python" scripts/terraform-check.py "$types/package/lib"
 else
   skip "the arguments of Google's provider: there is no npm"
-  check scripts/terraform-check.py
+  check "$python" scripts/terraform-check.py
 fi
 if command -v terraform >/dev/null; then
   check terraform -chdir=deploy/terraform fmt -recursive -check -diff
