@@ -5,25 +5,26 @@
 //! another time by Svix's clock. So is a message that Svix may have stored without ever sending it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::time::{Duration, SystemTime};
 
-use super::batch::{Batch, Item};
+use super::batch::{Item, LAG};
 use super::board::Board;
 use super::findings::{Finding, Kind};
-use super::state::Progress;
+use super::state::{MOST_UNLISTED, Progress, Unlisted, time};
 use crate::api::problem::Problem;
 use crate::config::Config;
 use crate::conversation::Conversation;
 use crate::event;
-use crate::host::clock;
 use crate::host::deadline::Deadline;
 use crate::host::store;
+use crate::host::{self, clock};
 use crate::records::{Delivered, Found, Record, Unknown, journal, storage};
 use crate::svix::endpoints::{self, Endpoint};
 use crate::svix::list::{self, Message};
 use crate::svix::message;
 use crate::svix::{self, Answer, Cause, application};
-use crate::time::{age, parse_rfc3339};
+use crate::time::{age, parse_rfc3339, unix_millis};
 
 /// How long a slice goes on with the list of one project: a list that breaks off costs lookups.
 const LISTING: Duration = Duration::from_secs(3);
@@ -33,6 +34,9 @@ const SLICE: Duration = Duration::from_secs(1);
 
 /// A project that isn't there, by which Svix shows that it answers.
 const NO_PROJECT: &str = "svix-relay-audit";
+
+/// For how long a record is put off because Svix doesn't show whether it has sent the message.
+const PUT_OFF: Duration = Duration::from_hours(24);
 
 /// For how long Svix keeps a message.
 const SVIX_RETENTION: Duration = Duration::from_hours(90 * 24);
@@ -46,8 +50,12 @@ pub struct Comparison<'a> {
     now: SystemTime,
     /// Whether the slice has got anywhere, so that the next one begins at another place.
     pub is_begun: bool,
-    /// Whether the slice has put a record off.
+    /// The records that a later slice compares: a page of the journal will name them again.
+    put_off: Vec<String>,
+    /// Whether the slice has put a record off that could not be looked up.
     has_put_off: bool,
+    /// The lists that Svix has failed to show, this time or before.
+    pub unlisted: Vec<Unlisted>,
     /// How many records were found in Svix.
     pub events: u64,
     /// How many unknown records were settled.
@@ -64,11 +72,18 @@ pub struct Comparison<'a> {
 pub struct Project<'a> {
     pub name: &'a str,
     pub items: &'a BTreeMap<String, Item>,
-    pub batch: &'a Batch,
+    /// Messages stored at this time or later, and before the other, are listed.
+    pub after: SystemTime,
+    pub before: SystemTime,
 }
 
 impl<'a> Comparison<'a> {
-    pub fn new(config: &'a Config, deadline: Deadline, now: SystemTime) -> Self {
+    pub fn new(
+        config: &'a Config,
+        deadline: Deadline,
+        now: SystemTime,
+        unlisted: Vec<Unlisted>,
+    ) -> Self {
         Self {
             config,
             conversation: Conversation::behind_the_gate(config, deadline),
@@ -76,7 +91,9 @@ impl<'a> Comparison<'a> {
             listing: Deadline::new(deadline.since, LISTING),
             now,
             is_begun: false,
+            put_off: Vec::new(),
             has_put_off: false,
+            unlisted,
             events: 0,
             settled: 0,
             found: 0,
@@ -108,8 +125,67 @@ impl<'a> Comparison<'a> {
             Ok(true) => self.look_up(project, &mut unseen).await,
             other => other,
         };
+        let put_off = mem::take(&mut self.put_off);
+        let noted = append(&put_off).await;
+        if noted.is_err() {
+            unseen.extend(put_off);
+        }
         progress.unseen.extend(unseen);
+        noted?;
         result
+    }
+
+    /// Lists again what Svix has failed to list earlier. Returns whether nothing of that is left for now.
+    pub async fn list_again(&mut self) -> Result<bool, Problem> {
+        let lag = u64::try_from(LAG.as_millis()).unwrap_or(u64::MAX);
+        let due = unix_millis(self.now).saturating_sub(lag);
+        while let Some(at) = self.unlisted.iter().position(|it| it.tried <= due) {
+            if self.is_over() {
+                return Ok(false);
+            }
+            let mut list = self.unlisted.remove(at);
+            let project = Project {
+                name: &list.project,
+                items: &BTreeMap::new(),
+                after: time(list.after),
+                before: time(list.before),
+            };
+            let mut progress = Progress {
+                listed: false,
+                iterator: list.iterator.take(),
+                unseen: Vec::new(),
+            };
+            let result = self.run(&project, &mut progress).await;
+            if !matches!(result, Ok(true)) {
+                list.iterator = progress.iterator;
+                self.unlisted.push(list);
+                return result;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Notes that Svix doesn't list a project's messages. Fails if too many projects wait already.
+    fn put_list_off(
+        &mut self,
+        project: &Project<'_>,
+        error: svix::Error,
+    ) -> Result<(), svix::Error> {
+        let mut list = Unlisted {
+            project: project.name.to_owned(),
+            after: unix_millis(project.after),
+            before: unix_millis(project.before),
+            tried: unix_millis(self.now),
+            iterator: None,
+        };
+        let same = |it: &Unlisted| it.project == project.name;
+        if let Some(at) = self.unlisted.iter().position(same) {
+            list = list.with(&self.unlisted.remove(at));
+        } else if self.unlisted.len() >= MOST_UNLISTED {
+            return Err(error);
+        }
+        self.unlisted.push(list);
+        Ok(())
     }
 
     /// Holds each listed message against its record.
@@ -128,8 +204,8 @@ impl<'a> Comparison<'a> {
             if self.listing.is_over() && progress.iterator.is_some() {
                 return Ok(false);
             }
-            let Batch { after, before, .. } = project.batch;
-            let path = list::path(project.name, *after, *before, progress.iterator.as_deref());
+            let iterator = progress.iterator.as_deref();
+            let path = list::path(project.name, project.after, project.before, iterator);
             let answer = self.ask(&path).await;
             let page = match answer.and_then(|answer| list::classify(&answer)) {
                 Ok(Some(page)) => page,
@@ -138,8 +214,11 @@ impl<'a> Comparison<'a> {
                     break;
                 }
                 // A list that fails, or is unreadable or too large, holds up no other project: each record of
-                // this one is looked up by itself.
-                Err(error) if is_of_one_thing(&error) => break,
+                // this one is looked up by itself, and the list comes again.
+                Err(error) if is_of_one_thing(&error) => {
+                    self.put_list_off(project, error)?;
+                    break;
+                }
                 Err(error) => return Err(error.into()),
             };
             let (messages, next) = (page.messages, page.next);
@@ -294,7 +373,7 @@ impl<'a> Comparison<'a> {
                     // One record must not hold up all that follow: a later page brings it again. If a second one
                     // fails, Svix does.
                     Err(Problem::Svix(error)) if self.may_put_off(&error) => {
-                        journal::append(std::slice::from_ref(&name)).await?;
+                        self.put_off.push(name.clone());
                         self.has_put_off = true;
                     }
                     result => result?,
@@ -333,11 +412,18 @@ impl<'a> Comparison<'a> {
         let answer = self.ask(&message::lookup_path(&record.project, id)).await?;
         let kind = match list::classify_held(&answer, id)? {
             None => Kind::Missing,
-            Some(stored_at) if self.is_unsent(record, &stored_at).await? => Kind::Unsent,
-            Some(_) => {
-                self.events += 1;
-                return Ok(());
-            }
+            Some(stored_at) => match self.is_unsent(record, &stored_at).await {
+                Ok(true) => Kind::Unsent,
+                Err(error) if !is_of_one_thing(&error) => return Err(error.into()),
+                Err(_) if age(&record.delivered_at, self.now).is_some_and(|age| age < PUT_OFF) => {
+                    self.put_off.push(name.to_owned());
+                    return Ok(());
+                }
+                Ok(false) | Err(_) => {
+                    self.events += 1;
+                    return Ok(());
+                }
+            },
         };
         let finding = Finding::new(
             kind,
@@ -378,9 +464,15 @@ impl<'a> Comparison<'a> {
         let answer = self.ask(path).await;
         match answer.and_then(|answer| endpoints::classify_list(&answer)) {
             Ok(page) => Ok(page.map(|page| page.data)),
-            // Without this list, the rest of the audit goes on.
-            Err(svix::Error::Refused(_) | svix::Error::Misconfigured(_)) => Ok(None),
-            Err(error) if is_of_one_thing(&error) => Ok(None),
+            // With this token, or in this version, Svix never shows it.
+            Err(
+                svix::Error::Refused(_)
+                | svix::Error::Misconfigured(_)
+                | svix::Error::Unavailable {
+                    cause: Cause::NoSuchPath,
+                    ..
+                },
+            ) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -451,6 +543,14 @@ impl<'a> Comparison<'a> {
         let found = storage::find(name, store::TIMEOUT).await?;
         Ok(!matches!(found, Found::Unreadable(_)) && found.record() == record)
     }
+}
+
+/// Lets a later audit compare the records.
+async fn append(names: &[String]) -> Result<(), host::Error> {
+    for names in names.chunks(journal::PAGE) {
+        journal::append(names).await?;
+    }
+    Ok(())
 }
 
 /// Whether Svix may answer so about one thing, and well about others.

@@ -17,6 +17,7 @@ mod findings;
 mod state;
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -39,6 +40,9 @@ use crate::time::unix_millis;
 use crate::violation::Violation;
 use crate::watch::openmetrics::Audit;
 
+/// How many projects a line names at most.
+const SHOWN: usize = 3;
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Audited {
@@ -48,6 +52,8 @@ struct Audited {
     settled: u64,
     /// How many new findings it has.
     found: u64,
+    /// How many projects' messages Svix fails to list. A later audit asks again.
+    unlisted: usize,
     verified_until: Option<String>,
     /// Whether nothing more is due.
     done: bool,
@@ -63,10 +69,12 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         return Err(Problem::InvalidQuery(violation));
     }
     let first = now.checked_sub(request.config.record_retention);
+    let mut state = State::start(stored.clone(), &selection, first.unwrap_or(now), now);
+    let unlisted = mem::take(&mut state.unlisted);
     let mut slice = Slice {
-        comparison: Comparison::new(request.config, request.deadline, now),
+        comparison: Comparison::new(request.config, request.deadline, now, unlisted),
         now,
-        state: State::start(stored.clone(), &selection, first.unwrap_or(now), now),
+        state,
     };
     let result = slice.run().await;
     let Slice {
@@ -74,6 +82,7 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         mut state,
         ..
     } = slice;
+    state.unlisted = comparison.unlisted;
     let (events, settled, found) = (comparison.events, comparison.settled, comparison.found);
     state.events += events;
     state.settled += settled;
@@ -90,8 +99,13 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
     if found > 0 || matches!(result, Ok(true)) {
         board::review(now).await?;
     }
-    let done = result? && is_kept;
     let mut line = format!("audited: {events} events, {settled} settled, {found} found");
+    if !state.unlisted.is_empty() {
+        let projects = state.unlisted.iter().take(SHOWN).map(|it| &*it.project);
+        line += "; Svix fails to list the messages of ";
+        line += &projects.collect::<Vec<_>>().join(", ");
+    }
+    let done = result? && is_kept;
     // The audit itself is done, whatever becomes of this.
     if done && let Err(problem) = endpoints::review(request.config, request.deadline).await {
         line += "; disabled endpoints not reviewed: ";
@@ -102,6 +116,7 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         events,
         settled,
         found,
+        unlisted: state.unlisted.len(),
         verified_until: state.verified_until(),
         done,
     };
@@ -138,7 +153,7 @@ impl Slice<'_> {
         }
         let until = self.now.checked_sub(LAG).map_or(0, unix_millis);
         self.state.until = self.state.until.max(until);
-        Ok(true)
+        self.comparison.list_again().await
     }
 
     /// Compares the projects of a batch that are not done. Returns whether the batch is done.
@@ -164,7 +179,12 @@ impl Slice<'_> {
                 iterator: None,
                 unseen: items.keys().cloned().collect(),
             });
-            let project = Project { name, items, batch };
+            let project = Project {
+                name,
+                items,
+                after: batch.after,
+                before: batch.before,
+            };
             let result = self.comparison.run(&project, &mut progress).await;
             if !matches!(result, Ok(true)) {
                 self.state.unfinished = leave(Some(progress));

@@ -32,6 +32,39 @@ pub struct State {
     pub settled: u64,
     /// The batch that the last slice left.
     pub unfinished: Option<Unfinished>,
+    /// At most [`MOST_UNLISTED`], one for each project.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlisted: Vec<Unlisted>,
+}
+
+/// How many projects may wait for another list. If still more fail, Svix does.
+pub const MOST_UNLISTED: usize = 100;
+
+/// Messages that Svix failed to list. The records of that time are looked up, so a list can only show messages that are
+/// doubled, or have no record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlisted {
+    pub project: String,
+    /// The messages that were stored at this time or later, and before the other, in milliseconds since 1970.
+    pub after: u64,
+    pub before: u64,
+    /// When Svix last failed.
+    pub tried: u64,
+    /// The page that comes next. `None` for the first.
+    pub iterator: Option<String>,
+}
+
+impl Unlisted {
+    /// One list for both times, and all between them.
+    pub fn with(self, other: &Self) -> Self {
+        Self {
+            after: self.after.min(other.after),
+            before: self.before.max(other.before),
+            tried: self.tried.max(other.tried),
+            iterator: None,
+            ..self
+        }
+    }
 }
 
 /// A batch that is not done.
@@ -68,6 +101,7 @@ impl State {
             events: 0,
             settled: 0,
             unfinished: None,
+            unlisted: Vec::new(),
         }
     }
 
@@ -104,9 +138,11 @@ impl State {
         (state.version == VERSION).then_some(state)
     }
 
-    /// Up to when all pages are compared. `None` until the first batch is done.
+    /// Up to when everything is compared in both directions. `None` until the first batch is done.
     pub fn verified_until(&self) -> Option<String> {
-        (self.until > 0).then(|| rfc3339(time(self.until)))
+        let unlisted = self.unlisted.iter().map(|it| it.after).min();
+        let until = unlisted.map_or(self.until, |after| after.min(self.until));
+        (self.until > 0).then(|| rfc3339(time(until)))
     }
 }
 
@@ -173,6 +209,15 @@ mod tests {
         let mut state = State::begin(UNIX_EPOCH + Duration::from_hours(24 * 20_780));
         assert_eq!(state.verified_until(), None);
         state.until = 1_795_443_162_123;
+        let until = "2026-11-23T14:12:42.123Z".to_owned();
+        assert_eq!(state.verified_until(), Some(until));
+        state.unlisted = vec![Unlisted {
+            project: "sim".to_owned(),
+            after: 1_795_443_150_000,
+            before: 1_795_443_160_000,
+            tried: 1_795_443_170_000,
+            iterator: None,
+        }];
         state.unfinished = Some(Unfinished {
             end: 7,
             project: "dev".to_owned(),
@@ -185,11 +230,12 @@ mod tests {
         let text = concat!(
             r#"{"version":1,"day":20780,"page":0,"oneIn":1,"until":1795443162123,"events":0,"settled":0,"#,
             r#""unfinished":{"end":7,"project":"dev","progress":{"listed":false,"iterator":"msg_1","#,
-            r#""unseen":["record/a"]}}}"#,
+            r#""unseen":["record/a"]}},"unlisted":[{"project":"sim","after":1795443150000,"#,
+            r#""before":1795443160000,"tried":1795443170000,"iterator":null}]}"#,
         );
         assert_eq!(String::from_utf8(state.encode()).expect("text"), text);
-        let until = "2026-11-23T14:12:42.123Z".to_owned();
-        assert_eq!(state.verified_until(), Some(until));
+        let until = "2026-11-23T14:12:30Z".to_owned();
+        assert_eq!(state.verified_until(), Some(until), "not all is listed");
         assert_eq!(State::decode(text.as_bytes()), Some(state));
         let newer = text.replace(r#""version":1"#, r#""version":2"#);
         for other in ["", "{}", &newer] {

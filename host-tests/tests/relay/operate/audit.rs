@@ -194,23 +194,41 @@ async fn a_message_is_not_unsent_if_it_was_sent_or_has_no_endpoint_to_go_to() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_audit_goes_on_if_svix_shows_no_endpoints() {
-    let page = |status, body: &str| Fault::Page {
+fn page(status: u16, body: &str) -> Fault {
+    Fault::Page {
         status,
         headers: Vec::new(),
         body: body.to_owned(),
-    };
-    for answer in [
-        Fault::status(403),
-        Fault::status(404),
-        Fault::status(500),
-        page(404, ""),
-        page(200, "{}"),
-    ] {
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_audit_goes_on_if_svix_never_shows_endpoints() {
+    let unknown_path = page(404, "");
+    for answer in [Fault::status(403), Fault::status(404), unknown_path] {
         let world = deliver_at_the_second_post(false, |_, _| {}).await;
         world.svix.always_at(Target::Deliveries, answer);
         assert_eq!(audit(&world).await, (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_endpoints_svix_fails_to_show_is_asked_for_again_within_a_day() {
+    for answer in [Fault::status(500), Fault::page(404), page(200, "{}")] {
+        let world = deliver_at_the_second_post(false, |_, _| {}).await;
+        world.svix.always_at(Target::Deliveries, answer.clone());
+        assert_eq!(audit(&world).await, (0, 0));
+        grow_old(&world).await;
+        world.svix.clear_faults();
+        assert_eq!(audit(&world).await, (0, 1));
+        assert_eq!(findings(&world).await, ["unsent evt_1"]);
+
+        let world = deliver_at_the_second_post(false, |_, _| {}).await;
+        world.svix.always_at(Target::Deliveries, answer);
+        world.clock.advance(24 * HOUR);
+        assert_eq!(audit(&world).await, (1, 0));
+        grow_old(&world).await;
+        assert_eq!(audit(&world).await, (0, 0));
     }
 }
 
@@ -674,7 +692,7 @@ async fn an_audit_asks_nothing_while_the_gate_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_project_whose_list_fails_holds_up_no_other() {
+async fn a_project_whose_list_fails_holds_up_no_other_and_is_listed_later() {
     for (faults, lists) in [
         (vec![Fault::OversizedReply { bytes: 3_000_000 }], 2),
         (vec![Fault::status(500); 4], 5),
@@ -682,12 +700,83 @@ async fn a_project_whose_list_fails_holds_up_no_other() {
         let world = world();
         for project in ["a", "b"] {
             post_of(&world, project, "evt_1").await;
+            double(&world, project, "evt_1");
         }
         grow_old(&world).await;
         world.svix.script_at(Target::MessageLists, faults);
-        assert_eq!(audit(&world).await, (2, 0));
+        let first = slice(&world).await;
+        assert_fields(
+            &first,
+            &json!({"events": 2, "found": 1, "unlisted": 1, "done": true}),
+        );
         assert_eq!(calls(&world), (lists, 1));
+        assert_eq!(
+            world
+                .lines_with("Svix fails to list the messages of a")
+                .len(),
+            1
+        );
+        // Not yet again, and not verified until then.
+        let second = slice(&world).await;
+        assert_eq!(second["verifiedUntil"], first["verifiedUntil"]);
+        assert_eq!(calls(&world), (lists, 1));
+
+        grow_old(&world).await;
+        let third = slice(&world).await;
+        assert_fields(
+            &third,
+            &json!({"events": 0, "found": 1, "unlisted": 0, "done": true}),
+        );
+        assert_eq!(calls(&world), (lists + 1, 1));
+        assert!(third["verifiedUntil"].as_str() > first["verifiedUntil"].as_str());
+        assert_eq!(findings(&world).await, ["doubled evt_1", "doubled evt_1"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_fails_twice_is_one_list_over_both_times() {
+    let world = world();
+    world
+        .svix
+        .always_at(Target::MessageLists, Fault::status(500));
+    for id in ["evt_1", "evt_2"] {
+        post(&world, id).await;
+        double(&world, "dev", id);
+        grow_old(&world).await;
+        assert_eq!(audit(&world).await, (1, 0));
+    }
+    world.svix.clear_faults();
+    grow_old(&world).await;
+    let lists = calls(&world).0;
+    assert_eq!(audit(&world).await, (0, 2));
+    assert_eq!(calls(&world).0, lists + 1);
+    assert_eq!(audit_from(&world, SINCE).await, (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_audit_waits_if_svix_lists_nobodys_messages() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    for number in 0..101 {
+        post_of(&world, &format!("p{number:03}"), "evt_1").await;
+    }
+    double(&world, "p000", "evt_1");
+    double(&world, "p100", "evt_1");
+    grow_old(&world).await;
+    world
+        .svix
+        .always_at(Target::MessageLists, Fault::status(500));
+    let reply = loop {
+        let reply = ask(&world, "POST", "/maintenance/audit").await;
+        if reply.status != 200 {
+            break reply;
+        }
+        assert_eq!(reply.json()["done"], false, "{}", reply.text());
+    };
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    world.svix.clear_faults();
+    assert_eq!(audit(&world).await, (1, 1));
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
