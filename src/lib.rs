@@ -67,7 +67,7 @@
 //! | `canary` | the last canary that Svix has ([`operator`]) | stays |
 //! | `endpoints` | what Svix has reported of customers' endpoints ([`records::endpoints`]) | stays |
 //! | `keys` | Google's keys ([`auth::keys`]) | stays |
-//! | `readyz` | whether the store can be written | at once |
+//! | `readyz/probe` | whether the store can be written | at once |
 //!
 //! # What an instance remembers
 //!

@@ -282,7 +282,7 @@ fn detail_of(cause: &Cause) -> Cow<'static, str> {
         Cause::Gate(_) => "the gate is closed: Svix is not asked for a while".into(),
         Cause::Status(status) => format!("Svix answered {status}").into(),
         Cause::Unexpected(status) => format!(
-            "{status} is no answer of Svix's API: check what stands before Svix, and svix_url"
+            "Svix's API gives no such answer ({status}): check what stands before Svix, and svix_url"
         )
         .into(),
         Cause::Unforeseen(refusal) => words_of(refusal).into(),

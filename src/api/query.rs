@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use percent_encoding::percent_decode_str;
 
+use super::table::ROWS;
 use crate::time::parse_rfc3339;
 use crate::violation::{Violation, within};
 
@@ -133,13 +134,21 @@ impl Selection {
         [after, limit, project, reason]: [Option<&str>; 4],
         unresolved: bool,
     ) -> Result<Self, Violation> {
-        let text = |value| percent_decode_str(value).decode_utf8_lossy().into_owned();
+        let text = |name, value| {
+            let text = decode(value);
+            text.ok_or_else(|| Violation::new(name, "must be text in UTF-8, and not empty"))
+        };
+        let reason = reason.map(|value| text("reason", value)).transpose()?;
+        let is_known = |reason: &String| ROWS.iter().any(|row| row.name == reason);
+        if !reason.as_ref().is_none_or(is_known) {
+            return Err(Violation::new("reason", "must be the name of a problem"));
+        }
         let after = after.map(|value| parsed("after", value, "must be a whole number"));
         Ok(Self {
             after: after.unwrap_or(Ok(0))?,
             limit: limit.map_or(Ok(50), |value| number("limit", value, 1..=MAX_LIMIT))?,
-            project: project.map(text),
-            reason: reason.map(text),
+            project: project.map(|value| text("project", value)).transpose()?,
+            reason,
             unresolved,
         })
     }
@@ -230,6 +239,10 @@ mod tests {
             ("limit", "limit"),
             ("unresolved=1", "unresolved"),
             ("projct=dev", "query"),
+            ("project=", "project"),
+            ("project=%ff", "project"),
+            ("reason=hold", "reason"),
+            ("reason", "reason"),
         ] {
             let violation = Query::of(query).selection().expect_err(query);
             assert_eq!(violation.field, field);

@@ -147,6 +147,19 @@ impl Operation {
         )
     }
 
+    /// Whether the body of a request says more than its path.
+    pub fn takes_body(&self) -> bool {
+        matches!(
+            self,
+            Self::Application(_)
+                | Self::Portal(_)
+                | Self::RevokePortal(_)
+                | Self::Recover(_)
+                | Self::ProjectToken(_)
+                | Self::TestEvent(_)
+        )
+    }
+
     /// The project whose token opens the operation, too.
     pub fn project(&self) -> Option<&str> {
         match self {

@@ -93,6 +93,12 @@ impl Config {
         let keep_dead_letters = check.choice("dead_letters", ["store", "reject"]);
         let key_prefix = check.value("key_prefix", key_prefix);
         let operators = Operator::read(check);
+        if let (Some(Ingest::Token(tokens)), Some(operators)) = (&ingest, &operators)
+            && operators.iter().any(|one| tokens.contains(&one.token))
+        {
+            // A publisher could then erase and replay.
+            check.refuse::<()>("ingest_token", "must not hold a token of admin_token");
+        }
         let project_token_secrets = check.secret("project_token_secret", signing_secrets);
         let record_retention = check.days("record_retention_days", 1..=3_650);
         // A letter's end is announced a day before.
@@ -240,6 +246,21 @@ pub mod tests {
         for bad in ["a b", "\u{e4}", "a*", &"a".repeat(33)] {
             refused("key_prefix", bad);
         }
+    }
+
+    #[test]
+    fn no_token_opens_both_ways_in() {
+        let with = |operators| {
+            with(&[
+                ("ingest_auth", "token"),
+                ("ingest_token", "one,two"),
+                ("admin_token", operators),
+            ])
+        };
+        assert!(with("alice:three").is_ok());
+        let violations = with("alice:three,bob:ro:two").expect_err("a publisher's token");
+        let fields: Vec<_> = violations.iter().map(|it| it.field).collect();
+        assert_eq!(fields, ["ingest_token"]);
     }
 
     #[test]

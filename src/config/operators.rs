@@ -50,6 +50,9 @@ impl Operator {
             [name, token] if token != "ro" => (name, false, token),
             _ => return Err(FORMS.to_owned()),
         };
+        if token.is_empty() {
+            return Err(FORMS.to_owned());
+        }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(plain) || name == "ro" {
             return Err(format!(
@@ -99,6 +102,9 @@ mod tests {
 
     #[test]
     fn an_entry_that_could_be_read_in_two_ways_is_refused_without_its_text() {
+        for entry in ["alice:", "alice:ro:", "support:ro:a,alice:"] {
+            assert_eq!(parse(entry), Err(FORMS.to_owned()), "{entry}");
+        }
         let long = format!("{}:alice", "secret0".repeat(5));
         for entry in [
             "secret:ro",

@@ -34,7 +34,7 @@ impl Svix {
             }
             url => match Origin::parse(url) {
                 None => Err(
-                    "must be an origin such as 'https://api.eu.svix.com', without a path"
+                    "must be an origin such as 'https://api.eu.svix.com', in lower case and without a path"
                         .to_owned(),
                 ),
                 Some(origin) if !origin.https && is_hosted(&origin) => Err(

@@ -23,8 +23,9 @@ use super::clock::{self, Stopwatch};
 /// write together stay below Pub/Sub's default deadline of 10 s.
 pub const TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// The name of a value that only shows whether the store answers.
-pub const PROBE: &str = "readyz";
+/// The name of a value that only shows whether the store answers. Some stores, such as Azure's Cosmos DB, refuse
+/// names with a slash, which most names here have.
+pub const PROBE: &str = "readyz/probe";
 
 /// How many values are read at once.
 const AT_ONCE: usize = 16;

@@ -13,7 +13,7 @@ use crate::time::parse_rfc3339;
 
 /// The headers that belong to the request and not to the message, or that hold secrets. Any other header
 /// of an unwrapped push may be an attribute of its message.
-const OF_REQUEST: [&str; 17] = [
+const OF_REQUEST: [&str; 20] = [
     "accept",
     "accept-encoding",
     "authorization",
@@ -30,6 +30,9 @@ const OF_REQUEST: [&str; 17] = [
     "transfer-encoding",
     "user-agent",
     "via",
+    "x-api-key",
+    "x-auth-token",
+    "x-goog-api-key",
     "x-serverless-authorization",
 ];
 

@@ -42,6 +42,9 @@ pub async fn fulfil(operation: Operation, exchange: &mut Exchange) -> Result<Suc
         headers: &exchange.headers,
         body: &mut exchange.body,
     };
+    if operation.acts(&exchange.method) && !operation.takes_body() {
+        request.check_no_body().await?;
+    }
     match operation {
         Operation::List(query) => letters::list(request, &query).await,
         Operation::Show(number) => letters::show(number).await,

@@ -51,6 +51,19 @@ impl OperatorRequest<'_> {
         }
     }
 
+    /// Fails if there is a body: the operator may have meant to say less than the path alone. Clients that always send
+    /// JSON may send an empty object.
+    pub async fn check_no_body(&mut self) -> Result<(), Problem> {
+        let time = self.deadline.remaining();
+        let body = read_bounded(self.body, |_| MAX_BODY, time).await;
+        let is_empty = body.is_ok_and(|body| fields(&body.bytes, []).is_ok());
+        if is_empty {
+            return Ok(());
+        }
+        let violation = Violation::new("body", "must be empty");
+        Err(Problem::InvalidRequest(vec![violation]))
+    }
+
     /// A conversation with Svix that ends in time for the answer.
     pub fn conversation(&self) -> Conversation<'static> {
         Conversation::new(self.config, self.deadline)

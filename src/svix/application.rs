@@ -118,7 +118,7 @@ mod tests {
             classify(&refused),
             Err(Error::Refused(Refusal { status: 409, .. }))
         ));
-        let unreadable = Error::from(Cause::UnreadableAnswer);
+        let unexpected = Error::from(Cause::Unexpected(200));
         for page in [
             "<html>",
             "{}",
@@ -126,7 +126,7 @@ mod tests {
             r#"{"name":7,"metadata":{}}"#,
         ] {
             let error = classify(&answer(200, page)).expect_err(page);
-            assert_eq!(error, unreadable, "{page}");
+            assert_eq!(error, unexpected, "{page}");
         }
     }
 }

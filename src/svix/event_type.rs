@@ -1,6 +1,6 @@
 //! Event types: Svix shows customers, and lets them choose among, only the types that it knows.
 
-use super::{Answer, Cause, Error};
+use super::{Answer, Error};
 
 pub const CREATE_PATH: &str = "/api/v1/event-type/";
 
@@ -33,7 +33,7 @@ pub fn classify_lookup(answer: &Answer) -> Result<bool, Error> {
 fn named(answer: &Answer) -> Result<(), Error> {
     match answer.fields(["name"]) {
         Some([Some(_)]) => Ok(()),
-        _ => Err(Cause::UnreadableAnswer.into()),
+        _ => Err(answer.not_as_promised()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use super::{Answer, Cause, Error, message};
+use super::{Answer, Error, message};
 use crate::identifier;
 use crate::time::rfc3339;
 
@@ -57,12 +57,12 @@ pub fn classify(answer: &Answer) -> Result<Option<Page>, Error> {
         return Ok(None);
     };
     let next = body.iterator.filter(|_| !body.done);
-    // The iterator becomes part of a path.
-    let leads_on = next
-        .as_ref()
-        .map_or(body.done, |next| identifier::check(next).is_ok());
+    // The iterator becomes part of a path. A page without messages that isn't the last may begin a list without end.
+    let leads_on = next.as_ref().map_or(body.done, |next| {
+        !body.data.is_empty() && identifier::check(next).is_ok()
+    });
     if !leads_on || !body.data.iter().all(|message| message::is_id(&message.id)) {
-        return Err(Cause::UnreadableAnswer.into());
+        return Err(answer.not_as_promised());
     }
     Ok(Some(Page {
         messages: body.data,
@@ -80,13 +80,14 @@ pub fn classify_held(answer: &Answer, id: &str) -> Result<Option<String>, Error>
     }
     match answer.existing::<Body>()? {
         Some(body) if body.id == id => Ok(Some(body.timestamp)),
-        Some(_) => Err(Cause::UnreadableAnswer.into()),
+        Some(_) => Err(answer.not_as_promised()),
         None => Ok(None),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Cause;
     use super::super::tests::{answer, error_body, refusal};
     use super::*;
     use std::time::{Duration, UNIX_EPOCH};
@@ -122,17 +123,18 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_leads_nowhere_is_unreadable() {
+    fn a_page_that_leads_nowhere_is_not_of_svix() {
         for body in [
             "",
             "{}",
             r#"{"data":[],"iterator":null,"done":false}"#,
-            r#"{"data":[],"iterator":"msg_1&limit=1","done":false}"#,
+            r#"{"data":[],"iterator":"msg_1","done":false}"#,
+            r#"{"data":[{"id":"msg_1","eventId":"evt_1","timestamp":""}],"iterator":"a&limit=1","done":false}"#,
             r#"{"data":[{"eventId":"evt_1"}],"iterator":null,"done":true}"#,
             r#"{"data":[{"id":"msg_1?","timestamp":""}],"iterator":null,"done":true}"#,
         ] {
-            let unreadable = Err(Cause::UnreadableAnswer.into());
-            assert_eq!(classify(&answer(200, body)), unreadable, "{body}");
+            let unexpected = Err(Cause::Unexpected(200).into());
+            assert_eq!(classify(&answer(200, body)), unexpected, "{body}");
         }
     }
 
@@ -152,8 +154,8 @@ mod tests {
         assert_eq!(held(200, &body), Ok(Some(at.to_owned())));
         assert_eq!(held(200, r#"{"id":"msg_1"}"#), Ok(Some(String::new())));
         assert_eq!(held(404, &error_body("not_found")), Ok(None));
-        let unreadable = Err(Cause::UnreadableAnswer.into());
-        assert_eq!(held(200, r#"{"id":"msg_2"}"#), unreadable);
+        let unexpected = Err(Cause::Unexpected(200).into());
+        assert_eq!(held(200, r#"{"id":"msg_2"}"#), unexpected);
         let unforeseen = Err(Cause::Unforeseen(refusal(404, "other")).into());
         assert_eq!(held(404, &error_body("other")), unforeseen);
     }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use super::{Answer, Cause, Error};
+use super::{Answer, Error};
 use crate::config::Messages;
 use crate::digest;
 use crate::event::Event;
@@ -195,11 +195,12 @@ fn stored(answer: &Answer, sent_event_id: &str) -> Result<(String, Duration), Er
         let age = stored_at.and_then(|time| answer.written_at.duration_since(time).ok());
         (ours && is_id(&id)).then(|| (id.into_owned(), age.unwrap_or_default()))
     };
-    message().ok_or_else(|| Cause::UnreadableAnswer.into())
+    message().ok_or_else(|| answer.not_as_promised())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Cause;
     use super::super::tests::{answer, error_body, refusal};
     use super::*;
     use crate::event::field::Field;
@@ -345,8 +346,8 @@ mod tests {
             r#"{"id":"msg_1","eventId":"evt_2"}"#,
             r#"{"id":"msg_1","eventId":null}"#,
         ] {
-            assert_eq!(create(202, body), Err(Cause::UnreadableAnswer.into()));
-            assert_eq!(look_up(200, body), Err(Cause::UnreadableAnswer.into()));
+            assert_eq!(create(202, body), Err(Cause::Unexpected(202).into()));
+            assert_eq!(look_up(200, body), Err(Cause::Unexpected(200).into()));
         }
         let cut = Answer {
             body: None,

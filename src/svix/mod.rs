@@ -74,7 +74,7 @@ pub enum Cause {
     Unforeseen(Refusal),
     /// This Svix doesn't have the path: a 404 without a body. Or another server has answered.
     NoSuchPath,
-    /// Svix accepted, but its answer is cut off or not what its API promises.
+    /// Svix accepted, but its answer is cut off, too large or encoded.
     UnreadableAnswer,
     /// No answer came within the time that an attempt may take.
     Timeout,
@@ -189,10 +189,7 @@ impl Answer {
             }
             _ => return Ok(self),
         };
-        Err(Error::Unavailable {
-            cause,
-            retry_after: self.retry_after,
-        })
+        Err(self.unavailable(cause))
     }
 
     /// Whether the body is an error as Svix writes it: an object with a `code` and a `detail`. Only the
@@ -214,7 +211,7 @@ impl Answer {
     pub fn existing<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         match self.status {
             200 => {
-                let json = self.json().ok_or(Cause::UnreadableAnswer)?;
+                let json = self.json().ok_or_else(|| self.not_as_promised())?;
                 Ok(Some(json))
             }
             404 if self.says_not_found() => Ok(None),
@@ -246,7 +243,7 @@ impl Answer {
     ) -> Result<Option<T>, Error> {
         match self.status {
             200..=299 => {
-                let done = read().ok_or(Cause::UnreadableAnswer)?;
+                let done = read().ok_or_else(|| self.not_as_promised())?;
                 Ok(Some(done))
             }
             404 if self.says_not_found() => Ok(None),
@@ -277,7 +274,23 @@ impl Answer {
         } else {
             Cause::Unexpected(self.status)
         };
-        cause.into()
+        self.unavailable(cause)
+    }
+
+    /// The error of a success whose body isn't what Svix's API promises. A page of another server is none of Svix's
+    /// troubles.
+    fn not_as_promised(&self) -> Error {
+        self.unavailable(match self.body {
+            Some(_) => Cause::Unexpected(self.status),
+            None => Cause::UnreadableAnswer,
+        })
+    }
+
+    fn unavailable(&self, cause: Cause) -> Error {
+        Error::Unavailable {
+            cause,
+            retry_after: self.retry_after,
+        }
     }
 
     fn refusal(&self) -> Refusal {

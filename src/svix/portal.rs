@@ -112,8 +112,8 @@ mod tests {
             r#"{"url":"https://app.svix.com/ a"}"#,
             r#"{"url":"https://app.svix.com/#\n"}"#,
         ] {
-            let unreadable = Err(Cause::UnreadableAnswer.into());
-            assert_eq!(classify(&answer(200, body)), unreadable, "{body}");
+            let unexpected = Err(Cause::Unexpected(200).into());
+            assert_eq!(classify(&answer(200, body)), unexpected, "{body}");
         }
     }
 
@@ -135,6 +135,6 @@ mod tests {
     fn only_an_empty_answer_revokes() {
         assert_eq!(answer(204, "").no_content(), Ok(true));
         let page = answer(200, "<html>").no_content();
-        assert_eq!(page, Err(Cause::UnreadableAnswer.into()));
+        assert_eq!(page, Err(Cause::Unexpected(200).into()));
     }
 }

@@ -173,7 +173,7 @@ async fn a_page_of_another_server_erases_nothing() {
     ] {
         world.svix.always_at(target, Fault::page(200));
         let reply = ask(&world, "POST", path).await;
-        reply.assert_retryable_problem(503, "svix-unavailable");
+        reply.assert_retryable_problem(503, "unexpected-status");
         world.svix.clear_faults();
         assert_eq!(ask(&world, "POST", path).await.status, 200, "{path}");
     }

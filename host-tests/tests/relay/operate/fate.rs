@@ -203,8 +203,8 @@ async fn the_record_is_shown_whatever_svix_answers_and_the_gate_learns_nothing()
     for (fault, name) in [
         (Fault::status(500), "svix-unavailable"),
         (Fault::HangBeforeStoring, "svix-unavailable"),
-        (Fault::MalformedReply, "svix-unavailable"),
-        (Fault::page(200), "svix-unavailable"),
+        (Fault::MalformedReply, "unexpected-status"),
+        (Fault::page(200), "unexpected-status"),
         (Fault::page(404), "unexpected-status"),
         (Fault::status(429), "rate-limited"),
         (Fault::status(401), "token-refused"),
@@ -408,8 +408,8 @@ async fn every_failure_of_a_recovery_has_its_answer_in_time() {
     for (fault, status, name) in [
         (Fault::status(500), 503, "svix-unavailable"),
         (Fault::HangBeforeStoring, 503, "svix-unavailable"),
-        (Fault::MalformedReply, 503, "svix-unavailable"),
-        (Fault::page(200), 503, "svix-unavailable"),
+        (Fault::MalformedReply, 503, "unexpected-status"),
+        (Fault::page(200), 503, "unexpected-status"),
         (Fault::page(403), 503, "unexpected-status"),
         (Fault::status(401), 503, "token-refused"),
         (limit, 429, "rate-limited"),

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use fake_svix::Fault;
 use host::Op;
 
-use crate::support::{Setup, World, ask, event, event_of, has_metric, show, world, wrapped};
+use crate::support::{
+    ADMIN, JSON, Setup, World, ask, event, event_of, has_metric, show, world, wrapped,
+};
 
 async fn hold(world: &World, project: &str) {
     let reply = ask(world, "PUT", &format!("/projects/{project}/hold")).await;
@@ -55,6 +57,36 @@ async fn events_of_a_held_project_become_letters_and_go_in_order() {
     let order = ["evt_4", "evt_1", "evt_2", "evt_3", "evt_5", "evt_6"];
     assert_eq!(delivered(&world), order);
     assert_eq!(push(&world, "evt_1").await["status"], "duplicate");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_body_would_be_passed_over_does_nothing() {
+    let world = world();
+    hold(&world, "dev").await;
+    assert_eq!(push(&world, "evt_1").await["status"], "dead-lettered");
+    for (method, path, body) in [
+        ("POST", "/dead-letters/replay", r#"{"project":"other"}"#),
+        ("POST", "/dead-letters/replay", "project=other"),
+        ("POST", "/dead-letters/1/replay", "[]"),
+        ("DELETE", "/dead-letters/1", r#"{"dryRun":true}"#),
+        (
+            "DELETE",
+            "/projects/dev/hold",
+            r#"{"after":"2027-01-01T00:00:00Z"}"#,
+        ),
+        ("POST", "/projects/dev/erase", r#"{"after":"evt_1"}"#),
+        ("POST", "/maintenance/purge", "{"),
+        ("POST", "/gate/open", &" ".repeat(20_000)),
+    ] {
+        let reply = world.request(method, path, &[ADMIN, JSON], body).await;
+        reply.assert_invalid(path, &[("body", "must be empty")]);
+    }
+    assert_holds_dev(&world).await;
+    assert_eq!(delivered(&world), [""; 0]);
+    let reply = world
+        .request("POST", "/dead-letters/replay", &[ADMIN, JSON], "{}")
+        .await;
+    assert_eq!(reply.json()["resolved"], 1);
 }
 
 #[tokio::test(start_paused = true)]

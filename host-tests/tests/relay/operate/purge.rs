@@ -40,7 +40,7 @@ async fn left(world: &World) -> Vec<String> {
     let stays = [
         "gate",
         "journal/cursor",
-        "readyz",
+        "readyz/probe",
         "dead-letters",
         "dead-letters/settled",
     ];

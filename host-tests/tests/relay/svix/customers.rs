@@ -116,7 +116,7 @@ async fn links_to_a_portal_are_revoked_by_the_hosted_svix_only() {
 #[tokio::test(start_paused = true)]
 async fn links_count_as_revoked_only_if_svix_says_so() {
     for (fault, status, name) in [
-        (Fault::page(200), 503, "svix-unavailable"),
+        (Fault::page(200), 503, "unexpected-status"),
         (Fault::page(404), 503, "unexpected-status"),
         (Fault::status(500), 503, "svix-unavailable"),
         (Fault::HangBeforeStoring, 503, "svix-unavailable"),
@@ -203,11 +203,14 @@ async fn every_failure_to_change_an_application_has_its_answer_in_time() {
             assert!(!reply.text().contains(TOKEN), "{fault:?}");
         }
     }
-    for fault in [Fault::page(200), Fault::TruncatedReply] {
+    for (fault, problem) in [
+        (Fault::page(200), "unexpected-status"),
+        (Fault::TruncatedReply, "svix-unavailable"),
+    ] {
         let world = world_with_customer();
         world.svix.always_at(Target::Applications, fault);
         let reply = put(&world, &json!({ "name": "Dev" })).await;
-        reply.assert_retryable_problem(503, "svix-unavailable");
+        reply.assert_retryable_problem(503, problem);
     }
 }
 
@@ -447,15 +450,18 @@ async fn every_failure_of_svix_has_its_answer_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unreadable_answer_about_a_portal_gives_no_link() {
-    for fault in [
-        Fault::TruncatedReply,
-        Fault::MalformedReply,
-        Fault::OversizedReply { bytes: 3_000_000 },
+    for (fault, problem) in [
+        (Fault::TruncatedReply, "svix-unavailable"),
+        (
+            Fault::OversizedReply { bytes: 3_000_000 },
+            "svix-unavailable",
+        ),
+        (Fault::MalformedReply, "unexpected-status"),
     ] {
         let world = world_with_customer();
         world.svix.always_at(Target::Portals, fault);
         let reply = post(&world, PORTAL, "").await;
-        reply.assert_retryable_problem(503, "svix-unavailable");
+        reply.assert_retryable_problem(503, problem);
     }
 }
 

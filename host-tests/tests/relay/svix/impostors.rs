@@ -49,6 +49,34 @@ async fn a_proxys_404_to_a_lookup_is_no_proof_that_svix_lacks_the_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_success_that_is_not_of_svix_is_no_delivery_and_none_of_svixs_troubles() {
+    let others = [r#"{"ok":true}"#, r#"{"id":"msg_1","eventId":"evt_2"}"#];
+    for (status, body) in bodies()
+        .into_iter()
+        .chain(others)
+        .map(|body| (200, body))
+        .chain([(204, "")])
+    {
+        let world = World::with(&[("admin_token", "hush")]);
+        world
+            .svix
+            .always(answer(status, &[("retry-after", "30")], body));
+        for _ in 0..6 {
+            let reply = world.post(&event("evt_1")).await;
+            let wait = reply.assert_retryable_problem(503, "unexpected-status");
+            assert_eq!(wait, 30, "{body}");
+        }
+        let line = world.last_line();
+        assert_eq!(line["severity"], "ERROR", "{line}");
+        let message = line["message"].as_str().expect("a text");
+        assert!(message.contains(&status.to_string()), "{message}");
+        world.svix.clear_faults();
+        world.post(&event("evt_1")).await.assert_became("delivered");
+        world.only_message();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_something_between_refuses_is_neither_lost_nor_kept_for_good() {
     for status in [400, 401, 403, 404, 409, 413, 422] {
         for body in bodies() {

@@ -85,7 +85,7 @@ table! {
     Fault::ResetAfterStoring => [outage(Fault::ResetAfterStoring)],
     Fault::TruncatedReply => [outage(Fault::TruncatedReply)],
     Fault::TwoLengths => [harmless(Fault::TwoLengths)],
-    Fault::MalformedReply => [outage(Fault::MalformedReply)],
+    Fault::MalformedReply => [unexpected(Fault::MalformedReply)],
     Fault::GarbageBytes => [outage(Fault::GarbageBytes)],
     // Each post conflicts, and no message is ever there.
     Fault::RaceToCreateApplication => [Row {
@@ -115,7 +115,7 @@ table! {
         unexpected(Fault::page(422)),
         limit(Fault::page(429)),
         outage(Fault::page(502)),
-        outage(Fault::page(200)),
+        unexpected(Fault::page(200)),
     ],
 }
 
