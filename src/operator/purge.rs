@@ -112,10 +112,10 @@ impl Cursor {
 
     async fn read() -> Result<Self, host::Error> {
         let stored = store::get(CURSOR, store::TIMEOUT).await?;
-        Ok(stored
-            .as_deref()
-            .and_then(Self::parse)
-            .unwrap_or(Self::START))
+        let stored = stored.as_deref().and_then(Self::parse);
+        // A clock that was ahead has moved the cursor past days that were still to come.
+        let stored = stored.filter(|it| it.day <= journal::day(clock::now()));
+        Ok(stored.unwrap_or(Self::START))
     }
 
     async fn write(self) -> Result<(), host::Error> {
@@ -175,11 +175,9 @@ impl Slice {
         }
         // However long this takes, each slice takes up a page.
         self.expire().await?;
+        // Letters may be left. A slice that has deleted none of them shows that none can be deleted now.
+        let is_cut = self.letters > 0 && self.deadline.is_over();
         let end = self.now.checked_sub(self.retention).map_or(0, journal::day);
-        if self.cursor.day > journal::day(self.now) {
-            // A clock that was ahead has moved the cursor past days that were still to come.
-            self.cursor = Cursor::START;
-        }
         while self.cursor.day < end {
             let pages = journal::pages(self.cursor.day).await?;
             while self.cursor.page < pages.unwrap_or_default() {
@@ -201,7 +199,7 @@ impl Slice {
                 return Ok(false);
             }
         }
-        Ok(true)
+        Ok(!is_cut)
     }
 
     /// Names on today's pages what the journal of 0.1.0 names. Its pages have numbers instead of days.

@@ -52,7 +52,7 @@ impl Board {
     }
 
     /// Stores a finding and leaves its line, unless it is known. Returns whether it is new. If no slot is free,
-    /// the finding takes that of a pending one, or is only in the log.
+    /// the finding takes that of a pending or an unrecorded one, or is only in the log.
     pub async fn report(&mut self, finding: Finding) -> Result<bool, host::Error> {
         if self.find(&finding.id).is_some() {
             return Ok(false);
@@ -72,7 +72,16 @@ impl Board {
         let mut slots = (first..first + SLOTS).map(|slot| slot % SLOTS);
         let free = slots.clone().find(|slot| self.0[*slot].is_none());
         let is_pending = |slot: &usize| self.0[*slot].as_ref().is_some_and(Finding::is_pending);
-        free.or_else(|| slots.find(is_pending).filter(|_| !finding.is_pending()))
+        let gives_way = |slot: &usize| {
+            let held = self.0[*slot].as_ref();
+            is_pending(slot) || held.is_some_and(|held| held.kind == Kind::Unrecorded)
+        };
+        free.or_else(|| match finding.kind {
+            _ if finding.is_pending() => None,
+            // Another sender's messages fill the board with these.
+            Kind::Unrecorded => slots.find(is_pending),
+            _ => slots.find(gives_way),
+        })
     }
 
     async fn put(&mut self, slot: usize, finding: Finding) -> Result<(), host::Error> {
@@ -190,5 +199,10 @@ mod tests {
         board.0[slot.expect("its slot")] = Some(pending.clone());
         assert_eq!(board.slot_for(&finding(SLOTS)), slot);
         assert_eq!(board.slot_for(&finding(SLOTS).pending(UNIX_EPOCH)), None);
+        board.0[slot.expect("its slot")] = Some(finding(7));
+        let mut missing = finding(SLOTS);
+        missing.kind = Kind::Missing;
+        let slot = board.slot_for(&missing).expect("another sender's");
+        assert!(board.0[slot].is_some());
     }
 }

@@ -52,6 +52,8 @@ pub struct Comparison<'a> {
     pub is_begun: bool,
     /// The records that a later slice compares: a page of the journal will name them again.
     put_off: Vec<String>,
+    /// How many these were in all.
+    pub put_off_in_all: u64,
     /// Whether the slice has put a record off that could not be looked up.
     has_put_off: bool,
     /// The lists that Svix has failed to show, this time or before.
@@ -92,6 +94,7 @@ impl<'a> Comparison<'a> {
             now,
             is_begun: false,
             put_off: Vec::new(),
+            put_off_in_all: 0,
             has_put_off: false,
             unlisted,
             events: 0,
@@ -126,6 +129,7 @@ impl<'a> Comparison<'a> {
             other => other,
         };
         let put_off = mem::take(&mut self.put_off);
+        self.put_off_in_all += put_off.len() as u64;
         let noted = append(&put_off).await;
         if noted.is_err() {
             unseen.extend(put_off);
@@ -238,6 +242,11 @@ impl<'a> Comparison<'a> {
                 }
             }
             self.compare_others(project.name, &others, unseen).await?;
+            if next.is_some() && !goes_on {
+                // This page leads to itself.
+                self.put_list_off(project, Cause::Unexpected(200).into())?;
+                break;
+            }
             progress.listed = !goes_on;
             progress.iterator = next;
         }

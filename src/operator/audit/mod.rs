@@ -52,6 +52,8 @@ struct Audited {
     settled: u64,
     /// How many new findings it has.
     found: u64,
+    /// How many records could not be compared, and come again in the next hour.
+    put_off: u64,
     /// How many projects' messages Svix fails to list. A later audit asks again.
     unlisted: usize,
     verified_until: Option<String>,
@@ -83,6 +85,7 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         ..
     } = slice;
     state.unlisted = comparison.unlisted;
+    let put_off = comparison.put_off_in_all;
     let (events, settled, found) = (comparison.events, comparison.settled, comparison.found);
     state.events += events;
     state.settled += settled;
@@ -100,6 +103,9 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         board::review(now).await?;
     }
     let mut line = format!("audited: {events} events, {settled} settled, {found} found");
+    if put_off > 0 {
+        line += &["; put off: ", &put_off.to_string()].concat();
+    }
     if !state.unlisted.is_empty() {
         let projects = state.unlisted.iter().take(SHOWN).map(|it| &*it.project);
         line += "; Svix fails to list the messages of ";
@@ -116,6 +122,7 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         events,
         settled,
         found,
+        put_off,
         unlisted: state.unlisted.len(),
         verified_until: state.verified_until(),
         done,

@@ -271,13 +271,15 @@ async function resolve({ id, kind, eventId, project }) {
 }
 
 on('audit', 'click', async () => {
-  let events = 0, found = 0;
+  let events = 0, found = 0, left = 0;
   $('audit').disabled = true;
   try {
     for (let done = false; !done && token;) {
       const slice = await ask('POST', 'maintenance/audit', 60);
       [events, found, done] = [events + slice.events, found + slice.found, slice.done];
-      say('audit-said', `${number(events)} events compared, ${number(found)} new findings${done ? '.' : '…'}`, found ? '' : 'good');
+      left += slice.putOff;
+      const later = left + slice.unlisted ? `, ${number(left)} events and ${number(slice.unlisted)} lists later` : '';
+      say('audit-said', `${number(events)} events compared, ${number(found)} new findings${later}${done ? '.' : '…'}`, found || later ? '' : 'good');
     }
   } catch (failure) {
     say('audit-said', `The audit has stopped. ${failure.message}`, 'bad');

@@ -363,7 +363,11 @@ async fn a_lookup_that_fails_holds_up_no_other_and_comes_again() {
     }
     grow_old(&world).await;
     world.svix.script_for(&Method::GET, [Fault::status(500)]);
-    assert_eq!(audit(&world).await, (0, 1));
+    assert_fields(
+        &slice(&world).await,
+        &json!({"found": 1, "putOff": 1, "done": true}),
+    );
+    assert_eq!(world.lines_with("put off: 1").len(), 1);
     grow_old(&world).await;
     assert_eq!(audit(&world).await, (0, 1));
     assert_eq!(audit(&world).await, (0, 0));
@@ -731,6 +735,26 @@ async fn a_project_whose_list_fails_holds_up_no_other_and_is_listed_later() {
         assert!(third["verifiedUntil"].as_str() > first["verifiedUntil"].as_str());
         assert_eq!(findings(&world).await, ["doubled evt_1", "doubled evt_1"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_leads_to_itself_is_not_complete() {
+    let world = world();
+    post(&world, "evt_1").await;
+    grow_old(&world).await;
+    let id = world.message("evt_1").id;
+    let at = "2026-11-23T14:12:42Z";
+    let first = format!(
+        r#"{{"data":[{{"id":"{id}","eventId":"evt_1","timestamp":"{at}"}}],"iterator":"{id}","done":false}}"#
+    );
+    let again = [page(200, &first), page(200, &first)];
+    world.svix.script_at(Target::MessageLists, again);
+    assert_fields(
+        &slice(&world).await,
+        &json!({"events": 1, "unlisted": 1, "done": true}),
+    );
+    grow_old(&world).await;
+    assert_fields(&slice(&world).await, &json!({"unlisted": 0, "done": true}));
 }
 
 #[tokio::test(start_paused = true)]

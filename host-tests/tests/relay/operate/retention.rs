@@ -58,6 +58,26 @@ async fn a_letter_without_a_decision_is_deleted_after_the_retention_and_announce
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_purge_is_not_done_while_letters_are_left_to_delete() {
+    let world = world();
+    for number in 0..8 {
+        refuse(&world, &format!("evt_{number}")).await;
+    }
+    world.clock.advance(10 * DAY);
+    world.faults.delay(Op::Get, Duration::from_millis(200));
+    let mut slices = Vec::new();
+    loop {
+        let slice = purge(&world).await;
+        slices.push(slice["letters"].as_u64().expect("a number"));
+        if slice["done"] == true {
+            break;
+        }
+    }
+    assert!(slices.len() > 1, "{slices:?}");
+    assert_eq!(slices.iter().sum::<u64>(), 8, "{slices:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_retention_a_letter_stays() {
     let world = World::with(&[("admin_token", "hush")]);
     refuse(&world, "evt_1").await;
