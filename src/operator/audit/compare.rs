@@ -142,8 +142,10 @@ impl<'a> Comparison<'a> {
     /// Lists again what Svix has failed to list earlier. Returns whether nothing of that is left for now.
     pub async fn list_again(&mut self) -> Result<bool, Problem> {
         let lag = u64::try_from(LAG.as_millis()).unwrap_or(u64::MAX);
-        let due = unix_millis(self.now).saturating_sub(lag);
-        while let Some(at) = self.unlisted.iter().position(|it| it.tried <= due) {
+        let now = unix_millis(self.now);
+        // One that was tried in the future was tried by a clock that was ahead.
+        let is_due = |it: &Unlisted| it.tried > now || it.tried <= now.saturating_sub(lag);
+        while let Some(at) = self.unlisted.iter().position(is_due) {
             if self.is_over() {
                 return Ok(false);
             }
@@ -162,6 +164,10 @@ impl<'a> Comparison<'a> {
             let result = self.run(&project, &mut progress).await;
             if !matches!(result, Ok(true)) {
                 list.iterator = progress.iterator;
+                if result.is_err() {
+                    // The next slice goes on without it.
+                    list.tried = now;
+                }
                 self.unlisted.push(list);
                 return result;
             }

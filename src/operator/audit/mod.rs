@@ -55,7 +55,7 @@ struct Audited {
     /// How many records could not be compared, and come again in the next hour.
     put_off: u64,
     /// How many projects' messages Svix fails to list. A later audit asks again.
-    unlisted: usize,
+    lists_waiting: usize,
     verified_until: Option<String>,
     /// Whether nothing more is due.
     done: bool,
@@ -123,7 +123,7 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         settled,
         found,
         put_off,
-        unlisted: state.unlisted.len(),
+        lists_waiting: state.unlisted.len(),
         verified_until: state.verified_until(),
         done,
     };
@@ -146,6 +146,10 @@ struct Slice<'a> {
 impl Slice<'_> {
     /// Whether nothing more is due.
     async fn run(&mut self) -> Result<bool, Problem> {
+        // First, so that there is room for others.
+        if !self.comparison.list_again().await? {
+            return Ok(false);
+        }
         while let Some(batch) = batch::next(&mut self.state, self.now).await? {
             if !self.batch(&batch).await? {
                 return Ok(false);
@@ -160,7 +164,7 @@ impl Slice<'_> {
         }
         let until = self.now.checked_sub(LAG).map_or(0, unix_millis);
         self.state.until = self.state.until.max(until);
-        self.comparison.list_again().await
+        Ok(true)
     }
 
     /// Compares the projects of a batch that are not done. Returns whether the batch is done.

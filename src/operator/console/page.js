@@ -278,7 +278,7 @@ on('audit', 'click', async () => {
       const slice = await ask('POST', 'maintenance/audit', 60);
       [events, found, done] = [events + slice.events, found + slice.found, slice.done];
       left += slice.putOff;
-      const later = left + slice.unlisted ? `, ${number(left)} events and ${number(slice.unlisted)} lists later` : '';
+      const later = left + slice.listsWaiting ? `, ${number(left)} events and ${number(slice.listsWaiting)} lists later` : '';
       say('audit-said', `${number(events)} events compared, ${number(found)} new findings${later}${done ? '.' : '…'}`, found || later ? '' : 'good');
     }
   } catch (failure) {

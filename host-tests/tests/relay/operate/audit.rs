@@ -711,7 +711,7 @@ async fn a_project_whose_list_fails_holds_up_no_other_and_is_listed_later() {
         let first = slice(&world).await;
         assert_fields(
             &first,
-            &json!({"events": 2, "found": 1, "unlisted": 1, "done": true}),
+            &json!({"events": 2, "found": 1, "listsWaiting": 1, "done": true}),
         );
         assert_eq!(calls(&world), (lists, 1));
         assert_eq!(
@@ -729,7 +729,7 @@ async fn a_project_whose_list_fails_holds_up_no_other_and_is_listed_later() {
         let third = slice(&world).await;
         assert_fields(
             &third,
-            &json!({"events": 0, "found": 1, "unlisted": 0, "done": true}),
+            &json!({"events": 0, "found": 1, "listsWaiting": 0, "done": true}),
         );
         assert_eq!(calls(&world), (lists + 1, 1));
         assert!(third["verifiedUntil"].as_str() > first["verifiedUntil"].as_str());
@@ -751,10 +751,13 @@ async fn a_list_that_leads_to_itself_is_not_complete() {
     world.svix.script_at(Target::MessageLists, again);
     assert_fields(
         &slice(&world).await,
-        &json!({"events": 1, "unlisted": 1, "done": true}),
+        &json!({"events": 1, "listsWaiting": 1, "done": true}),
     );
     grow_old(&world).await;
-    assert_fields(&slice(&world).await, &json!({"unlisted": 0, "done": true}));
+    assert_fields(
+        &slice(&world).await,
+        &json!({"listsWaiting": 0, "done": true}),
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -775,6 +778,30 @@ async fn a_list_that_fails_twice_is_one_list_over_both_times() {
     assert_eq!(audit(&world).await, (0, 2));
     assert_eq!(calls(&world).0, lists + 1);
     assert_eq!(audit_from(&world, SINCE).await, (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn projects_that_wait_make_room_once_svix_lists_them() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    for number in 0..101 {
+        post_of(&world, &format!("p{number:03}"), "evt_1").await;
+    }
+    grow_old(&world).await;
+    world
+        .svix
+        .always_at(Target::MessageLists, Fault::status(500));
+    while ask(&world, "POST", "/maintenance/audit").await.status == 200 {}
+    world.svix.clear_faults();
+    // One project's list still fails.
+    grow_old(&world).await;
+    for _ in 0..100 {
+        world.svix.script_at(Target::MessageLists, [Fault::None]);
+    }
+    world
+        .svix
+        .script_at(Target::MessageLists, [Fault::status(500)]);
+    assert_eq!(audit(&world).await, (1, 0));
+    assert_eq!(slice(&world).await["listsWaiting"], 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -801,6 +828,187 @@ async fn an_audit_waits_if_svix_lists_nobodys_messages() {
     assert_eq!(audit(&world).await, (1, 1));
     grow_old(&world).await;
     assert_eq!(audit(&world).await, (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_failed_comes_again_after_a_quarter_of_an_hour() {
+    let world = world();
+    post(&world, "evt_1").await;
+    grow_old(&world).await;
+    world
+        .svix
+        .script_at(Target::MessageLists, vec![Fault::status(500); 4]);
+    assert_eq!(slice(&world).await["listsWaiting"], 1);
+    // A message of a time that is not due.
+    double(&world, "dev", "evt_1");
+    for (minutes, unlisted) in [(14, 1), (2, 0)] {
+        world.clock.advance(Duration::from_mins(minutes));
+        let report = slice(&world).await;
+        assert_fields(&report, &json!({"listsWaiting": unlisted, "found": 0}));
+    }
+}
+
+/// A project whose list of three pages has failed. The first page that Svix shows is the newest.
+async fn with_long_list_that_failed() -> World {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    post(&world, "evt_1").await;
+    double(&world, "dev", "evt_1");
+    for number in 0..600 {
+        double(&world, "dev", &format!("sha256.{number}"));
+    }
+    grow_old(&world).await;
+    let fault = Fault::status(500);
+    world.svix.script_at(Target::MessageLists, [fault]);
+    assert_eq!(audit(&world).await, (1, 0));
+    grow_old(&world).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_list_that_comes_again_goes_on_in_the_next_slice() {
+    let world = with_long_list_that_failed().await;
+    let lists = calls(&world).0;
+    // The slice ends before the third page.
+    world.svix.set_latency(Duration::from_secs(2));
+    let first = slice(&world).await;
+    assert_fields(
+        &first,
+        &json!({"found": 0, "listsWaiting": 1, "done": false}),
+    );
+    let second = slice(&world).await;
+    assert_fields(
+        &second,
+        &json!({"found": 1, "listsWaiting": 0, "done": true}),
+    );
+    assert_eq!(calls(&world).0, lists + 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_breaks_off_again_is_kept_and_lets_others_go_first() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    for project in ["a", "b"] {
+        post_of(&world, project, "evt_1").await;
+        double(&world, project, "evt_1");
+    }
+    grow_old(&world).await;
+    let lists = Target::MessageLists;
+    world.svix.script_at(lists, vec![Fault::status(500); 2]);
+    assert_eq!(audit(&world).await, (2, 0));
+    grow_old(&world).await;
+    world.svix.script_at(lists, [Fault::status(429)]);
+    let reply = ask(&world, "POST", "/maintenance/audit").await;
+    reply.assert_retryable_problem(429, "rate-limited");
+    world.svix.script_at(lists, [Fault::HangBeforeStoring]);
+    let reply = ask(&world, "POST", "/maintenance/audit").await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    let requests = world.svix.requests();
+    let again = &requests[requests.len() - 2..];
+    let [a, b] = again else { panic!("two lists") };
+    assert!(a.path.contains("/app/a/") && b.path.contains("/app/b/"));
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slice_that_is_over_leaves_the_other_lists_to_the_next() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    for project in ["a", "b"] {
+        post_of(&world, project, "evt_1").await;
+    }
+    grow_old(&world).await;
+    let lists = Target::MessageLists;
+    world.svix.script_at(lists, vec![Fault::status(500); 2]);
+    assert_eq!(audit(&world).await, (2, 0));
+    grow_old(&world).await;
+    world.svix.set_latency(Duration::from_secs(2));
+    for (unlisted, done) in [(1, false), (0, true)] {
+        let report = slice(&world).await;
+        assert_fields(&report, &json!({"listsWaiting": unlisted, "done": done}));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_that_waits_already_waits_on_when_no_other_may() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    for number in 0..100 {
+        post_of(&world, &format!("p{number:03}"), "evt_1").await;
+    }
+    grow_old(&world).await;
+    world
+        .svix
+        .always_at(Target::MessageLists, Fault::status(500));
+    assert_eq!(audit(&world).await, (100, 0));
+    post_of(&world, "p000", "evt_2").await;
+    grow_old(&world).await;
+    let lists = calls(&world).0;
+    assert_eq!(audit(&world).await, (1, 0));
+    // Each list fails once more, and so does that of the new event.
+    assert_eq!(calls(&world).0, lists + 101);
+    assert_eq!(slice(&world).await["listsWaiting"], 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_the_store_fails_to_name_again_is_compared_by_the_next_slice() {
+    let world = deliver_at_the_second_post(false, |_, _| {}).await;
+    world.svix.always_at(Target::Deliveries, page(200, "{}"));
+    world.faults.journal().fail_next(Op::Set, 1);
+    let reply = ask(&world, "POST", "/maintenance/audit").await;
+    reply.assert_retryable_problem(503, "store-failing");
+    world.svix.clear_faults();
+    assert_eq!(audit(&world).await, (0, 1));
+    assert_eq!(findings(&world).await, ["unsent evt_1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_records_are_named_again_if_they_are_more_than_a_page() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_base_delay_ms", "1")]);
+    for number in 0..257 {
+        world.svix.script_for(&Method::POST, [Fault::status(500)]);
+        post(&world, &format!("evt_{number}")).await;
+    }
+    grow_old(&world).await;
+    world.svix.always_at(Target::Deliveries, page(200, "{}"));
+    assert_eq!(audit(&world).await, (0, 0));
+    world.svix.clear_faults();
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (257, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_is_put_off_for_a_whole_day_and_counted_once() {
+    let world = deliver_at_the_second_post(false, |_, _| {}).await;
+    world.svix.always_at(Target::Deliveries, page(200, "{}"));
+    for _ in 0..22 {
+        assert_eq!(audit(&world).await, (0, 0));
+        grow_old(&world).await;
+    }
+    world.clock.advance(HOUR);
+    assert_eq!(audit(&world).await, (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_audit_stops_if_svix_limits_it_while_it_asks_for_endpoints() {
+    let world = deliver_at_the_second_post(false, |_, _| {}).await;
+    let limited = Fault::retry_after(429, RetryAfter::Seconds(30));
+    world.svix.script_at(Target::Deliveries, [limited]);
+    let reply = ask(&world, "POST", "/maintenance/audit").await;
+    reply.assert_retryable_problem(429, "rate-limited");
+    assert_eq!(audit(&world).await, (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_names_three_of_the_projects_that_svix_fails_to_list() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    for project in ["a", "b", "c", "d"] {
+        post_of(&world, project, "evt_1").await;
+    }
+    grow_old(&world).await;
+    world
+        .svix
+        .always_at(Target::MessageLists, Fault::status(500));
+    assert_eq!(slice(&world).await["listsWaiting"], 4);
+    let line = world.last_line()["message"].to_string();
+    assert!(line.ends_with(r#"the messages of a, b, c""#), "{line}");
 }
 
 #[tokio::test(start_paused = true)]
