@@ -17,8 +17,9 @@ const GATHERING: Duration = Duration::from_secs(1);
 const SHARE: u32 = 4;
 const LONGEST_GATHERING: Duration = Duration::from_mins(1);
 
-/// After how many failures in a row the work ends. It begins again when there is more to do.
-const MAX_FAILURES: u32 = 3;
+/// After how many failures in a row the work ends: longer than a failover of the store. It begins again when there is
+/// more to do, if the instance lives on.
+const MAX_FAILURES: u32 = 30;
 
 /// The writes that are left after a round of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -88,12 +88,12 @@ pub async fn count(retention: Option<Duration>) -> Result<Waiting, host::Error> 
 }
 
 /// Deletes the letters that have waited for as long as the retention, oldest first, until the deadline, and
-/// tells of each.
+/// tells of each. Returns whether the low-water mark has moved.
 pub async fn expire(
     retention: Duration,
     deadline: Deadline,
     mut tell: impl FnMut(&DeadLetter),
-) -> Result<(), host::Error> {
+) -> Result<bool, host::Error> {
     let go_on = || !deadline.is_over();
     walk(go_on, async |letter| {
         match age(&letter.dead_lettered_at, clock::now()) {
@@ -124,11 +124,11 @@ enum Visit {
 /// Visits the letters that wait, for as long as `go_on` says before each number but the first.
 ///
 /// The mark moves up to the first letter that is unresolved, and index entries that it passes go if
-/// their letter is gone. Two requests at once may set the mark back, which costs the next one reads.
+/// their letter is gone. Returns whether it has moved. Two requests at once may set the mark back, which costs the next one reads.
 async fn walk(
     mut go_on: impl FnMut() -> bool,
     mut visit: impl AsyncFnMut(&DeadLetter) -> Result<Visit, host::Error>,
-) -> Result<(), host::Error> {
+) -> Result<bool, host::Error> {
     let last = store::counter(COUNTER).await?;
     let mut climb = Climb::from(mark().await?, last, unix_seconds(clock::now()));
     let first = climb.mark.settled + 1;
@@ -162,11 +162,13 @@ async fn walk(
             next += 1;
         }
     }
-    if let Some((mark, dangling)) = climb.end() {
-        // If the store takes no writes, the next walk begins where this one began.
-        let _ = move_mark(mark, &dangling).await;
-    }
-    Ok(())
+    let before = climb.mark.settled;
+    let Some((mark, dangling)) = climb.end() else {
+        return Ok(false);
+    };
+    // If the store takes no writes, the next walk begins where this one began.
+    let is_moved = move_mark(mark, &dangling).await.is_ok();
+    Ok(is_moved && mark.settled > before)
 }
 
 /// The mark on its way up.

@@ -59,13 +59,16 @@ pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Suc
     // Svix may have the message, whatever the record says: it keeps messages for longer. An event's id stands for
     // its message.
     let svix_event_id = message::event_id(event_id).into_owned();
-    let (message, letter) = match record {
-        Some(Record::Delivered(record)) => (record.svix_message_id, record.dead_letter),
-        Some(Record::DeadLettered(record)) => (svix_event_id, Some(record.dead_letter)),
-        Some(Record::Unknown(_)) | None => (svix_event_id, None),
-    };
     let mut messages = audit::messages_of(&record_name).await?;
-    messages.insert(message);
+    messages.insert(svix_event_id);
+    let letter = match record {
+        Some(Record::Delivered(record)) => {
+            messages.insert(record.svix_message_id);
+            record.dead_letter
+        }
+        Some(Record::DeadLettered(record)) => Some(record.dead_letter),
+        Some(Record::Unknown(_)) | None => None,
+    };
     let mut conversation = request.conversation();
     let mut deleted = false;
     for message in messages {

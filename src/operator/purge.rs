@@ -174,9 +174,7 @@ impl Slice {
             return Ok(false);
         }
         // However long this takes, each slice takes up a page.
-        self.expire().await?;
-        // Letters may be left. A slice that has deleted none of them shows that none can be deleted now.
-        let is_cut = self.letters > 0 && self.deadline.is_over();
+        let are_expired = self.expire().await?;
         let end = self.now.checked_sub(self.retention).map_or(0, journal::day);
         while self.cursor.day < end {
             let pages = journal::pages(self.cursor.day).await?;
@@ -199,7 +197,7 @@ impl Slice {
                 return Ok(false);
             }
         }
-        Ok(!is_cut)
+        Ok(are_expired)
     }
 
     /// Names on today's pages what the journal of 0.1.0 names. Its pages have numbers instead of days.
@@ -238,18 +236,21 @@ impl Slice {
         Ok(true)
     }
 
-    /// Deletes the letters that have waited for too long, for as long as a slice lasts.
-    async fn expire(&mut self) -> Result<(), host::Error> {
-        if let Some(retention) = self.letter_retention {
-            let letters = &mut self.letters;
-            let tell = |letter: &DeadLetter| {
-                *letters += 1;
-                watch::change(Change::of_expired(letter));
-                counters::count(Counts::expired);
-            };
-            waiting::expire(retention, self.deadline, tell).await?;
-        }
-        Ok(())
+    /// Deletes the letters that have waited for too long, for as long as a slice lasts. Returns whether the next slice
+    /// would find none of them.
+    async fn expire(&mut self) -> Result<bool, host::Error> {
+        let Some(retention) = self.letter_retention else {
+            return Ok(true);
+        };
+        let letters = &mut self.letters;
+        let tell = |letter: &DeadLetter| {
+            *letters += 1;
+            watch::change(Change::of_expired(letter));
+            counters::count(Counts::expired);
+        };
+        let got_on = waiting::expire(retention, self.deadline, tell).await?;
+        // A slice that is cut and has got nowhere would come again with the same end.
+        Ok(!(self.deadline.is_over() && (got_on || self.letters > 0)))
     }
 
     /// Deletes what is due of a page's records, and the page. A page of a later version stays.

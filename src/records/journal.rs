@@ -8,7 +8,8 @@
 //! millisecond when it was written.
 //!
 //! A record that is on no page is never purged. If an instance dies, the names of its last two seconds are on no page,
-//! or those of its last two minutes if the store was very slow.
+//! or those of its last two minutes if the store was very slow. The same holds for an idle instance if the store takes
+//! no writes for longer than a minute.
 
 use std::cell::{Cell, RefCell};
 use std::time::SystemTime;

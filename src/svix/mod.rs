@@ -277,8 +277,7 @@ impl Answer {
         self.unavailable(cause)
     }
 
-    /// The error of a success whose body isn't what Svix's API promises. A page of another server is none of Svix's
-    /// troubles.
+    /// The error of a success whose body isn't what Svix's API promises. If the body is whole, another server wrote it.
     fn not_as_promised(&self) -> Error {
         self.unavailable(match self.body {
             Some(_) => Cause::Unexpected(self.status),

@@ -10,7 +10,7 @@ use crate::host::{self, store};
 use crate::operator::sample::SAMPLES;
 use crate::records::{Record, journal};
 use crate::svix::message;
-use crate::time::{SKEW, parse_rfc3339, unix_millis};
+use crate::time::{parse_rfc3339, unix_millis};
 
 /// How old pages are that the audit compares: a sender that got no answer has come back by then.
 pub const LAG: Duration = Duration::from_mins(15);
@@ -107,7 +107,7 @@ async fn read(
         };
         let written_at = parse_rfc3339(&page.written_at).unwrap_or(due);
         // A page that is far in the future comes from a clock that was ahead. It must hide no later page.
-        let is_young = written_at > due && written_at <= now + SKEW;
+        let is_young = written_at > due && written_at <= now + LAG;
         if is_young {
             break;
         }

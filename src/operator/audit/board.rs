@@ -62,6 +62,10 @@ impl Board {
             tell(&finding);
         }
         if let Some(slot) = slot {
+            if let Some(held) = self.0[slot].as_ref().filter(|held| held.is_pending()) {
+                // The one that gives way may stay true.
+                tell(held);
+            }
             self.put(slot, finding).await?;
         }
         Ok(true)

@@ -48,7 +48,8 @@ pub struct Comparison<'a> {
     slice: Deadline,
     listing: Deadline,
     now: SystemTime,
-    /// Whether the slice has got anywhere, so that the next one begins at another place.
+    /// Whether Svix has answered, or a batch is done. Then the next slice begins at another place, and a failure may be
+    /// of one thing.
     pub is_begun: bool,
     /// The records that a later slice compares: a page of the journal will name them again.
     put_off: Vec<String>,
@@ -164,10 +165,6 @@ impl<'a> Comparison<'a> {
             let result = self.run(&project, &mut progress).await;
             if !matches!(result, Ok(true)) {
                 list.iterator = progress.iterator;
-                if result.is_err() {
-                    // The next slice goes on without it.
-                    list.tried = now;
-                }
                 self.unlisted.push(list);
                 return result;
             }
@@ -214,6 +211,7 @@ impl<'a> Comparison<'a> {
             if self.listing.is_over() && progress.iterator.is_some() {
                 return Ok(false);
             }
+            self.see_whether_svix_answers().await;
             let iterator = progress.iterator.as_deref();
             let path = list::path(project.name, project.after, project.before, iterator);
             let answer = self.ask(&path).await;
@@ -225,7 +223,7 @@ impl<'a> Comparison<'a> {
                 }
                 // A list that fails, or is unreadable or too large, holds up no other project: each record of
                 // this one is looked up by itself, and the list comes again.
-                Err(error) if is_of_one_thing(&error) => {
+                Err(error) if self.is_begun && is_of_one_thing(&error) => {
                     self.put_list_off(project, error)?;
                     break;
                 }
@@ -370,9 +368,8 @@ impl<'a> Comparison<'a> {
         project: &Project<'_>,
         unseen: &mut BTreeSet<String>,
     ) -> Result<bool, Problem> {
-        if !self.is_begun && !unseen.is_empty() {
-            // The answer, whatever it says, shows that a failure is of one record.
-            let _ = self.ask(&application::path(NO_PROJECT)).await;
+        if !unseen.is_empty() {
+            self.see_whether_svix_answers().await;
         }
         while let Some(name) = unseen.first().cloned() {
             if let Some(item) = project.items.get(&name) {
@@ -399,17 +396,16 @@ impl<'a> Comparison<'a> {
         Ok(true)
     }
 
-    /// Whether the failure is of one record, since Svix has answered another request.
+    /// Any answer shows that a later failure is of one thing.
+    async fn see_whether_svix_answers(&mut self) {
+        if !self.is_begun {
+            let _ = self.ask(&application::path(NO_PROJECT)).await;
+        }
+    }
+
+    /// Whether the failure is of one record.
     fn may_put_off(&self, error: &svix::Error) -> bool {
-        // The slice's own end may cut the last attempt.
-        let is_cut = matches!(
-            error,
-            svix::Error::Unavailable {
-                cause: Cause::Timeout,
-                ..
-            }
-        );
-        self.is_begun && !self.has_put_off && (is_of_one_thing(error) || is_cut)
+        self.is_begun && !self.has_put_off && is_of_one_thing(error)
     }
 
     /// Looks up the message of a record.
@@ -419,8 +415,9 @@ impl<'a> Comparison<'a> {
         item: &Item,
         record: &Delivered,
     ) -> Result<(), Problem> {
-        let is_old = age(&record.delivered_at, self.now).is_none_or(|age| age >= SVIX_RETENTION);
-        if is_old {
+        // A clock that is ahead writes times that are still to come.
+        let age = age(&record.delivered_at, self.now).unwrap_or_default();
+        if age >= SVIX_RETENTION {
             return Ok(());
         }
         let id = &record.svix_message_id;
@@ -430,7 +427,7 @@ impl<'a> Comparison<'a> {
             Some(stored_at) => match self.is_unsent(record, &stored_at).await {
                 Ok(true) => Kind::Unsent,
                 Err(error) if !is_of_one_thing(&error) => return Err(error.into()),
-                Err(_) if age(&record.delivered_at, self.now).is_some_and(|age| age < PUT_OFF) => {
+                Err(_) if age < PUT_OFF => {
                     self.put_off.push(name.to_owned());
                     return Ok(());
                 }
@@ -521,7 +518,9 @@ impl<'a> Comparison<'a> {
     fn pending(&self, finding: Finding, since: &str) -> Finding {
         let until =
             parse_rfc3339(since).and_then(|since| since.checked_add(self.config.pubsub_retention));
-        match until.filter(|until| *until > self.now) {
+        // A clock that was ahead must not keep a finding pending.
+        let last = self.now.checked_add(self.config.pubsub_retention);
+        match until.filter(|until| *until > self.now && Some(*until) <= last) {
             Some(until) => finding.pending(until),
             None => finding,
         }
@@ -568,7 +567,7 @@ async fn append(names: &[String]) -> Result<(), host::Error> {
     Ok(())
 }
 
-/// Whether Svix may answer so about one thing, and well about others.
+/// Whether Svix may fail so about one thing, and answer about others.
 fn is_of_one_thing(error: &svix::Error) -> bool {
     let svix::Error::Unavailable { cause, .. } = error else {
         return false;
@@ -580,5 +579,7 @@ fn is_of_one_thing(error: &svix::Error) -> bool {
             | Cause::Unexpected(_)
             | Cause::Unforeseen(_)
             | Cause::NoSuchPath
+            | Cause::Timeout
+            | Cause::Connection(_)
     )
 }

@@ -3,24 +3,21 @@
 use crate::api::problem::Problem;
 use crate::config::Config;
 use crate::conversation::Conversation;
-use crate::host::clock;
+use crate::host;
 use crate::host::deadline::Deadline;
 use crate::records::endpoints::{self, Effect, Reported};
-use crate::time::unix_seconds;
 
 /// How many endpoints one audit asks about: each costs Svix a request, and the audit time.
 const MOST: usize = 5;
 
-/// Removes some endpoints from the list that are not disabled any more. Each audit takes others.
+/// Removes some endpoints from the list that are not disabled any more. Each audit takes some at random.
 pub async fn review(config: &Config, deadline: Deadline) -> Result<(), Problem> {
     if config.svix.webhook_keys.is_empty() {
         return Ok(());
     }
     let mut disabled = endpoints::read().await?.disabled;
     if disabled.len() > MOST {
-        let minutes = usize::try_from(unix_seconds(clock::now()) / 60).unwrap_or_default();
-        let first = minutes * MOST % disabled.len();
-        disabled.rotate_left(first);
+        host::random().shuffle(&mut disabled);
         disabled.truncate(MOST);
     }
     let mut conversation = Conversation::behind_the_gate(config, deadline);

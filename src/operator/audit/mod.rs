@@ -35,7 +35,7 @@ use crate::api::table;
 use crate::host::clock;
 use crate::host::{self, store};
 use crate::letters::ledger;
-use crate::records::{Record, Unknown, journal, storage};
+use crate::records::{Found, Record, Unknown, journal, storage};
 use crate::time::unix_millis;
 use crate::violation::Violation;
 use crate::watch::openmetrics::Audit;
@@ -108,7 +108,7 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
     }
     if !state.unlisted.is_empty() {
         let projects = state.unlisted.iter().take(SHOWN).map(|it| &*it.project);
-        line += "; Svix fails to list the messages of ";
+        line += "; lists that wait: ";
         line += &projects.collect::<Vec<_>>().join(", ");
     }
     let done = result? && is_kept;
@@ -259,17 +259,21 @@ pub async fn resolve(request: &mut OperatorRequest<'_>, id: &str) -> Result<Succ
 async fn reopen(finding: &Finding) -> Result<bool, host::Error> {
     let name = &finding.record_name;
     let is_missing = |id: &String| finding.svix_message_ids.contains(id);
-    match storage::read(name).await? {
-        Some(Record::Delivered(record)) if is_missing(&record.svix_message_id) => {
+    let record = match storage::find(name, store::TIMEOUT).await? {
+        // A purged record answers no sender either.
+        Found::Nothing => return Ok(true),
+        Found::Record(record) => *record,
+        Found::Unreadable(_) => return Ok(false),
+    };
+    match record {
+        Record::Delivered(record) if is_missing(&record.svix_message_id) => {
             let lost = Record::Unknown(Unknown::lost(record));
             journal::append(std::slice::from_ref(name)).await?;
             store::set(name, &lost.encode(), store::TIMEOUT).await?;
             Ok(true)
         }
-        Some(Record::Unknown(record)) => {
-            Ok(record.lost_message_id.as_ref().is_some_and(is_missing))
-        }
-        _ => Ok(false),
+        Record::Unknown(record) => Ok(record.lost_message_id.as_ref().is_some_and(is_missing)),
+        Record::Delivered(_) | Record::DeadLettered(_) => Ok(false),
     }
 }
 

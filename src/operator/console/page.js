@@ -32,6 +32,8 @@ const facts = (...pairs) => el('dl.facts', ...pairs
 
 // Three and a half of the canary's intervals on Cloud Run.
 const LATE_CANARY = 35 * 60 * 1000;
+// When SvixRelayAuditStandsStill fires.
+const LATE_AUDIT = 3 * 60 * 60 * 1000;
 
 let token = '';
 let svixUrl; // Known once the status is.
@@ -145,7 +147,7 @@ async function refresh() {
       : gate.state === 'open' ? tile('Gate', 'Open', 'events go to Svix', 'good')
       : tile('Gate', 'Closed', `${gate.reason}, for ${Math.ceil(gate.seconds)} s`, 'warn'),
     tile('Unresolved dead letters', number(deadLetters?.unresolved), deadLetters ? `of ${number(written)} so far` : missing, deadLetters?.unresolved ? 'warn' : 'plain'),
-    !audit ? tile('Audit', '–', missing) : verdict(audit, tile),
+    !audit ? tile('Audit', '–', missing) : verdict(audit, tile, Date.parse(time)),
     ...canary || configuration?.canary_project ? [canary
       ? tile('Canary', `${number(canary.durationMs)} ms`, `arrived ${clock(arrival)} UTC`, Date.parse(time) - Date.parse(arrival) < LATE_CANARY ? 'good' : 'bad')
       : tile('Canary', 'None', 'none has arrived yet', 'warn')] : [],
@@ -163,7 +165,7 @@ async function refresh() {
 }
 
 // The audit's numbers, in one tile and above its findings.
-function verdict({ verifiedUntil, events, oneIn, findings }, tile) {
+function verdict({ verifiedUntil, events, oneIn, findings }, tile, now) {
   // The first two are the guarantee; the others are shown if there are any.
   const kinds = Object.keys(KINDS);
   const { pending } = findings;
@@ -172,7 +174,7 @@ function verdict({ verifiedUntil, events, oneIn, findings }, tile) {
   const numbers = `${number(events)} events${sample}, ${kinds.filter((kind, place) => place < 2 || findings[kind]).map(kind => `${number(findings[kind])} ${kind}`).join(', ')}`;
   put('audited', numbers + (pending ? `, ${number(pending)} pending` : ''));
   if (count !== $('findings').tBodies[0].rows.length) loadFindings();
-  return verifiedUntil ? tile('Verified until', `${clock(verifiedUntil)} UTC`, numbers, count ? 'bad' : 'good')
+  return verifiedUntil ? tile('Verified until', `${clock(verifiedUntil)} UTC`, numbers, count ? 'bad' : now - Date.parse(verifiedUntil) < LATE_AUDIT ? 'good' : 'warn')
     : tile('Verified until', 'Never', 'no audit has run yet', 'warn');
 }
 

@@ -80,6 +80,19 @@ async fn grow_old(world: &World) {
     world.clock.advance(HOUR);
 }
 
+/// A relay that asks Svix for nothing twice, and an event of each project.
+async fn with_projects(projects: impl IntoIterator<Item = String>) -> World {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    for project in projects {
+        post_of(&world, &project, "evt_1").await;
+    }
+    world
+}
+
+fn numbered(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("p{number:03}"))
+}
+
 /// The lists and the look-ups that Svix was asked for.
 fn calls(world: &World) -> (usize, usize) {
     let requests = world.svix.requests();
@@ -714,12 +727,7 @@ async fn a_project_whose_list_fails_holds_up_no_other_and_is_listed_later() {
             &json!({"events": 2, "found": 1, "listsWaiting": 1, "done": true}),
         );
         assert_eq!(calls(&world), (lists, 1));
-        assert_eq!(
-            world
-                .lines_with("Svix fails to list the messages of a")
-                .len(),
-            1
-        );
+        assert_eq!(world.lines_with("lists that wait: a").len(), 1);
         // Not yet again, and not verified until then.
         let second = slice(&world).await;
         assert_eq!(second["verifiedUntil"], first["verifiedUntil"]);
@@ -782,10 +790,7 @@ async fn a_list_that_fails_twice_is_one_list_over_both_times() {
 
 #[tokio::test(start_paused = true)]
 async fn projects_that_wait_make_room_once_svix_lists_them() {
-    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
-    for number in 0..101 {
-        post_of(&world, &format!("p{number:03}"), "evt_1").await;
-    }
+    let world = with_projects(numbered(101)).await;
     grow_old(&world).await;
     world
         .svix
@@ -805,11 +810,8 @@ async fn projects_that_wait_make_room_once_svix_lists_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_audit_waits_if_svix_lists_nobodys_messages() {
-    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
-    for number in 0..101 {
-        post_of(&world, &format!("p{number:03}"), "evt_1").await;
-    }
+async fn an_audit_waits_while_svix_lists_no_messages_at_all() {
+    let world = with_projects(numbered(101)).await;
     double(&world, "p000", "evt_1");
     double(&world, "p100", "evt_1");
     grow_old(&world).await;
@@ -875,19 +877,14 @@ async fn a_long_list_that_comes_again_goes_on_in_the_next_slice() {
         &first,
         &json!({"found": 0, "listsWaiting": 1, "done": false}),
     );
-    let second = slice(&world).await;
-    assert_fields(
-        &second,
-        &json!({"found": 1, "listsWaiting": 0, "done": true}),
-    );
+    assert_eq!(audit(&world).await, (0, 1));
     assert_eq!(calls(&world).0, lists + 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_breaks_off_again_is_kept_and_lets_others_go_first() {
-    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+async fn a_list_that_fails_again_is_kept_and_lets_others_go_first() {
+    let world = with_projects(["a", "b"].map(str::to_owned)).await;
     for project in ["a", "b"] {
-        post_of(&world, project, "evt_1").await;
         double(&world, project, "evt_1");
     }
     grow_old(&world).await;
@@ -899,22 +896,14 @@ async fn a_list_that_breaks_off_again_is_kept_and_lets_others_go_first() {
     let reply = ask(&world, "POST", "/maintenance/audit").await;
     reply.assert_retryable_problem(429, "rate-limited");
     world.svix.script_at(lists, [Fault::HangBeforeStoring]);
-    let reply = ask(&world, "POST", "/maintenance/audit").await;
-    reply.assert_retryable_problem(503, "svix-unavailable");
-    let requests = world.svix.requests();
-    let again = &requests[requests.len() - 2..];
-    let [a, b] = again else { panic!("two lists") };
-    assert!(a.path.contains("/app/a/") && b.path.contains("/app/b/"));
+    assert_eq!(audit(&world).await, (0, 1));
     grow_old(&world).await;
-    assert_eq!(audit(&world).await, (0, 2));
+    assert_eq!(audit(&world).await, (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slice_that_is_over_leaves_the_other_lists_to_the_next() {
-    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
-    for project in ["a", "b"] {
-        post_of(&world, project, "evt_1").await;
-    }
+    let world = with_projects(["a", "b"].map(str::to_owned)).await;
     grow_old(&world).await;
     let lists = Target::MessageLists;
     world.svix.script_at(lists, vec![Fault::status(500); 2]);
@@ -929,10 +918,7 @@ async fn a_slice_that_is_over_leaves_the_other_lists_to_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn a_project_that_waits_already_waits_on_when_no_other_may() {
-    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
-    for number in 0..100 {
-        post_of(&world, &format!("p{number:03}"), "evt_1").await;
-    }
+    let world = with_projects(numbered(100)).await;
     grow_old(&world).await;
     world
         .svix
@@ -945,6 +931,68 @@ async fn a_project_that_waits_already_waits_on_when_no_other_may() {
     // Each list fails once more, and so does that of the new event.
     assert_eq!(calls(&world).0, lists + 101);
     assert_eq!(slice(&world).await["listsWaiting"], 100);
+}
+
+/// A state in which dev's list waits, and stopped at a page.
+fn with_waiting_list(tried: u64) -> String {
+    let list = json!({
+        "project": "dev", "after": 1_795_443_100_000_u64, "before": 1_795_443_200_000_u64, "tried": tried,
+        "iterator": "msg_1",
+    });
+    let state = json!({
+        "version": 1, "day": 20780, "page": 0, "oneIn": 1, "until": 0, "events": 0, "settled": 0, "unfinished": null,
+        "unlisted": [list],
+    });
+    state.to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_a_clock_ahead_has_tried_is_tried_again_at_once() {
+    let world = world();
+    post(&world, "evt_1").await;
+    grow_old(&world).await;
+    let ahead = with_waiting_list(1_895_443_162_000).replace("\"msg_1\"", "null");
+    world.put("audit/state", ahead.as_bytes()).await;
+    assert_eq!(slice(&world).await["listsWaiting"], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_grows_begins_with_its_first_page_and_waits_anew() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    post(&world, "evt_1").await;
+    grow_old(&world).await;
+    let tried = 1_795_446_500_000;
+    let state = with_waiting_list(tried);
+    world.put("audit/state", state.as_bytes()).await;
+    let fault = Fault::status(500);
+    world.svix.script_at(Target::MessageLists, [fault]);
+    assert_eq!(audit(&world).await, (1, 0));
+    let state = world.stored("audit/state").await.expect("a state");
+    let state: Value = serde_json::from_slice(&state).expect("JSON");
+    let list = &state["unlisted"][0];
+    assert_eq!(list["iterator"], Value::Null);
+    assert!(list["tried"].as_u64() > Some(tried), "{list}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_record_that_is_put_off_counts() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_base_delay_ms", "1")]);
+    for id in ["evt_1", "evt_2"] {
+        world.svix.script_for(&Method::POST, [Fault::status(500)]);
+        post(&world, id).await;
+    }
+    grow_old(&world).await;
+    world.svix.always_at(Target::Deliveries, page(200, "{}"));
+    assert_eq!(slice(&world).await["putOff"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_only_looks_may_have_a_body() {
+    let world = world();
+    let reply = world
+        .request("GET", "/audit/findings", &[ADMIN], b"x")
+        .await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
 #[tokio::test(start_paused = true)]
@@ -997,18 +1045,142 @@ async fn an_audit_stops_if_svix_limits_it_while_it_asks_for_endpoints() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_names_three_of_the_projects_that_svix_fails_to_list() {
-    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
-    for project in ["a", "b", "c", "d"] {
-        post_of(&world, project, "evt_1").await;
+async fn a_list_that_never_ends_holds_up_no_other_project() {
+    for fault in [Fault::HangBeforeStoring, Fault::ResetBeforeStoring] {
+        let world = with_projects(["a", "b"].map(str::to_owned)).await;
+        double(&world, "b", "evt_1");
+        grow_old(&world).await;
+        let lists = Target::MessageLists;
+        world.svix.script_at(lists, [fault.clone()]);
+        assert_eq!(audit(&world).await, (2, 1), "{fault:?}");
+        assert_eq!(slice(&world).await["listsWaiting"], 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_endpoints_never_come_is_put_off_no_longer_than_a_day() {
+    let world = deliver_at_the_second_post(false, |_, _| {}).await;
+    let hangs = Fault::HangBeforeStoring;
+    world.svix.always_at(Target::Deliveries, hangs);
+    assert_fields(&slice(&world).await, &json!({"events": 0, "putOff": 1}));
+    world.clock.advance(24 * HOUR);
+    assert_eq!(audit(&world).await, (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_svix_that_fails_is_not_asked_for_every_list_that_waits() {
+    let world = with_projects(numbered(50)).await;
+    grow_old(&world).await;
+    let lists = Target::MessageLists;
+    world.svix.always_at(lists, Fault::status(500));
+    assert_eq!(audit(&world).await, (50, 0));
+    grow_old(&world).await;
+    for target in [Target::Messages, Target::Applications] {
+        world.svix.always_at(target, Fault::status(500));
+    }
+    let asked = calls(&world).0;
+    let reply = ask(&world, "POST", "/maintenance/audit").await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    assert_eq!(calls(&world).0, asked + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_a_clock_that_is_ahead_is_compared_when_its_page_is_old() {
+    let world = world();
+    post(&world, "evt_1").await;
+    let record = record_of(&world, "evt_1").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for name in [&record, "journal/day/20780/1"] {
+        let text = world.stored(name).await.expect("a value");
+        let text = String::from_utf8(text).expect("text");
+        let ahead = text
+            .replace("T14:12:4", "T14:22:4")
+            .replace("T14:12:5", "T14:22:4");
+        assert_ne!(ahead, text, "{name}");
+        world.put(name, ahead.as_bytes()).await;
+    }
+    world.svix.forget_message(&world.message("evt_1").id);
+    assert_eq!(audit(&world).await, (0, 0), "its page is young");
+    world.clock.advance(Duration::from_mins(26));
+    assert_eq!(audit(&world).await, (0, 1));
+    // The audit of a node whose clock is late may meet a record that is still to come.
+    let text = world.stored(&record).await.expect("a record");
+    let text = String::from_utf8(text)
+        .expect("text")
+        .replace("T14:22", "T15:22");
+    world.put(&record, text.as_bytes()).await;
+    let path = resolution(&world).await;
+    world
+        .put(&format!("audit/finding/{}", slot_of(&path)), b"{}")
+        .await;
+    assert_eq!(audit_from(&world, SINCE).await, (0, 1));
+}
+
+/// The place of a finding that this path resolves.
+fn slot_of(path: &str) -> usize {
+    let id = path.split('/').nth(3).expect("an id");
+    usize::from_str_radix(&id[..4], 16).expect("a number") % 1_024
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_record_of_a_clock_that_was_ahead_is_not_pending_for_longer() {
+    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+    world.svix.script([Fault::status(500)]);
+    assert_eq!(world.post(&event("evt_1")).await.status, 503);
+    let record = record_of(&world, "evt_1").await;
+    let text = world.stored(&record).await.expect("a record");
+    let mut unknown: Value = serde_json::from_slice(&text).expect("JSON");
+    unknown["lastAttemptAt"] = json!("2027-11-23T14:12:42Z");
+    world.put(&record, unknown.to_string().as_bytes()).await;
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (0, 1));
+    assert_eq!(findings(&world).await, ["unsettled evt_1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_sent_again_if_its_record_is_purged_before_its_finding_is_resolved() {
+    let world = world();
+    post(&world, "evt_1").await;
+    world.svix.forget_message(&world.message("evt_1").id);
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (0, 1));
+    let path = resolution(&world).await;
+    world.remove(&record_of(&world, "evt_1").await).await;
+    let resolved = ask(&world, "POST", &path).await.ok().json();
+    assert_fields(&resolved, &json!({"kind": "missing", "sendAgain": true}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_finding_that_gives_way_to_another_leaves_its_line() {
+    let world = world();
+    post(&world, "evt_1").await;
+    world.svix.forget_message(&world.message("evt_1").id);
+    for slot in 0..1_024 {
+        let id = format!("{slot:04x}000000000000");
+        let pending = json!({
+            "version": 1, "id": id, "kind": "unsettled", "project": "dev", "eventId": format!("evt_{id}"),
+            "svixMessageIds": [], "record": format!("record/{id}"), "foundAt": "2026-11-23T14:12:42Z",
+            "pendingUntil": "2026-12-23T14:12:42Z",
+        });
+        let name = format!("audit/finding/{slot}");
+        world.put(&name, pending.to_string().as_bytes()).await;
+    }
+    grow_old(&world).await;
+    assert_eq!(audit(&world).await, (0, 1));
+    let told = world.lines_with("audit-finding");
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_names_three_of_the_projects_that_svix_fails_to_list() {
+    let world = with_projects(["a", "b", "c", "d"].map(str::to_owned)).await;
     grow_old(&world).await;
     world
         .svix
         .always_at(Target::MessageLists, Fault::status(500));
     assert_eq!(slice(&world).await["listsWaiting"], 4);
     let line = world.last_line()["message"].to_string();
-    assert!(line.ends_with(r#"the messages of a, b, c""#), "{line}");
+    assert!(line.ends_with(r#"lists that wait: a, b, c""#), "{line}");
 }
 
 #[tokio::test(start_paused = true)]

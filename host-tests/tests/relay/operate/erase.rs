@@ -164,6 +164,20 @@ async fn an_event_whose_record_has_expired_is_erased_in_svix() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_only_the_events_id_leads_to_is_erased() {
+    let world = world();
+    post_of(&world, "dev", "evt_1").await;
+    world.svix.forget_message(&world.message("evt_1").id);
+    let other = world
+        .svix
+        .store_message("dev", "evt_1", "user.created", r#"{"name":"Ada"}"#);
+    assert_eq!(erase(&world, "evt_1").await, erased("erased", false));
+    let messages = world.svix.messages();
+    let other = messages.iter().find(|it| it.id == other).expect("kept");
+    assert!(!format!("{other:?}").contains("Ada"), "{other:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_page_of_another_server_erases_nothing() {
     let world = world();
     post_of(&world, "dev", "evt_1").await;
