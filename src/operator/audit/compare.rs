@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::batch::{Item, LAG};
 use super::board::Board;
 use super::findings::{Finding, Kind};
-use super::state::{MOST_UNLISTED, Progress, Unlisted, time};
+use super::state::{MOST_LISTS, Progress, WaitingList, time};
 use crate::api::problem::Problem;
 use crate::config::Config;
 use crate::conversation::Conversation;
@@ -58,7 +58,7 @@ pub struct Comparison<'a> {
     /// Whether the slice has put a record off that could not be looked up.
     has_put_off: bool,
     /// The lists that Svix has failed to show, this time or before.
-    pub unlisted: Vec<Unlisted>,
+    pub lists: Vec<WaitingList>,
     /// How many records were found in Svix.
     pub events: u64,
     /// How many unknown records were settled.
@@ -85,7 +85,7 @@ impl<'a> Comparison<'a> {
         config: &'a Config,
         deadline: Deadline,
         now: SystemTime,
-        unlisted: Vec<Unlisted>,
+        lists: Vec<WaitingList>,
     ) -> Self {
         Self {
             config,
@@ -97,7 +97,7 @@ impl<'a> Comparison<'a> {
             put_off: Vec::new(),
             put_off_in_all: 0,
             has_put_off: false,
-            unlisted,
+            lists,
             events: 0,
             settled: 0,
             found: 0,
@@ -145,12 +145,12 @@ impl<'a> Comparison<'a> {
         let lag = u64::try_from(LAG.as_millis()).unwrap_or(u64::MAX);
         let now = unix_millis(self.now);
         // One that was tried in the future was tried by a clock that was ahead.
-        let is_due = |it: &Unlisted| it.tried > now || it.tried <= now.saturating_sub(lag);
-        while let Some(at) = self.unlisted.iter().position(is_due) {
+        let is_due = |it: &WaitingList| it.tried > now || it.tried <= now.saturating_sub(lag);
+        while let Some(at) = self.lists.iter().position(is_due) {
             if self.is_over() {
                 return Ok(false);
             }
-            let mut list = self.unlisted.remove(at);
+            let mut list = self.lists.remove(at);
             let project = Project {
                 name: &list.project,
                 items: &BTreeMap::new(),
@@ -165,7 +165,7 @@ impl<'a> Comparison<'a> {
             let result = self.run(&project, &mut progress).await;
             if !matches!(result, Ok(true)) {
                 list.iterator = progress.iterator;
-                self.unlisted.push(list);
+                self.lists.push(list);
                 return result;
             }
         }
@@ -178,20 +178,20 @@ impl<'a> Comparison<'a> {
         project: &Project<'_>,
         error: svix::Error,
     ) -> Result<(), svix::Error> {
-        let mut list = Unlisted {
+        let mut list = WaitingList {
             project: project.name.to_owned(),
             after: unix_millis(project.after),
             before: unix_millis(project.before),
             tried: unix_millis(self.now),
             iterator: None,
         };
-        let same = |it: &Unlisted| it.project == project.name;
-        if let Some(at) = self.unlisted.iter().position(same) {
-            list = list.with(&self.unlisted.remove(at));
-        } else if self.unlisted.len() >= MOST_UNLISTED {
+        let same = |it: &WaitingList| it.project == project.name;
+        if let Some(at) = self.lists.iter().position(same) {
+            list = list.with(&self.lists.remove(at));
+        } else if self.lists.len() >= MOST_LISTS {
             return Err(error);
         }
-        self.unlisted.push(list);
+        self.lists.push(list);
         Ok(())
     }
 

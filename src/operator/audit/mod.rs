@@ -72,9 +72,9 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
     }
     let first = now.checked_sub(request.config.record_retention);
     let mut state = State::start(stored.clone(), &selection, first.unwrap_or(now), now);
-    let unlisted = mem::take(&mut state.unlisted);
+    let lists = mem::take(&mut state.lists);
     let mut slice = Slice {
-        comparison: Comparison::new(request.config, request.deadline, now, unlisted),
+        comparison: Comparison::new(request.config, request.deadline, now, lists),
         now,
         state,
     };
@@ -84,7 +84,7 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         mut state,
         ..
     } = slice;
-    state.unlisted = comparison.unlisted;
+    state.lists = comparison.lists;
     let put_off = comparison.put_off_in_all;
     let (events, settled, found) = (comparison.events, comparison.settled, comparison.found);
     state.events += events;
@@ -106,8 +106,8 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
     if put_off > 0 {
         line += &["; put off: ", &put_off.to_string()].concat();
     }
-    if !state.unlisted.is_empty() {
-        let projects = state.unlisted.iter().take(SHOWN).map(|it| &*it.project);
+    if !state.lists.is_empty() {
+        let projects = state.lists.iter().take(SHOWN).map(|it| &*it.project);
         line += "; lists that wait: ";
         line += &projects.collect::<Vec<_>>().join(", ");
     }
@@ -123,7 +123,7 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         settled,
         found,
         put_off,
-        lists_waiting: state.unlisted.len(),
+        lists_waiting: state.lists.len(),
         verified_until: state.verified_until(),
         done,
     };

@@ -32,18 +32,18 @@ pub struct State {
     pub settled: u64,
     /// The batch that the last slice left.
     pub unfinished: Option<Unfinished>,
-    /// At most [`MOST_UNLISTED`], one for each project.
+    /// At most [`MOST_LISTS`], one for each project.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unlisted: Vec<Unlisted>,
+    pub lists: Vec<WaitingList>,
 }
 
 /// How many projects may wait for another list. If still more fail, Svix does.
-pub const MOST_UNLISTED: usize = 100;
+pub const MOST_LISTS: usize = 100;
 
 /// Messages that Svix failed to list. The records of that time are looked up, so a list can only show messages that are
 /// doubled, or have no record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unlisted {
+pub struct WaitingList {
     pub project: String,
     /// The messages that were stored at this time or later, and before the other, in milliseconds since 1970.
     pub after: u64,
@@ -54,7 +54,7 @@ pub struct Unlisted {
     pub iterator: Option<String>,
 }
 
-impl Unlisted {
+impl WaitingList {
     /// One list for both times, and all between them.
     pub fn with(self, other: &Self) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl State {
             events: 0,
             settled: 0,
             unfinished: None,
-            unlisted: Vec::new(),
+            lists: Vec::new(),
         }
     }
 
@@ -140,8 +140,8 @@ impl State {
 
     /// Up to when everything is compared in both directions. `None` until the first batch is done.
     pub fn verified_until(&self) -> Option<String> {
-        let unlisted = self.unlisted.iter().map(|it| it.after).min();
-        let until = unlisted.map_or(self.until, |after| after.min(self.until));
+        let lists = self.lists.iter().map(|it| it.after).min();
+        let until = lists.map_or(self.until, |after| after.min(self.until));
         (self.until > 0).then(|| rfc3339(time(until)))
     }
 }
@@ -211,7 +211,7 @@ mod tests {
         state.until = 1_795_443_162_123;
         let until = "2026-11-23T14:12:42.123Z".to_owned();
         assert_eq!(state.verified_until(), Some(until));
-        state.unlisted = vec![Unlisted {
+        state.lists = vec![WaitingList {
             project: "sim".to_owned(),
             after: 1_795_443_150_000,
             before: 1_795_443_160_000,
@@ -230,7 +230,7 @@ mod tests {
         let text = concat!(
             r#"{"version":1,"day":20780,"page":0,"oneIn":1,"until":1795443162123,"events":0,"settled":0,"#,
             r#""unfinished":{"end":7,"project":"dev","progress":{"listed":false,"iterator":"msg_1","#,
-            r#""unseen":["record/a"]}},"unlisted":[{"project":"sim","after":1795443150000,"#,
+            r#""unseen":["record/a"]}},"lists":[{"project":"sim","after":1795443150000,"#,
             r#""before":1795443160000,"tried":1795443170000,"iterator":null}]}"#,
         );
         assert_eq!(String::from_utf8(state.encode()).expect("text"), text);

@@ -843,10 +843,10 @@ async fn a_list_that_failed_comes_again_after_a_quarter_of_an_hour() {
     assert_eq!(slice(&world).await["listsWaiting"], 1);
     // A message of a time that is not due.
     double(&world, "dev", "evt_1");
-    for (minutes, unlisted) in [(14, 1), (2, 0)] {
+    for (minutes, waiting) in [(14, 1), (2, 0)] {
         world.clock.advance(Duration::from_mins(minutes));
         let report = slice(&world).await;
-        assert_fields(&report, &json!({"listsWaiting": unlisted, "found": 0}));
+        assert_fields(&report, &json!({"listsWaiting": waiting, "found": 0}));
     }
 }
 
@@ -910,9 +910,9 @@ async fn a_slice_that_is_over_leaves_the_other_lists_to_the_next() {
     assert_eq!(audit(&world).await, (2, 0));
     grow_old(&world).await;
     world.svix.set_latency(Duration::from_secs(2));
-    for (unlisted, done) in [(1, false), (0, true)] {
+    for (waiting, done) in [(1, false), (0, true)] {
         let report = slice(&world).await;
-        assert_fields(&report, &json!({"listsWaiting": unlisted, "done": done}));
+        assert_fields(&report, &json!({"listsWaiting": waiting, "done": done}));
     }
 }
 
@@ -941,7 +941,7 @@ fn with_waiting_list(tried: u64) -> String {
     });
     let state = json!({
         "version": 1, "day": 20780, "page": 0, "oneIn": 1, "until": 0, "events": 0, "settled": 0, "unfinished": null,
-        "unlisted": [list],
+        "lists": [list],
     });
     state.to_string()
 }
@@ -969,7 +969,7 @@ async fn a_list_that_grows_begins_with_its_first_page_and_waits_anew() {
     assert_eq!(audit(&world).await, (1, 0));
     let state = world.stored("audit/state").await.expect("a state");
     let state: Value = serde_json::from_slice(&state).expect("JSON");
-    let list = &state["unlisted"][0];
+    let list = &state["lists"][0];
     assert_eq!(list["iterator"], Value::Null);
     assert!(list["tried"].as_u64() > Some(tried), "{list}");
 }
