@@ -180,9 +180,16 @@ pub fn encode(value: &impl Serialize) -> Vec<u8> {
 
 /// An object of those fields that have a value, which is JSON. The names need no escaping.
 pub fn object(fields: &[(&str, Option<&str>)]) -> Vec<u8> {
-    let mut text = String::from("{");
+    let fields = fields
+        .iter()
+        .filter_map(|(name, value)| Some((*name, (*value)?)));
+    // A value may be large: it is copied once.
+    let lengths = fields
+        .clone()
+        .map(|(name, value)| name.len() + value.len() + 4);
+    let mut text = String::with_capacity(lengths.sum::<usize>() + 2);
+    text.push('{');
     for (name, value) in fields {
-        let Some(value) = value else { continue };
         let comma = if text.len() > 1 { "," } else { "" };
         let _ = write!(text, r#"{comma}"{name}":{value}"#);
     }

@@ -81,8 +81,9 @@ impl Success {
         }
     }
 
-    pub fn duplicate(record: Delivered, event: &Event<'_>) -> Self {
-        let differs = record.differs_from(event);
+    /// Svix has an event of this id already. `event` is `None` if the one that came now is invalid.
+    pub fn duplicate(record: Delivered, event: Option<&Event<'_>>) -> Self {
+        let differs = event.is_some_and(|event| record.differs_from(event));
         Self::Duplicate { record, differs }
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::job::Job;
-use super::next::{AfterLookup, Known, Why, may_be_at_work};
+use super::next::{Known, Why, may_be_at_work};
 use super::turnstile::Turnstile;
 use crate::api::problem::Problem;
 use crate::api::table;
@@ -109,9 +109,10 @@ impl<'a> Attempts<'a> {
             // The gate has waited for as long as that makes sense, so its failure isn't tried again.
             self.turnstile.wait().await?;
             let now = clock::now();
-            let sent = match self.known.may_post(now) {
-                Some(conflicts) => self.post(conflicts).await,
-                None => self.look_up(now).await,
+            let sent = if self.known.may_post(now) {
+                self.post().await
+            } else {
+                self.look_up(now).await
             };
             let problem = match sent {
                 Ok(Some(sent)) => return Ok(sent),
@@ -127,8 +128,8 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Posts the event, which has had so many 409s. `None` if a lookup must tell whether Svix has it.
-    async fn post(&mut self, conflicts: u8) -> Result<Option<Sent>, Problem> {
+    /// Posts the event. `None` if a lookup must tell whether Svix has it.
+    async fn post(&mut self) -> Result<Option<Sent>, Problem> {
         let posted = self.request_post().await;
         // Svix may answer from its idempotency cache while it takes no new messages. So the gate isn't told of such an
         // answer, but of the lookup or the post that follows.
@@ -145,7 +146,7 @@ impl<'a> Attempts<'a> {
                     by_lookup: false,
                 }));
             }
-            Ok(Posted::Conflict) => Why::Conflict(conflicts + 1),
+            Ok(Posted::Conflict) => Why::Conflict(self.known.conflicts() + 1),
             Err(error @ svix::Error::Refused(_)) => Why::Refused(error),
             Err(error) => {
                 if let svix::Error::Unavailable { cause, .. } = &error {
@@ -177,7 +178,7 @@ impl<'a> Attempts<'a> {
             }));
         }
         // If the event is the probe, it stays so: the post will show whether Svix takes messages.
-        let may_post = self.not_found(now).await;
+        let may_post = self.after_empty_lookup(now).await;
         if may_post.is_err() {
             self.turnstile.pass_on().await;
         }
@@ -185,33 +186,34 @@ impl<'a> Attempts<'a> {
     }
 
     /// A lookup at `now` found nothing. Fails if the event must not be posted.
-    async fn not_found(&mut self, now: SystemTime) -> Result<(), Problem> {
+    async fn after_empty_lookup(&mut self, now: SystemTime) -> Result<(), Problem> {
         let Job {
             config, deadline, ..
         } = self.job;
         let problem = match self.known.not_found(now) {
-            AfterLookup::Post if !self.job.is_too_large() => return Ok(()),
-            AfterLookup::Post => Problem::BodyTooLarge(config.max_body_bytes),
-            AfterLookup::PostUnderNextKey(lost) if self.lost < MOST_LOST => {
+            None | Some(Why::MaybeSent) if !self.job.is_too_large() => return Ok(()),
+            None | Some(Why::MaybeSent) => Problem::BodyTooLarge(config.max_body_bytes),
+            Some(Why::MaybeLost(lost)) if self.lost < MOST_LOST => {
                 self.lost += 1;
                 self.key = event::next_key(&self.key, &lost);
                 return Ok(());
             }
-            AfterLookup::PostUnderNextKey(_) => Problem::StillUnknown,
-            AfterLookup::PostAfterRace => {
+            Some(Why::MaybeLost(_)) => Problem::StillUnknown,
+            // Two first messages may race to create the project's application: most often, that is settled soon.
+            Some(Why::Conflict(1)) => {
                 clock::sleep(config.retry.base_delay.mul_f64(self.random.f64())).await;
                 return Ok(());
             }
-            AfterLookup::PostAfterLag if deadline.remaining() >= LAG + 2 * MIN_ATTEMPT => {
+            Some(Why::Conflict(2)) if deadline.remaining() >= LAG + 2 * MIN_ATTEMPT => {
                 clock::sleep(LAG).await;
                 return Ok(());
             }
             // Svix was slow this time, so the sender comes back.
-            AfterLookup::PostAfterLag if config.retry.budget >= LEAST_BUDGET_FOR_LAG => {
+            Some(Why::Conflict(2)) if config.retry.budget >= LEAST_BUDGET_FOR_LAG => {
                 Problem::StillUnknown
             }
-            AfterLookup::PostAfterLag | AfterLookup::IdTaken => table::EVENT_ID_TAKEN.into(),
-            AfterLookup::Refused(error) => error.into(),
+            Some(Why::Conflict(_)) => table::EVENT_ID_TAKEN.into(),
+            Some(Why::Refused(error)) => error.into(),
         };
         // Svix may not have finished a post, or it has named a message that its lookups don't show yet.
         Err(if self.is_unknown() || self.lost > 0 {

@@ -18,9 +18,9 @@ pub enum Occasion {
 }
 
 impl Occasion {
-    /// Whether the event may become a dead letter, which acknowledges it. Pub/Sub would repeat a refused event, and
-    /// slow down the events of every project.
-    pub fn may_become_letter(self, config: &Config) -> bool {
+    /// Whether a dead letter may acknowledge the event. Pub/Sub would repeat a refused event, and slow down the events
+    /// of every project.
+    pub fn allows_letters(self, config: &Config) -> bool {
         config.keep_dead_letters && self == Self::PubSub
     }
 }

@@ -27,7 +27,7 @@ use self::next::RENEWED_AFTER;
 pub use self::next::may_be_at_work;
 use crate::api::problem::Problem;
 use crate::api::reply::Success;
-use crate::event;
+use crate::event::{self, Event};
 use crate::host::{self, clock, group_commit, store};
 use crate::letters::ledger;
 use crate::records::{Delivered, Found, Record, Unknown, storage};
@@ -61,7 +61,9 @@ async fn try_deliver(job: &Job<'_>, facts: &mut Facts) -> Result<Success, Proble
     let key = event::key(&job.event.project, &job.event.id);
     let name = Record::name(&key);
     let found = storage::find(&name, store::TIMEOUT).await?;
-    if let Some(success) = answer_by_record(job, found.record()).await? {
+    let letters_answer = job.occasion.allows_letters(job.config);
+    if let Some(success) = answer_by_record(found.record(), Some(job.event), letters_answer).await?
+    {
         return Ok(success);
     }
     shared_gate::refresh().await;
@@ -89,7 +91,7 @@ async fn try_deliver(job: &Job<'_>, facts: &mut Facts) -> Result<Success, Proble
                 && let Some(record) = note_unknown(job, name).await?
             {
                 facts.left_unknown = false;
-                return Ok(Success::duplicate(record, job.event));
+                return Ok(Success::duplicate(record, Some(job.event)));
             }
             Err(problem)
         }
@@ -106,17 +108,19 @@ fn key_for_svix(key: String, record: Option<&Record>) -> String {
 }
 
 /// The answer that the record gives. A letter answers only Pub/Sub: a direct post or a replay is sent, and resolves it.
-async fn answer_by_record(
-    job: &Job<'_>,
+/// `event` is `None` if it is invalid.
+pub async fn answer_by_record(
     record: Option<&Record>,
+    event: Option<&Event<'_>>,
+    letters_answer: bool,
 ) -> Result<Option<Success>, host::Error> {
     match record {
-        Some(Record::Delivered(record)) => Ok(Some(Success::duplicate(record.clone(), job.event))),
-        Some(Record::DeadLettered(record)) if job.occasion.may_become_letter(job.config) => {
+        Some(Record::Delivered(record)) => Ok(Some(Success::duplicate(record.clone(), event))),
+        Some(Record::DeadLettered(record)) if letters_answer => {
             let number = ledger::acknowledging_letter(record).await?;
             Ok(number.map(|number| Success::DeadLettered {
                 number,
-                differs: record.differs_from(job.event),
+                differs: event.is_some_and(|event| record.differs_from(event)),
             }))
         }
         Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => Ok(None),

@@ -31,6 +31,7 @@
 //! The longest sequence under one key: look up, then three times post (409) and look up; then the id is taken. Each new
 //! key may begin it again. Each time that 11 h 58 min pass adds a lookup.
 
+use std::mem;
 use std::time::{Duration, SystemTime};
 
 use crate::records::Unknown;
@@ -78,53 +79,33 @@ pub enum Why {
     Refused(svix::Error),
 }
 
-/// The next step after a lookup that found nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AfterLookup {
-    /// Post the event.
-    Post,
-    /// Post it once more, after a moment, in which the race is most often settled.
-    PostAfterRace,
-    /// Post it a last time, once race and lag are over.
-    PostAfterLag,
-    /// Post it under the next key: Svix doesn't show this message any more, or not yet.
-    PostUnderNextKey(String),
-    /// The event's id belongs to another message.
-    IdTaken,
-    /// Svix will never take the event.
-    Refused(svix::Error),
-}
-
 impl Known {
-    /// If the event may be posted: how many 409s it has had. `None` if it must be looked up. Decided before every
-    /// request: the process may have been suspended past the 12 hours for which Svix knows the idempotency key.
-    pub fn may_post(&self, now: SystemTime) -> Option<u8> {
+    /// Whether the event may be posted. If not, it must be looked up. Decided before every request: the process may have
+    /// been suspended past the 12 hours for which Svix knows the idempotency key.
+    pub fn may_post(&self, now: SystemTime) -> bool {
+        matches!(self, Self::MayPost { since, .. } if !may_have_forgotten(*since, now))
+    }
+
+    /// How often Svix has answered 409 to a post under the same key.
+    pub fn conflicts(&self) -> u8 {
         match self {
-            Self::MayPost { since, conflicts } if !may_have_forgotten(*since, now) => {
-                Some(*conflicts)
+            Self::MayPost { conflicts, .. } | Self::MustLookUp(Why::Conflict(conflicts)) => {
+                *conflicts
             }
-            Self::MayPost { .. } | Self::MustLookUp(_) => None,
+            Self::MustLookUp(_) => 0,
         }
     }
 
-    /// A lookup at `now` found nothing.
-    pub fn not_found(&mut self, now: SystemTime) -> AfterLookup {
-        let (conflicts, next) = match self {
-            Self::MayPost { conflicts, .. } => (*conflicts, AfterLookup::Post),
-            Self::MustLookUp(why) => match why {
-                Why::MaybeSent => (0, AfterLookup::Post),
-                Why::Conflict(1) => (1, AfterLookup::PostAfterRace),
-                Why::Conflict(2) => (2, AfterLookup::PostAfterLag),
-                Why::Conflict(conflicts) => (*conflicts, AfterLookup::IdTaken),
-                Why::MaybeLost(lost) => (0, AfterLookup::PostUnderNextKey(lost.clone())),
-                Why::Refused(error) => (0, AfterLookup::Refused(error.clone())),
-            },
-        };
-        *self = Self::MayPost {
+    /// A lookup at `now` found nothing. Returns why it was due. `None` if only because Svix might forget the key.
+    pub fn not_found(&mut self, now: SystemTime) -> Option<Why> {
+        let next = Self::MayPost {
             since: now,
-            conflicts,
+            conflicts: self.conflicts(),
         };
-        next
+        match mem::replace(self, next) {
+            Self::MustLookUp(why) => Some(why),
+            Self::MayPost { .. } => None,
+        }
     }
 }
 
@@ -140,63 +121,44 @@ mod tests {
         Known::MayPost { since, conflicts }
     }
 
-    /// The next step after a lookup at `now` that was due and found nothing.
-    fn look_up(known: &mut Known, now: SystemTime) -> AfterLookup {
-        assert_eq!(known.may_post(now), None);
+    /// Why a lookup at `now` was due that found nothing.
+    fn look_up(known: &mut Known, now: SystemTime) -> Option<Why> {
+        assert!(!known.may_post(now));
         known.not_found(now)
     }
 
     #[test]
     fn a_new_event_is_posted_and_an_old_one_is_looked_up_first() {
-        assert_eq!(may_post(hours(1), 0).may_post(hours(2)), Some(0));
+        assert!(may_post(hours(1), 0).may_post(hours(2)));
         let mut old = may_post(hours(1), 0);
         let almost = hours(13) - Duration::from_mins(2);
-        assert_eq!(look_up(&mut old, almost), AfterLookup::Post);
+        assert_eq!(look_up(&mut old, almost), None);
         assert_eq!(old, may_post(almost, 0));
-        assert_eq!(old.may_post(hours(25)), None, "the process was frozen");
+        assert!(!old.may_post(hours(25)), "the process was frozen");
     }
 
     #[test]
-    fn an_event_that_may_have_been_sent_at_any_time_is_looked_up_first() {
-        let mut known = Known::MustLookUp(Why::MaybeSent);
-        assert_eq!(look_up(&mut known, hours(1)), AfterLookup::Post);
-        assert_eq!(known, may_post(hours(1), 0));
-    }
-
-    #[test]
-    fn a_refusal_is_believed_once_a_lookup_finds_nothing() {
-        let error = svix::Error::ApplicationMissing;
-        let mut known = Known::MustLookUp(Why::Refused(error.clone()));
-        assert_eq!(look_up(&mut known, hours(1)), AfterLookup::Refused(error));
-    }
-
-    #[test]
-    fn a_lost_message_is_replaced_under_a_key_without_conflicts() {
-        let mut known = Known::MustLookUp(Why::MaybeLost("msg_1".to_owned()));
-        let next = AfterLookup::PostUnderNextKey("msg_1".to_owned());
-        assert_eq!(look_up(&mut known, hours(1)), next);
-        assert_eq!(known, may_post(hours(1), 0));
-    }
-
-    #[test]
-    fn an_absent_message_is_posted_after_two_conflicts_and_its_id_is_taken_after_three() {
-        for (conflicts, next) in [
-            (1, AfterLookup::PostAfterRace),
-            (2, AfterLookup::PostAfterLag),
-            (3, AfterLookup::IdTaken),
+    fn an_event_may_be_posted_after_any_lookup_that_finds_nothing() {
+        for why in [
+            Why::MaybeSent,
+            Why::MaybeLost("msg_1".to_owned()),
+            Why::Refused(svix::Error::ApplicationMissing),
         ] {
-            let mut known = Known::MustLookUp(Why::Conflict(conflicts));
-            assert_eq!(look_up(&mut known, hours(1)), next);
-            assert_eq!(known, may_post(hours(1), conflicts));
+            let mut known = Known::MustLookUp(why.clone());
+            assert_eq!(look_up(&mut known, hours(1)), Some(why));
+            assert_eq!(known, may_post(hours(1), 0));
         }
     }
 
     #[test]
-    fn conflicts_are_counted_past_the_lifetime_of_a_key_without_another_wait() {
-        for conflicts in 1..=2 {
-            let mut known = may_post(hours(1), conflicts);
-            assert_eq!(look_up(&mut known, hours(13)), AfterLookup::Post);
-            assert_eq!(known.may_post(hours(13)), Some(conflicts));
+    fn conflicts_are_counted_past_lookups_and_the_lifetime_of_a_key() {
+        for conflicts in 1..=3 {
+            let why = Why::Conflict(conflicts);
+            let mut known = Known::MustLookUp(why.clone());
+            assert_eq!(look_up(&mut known, hours(1)), Some(why));
+            assert_eq!(known, may_post(hours(1), conflicts));
+            assert_eq!(look_up(&mut known, hours(13)), None);
+            assert_eq!(known.conflicts(), conflicts);
         }
     }
 }

@@ -66,7 +66,7 @@ pub async fn take(exchange: &mut Exchange) -> Result<Success, Problem> {
         Err(rejection) => Err(Problem::Rejected(rejection.clone())),
     };
     match result {
-        Err(problem) if occasion.may_become_letter(config) && problem.becomes_letter() => {
+        Err(problem) if occasion.allows_letters(config) && problem.becomes_letter() => {
             let (event, body) = (event.as_ref().ok(), &body.bytes);
             store_dead_letter(&notification, event, body, &problem, deadline, entry).await
         }
@@ -123,33 +123,20 @@ async fn store_dead_letter(
     // Nothing has looked for the record of an invalid event yet. For a valid one, a concurrent delivery may have got
     // further.
     let found = storage::find(&name, deadline.time_to_store()).await?;
-    let is_held = *problem == Problem::Held;
-    match found.record() {
-        Some(Record::DeadLettered(record)) => {
-            if let Some(number) = ledger::acknowledging_letter(record).await? {
-                return Ok(Success::DeadLettered {
-                    number,
-                    differs: event.is_some_and(|event| record.differs_from(event)),
-                });
-            }
-        }
-        Some(Record::Delivered(record)) => {
-            return Ok(Success::Duplicate {
-                record: record.clone(),
-                differs: event.is_some_and(|event| record.differs_from(event)),
-            });
-        }
-        // An earlier post may still arrive, and a letter would replace the record of it. The sender keeps the event
-        // until that is over.
-        Some(Record::Unknown(record))
-            if is_held && may_be_at_work(record, deadline.length, clock::now()) =>
-        {
-            return Err(Problem::Held);
-        }
-        // The event may be delivered, by a later version or before the record was damaged, and a hold comes before any
-        // lookup. So the sender keeps it.
-        None if is_held && matches!(found, Found::Unreadable(_)) => return Err(Problem::Held),
-        Some(Record::Unknown(_)) | None => {}
+    if let Some(success) = delivery::answer_by_record(found.record(), event, true).await? {
+        return Ok(success);
+    }
+    // A hold comes before any lookup, so Svix may have the event, or get it still. Then the sender keeps it.
+    let may_be_sent = match &found {
+        Found::Nothing => false,
+        // A later version may have delivered it, or the record was damaged after that.
+        Found::Unreadable(_) => true,
+        // An earlier post may still arrive, and a letter would replace the record of it.
+        Found::Record(record) => matches!(&**record, Record::Unknown(record)
+            if may_be_at_work(record, deadline.length, clock::now())),
+    };
+    if *problem == Problem::Held && may_be_sent {
+        return Err(Problem::Held);
     }
     let undelivered = Undelivered {
         record_name: &name,

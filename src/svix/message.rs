@@ -4,14 +4,13 @@
 //! idempotency covers nothing less.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use super::{Answer, Error};
 use crate::config::Messages;
 use crate::digest;
 use crate::event::Event;
-use crate::event::field;
+use crate::event::field::{self, Field};
 use crate::identifier;
 use crate::json;
 use crate::time::{SKEW, parse_rfc3339};
@@ -80,56 +79,31 @@ pub fn lookup_path(project: &str, id: &str) -> String {
 ///
 /// With `create_application`, Svix creates a missing application of the project.
 pub fn body(event: &Event<'_>, create_application: bool, messages: &Messages) -> Vec<u8> {
-    // Type, eventId and project are plain identifiers by now: nothing in them needs escaping.
-    let mut body = String::with_capacity(event.json.len() + 1_024);
-    let _ = write!(
-        body,
-        r#"{{"eventType":"{}","eventId":"{}","#,
-        event.event_type,
-        event_id(&event.id)
-    );
-    if create_application {
-        let project = &event.project;
-        let _ = write!(
-            body,
-            r#""application":{{"uid":"{project}","name":"{project}"}},"#
-        );
-    }
-    write_list(
-        &mut body,
-        "tags",
-        &field::values(&messages.tags, event.json),
-    );
-    write_list(
-        &mut body,
-        "channels",
-        &field::values(&messages.channels, event.json),
-    );
-    if let Some(days) = messages.retention_days {
-        let _ = write!(body, r#""payloadRetentionPeriod":{days},"#);
-    }
-    body.push_str(r#""payload":"#);
-    body.push_str(event.json);
-    body.push('}');
-    body.into_bytes()
+    // Type, eventId, project, tags and channels are plain identifiers by now: nothing in them needs escaping.
+    let project = &event.project;
+    let event_type = format!(r#""{}""#, event.event_type);
+    let event_id = format!(r#""{}""#, event_id(&event.id));
+    let application =
+        create_application.then(|| format!(r#"{{"uid":"{project}","name":"{project}"}}"#));
+    let list = |fields: &[Field]| {
+        let values = field::values(fields, event.json);
+        (!values.is_empty()).then(|| format!(r#"["{}"]"#, values.join(r#"",""#)))
+    };
+    let retention = messages.retention_days.map(|days| days.to_string());
+    json::object(&[
+        ("eventType", Some(&event_type)),
+        ("eventId", Some(&event_id)),
+        ("application", application.as_deref()),
+        ("tags", list(&messages.tags).as_deref()),
+        ("channels", list(&messages.channels).as_deref()),
+        ("payloadRetentionPeriod", retention.as_deref()),
+        ("payload", Some(event.json)),
+    ])
 }
 
 /// The path of the request that deletes a message's payload.
 pub fn content_path(project: &str, id: &str) -> String {
     format!("/api/v1/app/{project}/msg/{id}/content/")
-}
-
-/// Writes a list of identifiers, unless it is empty.
-fn write_list(body: &mut String, name: &str, values: &[Cow<'_, str>]) {
-    for (index, value) in values.iter().enumerate() {
-        let _ = match index {
-            0 => write!(body, r#""{name}":["{value}""#),
-            _ => write!(body, r#","{value}""#),
-        };
-    }
-    if !values.is_empty() {
-        body.push_str("],");
-    }
 }
 
 /// Svix's answer to a post.
@@ -203,7 +177,6 @@ mod tests {
     use super::super::Cause;
     use super::super::tests::{answer, error_body, refusal};
     use super::*;
-    use crate::event::field::Field;
     use proptest::prelude::*;
 
     fn create(status: u16, body: &str) -> Result<Posted, Error> {
