@@ -23,7 +23,7 @@ pub async fn look_up(
     if let Some(caller) = caller {
         entry.set_caller(caller);
     }
-    let Name { project, event_id } = name.map_err(Problem::InvalidQuery)?;
+    let Name { project, event_id } = name?;
     entry.set_event(&project, &event_id);
     let found = storage::read_with_bytes(&project, &event_id).await?;
     let (bytes, _) = found.ok_or(table::NO_RECORD)?;

@@ -22,7 +22,6 @@ use crate::records::{Record, storage};
 use crate::svix::message;
 use crate::svix::operational::{Message, Report, Subject};
 use crate::time::{rfc3339, unix_seconds};
-use crate::violation::Violation;
 use crate::watch::counters;
 use crate::watch::entry::Entry;
 
@@ -41,10 +40,9 @@ pub async fn take(exchange: &mut Exchange) -> Result<Success, Problem> {
     let body = read_bounded(&mut exchange.body, |_| MAX_BODY, deadline.remaining()).await?;
     let body = body.bytes;
     claims.verify(&body, keys).map_err(Denial::Report)?;
-    let report = Report::read(&body).ok_or_else(|| {
-        let reason = "must be an operational webhook of Svix";
-        Problem::InvalidRequest(vec![Violation::new("body", reason)])
-    })?;
+    let report = Report::read(&body);
+    let invalid = || Problem::invalid("body", "must be an operational webhook of Svix");
+    let report = report.ok_or_else(invalid)?;
     let id = endpoints::report_id(&claims.id);
     let known = endpoints::read().await?;
     let name = if known.has_seen(&id) {

@@ -4,6 +4,7 @@
 //! [`super::table`] says with which status, and whether the sender should come back; nothing else decides that.
 
 use std::borrow::Cow;
+use std::slice;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -99,7 +100,18 @@ impl From<Unread> for Problem {
     }
 }
 
+impl From<Violation> for Problem {
+    fn from(violation: Violation) -> Self {
+        Self::InvalidQuery(violation)
+    }
+}
+
 impl Problem {
+    /// Of a request with one field that breaks a rule.
+    pub fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::InvalidRequest(vec![Violation::new(field, reason)])
+    }
+
     /// How the problem is answered.
     pub fn row(&self) -> &'static Row {
         match self {
@@ -173,14 +185,22 @@ impl Problem {
         self.is_final() || *self == Self::Held
     }
 
+    /// The fields that break a rule.
+    fn violations(&self) -> &[Violation] {
+        match self {
+            Self::InvalidQuery(violation) => slice::from_ref(violation),
+            Self::InvalidRequest(violations)
+            | Self::Rejected(Rejection::Invalid(violations))
+            | Self::Unconfigured(Unusable::Invalid(violations)) => violations,
+            _ => &[],
+        }
+    }
+
     /// The particulars of this occurrence, for people. Holds neither payload nor secret.
     pub fn detail(&self) -> Cow<'static, str> {
         match self {
             Self::NoRoute(NoRoute::MethodNotAllowed(allow)) => format!("allowed: {allow}").into(),
-            Self::InvalidQuery(violation) => listed(std::slice::from_ref(violation)).into(),
-            Self::InvalidRequest(violations)
-            | Self::Rejected(Rejection::Invalid(violations))
-            | Self::Unconfigured(Unusable::Invalid(violations)) => listed(violations).into(),
+            _ if !self.violations().is_empty() => listed(self.violations()).into(),
             Self::BodyTooLarge(limit) => format!("at most {limit} bytes are taken").into(),
             Self::Rejected(Rejection::NotJson(reason)) => reason.clone().into(),
             Self::Rejected(Rejection::Encoded(encoding)) => {
@@ -237,13 +257,9 @@ impl Problem {
     /// The body of the answer: a problem document.
     pub fn document(&self) -> Box<RawValue> {
         let row = self.row();
-        let (errors, svix) = match self {
-            Self::Rejected(Rejection::Invalid(violations))
-            | Self::InvalidRequest(violations)
-            | Self::Unconfigured(Unusable::Invalid(violations)) => (violations.as_slice(), None),
-            Self::InvalidQuery(violation) => (std::slice::from_ref(violation), None),
-            Self::Svix(svix::Error::Refused(refusal)) => (&[][..], Some(refusal)),
-            _ => (&[][..], None),
+        let svix = match self {
+            Self::Svix(svix::Error::Refused(refusal)) => Some(refusal),
+            _ => None,
         };
         let document = Document {
             r#type: format!("{TYPE}{}", row.name),
@@ -251,7 +267,7 @@ impl Problem {
             status: row.status,
             detail: self.detail(),
             retryable: !self.is_final(),
-            errors,
+            errors: self.violations(),
             svix,
         };
         // The document is made of strings and numbers, so this can't fail.

@@ -83,7 +83,8 @@ pub async fn with_record(number: u64) -> Result<Option<(DeadLetter, Found)>, hos
         return Ok(None);
     };
     let found = storage::find(&letter.record_name, store::TIMEOUT).await?;
-    let is_valid = named(found.record()).unwrap_or(letter.number) == number;
+    let named = found.record().and_then(Record::dead_letter);
+    let is_valid = named.unwrap_or(letter.number) == number;
     let letter = DeadLetter { number, ..letter };
     Ok(is_valid.then_some((letter, found)))
 }
@@ -99,15 +100,6 @@ pub async fn unreadable_head(number: u64) -> Result<Option<Unreadable>, host::Er
     Ok(unreadable.map(|head| Unreadable::of(&head, VERSION)))
 }
 
-/// The number of the letter that a record names.
-fn named(record: Option<&Record>) -> Option<u64> {
-    match record? {
-        Record::DeadLettered(record) => Some(record.dead_letter),
-        Record::Delivered(record) => record.dead_letter,
-        Record::Unknown(_) => None,
-    }
-}
-
 /// The number under which a letter is found. Deliveries of one message at the same moment may each have answered with
 /// a number of their own, and the last one counts.
 pub async fn valid_number(number: u64) -> Result<u64, host::Error> {
@@ -116,7 +108,8 @@ pub async fn valid_number(number: u64) -> Result<u64, host::Error> {
         return Ok(number);
     };
     let record = storage::read(&name).await?;
-    Ok(named(record.as_ref()).unwrap_or(number))
+    let named = record.as_ref().and_then(Record::dead_letter);
+    Ok(named.unwrap_or(number))
 }
 
 /// The body of a letter. `None` if the store has lost it.

@@ -46,6 +46,14 @@ pub fn body_name(record_name: &str) -> String {
     format!("letter-body/{record_name}")
 }
 
+/// The names of all values of a record's letter, which may have a number. The index comes last: without it, the letter
+/// can't be found.
+pub fn value_names(record_name: &str, number: Option<u64>) -> Vec<String> {
+    let mut names = vec![body_name(record_name), head_name(record_name)];
+    names.extend(number.map(index_name));
+    names
+}
+
 /// A dead letter as the store holds it and operators see it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

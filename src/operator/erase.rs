@@ -20,7 +20,7 @@ use crate::host::clock;
 use crate::host::deadline::Deadline;
 use crate::host::{self, store};
 use crate::identifier;
-use crate::letters::{self, body_name, head_name, index_name, ledger};
+use crate::letters::{self, ledger};
 use crate::records::{Found, Record, Unreadable, endpoints, journal, storage};
 use crate::svix::{application, message};
 use crate::violation::Violation;
@@ -61,14 +61,10 @@ pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Suc
     let svix_event_id = message::event_id(event_id).into_owned();
     let mut messages = audit::messages_of(&record_name).await?;
     messages.insert(svix_event_id);
-    let letter = match record {
-        Some(Record::Delivered(record)) => {
-            messages.insert(record.svix_message_id);
-            record.dead_letter
-        }
-        Some(Record::DeadLettered(record)) => Some(record.dead_letter),
-        Some(Record::Unknown(_)) | None => None,
-    };
+    let letter = record.as_ref().and_then(Record::dead_letter);
+    if let Some(Record::Delivered(record)) = record {
+        messages.insert(record.svix_message_id);
+    }
     let mut conversation = request.conversation();
     let mut deleted = false;
     for message in messages {
@@ -114,9 +110,10 @@ pub async fn project(
 ) -> Result<Success, Problem> {
     request.entry.project = Some(project.to_owned());
     Check::of(project).end(Some(()))?;
-    let after = query.after().map_err(Problem::InvalidQuery)?;
+    let after = query.after()?;
+    let place = Place::parse(&after);
     let invalid = || Violation::new("after", "must be the next of the last answer");
-    let place = Place::parse(&after).ok_or_else(|| Problem::InvalidQuery(invalid()))?;
+    let place = place.ok_or_else(invalid)?;
     let mut slice = Slice {
         project,
         deadline: Deadline::new(request.deadline.since, SLICE),
@@ -234,8 +231,7 @@ impl Slice<'_> {
             return Ok(());
         }
         let record = &letter.record_name;
-        // The index comes last: without it the letter can't be found.
-        let mut names = vec![body_name(record), head_name(record), index_name(number)];
+        let mut names = letters::value_names(record, Some(number));
         if !matches!(found.record(), Some(Record::Delivered(_)))
             && !matches!(found, Found::Unreadable(Unreadable::Later))
         {
@@ -254,20 +250,12 @@ impl Slice<'_> {
         for names in page.names.chunks(STEP) {
             let mut due = Vec::new();
             for (bytes, name) in store::get_all(names).await.into_iter().zip(names) {
-                let record = bytes?.as_deref().and_then(Record::decode);
-                let (project, letter) = match record {
-                    Some(Record::Delivered(record)) => (record.project, record.dead_letter),
-                    Some(Record::Unknown(record)) => (record.project, None),
-                    Some(Record::DeadLettered(record)) => match record.project {
-                        Some(project) => (project, Some(record.dead_letter)),
-                        // A letter that isn't discarded is erased by its number.
-                        None => continue,
-                    },
-                    None => continue,
+                let Some(record) = bytes?.as_deref().and_then(Record::decode) else {
+                    continue;
                 };
-                // A page may name a record twice.
-                if project == self.project && !due.contains(name) {
-                    due.extend(purge::letter(name, letter));
+                // A letter that isn't discarded is erased by its number. A page may name a record twice.
+                if record.project() == Some(self.project) && !due.contains(name) {
+                    due.extend(letters::value_names(name, record.dead_letter()));
                     due.push(name.clone());
                     self.erased.records += 1;
                 }

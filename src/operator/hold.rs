@@ -8,7 +8,6 @@ use crate::api::reply::Success;
 use crate::delivery::shared_gate;
 use crate::identifier;
 use crate::svix::gate::MAX_HELD;
-use crate::violation::Violation;
 
 #[derive(Serialize)]
 struct Hold<'a> {
@@ -23,7 +22,7 @@ pub async fn hold(
     hold: bool,
 ) -> Result<Success, Problem> {
     request.entry.project = Some(project.to_owned());
-    let invalid = |reason| Problem::InvalidRequest(vec![Violation::new("project", reason)]);
+    let invalid = |reason| Problem::invalid("project", reason);
     identifier::check_project(project).map_err(invalid)?;
     if !shared_gate::hold(project, hold).await? {
         return Err(invalid(format!(

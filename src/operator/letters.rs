@@ -24,7 +24,7 @@ use crate::watch::entry::Entry;
 const MAX_READS: usize = 1_000;
 
 pub async fn list(request: &mut OperatorRequest<'_>, query: &Query) -> Result<Success, Problem> {
-    let selection = query.selection().map_err(Problem::InvalidQuery)?;
+    let selection = query.selection()?;
     let mut letters = Letters::of(&selection, request.deadline).await?;
     let mut dead_letters = Vec::new();
     while dead_letters.len() < selection.limit
@@ -193,7 +193,7 @@ pub async fn replay_all(
     request: &mut OperatorRequest<'_>,
     query: &Query,
 ) -> Result<Success, Problem> {
-    let selection = query.unresolved().map_err(Problem::InvalidQuery)?;
+    let selection = query.unresolved()?;
     let mut letters = Letters::of(&selection, request.deadline).await?;
     let mut replayed = Replayed::default();
     let mut tried = 0;

@@ -52,10 +52,7 @@ pub async fn fulfil(operation: Operation, exchange: &mut Exchange) -> Result<Suc
         Operation::Replay(number) => letters::replay(request, number).await,
         Operation::ReplayAll(query) => letters::replay_all(request, &query).await,
         Operation::WrongMethod(allow) => Err(Problem::NoRoute(NoRoute::MethodNotAllowed(allow))),
-        Operation::WrongQuery => Err(Problem::InvalidQuery(Violation::new(
-            "query",
-            "must be empty",
-        ))),
+        Operation::WrongQuery => Err(Violation::new("query", "must be empty").into()),
         Operation::Purge => purge::purge(request).await,
         Operation::Fate(name) => fate::show(request, &name).await,
         Operation::Resend(name, endpoint) => fate::resend(request, &name, &endpoint).await,

@@ -25,7 +25,7 @@ use crate::api::reply::Success;
 use crate::host::clock;
 use crate::host::deadline::Deadline;
 use crate::host::{self, store};
-use crate::letters::{DeadLetter, body_name, head_name, index_name, waiting};
+use crate::letters::{self, DeadLetter, body_name, head_name, index_name, waiting};
 use crate::records::journal::{self, Page};
 use crate::records::{Record, storage};
 use crate::time::{age, rfc3339};
@@ -221,9 +221,7 @@ impl Slice {
                     }
                     names.push(name.to_owned());
                 }
-                for page in names.chunks(journal::PAGE) {
-                    journal::append(page).await?;
-                }
+                journal::append(&names).await?;
                 store::delete("purge the journal", &name).await?;
             }
             store::set(OLD_CURSOR, page.to_string().as_bytes(), store::TIMEOUT).await?;
@@ -263,10 +261,8 @@ impl Slice {
         for step in page.names.chunks(STEP) {
             self.step(step, &mut rest).await?;
         }
-        if !rest.again.is_empty() {
-            self.kept += rest.again.len();
-            journal::append(&rest.again).await?;
-        }
+        self.kept += rest.again.len();
+        journal::append(&rest.again).await?;
         match rest.failure {
             None => store::delete("purge the journal", &name).await,
             Some(error) => {
@@ -340,14 +336,14 @@ impl Slice {
         let (since, with, until_then) = match Record::decode(bytes) {
             Some(Record::Delivered(record)) => {
                 let until_then = record.dead_letter.map_or(Due::Later, |_| Due::Again);
-                let with = letter(name, record.dead_letter);
+                let with = letters::value_names(name, record.dead_letter);
                 (record.delivered_at, with, until_then)
             }
             Some(Record::DeadLettered(record)) => {
                 let Some(discarded_at) = record.discarded_at else {
                     return Due::Again;
                 };
-                let with = letter(name, Some(record.dead_letter));
+                let with = letters::value_names(name, Some(record.dead_letter));
                 (discarded_at, with, Due::Again)
             }
             // A letter that this record doesn't name may be the only copy of the event.
@@ -362,32 +358,24 @@ impl Slice {
     }
 }
 
-/// The names of a record's letter. A concurrent delivery may have written one that the record doesn't
-/// name.
-pub fn letter(record: &str, number: Option<u64>) -> Vec<String> {
-    let mut names = vec![body_name(record), head_name(record)];
-    names.extend(number.map(index_name));
-    names
-}
-
 /// Sees to a letter of 0.1.0 that a record may not name: such a letter would come back into sight once
 /// the record is gone.
 async fn adopt_letter(record: &str, number: u64) -> Result<(), host::Error> {
-    let named = match storage::read(record).await? {
-        Some(Record::Delivered(mut delivered)) if delivered.dead_letter.is_none() => {
-            delivered.dead_letter = Some(number);
-            let bytes = Record::Delivered(delivered).encode();
-            return store::set(record, &bytes, store::TIMEOUT).await;
-        }
-        Some(Record::Delivered(delivered)) => delivered.dead_letter,
-        Some(Record::DeadLettered(letter)) => Some(letter.dead_letter),
-        Some(Record::Unknown(_)) | None => None,
-    };
-    match named {
+    let name = record;
+    let record = storage::read(name).await?;
+    match record.as_ref().and_then(Record::dead_letter) {
         Some(named) if named != number => {
             store::delete("delete the dead letter", &index_name(number)).await
         }
-        _ => Ok(()),
+        Some(_) => Ok(()),
+        None => match record {
+            Some(Record::Delivered(mut delivered)) => {
+                delivered.dead_letter = Some(number);
+                let bytes = Record::Delivered(delivered).encode();
+                store::set(name, &bytes, store::TIMEOUT).await
+            }
+            _ => Ok(()),
+        },
     }
 }
 

@@ -60,8 +60,7 @@ impl OperatorRequest<'_> {
         if body.is_ok_and(is_empty) {
             return Ok(());
         }
-        let violation = Violation::new("body", "must be empty");
-        Err(Problem::InvalidRequest(vec![violation]))
+        Err(Problem::invalid("body", "must be empty"))
     }
 
     /// A conversation with Svix that ends in time for the answer.
@@ -82,7 +81,6 @@ pub fn fields<'a, const N: usize>(
     body: &'a [u8],
     names: [&'static str; N],
 ) -> Result<[Option<&'a RawValue>; N], Problem> {
-    let invalid = |reason: String| Problem::InvalidRequest(vec![Violation::new("body", reason)]);
     if body.is_empty() {
         return Ok([None; N]);
     }
@@ -90,8 +88,11 @@ pub fn fields<'a, const N: usize>(
         .map_err(|_| Problem::Rejected(Rejection::NotJson("not UTF-8".to_owned())))?;
     match json::pick_all(text, names) {
         Ok(Some(fields)) => Ok(fields),
-        Ok(None) => Err(invalid(format!("may hold only {}", names.join(", ")))),
-        Err(json::Error::NotAnObject) => Err(invalid("must be a JSON object".to_owned())),
+        Ok(None) => {
+            let reason = format!("may hold only {}", names.join(", "));
+            Err(Problem::invalid("body", reason))
+        }
+        Err(json::Error::NotAnObject) => Err(Problem::invalid("body", "must be a JSON object")),
         Err(json::Error::NotJson(reason)) => Err(Problem::Rejected(Rejection::NotJson(reason))),
     }
 }

@@ -84,7 +84,6 @@ mod tests {
     use super::*;
     use crate::event::Event;
     use crate::json;
-    use crate::violation::Violation;
 
     #[test]
     fn a_sample_has_any_type_that_svix_takes() {
@@ -106,7 +105,7 @@ mod tests {
             ),
         ] {
             let body = format!(r#"{{"type":{event_type}}}"#);
-            let invalid = Problem::InvalidRequest(vec![Violation::new("type", reason)]);
+            let invalid = Problem::invalid("type", reason);
             assert_eq!(test_event_request("dev", body.as_bytes()), Err(invalid));
         }
     }

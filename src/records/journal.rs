@@ -122,16 +122,19 @@ async fn add_page() -> Left {
     })
 }
 
-/// Adds a page to today's.
+/// Adds pages with these names to today's.
 pub async fn append(names: &[String]) -> Result<(), host::Error> {
-    let now = clock::now();
-    let page = Page {
-        written_at: rfc3339(now),
-        names: names.to_vec(),
-    };
-    let number = store::increment(&counter(day(now))).await?;
-    let name = page_name(day(now), number);
-    store::set(&name, &page.encode(), store::TIMEOUT).await
+    for names in names.chunks(PAGE) {
+        let now = clock::now();
+        let page = Page {
+            written_at: rfc3339(now),
+            names: names.to_vec(),
+        };
+        let number = store::increment(&counter(day(now))).await?;
+        let name = page_name(day(now), number);
+        store::set(&name, &page.encode(), store::TIMEOUT).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -315,6 +315,24 @@ impl Record {
         format!("record/{key}")
     }
 
+    /// The project of the event. `None` for a letter that isn't discarded: the letter itself has it.
+    pub fn project(&self) -> Option<&str> {
+        match self {
+            Self::Delivered(record) => Some(&record.project),
+            Self::Unknown(record) => Some(&record.project),
+            Self::DeadLettered(record) => record.project.as_deref(),
+        }
+    }
+
+    /// The number of the letter that the event is or was.
+    pub fn dead_letter(&self) -> Option<u64> {
+        match self {
+            Self::Delivered(record) => record.dead_letter,
+            Self::DeadLettered(record) => Some(record.dead_letter),
+            Self::Unknown(_) => None,
+        }
+    }
+
     /// The message that Svix had, and has lost.
     pub fn lost_message_id(&self) -> Option<&str> {
         match self {

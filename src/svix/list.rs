@@ -53,21 +53,18 @@ pub fn classify(answer: &Answer) -> Result<Option<Page>, Error> {
         iterator: Option<String>,
         done: bool,
     }
-    let Some(body) = answer.existing::<Body>()? else {
-        return Ok(None);
-    };
-    let next = body.iterator.filter(|_| !body.done);
-    // The iterator becomes part of a path. A page without messages that isn't the last may begin a list without end.
-    let leads_on = next.as_ref().map_or(body.done, |next| {
-        !body.data.is_empty() && identifier::check(next).is_ok()
-    });
-    if !leads_on || !body.data.iter().all(|message| message::is_id(&message.id)) {
-        return Err(answer.not_as_promised());
-    }
-    Ok(Some(Page {
-        messages: body.data,
-        next,
-    }))
+    answer.existing(|| {
+        let body: Body = answer.json()?;
+        let next = body.iterator.filter(|_| !body.done);
+        // The iterator becomes part of a path. A page without messages that isn't the last may begin a list without
+        // end.
+        let leads_on = next.as_ref().map_or(body.done, |next| {
+            !body.data.is_empty() && identifier::check(next).is_ok()
+        });
+        let messages = body.data;
+        let are_of_svix = messages.iter().all(|message| message::is_id(&message.id));
+        (leads_on && are_of_svix).then_some(Page { messages, next })
+    })
 }
 
 /// When Svix stored the message that was looked up by `id`, as Svix writes it. `None` if Svix doesn't hold it.
@@ -78,11 +75,10 @@ pub fn classify_held(answer: &Answer, id: &str) -> Result<Option<String>, Error>
         #[serde(default)]
         timestamp: String,
     }
-    match answer.existing::<Body>()? {
-        Some(body) if body.id == id => Ok(Some(body.timestamp)),
-        Some(_) => Err(answer.not_as_promised()),
-        None => Ok(None),
-    }
+    answer.existing(|| {
+        let body: Body = answer.json()?;
+        (body.id == id).then_some(body.timestamp)
+    })
 }
 
 #[cfg(test)]

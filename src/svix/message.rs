@@ -139,7 +139,8 @@ pub fn classify_create(
 ) -> Result<Posted, Error> {
     match answer.status {
         200..=299 => {
-            let (message_id, age) = stored(answer, event_id)?;
+            let stored = stored(answer, event_id);
+            let (message_id, age) = stored.ok_or_else(|| answer.not_as_promised())?;
             Ok(Posted::Stored { message_id, age })
         }
         409 => Ok(Posted::Conflict),
@@ -150,26 +151,20 @@ pub fn classify_create(
 
 /// Reads the answer to a request that asks for an event's message: its id. `None` if this application doesn't have it.
 pub fn classify_lookup(answer: &Answer, event_id: &str) -> Result<Option<String>, Error> {
-    match answer.status {
-        200 => stored(answer, event_id).map(|(message_id, _)| Some(message_id)),
-        404 if answer.says_not_found() => Ok(None),
-        _ => Err(answer.unexpected()),
-    }
+    let found = answer.existing(|| stored(answer, event_id))?;
+    Ok(found.map(|(message_id, _)| message_id))
 }
 
 /// The id of the message in an answer, and its age if that is known. Only if the message is one of Svix's, and of the
 /// event that was asked about. Another server's friendly answer must not be taken for a delivery.
-fn stored(answer: &Answer, sent_event_id: &str) -> Result<(String, Duration), Error> {
-    let message = || {
-        let [id, event_id, stored_at] = answer.fields(["id", "eventId", "timestamp"])?;
-        let id = json::string(id?)?;
-        let ours = event_id.and_then(json::string).as_deref() == Some(sent_event_id);
-        let stored_at = stored_at.and_then(json::string);
-        let stored_at = stored_at.and_then(|time| parse_rfc3339(&time));
-        let age = stored_at.and_then(|time| answer.written_at.duration_since(time).ok());
-        (ours && is_id(&id)).then(|| (id.into_owned(), age.unwrap_or_default()))
-    };
-    message().ok_or_else(|| answer.not_as_promised())
+fn stored(answer: &Answer, sent_event_id: &str) -> Option<(String, Duration)> {
+    let [id, event_id, stored_at] = answer.fields(["id", "eventId", "timestamp"])?;
+    let id = json::string(id?)?;
+    let ours = event_id.and_then(json::string).as_deref() == Some(sent_event_id);
+    let stored_at = stored_at.and_then(json::string);
+    let stored_at = stored_at.and_then(|time| parse_rfc3339(&time));
+    let age = stored_at.and_then(|time| answer.written_at.duration_since(time).ok());
+    (ours && is_id(&id)).then(|| (id.into_owned(), age.unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -207,12 +207,12 @@ impl Answer {
         }
     }
 
-    /// The thing that was asked for. `None` if Svix doesn't have it.
-    pub fn existing<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+    /// Reads the thing that was asked for. `None` if Svix doesn't have it.
+    fn existing<T>(&self, read: impl FnOnce() -> Option<T>) -> Result<Option<T>, Error> {
         match self.status {
             200 => {
-                let json = self.json().ok_or_else(|| self.not_as_promised())?;
-                Ok(Some(json))
+                let thing = read().ok_or_else(|| self.not_as_promised())?;
+                Ok(Some(thing))
             }
             404 if self.says_not_found() => Ok(None),
             _ => Err(self.unexpected()),

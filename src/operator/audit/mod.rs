@@ -63,12 +63,11 @@ struct Audited {
 
 /// Compares the next records.
 pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<Success, Problem> {
-    let selection = query.audit().map_err(Problem::InvalidQuery)?;
+    let selection = query.audit()?;
     let now = clock::now();
     let stored = read_state().await?;
     if selection.since.is_some_and(|since| since > now) {
-        let violation = Violation::new("since", "must not be in the future");
-        return Err(Problem::InvalidQuery(violation));
+        return Err(Violation::new("since", "must not be in the future").into());
     }
     let first = now.checked_sub(request.config.record_retention);
     let mut state = State::start(stored.clone(), &selection, first.unwrap_or(now), now);
