@@ -83,8 +83,8 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         mut state,
         ..
     } = slice;
-    state.lists = comparison.lists;
-    let put_off = comparison.put_off_in_all;
+    state.lists = comparison.waiting_lists;
+    let put_off = comparison.records_put_off;
     let (events, settled, found) = (comparison.events, comparison.settled, comparison.found);
     state.events += events;
     state.settled += settled;
@@ -145,7 +145,7 @@ struct Slice<'a> {
 impl Slice<'_> {
     /// Whether nothing more is due.
     async fn run(&mut self) -> Result<bool, Problem> {
-        // First, so that there is room for others.
+        // List these first, to make room for others.
         if !self.comparison.list_again().await? {
             return Ok(false);
         }
@@ -156,7 +156,7 @@ impl Slice<'_> {
             self.state.page = batch.end;
             self.state.until = batch.until;
             self.state.unfinished = None;
-            self.comparison.is_begun = true;
+            self.comparison.has_progress = true;
             if self.comparison.is_over() {
                 return Ok(false);
             }

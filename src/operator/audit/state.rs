@@ -1,5 +1,6 @@
 //! How far the audit has come.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -86,7 +87,7 @@ pub struct Progress {
     /// The page of the list that comes next. `None` for the first.
     pub iterator: Option<String>,
     /// The names of the records that have not met their message yet.
-    pub unseen: Vec<String>,
+    pub unseen: BTreeSet<String>,
 }
 
 impl State {
@@ -224,7 +225,7 @@ mod tests {
             progress: Some(Progress {
                 listed: false,
                 iterator: Some("msg_1".to_owned()),
-                unseen: vec!["record/a".to_owned()],
+                unseen: BTreeSet::from(["record/a".to_owned()]),
             }),
         });
         let text = concat!(
