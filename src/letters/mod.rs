@@ -8,6 +8,7 @@
 //! Version 0.1.0 wrote the whole letter under its number. Such letters are still read.
 
 pub mod ledger;
+mod mark;
 pub mod waiting;
 
 use std::time::SystemTime;

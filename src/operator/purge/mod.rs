@@ -15,6 +15,8 @@
 //! is taken for a new one. The same goes for one that is delivered while its record is being deleted. A letter that is
 //! kept at that very moment may lose its body. Its event is older than the retention then, so Pub/Sub has forgotten it.
 
+mod old_journal;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -25,9 +27,9 @@ use crate::api::reply::Success;
 use crate::host::clock;
 use crate::host::deadline::Deadline;
 use crate::host::{self, store};
-use crate::letters::{self, DeadLetter, body_name, head_name, index_name, waiting};
+use crate::letters::{self, DeadLetter, body_name, head_name, waiting};
+use crate::records::Record;
 use crate::records::journal::{self, Page};
-use crate::records::{Record, storage};
 use crate::time::{age, rfc3339};
 use crate::watch::change::Change;
 use crate::watch::metrics::Counts;
@@ -45,10 +47,6 @@ const CURSOR: &str = "journal/cursor";
 
 /// 1 January 2026, in days since 1970: no journal is older.
 const FIRST_DAY: u64 = 20_454;
-
-/// The names of the journal of 0.1.0: its counter, and the number of the last page that is done.
-const OLD_COUNTER: &str = "journal";
-const OLD_CURSOR: &str = "journal/purged";
 
 #[derive(Debug, Serialize)]
 struct Purged {
@@ -167,10 +165,17 @@ struct Rest {
     failure: Option<host::Error>,
 }
 
+impl Rest {
+    fn leave(&mut self, name: &str, error: host::Error) {
+        self.unread.push(name.to_owned());
+        self.failure = Some(error);
+    }
+}
+
 impl Slice {
     /// Whether nothing more is due.
     async fn run(&mut self) -> Result<bool, host::Error> {
-        if !self.adopt().await? {
+        if !old_journal::adopt(self.deadline).await? {
             return Ok(false);
         }
         // However long this takes, each slice takes up a page.
@@ -198,40 +203,6 @@ impl Slice {
             }
         }
         Ok(are_expired)
-    }
-
-    /// Names on today's pages what the journal of 0.1.0 names. Its pages have numbers instead of days.
-    /// Returns whether that is done.
-    async fn adopt(&mut self) -> Result<bool, host::Error> {
-        if !store::exists(OLD_COUNTER).await? {
-            return Ok(true);
-        }
-        let pages = store::counter(OLD_COUNTER).await?;
-        let done = store::get(OLD_CURSOR, store::TIMEOUT).await?;
-        let done = done.and_then(|bytes| str::from_utf8(&bytes).ok()?.parse::<u64>().ok());
-        for page in done.unwrap_or_default() + 1..=pages {
-            let name = format!("journal/{page}");
-            let bytes = store::get(&name, store::TIMEOUT).await?;
-            if let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
-                let mut names = Vec::new();
-                for line in text.lines().skip(1) {
-                    let (name, letter) = line.split_once(' ').unwrap_or((line, ""));
-                    if let Ok(letter) = letter.parse() {
-                        adopt_letter(name, letter).await?;
-                    }
-                    names.push(name.to_owned());
-                }
-                journal::append(&names).await?;
-                store::delete("purge the journal", &name).await?;
-            }
-            store::set(OLD_CURSOR, page.to_string().as_bytes(), store::TIMEOUT).await?;
-            if self.deadline.is_over() {
-                return Ok(false);
-            }
-        }
-        let names = [OLD_COUNTER, OLD_CURSOR].map(str::to_owned);
-        store::delete_many("purge the journal", &names).await?;
-        Ok(true)
     }
 
     /// Deletes the letters that have waited for too long, for as long as a slice lasts. Returns whether the next slice
@@ -279,30 +250,29 @@ impl Slice {
 
     /// Deletes what is due of some records. Unreadable records hold up no others.
     async fn step(&mut self, names: &[String], rest: &mut Rest) -> Result<(), host::Error> {
-        let (mut letters, mut records) = (Vec::new(), Vec::new());
+        let (mut of_letters, mut records) = (Vec::new(), Vec::new());
         // Missing and unknown records, which lead to no letter.
-        let mut headless = Vec::new();
+        let mut leading_nowhere = Vec::new();
         for (found, name) in store::get_all(names).await.into_iter().zip(names) {
-            let bytes = match found {
-                Ok(Some(bytes)) => bytes,
+            let due = match found {
+                Ok(Some(bytes)) => self.due(name, &bytes),
                 Ok(None) => {
-                    headless.push(name);
+                    leading_nowhere.push(name);
                     continue;
                 }
                 Err(error) => {
-                    rest.unread.push(name.clone());
-                    rest.failure = Some(error);
+                    rest.leave(name, error);
                     continue;
                 }
             };
-            match self.due(name, &bytes) {
+            match due {
                 // A page may name a record twice.
                 Due::Now(_) if records.contains(name) => {}
                 Due::Now(with) => {
                     if with.is_empty() {
-                        headless.push(name);
+                        leading_nowhere.push(name);
                     }
-                    letters.extend(with);
+                    of_letters.extend(with);
                     records.push(name.clone());
                 }
                 Due::Later => self.kept += 1,
@@ -311,23 +281,11 @@ impl Slice {
                 Due::Again => rest.again.push(name.clone()),
             }
         }
-        // A letter may have been cut off after its body, to which nothing else leads.
-        let heads: Vec<_> = headless.iter().map(|name| head_name(name)).collect();
-        for (head, name) in store::get_all(&heads).await.into_iter().zip(headless) {
-            match head {
-                Ok(Some(_)) => {}
-                Ok(None) => letters.push(body_name(name)),
-                Err(error) => {
-                    rest.unread.push(name.clone());
-                    rest.failure = Some(error);
-                }
-            }
-        }
-        let purged = records.len();
+        of_letters.extend(cut_off_bodies(leading_nowhere, rest).await);
         // Letters go first: one whose record is gone would be an event that waits for an operator.
-        letters.append(&mut records);
-        store::delete_many("purge the records", &letters).await?;
-        self.purged += purged;
+        let to_delete = [&of_letters[..], &records].concat();
+        store::delete_many("purge the records", &to_delete).await?;
+        self.purged += records.len();
         Ok(())
     }
 
@@ -358,25 +316,18 @@ impl Slice {
     }
 }
 
-/// Sees to a letter of 0.1.0 that a record may not name: such a letter would come back into sight once
-/// the record is gone.
-async fn adopt_letter(record: &str, number: u64) -> Result<(), host::Error> {
-    let name = record;
-    let record = storage::read(name).await?;
-    match record.as_ref().and_then(Record::dead_letter) {
-        Some(named) if named != number => {
-            store::delete("delete the dead letter", &index_name(number)).await
+/// The bodies of letters that a crash has cut off before their heads: nothing leads to them but the records' names.
+async fn cut_off_bodies(records: Vec<&String>, rest: &mut Rest) -> Vec<String> {
+    let heads: Vec<_> = records.iter().map(|name| head_name(name)).collect();
+    let mut bodies = Vec::new();
+    for (head, name) in store::get_all(&heads).await.into_iter().zip(records) {
+        match head {
+            Ok(Some(_)) => {}
+            Ok(None) => bodies.push(body_name(name)),
+            Err(error) => rest.leave(name, error),
         }
-        Some(_) => Ok(()),
-        None => match record {
-            Some(Record::Delivered(mut delivered)) => {
-                delivered.dead_letter = Some(number);
-                let bytes = Record::Delivered(delivered).encode();
-                store::set(name, &bytes, store::TIMEOUT).await
-            }
-            _ => Ok(()),
-        },
     }
+    bodies
 }
 
 #[cfg(test)]
