@@ -1085,6 +1085,24 @@ async fn a_svix_that_fails_is_not_asked_for_every_list_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_day_without_records_shows_nothing_of_svix() {
+    let world = world();
+    post(&world, "evt_1").await;
+    world.remove(&record_of(&world, "evt_1").await).await;
+    grow_old(&world).await;
+    world.clock.advance(24 * HOUR);
+    post(&world, "evt_2").await;
+    grow_old(&world).await;
+    for target in [Target::MessageLists, Target::Messages, Target::Applications] {
+        world.svix.always_at(target, Fault::status(500));
+    }
+    let reply = ask(&world, "POST", "/maintenance/audit").await;
+    reply.assert_retryable_problem(503, "svix-unavailable");
+    world.svix.clear_faults();
+    assert_eq!(audit(&world).await, (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_record_of_a_clock_that_is_ahead_is_compared_when_its_page_is_old() {
     let world = world();
     post(&world, "evt_1").await;
