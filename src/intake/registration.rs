@@ -10,7 +10,6 @@
 //! fails, it asks again after `PAUSE`.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -49,7 +48,7 @@ const VERSION: u64 = 1;
 
 thread_local! {
     /// The event types that this instance knows.
-    static TYPES: RefCell<Types> = const { RefCell::new(Types(BTreeMap::new())) };
+    static TYPES: RefCell<Types> = const { RefCell::new(Types::none()) };
 }
 
 /// The knowledge of one type.
@@ -60,21 +59,32 @@ enum Registration {
     Rests(SystemTime),
 }
 
-/// Types by name.
+/// Types by name. A list, as they are few.
 #[derive(Debug, Default)]
-struct Types(BTreeMap<String, Registration>);
+struct Types(Vec<(String, Registration)>);
 
 impl Types {
+    const fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    fn get(&self, name: &str) -> Option<Registration> {
+        let mut types = self.0.iter();
+        types
+            .find(|(known, _)| known == name)
+            .map(|(_, registration)| *registration)
+    }
+
     /// Whether Svix is known to know the type. Needs no clock.
     fn knows(&self, name: &str) -> bool {
-        self.0.get(name) == Some(&Registration::Known)
+        self.get(name) == Some(Registration::Known)
     }
 
     /// Whether to try now. If so, no other request of this instance tries for a while.
     fn try_begin(&mut self, name: &str, now: SystemTime) -> bool {
-        match self.0.get(name) {
+        match self.get(name) {
             Some(Registration::Known) => return false,
-            Some(Registration::Rests(until)) if now < *until => return false,
+            Some(Registration::Rests(until)) if now < until => return false,
             Some(Registration::Rests(_)) | None => {}
         }
         self.put(name, Registration::Rests(now + PAUSE));
@@ -86,11 +96,15 @@ impl Types {
     }
 
     fn put(&mut self, name: &str, registration: Registration) {
+        if let Some(known) = self.0.iter_mut().find(|(known, _)| known == name) {
+            known.1 = registration;
+            return;
+        }
         // With more types than that, the store is asked for them again.
-        if self.0.len() >= MAX_REMEMBERED && !self.0.contains_key(name) {
+        if self.0.len() >= MAX_REMEMBERED {
             self.0.clear();
         }
-        self.0.insert(name.to_owned(), registration);
+        self.0.push((name.to_owned(), registration));
     }
 }
 
@@ -234,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_type_is_tried_once_at_a_time_and_rests_after() {
-        let mut types = Types::default();
+        let mut types = Types::none();
         assert!(types.try_begin("a", at(0)));
         assert!(!types.try_begin("a", at(59)));
         assert!(
@@ -247,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_known_type_stays_known() {
-        let mut types = Types::default();
+        let mut types = Types::none();
         assert!(types.try_begin("a", at(0)));
         types.remember("a");
         assert!(types.knows("a"));
@@ -256,7 +270,7 @@ mod tests {
 
     #[test]
     fn an_instance_remembers_a_bounded_number_of_types() {
-        let mut types = Types::default();
+        let mut types = Types::none();
         for number in 0..1_000 {
             types.remember(&number.to_string());
             assert!(types.0.len() <= MAX_REMEMBERED);
