@@ -106,7 +106,7 @@ impl<'a> Attempts<'a> {
     pub async fn run(&mut self) -> Result<Sent, Problem> {
         let mut retries = Retries::new(&self.job.config.retry, self.random.u64(..));
         loop {
-            // The gate has waited for as long as that makes sense, so its failure isn't tried again.
+            // The turnstile has waited for as long as that makes sense, so its failure isn't tried again.
             self.turnstile.wait().await?;
             let now = clock::now();
             let sent = match self.known.may_post(now) {
@@ -127,7 +127,8 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Posts the event, which has had so many 409s. `None` if a lookup must tell whether Svix has it.
+    /// Posts the event. `conflicts` says how many 409s it has had under its key. `None` if a lookup must tell whether
+    /// Svix has the message.
     async fn post(&mut self, conflicts: u8) -> Result<Option<Sent>, Problem> {
         let posted = self.request_post().await;
         // Svix may answer from its idempotency cache while it takes no new messages. So the gate isn't told of such an
