@@ -4,13 +4,14 @@
 //!
 //! 1. `handle` in [`relay`] finds the route, and begins the request's line in the log.
 //! 2. `take` in [`intake`] lets the sender in ([`auth`]), and reads the body within its limits.
-//! 3. [`event`] recognises the form of the notification. If the event's type isn't for customers, the answer is 200.
-//!    Otherwise `take` checks the event.
+//! 3. [`event`] recognises the form of the notification. If the event's type isn't for customers, the answer is
+//!    `ignored` or `unlisted`. Otherwise `take` checks the event, and calls `deliver_event`, as replays and samples do.
 //! 4. `deliver` in [`delivery`] finds the event's record ([`records`]). If the record says `delivered`, the answer is
-//!    `duplicate`. If it names a dead letter and Pub/Sub asks, the answer is `dead-lettered`. Otherwise, if an operator
-//!    holds the project, `deliver` fails with `held`.
-//! 5. `run` in `delivery::attempts` waits at the [gate](mod@svix::gate). Then it posts the event to Svix, or looks it up
-//!    first: `delivery::next` decides. If a failure may pass, `run` tries again within the budget.
+//!    `duplicate`. If it says `dead-lettered`, Pub/Sub asks and letters are kept, the answer is `dead-lettered`.
+//!    Otherwise, if an operator holds the project, `deliver` fails with `held`, unless this is a replay.
+//! 5. `run` in `delivery::attempts` waits at the `Turnstile` for as long as the [gate](mod@svix::gate) says. Then it
+//!    posts the event to Svix, or looks it up first: `delivery::next` decides. If a failure may pass, `run` tries again
+//!    within the budget.
 //! 6. If Svix has the message, `deliver` writes the record. If only Svix can tell, the record says `unknown`.
 //! 7. If no repeat can succeed, or the project is held, `take` keeps Pub/Sub's event as a dead letter ([`letters`]),
 //!    unless the configuration rejects letters.

@@ -106,7 +106,7 @@ impl<'a> Attempts<'a> {
     pub async fn run(&mut self) -> Result<Sent, Problem> {
         let mut retries = Retries::new(&self.job.config.retry, self.random.u64(..));
         loop {
-            // The gate has waited for as long as that makes sense, so its failure isn't tried again.
+            // The turnstile has waited for as long as that makes sense, so its failure isn't tried again.
             self.turnstile.wait().await?;
             let now = clock::now();
             let sent = if self.known.may_post(now) {

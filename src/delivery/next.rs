@@ -11,9 +11,9 @@
 //! - Svix has answered with 409, or with a message that was stored before this request;
 //! - Svix has refused the event: an earlier attempt, which nothing records, may have stored the message.
 //!
-//! Without a record, the event's age is the limit, since no key is older than its event. After a timeout within one
-//! request, the event is posted again. With an `unknown` record, a later request looks the event up whatever its time:
-//! another clock may have written it.
+//! Without a record, the event's age is the limit, since no key is older than its event. After a timeout, the same
+//! request posts the event again. A later request finds an `unknown` record, and looks the event up first. It doesn't
+//! trust the time in the record, since another clock may have written it.
 //!
 //! | known | next | lookup finds nothing |
 //! | --- | --- | --- |
@@ -25,8 +25,8 @@
 //! | `MaybeLost` | look up | post under the next key |
 //! | `Refused` | look up | the refusal stands |
 //!
-//! Each 409 under one key adds one to `Conflict`. A message of an earlier request leads to `MaybeLost`, and a refusal to
-//! `Refused`.
+//! Each 409 under one key adds one to `Conflict`. A message of an earlier request leads to `MaybeLost`, and a refusal
+//! to `Refused`.
 //!
 //! The longest sequence under one key: look up, then three times post (409) and look up; then the id is taken. Each new
 //! key may begin it again. Each time that 11 h 58 min pass adds a lookup.

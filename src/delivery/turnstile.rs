@@ -106,8 +106,9 @@ impl<'a> Turnstile<'a> {
         GATE.with_borrow(|gate| gate.pass(self.event.project, clock::now()))
     }
 
-    /// If the event is the probe and isn't posted, lets the next event be the probe. If the lease of this one has
-    /// expired, another event may be the probe already.
+    /// If the event is the probe and isn't posted, lets the next event be the probe. If this probe's lease has expired,
+    /// another event may be the probe already. One more event then becomes a probe beside that one: the gate can't tell
+    /// whose probe is given up.
     pub async fn pass_on(&mut self) {
         if mem::take(&mut self.is_probe) && learn(self.time()).await.is_ok() {
             let state = GATE.with_borrow_mut(|gate| gate.give_up_probe(clock::now()));
@@ -135,7 +136,7 @@ impl<'a> Turnstile<'a> {
             // The request never left the host, which says nothing of Svix.
             Err(svix::Error::Misconfigured(Misconfiguration::OutboundDenied)) => return,
             Err(svix::Error::Unavailable { cause, retry_after }) => match cause.gate_reason() {
-                // If the event was the probe, another one follows when its time is over.
+                // This says nothing of Svix. If the event was the probe, another one follows after the lease.
                 None => return,
                 Some(reason) => Some((reason, *retry_after)),
             },

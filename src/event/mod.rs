@@ -72,8 +72,8 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Identifies an event by project and id alone, as 64 hexadecimal digits: its first `Idempotency-Key`, and the end of its
-/// record's name.
+/// Identifies an event by project and id alone, as 64 hexadecimal digits: its first `Idempotency-Key`, and the end of
+/// its record's name.
 pub fn key(project: &str, id: &str) -> String {
     digest::of_pair(project, id)
 }

@@ -7,8 +7,8 @@ use super::clock;
 use super::http::Unread;
 use super::server::Incoming;
 
-/// A body from this size on needs room, in bytes: before it is read if its length is announced, or else once so much of
-/// it has come.
+/// From this size on, in bytes, a body takes room. If its length is announced, it takes the room before it is read.
+/// Otherwise it does so once this much of it has come.
 const LARGE: usize = 128 * 1024;
 
 /// How many bytes of large bodies an instance holds at once. Each may be there three times (as it came,

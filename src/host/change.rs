@@ -6,9 +6,12 @@ use std::time::Duration;
 use super::later::spread;
 use super::{Error, clock, random, store};
 
-/// After what time the value is read again, at least. A write of another instance that lands later undoes the change
-/// unnoticed: a slow one, or the last of three that overlap, of which the second had the change. A slow store takes
-/// longer, since the other instance reads the value, and then writes it.
+/// The shortest wait before the value is read again. If the store is slow, the wait is twice the time of an answer,
+/// since another instance reads the value before it writes it.
+///
+/// A write that lands after this reading may still undo the change unnoticed. Either a slow instance read the value
+/// before the change. Or three writes overlap: the first undoes the change, the second was made with it and brings it
+/// back before this reading, and the third was made from the first.
 const SHORTEST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = store::TIMEOUT.saturating_mul(2);
 

@@ -86,8 +86,10 @@ pub fn header(name: &str, value: &str) -> (String, Vec<u8>) {
     (name.to_owned(), value.as_bytes().to_vec())
 }
 
-/// Reads a body to its length, or else to its end. At first and after each chunk, `admit` says how many bytes are read at most, or why no more
-/// are. Its arguments are what has come so far, and the length if that is known. One answer would not do: the first
+/// Reads a body to its length or, if that is unknown, to its end.
+///
+/// At first and after each chunk, `admit` says how many bytes the body may have, or why no more are read. Its arguments
+/// are the bytes that have come so far, and the length if that is known. It is asked again and again, because the first
 /// bytes tell the form of a body, and a body without a length must be counted as it comes.
 pub(super) async fn read_stream(
     (stream, trailers): &mut Stream,

@@ -168,7 +168,7 @@ pub async fn counter(name: &str) -> Result<u64, Error> {
     add(name, 0).await
 }
 
-/// Adds 1 to a counter, atomically, and returns its new value, like [`counter`].
+/// Adds 1 to a counter, atomically. Returns its new value, or 0 if that is negative. The call is synchronous, too.
 pub async fn increment(name: &str) -> Result<u64, Error> {
     add(name, 1).await
 }

@@ -56,7 +56,7 @@ pub async fn take(exchange: &mut Exchange) -> Result<Success, Problem> {
         Source::Direct => Occasion::Direct,
         Source::Wrapped | Source::Unwrapped => Occasion::PubSub,
     };
-    // Failures above this line leave no event that a letter could hold.
+    // A failure above this line becomes no dead letter: the body was not read to its end, so there is nothing to keep.
     let event = notification.check();
     let result = match &event {
         Ok(event) => {
@@ -74,7 +74,8 @@ pub async fn take(exchange: &mut Exchange) -> Result<Success, Problem> {
     }
 }
 
-/// Delivers the event of a notification, a replay or a sample. After a delivery, its type is registered in the background.
+/// Delivers the event of a notification, a replay or a sample. After a delivery, its type is registered in the
+/// background.
 pub async fn deliver_event(
     config: &Config,
     event: &Event<'_>,

@@ -66,9 +66,8 @@ pub async fn read(number: u64) -> Result<Option<DeadLetter>, host::Error> {
     Ok(Some(letter))
 }
 
-/// A letter, and the record of its event. `None` if the number leads nowhere, or the record names a
-/// letter with another number. A record that names none hides no letter, since a letter may be the only
-/// copy of an event.
+/// A letter, and the record of its event. `None` if the number leads nowhere, or the record names a letter with another
+/// number. If the record names no letter, this one is returned all the same: it may be the only copy of the event.
 pub async fn with_record(number: u64) -> Result<Option<(DeadLetter, Found)>, host::Error> {
     let entry = store::get(&index_name(number), store::TIMEOUT).await?;
     let letter = match entry.and_then(|entry| Entry::decode(entry).ok()) {
@@ -125,8 +124,8 @@ pub async fn forget_body(record_name: &str) {
     let _ = store::delete("delete the dead letter's body", &body_name(record_name)).await;
 }
 
-/// The number of a record's letter that can be replayed. A letter whose body is gone is of no use to an operator, and is
-/// deleted.
+/// The number of a record's letter that can be replayed. A letter whose body is gone is of no use to an operator, and
+/// is deleted.
 pub async fn replayable(record_name: &str) -> Result<Option<u64>, host::Error> {
     let head = store::get(&head_name(record_name), store::TIMEOUT).await?;
     let Some(letter) = head.as_deref().and_then(DeadLetter::decode) else {
@@ -151,9 +150,10 @@ pub async fn erase(record_name: &str) -> Result<bool, host::Error> {
     Ok(was_there)
 }
 
-/// Deletes a letter, also one whose discarding broke off. The record of an undelivered event goes on
-/// acknowledging it. `false` if there is no such letter, or if a later version wrote its record: that version may have
-/// delivered the event.
+/// Deletes a letter, also one whose discarding broke off. The record of an undelivered event goes on acknowledging it.
+/// `true` also if a concurrent delivery has replaced the record meanwhile. Then nothing is deleted: that delivery may
+/// have kept the event again, and its letter has the same names. `false` if there is no such letter, or if a later
+/// version wrote its record: that version may have delivered the event.
 pub async fn discard(number: u64) -> Result<bool, host::Error> {
     let Some((letter, found)) = with_record(number).await? else {
         return Ok(false);

@@ -98,8 +98,9 @@ enum Visit {
 
 /// Visits the letters that wait, for as long as `go_on` says before each number but the first.
 ///
-/// The mark moves up to the first letter that is unresolved, and index entries that it passes go if
-/// their letter is gone. Returns whether it has moved. Two requests at once may set the mark back, which costs the next one reads.
+/// The mark moves up to the first letter that is unresolved. An index entry that it passes is deleted if its letter is
+/// gone. Returns whether the mark has moved. If two requests do this at once, they may set the mark back; the next
+/// request then reads more.
 async fn walk(
     mut go_on: impl FnMut() -> bool,
     mut visit: impl AsyncFnMut(&DeadLetter) -> Result<Visit, host::Error>,

@@ -1,4 +1,5 @@
-//! The canary: an event of the relay's own, sent every minute, that shows that the whole path works.
+//! The canary: an event of the relay's own that shows that the whole path works. The relay sends one for each
+//! `POST /maintenance/canary`, which a scheduler is to send every minute.
 
 use std::time::{Duration, SystemTime};
 
@@ -122,7 +123,8 @@ impl Canary {
         awaited.filter(|awaited| age(awaited).is_some_and(|age| age >= SENT_WITHIN))
     }
 
-    /// This canary, with what is known of webhooks: from the canary before, and of the one that it awaits.
+    /// This canary, with what is known of webhooks by now. `before` is the last canary, and `webhook` tells of the one
+    /// that `before` awaits.
     fn after(self, before: Option<Self>, webhook: Webhook, now: SystemTime) -> Self {
         let Some(before) = before else {
             return self;

@@ -131,7 +131,7 @@ impl<'a> Letters<'a> {
         Ok(None)
     }
 
-    /// Has the letter that [`Self::next`] gave last come next.
+    /// Goes back by one letter: [`Self::next`] then returns its last letter again.
     fn put_back(&mut self) {
         self.at -= 1;
     }

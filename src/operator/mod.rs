@@ -1,4 +1,5 @@
-//! The operators' requests, answered once they have shown their token.
+//! The operators' requests, each of which must show an operator's token. For the fate of an event, a token of its
+//! project will do.
 
 mod application;
 mod audit;

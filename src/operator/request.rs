@@ -68,7 +68,8 @@ impl OperatorRequest<'_> {
         Conversation::new(self.config, self.deadline)
     }
 
-    /// A conversation in which Svix does nothing twice that this request repeats, if the operator gives it a key.
+    /// A conversation whose posts take their key from the request's `Idempotency-Key`, if it has one. If the operator
+    /// then repeats the request with the same key, Svix does nothing twice.
     pub fn keyed_conversation(&self) -> Conversation<'static> {
         let key = self.headers.get("idempotency-key");
         let key = key.filter(|key| !key.is_empty());

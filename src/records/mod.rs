@@ -125,7 +125,7 @@ pub enum Unreadable {
 }
 
 impl Unreadable {
-    /// Of a value that this version writes with the number `version`.
+    /// Why these bytes can't be read. `version` is the number with which this relay writes such values.
     pub fn of(bytes: &[u8], version: u32) -> Self {
         let found = json::Stored::read(bytes).and_then(|stored| stored.number("version"));
         if found.is_some_and(|found| found > u64::from(version)) {
@@ -173,8 +173,8 @@ impl Delivered {
         }
     }
 
-    /// Whether Svix may have stored the message without queuing it for the endpoints. Then its answer to the post got
-    /// lost, and another attempt or a lookup has found the message.
+    /// Whether Svix may have stored the message without queuing it for the endpoints. The post that stored it then got
+    /// no good answer, so a further post or a lookup has found the message.
     pub fn may_be_unsent(&self) -> bool {
         self.fingerprint.is_none() || self.attempts > 1
     }

@@ -12,8 +12,8 @@ use crate::host::client::{self, Call};
 use crate::host::clock;
 use crate::host::http::{Method, header};
 
-/// Svix's answers leave the payload out. The largest are pages of 250 messages, and of 100 endpoints with descriptions by
-/// their customers.
+/// Svix's answers leave the payload out. The largest are pages of 250 messages, and of 100 endpoints with descriptions
+/// by their customers.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
 
 /// A request to Svix.

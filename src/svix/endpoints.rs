@@ -55,8 +55,8 @@ impl Endpoint {
         types.cloned()
     }
 
-    /// Whether Svix surely sends a message of this type here that it has stored at this time. A change of the endpoint since
-    /// then may explain why not, and so may its channels.
+    /// Whether Svix was bound to send this endpoint a message of this type that it stored at this time. `false` if
+    /// something may explain why it didn't: the endpoint is disabled, has channels, or may have changed since then.
     pub fn surely_takes(&self, event_type: &str, stored_at: &str) -> bool {
         let updated_at = self.updated_at.as_deref().and_then(parse_rfc3339);
         let is_unchanged =
@@ -68,7 +68,7 @@ impl Endpoint {
             && self.types().is_none_or(takes_type)
     }
 
-    /// The endpoint as a message sees it that was never sent there.
+    /// The endpoint in the list of a message that Svix hasn't tried to send there: without a status and a next try.
     pub fn untried(self) -> Self {
         Self {
             filter_types: self.types(),

@@ -37,7 +37,7 @@ fn named(answer: &Answer) -> Result<(), Error> {
     }
 }
 
-/// Whether Svix now has the event type that it was to create. A conflict means that another instance has
+/// Fails unless Svix now has the event type that it was to create. A conflict means that another instance has
 /// just created it.
 pub fn classify_create(answer: &Answer) -> Result<(), Error> {
     match answer.status {

@@ -49,13 +49,13 @@ pub fn event_id(id: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether the event's own id can't be told from the eventId.
+/// Whether the eventId is a stand-in, which doesn't tell the event's own id.
 pub fn is_mapped(event_id: &str) -> bool {
     event_id.starts_with(MAPPED_PREFIX)
 }
 
-/// Whether Svix may have forgotten the key of an attempt that was made at or after `since`, once a post arrives that is
-/// decided on at `now`. Then the event must be looked up first.
+/// Whether Svix may have forgotten a key by the time that a post with it arrives. The key was first sent at `since` or
+/// later, and the post is decided on at `now`. If so, the event must be looked up first.
 pub fn may_have_forgotten(since: SystemTime, now: SystemTime) -> bool {
     match now.duration_since(since) {
         Ok(age) => age >= RELIED_ON,
@@ -155,8 +155,9 @@ pub fn classify_lookup(answer: &Answer, event_id: &str) -> Result<Option<String>
     Ok(found.map(|(message_id, _)| message_id))
 }
 
-/// The id of the message in an answer, and its age if that is known. Only if the message is one of Svix's, and of the
-/// event that was asked about. Another server's friendly answer must not be taken for a delivery.
+/// The id of the message in an answer, and its age, which is zero if the answer doesn't tell it. `None` unless the
+/// message is one of Svix's, and of the event that was asked about: another server's friendly answer must not be taken
+/// for a delivery.
 fn stored(answer: &Answer, sent_event_id: &str) -> Option<(String, Duration)> {
     let [id, event_id, stored_at] = answer.fields(["id", "eventId", "timestamp"])?;
     let id = json::string(id?)?;

@@ -174,8 +174,9 @@ impl From<Cause> for Error {
 }
 
 impl Answer {
-    /// Fails with the answers that mean the same for every request: a 429, a 5xx, a refused token, and an answer that
-    /// isn't Svix's own.
+    /// Fails with the answers that mean the same for every request. A 429, 408, 425 or 5xx counts even if a proxy wrote
+    /// it, since the request has to wait in any case. Every other error, such as a refused token, counts only in Svix's
+    /// own form: a proxy's refusal must not become a dead letter, and its 404 doesn't show that Svix lacks a message.
     pub fn or_common_failure(self) -> Result<Self, Error> {
         let cause = match self.status {
             200..=299 => return Ok(self),
@@ -219,7 +220,6 @@ impl Answer {
         }
     }
 
-    /// The body, if it is a `T`.
     fn json<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(self.body.as_deref()?).ok()
     }

@@ -13,6 +13,17 @@ use crate::event::arrival::{Arrival, Source};
 use crate::event::notification::Hints;
 use crate::identifier::{shorten, shortened};
 
+/// The line, as far as the request has come.
+///
+/// | stage | setters | reached by |
+/// | --- | --- | --- |
+/// | the route is found, or not | [`Self::of_notification`], [`Self::set_asked`] | notifications; unrouted requests |
+/// | the token is checked | [`Self::set_caller`] | operators and dashboards |
+/// | the body is read | [`Self::set_arrival`] | notifications, replays, samples |
+/// | the event's fields are seen, unchecked | [`Self::set_hints`] | notifications |
+/// | the event is named | [`Self::set_event`] | valid events for customers; other requests about an event |
+/// | the dead letter is kept | [`Self::set_reason`] | events from Pub/Sub |
+/// | the request is over | [`Self::set_result`] | each request with a line, each letter of a replay |
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a field of the line")]
@@ -38,7 +49,7 @@ pub struct Entry {
     pub event_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub svix_message_id: Option<String>,
-    /// How often Svix was sent the message for this request.
+    /// How often this request posted the event to Svix.
     pub attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<Source>,
@@ -65,7 +76,7 @@ pub struct Entry {
     /// Whether a duplicate has other bytes than the event that was delivered.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub content_differs: bool,
-    /// Whether a lookup found the event's message. Svix may have stored it without ever sending it.
+    /// The `by_lookup` of [`Success::Delivered`]. Svix may have stored the message without ever sending it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     found: bool,
     #[serde(skip)]
@@ -132,7 +143,8 @@ impl Entry {
         self.event_type = hints.event_type;
     }
 
-    /// Names the event, which is valid: a notification counts as one that holds an event.
+    /// Names the event. A notification then counts as one that holds a valid event, so call this only once its event is
+    /// checked. Other requests may pass names that no rule has checked.
     pub fn set_event(&mut self, project: &str, id: &str) {
         if self.is_notification() {
             self.counted = Counted::Event;

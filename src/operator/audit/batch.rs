@@ -50,7 +50,7 @@ pub struct Batch {
     records: usize,
 }
 
-/// Whether a project is compared: one in so many is, and others each day.
+/// Whether a project is compared on the state's day. One project in `one_in` is, and each day others are.
 fn takes(state: &State, project: &str) -> bool {
     let hash = digest::sha256_hex(&[project.as_bytes()]);
     let number = u64::from_str_radix(&hash[..8], 16).unwrap_or_default();

@@ -63,7 +63,7 @@ impl Board {
         }
         if let Some(slot) = slot {
             if let Some(held) = self.0[slot].as_ref().filter(|held| held.is_pending()) {
-                // The one that gives way may stay true.
+                // The finding that gives way may never resolve itself, and is only in the log from now on.
                 tell(held);
             }
             self.put(slot, finding).await?;

@@ -145,7 +145,7 @@ struct Slice<'a> {
 impl Slice<'_> {
     /// Whether nothing more is due.
     async fn run(&mut self) -> Result<bool, Problem> {
-        // List these first, to make room for others.
+        // Begin with the projects whose lists Svix has failed. Those that it lists now leave room for others to wait.
         if !self.comparison.list_again().await? {
             return Ok(false);
         }

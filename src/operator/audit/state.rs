@@ -106,7 +106,8 @@ impl State {
         }
     }
 
-    /// The state that a slice begins with: that of the last one, or else of an audit that begins with the day of `first`.
+    /// The state that a slice begins with: that of the last one, or else of an audit that begins with the day of
+    /// `first`.
     pub fn start(last: Option<Self>, wanted: &Audit, first: SystemTime, now: SystemTime) -> Self {
         // A state in the future comes from a clock that was ahead.
         let last = last.filter(|it| it.day <= journal::day(now) && time(it.until) <= now);

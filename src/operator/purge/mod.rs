@@ -4,11 +4,13 @@
 //! than the retention. A page's records are deleted before the page, and the cursor moves last: after a
 //! crash anywhere, the next slice finds the rest. Two slices at once do the same work twice.
 //!
-//! A record that was written again since is left for the page that names it then. A letter that no
+//! A record that was written again since is left for the later page that names it. A letter that no
 //! operator has decided on is deleted only by `dead_letter_retention_days`. For as long as a record has a letter, it is
-//! named again today: a crash may have lost the page of its last write, and with it the way to the letter's body. A
-//! delivered record takes its event's letter along, even one that it doesn't name. An unknown record takes along
-//! no letter, which may be the only copy of the event, but a body without a head: a crash has cut its letter off.
+//! named again today: a crash may have lost the page of its last write, and with it the way to the letter's body.
+//!
+//! A delivered record takes its event's letter along, even one that it doesn't name. An unknown record leaves a whole
+//! letter, since that may be the only copy of the event. A body without a head is deleted all the same: a crash broke
+//! that letter off.
 //!
 //! An event may come again after its record is gone. It is older than half a day then, so it is looked
 //! up in Svix before it is posted. An event without a `time` of its own that is published anew, though,
@@ -205,8 +207,8 @@ impl Slice {
         Ok(are_expired)
     }
 
-    /// Deletes the letters that have waited for too long, for as long as a slice lasts. Returns whether the next slice
-    /// would find none of them.
+    /// Deletes the letters that have waited for too long, for as long as a slice lasts. Returns whether another slice
+    /// would gain nothing.
     async fn expire(&mut self) -> Result<bool, host::Error> {
         let Some(retention) = self.letter_retention else {
             return Ok(true);
@@ -218,7 +220,7 @@ impl Slice {
             counters::count(Counts::expired);
         };
         let got_on = waiting::expire(retention, self.deadline, tell).await?;
-        // A slice that is cut and has got nowhere would come again with the same end.
+        // If the time ran out before anything was done, the next slice would end at the same place.
         Ok(!(self.deadline.is_over() && (got_on || self.letters > 0)))
     }
 

@@ -97,7 +97,8 @@ impl Failure<'_> {
     }
 }
 
-/// A failing server knows less about its recovery than a limiting server about its limit.
+/// The longest closing that Svix can ask for. It is shorter after a failure, since a failing server knows less about
+/// its recovery than a limiting server about its limit.
 pub fn longest(reason: Reason) -> Duration {
     match reason {
         Reason::RateLimited => LONGEST,

@@ -9,13 +9,15 @@
 //! A [`Closing`] is what the store holds of the closed gate, a [`Shut`] what one event meets, and a [`Standing`] what
 //! operators see.
 //!
-//! - A 429 closes the gate for its `Retry-After`, a minute at most; without one, like failures below.
-//! - Five failures in a row close it for a second, then two, up to half a minute, each time for between half and all of
-//!   that. A failure's `Retry-After` comes first, up to half a minute.
-//!   The run of failures is part of the state, since an instance may live for one event only.
-//! - If all failures of the run are of one project, the gate closes for that project alone: the others' events
-//!   go on. The others' successes don't end such a run, and their failures are never added to it, since it tells of
-//!   the project and not of Svix. Five failures of the others in a row close the gate for all. A 429 tells of no
+//! - A 429 closes the gate for its `Retry-After`, a minute at most; without one, for as long as failures do.
+//! - Five failures in a row close it for a second. Each probe that fails doubles that, up to half a minute. A closing
+//!   lasts between half and all of that time. If a failure that closes the gate has a `Retry-After`, that counts
+//!   instead, up to half a minute. The run of failures is part of the state, since an instance may live for one event
+//!   only.
+//! - If all failures of the run are of one project, the gate closes for that project alone: the others' events go on.
+//!   Failures of several projects close it for all. If another project succeeds during a run of one project, that run
+//!   goes on: it tells of the project, not of Svix. Another project's next failure then begins a run of its own. While
+//!   the gate is closed for one project, five failures of the others in a row close it for all. A 429 tells of no
 //!   project, so it closes the gate for all.
 //! - One event alone can't keep the gate closed. Of one event only three failures in succession count.
 //!   An event that fails as the probe a second time closes the gate for a second only.
@@ -52,7 +54,8 @@ const VERSION: u32 = 1;
 const RUN: u32 = 5;
 /// How many projects can be held at once.
 pub const MAX_HELD: usize = 64;
-/// A 429 to an attempt that began before the closing replaces it only if its wait is longer than the rest by this much.
+/// An attempt that was sent before the gate closed may get a 429. The 429 replaces the closing only if its
+/// `Retry-After` exceeds the rest of the closing by more than this.
 const NEWS: Duration = Duration::from_secs(1);
 
 /// The gate as operators see it.

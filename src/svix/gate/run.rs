@@ -13,13 +13,14 @@ pub struct EventAtGate<'a> {
     pub project: &'a str,
 }
 
-/// Attempts that failed since the last success, while the gate was open.
+/// Attempts that failed in a row, while the gate was open for them. Successes of others don't end a run of one project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
     pub failures: u32,
-    /// The event of the most recent failure, and its number of consecutive failures.
+    /// The event of the most recent failure, by its idempotency key.
     pub event: String,
+    /// How often that event has failed in succession, counted up to `RUN_OF_ONE_EVENT`.
     pub of_event: u32,
     /// The project of all these failures. `None` if there are several, or no failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
