@@ -285,6 +285,9 @@ fn every_problem_is_explained_with_its_status() {
     assert_eq!(explained.into_iter().collect::<BTreeSet<_>>(), known);
 }
 
+const CORRECTIONS: &str =
+    "| the first event | the corrected one, with the same id | with a new id |";
+
 #[test]
 fn every_reason_of_a_dead_letter_is_named() {
     let contract: Value = serde_json::from_str(&document("src/api/openapi.json")).expect("JSON");
@@ -303,9 +306,16 @@ fn every_reason_of_a_dead_letter_is_named() {
     reasons.insert("held");
     assert!(reasons.len() >= 12, "{reasons:?}");
 
-    let api = document("docs/api.md").replace('\n', " ");
-    let list = between(&api, "that a direct post would get: ", ". ");
+    let api = document("docs/api.md");
+    let flowing = api.replace('\n', " ");
+    let list = between(&flowing, "that a direct post would get: ", ". ");
     assert_eq!(code(list), reasons);
+    let rows = table(&api, CORRECTIONS);
+    let became = rows
+        .iter()
+        .map(|cells| cells[0])
+        .filter(|first| first.contains("dead letter"));
+    assert_eq!(became.flat_map(code).collect::<BTreeSet<_>>(), reasons);
     let page = document("src/operator/console/page.js");
     let list = between(&page, "const REASONS = ['", "'];").split("', '");
     assert_eq!(list.collect::<BTreeSet<_>>(), reasons);
