@@ -671,11 +671,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reading_never_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Notification::read(&body, Arrival::default()).check();
-        }
-
-        #[test]
         fn any_event_comes_out_byte_for_byte_in_every_form(
             id in "\\PC{1,40}",
             data in "\\PC{0,80}",

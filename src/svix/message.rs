@@ -428,17 +428,5 @@ mod tests {
                 prop_assert_ne!(event_id(&mapped), mapped.as_ref());
             }
         }
-
-        #[test]
-        fn classifying_never_panics(
-            status in 100u16..=999,
-            body in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
-        ) {
-            let answer = Answer { body, ..answer(status, "") };
-            if let Ok(answer) = answer.or_common_failure() {
-                let _ = classify_create(&answer, "evt_1", false);
-                let _ = classify_lookup(&answer, "evt_1");
-            }
-        }
     }
 }
