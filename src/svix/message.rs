@@ -204,6 +204,7 @@ mod tests {
     use super::super::tests::{answer, error_body, refusal};
     use super::*;
     use crate::event::field::Field;
+    use crate::event::tests::event;
     use proptest::prelude::*;
 
     fn create(status: u16, body: &str) -> Result<Posted, Error> {
@@ -270,13 +271,7 @@ mod tests {
     #[test]
     fn the_message_holds_the_event_byte_for_byte() {
         let json = r#"{ "id":"evt_1", "type":"user.created","project":"dev","data":{"n":10.0} }"#;
-        let event = Event {
-            id: "evt_1".into(),
-            event_type: "user.created".into(),
-            project: "dev".into(),
-            time: None,
-            json,
-        };
+        let event = event(json);
         for (create_application, application) in [
             (true, r#""application":{"uid":"dev","name":"dev"},"#),
             (false, ""),
@@ -294,13 +289,7 @@ mod tests {
     #[test]
     fn a_message_may_have_tags_channels_and_a_retention() {
         let json = r#"{"id":"evt_1","data":{"id":"sub_1","user":{"id":"usr_1"}}}"#;
-        let event = Event {
-            id: "evt_1".into(),
-            event_type: "user.created".into(),
-            project: "dev".into(),
-            time: None,
-            json,
-        };
+        let event = event(json);
         let field = |name| Field::parse(name).expect("a name");
         let messages = Messages {
             tags: vec![field("data.id"), field("data.user.id")],
