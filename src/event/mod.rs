@@ -96,8 +96,19 @@ fn required<'a>(
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+
+    /// An event whose whole text is `json`, whatever that says.
+    pub fn event(json: &str) -> Event<'_> {
+        Event {
+            id: "evt_1".into(),
+            event_type: "user.created".into(),
+            project: "dev".into(),
+            time: None,
+            json,
+        }
+    }
 
     #[test]
     fn the_key_depends_on_project_and_id_alone() {

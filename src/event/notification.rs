@@ -307,19 +307,6 @@ mod tests {
     }
 
     #[test]
-    fn accepts_base64_with_escapes_or_without_padding() {
-        let event = r#"{"id":"a?~","type":"t","project":"dev"}"#;
-        let data = BASE64.encode(event);
-        for data in [
-            data.replace('/', "\\/"),
-            data.trim_end_matches('=').to_owned(),
-        ] {
-            let body = format!(r#"{{"message":{{"data":"{data}"}}}}"#);
-            assert_eq!(read(&body).check().expect("valid").json, event);
-        }
-    }
-
-    #[test]
     fn refuses_a_notification_without_an_event() {
         let invalid = |field, reason: &str| Rejection::Invalid(vec![Violation::new(field, reason)]);
         let not_json = |body| matches!(read(body).check(), Err(Rejection::NotJson(_)));
@@ -372,14 +359,6 @@ mod tests {
             }
         );
         assert_eq!(read("nonsense").hints(), Hints::default());
-    }
-
-    #[test]
-    fn a_rejected_push_keeps_its_message_id() {
-        let body = wrap(b"\xff");
-        let notification = read(&body);
-        assert_eq!(notification.arrival.pubsub_message_id.as_deref(), Some("7"));
-        assert_eq!(notification.check(), Err(Rejection::NotUtf8));
     }
 
     #[test]
@@ -556,16 +535,14 @@ mod tests {
     }
 
     #[test]
-    fn reads_either_base64_alphabet_padded_or_not_and_broken_into_lines() {
+    fn reads_either_base64_alphabet_padded_or_not_escaped_or_broken_into_lines() {
         let event = r#"{"id":"a?~~>>??€","type":"t","project":"dev"}"#;
         let standard = BASE64.encode(event);
-        assert!(
-            standard.contains('+') || standard.contains('/'),
-            "{standard}"
-        );
+        assert!(standard.contains('+') && standard.contains('/'));
         let url_safe = standard.replace('+', "-").replace('/', "_");
+        let escaped = standard.replace('/', "\\/");
         let lines = format!("{}\\n{}", &standard[..20], &standard[20..]);
-        for data in [&standard, &url_safe, &lines] {
+        for data in [&standard, &url_safe, &escaped, &lines] {
             for data in [data.as_str(), data.trim_end_matches('=')] {
                 let body = format!(r#"{{"message":{{"data":"{data}"}}}}"#);
                 assert_eq!(read(&body).check().expect("valid").json, event, "{data}");
@@ -670,11 +647,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn reading_never_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Notification::read(&body, Arrival::default()).check();
-        }
-
         #[test]
         fn any_event_comes_out_byte_for_byte_in_every_form(
             id in "\\PC{1,40}",

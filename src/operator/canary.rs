@@ -194,8 +194,7 @@ pub async fn last() -> Result<Option<Canary>, host::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
-    use std::borrow::Cow;
+    use crate::event::tests::event;
     use std::time::UNIX_EPOCH;
 
     fn at(seconds: u64) -> SystemTime {
@@ -204,14 +203,8 @@ mod tests {
 
     /// A canary that was delivered then.
     fn canary(seconds: u64) -> Canary {
-        let event = Event {
-            id: Cow::Borrowed("evt_1"),
-            event_type: Cow::Borrowed(TYPE),
-            project: Cow::Borrowed("dev"),
-            time: None,
-            json: "{}",
-        };
-        let record = Delivered::of(&event, format!("msg_{seconds}"), 1, at(seconds));
+        let message_id = format!("msg_{seconds}");
+        let record = Delivered::of(&event("{}"), message_id, 1, at(seconds));
         Canary::new(record, Duration::ZERO, at(seconds))
     }
 

@@ -97,11 +97,6 @@ mod tests {
     }
 
     #[test]
-    fn a_change_names_nothing_that_stays() {
-        assert_eq!(patch_body(&Change::default()), b"{}");
-    }
-
-    #[test]
     fn an_application_is_told_from_a_refusal_and_from_a_page() {
         let body =
             r#"{"uid":"dev","name":"Dev","throttleRate":7,"metadata":{"a":"b"},"id":"app_1"}"#;

@@ -244,8 +244,8 @@ pub fn classify_recovery(answer: &Answer) -> Result<Option<[String; 2]>, Error> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{answer, error_body};
-    use super::super::{Cause, Refusal};
+    use super::super::Cause;
+    use super::super::tests::{answer, error_body, refusal};
     use super::*;
 
     #[test]
@@ -389,12 +389,7 @@ mod tests {
         assert_eq!(classify_resend(&missing), Ok(false));
         for (status, code) in [(400, "missing_payload"), (409, "conflict"), (410, "gone")] {
             let refused = classify_resend(&answer(status, &error_body(code)));
-            let refusal = Refusal {
-                status,
-                code: Some(code.to_owned()),
-                detail: Some("No.".to_owned()),
-            };
-            assert_eq!(refused, Err(Error::Refused(refusal)));
+            assert_eq!(refused, Err(Error::Refused(refusal(status, code))));
         }
     }
 

@@ -173,6 +173,7 @@ mod tests {
     use super::super::Cause;
     use super::super::tests::{answer, error_body, refusal};
     use super::*;
+    use crate::event::tests::event;
     use proptest::prelude::*;
 
     fn create(status: u16, body: &str) -> Result<Posted, Error> {
@@ -239,13 +240,7 @@ mod tests {
     #[test]
     fn the_message_holds_the_event_byte_for_byte() {
         let json = r#"{ "id":"evt_1", "type":"user.created","project":"dev","data":{"n":10.0} }"#;
-        let event = Event {
-            id: "evt_1".into(),
-            event_type: "user.created".into(),
-            project: "dev".into(),
-            time: None,
-            json,
-        };
+        let event = event(json);
         for (create_application, application) in [
             (true, r#""application":{"uid":"dev","name":"dev"},"#),
             (false, ""),
@@ -263,13 +258,7 @@ mod tests {
     #[test]
     fn a_message_may_have_tags_channels_and_a_retention() {
         let json = r#"{"id":"evt_1","data":{"id":"sub_1","user":{"id":"usr_1"}}}"#;
-        let event = Event {
-            id: "evt_1".into(),
-            event_type: "user.created".into(),
-            project: "dev".into(),
-            time: None,
-            json,
-        };
+        let event = event(json);
         let field = |name| Field::parse(name).expect("a name");
         let messages = Messages {
             tags: vec![field("data.id"), field("data.user.id")],
@@ -395,18 +384,6 @@ mod tests {
             let mapped = event_id(&id);
             if mapped != id.as_str() {
                 prop_assert_ne!(event_id(&mapped), mapped.as_ref());
-            }
-        }
-
-        #[test]
-        fn classifying_never_panics(
-            status in 100u16..=999,
-            body in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
-        ) {
-            let answer = Answer { body, ..answer(status, "") };
-            if let Ok(answer) = answer.or_common_failure() {
-                let _ = classify_create(&answer, "evt_1", false);
-                let _ = classify_lookup(&answer, "evt_1");
             }
         }
     }

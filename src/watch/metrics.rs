@@ -381,13 +381,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_of_another_version_are_an_empty_page(
-            bytes in proptest::collection::vec(any::<u8>(), 0..100),
-        ) {
-            prop_assert_eq!(Page::decode(Some(&bytes)), Page::decode(None));
-        }
-
-        #[test]
         fn any_duration_is_counted_in_one_bucket(nanos: u64) {
             let mut counts = Counts::default();
             counts.asked_svix(Duration::from_nanos(nanos));
