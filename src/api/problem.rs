@@ -142,7 +142,7 @@ impl Problem {
             Self::Svix(svix::Error::Refused(_)) => table::REFUSED_BY_SVIX,
             Self::Svix(svix::Error::Unavailable { cause, .. }) => match cause {
                 Cause::RateLimited | Cause::Gate(Reason::RateLimited) => table::RATE_LIMITED,
-                Cause::Unexpected(_) | Cause::Unforeseen(_) | Cause::NoSuchPath => {
+                Cause::NotSvix(_) | Cause::UnknownError(_) | Cause::NoSuchPath => {
                     table::UNEXPECTED_STATUS
                 }
                 _ => table::SVIX_UNAVAILABLE,
@@ -243,7 +243,7 @@ impl Problem {
             Self::Svix(
                 svix::Error::Refused(refusal)
                 | svix::Error::Unavailable {
-                    cause: Cause::Unforeseen(refusal),
+                    cause: Cause::UnknownError(refusal),
                     ..
                 },
             ) => named(refusal),
@@ -297,11 +297,11 @@ fn detail_of(cause: &Cause) -> Cow<'static, str> {
         Cause::RateLimited => "Svix answered 429".into(),
         Cause::Gate(_) => "the gate is closed: Svix is not asked for a while".into(),
         Cause::Status(status) => format!("Svix answered {status}").into(),
-        Cause::Unexpected(status) => format!(
+        Cause::NotSvix(status) => format!(
             "Svix's API gives no such answer ({status}): check what stands before Svix, and svix_url"
         )
         .into(),
-        Cause::Unforeseen(refusal) => words_of(refusal).into(),
+        Cause::UnknownError(refusal) => words_of(refusal).into(),
         Cause::NoSuchPath => "no such path (404, no body): check svix_url".into(),
         Cause::UnreadableAnswer => "the answer of Svix can not be read".into(),
         Cause::OutOfTime => "no time was left for an attempt".into(),
@@ -446,7 +446,7 @@ mod tests {
         for problem in [
             Problem::Svix(svix::tests::token_refused()),
             Problem::Svix(svix::Error::Misconfigured(Misconfiguration::OutboundDenied)),
-            Problem::Svix(Cause::Unexpected(302).into()),
+            Problem::Svix(Cause::NotSvix(302).into()),
             Problem::Unconfigured(Unusable::Invalid(vec![Violation::new(
                 "svix_token",
                 "is required",

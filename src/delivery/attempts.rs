@@ -180,7 +180,7 @@ impl<'a> Attempts<'a> {
         // If the event is the probe, it stays so: the post will show whether Svix takes messages.
         let may_post = self.after_empty_lookup(now).await;
         if may_post.is_err() {
-            self.turnstile.pass_on().await;
+            self.turnstile.give_up_probe().await;
         }
         may_post.map(|()| None)
     }

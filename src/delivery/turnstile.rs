@@ -109,7 +109,7 @@ impl<'a> Turnstile<'a> {
     /// If the event is the probe and isn't posted, lets the next event be the probe. If this probe's lease has expired,
     /// another event may be the probe already. One more event then becomes a probe beside that one: the gate can't tell
     /// whose probe is given up.
-    pub async fn pass_on(&mut self) {
+    pub async fn give_up_probe(&mut self) {
         if mem::take(&mut self.is_probe) && learn(self.time()).await.is_ok() {
             let state = GATE.with_borrow_mut(|gate| gate.give_up_probe(clock::now()));
             if let Some(state) = state {
@@ -124,7 +124,7 @@ impl<'a> Turnstile<'a> {
     pub async fn tell_lookup(&mut self, found: &Result<Option<String>, svix::Error>) {
         match found {
             Ok(None) => {}
-            Ok(Some(_)) if self.is_probe => self.pass_on().await,
+            Ok(Some(_)) if self.is_probe => self.give_up_probe().await,
             Ok(Some(_)) | Err(_) => self.tell(found).await,
         }
     }
@@ -153,7 +153,7 @@ impl<'a> Turnstile<'a> {
         let (before, state, after) = GATE.with_borrow_mut(|gate| {
             let before = gate.standing(now);
             let state = match failure {
-                None => gate.succeeded(self.event.project, probe, now),
+                None => gate.answered(self.event.project, probe, now),
                 Some((reason, asked)) => gate.failed(self.event, probe, reason, asked, jitter, now),
             };
             (before, state, gate.standing(now))

@@ -34,7 +34,7 @@ type Fields<'a, const N: usize> = [Option<&'a RawValue>; N];
 
 /// The fields that can be read of an event, valid or not, shortened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hints {
+pub struct UncheckedFields {
     pub id: Option<String>,
     pub event_type: Option<String>,
     pub project: Option<String>,
@@ -89,7 +89,7 @@ impl<'a> Notification<'a> {
     /// The key of the event's record, from the event that [`Self::check`] returns. Without a valid event, Pub/Sub's
     /// identifier of the message and its bytes make the key: two messages may hold the same bytes, and a topic that is
     /// created anew may use an identifier again. So does each start of Pub/Sub's emulator.
-    pub fn key(&self, event: Option<&Event<'_>>) -> String {
+    pub fn record_key(&self, event: Option<&Event<'_>>) -> String {
         let of_event = event.map(|event| key(&event.project, &event.id));
         of_event.unwrap_or_else(|| {
             if let Some(id) = &self.arrival.pubsub_message_id {
@@ -113,7 +113,7 @@ impl<'a> Notification<'a> {
         })
     }
 
-    pub fn hints(&self) -> Hints {
+    pub fn unchecked_fields(&self) -> UncheckedFields {
         if let Content::Rejected(Rejection::BinaryMode, body) = &self.content {
             // The data's own fields name another thing. If the body looks like a whole event, which of the two types
             // counts is open.
@@ -124,9 +124,9 @@ impl<'a> Notification<'a> {
             });
             let event = self.arrival.attributes.cloud_event();
             let event = event.filter(|_| !is_whole);
-            return Hints {
+            return UncheckedFields {
                 event_type: event.and_then(|event| event.event_type.map(shortened)),
-                ..Hints::default()
+                ..UncheckedFields::default()
             };
         }
         let [id, event_type, project, _] = self
@@ -134,7 +134,7 @@ impl<'a> Notification<'a> {
             .fields()
             .unwrap_or_default()
             .map(|field| field.and_then(json::string).map(|text| shortened(&text)));
-        Hints {
+        UncheckedFields {
             id,
             event_type,
             project,
@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn key_of(notification: &Notification<'_>) -> String {
-        notification.key(notification.check().ok().as_ref())
+        notification.record_key(notification.check().ok().as_ref())
     }
 
     fn wrap(event: &[u8]) -> String {
@@ -351,14 +351,17 @@ mod tests {
         let notification = read(&body);
         assert!(notification.check().is_err());
         assert_eq!(
-            notification.hints(),
-            Hints {
+            notification.unchecked_fields(),
+            UncheckedFields {
                 id: Some("evt_1".to_owned()),
                 event_type: None,
                 project: Some("app_1".to_owned()),
             }
         );
-        assert_eq!(read("nonsense").hints(), Hints::default());
+        assert_eq!(
+            read("nonsense").unchecked_fields(),
+            UncheckedFields::default()
+        );
     }
 
     #[test]

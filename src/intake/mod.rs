@@ -38,14 +38,14 @@ pub async fn take(exchange: &mut Exchange) -> Result<Success, Problem> {
 
     let notification = Notification::read(&body.bytes, arrival);
     entry.set_arrival(notification.source, &notification.arrival);
-    let hints = notification.hints();
-    let audience = match &hints.event_type {
+    let fields = notification.unchecked_fields();
+    let audience = match &fields.event_type {
         // The type of a CloudEvent whose push could not be opened says nothing of the event.
         Some(event_type) if !carries_push(event_type) => config.messages.types.audience(event_type),
         // The check that follows refuses an event without a type.
         _ => Audience::Customers,
     };
-    entry.set_hints(hints);
+    entry.set_unchecked_fields(fields);
     // Decide this before the event is checked: an event that isn't for customers may lack required fields.
     match audience {
         Audience::Customers => {}
@@ -120,7 +120,7 @@ async fn store_dead_letter(
     deadline: Deadline,
     entry: &mut Entry,
 ) -> Result<Success, Problem> {
-    let name = Record::name(&notification.key(event));
+    let name = Record::name(&notification.record_key(event));
     // Nothing has looked for the record of an invalid event yet. For a valid one, a concurrent delivery may have got
     // further.
     let found = storage::find(&name, deadline.time_to_store()).await?;

@@ -120,15 +120,15 @@ impl DeadLetter {
     /// The head of a letter.
     pub fn new(number: u64, undelivered: Undelivered<'_>, now: SystemTime) -> Self {
         let notification = undelivered.notification;
-        let (arrival, hints) = (&notification.arrival, notification.hints());
+        let (arrival, fields) = (&notification.arrival, notification.unchecked_fields());
         Self {
             version: VERSION,
             number,
             dead_lettered_at: rfc3339(now),
             record_name: undelivered.record_name.to_owned(),
-            project: hints.project,
-            event_id: hints.id,
-            event_type: hints.event_type,
+            project: fields.project,
+            event_id: fields.id,
+            event_type: fields.event_type,
             source: notification.source,
             pubsub_message_id: arrival.pubsub_message_id.clone(),
             publish_time: arrival.publish_time.map(rfc3339),

@@ -89,7 +89,7 @@ async fn link(
             // If the answer can't be read, the next request shows whether the application is there.
             Ok(_)
             | Err(svix::Error::Unavailable {
-                cause: Cause::UnreadableAnswer | Cause::Unexpected(200..=299),
+                cause: Cause::UnreadableAnswer | Cause::NotSvix(200..=299),
                 ..
             }) => {}
             // Another instance has just created it.

@@ -113,7 +113,7 @@ mod tests {
             classify(&refused),
             Err(Error::Refused(Refusal { status: 409, .. }))
         ));
-        let unexpected = Error::from(Cause::Unexpected(200));
+        let unexpected = Error::from(Cause::NotSvix(200));
         for page in [
             "<html>",
             "{}",

@@ -373,10 +373,10 @@ mod tests {
         let missing = answer(404, &error_body("not_found"));
         assert_eq!(classify(&missing), Ok(None));
         for body in ["", "{}", r#"{"data":[{"id":"ep_1"}]}"#] {
-            let unexpected = Err(Cause::Unexpected(200).into());
+            let unexpected = Err(Cause::NotSvix(200).into());
             assert_eq!(classify(&answer(200, body)), unexpected);
         }
-        let unexpected = Err(Cause::Unexpected(302).into());
+        let unexpected = Err(Cause::NotSvix(302).into());
         assert_eq!(classify(&answer(302, "")), unexpected);
     }
 
@@ -384,7 +384,7 @@ mod tests {
     fn a_resend_is_known_by_its_status() {
         assert_eq!(classify_resend(&answer(202, "{}")), Ok(true));
         let page = classify_resend(&answer(200, "<html>"));
-        assert_eq!(page, Err(Cause::Unexpected(200).into()));
+        assert_eq!(page, Err(Cause::NotSvix(200).into()));
         let missing = answer(404, &error_body("not_found"));
         assert_eq!(classify_resend(&missing), Ok(false));
         for (status, code) in [(400, "missing_payload"), (409, "conflict"), (410, "gone")] {
@@ -399,7 +399,7 @@ mod tests {
         let task = ["qtask_1", "running"].map(str::to_owned);
         assert_eq!(classify_recovery(&answer(202, body)), Ok(Some(task)));
         for body in ["", "<html>", "{}", r#"{"id":"qtask_1","status":7}"#] {
-            let unexpected = Err(Cause::Unexpected(202).into());
+            let unexpected = Err(Cause::NotSvix(202).into());
             let read = classify_recovery(&answer(202, body));
             assert_eq!(read, unexpected, "{body}");
         }

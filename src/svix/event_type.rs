@@ -66,7 +66,7 @@ mod tests {
         let look_up = |status| classify_lookup(&answer(status, r#"{"name":"t"}"#));
         assert_eq!(look_up(200), Ok(true));
         assert_eq!(look_up(404), Ok(false));
-        let unexpected = Error::from(Cause::Unexpected(302));
+        let unexpected = Error::from(Cause::NotSvix(302));
         assert_eq!(look_up(302), Err(unexpected));
     }
 
@@ -82,7 +82,7 @@ mod tests {
             detail: Some("no [redacted]".to_owned()),
         };
         assert_eq!(refused, Err(Error::Refused(refusal)));
-        let unexpected = Error::from(Cause::Unexpected(404));
+        let unexpected = Error::from(Cause::NotSvix(404));
         assert_eq!(classify_create(&answer(404, "")), Err(unexpected));
     }
 }

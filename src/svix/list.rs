@@ -129,7 +129,7 @@ mod tests {
             r#"{"data":[{"eventId":"evt_1"}],"iterator":null,"done":true}"#,
             r#"{"data":[{"id":"msg_1?","timestamp":""}],"iterator":null,"done":true}"#,
         ] {
-            let unexpected = Err(Cause::Unexpected(200).into());
+            let unexpected = Err(Cause::NotSvix(200).into());
             assert_eq!(classify(&answer(200, body)), unexpected, "{body}");
         }
     }
@@ -138,7 +138,7 @@ mod tests {
     fn a_missing_application_has_no_messages() {
         let missing = answer(404, &error_body("not_found"));
         assert_eq!(classify(&missing), Ok(None));
-        let unexpected = Err(Cause::Unexpected(404).into());
+        let unexpected = Err(Cause::NotSvix(404).into());
         assert_eq!(classify(&answer(404, "")), unexpected);
     }
 
@@ -150,9 +150,9 @@ mod tests {
         assert_eq!(held(200, &body), Ok(Some(at.to_owned())));
         assert_eq!(held(200, r#"{"id":"msg_1"}"#), Ok(Some(String::new())));
         assert_eq!(held(404, &error_body("not_found")), Ok(None));
-        let unexpected = Err(Cause::Unexpected(200).into());
+        let unexpected = Err(Cause::NotSvix(200).into());
         assert_eq!(held(200, r#"{"id":"msg_2"}"#), unexpected);
-        let unforeseen = Err(Cause::Unforeseen(refusal(404, "other")).into());
+        let unforeseen = Err(Cause::UnknownError(refusal(404, "other")).into());
         assert_eq!(held(404, &error_body("other")), unforeseen);
     }
 }

@@ -304,8 +304,8 @@ mod tests {
             r#"{"id":"msg_1","eventId":"evt_2"}"#,
             r#"{"id":"msg_1","eventId":null}"#,
         ] {
-            assert_eq!(create(202, body), Err(Cause::Unexpected(202).into()));
-            assert_eq!(look_up(200, body), Err(Cause::Unexpected(200).into()));
+            assert_eq!(create(202, body), Err(Cause::NotSvix(202).into()));
+            assert_eq!(look_up(200, body), Err(Cause::NotSvix(200).into()));
         }
         let cut = Answer {
             body: None,
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(create(404, &missing), Err(error));
         assert_eq!(
             classify_create(&answer(404, &missing), "evt_1", true),
-            Err(Cause::Unforeseen(refusal(404, "not_found")).into())
+            Err(Cause::UnknownError(refusal(404, "not_found")).into())
         );
     }
 
@@ -358,7 +358,7 @@ mod tests {
         assert_eq!(look_up(200, r#"{"id":"msg_1","eventId":"evt_1"}"#), stored);
         assert_eq!(look_up(404, &error_body("not_found")), Ok(None));
         for status in [404, 422] {
-            let unforeseen = Err(Cause::Unforeseen(refusal(status, "other")).into());
+            let unforeseen = Err(Cause::UnknownError(refusal(status, "other")).into());
             assert_eq!(look_up(status, &error_body("other")), unforeseen);
         }
     }

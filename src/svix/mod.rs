@@ -69,9 +69,9 @@ pub enum Cause {
     Status(u16),
     /// Svix's API never gives this answer, or not with this status. Something between answered in its
     /// place, or `svix_url` leads to another server.
-    Unexpected(u16),
+    NotSvix(u16),
     /// An error of Svix that the request doesn't provide for.
-    Unforeseen(Refusal),
+    UnknownError(Refusal),
     /// This Svix doesn't have the path: a 404 without a body. Or another server has answered.
     NoSuchPath,
     /// Svix accepted, but its answer is cut off, too large or encoded.
@@ -118,8 +118,8 @@ impl Cause {
     pub fn leaves_unknown(&self) -> bool {
         match self {
             Self::Status(_)
-            | Self::Unexpected(_)
-            | Self::Unforeseen(_)
+            | Self::NotSvix(_)
+            | Self::UnknownError(_)
             | Self::NoSuchPath
             | Self::UnreadableAnswer
             | Self::Timeout
@@ -142,8 +142,8 @@ impl Cause {
             | Self::Connection(_)
             | Self::Unreachable(_) => Some(Reason::SvixUnavailable),
             // A firewall that refuses some payloads must not stop the other events.
-            Self::Unexpected(_)
-            | Self::Unforeseen(_)
+            Self::NotSvix(_)
+            | Self::UnknownError(_)
             | Self::NoSuchPath
             | Self::NotSent(_)
             | Self::Gate(_)
@@ -183,7 +183,7 @@ impl Answer {
             429 => Cause::RateLimited,
             408 | 425 | 500..=599 => Cause::Status(self.status),
             404 if self.body.as_deref() == Some(b"") => Cause::NoSuchPath,
-            _ if !self.is_error_of_svix() => Cause::Unexpected(self.status),
+            _ if !self.is_error_of_svix() => Cause::NotSvix(self.status),
             401 | 403 => {
                 let refused = Misconfiguration::TokenRefused(self.refusal());
                 return Err(Error::Misconfigured(refused));
@@ -270,9 +270,9 @@ impl Answer {
     /// The error of an answer that the request doesn't provide for.
     pub fn unexpected(&self) -> Error {
         let cause = if self.is_error_of_svix() {
-            Cause::Unforeseen(self.refusal())
+            Cause::UnknownError(self.refusal())
         } else {
-            Cause::Unexpected(self.status)
+            Cause::NotSvix(self.status)
         };
         self.unavailable(cause)
     }
@@ -280,7 +280,7 @@ impl Answer {
     /// The error of a success whose body isn't what Svix's API promises. If the body is whole, another server wrote it.
     fn not_as_promised(&self) -> Error {
         self.unavailable(match self.body {
-            Some(_) => Cause::Unexpected(self.status),
+            Some(_) => Cause::NotSvix(self.status),
             None => Cause::UnreadableAnswer,
         })
     }
@@ -361,7 +361,7 @@ pub mod tests {
             (Cause::Connection("reset".to_owned()), true),
             (Cause::Unreachable("refused".to_owned()), false),
             (Cause::NotSent("no descriptor".to_owned()), false),
-            (Cause::Unexpected(403), true),
+            (Cause::NotSvix(403), true),
             (Cause::RateLimited, false),
             (Cause::Gate(Reason::RateLimited), false),
         ] {
@@ -374,7 +374,7 @@ pub mod tests {
         let text = || "why".to_owned();
         for (cause, reason) in [
             (Cause::RateLimited, Some(Reason::RateLimited)),
-            (Cause::Unexpected(403), None),
+            (Cause::NotSvix(403), None),
             (Cause::Status(502), Some(Reason::SvixUnavailable)),
             (Cause::Unreachable(text()), Some(Reason::SvixUnavailable)),
             (Cause::NotSent(text()), None),
@@ -418,7 +418,7 @@ pub mod tests {
 
     #[test]
     fn an_answer_of_something_between_is_a_passing_fault() {
-        let unexpected = |status| Err(Error::from(Cause::Unexpected(status)));
+        let unexpected = |status| Err(Error::from(Cause::NotSvix(status)));
         for status in [301, 400, 401, 403, 404, 405, 409, 410, 413, 422, 451] {
             for body in [
                 "",
@@ -465,7 +465,7 @@ pub mod tests {
         );
         for status in [402, 405] {
             let error = answer(status, &error_body("no")).refused_or_unexpected();
-            let unforeseen = Cause::Unforeseen(refusal(status, "no"));
+            let unforeseen = Cause::UnknownError(refusal(status, "no"));
             assert_eq!(error, unforeseen.into(), "Svix's own error");
         }
     }

@@ -93,7 +93,7 @@ mod tests {
             r#"{"url":"https://app.svix.com/ a"}"#,
             r#"{"url":"https://app.svix.com/#\n"}"#,
         ] {
-            let unexpected = Err(Cause::Unexpected(200).into());
+            let unexpected = Err(Cause::NotSvix(200).into());
             assert_eq!(classify(&answer(200, body)), unexpected, "{body}");
         }
     }
@@ -103,7 +103,7 @@ mod tests {
         let missing = answer(404, &error_body("not_found"));
         assert_eq!(classify(&missing), Ok(None));
         assert_eq!(missing.no_content(), Ok(false));
-        let unexpected = Error::from(Cause::Unexpected(302));
+        let unexpected = Error::from(Cause::NotSvix(302));
         assert_eq!(classify(&answer(302, "")), Err(unexpected));
         let refused = classify(&answer(409, &error_body("conflict")));
         assert!(matches!(
@@ -116,6 +116,6 @@ mod tests {
     fn only_an_empty_answer_revokes() {
         assert_eq!(answer(204, "").no_content(), Ok(true));
         let page = answer(200, "<html>").no_content();
-        assert_eq!(page, Err(Cause::Unexpected(200).into()));
+        assert_eq!(page, Err(Cause::NotSvix(200).into()));
     }
 }

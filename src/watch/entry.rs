@@ -10,7 +10,7 @@ use crate::api::reply::Success;
 use crate::api::table::Severity;
 use crate::auth::Caller;
 use crate::event::arrival::{Arrival, Source};
-use crate::event::notification::Hints;
+use crate::event::notification::UncheckedFields;
 use crate::identifier::{shorten, shortened};
 
 /// The line, as far as the request has come.
@@ -20,7 +20,7 @@ use crate::identifier::{shorten, shortened};
 /// | the route is found, or not | [`Self::of_notification`], [`Self::set_asked`] | notifications; unrouted requests |
 /// | the token is checked | [`Self::set_caller`] | operators and dashboards |
 /// | the body is read | [`Self::set_arrival`] | notifications, replays, samples |
-/// | the event's fields are seen, unchecked | [`Self::set_hints`] | notifications |
+/// | the event's fields are seen, unchecked | [`Self::set_unchecked_fields`] | notifications |
 /// | the event is named | [`Self::set_event`] | valid events for customers; other requests about an event |
 /// | the dead letter is kept | [`Self::set_reason`] | events from Pub/Sub |
 /// | the request is over | [`Self::set_result`] | each request with a line, each letter of a replay |
@@ -137,10 +137,10 @@ impl Entry {
     }
 
     /// Takes over the readable fields of an event that may be invalid.
-    pub fn set_hints(&mut self, hints: Hints) {
-        self.project = hints.project;
-        self.event_id = hints.id;
-        self.event_type = hints.event_type;
+    pub fn set_unchecked_fields(&mut self, fields: UncheckedFields) {
+        self.project = fields.project;
+        self.event_id = fields.id;
+        self.event_type = fields.event_type;
     }
 
     /// Names the event. A notification then counts as one that holds a valid event, so call this only once its event is
@@ -294,9 +294,9 @@ mod tests {
     fn only_the_project_of_a_valid_event_is_counted() {
         let trace = Trace::of(None, "", &mut fastrand::Rng::with_seed(1));
         let mut entry = Entry::of_notification(trace);
-        entry.set_hints(Hints {
+        entry.set_unchecked_fields(UncheckedFields {
             project: Some("anything".to_owned()),
-            ..Hints::default()
+            ..UncheckedFields::default()
         });
         assert_eq!(entry.counted_project(), None);
         entry.set_event("dev", "evt_1");

@@ -74,7 +74,7 @@ fn check_forms(body: &[u8], headers: &Arrival) {
     let unwrapped = read(body, headers);
     if headers.attributes.is_empty() && direct.source == Source::Direct {
         assert_eq!(unwrapped.check(), direct.check(), "headers change no event");
-        assert_eq!(unwrapped.hints(), direct.hints());
+        assert_eq!(unwrapped.unchecked_fields(), direct.unchecked_fields());
     } else if let (Ok(event), Some(described)) =
         (unwrapped.check(), headers.attributes.cloud_event())
     {
@@ -106,7 +106,7 @@ fn check_forms(body: &[u8], headers: &Arrival) {
     // The content of a wrapper is an event, and not one more wrapper.
     if direct.source == Source::Direct && headers.attributes.is_empty() {
         assert_eq!(wrapped.check(), direct.check());
-        assert_eq!(wrapped.hints(), direct.hints());
+        assert_eq!(wrapped.unchecked_fields(), direct.unchecked_fields());
         if direct.check().is_ok() {
             assert_eq!(key_of(&wrapped), key_of(&direct));
         }
@@ -114,7 +114,7 @@ fn check_forms(body: &[u8], headers: &Arrival) {
 }
 
 fn key_of(notification: &Notification<'_>) -> String {
-    notification.key(notification.check().ok().as_ref())
+    notification.record_key(notification.check().ok().as_ref())
 }
 
 /// A wrapped push, as Pub/Sub sends it.
@@ -144,10 +144,10 @@ fn read<'a>(body: &'a [u8], headers: &Arrival) -> Notification<'a> {
 
 /// The event holds the bytes that came.
 fn check_bytes(event: &Event<'_>, notification: &Notification<'_>, body: &[u8]) {
-    let hints = notification.hints();
-    assert_eq!(hints.id, Some(shortened(&event.id)));
-    assert_eq!(hints.event_type.as_deref(), Some(&*event.event_type));
-    assert_eq!(hints.project.as_deref(), Some(&*event.project));
+    let fields = notification.unchecked_fields();
+    assert_eq!(fields.id, Some(shortened(&event.id)));
+    assert_eq!(fields.event_type.as_deref(), Some(&*event.event_type));
+    assert_eq!(fields.project.as_deref(), Some(&*event.project));
     match notification.source {
         Source::Direct | Source::Unwrapped => {
             let marked = body.strip_prefix("\u{feff}".as_bytes());

@@ -280,7 +280,7 @@ impl Gate {
 
     /// Svix has answered an event of this project, and not with a failure of its own. Returns the state to share,
     /// if it changed.
-    pub fn succeeded(&mut self, project: &str, probe: bool, now: SystemTime) -> Option<Vec<u8>> {
+    pub fn answered(&mut self, project: &str, probe: bool, now: SystemTime) -> Option<Vec<u8>> {
         match &self.state.closed {
             Some(closing) if closing.concerns(project) => {
                 probe.then(|| self.change(None, Run::none(), now))

@@ -97,10 +97,10 @@ fn a_success_ends_a_run_of_failures() {
         assert_eq!(closed_for(&gate, at(0)), None);
         if event == "d" {
             assert!(
-                gate.succeeded("dev", false, at(0)).is_some(),
+                gate.answered("dev", false, at(0)).is_some(),
                 "others may count on"
             );
-            assert_eq!(gate.succeeded("dev", false, at(0)), None, "nothing new");
+            assert_eq!(gate.answered("dev", false, at(0)), None, "nothing new");
         }
     }
 }
@@ -122,7 +122,7 @@ fn the_outcome_of_the_probe_decides() {
     limited(&mut gate, false, Some(1), at(0));
     gate.send_probe(Duration::from_secs(3), at(1));
     assert_eq!(
-        gate.succeeded("dev", false, at(1)),
+        gate.answered("dev", false, at(1)),
         None,
         "sent before it closed"
     );
@@ -132,7 +132,7 @@ fn the_outcome_of_the_probe_decides() {
     assert!(unavailable(&mut failed, "a", true, at(1)).is_some());
     assert_eq!(closed_for(&failed, at(1)), Some(2), "the second time");
 
-    assert!(gate.succeeded("dev", true, at(1)).is_some());
+    assert!(gate.answered("dev", true, at(1)).is_some());
     assert_eq!(gate.pass("dev", at(1)), Pass::Open);
 }
 
@@ -191,7 +191,7 @@ fn other_instances_learn_of_a_closing_and_of_its_end() {
     assert_eq!(closed_for(&there, at(1)), Some(8));
 
     there.send_probe(Duration::from_secs(1), at(9));
-    let open = there.succeeded("dev", true, at(9));
+    let open = there.answered("dev", true, at(9));
     here.learn(open.as_deref(), at(9));
     assert_eq!(here.pass("dev", at(9)), Pass::Open);
     here.learn(close.as_deref(), at(9));
@@ -264,12 +264,12 @@ fn the_failures_of_one_project_make_only_its_events_wait() {
         matches!(gate.standing(at(0)), Standing::Closed { project: known, .. } if known == project)
     );
     // Successes of others say nothing of it, and its own probe opens the gate.
-    assert_eq!(gate.succeeded("dev", false, at(0)), None);
+    assert_eq!(gate.answered("dev", false, at(0)), None);
     assert_eq!(gate.pass("sick", at(1)), Pass::Probe);
     gate.send_probe(Duration::from_secs(3), at(1));
     assert!(matches!(gate.pass("sick", at(1)), Pass::Closed(_)));
     assert_eq!(gate.pass("dev", at(1)), Pass::Open);
-    assert!(gate.succeeded("sick", true, at(1)).is_some());
+    assert!(gate.answered("sick", true, at(1)).is_some());
     assert_eq!(gate.standing(at(1)), Standing::Open);
 }
 
@@ -279,7 +279,7 @@ fn the_successes_of_others_do_not_end_the_run_of_one_project() {
     for (number, event) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
         assert_eq!(gate.pass("sick", at(0)), Pass::Open, "{event}");
         fail(&mut gate, event, "sick", at(0));
-        let news = gate.succeeded("dev", false, at(0)).is_some();
+        let news = gate.answered("dev", false, at(0)).is_some();
         assert_eq!(news, number == 0, "only the first is shared");
     }
     assert!(matches!(gate.pass("sick", at(0)), Pass::Closed(_)));
@@ -292,10 +292,10 @@ fn the_run_of_one_project_is_never_added_to_that_of_others() {
     for event in ["a", "b", "c", "d"] {
         fail(&mut gate, event, "sick", at(0));
     }
-    gate.succeeded("dev", false, at(0));
+    gate.answered("dev", false, at(0));
     fail(&mut gate, "x", "other", at(0));
     assert_eq!(gate.standing(at(0)), Standing::Open);
-    assert!(gate.succeeded("other", false, at(0)).is_some());
+    assert!(gate.answered("other", false, at(0)).is_some());
     assert!(!gate.is_counting());
 }
 
@@ -317,7 +317,7 @@ fn five_failures_of_others_in_a_row_close_the_gate_for_all() {
         fail(&mut gate, event, "dev", at(0));
         if number == 1 {
             // A success between their failures begins a new run, and the closing stays as it is.
-            assert!(gate.succeeded("dev", false, at(0)).is_some());
+            assert!(gate.answered("dev", false, at(0)).is_some());
             assert_eq!(
                 gate.closed_for("sick", at(0))
                     .map(|shut| shut.rest.as_secs()),
@@ -335,7 +335,7 @@ fn the_closing_of_one_project_ends_while_others_fail() {
     for tenths in 1..=9 {
         let now = at(0) + Duration::from_millis(100 * tenths);
         fail(&mut gate, "poison", "dev", now);
-        gate.succeeded("dev", false, now);
+        gate.answered("dev", false, now);
     }
     assert_eq!(gate.pass("sick", at(1)), Pass::Probe);
 }
@@ -375,10 +375,10 @@ fn a_held_project_stays_held_through_every_change() {
         Some(1)
     );
     fail(&mut gate, "f", "other", at(0));
-    gate.succeeded("other", false, at(0));
+    gate.answered("other", false, at(0));
     limited(&mut gate, false, Some(3), at(0));
     gate.send_probe(Duration::from_secs(1), at(3));
-    gate.succeeded("sick", true, at(3));
+    gate.answered("sick", true, at(3));
     gate.open_now(at(3));
     let shared = gate.hold("more", true, at(3)).expect("room");
     let mut there = Gate::open();

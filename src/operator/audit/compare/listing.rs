@@ -103,7 +103,7 @@ impl Comparison<'_> {
                 .await?;
             if next.is_some() && !goes_on {
                 // This page leads to itself.
-                self.let_list_wait(project, Cause::Unexpected(200).into())?;
+                self.let_list_wait(project, Cause::NotSvix(200).into())?;
                 break;
             }
             progress.listed = !goes_on;

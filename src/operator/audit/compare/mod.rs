@@ -195,8 +195,8 @@ fn may_concern_one_thing(error: &svix::Error) -> bool {
         cause,
         Cause::Status(_)
             | Cause::UnreadableAnswer
-            | Cause::Unexpected(_)
-            | Cause::Unforeseen(_)
+            | Cause::NotSvix(_)
+            | Cause::UnknownError(_)
             | Cause::NoSuchPath
             | Cause::Timeout
             | Cause::Connection(_)
