@@ -3,6 +3,7 @@
 mod alerts;
 mod audit;
 mod beside;
+mod canary;
 mod console;
 pub mod contract;
 mod dead_letters;

@@ -1,5 +1,8 @@
 //! The audit compares records with Svix's messages, finds what doesn't agree, and nothing else.
 
+mod lists;
+mod put_off;
+
 use std::time::Duration;
 
 use http::Method;
@@ -9,8 +12,8 @@ use fake_svix::{Fault, ReceivedRequest, RetryAfter, Target};
 use host::Op;
 
 use crate::support::{
-    ADMIN, JSON, Reply, World, ask, assert_fields, event, has_metric, post, post_of, refuse,
-    replay, show, world,
+    ADMIN, JSON, World, ask, assert_fields, event, has_metric, post, post_of, refuse, replay, show,
+    world,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -24,7 +27,7 @@ async fn slice(world: &World) -> Value {
 }
 
 /// Audits until nothing more is due. Returns the sums of all slices.
-async fn audit(world: &World) -> (u64, u64) {
+pub async fn audit(world: &World) -> (u64, u64) {
     audit_from(world, "").await
 }
 
@@ -75,7 +78,7 @@ fn double(world: &World, project: &str, id: &str) -> String {
 }
 
 /// Waits until the journal is written and old enough for the audit.
-async fn grow_old(world: &World) {
+pub async fn grow_old(world: &World) {
     tokio::time::sleep(Duration::from_secs(10)).await;
     world.clock.advance(HOUR);
 }
@@ -215,36 +218,6 @@ fn page(status: u16, body: &str) -> Fault {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_audit_goes_on_if_svix_never_shows_endpoints() {
-    let unknown_path = page(404, "");
-    for answer in [Fault::status(403), Fault::status(404), unknown_path] {
-        let world = deliver_at_the_second_post(false, |_, _| {}).await;
-        world.svix.always_at(Target::Deliveries, answer);
-        assert_eq!(audit(&world).await, (1, 0));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_message_whose_endpoints_svix_fails_to_show_is_asked_for_again_within_a_day() {
-    for answer in [Fault::status(500), Fault::page(404), page(200, "{}")] {
-        let world = deliver_at_the_second_post(false, |_, _| {}).await;
-        world.svix.always_at(Target::Deliveries, answer.clone());
-        assert_eq!(audit(&world).await, (0, 0));
-        grow_old(&world).await;
-        world.svix.clear_faults();
-        assert_eq!(audit(&world).await, (0, 1));
-        assert_eq!(findings(&world).await, ["unsent evt_1"]);
-
-        let world = deliver_at_the_second_post(false, |_, _| {}).await;
-        world.svix.always_at(Target::Deliveries, answer);
-        world.clock.advance(24 * HOUR);
-        assert_eq!(audit(&world).await, (1, 0));
-        grow_old(&world).await;
-        assert_eq!(audit(&world).await, (0, 0));
-    }
-}
-
 /// Has Svix lose the message of a delivered event, and the audit miss it. Returns the path that resolves the finding.
 async fn lose(world: &World, id: &str) -> String {
     world.svix.forget_message(&world.message(id).id);
@@ -365,54 +338,6 @@ async fn a_record_that_a_failing_store_left_unknown_is_settled_by_the_next_slice
     audit(&world).await;
     let record = ask(&world, "GET", "/notifications/dev/evt_1").await;
     assert_eq!(record.json()["state"], "delivered", "{}", record.text());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lookup_that_fails_holds_up_no_other_and_comes_again() {
-    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
-    for id in ["evt_1", "evt_2"] {
-        post(&world, id).await;
-        world.svix.forget_message(&world.message(id).id);
-    }
-    grow_old(&world).await;
-    world.svix.script_for(&Method::GET, [Fault::status(500)]);
-    assert_fields(
-        &slice(&world).await,
-        &json!({"found": 1, "putOff": 1, "done": true}),
-    );
-    assert_eq!(world.lines_with("put off: 1").len(), 1);
-    grow_old(&world).await;
-    assert_eq!(audit(&world).await, (0, 1));
-    assert_eq!(audit(&world).await, (0, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn lookups_that_always_fail_stop_no_audit() {
-    for lists_fail in [false, true] {
-        let world = world();
-        for id in ["evt_1", "evt_2"] {
-            post(&world, id).await;
-            world.svix.forget_message(&world.message(id).id);
-        }
-        grow_old(&world).await;
-        world.svix.always_for(&Method::GET, Fault::status(500));
-        if lists_fail {
-            let fault = Fault::status(500);
-            world.svix.always_at(Target::MessageLists, fault);
-        }
-        // One record is put off in each slice.
-        let reply = ask(&world, "POST", "/maintenance/audit").await;
-        reply.assert_retryable_problem(503, "svix-unavailable");
-        let mut slices = 1;
-        while ask(&world, "POST", "/maintenance/audit").await.status != 200 {
-            slices += 1;
-            assert!(slices < 4, "the audit stands still");
-        }
-        assert_eq!(audit(&world).await, (0, 0));
-        world.svix.clear_faults();
-        grow_old(&world).await;
-        assert_eq!(audit(&world).await, (0, 2));
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -709,397 +634,12 @@ async fn an_audit_asks_nothing_while_the_gate_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_project_whose_list_fails_holds_up_no_other_and_is_listed_later() {
-    for (faults, lists) in [
-        (vec![Fault::OversizedReply { bytes: 3_000_000 }], 2),
-        (vec![Fault::status(500); 4], 5),
-    ] {
-        let world = world();
-        for project in ["a", "b"] {
-            post_of(&world, project, "evt_1").await;
-            double(&world, project, "evt_1");
-        }
-        grow_old(&world).await;
-        world.svix.script_at(Target::MessageLists, faults);
-        let first = slice(&world).await;
-        assert_fields(
-            &first,
-            &json!({"events": 2, "found": 1, "listsWaiting": 1, "done": true}),
-        );
-        assert_eq!(calls(&world), (lists, 1));
-        assert_eq!(world.lines_with("lists that wait: a").len(), 1);
-        // Not yet again, and not verified until then.
-        let second = slice(&world).await;
-        assert_eq!(second["verifiedUntil"], first["verifiedUntil"]);
-        assert_eq!(calls(&world), (lists, 1));
-
-        grow_old(&world).await;
-        let third = slice(&world).await;
-        assert_fields(
-            &third,
-            &json!({"events": 0, "found": 1, "listsWaiting": 0, "done": true}),
-        );
-        assert_eq!(calls(&world), (lists + 1, 1));
-        assert!(third["verifiedUntil"].as_str() > first["verifiedUntil"].as_str());
-        assert_eq!(findings(&world).await, ["doubled evt_1", "doubled evt_1"]);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_list_that_leads_to_itself_is_not_complete() {
-    let world = world();
-    post(&world, "evt_1").await;
-    grow_old(&world).await;
-    let id = world.message("evt_1").id;
-    let at = "2026-11-23T14:12:42Z";
-    let first = format!(
-        r#"{{"data":[{{"id":"{id}","eventId":"evt_1","timestamp":"{at}"}}],"iterator":"{id}","done":false}}"#
-    );
-    let again = [page(200, &first), page(200, &first)];
-    world.svix.script_at(Target::MessageLists, again);
-    assert_fields(
-        &slice(&world).await,
-        &json!({"events": 1, "listsWaiting": 1, "done": true}),
-    );
-    grow_old(&world).await;
-    assert_fields(
-        &slice(&world).await,
-        &json!({"listsWaiting": 0, "done": true}),
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_list_that_fails_twice_is_one_list_over_both_times() {
-    let world = world();
-    world
-        .svix
-        .always_at(Target::MessageLists, Fault::status(500));
-    for id in ["evt_1", "evt_2"] {
-        post(&world, id).await;
-        double(&world, "dev", id);
-        grow_old(&world).await;
-        assert_eq!(audit(&world).await, (1, 0));
-    }
-    world.svix.clear_faults();
-    grow_old(&world).await;
-    let lists = calls(&world).0;
-    assert_eq!(audit(&world).await, (0, 2));
-    assert_eq!(calls(&world).0, lists + 1);
-    assert_eq!(audit_from(&world, SINCE).await, (2, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn projects_that_wait_make_room_once_svix_lists_them() {
-    let world = with_projects(numbered(101)).await;
-    grow_old(&world).await;
-    world
-        .svix
-        .always_at(Target::MessageLists, Fault::status(500));
-    while ask(&world, "POST", "/maintenance/audit").await.status == 200 {}
-    world.svix.clear_faults();
-    // One project's list still fails.
-    grow_old(&world).await;
-    for _ in 0..100 {
-        world.svix.script_at(Target::MessageLists, [Fault::None]);
-    }
-    world
-        .svix
-        .script_at(Target::MessageLists, [Fault::status(500)]);
-    assert_eq!(audit(&world).await, (1, 0));
-    assert_eq!(slice(&world).await["listsWaiting"], 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_audit_waits_while_svix_lists_no_messages_at_all() {
-    let world = with_projects(numbered(101)).await;
-    double(&world, "p000", "evt_1");
-    double(&world, "p100", "evt_1");
-    grow_old(&world).await;
-    world
-        .svix
-        .always_at(Target::MessageLists, Fault::status(500));
-    let reply = loop {
-        let reply = ask(&world, "POST", "/maintenance/audit").await;
-        if reply.status != 200 {
-            break reply;
-        }
-        assert_eq!(reply.json()["done"], false, "{}", reply.text());
-    };
-    reply.assert_retryable_problem(503, "svix-unavailable");
-    world.svix.clear_faults();
-    assert_eq!(audit(&world).await, (1, 1));
-    grow_old(&world).await;
-    assert_eq!(audit(&world).await, (0, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_list_that_failed_comes_again_after_a_quarter_of_an_hour() {
-    let world = world();
-    post(&world, "evt_1").await;
-    grow_old(&world).await;
-    world
-        .svix
-        .script_at(Target::MessageLists, vec![Fault::status(500); 4]);
-    assert_eq!(slice(&world).await["listsWaiting"], 1);
-    // A message of a time that is not due.
-    double(&world, "dev", "evt_1");
-    for (minutes, waiting) in [(14, 1), (2, 0)] {
-        world.clock.advance(Duration::from_mins(minutes));
-        let report = slice(&world).await;
-        assert_fields(&report, &json!({"listsWaiting": waiting, "found": 0}));
-    }
-}
-
-/// A project whose list of three pages has failed. The first page that Svix shows is the newest.
-async fn with_long_list_that_failed() -> World {
-    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
-    post(&world, "evt_1").await;
-    double(&world, "dev", "evt_1");
-    for number in 0..600 {
-        double(&world, "dev", &format!("sha256.{number}"));
-    }
-    grow_old(&world).await;
-    let fault = Fault::status(500);
-    world.svix.script_at(Target::MessageLists, [fault]);
-    assert_eq!(audit(&world).await, (1, 0));
-    grow_old(&world).await;
-    world
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_long_list_that_comes_again_goes_on_in_the_next_slice() {
-    let world = with_long_list_that_failed().await;
-    let lists = calls(&world).0;
-    // The slice ends before the third page.
-    world.svix.set_latency(Duration::from_secs(2));
-    let first = slice(&world).await;
-    assert_fields(
-        &first,
-        &json!({"found": 0, "listsWaiting": 1, "done": false}),
-    );
-    assert_eq!(audit(&world).await, (0, 1));
-    assert_eq!(calls(&world).0, lists + 3);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_list_that_fails_again_is_kept_and_lets_others_go_first() {
-    let world = with_projects(["a", "b"].map(str::to_owned)).await;
-    for project in ["a", "b"] {
-        double(&world, project, "evt_1");
-    }
-    grow_old(&world).await;
-    let lists = Target::MessageLists;
-    world.svix.script_at(lists, vec![Fault::status(500); 2]);
-    assert_eq!(audit(&world).await, (2, 0));
-    grow_old(&world).await;
-    world.svix.script_at(lists, [Fault::status(429)]);
-    let reply = ask(&world, "POST", "/maintenance/audit").await;
-    reply.assert_retryable_problem(429, "rate-limited");
-    world.svix.script_at(lists, [Fault::HangBeforeStoring]);
-    assert_eq!(audit(&world).await, (0, 1));
-    grow_old(&world).await;
-    assert_eq!(audit(&world).await, (0, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slice_that_is_over_leaves_the_other_lists_to_the_next() {
-    let world = with_projects(["a", "b"].map(str::to_owned)).await;
-    grow_old(&world).await;
-    let lists = Target::MessageLists;
-    world.svix.script_at(lists, vec![Fault::status(500); 2]);
-    assert_eq!(audit(&world).await, (2, 0));
-    grow_old(&world).await;
-    world.svix.set_latency(Duration::from_secs(2));
-    for (waiting, done) in [(1, false), (0, true)] {
-        let report = slice(&world).await;
-        assert_fields(&report, &json!({"listsWaiting": waiting, "done": done}));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_project_that_waits_already_waits_on_when_no_other_may() {
-    let world = with_projects(numbered(100)).await;
-    grow_old(&world).await;
-    world
-        .svix
-        .always_at(Target::MessageLists, Fault::status(500));
-    assert_eq!(audit(&world).await, (100, 0));
-    post_of(&world, "p000", "evt_2").await;
-    grow_old(&world).await;
-    let lists = calls(&world).0;
-    assert_eq!(audit(&world).await, (1, 0));
-    // Each list fails once more, and so does that of the new event.
-    assert_eq!(calls(&world).0, lists + 101);
-    assert_eq!(slice(&world).await["listsWaiting"], 100);
-}
-
-/// A state in which dev's list waits, and stopped at a page.
-fn with_waiting_list(tried: u64) -> String {
-    let list = json!({
-        "project": "dev", "after": 1_795_443_100_000_u64, "before": 1_795_443_200_000_u64, "tried": tried,
-        "iterator": "msg_1",
-    });
-    let state = json!({
-        "version": 1, "day": 20780, "page": 0, "oneIn": 1, "until": 0, "events": 0, "settled": 0, "unfinished": null,
-        "lists": [list],
-    });
-    state.to_string()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_list_that_a_clock_ahead_has_tried_is_tried_again_at_once() {
-    let world = world();
-    post(&world, "evt_1").await;
-    grow_old(&world).await;
-    let ahead = with_waiting_list(1_895_443_162_000).replace("\"msg_1\"", "null");
-    world.put("audit/state", ahead.as_bytes()).await;
-    assert_eq!(slice(&world).await["listsWaiting"], 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_list_that_grows_begins_with_its_first_page_and_waits_anew() {
-    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
-    post(&world, "evt_1").await;
-    grow_old(&world).await;
-    let tried = 1_795_446_500_000;
-    let state = with_waiting_list(tried);
-    world.put("audit/state", state.as_bytes()).await;
-    let fault = Fault::status(500);
-    world.svix.script_at(Target::MessageLists, [fault]);
-    assert_eq!(audit(&world).await, (1, 0));
-    let state = world.stored("audit/state").await.expect("a state");
-    let state: Value = serde_json::from_slice(&state).expect("JSON");
-    let list = &state["lists"][0];
-    assert_eq!(list["iterator"], Value::Null);
-    assert!(list["tried"].as_u64() > Some(tried), "{list}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn each_record_that_is_put_off_counts() {
-    let world = World::with(&[("admin_token", "hush"), ("retry_base_delay_ms", "1")]);
-    for id in ["evt_1", "evt_2"] {
-        world.svix.script_for(&Method::POST, [Fault::status(500)]);
-        post(&world, id).await;
-    }
-    grow_old(&world).await;
-    world.svix.always_at(Target::Deliveries, page(200, "{}"));
-    assert_eq!(slice(&world).await["putOff"], 2);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_request_that_only_looks_may_have_a_body() {
     let world = world();
     let reply = world
         .request("GET", "/audit/findings", &[ADMIN], b"x")
         .await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_record_that_the_store_fails_to_name_again_is_compared_by_the_next_slice() {
-    let world = deliver_at_the_second_post(false, |_, _| {}).await;
-    world.svix.always_at(Target::Deliveries, page(200, "{}"));
-    world.faults.journal().fail_next(Op::Set, 1);
-    let reply = ask(&world, "POST", "/maintenance/audit").await;
-    reply.assert_retryable_problem(503, "store-failing");
-    world.svix.clear_faults();
-    assert_eq!(audit(&world).await, (0, 1));
-    assert_eq!(findings(&world).await, ["unsent evt_1"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn all_records_are_named_again_if_they_are_more_than_a_page() {
-    let world = World::with(&[("admin_token", "hush"), ("retry_base_delay_ms", "1")]);
-    for number in 0..257 {
-        world.svix.script_for(&Method::POST, [Fault::status(500)]);
-        post(&world, &format!("evt_{number}")).await;
-    }
-    grow_old(&world).await;
-    world.svix.always_at(Target::Deliveries, page(200, "{}"));
-    assert_eq!(audit(&world).await, (0, 0));
-    world.svix.clear_faults();
-    grow_old(&world).await;
-    assert_eq!(audit(&world).await, (257, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_record_is_put_off_for_a_whole_day_and_counted_once() {
-    let world = deliver_at_the_second_post(false, |_, _| {}).await;
-    world.svix.always_at(Target::Deliveries, page(200, "{}"));
-    for _ in 0..22 {
-        assert_eq!(audit(&world).await, (0, 0));
-        grow_old(&world).await;
-    }
-    world.clock.advance(HOUR);
-    assert_eq!(audit(&world).await, (1, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_audit_stops_if_svix_limits_it_while_it_asks_for_endpoints() {
-    let world = deliver_at_the_second_post(false, |_, _| {}).await;
-    let limited = Fault::retry_after(429, RetryAfter::Seconds(30));
-    world.svix.script_at(Target::Deliveries, [limited]);
-    let reply = ask(&world, "POST", "/maintenance/audit").await;
-    reply.assert_retryable_problem(429, "rate-limited");
-    assert_eq!(audit(&world).await, (0, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_list_that_never_ends_holds_up_no_other_project() {
-    for fault in [Fault::HangBeforeStoring, Fault::ResetBeforeStoring] {
-        let world = with_projects(["a", "b"].map(str::to_owned)).await;
-        double(&world, "b", "evt_1");
-        grow_old(&world).await;
-        let lists = Target::MessageLists;
-        world.svix.script_at(lists, [fault.clone()]);
-        assert_eq!(audit(&world).await, (2, 1), "{fault:?}");
-        assert_eq!(slice(&world).await["listsWaiting"], 1);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_message_whose_endpoints_never_come_is_put_off_no_longer_than_a_day() {
-    let world = deliver_at_the_second_post(false, |_, _| {}).await;
-    let hangs = Fault::HangBeforeStoring;
-    world.svix.always_at(Target::Deliveries, hangs);
-    assert_fields(&slice(&world).await, &json!({"events": 0, "putOff": 1}));
-    world.clock.advance(24 * HOUR);
-    assert_eq!(audit(&world).await, (1, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_svix_that_fails_is_not_asked_for_every_list_that_waits() {
-    let world = with_projects(numbered(50)).await;
-    grow_old(&world).await;
-    let lists = Target::MessageLists;
-    world.svix.always_at(lists, Fault::status(500));
-    assert_eq!(audit(&world).await, (50, 0));
-    grow_old(&world).await;
-    for target in [Target::Messages, Target::Applications] {
-        world.svix.always_at(target, Fault::status(500));
-    }
-    let asked = calls(&world).0;
-    let reply = ask(&world, "POST", "/maintenance/audit").await;
-    reply.assert_retryable_problem(503, "svix-unavailable");
-    assert_eq!(calls(&world).0, asked + 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_day_without_records_shows_nothing_of_svix() {
-    let world = world();
-    post(&world, "evt_1").await;
-    world.remove(&record_of(&world, "evt_1").await).await;
-    grow_old(&world).await;
-    world.clock.advance(24 * HOUR);
-    post(&world, "evt_2").await;
-    grow_old(&world).await;
-    for target in [Target::MessageLists, Target::Messages, Target::Applications] {
-        world.svix.always_at(target, Fault::status(500));
-    }
-    let reply = ask(&world, "POST", "/maintenance/audit").await;
-    reply.assert_retryable_problem(503, "svix-unavailable");
-    world.svix.clear_faults();
-    assert_eq!(audit(&world).await, (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -1187,18 +727,6 @@ async fn a_pending_finding_that_gives_way_to_another_leaves_its_line() {
     assert_eq!(audit(&world).await, (0, 1));
     let told = world.lines_with("audit-finding");
     assert_eq!(told.len(), 2, "{told:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_line_names_three_of_the_projects_that_svix_fails_to_list() {
-    let world = with_projects(["a", "b", "c", "d"].map(str::to_owned)).await;
-    grow_old(&world).await;
-    world
-        .svix
-        .always_at(Target::MessageLists, Fault::status(500));
-    assert_eq!(slice(&world).await["listsWaiting"], 4);
-    let line = world.last_line()["message"].to_string();
-    assert!(line.ends_with(r#"lists that wait: a, b, c""#), "{line}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -1353,115 +881,4 @@ async fn a_wrong_request_for_an_audit_a_finding_or_a_canary_is_refused() {
         let reply = ask(&world, "POST", path).await;
         reply.assert_final_problem(404, name);
     }
-}
-
-fn with_canary() -> World {
-    World::with(&[("admin_token", "hush"), ("canary_project", "canary")])
-}
-
-/// Sends the next canary, minutes after the last one.
-async fn canary(world: &World, minutes: u64) -> Reply {
-    world.clock.advance(Duration::from_mins(minutes));
-    ask(world, "POST", "/maintenance/canary").await
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_canary_takes_the_way_of_every_event() {
-    let world = with_canary();
-    assert!(has_metric(&world, "svix_relay_canary_delivered_seconds 0").await);
-    let sent = canary(&world, 0).await.json();
-    let message = world.only_message();
-    assert_eq!(message.app, "canary");
-    assert_eq!(message.event_type, "svix-relay.canary");
-    assert_eq!(sent["svixMessageId"], message.id);
-    assert_eq!(show(&world, "/status").await["canary"], sent);
-    world.svix.always(Fault::status(500));
-    let reply = canary(&world, 0).await;
-    reply.assert_retryable_problem(503, "svix-unavailable");
-    let status = show(&world, "/status").await;
-    assert_eq!(status["canary"]["deliveredAt"], sent["deliveredAt"]);
-    world.svix.clear_faults();
-    grow_old(&world).await;
-    // The failed canary is no finding.
-    assert_eq!(audit(&world).await, (1, 0));
-}
-
-/// The canary's time in the metrics, in seconds since 1970.
-async fn arrived(world: &World) -> u64 {
-    let metrics = ask(world, "GET", "/metrics").await.text();
-    let mut lines = metrics.lines();
-    let line = lines.find_map(|it| it.strip_prefix("svix_relay_canary_delivered_seconds "));
-    line.and_then(|at| at.parse().ok()).expect("a time")
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_canary_fails_while_svix_sends_no_webhook_of_an_earlier_one() {
-    let world = with_canary();
-    let canary = |minutes| canary(&world, minutes);
-    assert_eq!(canary(0).await.json()["webhookAt"], Value::Null);
-    assert_eq!(canary(1).await.json()["webhookAt"], Value::Null);
-    world.svix.create_endpoint("canary", "https://hooks.test/");
-    // The awaited one is older than the endpoint.
-    canary(1).await.assert_final_problem(422, "canary-not-sent");
-    let sent = canary(10).await.json();
-    let at = sent["webhookAt"].to_string();
-    assert!(at.starts_with("\"2026-11-23T14:14:"), "{at}");
-    let fresh = arrived(&world).await;
-    // The time is that of this canary, not of the awaited one.
-    assert_eq!(fresh, 1_795_443_162 + 12 * 60);
-
-    world.svix.stop_sending(true);
-    assert_eq!(canary(1).await.status, 200, "the one before was sent");
-    canary(1).await.assert_final_problem(422, "canary-not-sent");
-    let failing = arrived(&world).await;
-    for minutes in [0, 0, 1, 5] {
-        // Also at once, as an operator would, and a job that repeats what failed.
-        let reply = canary(minutes).await;
-        reply.assert_final_problem(422, "canary-not-sent");
-        // The alert's time stands still.
-        assert_eq!(arrived(&world).await, failing);
-    }
-    let status = show(&world, "/status").await;
-    let missing = &status["canary"]["webhookMissingSince"];
-    assert_eq!(*missing, "2026-11-23T14:26:42Z");
-    world.svix.stop_sending(false);
-    canary(1).await.assert_final_problem(422, "canary-not-sent");
-    assert_eq!(canary(1).await.status, 200);
-    assert!(arrived(&world).await > failing);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_canary_of_a_clock_that_was_ahead_hides_no_missing_webhook() {
-    let world = with_canary();
-    canary(&world, 0).await;
-    world.svix.create_endpoint("canary", "https://hooks.test/");
-    world.svix.stop_sending(true);
-    let ahead = br#"{"deliveredAt":"2026-11-24T14:00:00Z","durationMs":1,"project":"canary","eventId":"e","svixMessageId":"m","webhookMissingSince":"2026-11-24T14:00:00Z","awaited":{"deliveredAt":"2026-11-24T14:00:00Z","project":"canary","svixMessageId":"m"}}"#;
-    world.put("canary", ahead).await;
-    // Nothing is awaited yet.
-    canary(&world, 0).await.ok();
-    let fresh = arrived(&world).await;
-    let reply = canary(&world, 1).await;
-    reply.assert_final_problem(422, "canary-not-sent");
-    assert_eq!(arrived(&world).await, fresh + 60);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_canary_fails_if_svix_does_not_say_whether_it_was_sent() {
-    let world = with_canary();
-    // A relay before webhooks has written this.
-    let old = br#"{"deliveredAt":"2026-11-23T14:00:00Z","durationMs":1,"project":"canary","eventId":"e","svixMessageId":"m"}"#;
-    world.put("canary", old).await;
-    assert_eq!(canary(&world, 0).await.status, 200);
-    world.svix.always_at(Target::Deliveries, Fault::status(500));
-    for sent in 2..4 {
-        let reply = canary(&world, 1).await;
-        reply.assert_retryable_problem(503, "svix-unavailable");
-        assert_eq!(world.svix.messages().len(), sent, "sent all the same");
-    }
-    let failing = arrived(&world).await;
-    world.svix.clear_faults();
-    world.svix.delete_application("canary");
-    assert_eq!(canary(&world, 1).await.json()["webhookAt"], Value::Null);
-    assert!(arrived(&world).await > failing);
 }
