@@ -46,10 +46,7 @@ impl<'a> Conversation<'a> {
     /// A conversation that fails while the gate is closed. The gate learns nothing from it: what is asked here
     /// says little about messages, and events must not wait for it.
     pub fn behind_the_gate(config: &'a Config, deadline: Deadline) -> Self {
-        Self {
-            asks_gate: true,
-            ..Self::new(config, deadline)
-        }
+        Self { asks_gate: true, ..Self::new(config, deadline) }
     }
 
     pub async fn get(&mut self, path: &str) -> Result<Answer, svix::Error> {
@@ -74,10 +71,7 @@ impl<'a> Conversation<'a> {
     /// Posts to a path that only the hosted Svix has.
     pub async fn post_to_hosted(&mut self, path: &str, body: Vec<u8>) -> Result<Answer, Problem> {
         self.post(path, body).await.map_err(|error| match error {
-            svix::Error::Unavailable {
-                cause: Cause::NoSuchPath,
-                ..
-            } => table::NOT_OFFERED.into(),
+            svix::Error::Unavailable { cause: Cause::NoSuchPath, .. } => table::NOT_OFFERED.into(),
             error => error.into(),
         })
     }

@@ -24,13 +24,7 @@ impl Exchange {
         let since = Stopwatch::start();
         let method = method_name(request.get_method());
         let (headers, body) = Incoming::of(request);
-        Self {
-            method,
-            headers,
-            body,
-            since,
-            entry: Entry::default(),
-        }
+        Self { method, headers, body, since, entry: Entry::default() }
     }
 }
 

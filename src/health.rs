@@ -54,9 +54,5 @@ async fn readiness() -> Result<Readiness, Problem> {
     // its own each time, as that of an event does, so that a full disk shows.
     store::set(store::PROBE, &[b'.'; PROBE_SIZE], store::TIMEOUT).await?;
     store::delete("write to the store", store::PROBE).await?;
-    Ok(Readiness {
-        status: "ready",
-        ingest_auth: config.ingest.name(),
-        gate,
-    })
+    Ok(Readiness { status: "ready", ingest_auth: config.ingest.name(), gate })
 }

@@ -180,13 +180,9 @@ pub fn encode(value: &impl Serialize) -> Vec<u8> {
 
 /// An object of those fields that have a value, which is JSON. The names need no escaping.
 pub fn object(fields: &[(&str, Option<&str>)]) -> Vec<u8> {
-    let fields = fields
-        .iter()
-        .filter_map(|(name, value)| Some((*name, (*value)?)));
+    let fields = fields.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
     // A value may be large: it is copied once.
-    let lengths = fields
-        .clone()
-        .map(|(name, value)| name.len() + value.len() + 4);
+    let lengths = fields.clone().map(|(name, value)| name.len() + value.len() + 4);
     let mut text = String::with_capacity(lengths.sum::<usize>() + 2);
     text.push('{');
     for (name, value) in fields {
@@ -201,16 +197,8 @@ fn unreadable(error: &serde_json::Error, json: &str) -> Error {
     if error.is_data() && first != Some('{') {
         Error::NotAnObject
     } else {
-        let problem = if error.is_eof() {
-            "ends too early"
-        } else {
-            "syntax error"
-        };
-        Error::NotJson(format!(
-            "{problem} at line {} column {}",
-            error.line(),
-            error.column()
-        ))
+        let problem = if error.is_eof() { "ends too early" } else { "syntax error" };
+        Error::NotJson(format!("{problem} at line {} column {}", error.line(), error.column()))
     }
 }
 
@@ -261,9 +249,7 @@ mod tests {
     use serde_json::Value;
 
     fn texts<const N: usize>(json: &str, names: [&'static str; N]) -> [Option<String>; N] {
-        pick(json, names)
-            .expect("readable")
-            .map(|raw| raw.map(|raw| raw.get().to_owned()))
+        pick(json, names).expect("readable").map(|raw| raw.map(|raw| raw.get().to_owned()))
     }
 
     #[test]
@@ -305,13 +291,7 @@ mod tests {
     fn keys_need_not_be_text_but_must_be_json() {
         let [id] = texts(r#"{"\ud800":1,"id":"a","\udc00\ud800":2}"#, ["id"]);
         assert_eq!(id.as_deref(), Some(r#""a""#));
-        for broken in [
-            "{\"\n\":1}",
-            r#"{"\ud8":1}"#,
-            r#"{"\x":1}"#,
-            "{a:1}",
-            "{1:1}",
-        ] {
+        for broken in ["{\"\n\":1}", r#"{"\ud8":1}"#, r#"{"\x":1}"#, "{a:1}", "{1:1}"] {
             let result = pick(broken, ["id"]);
             assert!(matches!(result, Err(Error::NotJson(_))), "{broken}");
         }
@@ -325,11 +305,7 @@ mod tests {
 
     #[test]
     fn survives_deep_nesting() {
-        let deep = format!(
-            r#"{{"id":"a","data":{}{}}}"#,
-            "[".repeat(100_000),
-            "]".repeat(100_000)
-        );
+        let deep = format!(r#"{{"id":"a","data":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         let [id] = texts(&deep, ["id"]);
         assert_eq!(id.as_deref(), Some(r#""a""#));
     }
@@ -337,10 +313,7 @@ mod tests {
     #[test]
     fn tells_broken_json_from_json_of_another_kind() {
         for json in ["", "{", "{\"a\":}", "{} x", "nope", "{\"a\":1,}"] {
-            assert!(
-                matches!(pick(json, ["id"]), Err(Error::NotJson(_))),
-                "{json}"
-            );
+            assert!(matches!(pick(json, ["id"]), Err(Error::NotJson(_))), "{json}");
         }
         for json in ["[]", " \"text\"", "12", "null", "true"] {
             let unreadable = pick(json, ["id"]).expect_err(json);

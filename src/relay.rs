@@ -31,13 +31,7 @@ pub async fn handle(request: Request) -> Response {
             Err(problem)
         }
     };
-    let Exchange {
-        method,
-        body,
-        since,
-        mut entry,
-        ..
-    } = exchange;
+    let Exchange { method, body, since, mut entry, .. } = exchange;
     if result.is_err() || !is_routine {
         entry.set_result(&result);
         watch::request(entry, since);

@@ -80,11 +80,7 @@ async fn effect_of(
     if let Some(event_id) = &message.event_id {
         entry.set_event(&subject.project, event_id);
     }
-    if report.is_exhausted() {
-        Ok(Some(of_exhausted(subject, message).await?))
-    } else {
-        Ok(None)
-    }
+    if report.is_exhausted() { Ok(Some(of_exhausted(subject, message).await?)) } else { Ok(None) }
 }
 
 /// Writes into the line what came of a report.
@@ -124,10 +120,7 @@ async fn of_endpoint(
     }
     // Most changes are of endpoints that were never disabled.
     let is_listed = known.lists_as_disabled(&project, &endpoint_id);
-    Ok(is_listed.then_some(Effect::Enabled {
-        project,
-        endpoint_id,
-    }))
+    Ok(is_listed.then_some(Effect::Enabled { project, endpoint_id }))
 }
 
 async fn of_exhausted(subject: &Subject, message: &Message) -> Result<Effect, Problem> {

@@ -43,9 +43,7 @@ pub fn age(at: &str, now: SystemTime) -> Option<Duration> {
 
 /// A time in seconds since 1970. A time before 1970 becomes 0.
 pub fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// A time in milliseconds since 1970. A time before 1970 becomes 0.

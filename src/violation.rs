@@ -20,10 +20,7 @@ pub struct Violation {
 impl Violation {
     /// A violation of `field`, for example `Violation::new("id", "is required")`.
     pub fn new(field: &'static str, reason: impl Into<String>) -> Self {
-        Self {
-            field,
-            reason: reason.into(),
-        }
+        Self { field, reason: reason.into() }
     }
 }
 

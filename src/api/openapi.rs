@@ -19,10 +19,7 @@ const LENGTH: usize = squeezed::<0>(TEXT).1;
 static DOCUMENT: [u8; LENGTH] = squeezed(TEXT).0;
 
 pub fn document() -> Success {
-    Success::Document {
-        name: "openapi",
-        json: DOCUMENT.to_vec(),
-    }
+    Success::Document { name: "openapi", json: DOCUMENT.to_vec() }
 }
 
 /// The first `N` bytes of JSON without spaces, and how many bytes it has in all.
@@ -96,10 +93,7 @@ mod tests {
     fn every_operation_is_a_route() {
         for (path, method, _) in operations(&document()) {
             let route = Route::of(&method.to_uppercase(), &example(path));
-            let unknown = matches!(
-                &route,
-                Ok(Route::Operator(Operation::WrongMethod(_))) | Err(_)
-            );
+            let unknown = matches!(&route, Ok(Route::Operator(Operation::WrongMethod(_))) | Err(_));
             assert!(!unknown, "{method} {path}: {route:?}");
         }
     }
@@ -135,21 +129,15 @@ mod tests {
         let mut documented = BTreeSet::new();
         for (status, response) in of_operations.chain(other) {
             let schema = &response["content"]["application/problem+json"]["schema"];
-            for name in schema["properties"]["type"]["enum"]
-                .as_array()
-                .into_iter()
-                .flatten()
-            {
-                let name = name
-                    .as_str()
-                    .and_then(|name| name.strip_prefix("urn:svix-relay:problem:"));
+            for name in schema["properties"]["type"]["enum"].as_array().into_iter().flatten() {
+                let name =
+                    name.as_str().and_then(|name| name.strip_prefix("urn:svix-relay:problem:"));
                 documented.insert((status.to_owned(), name.expect("a type").to_owned()));
             }
         }
         let rows = ROWS.iter();
-        let known: BTreeSet<_> = rows
-            .map(|row| (row.status.to_string(), row.name.to_owned()))
-            .collect();
+        let known: BTreeSet<_> =
+            rows.map(|row| (row.status.to_string(), row.name.to_owned())).collect();
         assert_eq!(documented, known);
     }
 }

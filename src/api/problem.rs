@@ -242,10 +242,7 @@ impl Problem {
             }) => format!("{}: {reason}", self.detail()),
             Self::Svix(
                 svix::Error::Refused(refusal)
-                | svix::Error::Unavailable {
-                    cause: Cause::UnknownError(refusal),
-                    ..
-                },
+                | svix::Error::Unavailable { cause: Cause::UnknownError(refusal), .. },
             ) => named(refusal),
             Self::Svix(svix::Error::Misconfigured(Misconfiguration::TokenRefused(refusal))) => {
                 format!("{}: {}", named(refusal), self.detail())
@@ -398,11 +395,7 @@ mod tests {
 
     #[test]
     fn a_code_that_is_no_plain_name_stays_out_of_the_log() {
-        let codes = [
-            "a secret of the payload".to_owned(),
-            "x".repeat(65),
-            String::new(),
-        ];
+        let codes = ["a secret of the payload".to_owned(), "x".repeat(65), String::new()];
         for code in codes {
             let problem = Problem::Svix(svix::Error::Refused(Refusal {
                 status: 422,
@@ -431,12 +424,8 @@ mod tests {
     #[test]
     fn only_a_rate_limit_is_a_429() {
         assert_eq!(unavailable(Cause::RateLimited, None).row().status, 429);
-        for cause in [
-            Cause::Status(500),
-            Cause::UnreadableAnswer,
-            Cause::OutOfTime,
-            Cause::Timeout,
-        ] {
+        for cause in [Cause::Status(500), Cause::UnreadableAnswer, Cause::OutOfTime, Cause::Timeout]
+        {
             assert_eq!(unavailable(cause, None).row().status, 503);
         }
     }
@@ -485,10 +474,7 @@ mod tests {
             what: "read from the store",
             reason: "redis://user:password@store refused".to_owned(),
         });
-        assert_eq!(
-            document(&problem)["detail"],
-            "failed to read from the store"
-        );
+        assert_eq!(document(&problem)["detail"], "failed to read from the store");
         assert_eq!(
             problem.logged(),
             "failed to read from the store: redis://user:password@store refused"

@@ -116,10 +116,7 @@ impl Query {
             self.pick(["after", "limit", "project", "reason", "unresolved"])?;
         let unresolved =
             unresolved.map(|value| parsed("unresolved", value, "must be true or false"));
-        Selection::of(
-            [after, limit, project, reason],
-            unresolved.unwrap_or(Ok(false))?,
-        )
+        Selection::of([after, limit, project, reason], unresolved.unwrap_or(Ok(false))?)
     }
 
     /// Reads `after`, `limit`, `project` and `reason` of unresolved letters.
@@ -222,10 +219,7 @@ mod tests {
             unresolved: true,
         };
         assert_eq!(Query::of(all).selection(), Ok(selection));
-        let selection = Selection {
-            limit: 50,
-            ..Selection::default()
-        };
+        let selection = Selection { limit: 50, ..Selection::default() };
         assert_eq!(Query::of("").selection(), Ok(selection));
     }
 

@@ -88,10 +88,7 @@ impl Success {
     }
 
     pub fn document(name: &'static str, value: &impl Serialize) -> Self {
-        Self::Document {
-            name,
-            json: json::encode(value),
-        }
+        Self::Document { name, json: json::encode(value) }
     }
 
     /// A document that holds only its own name.
@@ -145,18 +142,11 @@ impl From<Success> for Reply {
             Success::Delivered { record, .. } => receipt(&record, record.attempts, false),
             Success::Duplicate { record, differs } => receipt(&record, 0, differs),
             Success::Ignored | Success::Unlisted => json::encode(&Status { status }),
-            Success::DeadLettered { number, differs } => json::encode(&Kept {
-                status,
-                dead_letter: number,
-                content_differs: differs,
-            }),
+            Success::DeadLettered { number, differs } => {
+                json::encode(&Kept { status, dead_letter: number, content_differs: differs })
+            }
             Success::Document { json, .. } => json,
-            Success::Text {
-                content_type,
-                headers: own,
-                text,
-                ..
-            } => {
+            Success::Text { content_type, headers: own, text, .. } => {
                 return Self {
                     status: 200,
                     headers: [headers(content_type), own].concat(),
@@ -164,11 +154,7 @@ impl From<Success> for Reply {
                 };
             }
         };
-        Self {
-            status: 200,
-            headers: headers("application/json"),
-            body,
-        }
+        Self { status: 200, headers: headers("application/json"), body }
     }
 }
 
@@ -193,16 +179,11 @@ impl From<&Problem> for Reply {
         Self {
             status: problem.row().status,
             headers,
-            body: Box::<str>::from(problem.document())
-                .into_string()
-                .into_bytes(),
+            body: Box::<str>::from(problem.document()).into_string().into_bytes(),
         }
     }
 }
 
 fn headers(content_type: &str) -> Vec<(&'static str, String)> {
-    vec![
-        ("content-type", content_type.to_owned()),
-        ("cache-control", "no-store".to_owned()),
-    ]
+    vec![("content-type", content_type.to_owned()), ("cache-control", "no-store".to_owned())]
 }

@@ -141,10 +141,7 @@ impl Operation {
     }
 
     fn has_parameters(&self) -> bool {
-        matches!(
-            self,
-            Self::List(_) | Self::ReplayAll(_) | Self::Audit(_) | Self::EraseProject(..)
-        )
+        matches!(self, Self::List(_) | Self::ReplayAll(_) | Self::Audit(_) | Self::EraseProject(..))
     }
 
     /// Whether the body of a request says more than its path.
@@ -189,9 +186,7 @@ impl Route {
     ///
     /// The segments of a path may be percent-encoded.
     pub fn of(method: &str, path_with_query: &str) -> Result<Self, NoRoute> {
-        let (path, query) = path_with_query
-            .split_once('?')
-            .unwrap_or((path_with_query, ""));
+        let (path, query) = path_with_query.split_once('?').unwrap_or((path_with_query, ""));
         let is_empty = query.is_empty();
         let query = Query::of(query);
         let segments: Vec<_> = path.split('/').skip(1).collect();
@@ -234,10 +229,7 @@ impl Route {
 }
 
 fn name(project: &str, event_id: &str) -> Result<Name, NoRoute> {
-    Ok(Name {
-        project: text(project)?,
-        event_id: text(event_id)?,
-    })
+    Ok(Name { project: text(project)?, event_id: text(event_id)? })
 }
 
 fn text(segment: &str) -> Result<String, NoRoute> {
@@ -256,10 +248,7 @@ mod tests {
 
     /// The event of project `dev` with this id.
     fn named(event_id: &str) -> Name {
-        Name {
-            project: "dev".to_owned(),
-            event_id: event_id.to_owned(),
-        }
+        Name { project: "dev".to_owned(), event_id: event_id.to_owned() }
     }
 
     #[test]
@@ -267,26 +256,14 @@ mod tests {
         let (dev, after) = ("dev".to_owned(), Query::of("after=%37"));
         for (method, target, route) in [
             ("POST", "/notifications?a=b", Route::Notify),
-            (
-                "GET",
-                "/notifications/dev/evt%2F1%20%C3%A4",
-                Route::Lookup(named("evt/1 ä")),
-            ),
+            ("GET", "/notifications/dev/evt%2F1%20%C3%A4", Route::Lookup(named("evt/1 ä"))),
             (
                 "POST",
                 "/projects/d%65v/erase?after=%37",
                 Route::Operator(Operation::EraseProject(dev, after.clone())),
             ),
-            (
-                "GET",
-                "/dead-letters?after=%37",
-                Route::Operator(Operation::List(after)),
-            ),
-            (
-                "POST",
-                "/dead-letters/replay",
-                Route::Operator(Operation::ReplayAll(Query::of(""))),
-            ),
+            ("GET", "/dead-letters?after=%37", Route::Operator(Operation::List(after))),
+            ("POST", "/dead-letters/replay", Route::Operator(Operation::ReplayAll(Query::of("")))),
         ] {
             assert_eq!(Route::of(method, target), Ok(route), "{method} {target}");
         }

@@ -151,12 +151,7 @@ async fn refresh(fetching: Fetching, jwks: &'static Address, kid: String, tell: 
 
 /// The keys and for how long they are fresh, in seconds, or why they could not be fetched.
 async fn fetch(jwks: &Address, limit: Duration) -> Result<(Vec<Key>, u64), String> {
-    let call = Call {
-        origin: &jwks.origin,
-        path: &jwks.path,
-        headers: Vec::new(),
-        body: None,
-    };
+    let call = Call { origin: &jwks.origin, path: &jwks.path, headers: Vec::new(), body: None };
     let answer = match clock::timeout(limit, client::fetch(call, MAX_ANSWER)).await {
         Some(Ok(answer)) => answer,
         Some(Err(error)) => return Err(shortened(&error.to_string())),

@@ -139,9 +139,7 @@ impl KnownKeys {
             fetched_at: stored.number("fetchedAt")?,
             expires_at: stored.number("expiresAt")?,
             attempted_at: stored.number("attemptedAt")?,
-            is_fetching: stored
-                .raw("isFetching")
-                .is_some_and(|raw| raw.get() == "true"),
+            is_fetching: stored.raw("isFetching").is_some_and(|raw| raw.get() == "true"),
             failure: stored.string("failure"),
             // Before the first success the set is empty.
             keys: keys.unwrap_or_default(),
@@ -150,11 +148,7 @@ impl KnownKeys {
 
     /// The state with which an instance announces its attempt, for the store. `None` without usable keys.
     pub fn ahead(&self, url: &str, now: u64) -> Option<Vec<u8>> {
-        let ahead = Self {
-            attempted_at: now,
-            is_fetching: true,
-            ..self.clone()
-        };
+        let ahead = Self { attempted_at: now, is_fetching: true, ..self.clone() };
         self.is_usable(now).then(|| ahead.encode(url))
     }
 
@@ -191,11 +185,7 @@ impl KnownKeys {
     }
 
     pub fn encode(&self, url: &str) -> Vec<u8> {
-        let state = Self {
-            version: VERSION,
-            url: url.to_owned(),
-            ..self.clone()
-        };
+        let state = Self { version: VERSION, url: url.to_owned(), ..self.clone() };
         json::encode(&state)
     }
 }
@@ -250,18 +240,9 @@ mod tests {
         let mut known = known(&["a"]);
         let expired = START + 600;
         let told = known.note(Err("down".to_owned()), expired);
-        assert_eq!(
-            told,
-            Some(News::Failing {
-                reason: "down".to_owned(),
-                usable: true
-            })
-        );
+        assert_eq!(told, Some(News::Failing { reason: "down".to_owned(), usable: true }));
         assert_eq!(known.step("a", expired + 59), KeyStep::Use(key("a")));
-        assert_eq!(
-            known.step("a", expired + 60),
-            KeyStep::Fetch(Some(key("a")))
-        );
+        assert_eq!(known.step("a", expired + 60), KeyStep::Fetch(Some(key("a"))));
         assert_eq!(known.note(Err("still down".to_owned()), expired + 60), None);
         let last = expired + GRACE;
         assert_eq!(known.step("a", last - 1), KeyStep::Fetch(Some(key("a"))));
@@ -271,11 +252,7 @@ mod tests {
         assert_eq!(known.step("a", last + 5), KeyStep::Fetch(None));
         assert!(known.note(Ok((vec![key("a")], 600)), last + 5).is_some());
         assert_eq!(known.note(Ok((vec![key("a")], 600)), last + 700), None);
-        assert!(
-            known
-                .note(Ok((vec![key("b")], 600)), last + 1_400)
-                .is_some()
-        );
+        assert!(known.note(Ok((vec![key("b")], 600)), last + 1_400).is_some());
     }
 
     #[test]
@@ -283,13 +260,7 @@ mod tests {
         let mut known = KnownKeys::nothing();
         assert_eq!(known.step("a", START), KeyStep::Fetch(None));
         let told = known.note(Err("down".to_owned()), START);
-        assert_eq!(
-            told,
-            Some(News::Failing {
-                reason: "down".to_owned(),
-                usable: false
-            })
-        );
+        assert_eq!(told, Some(News::Failing { reason: "down".to_owned(), usable: false }));
         assert_eq!(known.step("a", START), KeyStep::Unavailable);
     }
 

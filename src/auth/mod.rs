@@ -145,14 +145,8 @@ fn shown(authorization: Option<&str>) -> Result<&str, Flaw> {
 
 fn is_one_of(tokens: &[Secret], shown: &str) -> Result<(), Denial> {
     // Every token is compared, so that no answer comes sooner than another.
-    let known = tokens
-        .iter()
-        .fold(false, |known, token| known | token.is(shown));
-    if known {
-        Ok(())
-    } else {
-        Err(Flaw::Token.into())
-    }
+    let known = tokens.iter().fold(false, |known, token| known | token.is(shown));
+    if known { Ok(()) } else { Err(Flaw::Token.into()) }
 }
 
 /// The token in an `Authorization` header (RFC 6750).
@@ -171,14 +165,7 @@ mod tests {
         assert_eq!(shown(Some("bEARER  abc ")), Ok(" abc "));
         assert_eq!(shown(Some("Bearer ")), Ok(""));
         assert_eq!(shown(None), Err(Flaw::Missing));
-        for other in [
-            "",
-            "Bearer",
-            "Bearerabc",
-            "Basic abc",
-            " Bearer abc",
-            "Bearer\tabc",
-        ] {
+        for other in ["", "Bearer", "Bearerabc", "Basic abc", " Bearer abc", "Bearer\tabc"] {
             assert_eq!(shown(Some(other)), Err(Flaw::Scheme), "{other}");
         }
     }

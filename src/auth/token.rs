@@ -55,12 +55,7 @@ impl Key {
             return None;
         }
         let text = |field: Option<&RawValue>| Some(json::string(field?)?.into_owned());
-        let key = Self {
-            kty: "RSA",
-            kid: text(kid)?,
-            n: text(n)?,
-            e: text(e)?,
-        };
+        let key = Self { kty: "RSA", kid: text(kid)?, n: text(n)?, e: text(e)? };
         key.public().map(|_| key)
     }
 
@@ -106,12 +101,7 @@ impl<'a> Token<'a> {
             return Err(Flaw::Form);
         }
         let kid = kid.and_then(json::string).ok_or(Flaw::Form)?;
-        Ok(Self {
-            kid: kid.into_owned(),
-            signed,
-            claims,
-            signature,
-        })
+        Ok(Self { kid: kid.into_owned(), signed, claims, signature })
     }
 
     /// Checks that `key` has signed the token and that its claims hold at `now`, in seconds since 1970.
@@ -246,10 +236,7 @@ mod tests {
         };
         // The signature is good, and the issuer is called Joe.
         assert_eq!(verify(SIGNATURE), Err(Flaw::Issuer));
-        assert_eq!(
-            verify(&SIGNATURE.replacen('c', "d", 1)),
-            Err(Flaw::Signature)
-        );
+        assert_eq!(verify(&SIGNATURE.replacen('c', "d", 1)), Err(Flaw::Signature));
         assert_eq!(verify(""), Err(Flaw::Signature));
         assert_eq!(verify("%"), Err(Flaw::Form));
     }
@@ -272,14 +259,7 @@ mod tests {
 
     #[test]
     fn a_set_without_a_signing_key_is_refused() {
-        for jwks in [
-            "",
-            "{}",
-            "[]",
-            r#"{"keys":{}}"#,
-            r#"{"keys":[]}"#,
-            r#"{"keys":[[],1]}"#,
-        ] {
+        for jwks in ["", "{}", "[]", r#"{"keys":{}}"#, r#"{"keys":[]}"#, r#"{"keys":[[],1]}"#] {
             assert_eq!(keys(jwks), None, "{jwks}");
         }
     }
@@ -292,10 +272,7 @@ mod tests {
         assert!(verified.holds("a", &key(), 9));
         assert!(!verified.holds("a", &key(), 10));
         assert!(!verified.holds("b", &key(), 9));
-        let renamed = Key {
-            kid: "other".to_owned(),
-            ..key()
-        };
+        let renamed = Key { kid: "other".to_owned(), ..key() };
         assert!(!verified.holds("a", &renamed, 9));
     }
 

@@ -63,23 +63,13 @@ impl Claims {
             let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose()) else {
                 return false;
             };
-            for part in [
-                self.id.as_bytes(),
-                b".",
-                self.timestamp.as_bytes(),
-                b".",
-                body,
-            ] {
+            for part in [self.id.as_bytes(), b".", self.timestamp.as_bytes(), b".", body] {
                 mac.update(part);
             }
             let mut signatures = signatures.iter();
             signatures.any(|signature| mac.clone().verify_slice(signature).is_ok())
         });
-        if is_signed {
-            Ok(())
-        } else {
-            Err(Flaw::Signature)
-        }
+        if is_signed { Ok(()) } else { Err(Flaw::Signature) }
     }
 }
 
@@ -105,10 +95,7 @@ mod tests {
     }
 
     fn verify(signatures: &str, body: &[u8], keys: &[&str]) -> Result<(), Flaw> {
-        let keys: Vec<_> = keys
-            .iter()
-            .map(|key| SigningKey::parse(key).expect("a key"))
-            .collect();
+        let keys: Vec<_> = keys.iter().map(|key| SigningKey::parse(key).expect("a key")).collect();
         claims(signatures, SENT)?.verify(body, &keys)
     }
 
@@ -132,20 +119,14 @@ mod tests {
             ("v1,", BODY, &[KEY]),
             ("v1", BODY, &[KEY]),
         ] {
-            assert_eq!(
-                verify(signatures, body, keys),
-                Err(Flaw::Signature),
-                "{signatures}"
-            );
+            assert_eq!(verify(signatures, body, keys), Err(Flaw::Signature), "{signatures}");
         }
     }
 
     #[test]
     fn the_id_is_signed_as_well() {
-        let of_another = Claims {
-            id: "msg_other".to_owned(),
-            ..claims(SIGNATURE, SENT).expect("readable")
-        };
+        let of_another =
+            Claims { id: "msg_other".to_owned(), ..claims(SIGNATURE, SENT).expect("readable") };
         let key = SigningKey::parse(KEY).expect("a key");
         assert_eq!(of_another.verify(BODY, &[key]), Err(Flaw::Signature));
     }
@@ -162,11 +143,7 @@ mod tests {
 
     #[test]
     fn headers_begin_with_svix_or_webhook_and_each_is_required() {
-        let all = [
-            ("id", "msg_1"),
-            ("timestamp", "7"),
-            ("signature", "v1,AAAA"),
-        ];
+        let all = [("id", "msg_1"), ("timestamp", "7"), ("signature", "v1,AAAA")];
         let read = |prefix: &str, all: &[(&str, &str)]| {
             let header = |name: &str| {
                 let mut all = all.iter();

@@ -20,11 +20,7 @@ pub struct Check<'v> {
 
 impl<'v> Check<'v> {
     pub fn of(values: &'v Values) -> Self {
-        Self {
-            values,
-            shown: Values::new(),
-            violations: Vec::new(),
-        }
+        Self { values, shown: Values::new(), violations: Vec::new() }
     }
 
     /// The value of a variable, or `None` with a violation.

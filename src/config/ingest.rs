@@ -75,11 +75,7 @@ impl Ingest {
                 let reason = "must be an email address, without 'serviceAccount:'";
                 check.refuse("pubsub_service_account", reason)
             }
-            "pubsub" => Some(Self::Pubsub(Pubsub {
-                audience,
-                service_account,
-                jwks: jwks?,
-            })),
+            "pubsub" => Some(Self::Pubsub(Pubsub { audience, service_account, jwks: jwks? })),
             // If one of them is set, the operator doesn't mean every sender.
             _ if !(tokens.is_empty() && audience.is_empty() && service_account.is_empty()) => {
                 let reason = "must not be 'none' while ingest_token, pubsub_audience or pubsub_service_account is set";
@@ -95,10 +91,8 @@ fn plain(value: &str) -> Result<String, String> {
     if value.trim() == value && !value.contains(['"', '\'']) && !value.contains(char::is_control) {
         Ok(value.to_owned())
     } else {
-        Err(
-            "must not begin or end with a space, or hold quotation marks or control characters"
-                .to_owned(),
-        )
+        Err("must not begin or end with a space, or hold quotation marks or control characters"
+            .to_owned())
     }
 }
 
@@ -132,19 +126,13 @@ mod tests {
             panic!("valid");
         };
         assert_eq!(keys.jwks.origin.authority, "www.googleapis.com");
-        assert_eq!(
-            keys.jwks.to_string(),
-            "https://www.googleapis.com/oauth2/v3/certs"
-        );
+        assert_eq!(keys.jwks.to_string(), "https://www.googleapis.com/oauth2/v3/certs");
         for (name, value) in [
             ("pubsub_audience", ""),
             ("pubsub_service_account", ""),
             ("pubsub_audience", " spaced "),
             ("pubsub_audience", "\"https://relay.example/notifications\""),
-            (
-                "pubsub_service_account",
-                "serviceAccount:push@p.iam.gserviceaccount.com",
-            ),
+            ("pubsub_service_account", "serviceAccount:push@p.iam.gserviceaccount.com"),
             ("pubsub_jwks_url", ""),
             ("pubsub_jwks_url", "https://www.googleapis.com"),
             ("pubsub_jwks_url", "https://a@www.googleapis.com/certs"),
@@ -156,11 +144,7 @@ mod tests {
         ] {
             let violations = pubsub(&[(name, value)]).expect_err(value);
             let last = violations.last().map(|violation| violation.field);
-            let field = if value.contains("elsewhere") {
-                "pubsub_jwks_origin"
-            } else {
-                name
-            };
+            let field = if value.contains("elsewhere") { "pubsub_jwks_origin" } else { name };
             assert_eq!(last, Some(field), "{name}={value}");
         }
     }

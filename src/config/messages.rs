@@ -52,11 +52,7 @@ impl Messages {
         let types = check.value("event_types", Types::parse);
         let tags = check.value("message_tags", |value| fields(value, MAX_TAGS));
         let is_hosted = svix.is_some_and(Svix::is_hosted);
-        let most = if is_hosted {
-            MAX_CHANNELS_HOSTED
-        } else {
-            MAX_CHANNELS
-        };
+        let most = if is_hosted { MAX_CHANNELS_HOSTED } else { MAX_CHANNELS };
         let channels = check.value("message_channels", |value| fields(value, most));
         let retention_days = check.value("payload_retention_days", |value| match value {
             "" => Ok(None),
@@ -120,11 +116,7 @@ impl Pattern {
             );
         }
         let name = name.to_owned();
-        Ok(if is_prefix {
-            Self::Prefix(name)
-        } else {
-            Self::Exact(name)
-        })
+        Ok(if is_prefix { Self::Prefix(name) } else { Self::Exact(name) })
     }
 
     /// Whether every type of `other` is one of this pattern.
@@ -172,22 +164,14 @@ mod tests {
             config.map(|config| config.messages.types.audience(event_type) == Audience::Customers)
         };
         let types = "user.created  subscription.*\nsim";
-        for event_type in [
-            "user.created",
-            "subscription.activated",
-            "subscription.plan.changed",
-            "sim",
-        ] {
+        for event_type in
+            ["user.created", "subscription.activated", "subscription.plan.changed", "sim"]
+        {
             assert_eq!(taken(types, event_type), Ok(true), "{event_type}");
             assert_eq!(taken("", event_type), Ok(true));
             assert_eq!(taken("*", event_type), Ok(true));
         }
-        for event_type in [
-            "user.deleted",
-            "user.created.late",
-            "subscription",
-            "sim.created",
-        ] {
+        for event_type in ["user.deleted", "user.created.late", "subscription", "sim.created"] {
             assert_eq!(taken(types, event_type), Ok(false), "{event_type}");
         }
         for bad in [

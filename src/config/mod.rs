@@ -190,10 +190,7 @@ pub mod tests {
                 ("ingest_token", ""),
                 ("pubsub_audience", ""),
                 ("pubsub_service_account", ""),
-                (
-                    "pubsub_jwks_url",
-                    "https://www.googleapis.com/oauth2/v3/certs",
-                ),
+                ("pubsub_jwks_url", "https://www.googleapis.com/oauth2/v3/certs"),
                 ("pubsub_jwks_origin", "https://www.googleapis.com"),
                 ("key_prefix", ""),
             ]
@@ -215,10 +212,7 @@ pub mod tests {
     /// The violations of this value. No other variable has any.
     pub fn refused(name: &'static str, value: &str) -> Vec<Violation> {
         let violations = with(&[(name, value)]).expect_err(value);
-        assert!(
-            violations.iter().all(|violation| violation.field == name),
-            "{violations:?}"
-        );
+        assert!(violations.iter().all(|violation| violation.field == name), "{violations:?}");
         violations
     }
 
@@ -270,11 +264,7 @@ pub mod tests {
         let config = with(&[("project_token_secret", &both)]).expect("valid");
         let secrets = config.project_token_secrets;
         assert!(secrets[0].is(&new) && secrets[1].is(&old) && secrets.len() == 2);
-        for bad in [
-            &new[1..],
-            &format!("{new},"),
-            &format!("{new},{}", &old[1..]),
-        ] {
+        for bad in [&new[1..], &format!("{new},"), &format!("{new},{}", &old[1..])] {
             refused("project_token_secret", bad);
         }
     }
@@ -282,10 +272,7 @@ pub mod tests {
     #[test]
     fn records_outlive_events_that_pubsub_may_send_again() {
         let kept_for = |records, pubsub| {
-            with(&[
-                ("record_retention_days", records),
-                ("pubsub_retention_days", pubsub),
-            ])
+            with(&[("record_retention_days", records), ("pubsub_retention_days", pubsub)])
         };
         let violations = kept_for("30", "31").expect_err("shorter");
         assert_eq!(violations[0].field, "record_retention_days");
@@ -316,13 +303,7 @@ pub mod tests {
         refused("ingest_auth", "basic");
         refused("dead_letters", "");
         refused("admin_token", "two words");
-        for quoted in [
-            "\"testsk_a.eu\"",
-            "'testsk_a.eu'",
-            "testsk_a.eu\"",
-            "'testsk_a.eu",
-            "\"",
-        ] {
+        for quoted in ["\"testsk_a.eu\"", "'testsk_a.eu'", "testsk_a.eu\"", "'testsk_a.eu", "\""] {
             refused("svix_token", quoted);
             refused("admin_token", quoted);
         }
@@ -332,21 +313,13 @@ pub mod tests {
 
     #[test]
     fn names_every_invalid_variable_and_never_its_value() {
-        let mut values = values(&[
-            ("svix_token", "secret with spaces\n"),
-            ("svix_timeout_ms", "hush"),
-        ]);
+        let mut values =
+            values(&[("svix_token", "secret with spaces\n"), ("svix_timeout_ms", "hush")]);
         values.remove("create_applications");
         let violations = Config::from_values(&values).expect_err("three are invalid");
         let fields: Vec<_> = violations.iter().map(|violation| violation.field).collect();
-        assert_eq!(
-            fields,
-            ["svix_token", "svix_timeout_ms", "create_applications"]
-        );
+        assert_eq!(fields, ["svix_token", "svix_timeout_ms", "create_applications"]);
         let shown = format!("{violations:?}");
-        assert!(
-            !shown.contains("secret") && !shown.contains("hush"),
-            "{shown}"
-        );
+        assert!(!shown.contains("secret") && !shown.contains("hush"), "{shown}");
     }
 }

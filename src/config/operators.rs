@@ -59,11 +59,7 @@ impl Operator {
                 "{FORMS}; a name has up to {MAX_NAME} letters, digits, '-', '_' and '.', and is not 'ro'"
             ));
         }
-        Ok(Self {
-            name: name.to_owned(),
-            read_only,
-            token: Secret::parse(token)?,
-        })
+        Ok(Self { name: name.to_owned(), read_only, token: Secret::parse(token)? })
     }
 }
 
@@ -128,10 +124,7 @@ mod tests {
             &long,
         ] {
             let reason = parse(entry).expect_err(entry);
-            assert!(
-                !reason.contains("sec") && !reason.contains("alice"),
-                "{entry}: {reason}"
-            );
+            assert!(!reason.contains("sec") && !reason.contains("alice"), "{entry}: {reason}");
         }
     }
 }

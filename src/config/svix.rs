@@ -47,9 +47,8 @@ impl Svix {
         let timeout = check.milliseconds("svix_timeout_ms", 1..=60_000);
         let create_applications = check.choice("create_applications", ["true", "false"]);
         let register_event_types = check.choice("register_event_types", ["true", "false"]);
-        let webhook_keys = check.secret("svix_webhook_secret", |value| {
-            each(value, SigningKey::parse)
-        });
+        let webhook_keys =
+            check.secret("svix_webhook_secret", |value| each(value, SigningKey::parse));
         Some(Self {
             token: token?,
             origin: origin?,
@@ -85,10 +84,7 @@ fn origin_of_region(region: Option<&str>) -> Option<Origin> {
         Some(region @ ("us" | "eu" | "in" | "ca" | "au")) => format!("api.{region}.svix.com"),
         Some(_) => return None,
     };
-    Some(Origin {
-        https: true,
-        authority,
-    })
+    Some(Origin { https: true, authority })
 }
 
 #[cfg(test)]
@@ -106,10 +102,7 @@ mod tests {
         assert_eq!(keys(""), Ok(0));
         assert_eq!(keys(&format!("{key}, {key}")), Ok(2));
         let shown = format!("{:?}", with(&[("svix_webhook_secret", key)]));
-        assert!(
-            !shown.contains("C2FV") && !shown.contains("[11,"),
-            "{shown}"
-        );
+        assert!(!shown.contains("C2FV") && !shown.contains("[11,"), "{shown}");
         for bad in [
             "C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
             "whsec_",
@@ -136,11 +129,7 @@ mod tests {
         }
         assert_eq!(authority("without-a-region"), "api.svix.com");
         // Perhaps a token of another server, which has its own address.
-        for token in [
-            "testsk_abc.xx",
-            "testsk_abc.EU",
-            "eyJhbGciOi.eyJpc3MiOi.c2lnbmF0dXJl",
-        ] {
+        for token in ["testsk_abc.xx", "testsk_abc.EU", "eyJhbGciOi.eyJpc3MiOi.c2lnbmF0dXJl"] {
             let violations = with(&[("svix_token", token)]).expect_err(token);
             assert_eq!(violations[0].field, "svix_url", "{token}");
             let config = with(&[("svix_token", token), ("svix_url", "http://127.0.0.1:8071")]);
@@ -151,10 +140,7 @@ mod tests {
     #[test]
     fn takes_an_origin_and_nothing_more() {
         let origin = |url| with(&[("svix_url", url)]).map(|config| config.svix.origin);
-        let local = Origin {
-            https: false,
-            authority: "127.0.0.1:9071".to_owned(),
-        };
+        let local = Origin { https: false, authority: "127.0.0.1:9071".to_owned() };
         assert!(origin("http://[::1]:9071").is_ok());
         assert!(origin("http://[::1]").is_ok());
         assert_eq!(origin("http://127.0.0.1:9071"), Ok(local.clone()));

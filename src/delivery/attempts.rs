@@ -66,19 +66,13 @@ impl<'a> Attempts<'a> {
         // have been sent under a higher limit. Both are looked up first, whatever their age.
         let is_new = matches!(found, Found::Nothing) && !job.is_too_large();
         let known = match job.published_at {
-            Some(since) if is_new => Known::MayPost {
-                since,
-                conflicts: 0,
-            },
+            Some(since) if is_new => Known::MayPost { since, conflicts: 0 },
             _ => Known::MustLookUp(Why::MaybeSent),
         };
         let earlier_post_goes_on = matches!(found.record(), Some(Record::Unknown(record))
             if may_be_at_work(record, job.deadline.length, clock::now()));
         let mut random = host::random();
-        let event = EventAtGate {
-            key: first_key,
-            project: &job.event.project,
-        };
+        let event = EventAtGate { key: first_key, project: &job.event.project };
         Self {
             turnstile: Turnstile::new(job.config, job.deadline, event, random.fork()),
             job,
@@ -109,11 +103,8 @@ impl<'a> Attempts<'a> {
             // The turnstile has waited for as long as that makes sense, so its failure isn't tried again.
             self.turnstile.wait().await?;
             let now = clock::now();
-            let sent = if self.known.may_post(now) {
-                self.post().await
-            } else {
-                self.look_up(now).await
-            };
+            let sent =
+                if self.known.may_post(now) { self.post().await } else { self.look_up(now).await };
             let problem = match sent {
                 Ok(Some(sent)) => return Ok(sent),
                 // This ends: `known` allows three 409s for each key, and `MOST_LOST` messages are replaced.
@@ -141,10 +132,7 @@ impl<'a> Attempts<'a> {
         let why = match posted {
             Ok(Posted::Stored { message_id, .. }) if is_cached => Why::MaybeLost(message_id),
             Ok(Posted::Stored { message_id, .. }) => {
-                return Ok(Some(Sent {
-                    svix_message_id: message_id,
-                    by_lookup: false,
-                }));
+                return Ok(Some(Sent { svix_message_id: message_id, by_lookup: false }));
             }
             Ok(Posted::Conflict) => Why::Conflict(self.known.conflicts() + 1),
             Err(error @ svix::Error::Refused(_)) => Why::Refused(error),
@@ -172,10 +160,7 @@ impl<'a> Attempts<'a> {
         let found = self.request_lookup().await;
         self.turnstile.tell_lookup(&found).await;
         if let Some(svix_message_id) = found? {
-            return Ok(Some(Sent {
-                svix_message_id,
-                by_lookup: true,
-            }));
+            return Ok(Some(Sent { svix_message_id, by_lookup: true }));
         }
         // If the event is the probe, it stays so: the post will show whether Svix takes messages.
         let may_post = self.after_empty_lookup(now).await;
@@ -187,9 +172,7 @@ impl<'a> Attempts<'a> {
 
     /// A lookup at `now` found nothing. Fails if the event must not be posted.
     async fn after_empty_lookup(&mut self, now: SystemTime) -> Result<(), Problem> {
-        let Job {
-            config, deadline, ..
-        } = self.job;
+        let Job { config, deadline, .. } = self.job;
         let problem = match self.known.not_found(now) {
             None | Some(Why::MaybeSent) if !self.job.is_too_large() => return Ok(()),
             None | Some(Why::MaybeSent) => Problem::BodyTooLarge(config.max_body_bytes),
@@ -216,11 +199,7 @@ impl<'a> Attempts<'a> {
             Some(Why::Refused(error)) => error.into(),
         };
         // Svix may not have finished a post, or it has named a message that its lookups don't show yet.
-        Err(if self.is_unknown() || self.lost > 0 {
-            Problem::StillUnknown
-        } else {
-            problem
-        })
+        Err(if self.is_unknown() || self.lost > 0 { Problem::StillUnknown } else { problem })
     }
 
     async fn request_post(&mut self) -> Result<Posted, svix::Error> {
@@ -236,10 +215,7 @@ impl<'a> Attempts<'a> {
             .send(Request {
                 path: &message::create_path(&event.project),
                 headers,
-                body: Some((
-                    Method::Post,
-                    message::body(event, creates, &config.messages),
-                )),
+                body: Some((Method::Post, message::body(event, creates, &config.messages))),
                 id: &self.request_id,
             })
             .await;
@@ -268,12 +244,8 @@ impl<'a> Attempts<'a> {
     /// Sends one request. Fails with the answers that mean the same for every request, such as 429 and 500.
     async fn send(&self, request: Request<'_>) -> Result<Answer, svix::Error> {
         let stopwatch = Stopwatch::start();
-        let result = client::send(
-            &self.job.config.svix,
-            request,
-            self.job.deadline.remaining(),
-        )
-        .await;
+        let result =
+            client::send(&self.job.config.svix, request, self.job.deadline.remaining()).await;
         counters::count(|counts| counts.asked_svix(stopwatch.elapsed()));
         result
     }

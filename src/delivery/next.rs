@@ -98,10 +98,7 @@ impl Known {
 
     /// A lookup at `now` found nothing. Returns why it was due. `None` if only because Svix might forget the key.
     pub fn not_found(&mut self, now: SystemTime) -> Option<Why> {
-        let next = Self::MayPost {
-            since: now,
-            conflicts: self.conflicts(),
-        };
+        let next = Self::MayPost { since: now, conflicts: self.conflicts() };
         match mem::replace(self, next) {
             Self::MustLookUp(why) => Some(why),
             Self::MayPost { .. } => None,

@@ -66,9 +66,7 @@ pub async fn hold(project: &str, hold: bool) -> Result<bool, host::Error> {
         if gate::holds(stored.as_deref(), project) == hold {
             return Ok(Some(true));
         }
-        let state = GATE
-            .with_borrow(Gate::clone)
-            .hold(project, hold, clock::now());
+        let state = GATE.with_borrow(Gate::clone).hold(project, hold, clock::now());
         let Some(state) = state else {
             return Ok(Some(false));
         };

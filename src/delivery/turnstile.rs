@@ -43,13 +43,7 @@ impl<'a> Turnstile<'a> {
         event: EventAtGate<'a>,
         random: fastrand::Rng,
     ) -> Self {
-        Self {
-            config,
-            deadline,
-            event,
-            random,
-            is_probe: false,
-        }
+        Self { config, deadline, event, random, is_probe: false }
     }
 
     /// Returns when the event may be sent, perhaps as the gate's probe. Fails if the gate stays closed, or if time runs

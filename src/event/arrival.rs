@@ -23,10 +23,8 @@ const OF_CLOUD_EVENTS: [[&str; 2]; 4] = [
 const STRUCTURED: &str = "application/cloudevents+json";
 
 /// The types of the events by which Eventarc and Knative carry a Pub/Sub message.
-const PUBSUB_EVENTS: [&str; 2] = [
-    "google.cloud.pubsub.topic.v1.messagePublished",
-    "com.google.cloud.pubsub.topic.publish",
-];
+const PUBSUB_EVENTS: [&str; 2] =
+    ["google.cloud.pubsub.topic.v1.messagePublished", "com.google.cloud.pubsub.topic.publish"];
 
 /// The form in which a notification came, as its headers and its body tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -100,9 +98,7 @@ impl Arrival {
         if self.attributes.find(is_of_moved).is_none() {
             return self.publish_time;
         }
-        let time = self
-            .attributes
-            .get("CloudPubSubDeadLetterSourceTopicPublishTime");
+        let time = self.attributes.get("CloudPubSubDeadLetterSourceTopicPublishTime");
         parse_rfc3339(time?)
     }
 
@@ -150,11 +146,8 @@ impl Attributes {
 
     /// All names and values, whatever their order was.
     pub fn in_order(&self) -> String {
-        let mut lines: Vec<_> = self
-            .0
-            .iter()
-            .map(|(name, value)| format!("{name}\0{value}\0"))
-            .collect();
+        let mut lines: Vec<_> =
+            self.0.iter().map(|(name, value)| format!("{name}\0{value}\0")).collect();
         lines.sort_unstable();
         lines.concat()
     }
@@ -187,11 +180,7 @@ impl Attributes {
         let [id, event_type, specversion, source] = OF_CLOUD_EVENTS.map(get);
         // Over MQTT the names have no prefix, and of these only this one is a CloudEvent's alone.
         let specversion = specversion.or_else(|| self.get("specversion"));
-        let event = CloudEvent {
-            known: specversion.or(source),
-            id,
-            event_type,
-        };
+        let event = CloudEvent { known: specversion.or(source), id, event_type };
         let media_types = ["content-type", "contentType", "content_type"];
         let structured = media_types
             .iter()
@@ -227,9 +216,7 @@ pub fn has_prefix(name: &str, prefix: &str) -> bool {
 /// case. `None` if it has none.
 fn unprefixed(name: &str) -> Option<String> {
     let name = name.to_ascii_lowercase();
-    let rest = name
-        .strip_prefix("cloudevents")
-        .or_else(|| name.strip_prefix("ce"))?;
+    let rest = name.strip_prefix("cloudevents").or_else(|| name.strip_prefix("ce"))?;
     let rest = rest.strip_prefix(['-', '_', ':', '.'])?;
     Some(rest.to_owned())
 }
@@ -239,9 +226,7 @@ mod tests {
     use super::*;
 
     fn attributes(list: &[(&str, &str)]) -> Attributes {
-        let owned = list
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let owned = list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Attributes(owned.collect())
     }
 
@@ -282,9 +267,7 @@ mod tests {
     fn only_googles_event_types_carry_a_push() {
         let carries = |event_type| {
             let attributes = attributes(&[("ce-type", event_type)]);
-            attributes
-                .cloud_event()
-                .is_some_and(|event| event.carries_push())
+            attributes.cloud_event().is_some_and(|event| event.carries_push())
         };
         assert!(carries("google.cloud.pubsub.topic.v1.messagePublished"));
         assert!(!carries("user.created"));
@@ -293,10 +276,7 @@ mod tests {
     #[test]
     fn names_the_encoding_of_data() {
         let encoding = |name, value| attributes(&[(name, value)]).encoding().map(str::to_owned);
-        assert_eq!(
-            encoding("content-encoding", "gzip").as_deref(),
-            Some("gzip")
-        );
+        assert_eq!(encoding("content-encoding", "gzip").as_deref(), Some("gzip"));
         assert_eq!(encoding("contentEncoding", "br").as_deref(), Some("br"));
         assert_eq!(encoding("Content-Encoding", "identity"), None);
         assert_eq!(encoding("content-encoding", ""), None);

@@ -52,12 +52,7 @@ impl<'a> Event<'a> {
         let mut violations = Vec::new();
         let id = required("id", id, &mut violations, |_| Ok(()));
         let event_type = required("type", event_type, &mut violations, identifier::check);
-        let project = required(
-            "project",
-            project,
-            &mut violations,
-            identifier::check_project,
-        );
+        let project = required("project", project, &mut violations, identifier::check_project);
         let time = time.and_then(json::string);
         match (id, event_type, project) {
             (Some(id), Some(event_type), Some(project)) => Ok(Self {
@@ -150,10 +145,7 @@ pub mod tests {
             let json = format!(r#"{{"id":"e","type":"t","project":"dev","time":{time}}}"#);
             parse(&json).expect("valid").time
         };
-        assert_eq!(
-            time(r#""1970-01-01T00:00:00Z""#),
-            Some(SystemTime::UNIX_EPOCH)
-        );
+        assert_eq!(time(r#""1970-01-01T00:00:00Z""#), Some(SystemTime::UNIX_EPOCH));
         for nonsense in [r#""noon""#, "12", "null"] {
             assert_eq!(time(nonsense), None, "{nonsense}");
         }
@@ -183,19 +175,15 @@ pub mod tests {
         );
         let long = "x".repeat(257);
         assert_eq!(
-            refused(&format!(
-                r#"{{"id":"e","type":"{long}","project":"app_1"}}"#
-            )),
+            refused(&format!(r#"{{"id":"e","type":"{long}","project":"app_1"}}"#)),
             [
                 ("type", "must be at most 256 characters long".to_owned()),
                 ("project", "must not start with 'app_'".to_owned()),
             ]
         );
         let longest = "x".repeat(256);
-        parse(&format!(
-            r#"{{"id":"e","type":"{longest}","project":"{longest}"}}"#
-        ))
-        .expect("256 characters are allowed");
+        parse(&format!(r#"{{"id":"e","type":"{longest}","project":"{longest}"}}"#))
+            .expect("256 characters are allowed");
     }
 
     #[test]

@@ -74,11 +74,7 @@ impl<'a> Notification<'a> {
             }
             Err(content) => (Source::Direct, content, headers),
         };
-        let mut notification = Self {
-            source,
-            arrival,
-            content,
-        };
+        let mut notification = Self { source, arrival, content };
         if notification.is_binary_mode() {
             let identity = notification.content.identity().to_vec();
             notification.content = Content::Rejected(Rejection::BinaryMode, identity.into());
@@ -99,12 +95,8 @@ impl<'a> Notification<'a> {
                 // Of the attributes only these are the same in either form: an unwrapped message has headers.
                 let event = self.arrival.attributes.cloud_event();
                 let event_id = event.and_then(|event| event.id).unwrap_or_default();
-                let parts = [
-                    message.as_bytes(),
-                    event_id.as_bytes(),
-                    b"\0",
-                    self.content.identity(),
-                ];
+                let parts =
+                    [message.as_bytes(), event_id.as_bytes(), b"\0", self.content.identity()];
                 return format!("message-{}", digest::sha256_hex(&parts));
             }
             let attributes = self.arrival.attributes.in_order();
@@ -134,11 +126,7 @@ impl<'a> Notification<'a> {
             .fields()
             .unwrap_or_default()
             .map(|field| field.and_then(json::string).map(|text| shortened(&text)));
-        UncheckedFields {
-            id,
-            event_type,
-            project,
-        }
+        UncheckedFields { id, event_type, project }
     }
 
     pub fn check(&self) -> Result<Event<'_>, Rejection> {
@@ -315,10 +303,7 @@ mod tests {
         for (body, expected) in [
             ("[]", invalid("event", "must be a JSON object")),
             (r#"{"message":{}}"#, invalid("message.data", "is required")),
-            (
-                r#"{"message":{"data":1}}"#,
-                invalid("message.data", "must be a string"),
-            ),
+            (r#"{"message":{"data":1}}"#, invalid("message.data", "must be a string")),
             (
                 r#"{"message":{"data":"","attributes":{"k":"v"}}}"#,
                 invalid("message.data", "must not be empty"),
@@ -339,10 +324,7 @@ mod tests {
             Notification::read(b"{\"id\":\"\xff\"}", Arrival::default()).check(),
             Err(Rejection::NotUtf8)
         );
-        assert!(matches!(
-            read(&wrap(b"{")).check(),
-            Err(Rejection::NotJson(_))
-        ));
+        assert!(matches!(read(&wrap(b"{")).check(), Err(Rejection::NotJson(_))));
     }
 
     #[test]
@@ -358,10 +340,7 @@ mod tests {
                 project: Some("app_1".to_owned()),
             }
         );
-        assert_eq!(
-            read("nonsense").unchecked_fields(),
-            UncheckedFields::default()
-        );
+        assert_eq!(read("nonsense").unchecked_fields(), UncheckedFields::default());
     }
 
     #[test]
@@ -382,11 +361,7 @@ mod tests {
             let published_again = body.replace(r#"Id":"7""#, r#"Id":"8""#);
             assert_ne!(key(&body), key(&published_again), "another message");
             let elsewhere = body.replace("subscriptions/s", "subscriptions/t");
-            assert_ne!(
-                key(&body),
-                key(&elsewhere),
-                "another topic may use the identifier"
-            );
+            assert_ne!(key(&body), key(&elsewhere), "another topic may use the identifier");
         }
         assert_ne!(key(&wrap(EVENT.as_bytes())), key(&wrap(b"{}")));
     }
@@ -405,11 +380,7 @@ mod tests {
                     ..Arrival::default()
                 };
                 let unwrapped = Notification::read(data, headers);
-                assert_eq!(
-                    key_of(&read(&wrapped)),
-                    key_of(&unwrapped),
-                    "{data:?} {ce_id}"
-                );
+                assert_eq!(key_of(&read(&wrapped)), key_of(&unwrapped), "{data:?} {ce_id}");
             }
         }
     }
@@ -466,11 +437,9 @@ mod tests {
         };
         let encoded = format!("\"{}\"", BASE64.encode(wrap(EVENT.as_bytes())));
         let encoded = cloud_event(CARRIER, &encoded).replace("data", "data_base64");
-        for (body, headers) in [
-            (&body, Arrival::default()),
-            (&body, repeating),
-            (&encoded, Arrival::default()),
-        ] {
+        for (body, headers) in
+            [(&body, Arrival::default()), (&body, repeating), (&encoded, Arrival::default())]
+        {
             let notification = read_as(body, headers);
             assert_eq!(notification.source, Source::Wrapped);
             assert_eq!(notification.check().expect("valid").json, EVENT);
@@ -494,10 +463,7 @@ mod tests {
             assert!(notification.check().is_err(), "{body}");
         }
         // Nor is it opened when its letter is replayed.
-        let headers = Arrival {
-            pubsub_message_id: Some("8".to_owned()),
-            ..Arrival::default()
-        };
+        let headers = Arrival { pubsub_message_id: Some("8".to_owned()), ..Arrival::default() };
         let body = cloud_event(CARRIER, &push);
         let replayed = Notification::of_letter(body.as_bytes(), headers);
         assert!(replayed.check().is_err());
@@ -505,10 +471,7 @@ mod tests {
 
     #[test]
     fn an_unwrapped_push_is_never_opened_as_a_wrapper() {
-        let headers = || Arrival {
-            pubsub_message_id: Some("8".to_owned()),
-            ..Arrival::default()
-        };
+        let headers = || Arrival { pubsub_message_id: Some("8".to_owned()), ..Arrival::default() };
         for body in [r#"{"message":{"text":"hi"}}"#, &wrap(EVENT.as_bytes())] {
             let notification = read_as(body, headers());
             assert_eq!(notification.source, Source::Unwrapped, "{body}");
@@ -570,20 +533,13 @@ mod tests {
     }
 
     /// Headers or attributes of a CloudEvent in binary mode.
-    const BINARY: [(&str, &str); 3] = [
-        ("ce-specversion", "1.0"),
-        ("ce-id", "evt_9"),
-        ("ce-type", "user.created"),
-    ];
+    const BINARY: [(&str, &str); 3] =
+        [("ce-specversion", "1.0"), ("ce-id", "evt_9"), ("ce-type", "user.created")];
 
     fn with_attributes(body: &str, attributes: &[(&str, &str)]) -> Result<String, Rejection> {
-        let owned = attributes
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let headers = Arrival {
-            attributes: Attributes(owned.collect()),
-            ..Arrival::default()
-        };
+        let owned =
+            attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let headers = Arrival { attributes: Attributes(owned.collect()), ..Arrival::default() };
         let notification = read_as(body, headers);
         notification.check().map(|event| event.id.into_owned())
     }
@@ -591,21 +547,10 @@ mod tests {
     #[test]
     fn the_data_of_a_binary_cloud_event_is_never_sent_under_its_own_names() {
         let binary = Err(Rejection::BinaryMode);
-        for body in [
-            EVENT,
-            "{}",
-            "[]",
-            "",
-            "no JSON",
-            r#"{"message":{"data":"e30="}}"#,
-        ] {
+        for body in [EVENT, "{}", "[]", "", "no JSON", r#"{"message":{"data":"e30="}}"#] {
             assert_eq!(with_attributes(body, &BINARY), binary, "{body}");
         }
-        assert_eq!(
-            with_attributes(EVENT, &BINARY[1..2]),
-            binary,
-            "the id alone"
-        );
+        assert_eq!(with_attributes(EVENT, &BINARY[1..2]), binary, "the id alone");
         let data = BASE64.encode(EVENT);
         for attributes in [
             r#"{"ce-specversion":"1.0","ce-id":"evt_9"}"#,
@@ -618,11 +563,7 @@ mod tests {
             let body = format!(
                 r#"{{"message":{{"data":"{data}","attributes":{attributes},"messageId":"7"}}}}"#
             );
-            assert_eq!(
-                read(&body).check(),
-                Err(Rejection::BinaryMode),
-                "{attributes}"
-            );
+            assert_eq!(read(&body).check(), Err(Rejection::BinaryMode), "{attributes}");
         }
     }
 

@@ -93,10 +93,7 @@ pub fn open(
     };
     let bytes = match (picked, &attributes) {
         (Err(error), _) => Err(error.into()),
-        (Ok(_), None) => Err(invalid(
-            "message.attributes",
-            "must be an object of strings",
-        )),
+        (Ok(_), None) => Err(invalid("message.attributes", "must be an object of strings")),
         (Ok(_), Some(_)) => decode(data),
     };
     let arrival = Arrival {
@@ -104,9 +101,7 @@ pub fn open(
         subscription: subscription.and_then(json::string).map(Cow::into_owned),
         attempt: attempt.and_then(|raw| raw.get().parse().ok()),
         publish_time: times.find_map(|time| time::parse_rfc3339(&time)),
-        ordering_key: key
-            .and_then(json::string)
-            .and_then(|key| ordering_key(&key)),
+        ordering_key: key.and_then(json::string).and_then(|key| ordering_key(&key)),
         attributes: attributes.unwrap_or_default(),
     };
     let content = match bytes.map(String::from_utf8) {
@@ -229,10 +224,7 @@ mod tests {
         }
         // Until the type may still come, a chunk tells nothing.
         let carrier = "google.cloud.pubsub.topic.v1.messagePublished";
-        let whole = format!(
-            r#"{{"id":"9","type":"{carrier}","data":{}"#,
-            " ".repeat(TYPE_WITHIN)
-        );
+        let whole = format!(r#"{{"id":"9","type":"{carrier}","data":{}"#, " ".repeat(TYPE_WITHIN));
         for end in [1, 8, 30, 60, whole.len()] {
             assert!(may_be_wrapped(&whole.as_bytes()[..end]), "{end}");
         }

@@ -70,8 +70,5 @@ pub async fn read_bounded(
         Ok(limit)
     };
     let bytes = clock::timeout(time, incoming.read_or_leave(admit)).await;
-    Ok(Body {
-        bytes: bytes.unwrap_or(Err(Unread::TooSlow))?,
-        _room: room.take(),
-    })
+    Ok(Body { bytes: bytes.unwrap_or(Err(Unread::TooSlow))?, _room: room.take() })
 }

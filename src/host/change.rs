@@ -34,8 +34,5 @@ pub async fn write_until_seen<T>(
         let wait = (store::took() * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT);
         clock::sleep(spread(wait, &mut random)).await;
     }
-    Err(Error {
-        what,
-        reason: "other instances replaced it again and again".to_owned(),
-    })
+    Err(Error { what, reason: "other instances replaced it again and again".to_owned() })
 }

@@ -44,10 +44,7 @@ pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
         header("accept", "application/json"),
         // The relay decodes nothing, and servers between may compress unless they are told not to.
         header("accept-encoding", "identity"),
-        header(
-            "user-agent",
-            concat!("svix-relay/", env!("CARGO_PKG_VERSION")),
-        ),
+        header("user-agent", concat!("svix-relay/", env!("CARGO_PKG_VERSION"))),
     ]);
     if let Some(bytes) = &bytes {
         headers.push(header("content-length", &bytes.len().to_string()));
@@ -56,22 +53,12 @@ pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
         .map_err(|error| ErrorCode::InternalError(Some(error.to_string())))?;
     let ((contents, trailers), mut rest) = begin_body(bytes.unwrap_or_default());
     let (request, _sent) = Request::new(headers, Some(contents), trailers, None);
-    let scheme = if call.origin.https {
-        Scheme::Https
-    } else {
-        Scheme::Http
-    };
+    let scheme = if call.origin.https { Scheme::Https } else { Scheme::Http };
     let refused = |()| ErrorCode::HttpRequestUriInvalid;
-    request
-        .set_method(&method.unwrap_or(Method::Get))
-        .map_err(refused)?;
+    request.set_method(&method.unwrap_or(Method::Get)).map_err(refused)?;
     request.set_scheme(Some(&scheme)).map_err(refused)?;
-    request
-        .set_authority(Some(&call.origin.authority))
-        .map_err(refused)?;
-    request
-        .set_path_with_query(Some(call.path))
-        .map_err(refused)?;
+    request.set_authority(Some(&call.origin.authority)).map_err(refused)?;
+    request.set_path_with_query(Some(call.path)).map_err(refused)?;
 
     let receive = async {
         let response = client::send(request).await?;
@@ -99,11 +86,7 @@ pub async fn fetch(call: Call<'_>, limit: usize) -> Result<Answer, ErrorCode> {
                 Err(unread) => bytes = Err(unread),
             }
         }
-        Ok(Answer {
-            status,
-            headers,
-            body: bytes.ok(),
-        })
+        Ok(Answer { status, headers, body: bytes.ok() })
     };
     let mut receive = pin!(receive);
     poll_fn(|context| {

@@ -14,9 +14,7 @@ pub fn now() -> SystemTime {
     let instant = system_clock::now();
     let seconds = u64::try_from(instant.seconds).unwrap_or_default();
     let since = Duration::new(seconds, instant.nanoseconds);
-    SystemTime::UNIX_EPOCH
-        .checked_add(since)
-        .unwrap_or(SystemTime::UNIX_EPOCH)
+    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Measures elapsed time, whatever becomes of the wall clock.
@@ -34,9 +32,7 @@ impl Stopwatch {
 
     /// When it was started, by the wall clock.
     pub fn started(self) -> SystemTime {
-        now()
-            .checked_sub(self.elapsed())
-            .unwrap_or(SystemTime::UNIX_EPOCH)
+        now().checked_sub(self.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     pub fn remaining(self, length: Duration) -> Duration {

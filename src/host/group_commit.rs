@@ -91,11 +91,7 @@ async fn gather<T>(group: &'static Group<T>) -> Vec<T> {
 async fn follow(value: Named, time: Duration) -> Outcome {
     let (wake, sleep) = wake::pair();
     let outcome = Rc::new(Cell::new(None));
-    let waiting = Waiting {
-        time,
-        outcome: outcome.clone(),
-        _wake: wake,
-    };
+    let waiting = Waiting { time, outcome: outcome.clone(), _wake: wake };
     let follower = Follower { value, waiting };
     FOLLOWERS.with_borrow_mut(|followers| followers.get_or_insert_default().push(follower));
     sleep.until_woken().await;

@@ -34,10 +34,7 @@ impl Origin {
         let no_path = uri.path_and_query().is_none_or(|path| path == "/");
         // The parsed URI has lost a fragment, so the text itself is searched for '#'.
         let plain = no_path && lower_case && port && !url.contains(['@', '#', '*']);
-        plain.then(|| Self {
-            https,
-            authority: authority.to_owned(),
-        })
+        plain.then(|| Self { https, authority: authority.to_owned() })
     }
 }
 
@@ -62,10 +59,7 @@ impl Address {
         let (origin, path) = url.split_at(start + url[start..].find('/')?);
         let plain = path.bytes().all(|byte| byte.is_ascii_graphic()) && !path.contains('#');
         url.parse::<Uri>().ok().filter(|_| plain)?;
-        Some(Self {
-            origin: Origin::parse(origin)?,
-            path: path.to_owned(),
-        })
+        Some(Self { origin: Origin::parse(origin)?, path: path.to_owned() })
     }
 }
 

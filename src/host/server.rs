@@ -119,9 +119,8 @@ pub async fn respond(reply: Reply, is_head: bool, stopwatch: Stopwatch) -> Respo
     }
     let length = ("content-length", reply.body.len().to_string());
     let headers = reply.headers.into_iter().chain([length]);
-    let headers: Vec<_> = headers
-        .map(|(name, value)| (name.to_owned(), value.into_bytes()))
-        .collect();
+    let headers: Vec<_> =
+        headers.map(|(name, value)| (name.to_owned(), value.into_bytes())).collect();
     // These names and values are the relay's own, and valid.
     let headers = Fields::from_list(&headers).unwrap_or_else(|_| Fields::new());
     let ((contents, trailers), rest) = begin_body(reply.body);

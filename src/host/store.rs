@@ -65,10 +65,7 @@ fn full<'a>(what: &'static str, name: &'a str) -> Result<Cow<'a, str>, Error> {
     match PREFIX.get() {
         Some(prefix) if prefix.is_empty() => Ok(name.into()),
         Some(prefix) => Ok(format!("{prefix}{name}").into()),
-        None => Err(Error {
-            what,
-            reason: "the relay is not configured".to_owned(),
-        }),
+        None => Err(Error { what, reason: "the relay is not configured".to_owned() }),
     }
 }
 
@@ -124,11 +121,7 @@ pub async fn set_many(what: &'static str, values: &[(String, Vec<u8>)]) -> Resul
     // Without a prefix there is nothing to copy.
     let values: Cow<'_, [_]> = match PREFIX.get() {
         Some(prefix) if prefix.is_empty() => values.into(),
-        _ => values
-            .iter()
-            .map(named)
-            .collect::<Result<Vec<_>, _>>()?
-            .into(),
+        _ => values.iter().map(named).collect::<Result<Vec<_>, _>>()?.into(),
     };
     check_awake().await?;
     bucket()
@@ -146,9 +139,8 @@ pub async fn delete_many(what: &'static str, names: &[String]) -> Result<(), Err
     let full = names.iter().map(|name| Ok(full(what, name)?.into_owned()));
     let full = full.collect::<Result<Vec<_>, _>>()?;
     check_awake().await?;
-    let deleted = bucket()
-        .and_then(|bucket| batch::delete_many(&bucket, &full))
-        .inspect(|()| note_answer());
+    let deleted =
+        bucket().and_then(|bucket| batch::delete_many(&bucket, &full)).inspect(|()| note_answer());
     if deleted.is_err() {
         for name in names {
             delete(what, name).await?;
@@ -216,10 +208,7 @@ fn bucket() -> Result<bucket::Bucket, bucket::Error> {
 }
 
 fn bucket_failing(what: &'static str, error: &bucket::Error) -> Error {
-    Error {
-        what,
-        reason: format!("{error:?}"),
-    }
+    Error { what, reason: format!("{error:?}") }
 }
 
 async fn store() -> Result<&'static Store, key_value::Error> {

@@ -37,13 +37,8 @@ const OF_REQUEST: [&str; 20] = [
 ];
 
 /// How the names of further headers begin that belong to the request.
-const PREFIXES_OF_REQUEST: [&str; 5] = [
-    "x-goog-pubsub-",
-    "x-goog-iap-",
-    "x-forwarded-",
-    "x-cloud-trace-",
-    "spin-",
-];
+const PREFIXES_OF_REQUEST: [&str; 5] =
+    ["x-goog-pubsub-", "x-goog-iap-", "x-forwarded-", "x-cloud-trace-", "spin-"];
 
 /// How the event came, as far as the headers tell.
 pub fn arrival(headers: &Headers) -> Arrival {
@@ -55,10 +50,7 @@ pub fn arrival(headers: &Headers) -> Arrival {
         } else {
             Attributes::default()
         };
-        return Arrival {
-            attributes,
-            ..Arrival::default()
-        };
+        return Arrival { attributes, ..Arrival::default() };
     }
     let publish_time = headers.get("x-goog-pubsub-publish-time");
     let key = headers.get("x-goog-pubsub-ordering-key");
@@ -92,9 +84,7 @@ pub fn check_media_type(headers: &Headers) -> Result<(), Problem> {
 fn attributes(headers: &Headers) -> Attributes {
     let of_message = |name: &str| {
         let mut prefixes = PREFIXES_OF_REQUEST.iter();
-        !OF_REQUEST
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name))
+        !OF_REQUEST.iter().any(|known| known.eq_ignore_ascii_case(name))
             && !prefixes.any(|prefix| has_prefix(name, prefix))
     };
     let all = headers.all().filter(|(name, _)| of_message(name));

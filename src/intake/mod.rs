@@ -150,8 +150,5 @@ async fn store_dead_letter(
     };
     let number = ledger::keep(undelivered, deadline).await?;
     entry.set_reason(problem);
-    Ok(Success::DeadLettered {
-        number,
-        differs: false,
-    })
+    Ok(Success::DeadLettered { number, differs: false })
 }

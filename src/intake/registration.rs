@@ -70,9 +70,7 @@ impl Types {
 
     fn get(&self, name: &str) -> Option<Registration> {
         let mut types = self.0.iter();
-        types
-            .find(|(known, _)| known == name)
-            .map(|(_, registration)| *registration)
+        types.find(|(known, _)| known == name).map(|(_, registration)| *registration)
     }
 
     /// Whether Svix is known to know the type. Needs no clock.
@@ -189,11 +187,7 @@ async fn register_if_due(event_type: &str) {
         watch::change(Change::unregistered(event_type, &problem));
         rfc3339(now + rest_after(error))
     });
-    let stored = Stored {
-        version: VERSION,
-        time: rfc3339(now),
-        postponed_until,
-    };
+    let stored = Stored { version: VERSION, time: rfc3339(now), postponed_until };
     // If the write fails, Svix is asked again, which does no harm.
     let written = store::set(&name, &json::encode(&stored), store::TIMEOUT).await;
     if result.is_ok() && written.is_ok() {
@@ -217,22 +211,13 @@ async fn register(config: &Svix, event_type: &str) -> Result<(), svix::Error> {
     let id = client::request_id(host::random().u64(..));
     let path = api::lookup_path(event_type);
     let ask = |path, body| {
-        let request = Request {
-            path,
-            headers: Vec::new(),
-            body,
-            id: &id,
-        };
+        let request = Request { path, headers: Vec::new(), body, id: &id };
         client::send(config, request, TIMEOUT)
     };
     if api::classify_lookup(&ask(&path, None).await?)? {
         return Ok(());
     }
-    let answer = ask(
-        api::CREATE_PATH,
-        Some((Method::Post, api::body(event_type))),
-    )
-    .await?;
+    let answer = ask(api::CREATE_PATH, Some((Method::Post, api::body(event_type)))).await?;
     api::classify_create(&answer)
 }
 
@@ -251,10 +236,7 @@ mod tests {
         let mut types = Types::none();
         assert!(types.try_begin("a", at(0)));
         assert!(!types.try_begin("a", at(59)));
-        assert!(
-            types.try_begin("b", at(59)),
-            "types don't wait for each other"
-        );
+        assert!(types.try_begin("b", at(59)), "types don't wait for each other");
         assert!(types.try_begin("a", at(60)));
         assert!(!types.knows("a"));
     }
@@ -290,15 +272,8 @@ mod tests {
             ),
         ] {
             let known = postponed_until.is_none();
-            let stored = Stored {
-                version: VERSION,
-                time: time(),
-                postponed_until,
-            };
-            assert_eq!(
-                String::from_utf8(json::encode(&stored)).expect("text"),
-                text
-            );
+            let stored = Stored { version: VERSION, time: time(), postponed_until };
+            assert_eq!(String::from_utf8(json::encode(&stored)).expect("text"), text);
             assert_eq!(is_known(text.as_bytes(), at(59)), Some(known));
             assert_eq!(is_known(text.as_bytes(), at(60)), known.then_some(true));
             let newer = text.replace(r#""version":1"#, r#""version":2"#);

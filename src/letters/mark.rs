@@ -23,11 +23,7 @@ impl Mark {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut numbers = str::from_utf8(bytes).ok()?.split(' ');
         let mut next = || numbers.next()?.parse().ok();
-        Some(Self {
-            settled: next()?,
-            taken: next()?,
-            taken_at: next()?,
-        })
+        Some(Self { settled: next()?, taken: next()?, taken_at: next()? })
     }
 
     pub fn encode(self) -> String {
@@ -53,13 +49,7 @@ impl Climb {
         if is_rested {
             (moved.taken, moved.taken_at) = (last, now);
         }
-        Self {
-            mark,
-            moved,
-            is_rested,
-            is_held_up: false,
-            dangling: Vec::new(),
-        }
+        Self { mark, moved, is_rested, is_held_up: false, dangling: Vec::new() }
     }
 
     /// Passes a number, unless an earlier one holds the mark up, or this one does.
@@ -110,11 +100,7 @@ impl State {
             }
             Some(Record::DeadLettered(_) | Record::Unknown(_)) | None => return Self::Waits,
         };
-        if letter == number {
-            Self::Settled
-        } else {
-            Self::Dangling
-        }
+        if letter == number { Self::Settled } else { Self::Dangling }
     }
 }
 
@@ -125,11 +111,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn climb(taken_at: u64) -> Climb {
-        let mark = Mark {
-            settled: 4,
-            taken: 7,
-            taken_at,
-        };
+        let mark = Mark { settled: 4, taken: 7, taken_at };
         Climb::from(mark, 9, NOW)
     }
 

@@ -168,10 +168,7 @@ impl DeadLetter {
             publish_time: string("publishTime"),
             ordering_key: string("orderingKey"),
             delivery_attempt: stored.number("deliveryAttempt"),
-            attributes: stored
-                .raw("attributes")
-                .and_then(Attributes::read)
-                .unwrap_or_default(),
+            attributes: stored.raw("attributes").and_then(Attributes::read).unwrap_or_default(),
             reason: string("reason")?,
             problem: stored.raw("problem")?.to_owned(),
             resolved: None,
@@ -228,12 +225,7 @@ impl DeadLetter {
     /// The letter as operators see it in a list: without its body.
     #[must_use]
     pub fn summary(self) -> Self {
-        Self {
-            attributes: Attributes::default(),
-            body: None,
-            body_base64: None,
-            ..self
-        }
+        Self { attributes: Attributes::default(), body: None, body_base64: None, ..self }
     }
 }
 
@@ -269,20 +261,12 @@ mod tests {
             ..Arrival::default()
         };
         let text = r#"{"version":2,"number":7,"deadLetteredAt":"1970-01-01T00:00:00Z","record":"record/r","source":"unwrapped","pubsubMessageId":"8","publishTime":"2026-11-23T14:12:42Z","reason":"not-utf8","problem":{"status":400}}"#;
-        assert_eq!(
-            String::from_utf8(letter(headers).encode()).expect("text"),
-            text
-        );
+        assert_eq!(String::from_utf8(letter(headers).encode()).expect("text"), text);
         let read = DeadLetter::decode(text.as_bytes()).expect("a letter");
         assert_eq!(String::from_utf8(read.encode()).expect("text"), text);
         assert!(!read.holds_body());
         assert_eq!(read.arrival().pubsub_message_id.as_deref(), Some("8"));
-        assert!(
-            letter(Arrival::default())
-                .arrival()
-                .pubsub_message_id
-                .is_none()
-        );
+        assert!(letter(Arrival::default()).arrival().pubsub_message_id.is_none());
     }
 
     #[test]
@@ -317,10 +301,7 @@ mod tests {
         let letter = letter(Arrival::default());
         let text = letter.clone().with_body(b"text".to_vec());
         assert_eq!(shown(text.clone())["body"], "text");
-        assert_eq!(
-            shown(letter.with_body(b"\xff\x00\xfe".to_vec()))["bodyBase64"],
-            "/wD+"
-        );
+        assert_eq!(shown(letter.with_body(b"\xff\x00\xfe".to_vec()))["bodyBase64"], "/wD+");
         assert!(shown(text.summary()).get("body").is_none());
     }
 

@@ -30,9 +30,7 @@ pub async fn put(request: &mut OperatorRequest<'_>, project: &str) -> Result<Suc
     // not named.
     if matches!(answer.status, 200 | 409) {
         let body = application::patch_body(&change);
-        answer = conversation
-            .patch(&application::path(project), body)
-            .await?;
+        answer = conversation.patch(&application::path(project), body).await?;
     }
     let application = application::classify(&answer)?;
     let application = application.ok_or(table::NO_APPLICATION)?;
@@ -44,8 +42,7 @@ fn change_request<'a>(project: &str, body: &'a [u8]) -> Result<Change<'a>, Probl
     let mut check = Check::of(project);
     check.field("name", name, |raw| {
         let fits = json::text(raw, |_| Ok(()))?.len() <= MAX_NAME;
-        fits.then_some(())
-            .ok_or_else(|| format!("must be at most {MAX_NAME} bytes long"))
+        fits.then_some(()).ok_or_else(|| format!("must be at most {MAX_NAME} bytes long"))
     });
     check.field("metadata", metadata, check_metadata);
     let throttle_rate = check.field("throttleRate", throttle_rate, |raw| match raw.get() {
@@ -55,11 +52,7 @@ fn change_request<'a>(project: &str, body: &'a [u8]) -> Result<Change<'a>, Probl
             Err(reason) => Err(reason + ", or null"),
         },
     });
-    check.end(Some(Change {
-        name,
-        metadata,
-        throttle_rate,
-    }))
+    check.end(Some(Change { name, metadata, throttle_rate }))
 }
 
 fn check_metadata(raw: &RawValue) -> Result<(), String> {
@@ -106,10 +99,7 @@ mod tests {
                 r#"{"metadata":{"svix.email":"grace@example.com"}}"#,
             ),
             (r#"{"metadata":{}}"#, r#"{"metadata":{}}"#),
-            (
-                r#"{"metadata":{"a":"\\u0000"}}"#,
-                r#"{"metadata":{"a":"\\u0000"}}"#,
-            ),
+            (r#"{"metadata":{"a":"\\u0000"}}"#, r#"{"metadata":{"a":"\\u0000"}}"#),
         ] {
             assert_eq!(change(body).as_deref(), Ok(expected), "{body}");
         }
@@ -132,10 +122,7 @@ mod tests {
                     r#"{"a\u0000":"b"}"#,
                 ],
             ),
-            (
-                "throttleRate",
-                &["0", "65536", "-1", "1.5", "\"5\"", "true"],
-            ),
+            ("throttleRate", &["0", "65536", "-1", "1.5", "\"5\"", "true"]),
         ] {
             for value in values {
                 let body = format!(r#"{{"{field}":{value}}}"#);

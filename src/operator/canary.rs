@@ -142,20 +142,12 @@ impl Canary {
             Webhook::NotDue => (before.webhook_at, missing_since, awaited),
             Webhook::Unknown => (before.webhook_at, still_missing(), awaited),
         };
-        Self {
-            webhook_at,
-            webhook_missing_since,
-            awaited: awaited.or(self.awaited),
-            ..self
-        }
+        Self { webhook_at, webhook_missing_since, awaited: awaited.or(self.awaited), ..self }
     }
 
     /// The canary for operators.
     pub fn shown(self) -> Self {
-        Self {
-            awaited: None,
-            ..self
-        }
+        Self { awaited: None, ..self }
     }
 
     /// When the canary arrived in Svix or, while Svix sends no webhooks of canaries, since when it sends none.

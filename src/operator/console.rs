@@ -103,14 +103,7 @@ mod tests {
             .flat_map(|part| part.split("://").skip(1))
             .filter_map(|rest| rest.split(['\'', '"', ' ']).next())
             .collect();
-        assert_eq!(
-            urls,
-            [
-                "www.w3.org/2000/svg",
-                "www.w3.org/2000/svg",
-                "dashboard.svix.com/"
-            ]
-        );
+        assert_eq!(urls, ["www.w3.org/2000/svg", "www.w3.org/2000/svg", "dashboard.svix.com/"]);
     }
 
     #[test]

@@ -80,12 +80,7 @@ pub async fn event(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Suc
     if !(has_record || deleted || dead_letter) {
         return Err(table::NO_RECORD.into());
     }
-    let erased = Erased {
-        project,
-        event_id,
-        payload: outcome(deleted),
-        dead_letter,
-    };
+    let erased = Erased { project, event_id, payload: outcome(deleted), dead_letter };
     Ok(Success::document("erased", &erased))
 }
 
@@ -161,10 +156,9 @@ impl Place {
             return Some(Self::Store);
         }
         match text.split_once('.') {
-            Some((day, page)) => Some(Self::Page {
-                day: day.parse().ok()?,
-                page: page.parse().ok()?,
-            }),
+            Some((day, page)) => {
+                Some(Self::Page { day: day.parse().ok()?, page: page.parse().ok()? })
+            }
             None => text.parse().ok().map(Self::Letter),
         }
     }
@@ -272,15 +266,9 @@ mod tests {
 
     #[test]
     fn a_place_is_read_as_it_is_written() {
-        for place in [
-            Place::Letter(0),
-            Place::Letter(7),
-            Place::Store,
-            Place::Page {
-                day: 20_780,
-                page: 3,
-            },
-        ] {
+        for place in
+            [Place::Letter(0), Place::Letter(7), Place::Store, Place::Page { day: 20_780, page: 3 }]
+        {
             assert_eq!(Place::parse(&place.to_string()), Some(place));
         }
         assert_eq!(Place::parse(""), Some(Place::Letter(0)));

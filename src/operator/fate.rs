@@ -35,20 +35,13 @@ struct Fate {
 pub async fn show(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Success, Problem> {
     let (bytes, record) = find(request, name).await?;
     let is_customer = request.caller == Caller::Project;
-    let shown = if is_customer {
-        for_customer(&bytes)
-    } else {
-        bytes
-    };
+    let shown = if is_customer { for_customer(&bytes) } else { bytes };
     let shown = String::from_utf8(shown).ok();
     let shown = shown.and_then(|json| RawValue::from_string(json).ok());
     // Whether Svix has the message of an unknown record is open.
     let (message, is_sure) = match record {
         Record::Delivered(record) => (Some(record.svix_message_id), true),
-        Record::Unknown(record) => (
-            Some(message::event_id(&record.event_id).into_owned()),
-            false,
-        ),
+        Record::Unknown(record) => (Some(message::event_id(&record.event_id).into_owned()), false),
         Record::DeadLettered(_) => (None, true),
     };
     let mut fate = Fate {
@@ -68,11 +61,7 @@ pub async fn show(request: &mut OperatorRequest<'_>, name: &Name) -> Result<Succ
         let project = &name.project;
         let asked = ask_svix(&mut conversation, project, &message, &mut fate).await;
         let missing = |known| {
-            if known || !is_sure {
-                Ok(())
-            } else {
-                Err(table::NO_MESSAGE.into())
-            }
+            if known || !is_sure { Ok(()) } else { Err(table::NO_MESSAGE.into()) }
         };
         if let Err(problem) = asked.map_err(Problem::from).and_then(missing) {
             request.entry.message = problem.logged();
@@ -140,10 +129,7 @@ pub async fn resend(
     }
     request.entry.svix_message_id = Some(message.clone());
     request.entry.message = format!("resent to {endpoint}");
-    let resent = Resent {
-        endpoint_id: endpoint,
-        svix_message_id: &message,
-    };
+    let resent = Resent { endpoint_id: endpoint, svix_message_id: &message };
     Ok(Success::document("resent", &resent))
 }
 

@@ -25,20 +25,8 @@ pub async fn hold(
     let invalid = |reason| Problem::invalid("project", reason);
     identifier::check_project(project).map_err(invalid)?;
     if !shared_gate::hold(project, hold).await? {
-        return Err(invalid(format!(
-            "would be one more than the {MAX_HELD} that can be held"
-        )));
+        return Err(invalid(format!("would be one more than the {MAX_HELD} that can be held")));
     }
-    let name = if hold {
-        "project-held"
-    } else {
-        "project-released"
-    };
-    Ok(Success::document(
-        name,
-        &Hold {
-            project,
-            held: hold,
-        },
-    ))
+    let name = if hold { "project-held" } else { "project-released" };
+    Ok(Success::document(name, &Hold { project, held: hold }))
 }

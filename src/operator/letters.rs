@@ -32,10 +32,7 @@ pub async fn list(request: &mut OperatorRequest<'_>, query: &Query) -> Result<Su
     {
         dead_letters.push(letter.summary());
     }
-    let listed = Listed {
-        dead_letters,
-        next: letters.rest(),
-    };
+    let listed = Listed { dead_letters, next: letters.rest() };
     Ok(Success::document("dead-letters", &listed))
 }
 
@@ -166,10 +163,8 @@ async fn send(
         && record.dead_letter != Some(letter.number)
     {
         // The letter held no valid event when it came, so its record is not the event's. Resolve it, too.
-        let resolved = Record::Delivered(Delivered {
-            dead_letter: Some(letter.number),
-            ..record.clone()
-        });
+        let resolved =
+            Record::Delivered(Delivered { dead_letter: Some(letter.number), ..record.clone() });
         storage::write_alone(&letter.record_name, &resolved).await?;
         ledger::forget_body(&letter.record_name).await;
     }
@@ -229,9 +224,7 @@ pub async fn replay_all(
         }
     }
     replayed.next = letters.rest();
-    let Replayed {
-        resolved, failed, ..
-    } = replayed;
+    let Replayed { resolved, failed, .. } = replayed;
     request.entry.message = format!("replayed: {resolved} resolved, {failed} failed");
     Ok(Success::document("replayed", &replayed))
 }

@@ -108,9 +108,8 @@ fn portal_request<'a>(project: &str, body: &'a [u8]) -> Result<Limits<'a>, Probl
     let names = ["expiry", "capabilities", "readOnly", "sessionId"];
     let [expiry, capabilities, read_only, session_id] = fields(body, names)?;
     let mut check = Check::of(project);
-    let expiry = check.field("expiry", expiry, |raw| {
-        whole_number(raw, SHORTEST_EXPIRY..=LONGEST_EXPIRY)
-    });
+    let expiry =
+        check.field("expiry", expiry, |raw| whole_number(raw, SHORTEST_EXPIRY..=LONGEST_EXPIRY));
     check.field("capabilities", capabilities, check_capabilities);
     check.field("readOnly", read_only, flag);
     check.field("sessionId", session_id, |raw| {
@@ -227,10 +226,7 @@ mod tests {
         for (body, expected) in [
             ("", r#"{"expiry":0}"#),
             (r#"{"expiry":259200}"#, r#"{"expiry":259200}"#),
-            (
-                r#"{"sessionIds":["a","b"]}"#,
-                r#"{"expiry":0,"sessionIds":["a","b"]}"#,
-            ),
+            (r#"{"sessionIds":["a","b"]}"#, r#"{"expiry":0,"sessionIds":["a","b"]}"#),
         ] {
             assert_eq!(revocation(body).as_deref(), Ok(expected), "{body}");
         }

@@ -30,9 +30,7 @@ pub async fn issue(request: &mut OperatorRequest<'_>, project: &str) -> Result<S
     let body = request.body().await?;
     let [expiry] = fields(&body, ["expiry"])?;
     let mut check = Check::of(project);
-    let expiry = check.field("expiry", expiry, |raw| {
-        whole_number(raw, SHORTEST..=LONGEST)
-    });
+    let expiry = check.field("expiry", expiry, |raw| whole_number(raw, SHORTEST..=LONGEST));
     let until = unix_seconds(clock::now()) + check.end(expiry.or(Some(USUAL)))?;
     let token = project_token::sign(&request.config.project_token_secrets, project, until);
     let issued = Issued {

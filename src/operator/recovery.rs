@@ -54,11 +54,7 @@ pub async fn recover(request: &mut OperatorRequest<'_>, project: &str) -> Result
     let [task_id, status] = &task.ok_or(table::NO_ENDPOINT)?;
     let since = rfc3339(wanted.since);
     request.entry.message = format!("recovers {endpoint} since {since}");
-    let recovering = Recovering {
-        endpoint_id: endpoint,
-        task_id,
-        status,
-    };
+    let recovering = Recovering { endpoint_id: endpoint, task_id, status };
     Ok(Success::document("recovering", &recovering))
 }
 
@@ -66,9 +62,8 @@ fn recovery_request(project: &str, body: &[u8], now: SystemTime) -> Result<Wante
     let names = ["endpointId", "since", "until", "missing"];
     let [endpoint, since, until, missing] = fields(body, names)?;
     let mut check = Check::of(project);
-    let endpoint = check.required("endpointId", endpoint, |raw| {
-        json::text(raw, identifier::check_path_segment)
-    });
+    let endpoint = check
+        .required("endpointId", endpoint, |raw| json::text(raw, identifier::check_path_segment));
     let until = check.field("until", until, time);
     let since = check.required("since", since, |raw| {
         let since = time(raw)?;
@@ -134,9 +129,7 @@ mod tests {
     fn the_end_of_a_recovery_bounds_its_beginning() {
         let between = |since, until| {
             let (since, until) = (rfc3339(since), rfc3339(until));
-            read(&format!(
-                r#"{{"endpointId":"ep_1","since":"{since}","until":"{until}"}}"#
-            ))
+            read(&format!(r#"{{"endpointId":"ep_1","since":"{since}","until":"{until}"}}"#))
         };
         assert!(between(now() - DAY * 30, now() - DAY * 16).is_ok());
         assert_eq!(between(now() - DAY * 30, now() - DAY), Err(vec!["since"]));
@@ -156,9 +149,6 @@ mod tests {
     fn every_violation_is_named_at_once() {
         assert_eq!(read(""), Err(vec!["endpointId", "since"]));
         let all = r#"{"endpointId":7,"since":"yesterday","until":7,"missing":"yes"}"#;
-        assert_eq!(
-            read(all),
-            Err(vec!["endpointId", "until", "since", "missing"])
-        );
+        assert_eq!(read(all), Err(vec!["endpointId", "until", "since", "missing"]));
     }
 }

@@ -131,9 +131,7 @@ impl Check {
     }
 
     pub fn take<T>(&mut self, name: &'static str, value: Result<T, String>) -> Option<T> {
-        value
-            .map_err(|reason| self.0.push(Violation::new(name, reason)))
-            .ok()
+        value.map_err(|reason| self.0.push(Violation::new(name, reason))).ok()
     }
 
     /// Returns `request`, which may be missing if there is a violation. Fails if there is one.
@@ -193,8 +191,7 @@ pub mod tests {
             panic!("not invalid: {result:?}");
         };
         let told = violations.into_iter();
-        told.map(|violation| (violation.field, violation.reason))
-            .collect()
+        told.map(|violation| (violation.field, violation.reason)).collect()
     }
 
     #[test]
@@ -203,10 +200,7 @@ pub mod tests {
             ("[]", "must be a JSON object"),
             ("3600", "must be a JSON object"),
             (r#"{"expires":3600}"#, "may hold only expiry, type"),
-            (
-                r#"{"expiry":3600,"Type":"a"}"#,
-                "may hold only expiry, type",
-            ),
+            (r#"{"expiry":3600,"Type":"a"}"#, "may hold only expiry, type"),
         ] {
             let read = fields(body.as_bytes(), ["expiry", "type"]);
             assert_eq!(violations(read), [("body", reason.to_owned())]);
@@ -227,10 +221,7 @@ pub mod tests {
         let [number, word] =
             fields(br#"{"number":0,"word":7}"#, ["number", "word"]).expect("fields");
         let mut check = Check::of("app_1");
-        assert_eq!(
-            check.field("number", number, |raw| whole_number(raw, 1..=2)),
-            None
-        );
+        assert_eq!(check.field("number", number, |raw| whole_number(raw, 1..=2)), None);
         assert_eq!(check.required("word", word, text), None);
         assert_eq!(check.required("time", None, time), None);
         assert_eq!(check.field("other", None, text), None);

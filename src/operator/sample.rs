@@ -41,9 +41,7 @@ pub async fn send_sample(
 ) -> Result<Success, Problem> {
     let event = sample(project, event_type, host::random().u64(..), clock::now());
     let notification = Notification::read(event.as_bytes(), Arrival::default());
-    request
-        .entry
-        .set_arrival(notification.source, &notification.arrival);
+    request.entry.set_arrival(notification.source, &notification.arrival);
     let (config, deadline) = (request.config, request.deadline);
     let event = notification.check().map_err(Problem::Rejected)?;
     let (arrival, occasion) = (&notification.arrival, Occasion::Direct);
@@ -99,10 +97,7 @@ mod tests {
             ("7", "must be a string"),
             ("null", "must be a string"),
             (r#""""#, "must not be empty"),
-            (
-                r#""user created""#,
-                "may hold only letters, digits, '-', '_' and '.'",
-            ),
+            (r#""user created""#, "may hold only letters, digits, '-', '_' and '.'"),
         ] {
             let body = format!(r#"{{"type":{event_type}}}"#);
             let invalid = Problem::invalid("type", reason);

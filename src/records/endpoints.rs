@@ -64,12 +64,7 @@ pub enum Effect {
 
 impl Default for Endpoints {
     fn default() -> Self {
-        Self {
-            version: VERSION,
-            disabled: Vec::new(),
-            exhausted: Vec::new(),
-            seen: Vec::new(),
-        }
+        Self { version: VERSION, disabled: Vec::new(), exhausted: Vec::new(), seen: Vec::new() }
     }
 }
 
@@ -98,12 +93,9 @@ impl Endpoints {
                     push(&mut self.disabled, disabled.clone(), MAX_DISABLED);
                 }
             }
-            Effect::Enabled {
-                project,
-                endpoint_id,
-            } => self
-                .disabled
-                .retain(|known| !known.is(project, endpoint_id)),
+            Effect::Enabled { project, endpoint_id } => {
+                self.disabled.retain(|known| !known.is(project, endpoint_id))
+            }
             Effect::Forgotten { project } => {
                 self.disabled.retain(|known| known.project != *project);
                 self.exhausted.retain(|known| known.project != *project);
@@ -189,10 +181,7 @@ mod tests {
         assert!(endpoints.apply("1", &disabled("ep_1")));
         assert!(endpoints.apply("2", &disabled("ep_1")));
         assert!(endpoints.apply("3", &disabled("ep_2")));
-        let enabled = Effect::Enabled {
-            project: "dev".to_owned(),
-            endpoint_id: "ep_1".to_owned(),
-        };
+        let enabled = Effect::Enabled { project: "dev".to_owned(), endpoint_id: "ep_1".to_owned() };
         assert_eq!(endpoints.disabled.len(), 2);
         assert!(endpoints.apply("4", &enabled));
         assert_eq!(endpoints.disabled[0].endpoint_id, "ep_2");
@@ -217,10 +206,7 @@ mod tests {
             endpoints.apply(&format!("x{id}"), &Effect::Exhausted(exhausted));
         }
         assert_eq!(endpoints.disabled.len(), MAX_DISABLED);
-        assert_eq!(
-            endpoints.exhausted[MAX_EXHAUSTED - 1].event_id.as_deref(),
-            Some("999")
-        );
+        assert_eq!(endpoints.exhausted[MAX_EXHAUSTED - 1].event_id.as_deref(), Some("999"));
         assert!(endpoints.has_seen("999") && !endpoints.has_seen("1"));
         assert!(json::encode(&endpoints).len() < 64 * 1024);
     }
@@ -230,17 +216,11 @@ mod tests {
         let mut endpoints = Endpoints::default();
         endpoints.apply(&report_id("msg_1"), &disabled("ep_1"));
         let text = r#"{"version":1,"disabled":[{"project":"dev","endpointId":"ep_1","at":"2026-11-23T14:12:42Z"}],"exhausted":[],"seen":["116b88f173007be5"]}"#;
-        assert_eq!(
-            String::from_utf8(json::encode(&endpoints)).expect("text"),
-            text
-        );
+        assert_eq!(String::from_utf8(json::encode(&endpoints)).expect("text"), text);
         assert_eq!(Endpoints::decode(Some(text.as_bytes())), endpoints);
         let newer = text.replace(":1,", ":2,");
         for bytes in ["", "{}", &newer] {
-            assert_eq!(
-                Endpoints::decode(Some(bytes.as_bytes())),
-                Endpoints::default()
-            );
+            assert_eq!(Endpoints::decode(Some(bytes.as_bytes())), Endpoints::default());
         }
     }
 }

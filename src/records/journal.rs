@@ -61,27 +61,19 @@ impl Page {
     /// `None` for anything that this version has not written.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut lines = str::from_utf8(bytes).ok()?.split('\n');
-        let (version, written_at) = lines
-            .next()
-            .map(|line| line.split_once(' ').unwrap_or((line, "")))?;
+        let (version, written_at) =
+            lines.next().map(|line| line.split_once(' ').unwrap_or((line, "")))?;
         if version != VERSION {
             return None;
         }
-        Some(Self {
-            written_at: written_at.to_owned(),
-            names: lines.map(str::to_owned).collect(),
-        })
+        Some(Self { written_at: written_at.to_owned(), names: lines.map(str::to_owned).collect() })
     }
 }
 
 /// How many pages a day has. `None` if the day has no journal.
 pub async fn pages(day: u64) -> Result<Option<u64>, host::Error> {
     let counter = counter(day);
-    if store::exists(&counter).await? {
-        store::counter(&counter).await.map(Some)
-    } else {
-        Ok(None)
-    }
+    if store::exists(&counter).await? { store::counter(&counter).await.map(Some) } else { Ok(None) }
 }
 
 /// A page of the store. `None` if it is missing or of a later version.
@@ -114,11 +106,7 @@ async fn add_page() -> Left {
     }
     NOTED.with_borrow_mut(|noted| {
         noted.drain(..names.len());
-        if noted.is_empty() {
-            Left::Nothing
-        } else {
-            Left::Something
-        }
+        if noted.is_empty() { Left::Nothing } else { Left::Something }
     })
 }
 
@@ -126,10 +114,7 @@ async fn add_page() -> Left {
 pub async fn append(names: &[String]) -> Result<(), host::Error> {
     for names in names.chunks(PAGE) {
         let now = clock::now();
-        let page = Page {
-            written_at: rfc3339(now),
-            names: names.to_vec(),
-        };
+        let page = Page { written_at: rfc3339(now), names: names.to_vec() };
         let number = store::increment(&counter(day(now))).await?;
         let name = page_name(day(now), number);
         store::set(&name, &page.encode(), store::TIMEOUT).await?;

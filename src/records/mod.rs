@@ -186,10 +186,7 @@ impl Delivered {
         if is_known || self.exhausted.len() >= MAX_EXHAUSTED {
             return false;
         }
-        self.exhausted.push(GivenUp {
-            endpoint_id: endpoint_id.to_owned(),
-            at: at.to_owned(),
-        });
+        self.exhausted.push(GivenUp { endpoint_id: endpoint_id.to_owned(), at: at.to_owned() });
         true
     }
 
@@ -213,12 +210,9 @@ fn differs(fingerprint: Option<&str>, event: &Event<'_>) -> bool {
 /// Tells different events with one id apart (FNV-1a, 64 bits). It shows a publisher's mistakes, and
 /// needn't resist forgery.
 pub fn fingerprint_of(event: &Event<'_>) -> String {
-    let hash = event
-        .json
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let hash = event.json.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     format!("{hash:016x}")
 }
 
@@ -228,10 +222,7 @@ impl GivenUp {
         let list: Vec<&RawValue> = serde_json::from_str(list.get()).ok()?;
         let read = |one: &RawValue| {
             let stored = json::Stored::read(one.get().as_bytes())?;
-            Some(Self {
-                endpoint_id: stored.string("endpointId")?,
-                at: stored.string("at")?,
-            })
+            Some(Self { endpoint_id: stored.string("endpointId")?, at: stored.string("at")? })
         };
         list.into_iter().map(read).collect()
     }
@@ -253,10 +244,7 @@ impl Unknown {
     /// The record after more such attempts.
     #[must_use]
     pub fn again(self, begun: SystemTime) -> Self {
-        Self {
-            last_attempt_at: Some(rfc3339(begun)),
-            ..self
-        }
+        Self { last_attempt_at: Some(rfc3339(begun)), ..self }
     }
 
     /// The record of an event whose message Svix has lost.
@@ -343,10 +331,7 @@ impl Record {
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let stored = Versioned {
-            version: VERSION,
-            record: self,
-        };
+        let stored = Versioned { version: VERSION, record: self };
         json::encode(&stored)
     }
 
@@ -370,10 +355,7 @@ impl Record {
                 fingerprint: string("fingerprint"),
                 published_at: string("publishedAt"),
                 ordering_key: string("orderingKey"),
-                exhausted: stored
-                    .raw("exhausted")
-                    .and_then(GivenUp::all)
-                    .unwrap_or_default(),
+                exhausted: stored.raw("exhausted").and_then(GivenUp::all).unwrap_or_default(),
             })),
             "unknown" => Some(Self::Unknown(Unknown {
                 project: string("project")?,
@@ -416,10 +398,7 @@ mod tests {
             (
                 Record::Delivered(Delivered {
                     published_at: Some(rfc3339(now())),
-                    exhausted: vec![GivenUp {
-                        endpoint_id: "ep_1".to_owned(),
-                        at: rfc3339(now()),
-                    }],
+                    exhausted: vec![GivenUp { endpoint_id: "ep_1".to_owned(), at: rfc3339(now()) }],
                     ..Delivered::of(&event("{}"), "msg_1".to_owned(), 2, now())
                 }),
                 r#"{"version":1,"state":"delivered","project":"dev","eventId":"evt_1","eventType":"user.created","svixMessageId":"msg_1","attempts":2,"deliveredAt":"2026-11-23T14:12:42.123Z","fingerprint":"08f44b07b5901a25","publishedAt":"2026-11-23T14:12:42.123Z","exhausted":[{"endpointId":"ep_1","at":"2026-11-23T14:12:42.123Z"}]}"#,
@@ -493,10 +472,7 @@ mod tests {
         let other = event(r#"{"a":1}"#);
         assert!(!record.differs_from(&event("{}")));
         assert!(record.differs_from(&other));
-        let of_an_earlier_version = Delivered {
-            fingerprint: None,
-            ..record
-        };
+        let of_an_earlier_version = Delivered { fingerprint: None, ..record };
         assert!(!of_an_earlier_version.differs_from(&other));
     }
 

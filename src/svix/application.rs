@@ -84,11 +84,7 @@ mod tests {
         assert_eq!(text(plain), r#"{"uid":"dev","name":"dev"}"#);
         let json = r#"{"name":"Dev \"Inc\"","throttleRate":null}"#;
         let [name] = json::pick(json, ["name"]).expect("JSON");
-        let change = Change {
-            name,
-            throttle_rate: Some("null".to_owned()),
-            ..Change::default()
-        };
+        let change = Change { name, throttle_rate: Some("null".to_owned()), ..Change::default() };
         assert_eq!(
             text(create_body("dev", &change)),
             r#"{"uid":"dev","name":"Dev \"Inc\"","throttleRate":null}"#
@@ -109,17 +105,9 @@ mod tests {
         let missing = answer(404, &error_body("not_found"));
         assert!(matches!(classify(&missing), Ok(None)));
         let refused = answer(409, &error_body("conflict"));
-        assert!(matches!(
-            classify(&refused),
-            Err(Error::Refused(Refusal { status: 409, .. }))
-        ));
+        assert!(matches!(classify(&refused), Err(Error::Refused(Refusal { status: 409, .. }))));
         let unexpected = Error::from(Cause::NotSvix(200));
-        for page in [
-            "<html>",
-            "{}",
-            r#"{"name":"Dev"}"#,
-            r#"{"name":7,"metadata":{}}"#,
-        ] {
+        for page in ["<html>", "{}", r#"{"name":"Dev"}"#, r#"{"name":7,"metadata":{}}"#] {
             let error = classify(&answer(200, page)).expect_err(page);
             assert_eq!(error, unexpected, "{page}");
         }

@@ -46,12 +46,7 @@ pub async fn send(
     if request.body.is_some() {
         headers.push(header("content-type", "application/json"));
     }
-    let call = Call {
-        origin: &config.origin,
-        path: request.path,
-        headers,
-        body: request.body,
-    };
+    let call = Call { origin: &config.origin, path: request.path, headers, body: request.body };
     let time = config.timeout.min(remaining);
     match clock::timeout(time, client::fetch(call, MAX_ANSWER)).await {
         Some(Ok(answer)) => read(answer, &config.token).or_common_failure(),
@@ -87,9 +82,7 @@ fn unanswered(error: &ErrorCode) -> Error {
 
 fn read(answer: client::Answer, token: &Secret) -> Answer {
     let headers = answer.headers;
-    let encoded = headers
-        .get_all("content-encoding")
-        .any(|it| is_encoded(&it));
+    let encoded = headers.get_all("content-encoding").any(|it| is_encoded(&it));
     // A date is meant by the clock of the server that wrote it.
     let date = headers.get("date");
     let now = date.and_then(|date| httpdate::parse_http_date(&date).ok());

@@ -70,12 +70,7 @@ impl Endpoint {
 
     /// The endpoint in the list of a message that Svix hasn't tried to send there: without a status and a next try.
     pub fn untried(self) -> Self {
-        Self {
-            filter_types: self.types(),
-            status: None,
-            next_attempt: None,
-            ..self
-        }
+        Self { filter_types: self.types(), status: None, next_attempt: None, ..self }
     }
 }
 
@@ -188,10 +183,7 @@ pub struct FirstPage<T> {
 
 impl<T> FirstPage<T> {
     pub fn none() -> Self {
-        Self {
-            data: Vec::new(),
-            done: Some(true),
-        }
+        Self { data: Vec::new(), done: Some(true) }
     }
 
     /// Whether there is more than this page.
@@ -292,21 +284,12 @@ mod tests {
                 r#"{{"endpointId":"ep_1","timestamp":"t","status":{status},"triggerType":{trigger}}}"#
             )
         };
-        let body = format!(
-            r#"{{"data":[{},{}]}}"#,
-            attempt("5", "0"),
-            attempt("0", "-70000")
-        );
+        let body = format!(r#"{{"data":[{},{}]}}"#, attempt("5", "0"), attempt("0", "-70000"));
         let attempts = classify_list::<Attempt>(&answer(200, &body));
         let attempts = attempts.expect("readable").expect("there").data;
-        let read: Vec<_> = attempts
-            .iter()
-            .map(|attempt| (attempt.status, attempt.trigger_type))
-            .collect();
-        let expected = [
-            (Status::Unknown, Trigger::Scheduled),
-            (Status::Success, Trigger::Unknown),
-        ];
+        let read: Vec<_> =
+            attempts.iter().map(|attempt| (attempt.status, attempt.trigger_type)).collect();
+        let expected = [(Status::Unknown, Trigger::Scheduled), (Status::Success, Trigger::Unknown)];
         assert_eq!(read, expected);
         let shown = serde_json::to_string(&attempts[0]).expect("JSON");
         assert!(shown.contains(r#""status":"unknown""#), "{shown}");
@@ -355,11 +338,7 @@ mod tests {
         let attempt =
             r#"{"endpointId":"ep_1","timestamp":"t","status":0,"triggerType":0},"#.repeat(LIMIT);
         let attempts = attempt.trim_end_matches(',');
-        for (rest, is_cut) in [
-            (r#","done":true"#, false),
-            (r#","done":false"#, true),
-            ("", true),
-        ] {
+        for (rest, is_cut) in [(r#","done":true"#, false), (r#","done":false"#, true), ("", true)] {
             let body = format!(r#"{{"data":[{attempts}]{rest}}}"#);
             let page = classify_list::<Attempt>(&answer(200, &body));
             let page = page.expect("readable").expect("there");

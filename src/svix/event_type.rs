@@ -76,11 +76,7 @@ mod tests {
             assert_eq!(classify_create(&answer(status, r#"{"name":"t"}"#)), Ok(()));
         }
         let refused = classify_create(&answer(422, r#"{"detail":"no testsk_secret"}"#));
-        let refusal = Refusal {
-            status: 422,
-            code: None,
-            detail: Some("no [redacted]".to_owned()),
-        };
+        let refusal = Refusal { status: 422, code: None, detail: Some("no [redacted]".to_owned()) };
         assert_eq!(refused, Err(Error::Refused(refusal)));
         let unexpected = Error::from(Cause::NotSvix(404));
         assert_eq!(classify_create(&answer(404, "")), Err(unexpected));

@@ -58,9 +58,9 @@ pub fn classify(answer: &Answer) -> Result<Option<Page>, Error> {
         let next = body.iterator.filter(|_| !body.done);
         // The iterator becomes part of a path. A page without messages that isn't the last may begin a list without
         // end.
-        let leads_on = next.as_ref().map_or(body.done, |next| {
-            !body.data.is_empty() && identifier::check(next).is_ok()
-        });
+        let leads_on = next
+            .as_ref()
+            .map_or(body.done, |next| !body.data.is_empty() && identifier::check(next).is_ok());
         let messages = body.data;
         let are_of_svix = messages.iter().all(|message| message::is_id(&message.id));
         (leads_on && are_of_svix).then_some(Page { messages, next })

@@ -42,10 +42,7 @@ pub fn event_id(id: &str) -> Cow<'_, str> {
     if acceptable {
         Cow::Borrowed(id)
     } else {
-        Cow::Owned(format!(
-            "{MAPPED_PREFIX}{}",
-            digest::sha256_hex(&[id.as_bytes()])
-        ))
+        Cow::Owned(format!("{MAPPED_PREFIX}{}", digest::sha256_hex(&[id.as_bytes()])))
     }
 }
 
@@ -187,13 +184,7 @@ mod tests {
     #[test]
     fn an_acceptable_id_is_the_event_id() {
         let longest = "x".repeat(256);
-        for id in [
-            "evt_0SNlurA049MEWV5gNTcQ5A07h3Ol",
-            "a",
-            "A-Z_0.9",
-            "...",
-            &longest,
-        ] {
+        for id in ["evt_0SNlurA049MEWV5gNTcQ5A07h3Ol", "a", "A-Z_0.9", "...", &longest] {
             assert_eq!(event_id(id), id);
         }
     }
@@ -201,17 +192,7 @@ mod tests {
     #[test]
     fn an_id_that_svix_refuses_is_mapped() {
         let too_long = "x".repeat(257);
-        for id in [
-            "",
-            "msg_1",
-            "with space",
-            "\u{fc}",
-            "a/b",
-            ".",
-            "..",
-            "sha256.a",
-            &too_long,
-        ] {
+        for id in ["", "msg_1", "with space", "\u{fc}", "a/b", ".", "..", "sha256.a", &too_long] {
             let mapped = event_id(id);
             assert_ne!(mapped, id);
             assert!(identifier::check(&mapped).is_ok(), "{mapped}");
@@ -227,10 +208,7 @@ mod tests {
     fn an_event_is_looked_up_first_once_svix_may_have_forgotten_its_key() {
         let hours = |hours| SystemTime::UNIX_EPOCH + Duration::from_hours(hours);
         let bound = hours(13) - Duration::from_mins(2);
-        assert!(!may_have_forgotten(
-            hours(1),
-            bound - Duration::from_nanos(1)
-        ));
+        assert!(!may_have_forgotten(hours(1), bound - Duration::from_nanos(1)));
         assert!(may_have_forgotten(hours(1), bound));
         let ahead = |ahead| hours(13) + Duration::from_secs(ahead);
         assert!(!may_have_forgotten(ahead(5), hours(13)), "clocks differ");
@@ -241,10 +219,9 @@ mod tests {
     fn the_message_holds_the_event_byte_for_byte() {
         let json = r#"{ "id":"evt_1", "type":"user.created","project":"dev","data":{"n":10.0} }"#;
         let event = event(json);
-        for (create_application, application) in [
-            (true, r#""application":{"uid":"dev","name":"dev"},"#),
-            (false, ""),
-        ] {
+        for (create_application, application) in
+            [(true, r#""application":{"uid":"dev","name":"dev"},"#), (false, "")]
+        {
             assert_eq!(
                 String::from_utf8(body(&event, create_application, &Messages::default()))
                     .expect("text"),
@@ -283,10 +260,7 @@ mod tests {
         for status in [200, 201, 202] {
             assert_eq!(
                 create(status, r#"{"id":"msg_1","eventId":"evt_1"}"#),
-                Ok(Posted::Stored {
-                    message_id: "msg_1".to_owned(),
-                    age: Duration::ZERO,
-                })
+                Ok(Posted::Stored { message_id: "msg_1".to_owned(), age: Duration::ZERO })
             );
         }
     }
@@ -307,10 +281,7 @@ mod tests {
             assert_eq!(create(202, body), Err(Cause::NotSvix(202).into()));
             assert_eq!(look_up(200, body), Err(Cause::NotSvix(200).into()));
         }
-        let cut = Answer {
-            body: None,
-            ..answer(202, "")
-        };
+        let cut = Answer { body: None, ..answer(202, "") };
         let unreadable = Err(Cause::UnreadableAnswer.into());
         assert_eq!(classify_create(&cut, "evt_1", false), unreadable);
     }
@@ -342,11 +313,7 @@ mod tests {
         };
         let half = age(r#","timestamp":"1970-01-01T00:30:00.000000Z""#);
         assert_eq!(half, Duration::from_mins(30));
-        for unknown in [
-            "",
-            r#","timestamp":7"#,
-            r#","timestamp":"1970-01-01T02:00:00Z""#,
-        ] {
+        for unknown in ["", r#","timestamp":7"#, r#","timestamp":"1970-01-01T02:00:00Z""#] {
             assert_eq!(age(unknown), Duration::ZERO, "{unknown}");
         }
     }

@@ -166,10 +166,7 @@ impl Error {
 
 impl From<Cause> for Error {
     fn from(cause: Cause) -> Self {
-        Self::Unavailable {
-            cause,
-            retry_after: None,
-        }
+        Self::Unavailable { cause, retry_after: None }
     }
 }
 
@@ -286,10 +283,7 @@ impl Answer {
     }
 
     fn unavailable(&self, cause: Cause) -> Error {
-        Error::Unavailable {
-            cause,
-            retry_after: self.retry_after,
-        }
+        Error::Unavailable { cause, retry_after: self.retry_after }
     }
 
     fn refusal(&self) -> Refusal {
@@ -304,11 +298,7 @@ impl Answer {
             let text = text.replace(self.token.expose(), "[redacted]");
             text[..text.floor_char_boundary(MAX_DETAIL)].to_owned()
         };
-        Refusal {
-            status: self.status,
-            code: code.map(shown),
-            detail: detail.map(shown),
-        }
+        Refusal { status: self.status, code: code.map(shown), detail: detail.map(shown) }
     }
 }
 
@@ -333,11 +323,7 @@ pub mod tests {
 
     /// The refusal of an answer with [`error_body`].
     pub fn refusal(status: u16, code: &str) -> Refusal {
-        Refusal {
-            status,
-            code: Some(code.to_owned()),
-            detail: Some("No.".to_owned()),
-        }
+        Refusal { status, code: Some(code.to_owned()), detail: Some("No.".to_owned()) }
     }
 
     pub fn token_refused() -> Error {
@@ -390,10 +376,8 @@ pub mod tests {
             [408, 425, 500, 502, 503, 504, 599].map(|status| (status, Cause::Status(status))),
         ) {
             for wait in [None, Some(7)] {
-                let failed = Answer {
-                    retry_after: wait.map(Duration::from_secs),
-                    ..answer(status, "")
-                };
+                let failed =
+                    Answer { retry_after: wait.map(Duration::from_secs), ..answer(status, "") };
                 let expected = Error::Unavailable {
                     cause: cause.clone(),
                     retry_after: wait.map(Duration::from_secs),
@@ -407,9 +391,7 @@ pub mod tests {
     fn a_refused_token_is_the_configurations_fault() {
         for status in [401, 403] {
             let body = error_body("authentication_failed");
-            let error = answer(status, &body)
-                .or_common_failure()
-                .expect_err("refused");
+            let error = answer(status, &body).or_common_failure().expect_err("refused");
             let refused = refusal(status, "authentication_failed");
             let refused = Misconfiguration::TokenRefused(refused);
             assert_eq!(error, Error::Misconfigured(refused));
@@ -444,25 +426,12 @@ pub mod tests {
                 };
                 assert_eq!(checked, expected, "{status} {body}");
             }
-            let unread = Answer {
-                body: None,
-                ..answer(status, "")
-            };
-            assert_eq!(
-                unread.or_common_failure().map(|_| ()),
-                unexpected(status),
-                "{status}"
-            );
+            let unread = Answer { body: None, ..answer(status, "") };
+            assert_eq!(unread.or_common_failure().map(|_| ()), unexpected(status), "{status}");
         }
         let list = r#"{"detail":[{"loc":["body"],"msg":"no","type":"t"}]}"#;
-        assert!(
-            answer(422, list).or_common_failure().is_ok(),
-            "Svix's validation"
-        );
-        assert_eq!(
-            answer(400, list).or_common_failure().map(|_| ()),
-            unexpected(400)
-        );
+        assert!(answer(422, list).or_common_failure().is_ok(), "Svix's validation");
+        assert_eq!(answer(400, list).or_common_failure().map(|_| ()), unexpected(400));
         for status in [402, 405] {
             let error = answer(status, &error_body("no")).refused_or_unexpected();
             let unforeseen = Cause::UnknownError(refusal(status, "no"));
@@ -488,10 +457,7 @@ pub mod tests {
     #[test]
     fn a_refusal_never_repeats_the_token_and_is_short() {
         let long = "\u{e4}".repeat(2_000);
-        let refusal = refused(
-            400,
-            &format!(r#"{{"detail":"Bearer testsk_secret {long}"}}"#),
-        );
+        let refusal = refused(400, &format!(r#"{{"detail":"Bearer testsk_secret {long}"}}"#));
         let detail = refusal.detail.expect("there");
         assert!(detail.starts_with("Bearer [redacted] "), "{detail}");
         assert!(detail.len() <= MAX_DETAIL);

@@ -55,14 +55,7 @@ impl Report {
         let [kind, data] = json::pick(text, ["type", "data"]).ok()?;
         let kind = json::string(kind?)?;
         let kind = TYPES.into_iter().find(|known| *known == kind);
-        let fields = [
-            "appUid",
-            "endpointId",
-            "msgId",
-            "msgEventId",
-            "lastAttempt",
-            "failSince",
-        ];
+        let fields = ["appUid", "endpointId", "msgId", "msgEventId", "lastAttempt", "failSince"];
         let fields = json::pick(data?.get(), fields).ok()?;
         Some(Self {
             kind: kind.unwrap_or(OTHER),
@@ -93,11 +86,7 @@ impl Subject {
                 attempted_at: text(attempted_at)?,
             })
         };
-        let message = if kind.starts_with("message.") {
-            Some(message()?)
-        } else {
-            None
-        };
+        let message = if kind.starts_with("message.") { Some(message()?) } else { None };
         Some(Self {
             project,
             endpoint_id,
@@ -131,37 +120,18 @@ mod tests {
         let body = br#"{"data":{"appId":"app_1","appUid":"dev","endpointId":"ep_1","endpointUid":null},"type":"endpoint.disabled"}"#;
         let report = Report::read(body).expect("readable");
         assert!(!report.is_exhausted());
-        assert!(
-            report
-                .subject
-                .is_some_and(|subject| subject.message.is_none())
-        );
+        assert!(report.subject.is_some_and(|subject| subject.message.is_none()));
     }
 
     #[test]
     fn a_report_of_something_else_has_no_subject() {
         for (kind, data) in [
-            (
-                "endpoint.renamed",
-                r#"{"appUid":"dev","endpointId":"ep_1"}"#,
-            ),
-            (
-                "endpoint.disabled",
-                r#"{"appUid":null,"endpointId":"ep_1"}"#,
-            ),
-            (
-                "endpoint.disabled",
-                r#"{"appUid":"app_1","endpointId":"ep_1"}"#,
-            ),
-            (
-                "endpoint.disabled",
-                r#"{"appUid":"dev/../x","endpointId":"ep_1"}"#,
-            ),
+            ("endpoint.renamed", r#"{"appUid":"dev","endpointId":"ep_1"}"#),
+            ("endpoint.disabled", r#"{"appUid":null,"endpointId":"ep_1"}"#),
+            ("endpoint.disabled", r#"{"appUid":"app_1","endpointId":"ep_1"}"#),
+            ("endpoint.disabled", r#"{"appUid":"dev/../x","endpointId":"ep_1"}"#),
             ("endpoint.disabled", r#"{"appUid":"dev","endpointId":".."}"#),
-            (
-                "endpoint.disabled",
-                r#"{"appUid":"dev","endpointId":"a/b"}"#,
-            ),
+            ("endpoint.disabled", r#"{"appUid":"dev","endpointId":"a/b"}"#),
             (
                 "message.attempt.exhausted",
                 r#"{"appUid":"dev","endpointId":"ep_1","msgId":"msg_1"}"#,

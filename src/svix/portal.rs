@@ -52,9 +52,7 @@ pub fn classify(answer: &Answer) -> Result<Option<String>, Error> {
 fn link(answer: &Answer) -> Option<String> {
     let [url] = answer.fields(["url"])?;
     let url = json::string(url?)?;
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"))?;
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     let host = rest.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[');
     (host && url.bytes().all(|byte| byte.is_ascii_graphic())).then(|| url.into_owned())
 }
@@ -74,10 +72,9 @@ mod tests {
 
     #[test]
     fn a_link_is_passed_on_only_if_it_leads_to_the_web() {
-        for url in [
-            "https://app.svix.com/login#key=eyJhIjoiLysifQ==",
-            "http://127.0.0.1:9071/login",
-        ] {
+        for url in
+            ["https://app.svix.com/login#key=eyJhIjoiLysifQ==", "http://127.0.0.1:9071/login"]
+        {
             let body = format!(r#"{{"url":"{url}","token":"appsk_secret"}}"#);
             assert_eq!(classify(&answer(200, &body)), Ok(Some(url.to_owned())));
         }
@@ -106,10 +103,7 @@ mod tests {
         let unexpected = Error::from(Cause::NotSvix(302));
         assert_eq!(classify(&answer(302, "")), Err(unexpected));
         let refused = classify(&answer(409, &error_body("conflict")));
-        assert!(matches!(
-            refused,
-            Err(Error::Refused(Refusal { status: 409, .. }))
-        ));
+        assert!(matches!(refused, Err(Error::Refused(Refusal { status: 409, .. }))));
     }
 
     #[test]

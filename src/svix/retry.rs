@@ -34,11 +34,7 @@ pub struct Retries<'a> {
 impl<'a> Retries<'a> {
     /// The waits of `policy`; the same `seed` draws the same waits.
     pub fn new(policy: &'a Retry, seed: u64) -> Self {
-        Self {
-            policy,
-            random: fastrand::Rng::with_seed(seed),
-            failures: 0,
-        }
+        Self { policy, random: fastrand::Rng::with_seed(seed), failures: 0 }
     }
 
     /// How long to wait after a failure, with `remaining` left of the budget, or `None` to give up.
@@ -57,14 +53,10 @@ impl<'a> Retries<'a> {
         let bound = 2u32
             .checked_pow(self.failures - 1)
             .and_then(|factor| self.policy.base_delay.checked_mul(factor))
-            .map_or(self.policy.max_delay, |delay| {
-                delay.min(self.policy.max_delay)
-            });
+            .map_or(self.policy.max_delay, |delay| delay.min(self.policy.max_delay));
         let jittered = bound.mul_f64(self.random.f64());
         let wait = jittered.max(retry_after.unwrap_or_default());
-        let fits = wait
-            .checked_add(MIN_ATTEMPT)
-            .is_some_and(|needed| needed <= remaining);
+        let fits = wait.checked_add(MIN_ATTEMPT).is_some_and(|needed| needed <= remaining);
         fits.then_some(wait)
     }
 }
@@ -87,8 +79,7 @@ pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 
 /// A wait as a `Retry-After` header gives it: whole seconds, rounded up.
 pub fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs()
-        .saturating_add(u64::from(wait.subsec_nanos() > 0))
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
 }
 
 #[cfg(test)]
@@ -117,10 +108,7 @@ mod tests {
         let bounds = [100, 200, 300].map(Duration::from_millis);
         for (longest, bound) in longest.into_iter().zip(bounds) {
             assert!(longest <= bound, "{longest:?} is over {bound:?}");
-            assert!(
-                longest > bound.mul_f64(0.98),
-                "{longest:?} never nears {bound:?}"
-            );
+            assert!(longest > bound.mul_f64(0.98), "{longest:?} never nears {bound:?}");
         }
     }
 
@@ -137,9 +125,8 @@ mod tests {
         let asked = Duration::from_secs(2);
         let wait = |remaining| Retries::new(&POLICY, 1).next_wait(remaining, Some(asked));
         assert_eq!(wait(asked + MIN_ATTEMPT), Some(asked));
-        let too_little = (asked + MIN_ATTEMPT)
-            .checked_sub(Duration::from_nanos(1))
-            .expect("positive");
+        let too_little =
+            (asked + MIN_ATTEMPT).checked_sub(Duration::from_nanos(1)).expect("positive");
         assert_eq!(wait(too_little), None);
     }
 
@@ -148,19 +135,10 @@ mod tests {
         let now = httpdate::parse_http_date("Mon, 23 Nov 2026 14:12:42 GMT").expect("a date");
         let read = |value| parse_retry_after(value, now);
         assert_eq!(read("120"), Some(Duration::from_mins(2)));
-        assert_eq!(
-            read("Mon, 23 Nov 2026 14:12:45 GMT"),
-            Some(Duration::from_secs(3))
-        );
-        assert_eq!(
-            read("Monday, 23-Nov-26 14:12:45 GMT"),
-            Some(Duration::from_secs(3))
-        );
+        assert_eq!(read("Mon, 23 Nov 2026 14:12:45 GMT"), Some(Duration::from_secs(3)));
+        assert_eq!(read("Monday, 23-Nov-26 14:12:45 GMT"), Some(Duration::from_secs(3)));
         assert_eq!(read("5000000000"), Some(Duration::from_secs(5_000_000_000)));
-        assert_eq!(
-            read("99999999999999999999999"),
-            Some(Duration::from_secs(u64::MAX))
-        );
+        assert_eq!(read("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
         for nothing in [
             "0",
             " 00 ",

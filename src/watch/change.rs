@@ -55,17 +55,9 @@ impl Change {
         match after {
             // Another project's failure or success leaves a closing as it is.
             Standing::Closed { .. } if *before == after => None,
-            Standing::Closed {
-                reason,
-                seconds,
-                project,
-            } => {
+            Standing::Closed { reason, seconds, project } => {
                 let (reason, rest) = (reason.name(), Duration::from_secs_f64(seconds));
-                let whose = if project.is_some() {
-                    " about one project"
-                } else {
-                    ""
-                };
+                let whose = if project.is_some() { " about one project" } else { "" };
                 let message = format!("Svix is not asked{whose} for {rest:?}: {reason}");
                 Some(Self {
                     reason: Some(reason),
@@ -87,10 +79,7 @@ impl Change {
 
     pub fn not_ready(problem: &Problem) -> Self {
         let row = problem.row();
-        Self {
-            reason: Some(row.name),
-            ..Self::new(row.severity, "not-ready", problem.logged())
-        }
+        Self { reason: Some(row.name), ..Self::new(row.severity, "not-ready", problem.logged()) }
     }
 
     /// Svix could not be told of an event type.
@@ -136,11 +125,7 @@ impl Change {
                 Self::new(Severity::Info, "keys-fetched", message)
             }
             News::Failing { reason, usable } => {
-                let severity = if usable {
-                    Severity::Warning
-                } else {
-                    Severity::Error
-                };
+                let severity = if usable { Severity::Warning } else { Severity::Error };
                 let message = format!("keys can't be fetched: {reason}");
                 Self::new(severity, "keys-failing", message)
             }

@@ -54,11 +54,7 @@ async fn add_counts() -> Left {
         PENDING.set(Some(addition));
         return Left::All;
     }
-    if COUNTED.with_borrow(Counts::is_empty) {
-        Left::Nothing
-    } else {
-        Left::Something
-    }
+    if COUNTED.with_borrow(Counts::is_empty) { Left::Nothing } else { Left::Something }
 }
 
 /// Counts on their way to a page.

@@ -98,11 +98,7 @@ enum Counted {
 
 impl Entry {
     pub fn of_notification(trace: Trace) -> Self {
-        Self {
-            counted: Counted::Notification,
-            trace: Some(trace),
-            ..Self::default()
-        }
+        Self { counted: Counted::Notification, trace: Some(trace), ..Self::default() }
     }
 
     pub fn is_notification(&self) -> bool {
@@ -111,9 +107,7 @@ impl Entry {
 
     /// The project of a valid event. In an invalid event the field can hold any text.
     pub fn counted_project(&self) -> Option<&str> {
-        self.project
-            .as_deref()
-            .filter(|_| self.counted == Counted::Event)
+        self.project.as_deref().filter(|_| self.counted == Counted::Event)
     }
 
     pub fn set_caller(&mut self, caller: Caller) {
@@ -219,11 +213,7 @@ impl Entry {
     pub fn line(mut self, time: String, duration_ms: u64) -> String {
         self.time = time;
         self.duration_ms = duration_ms;
-        let texts = [
-            &mut self.project,
-            &mut self.event_type,
-            &mut self.svix_message_id,
-        ];
+        let texts = [&mut self.project, &mut self.event_type, &mut self.svix_message_id];
         texts.into_iter().flatten().for_each(shorten);
         (self.trace_id, self.span_id) = self.trace.take().map(Trace::into_ids).unzip();
         line(&self)
@@ -317,11 +307,7 @@ mod tests {
         assert!(line.len() < 1_000);
         let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         assert!(!line.trim_end().contains(char::is_control), "{line}");
-        assert!(
-            value["eventId"]
-                .as_str()
-                .is_some_and(|id| id.starts_with("a\n\u{2028}\u{9b}"))
-        );
+        assert!(value["eventId"].as_str().is_some_and(|id| id.starts_with("a\n\u{2028}\u{9b}")));
         assert_eq!(value["outcome"], "store-failing");
         assert_eq!(value["severity"], "ERROR");
     }

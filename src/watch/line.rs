@@ -8,11 +8,8 @@ use serde::Serialize;
 /// allows: a terminal would obey them.
 pub fn line(value: &impl Serialize) -> String {
     let json = serde_json::to_string(value).unwrap_or_default();
-    let mut line = if json.bytes().any(|byte| matches!(byte, 0x7f | 0xc2)) {
-        escaped(&json)
-    } else {
-        json
-    };
+    let mut line =
+        if json.bytes().any(|byte| matches!(byte, 0x7f | 0xc2)) { escaped(&json) } else { json };
     line.push('\n');
     line
 }

@@ -142,11 +142,10 @@ impl Counts {
     pub fn forget_before(&mut self, now: SystemTime) {
         let now = minute(now);
         let kept = now.saturating_sub(MINUTES - 1)..=now + 1;
-        self.0
-            .retain(|name, _| match name.strip_prefix("minutes/") {
-                Some(rest) => split_minute(rest).is_some_and(|(minute, _)| kept.contains(&minute)),
-                None => true,
-            });
+        self.0.retain(|name, _| match name.strip_prefix("minutes/") {
+            Some(rest) => split_minute(rest).is_some_and(|(minute, _)| kept.contains(&minute)),
+            None => true,
+        });
     }
 
     /// The outcomes of notifications in each minute in which there were any, oldest first; minutes
@@ -186,11 +185,7 @@ impl Counts {
     fn add_bounded(&mut self, name: &str, by: u64) {
         let nameless = name.strip_prefix("notifications/").and_then(|rest| {
             let (outcome, _) = rest.split_once('/')?;
-            let most = if SUCCESSES.contains(&outcome) {
-                MAX_SERIES
-            } else {
-                MAX_WITH_FAILURES
-            };
+            let most = if SUCCESSES.contains(&outcome) { MAX_SERIES } else { MAX_WITH_FAILURES };
             let full = self.0.len() >= most && !self.0.contains_key(name);
             full.then(|| format!("notifications/{outcome}/"))
         });

@@ -152,11 +152,7 @@ impl Text {
 
     /// A time, in seconds since 1970.
     fn time(&mut self, what: &str, help: &str, time: Option<SystemTime>) -> fmt::Result {
-        self.gauge(
-            &format!("{what}_seconds"),
-            help,
-            time.map_or(0, unix_seconds),
-        )
+        self.gauge(&format!("{what}_seconds"), help, time.map_or(0, unix_seconds))
     }
 
     fn histogram(&mut self, what: &str, counts: &Counts, help: &str) -> fmt::Result {
@@ -211,11 +207,7 @@ mod tests {
         counts.asked_svix(Duration::from_mins(1));
         let snapshot = Snapshot {
             counts,
-            gate: Standing::Closed {
-                reason: Reason::RateLimited,
-                seconds: 1.5,
-                project: None,
-            },
+            gate: Standing::Closed { reason: Reason::RateLimited, seconds: 1.5, project: None },
             dead_letters: 7,
             unresolved: 3,
             expiring: 2,

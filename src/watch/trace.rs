@@ -70,9 +70,7 @@ impl Trace {
 
     /// The headers of the relay's requests.
     pub fn headers(&self) -> Vec<(&'static str, String)> {
-        let Self {
-            id, span_id, flags, ..
-        } = self;
+        let Self { id, span_id, flags, .. } = self;
         let parent = format!("{VERSION}-{id}-{span_id}-{flags:02x}");
         let state = self.state.clone().map(|state| ("tracestate", state));
         [("traceparent", parent)].into_iter().chain(state).collect()
@@ -90,9 +88,7 @@ fn parse(traceparent: &str) -> Option<(String, u8)> {
     let mut parts = known.split('-');
     let mut next = |length| {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        parts
-            .next()
-            .filter(|part| part.len() == length && part.bytes().all(hex))
+        parts.next().filter(|part| part.len() == length && part.bytes().all(hex))
     };
     let is_zero = |id: &str| id.bytes().all(|byte| byte == b'0');
     let [version, trace_id, parent_id, flags] = [next(2)?, next(32)?, next(16)?, next(2)?];
@@ -110,9 +106,7 @@ fn parse(traceparent: &str) -> Option<(String, u8)> {
 
 /// A `tracestate`, without spaces and empty members. `None` if it is empty or invalid.
 fn state(tracestate: &str) -> Option<String> {
-    let members = tracestate
-        .split(',')
-        .map(|member| member.trim_matches([' ', '\t']));
+    let members = tracestate.split(',').map(|member| member.trim_matches([' ', '\t']));
     let members: Vec<_> = members.filter(|member| !member.is_empty()).collect();
     let valid =
         (1..=MAX_MEMBERS).contains(&members.len()) && members.iter().all(|it| is_member(it));
@@ -133,9 +127,7 @@ fn is_key(key: &str) -> bool {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         name.len() <= most
             && name.bytes().next().is_some_and(plain)
-            && name
-                .bytes()
-                .all(|byte| plain(byte) || b"_-*/".contains(&byte))
+            && name.bytes().all(|byte| plain(byte) || b"_-*/".contains(&byte))
     };
     match key.split_once('@') {
         None => is_name(key, MAX_PART),
@@ -222,10 +214,7 @@ mod tests {
         for (given, expected) in [
             ("foo=1", Some("foo=1".to_owned())),
             ("foo=1 \t,\t bar=2,,", Some("foo=1,bar=2".to_owned())),
-            (
-                "tenant@system=a:b/c;d",
-                Some("tenant@system=a:b/c;d".to_owned()),
-            ),
+            ("tenant@system=a:b/c;d", Some("tenant@system=a:b/c;d".to_owned())),
             ("foo=1,foo=2", Some("foo=1,foo=2".to_owned())),
             (&members(32), Some(members(32))),
             (&members(33), None),

@@ -65,10 +65,7 @@ pub async fn measure(setting: &Setting<'_>) -> Result<Auditing> {
     server.reset_peak();
     let asked = setting.svix.asked();
     let begin = Instant::now();
-    ensure!(
-        audit_for(&server, "", Duration::MAX).await?,
-        "the audit did not end"
-    );
+    ensure!(audit_for(&server, "", Duration::MAX).await?, "the audit did not end");
     let at_once = begin.elapsed().as_secs_f64();
     let calls = setting.svix.asked() - asked;
     let bytes = server.peak_memory()?.saturating_sub(memory);
@@ -77,10 +74,7 @@ pub async fn measure(setting: &Setting<'_>) -> Result<Auditing> {
     setting.svix.set_latency(LATENCY);
     let begin = Instant::now();
     let again = format!("?since={}", rfc3339(Past::begin()));
-    ensure!(
-        audit_for(&server, &again, Duration::MAX).await?,
-        "the audit did not end"
-    );
+    ensure!(audit_for(&server, &again, Duration::MAX).await?, "the audit did not end");
     let later = begin.elapsed().as_secs_f64();
     setting.svix.set_latency(Duration::ZERO);
 

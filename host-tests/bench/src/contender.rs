@@ -96,9 +96,7 @@ impl Kind {
                 return Ok(command);
             }
         };
-        let store = store.map_or("memory".to_owned(), |name| {
-            format!("sqlite:{}", database(name))
-        });
+        let store = store.map_or("memory".to_owned(), |name| format!("sqlite:{}", database(name)));
         let mut command = serve(from, svix)?;
         command.args(["--key-value", &store]);
         if delayed {

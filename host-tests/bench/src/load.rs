@@ -38,10 +38,7 @@ impl Load {
     /// The latency that `percent` of the events didn't exceed.
     pub fn percentile(&self, percent: usize) -> Duration {
         let last = self.latencies.len().saturating_sub(1);
-        self.latencies
-            .get(last * percent / 100)
-            .copied()
-            .unwrap_or_default()
+        self.latencies.get(last * percent / 100).copied().unwrap_or_default()
     }
 }
 
@@ -87,11 +84,7 @@ impl Connections {
             all.extend(latencies);
         }
         all.sort_unstable();
-        Ok(Load {
-            events: all.len(),
-            elapsed: start.elapsed(),
-            latencies: all,
-        })
+        Ok(Load { events: all.len(), elapsed: start.elapsed(), latencies: all })
     }
 
     /// Sends one event over each connection, all at once.

@@ -3,10 +3,7 @@
 //! Every server is a process of its own. The load, and a Svix that does next to nothing, are in this
 //! process. All servers are measured in turn, several times over, and the medians count. So other work of
 //! the machine affects all servers alike.
-#![expect(
-    clippy::cast_precision_loss,
-    reason = "these are figures, of which three digits count"
-)]
+#![expect(clippy::cast_precision_loss, reason = "these are figures, of which three digits count")]
 
 mod audit;
 mod contender;
@@ -85,11 +82,7 @@ async fn main() -> Result<()> {
     let svix_address = listener.local_addr()?;
     tokio::spawn(svix.clone().listen(listener));
 
-    let setting = setting::Setting {
-        svix: &svix,
-        svix_address,
-        directory: directory.path(),
-    };
+    let setting = setting::Setting { svix: &svix, svix_address, directory: directory.path() };
     if options.audit_only {
         let auditing = audit::measure(&setting).await?;
         drop(writeln!(io::stdout(), "{auditing}"));
@@ -101,10 +94,8 @@ async fn main() -> Result<()> {
             contenders.push(Contender::start(kind, svix_address, directory.path()).await?);
         }
     }
-    let mut report = Report {
-        cells: rounds(&options, &svix, &contenders).await?,
-        ..Report::default()
-    };
+    let mut report =
+        Report { cells: rounds(&options, &svix, &contenders).await?, ..Report::default() };
     drop(contenders);
     // Write the report now, too, because the rest may fail.
     report.write(&options.out)?;

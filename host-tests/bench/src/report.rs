@@ -119,27 +119,11 @@ impl fmt::Display for Report {
             return Ok(());
         };
         writeln!(f)?;
-        writeln!(
-            f,
-            "start, cold              {:.2} s",
-            special.cold_start_seconds
-        )?;
-        writeln!(
-            f,
-            "start, warm              {:.2} s",
-            special.warm_start_seconds
-        )?;
-        writeln!(
-            f,
-            "instantiation            {:.3} ms",
-            special.instantiation_milliseconds
-        )?;
+        writeln!(f, "start, cold              {:.2} s", special.cold_start_seconds)?;
+        writeln!(f, "start, warm              {:.2} s", special.warm_start_seconds)?;
+        writeln!(f, "instantiation            {:.3} ms", special.instantiation_milliseconds)?;
         writeln!(f, "wasm                     {} bytes", special.wasm_bytes)?;
-        writeln!(
-            f,
-            "notification in flight   {} bytes",
-            special.bytes_per_notification
-        )?;
+        writeln!(f, "notification in flight   {} bytes", special.bytes_per_notification)?;
         for (records, cost) in &special.cpu_by_records {
             writeln!(f, "CPU with {records:>9} records  {cost:.3} ms")?;
         }

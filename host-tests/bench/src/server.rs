@@ -55,20 +55,11 @@ impl Server {
             .with_context(|| format!("can't start {}", command.get_program().display()))?;
         while TcpStream::connect(address).await.is_err() {
             let status = child.try_wait()?;
-            ensure!(
-                status.is_none(),
-                "{} ended: {status:?}",
-                command.get_program().display()
-            );
+            ensure!(status.is_none(), "{} ended: {status:?}", command.get_program().display());
             ensure!(begin.elapsed() < START, "the server does not listen");
             time::sleep(Duration::from_millis(1)).await;
         }
-        Ok(Self {
-            child,
-            address,
-            started_in: begin.elapsed(),
-            fsyncs,
-        })
+        Ok(Self { child, address, started_in: begin.elapsed(), fsyncs })
     }
 
     pub fn usage(&self) -> Result<Usage> {
@@ -76,15 +67,11 @@ impl Server {
         let mut cpu = Duration::ZERO;
         for thread in fs::read_dir(self.proc("task"))? {
             let schedstat = fs::read_to_string(thread?.path().join("schedstat"));
-            let nanos = schedstat
-                .ok()
-                .and_then(|fields| fields.split_whitespace().next()?.parse().ok());
+            let nanos =
+                schedstat.ok().and_then(|fields| fields.split_whitespace().next()?.parse().ok());
             cpu += Duration::from_nanos(nanos.unwrap_or(0));
         }
-        Ok(Usage {
-            cpu,
-            fsyncs: fs::metadata(&self.fsyncs)?.len(),
-        })
+        Ok(Usage { cpu, fsyncs: fs::metadata(&self.fsyncs)?.len() })
     }
 
     /// Starts a new measurement of the peak memory.
@@ -128,10 +115,6 @@ impl Drop for Server {
 pub fn beside(name: &str) -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let path = program.parent().context("no directory")?.join(name);
-    ensure!(
-        path.is_file(),
-        "{} is missing; use `make bench`",
-        path.display()
-    );
+    ensure!(path.is_file(), "{} is missing; use `make bench`", path.display());
     Ok(path)
 }

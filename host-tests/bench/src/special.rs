@@ -55,9 +55,7 @@ async fn cold_start(setting: &Setting<'_>) -> Result<f64> {
     fs::write(&copy, text)?;
     let from = copy.to_str().context("a path that is not text")?;
     let mut command = serve(from, setting.svix_address)?;
-    command
-        .args(["--key-value", "memory"])
-        .env("XDG_CACHE_HOME", directory.path());
+    command.args(["--key-value", "memory"]).env("XDG_CACHE_HOME", directory.path());
     let server = Server::start(command, setting.directory).await?;
     Ok(server.started_in.as_secs_f64())
 }

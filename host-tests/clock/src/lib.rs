@@ -18,18 +18,12 @@ pub struct Clock {
 
 impl Clock {
     pub fn starting_at(start: SystemTime) -> Self {
-        Self {
-            started: Some((start, Instant::now())),
-            moved_nanos: Arc::default(),
-        }
+        Self { started: Some((start, Instant::now())), moved_nanos: Arc::default() }
     }
 
     /// The system's own clock, with every correction. It also counts the time for which the machine slept.
     pub fn real() -> Self {
-        Self {
-            started: None,
-            moved_nanos: Arc::default(),
-        }
+        Self { started: None, moved_nanos: Arc::default() }
     }
 
     /// A clock that starts at the system's time, and from then on follows tokio's.
@@ -40,19 +34,13 @@ impl Clock {
     /// A clock that starts at `start`, and is moved whenever this one is.
     #[must_use]
     pub fn beside(&self, start: SystemTime) -> Self {
-        Self {
-            moved_nanos: self.moved_nanos.clone(),
-            ..Self::starting_at(start)
-        }
+        Self { moved_nanos: self.moved_nanos.clone(), ..Self::starting_at(start) }
     }
 
     pub fn now(&self) -> SystemTime {
         let moved = Duration::from_nanos(self.moved_nanos.load(Ordering::Relaxed));
-        let now = self
-            .started
-            .map_or_else(SystemTime::now, |(start, created)| {
-                start + created.elapsed()
-            });
+        let now =
+            self.started.map_or_else(SystemTime::now, |(start, created)| start + created.elapsed());
         now + moved
     }
 
@@ -70,9 +58,8 @@ pub fn rfc3339(time: SystemTime) -> String {
     // The HTTP date has every field at a fixed place: `Sun, 06 Nov 1994 08:49:37 GMT`.
     let date = httpdate::fmt_http_date(time);
     let month = MONTHS.find(&date[8..11]).map_or(0, |at| at / 3 + 1);
-    let micros = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_micros());
+    let micros =
+        time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_micros());
     let (year, day, clock) = (&date[12..16], &date[5..7], &date[17..25]);
     format!("{year}-{month:02}-{day}T{clock}.{micros:06}Z")
 }
@@ -126,10 +113,7 @@ mod tests {
         clock.advance(Duration::from_hours(12));
         clone.advance(Duration::from_hours(12));
 
-        assert_eq!(
-            clock.now(),
-            SystemTime::UNIX_EPOCH + Duration::from_hours(24)
-        );
+        assert_eq!(clock.now(), SystemTime::UNIX_EPOCH + Duration::from_hours(24));
         assert_eq!(clone.now(), clock.now());
     }
 

@@ -49,10 +49,7 @@ where
     A: Debug + PartialEq<B> + ?Sized,
     B: Debug + ?Sized,
 {
-    ensure!(
-        found == expected,
-        "{what}: {found:?} instead of {expected:?}"
-    );
+    ensure!(found == expected, "{what}: {found:?} instead of {expected:?}");
     Ok(())
 }
 
@@ -80,11 +77,7 @@ pub async fn run<S>(
             Ok(Err(error)) => Outcome::Failed(format!("{error:#}")),
             Err(_) => Outcome::Failed(format!("no end after {} s", PATIENCE.as_secs())),
         };
-        let mut row = Row {
-            name: check.name,
-            otherwise: check.otherwise,
-            outcome,
-        };
+        let mut row = Row { name: check.name, otherwise: check.otherwise, outcome };
         let mut recovered = Ok(None);
         if let Outcome::Failed(finding) = &mut row.outcome {
             recovered = recover(subject).await;

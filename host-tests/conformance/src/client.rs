@@ -158,11 +158,7 @@ impl Reply {
 
     /// Fails unless the answer has this status.
     pub fn expect(&self, status: u16) -> Result<&Self> {
-        ensure!(
-            self.status == status,
-            "{} instead of {status}",
-            self.shown()
-        );
+        ensure!(self.status == status, "{} instead of {status}", self.shown());
         Ok(self)
     }
 

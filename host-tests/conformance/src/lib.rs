@@ -52,12 +52,8 @@ pub async fn run(
 
 /// All checks, without running them: the name of each, and what its failure means.
 pub fn list() -> Vec<(&'static str, &'static str)> {
-    let svix = svix::CHECKS
-        .iter()
-        .map(|check| (check.name, check.otherwise));
-    let host = host::CHECKS
-        .iter()
-        .map(|check| (check.name, check.otherwise));
+    let svix = svix::CHECKS.iter().map(|check| (check.name, check.otherwise));
+    let host = host::CHECKS.iter().map(|check| (check.name, check.otherwise));
     svix.chain(host).collect()
 }
 

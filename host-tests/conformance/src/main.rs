@@ -10,10 +10,7 @@ use futures::future::select_all;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
-#[expect(
-    clippy::print_stderr,
-    reason = "the one message of a run that broke off"
-)]
+#[expect(clippy::print_stderr, reason = "the one message of a run that broke off")]
 async fn main() -> ExitCode {
     let options = Options::parse();
     let mut report = Report::default();
@@ -28,15 +25,8 @@ async fn main() -> ExitCode {
 
 /// Without the signals' handlers, the host would go on: it has a process group of its own.
 async fn run(options: &Options, report: &mut Report) -> Result<()> {
-    let kinds = [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-    ];
-    let mut signals = kinds
-        .map(signal)
-        .into_iter()
-        .collect::<Result<Vec<_>, _>>()?;
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let mut signals = kinds.map(signal).into_iter().collect::<Result<Vec<_>, _>>()?;
     let interrupted = select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv())));
     conformance::run(options, async { drop(interrupted.await) }, report).await
 }

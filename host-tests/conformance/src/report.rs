@@ -59,10 +59,7 @@ impl fmt::Display for Report {
         for subject in &self.subjects {
             writeln!(f, "{subject}\n")?;
         }
-        writeln!(
-            f,
-            "| the relay assumes | result | otherwise |\n| --- | --- | --- |"
-        )?;
+        writeln!(f, "| the relay assumes | result | otherwise |\n| --- | --- | --- |")?;
         for row in &self.rows {
             // A finding may quote any answer.
             let result = row.result().replace('|', "\\|").replace(['\n', '\r'], " ");

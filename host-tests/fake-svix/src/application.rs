@@ -28,11 +28,7 @@ pub(crate) struct Details {
 
 impl Details {
     fn shown(&self, uid: &str, now: SystemTime) -> Value {
-        let name = if self.name.is_empty() {
-            uid
-        } else {
-            &self.name
-        };
+        let name = if self.name.is_empty() { uid } else { &self.name };
         let time = rfc3339(now);
         json!({
             "id": format!("app_{uid}"), "uid": uid, "name": name, "createdAt": time, "updatedAt": time,
@@ -105,11 +101,7 @@ impl CreateApplication {
             metadata: new.metadata.unwrap_or_default(),
             throttle_rate: new.throttle_rate,
         };
-        Ok(Self {
-            uid,
-            details,
-            get_if_exists,
-        })
+        Ok(Self { uid, details, get_if_exists })
     }
 
     pub fn execute(&self, store: &mut Store, now: SystemTime) -> Answer {
@@ -126,9 +118,7 @@ impl CreateApplication {
             store.create_application(&self.uid);
             StatusCode::CREATED
         };
-        let details = store
-            .details(&self.uid)
-            .ok_or(Refusal::ApplicationNotFound)?;
+        let details = store.details(&self.uid).ok_or(Refusal::ApplicationNotFound)?;
         if !exists {
             *details = self.details.clone();
         }

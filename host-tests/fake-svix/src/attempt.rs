@@ -38,11 +38,7 @@ impl Attempt {
     /// The status as a number and as text. Only the last attempt counts: while retries are due, a
     /// message is failed, too.
     fn outcome(&self) -> (u8, &'static str) {
-        if self.is_success() {
-            (0, "success")
-        } else {
-            (2, "fail")
-        }
+        if self.is_success() { (0, "success") } else { (2, "fail") }
     }
 
     fn shown(&self, with_content: bool) -> Value {
@@ -92,9 +88,7 @@ impl<'a> ListAttempts<'a> {
     }
 
     pub fn execute(&self, store: &Store, now: SystemTime) -> Answer {
-        let message = store
-            .find(self.app, self.message)
-            .ok_or(Refusal::EntityNotFound)?;
+        let message = store.find(self.app, self.message).ok_or(Refusal::EntityNotFound)?;
         let attempts = store.deliveries.attempts(&message.id).iter();
         let show = |attempt: &Attempt| attempt.shown(self.with_content);
         Ok(self.paging.page(attempts, Some(now), show))

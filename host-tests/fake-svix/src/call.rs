@@ -144,12 +144,7 @@ impl<'a> CreateMessage<'a> {
         let message = NewMessage::parse(&request.body).map_err(Refusal::Invalid)?;
         let violation = check_app_uid(&["path", "app_id_or_uid"], app);
         Refusal::of(violation.into_iter().collect())?;
-        Ok(Self {
-            app,
-            key: request.header("idempotency-key"),
-            message,
-            with_content,
-        })
+        Ok(Self { app, key: request.header("idempotency-key"), message, with_content })
     }
 
     fn execute(&self, store: &mut Store, now: SystemTime) -> Answer {
@@ -173,10 +168,9 @@ fn check_new_application(app: &str, new: Option<&NewApplication>) -> Result<(), 
     let (msg, kind) = match new.map(|application| application.uid.as_deref()) {
         None => return Err(Refusal::ApplicationNotFound),
         Some(Some(uid)) if uid == app => return Ok(()),
-        Some(Some(_)) => (
-            "Application UID in the path and body must match",
-            "application_uid_mismatch",
-        ),
+        Some(Some(_)) => {
+            ("Application UID in the path and body must match", "application_uid_mismatch")
+        }
         Some(None) => ("Application UID not set in body", "application_uid_missing"),
     };
     Err(Refusal::Invalid(vec![Violation {

@@ -118,11 +118,7 @@ async fn answer(fake: &FakeSvix, request: Request<Incoming>) -> Result<Response<
     };
     let request = ReceivedRequest {
         method: parts.method,
-        path: parts
-            .uri
-            .path_and_query()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
+        path: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers: parts.headers,
         too_large: body.is_none(),
         body: body.unwrap_or_default(),

@@ -114,10 +114,7 @@ impl FakeSvix {
     pub fn messages_for(&self, app: &str) -> Vec<StoredMessage> {
         let state = self.state();
         let messages = state.store.messages();
-        messages
-            .filter(|message| message.app == app)
-            .cloned()
-            .collect()
+        messages.filter(|message| message.app == app).cloned().collect()
     }
 
     /// The uids of all applications, sorted.
@@ -198,10 +195,7 @@ impl FakeSvix {
         let now = self.clock().now();
         self.change_endpoint(app, endpoint, |endpoint| endpoint.disable(disabled, now));
         let mut state = self.state();
-        state
-            .store
-            .deliveries
-            .report("endpoint.updated", app, endpoint);
+        state.store.deliveries.report("endpoint.updated", app, endpoint);
     }
 
     /// How many posts have taken effect, and wait for their delayed answers.
@@ -268,10 +262,6 @@ impl FakeSvix {
             application: None,
         };
         let now = self.clock().now();
-        self.state()
-            .store
-            .insert(app, &message, None, now)
-            .id
-            .clone()
+        self.state().store.insert(app, &message, None, now).id.clone()
     }
 }

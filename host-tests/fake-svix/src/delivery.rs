@@ -77,8 +77,7 @@ impl Deliveries {
 
     pub fn create_endpoint(&mut self, app: &str, new: NewEndpoint, now: SystemTime) -> &Endpoint {
         let id = self.new_id("ep_");
-        self.endpoints
-            .push(Endpoint::new(app, id.clone(), new, now));
+        self.endpoints.push(Endpoint::new(app, id.clone(), new, now));
         self.report("endpoint.created", app, &id);
         self.endpoints.last().expect("the one just created")
     }
@@ -210,8 +209,7 @@ impl Deliveries {
             self.reports.push(report);
         }
         if let Some(since) = failing_since {
-            self.reports
-                .push(Report::of_disabled(disabled_id, endpoint, since));
+            self.reports.push(Report::of_disabled(disabled_id, endpoint, since));
         }
         let next = attempt.next;
         made.push(attempt);

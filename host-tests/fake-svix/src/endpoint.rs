@@ -44,10 +44,7 @@ pub(crate) struct NewEndpoint {
 impl NewEndpoint {
     /// An endpoint that takes every event type.
     pub fn at(url: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-            ..Self::default()
-        }
+        Self { url: url.to_owned(), ..Self::default() }
     }
 }
 
@@ -191,10 +188,7 @@ impl<'a> CreateEndpoint<'a> {
         let is_known = |name: &str| store.event_types.get(name).is_some_and(|it| !it.archived);
         let missing: Vec<_> = types.filter(|name| !is_known(name)).cloned().collect();
         if !missing.is_empty() {
-            let msg = format!(
-                "The following event types don't exist: {}",
-                missing.join(", ")
-            );
+            let msg = format!("The following event types don't exist: {}", missing.join(", "));
             let violation = Violation::value(&["body", "eventTypes"], msg);
             return Err(Refusal::Invalid(vec![violation]));
         }

@@ -23,10 +23,8 @@ impl CreateEventType {
         let mut violations = Vec::new();
         violations.extend(check_id(&["body", "name"], &event_type.name, None));
         if event_type.description.contains(char::is_control) {
-            violations.push(Violation::value(
-                &["body", "description"],
-                "Control characters not allowed",
-            ));
+            violations
+                .push(Violation::value(&["body", "description"], "Control characters not allowed"));
         }
         Refusal::of(violations)?;
         Ok(event_type)
@@ -58,10 +56,7 @@ pub(crate) fn get(store: &Store, name: &str) -> Answer {
 
 /// Archives an event type, or forgets it.
 pub(crate) fn delete(store: &mut Store, name: &str, expunge: bool) -> Answer {
-    let event_type = store
-        .event_types
-        .get_mut(name)
-        .ok_or(Refusal::EntityNotFound)?;
+    let event_type = store.event_types.get_mut(name).ok_or(Refusal::EntityNotFound)?;
     event_type.archived = true;
     if expunge {
         store.event_types.remove(name);

@@ -58,17 +58,11 @@ pub(crate) struct Limit {
 
 impl Limit {
     pub fn new(per_second: u32) -> Self {
-        Self {
-            per_second,
-            second: 0,
-            admitted: 0,
-        }
+        Self { per_second, second: 0, admitted: 0 }
     }
 
     fn admits(&mut self, now: SystemTime) -> bool {
-        let second = now
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if self.second != second {
             (self.second, self.admitted) = (second, 0);
         }
@@ -140,10 +134,7 @@ impl FakeSvix {
             },
         };
 
-        let is_limited = state
-            .limit
-            .as_mut()
-            .is_some_and(|limit| !limit.admits(request.at));
+        let is_limited = state.limit.as_mut().is_some_and(|limit| !limit.admits(request.at));
         let fault = match route.target() {
             _ if is_limited => Fault::status(429),
             Some(target) => state.scripts.of(target).next(&request.method),

@@ -9,11 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// As JSON: `{"fault":"status","status":429,"retryAfter":{"seconds":3}}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "fault",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "fault", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Fault {
     /// The request is handled as usual. In a script, this lets one request through.
     None,
@@ -72,20 +68,12 @@ pub enum Fault {
 impl Fault {
     /// An error with `status`, without effect and without `Retry-After`.
     pub fn status(status: u16) -> Self {
-        Self::Status {
-            status,
-            retry_after: None,
-            stored: false,
-        }
+        Self::Status { status, retry_after: None, stored: false }
     }
 
     /// An error with `status` to a request that takes effect all the same.
     pub fn status_after_storing(status: u16) -> Self {
-        Self::Status {
-            status,
-            retry_after: None,
-            stored: true,
-        }
+        Self::Status { status, retry_after: None, stored: true }
     }
 
     /// The error page of a proxy or a firewall, with `status`.
@@ -99,11 +87,7 @@ impl Fault {
 
     /// An error with `status` and a `Retry-After`, without effect.
     pub fn retry_after(status: u16, retry_after: RetryAfter) -> Self {
-        Self::Status {
-            status,
-            retry_after: Some(retry_after),
-            stored: false,
-        }
+        Self::Status { status, retry_after: Some(retry_after), stored: false }
     }
 }
 
@@ -163,10 +147,7 @@ mod tests {
     fn retry_after_takes_any_number_and_any_text() {
         let now = SystemTime::UNIX_EPOCH;
         let header = |retry_after: RetryAfter| retry_after.header(now);
-        assert_eq!(
-            header(RetryAfter::Seconds(7)),
-            Some("7".parse().expect("value"))
-        );
+        assert_eq!(header(RetryAfter::Seconds(7)), Some("7".parse().expect("value")));
         let date = "Thu, 01 Jan 1970 00:00:07 GMT".parse().expect("value");
         assert_eq!(header(RetryAfter::Date(7)), Some(date));
         assert!(header(RetryAfter::Date(u64::MAX)).is_some());

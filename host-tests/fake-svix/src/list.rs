@@ -25,9 +25,7 @@ impl<'a> ListMessages<'a> {
     }
 
     pub fn execute(&self, store: &Store, now: SystemTime) -> Answer {
-        store
-            .application(self.app)
-            .ok_or(Refusal::ApplicationNotFound)?;
+        store.application(self.app).ok_or(Refusal::ApplicationNotFound)?;
         let messages = store.messages_since(self.app, |message| self.paging.is_reached(message));
         let show = |message| MessageOut::new(message, self.with_content);
         Ok(self.paging.page(messages, Some(now), show))

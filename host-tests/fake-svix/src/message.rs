@@ -93,11 +93,7 @@ impl<'a> MessageOut<'a> {
             event_type: &message.event_type,
             timestamp: message.timestamp,
             channels: message.channels.as_ref(),
-            payload: if with_content {
-                message.content()
-            } else {
-                "{}"
-            },
+            payload: if with_content { message.content() } else { "{}" },
         }
     }
 }
@@ -176,10 +172,7 @@ impl NewMessage {
             }
             if application.name.is_empty() {
                 let loc = ["body", "application", "name"];
-                violations.push(Violation::value(
-                    &loc,
-                    "Application names must not be empty.",
-                ));
+                violations.push(Violation::value(&loc, "Application names must not be empty."));
             }
         }
         if !violations.is_empty() {
@@ -272,26 +265,14 @@ mod tests {
     #[test]
     fn a_message_has_at_most_five_channels_and_a_retention_of_5_to_90_days() {
         for (fields, violation) in [
-            (
-                r#""channels":["a","b","c","d","e"],"payloadRetentionPeriod":5"#,
-                None,
-            ),
+            (r#""channels":["a","b","c","d","e"],"payloadRetentionPeriod":5"#, None),
             (r#""channels":[]"#, Some("body.channels")),
-            (
-                r#""channels":["a","b","c","d","e","f"]"#,
-                Some("body.channels"),
-            ),
+            (r#""channels":["a","b","c","d","e","f"]"#, Some("body.channels")),
             (r#""channels":["a b"]"#, Some("body.channels")),
             (r#""channels":["a","a","a","a","a","a"]"#, None),
             (r#""payloadRetentionPeriod":null"#, Some("body")),
-            (
-                r#""payloadRetentionPeriod":4"#,
-                Some("body.payloadRetentionPeriod"),
-            ),
-            (
-                r#""payloadRetentionPeriod":91"#,
-                Some("body.payloadRetentionPeriod"),
-            ),
+            (r#""payloadRetentionPeriod":4"#, Some("body.payloadRetentionPeriod")),
+            (r#""payloadRetentionPeriod":91"#, Some("body.payloadRetentionPeriod")),
         ] {
             let body = format!(r#"{{"eventType":"a.b","payload":{{}},"tags":7,{fields}}}"#);
             match violation {

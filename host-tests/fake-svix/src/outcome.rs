@@ -52,10 +52,7 @@ pub(crate) struct Context<'a> {
 
 impl Outcome {
     pub fn reply(reply: Reply) -> Self {
-        Self {
-            after: Duration::ZERO,
-            then: Then::Reply(reply),
-        }
+        Self { after: Duration::ZERO, then: Then::Reply(reply) }
     }
 
     /// Executes a call that meets `fault`, unless the fault prevents that, and returns the outcome.
@@ -64,11 +61,7 @@ impl Outcome {
         let mut after = Duration::ZERO;
         let then = match fault {
             Fault::None => Then::Reply(execute()),
-            Fault::Status {
-                status,
-                retry_after,
-                stored,
-            } => {
+            Fault::Status { status, retry_after, stored } => {
                 if *stored {
                     once(call, store, context, false);
                 }
@@ -121,11 +114,9 @@ impl Outcome {
                 let status = StatusCode::BAD_REQUEST;
                 Then::Reply(reply::error(status, "generic_error", &detail))
             }
-            Fault::Page {
-                status,
-                headers,
-                body,
-            } => Then::Reply(page(sendable(*status), headers, body)),
+            Fault::Page { status, headers, body } => {
+                Then::Reply(page(sendable(*status), headers, body))
+            }
         };
         Self { after, then }
     }
@@ -206,9 +197,7 @@ fn truncated(reply: &Reply) -> Bytes {
 fn with_two_lengths(reply: &Reply) -> Bytes {
     let body = reply.body();
     let closed = body.iter().position(|byte| *byte == b'}').map(|at| at + 1);
-    let short = closed
-        .filter(|short| *short < body.len())
-        .unwrap_or(body.len() / 2);
+    let short = closed.filter(|short| *short < body.len()).unwrap_or(body.len() / 2);
     let head = format!(
         "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n",
         reply.status(),

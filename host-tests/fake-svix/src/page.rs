@@ -50,9 +50,7 @@ impl Paging {
         let iterator = request.query("iterator");
         let paging = Self {
             limit: limit.unwrap_or(DEFAULT_LIMIT),
-            iterator: iterator
-                .filter(|id| id.starts_with(prefix))
-                .and_then(number),
+            iterator: iterator.filter(|id| id.starts_with(prefix)).and_then(number),
             before: time("before")?,
             after: time("after")?,
         };
@@ -92,8 +90,7 @@ impl Paging {
 
     /// Whether `after` lets this item in.
     pub fn is_reached(&self, item: &impl Listed) -> bool {
-        self.after
-            .is_none_or(|after| unit(item.time()) >= unit(after))
+        self.after.is_none_or(|after| unit(item.time()) >= unit(after))
     }
 
     /// Whether the page begins with the oldest item that it may hold. With `after` alone it does, so the
@@ -103,9 +100,7 @@ impl Paging {
     }
 
     fn covers(&self, item: &impl Listed, now: Option<SystemTime>) -> bool {
-        let in_place = self
-            .iterator
-            .is_none_or(|other| number(item.id()) < Some(other));
+        let in_place = self.iterator.is_none_or(|other| number(item.id()) < Some(other));
         let at = unit(item.time());
         let in_span = match (self.before, self.after, self.iterator) {
             (Some(before), _, _) => at >= unit(before - SPAN),

@@ -83,18 +83,11 @@ impl<'a> OpenPortal<'a> {
             "capabilities": portal.capabilities, "readOnly": portal.read_only,
             "sessionId": session,
         });
-        Ok(Self {
-            app,
-            expiry,
-            session,
-            limits,
-        })
+        Ok(Self { app, expiry, session, limits })
     }
 
     pub fn execute(&self, store: &mut Store, now: SystemTime) -> Answer {
-        store
-            .application(self.app)
-            .ok_or(Refusal::ApplicationNotFound)?;
+        store.application(self.app).ok_or(Refusal::ApplicationNotFound)?;
         let token = format!("appsk_{:032x}", store.links.len() + 1);
         store.links.push(Link {
             app: self.app.to_owned(),
@@ -140,17 +133,11 @@ impl<'a> RevokePortals<'a> {
             violations.push(Violation::value(&["body", "sessionIds"], msg));
         }
         Refusal::of(violations)?;
-        Ok(Self {
-            app,
-            expiry,
-            sessions: body.session_ids,
-        })
+        Ok(Self { app, expiry, sessions: body.session_ids })
     }
 
     pub fn execute(&self, store: &mut Store, now: SystemTime) -> Answer {
-        store
-            .application(self.app)
-            .ok_or(Refusal::ApplicationNotFound)?;
+        store.application(self.app).ok_or(Refusal::ApplicationNotFound)?;
         let end = now + Duration::from_secs(self.expiry);
         let is_meant = |link: &&mut Link| {
             let session = link.session.as_ref();

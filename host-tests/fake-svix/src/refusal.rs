@@ -45,31 +45,19 @@ pub(crate) struct Violation {
 impl Violation {
     /// A value that is well-formed but not allowed.
     pub fn value(loc: &[&'static str], msg: impl Into<String>) -> Self {
-        Self {
-            loc: loc.to_vec(),
-            msg: msg.into(),
-            kind: "value_error",
-        }
+        Self { loc: loc.to_vec(), msg: msg.into(), kind: "value_error" }
     }
 
     /// A value that can't be read.
     pub fn unreadable(loc: &[&'static str], msg: &impl ToString) -> Self {
-        Self {
-            loc: loc.to_vec(),
-            msg: msg.to_string(),
-            kind: "value_error.jsondecode",
-        }
+        Self { loc: loc.to_vec(), msg: msg.to_string(), kind: "value_error.jsondecode" }
     }
 }
 
 impl Refusal {
     /// Fails if there are violations.
     pub fn of(violations: Vec<Violation>) -> Result<(), Self> {
-        if violations.is_empty() {
-            Ok(())
-        } else {
-            Err(Self::Invalid(violations))
-        }
+        if violations.is_empty() { Ok(()) } else { Err(Self::Invalid(violations)) }
     }
 
     /// A 422 has a form of its own: a list under `detail`, and no `code`.
@@ -82,11 +70,9 @@ impl Refusal {
             ),
             Self::NoRoute => return reply::empty(StatusCode::NOT_FOUND),
             Self::Unstorable => return reply::json(StatusCode::INTERNAL_SERVER_ERROR, &json!({})),
-            Self::QueryInvalid => (
-                StatusCode::BAD_REQUEST,
-                "generic_error",
-                "query: invalid value",
-            ),
+            Self::QueryInvalid => {
+                (StatusCode::BAD_REQUEST, "generic_error", "query: invalid value")
+            }
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "payload_too_large",

@@ -75,9 +75,7 @@ impl Report {
     /// If the secret is not `whsec_` and base64.
     pub fn headers(&self, secret: &str, now: SystemTime) -> [(&'static str, String); 4] {
         let key = secret.strip_prefix("whsec_");
-        let key = key
-            .and_then(|key| BASE64.decode(key).ok())
-            .expect("a secret of Svix");
+        let key = key.and_then(|key| BASE64.decode(key).ok()).expect("a secret of Svix");
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("a key of any length");
         mac.update(format!("{}.{seconds}.{}", self.id, self.body).as_bytes());

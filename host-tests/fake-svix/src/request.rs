@@ -48,9 +48,7 @@ impl ReceivedRequest {
     /// A parameter that is true or false, and `default` if it is missing.
     pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, Refusal> {
         let value = self.query(name).map(str::parse);
-        value
-            .unwrap_or(Ok(default))
-            .map_err(|_| Refusal::QueryInvalid)
+        value.unwrap_or(Ok(default)).map_err(|_| Refusal::QueryInvalid)
     }
 
     /// The body as JSON.

@@ -60,19 +60,13 @@ impl Entry {
 impl Default for Script {
     fn default() -> Self {
         let (method, fault) = (None, Fault::None);
-        Self {
-            queue: VecDeque::new(),
-            always: Entry { method, fault },
-        }
+        Self { queue: VecDeque::new(), always: Entry { method, fault } }
     }
 }
 
 impl Script {
     pub fn push(&mut self, method: Option<&Method>, faults: impl IntoIterator<Item = Fault>) {
-        self.queue.extend(faults.into_iter().map(|fault| Entry {
-            method: method.cloned(),
-            fault,
-        }));
+        self.queue.extend(faults.into_iter().map(|fault| Entry { method: method.cloned(), fault }));
     }
 
     /// Sets the fault for requests that meet no queued one.

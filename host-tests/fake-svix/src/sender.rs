@@ -34,11 +34,7 @@ pub async fn send_reports(fake: FakeSvix, url: Uri, secret: String) {
     loop {
         let now = fake.clock().now();
         let reports = fake.take_reports().into_iter();
-        queue.extend(reports.map(|report| Due {
-            report,
-            at: now,
-            failures: 0,
-        }));
+        queue.extend(reports.map(|report| Due { report, at: now, failures: 0 }));
         for _ in 0..queue.len() {
             let Some(mut due) = queue.pop_front() else {
                 break;
@@ -59,10 +55,8 @@ pub async fn send_reports(fake: FakeSvix, url: Uri, secret: String) {
 
 async fn send(report: &Report, url: &Uri, secret: &str, now: SystemTime) -> Result<()> {
     let authority = url.authority().map_or("", |authority| authority.as_str());
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(url.path())
-        .header("host", authority);
+    let mut request =
+        Request::builder().method(Method::POST).uri(url.path()).header("host", authority);
     for (name, value) in report.headers(secret, now) {
         request = request.header(name, value);
     }

@@ -216,10 +216,7 @@ impl Store {
         else {
             return;
         };
-        let copy = StoredMessage {
-            id: self.message_id(number + 1),
-            ..message.clone()
-        };
+        let copy = StoredMessage { id: self.message_id(number + 1), ..message.clone() };
         if let Some(application) = self.applications.get_mut(&copy.app) {
             let place = application.messages.partition_point(|it| *it <= number);
             application.messages.insert(place, number + 1);

@@ -61,23 +61,14 @@ fn check_gate(input: &[u8]) {
     let learned = gate.standing(now());
     // The project whose events wait, if it is only one.
     let project = match &learned {
-        Standing::Closed {
-            project: Some(only),
-            ..
-        } => only.clone(),
+        Standing::Closed { project: Some(only), .. } => only.clone(),
         _ => "dev".to_owned(),
     };
-    let event = EventAtGate {
-        key: "evt_1",
-        project: &project,
-    };
+    let event = EventAtGate { key: "evt_1", project: &project };
     for time in [SystemTime::UNIX_EPOCH, now(), later()] {
         if let Pass::Closed(shut) = gate.pass(&project, time) {
             let rest = shut.rest;
-            assert!(
-                !rest.is_zero() && rest <= HOUR,
-                "a closing never lasts longer than its time"
-            );
+            assert!(!rest.is_zero() && rest <= HOUR, "a closing never lasts longer than its time");
         }
     }
     assert!(
@@ -97,9 +88,7 @@ fn check_gate(input: &[u8]) {
     for reason in [Reason::RateLimited, Reason::SvixUnavailable] {
         let failed = gate.failed(event, true, reason, None, 0.5, later());
         assert_learned(&gate, &failed.expect("a probe decides"));
-        let shut = gate
-            .closed_for(&project, later())
-            .expect("a failure closes it");
+        let shut = gate.closed_for(&project, later()).expect("a failure closes it");
         assert_eq!(shut.reason, reason);
         let longest = Duration::from_secs(30);
         assert!(shut.rest <= longest, "Svix hasn't asked for it");
@@ -133,10 +122,7 @@ fn check_retry_after(text: &str) {
         return;
     };
     let seconds = whole_seconds(wait);
-    assert_eq!(
-        parse_retry_after(&seconds.to_string(), now()),
-        Some(Duration::from_secs(seconds))
-    );
+    assert_eq!(parse_retry_after(&seconds.to_string(), now()), Some(Duration::from_secs(seconds)));
     // A number counts from any time on; a date comes nearer.
     let nearer = wait.saturating_sub(Duration::from_secs(10));
     let counts = parse_retry_after(text, later());

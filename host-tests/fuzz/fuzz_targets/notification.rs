@@ -17,8 +17,8 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use svix_relay::fuzz::{
     self as relay, Arrival, Attributes, DeadLetter, Delivered, Event, Field, Messages,
-    Notification, Operation, Record, Route, Source, Undelivered, Unknown, check_identifier, event_id, key,
-    parse_rfc3339, rfc3339, shortened,
+    Notification, Operation, Record, Route, Source, Undelivered, Unknown, check_identifier,
+    event_id, key, parse_rfc3339, rfc3339, shortened,
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -91,17 +91,12 @@ fn check_forms(body: &[u8], headers: &Arrival) {
         return;
     }
     let pushed = [5, 6].map(|attempt| wrap(body, headers, attempt));
-    let [wrapped, again] = pushed
-        .each_ref()
-        .map(|body| read(body.as_bytes(), &Arrival::default()));
+    let [wrapped, again] = pushed.each_ref().map(|body| read(body.as_bytes(), &Arrival::default()));
     assert_eq!(wrapped.source, Source::Wrapped);
     assert_eq!(wrapped.arrival.pubsub_message_id, headers.pubsub_message_id);
     let publish_time = headers.publish_time.map(rfc3339);
     assert_eq!(wrapped.arrival.publish_time.map(rfc3339), publish_time);
-    assert_eq!(
-        [wrapped.arrival.attempt, again.arrival.attempt],
-        [Some(5), Some(6)]
-    );
+    assert_eq!([wrapped.arrival.attempt, again.arrival.attempt], [Some(5), Some(6)]);
     assert_eq!(key_of(&wrapped), key_of(&again));
     // The content of a wrapper is an event, and not one more wrapper.
     if direct.source == Source::Direct && headers.attributes.is_empty() {
@@ -204,22 +199,11 @@ fn check_event(event: &Event<'_>) {
     assert!(name.bytes().all(|byte| byte.is_ascii_hexdigit()));
     assert_eq!(name, key(&event.project, &event.id), "stable");
 
-    assert_eq!(
-        relay::create_path(&event.project).split('/').nth(4),
-        Some(&*event.project)
-    );
-    assert_eq!(
-        relay::lookup_path(&event.project, &mapped)
-            .split('/')
-            .nth(6),
-        Some(&*mapped)
-    );
+    assert_eq!(relay::create_path(&event.project).split('/').nth(4), Some(&*event.project));
+    assert_eq!(relay::lookup_path(&event.project, &mapped).split('/').nth(6), Some(&*mapped));
     assert_eq!(
         lookup(&event.project, &event.id),
-        Some((
-            event.project.clone().into_owned(),
-            event.id.clone().into_owned()
-        ))
+        Some((event.project.clone().into_owned(), event.id.clone().into_owned()))
     );
 
     for create_application in [true, false] {
@@ -286,10 +270,7 @@ fn check_message(event: &Event<'_>, event_id: &str, create_application: bool) {
     assert_eq!(message.event_id, event_id);
     let application = message.application.map(|it| (it.uid, it.name));
     let project = || event.project.clone().into_owned();
-    assert_eq!(
-        application,
-        create_application.then(|| (project(), project()))
-    );
+    assert_eq!(application, create_application.then(|| (project(), project())));
     for value in message.tags.iter().chain(&message.channels) {
         assert!((1..=128).contains(&value.len()), "{value}");
         assert!(check_identifier(value).is_ok(), "{value}");

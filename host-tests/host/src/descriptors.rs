@@ -11,10 +11,7 @@ const FOR_EACH_REQUEST: usize = 3;
 /// Raises the soft limit of this process to the hard one, and returns that limit. `None` stands for an unlimited number.
 pub(crate) fn raise_limit() -> Option<usize> {
     let limit = getrlimit(Resource::Nofile);
-    let hard = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
+    let hard = Rlimit { current: limit.maximum, ..limit };
     let is_raised = setrlimit(Resource::Nofile, hard).is_ok();
     let limit = if is_raised { hard } else { limit };
     limit.current.and_then(|limit| usize::try_from(limit).ok())

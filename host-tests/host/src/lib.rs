@@ -11,10 +11,7 @@
 //! In tests everything runs in one process and in paused time: nothing waits for the system's
 //! clock, and nothing needs a socket.
 
-#![cfg_attr(
-    test,
-    expect(clippy::unwrap_used, reason = "a test that can't go on has failed")
-)]
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that can't go on has failed"))]
 
 mod component;
 mod descriptors;

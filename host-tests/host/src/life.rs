@@ -39,14 +39,8 @@ impl Lifeline {
     /// Does `work`; if this life ends first, `work` stops where it is and this future never ends.
     pub async fn guard<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
-        future::poll_fn(|cx| {
-            if self.has_ended() {
-                Poll::Pending
-            } else {
-                work.as_mut().poll(cx)
-            }
-        })
-        .await
+        future::poll_fn(|cx| if self.has_ended() { Poll::Pending } else { work.as_mut().poll(cx) })
+            .await
     }
 }
 

@@ -38,11 +38,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub fn new(host: Host, descriptors: Option<usize>) -> Self {
-        Self {
-            host,
-            descriptors,
-            started: SystemTime::now(),
-        }
+        Self { host, descriptors, started: SystemTime::now() }
     }
 
     /// Answers `GET /metrics` until the process ends. Every client may ask: no number is a secret.
@@ -97,16 +93,8 @@ impl Metrics {
             ("connections_limit", "gauge", number(connections.limit)),
             ("requests_waiting", "gauge", number(host.requests_waiting())),
             ("instances", "gauge", number(host.instances_living())),
-            (
-                "instances_created_total",
-                "counter",
-                Some(host.instances_created()),
-            ),
-            (
-                "log_lines_dropped_total",
-                "counter",
-                Some(host.output().dropped()),
-            ),
+            ("instances_created_total", "counter", Some(host.instances_created())),
+            ("log_lines_dropped_total", "counter", Some(host.output().dropped())),
         ] {
             add(&mut text, &format!("svix_relay_host_{name}"), kind, value);
         }
@@ -132,9 +120,7 @@ fn add(text: &mut String, name: &str, kind: &str, value: Option<u64>) {
 
 fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }

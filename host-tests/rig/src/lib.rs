@@ -1,9 +1,6 @@
 //! Parts of a network for tests and the soak: processes, a real Redis, certificates, a proxy that can be cut, free ports.
 
-#![cfg_attr(
-    test,
-    expect(clippy::unwrap_used, reason = "a test that can't go on has failed")
-)]
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that can't go on has failed"))]
 
 pub mod ports;
 mod process;

@@ -56,9 +56,7 @@ pub struct Process {
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Process");
-        fields
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        fields.field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -88,13 +86,7 @@ impl Process {
     ) -> Result<Self> {
         let address = ports::free()?;
         let child = spawn(command(address), is_group, &log)?;
-        Ok(Self {
-            command,
-            is_group,
-            log,
-            address,
-            child,
-        })
+        Ok(Self { command, is_group, log, address, child })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -121,10 +113,7 @@ impl Process {
     /// Fails if the process has ended by itself.
     pub fn check(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
-            bail!(
-                "the process ended by itself ({status})\n{}",
-                self.last_lines()
-            );
+            bail!("the process ended by itself ({status})\n{}", self.last_lines());
         }
         Ok(())
     }
@@ -203,10 +192,7 @@ fn spawn(mut command: Command, is_group: bool, log: &Path) -> Result<Child> {
     if is_group {
         command.process_group(0);
     }
-    command
-        .stdin(Stdio::null())
-        .stdout(append(log)?)
-        .stderr(append(log)?);
+    command.stdin(Stdio::null()).stdout(append(log)?).stderr(append(log)?);
     let child = command.spawn();
     child.with_context(|| format!("can't start {}", program.display()))
 }

@@ -31,12 +31,7 @@ impl Proxy {
                 tokio::spawn(pass(client, server, cut.subscribe()));
             }
         });
-        Ok(Self {
-            address,
-            server,
-            is_cut,
-            listening,
-        })
+        Ok(Self { address, server, is_cut, listening })
     }
 
     pub fn address(&self) -> SocketAddr {

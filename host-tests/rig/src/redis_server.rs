@@ -63,12 +63,7 @@ impl RedisServer {
         let directory = tempfile::Builder::new().prefix("redis-").tempdir()?;
         let address = ports::free()?;
         let child = spawn(&directory, address, None)?;
-        let mut server = Self {
-            directory,
-            address,
-            tls: None,
-            child,
-        };
+        let mut server = Self { directory, address, tls: None, child };
         server.is_up().await?;
         Ok(server)
     }
@@ -180,10 +175,7 @@ impl Drop for RedisServer {
 }
 
 fn spawn(directory: &TempDir, address: SocketAddr, tls: Option<&Tls>) -> Result<Child> {
-    let output = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(directory.path().join("log"));
+    let output = OpenOptions::new().create(true).append(true).open(directory.path().join("log"));
     let output: File = output?;
     let mut command = Command::new(PROGRAM);
     if let Some(tls) = tls {

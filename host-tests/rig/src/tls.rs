@@ -52,11 +52,6 @@ impl Tls {
             fs::write(&identity.key, key.serialize_pem())?;
             Ok(identity)
         };
-        Ok(Self {
-            address,
-            authority,
-            server: identity("server")?,
-            client: identity("client")?,
-        })
+        Ok(Self { address, authority, server: identity("server")?, client: identity("client")? })
     }
 }

@@ -10,10 +10,7 @@
 //! - `verdict` compares what was published with what Svix has, judges the relay, and has the relay audit itself.
 //! - `progress` shows how far the soak is.
 
-#![cfg_attr(
-    test,
-    expect(clippy::unwrap_used, reason = "a test that can't go on has failed")
-)]
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that can't go on has failed"))]
 
 mod options;
 mod plan;
@@ -100,14 +97,8 @@ async fn soak(options: Options, directory: &Path, start: Instant) -> Result<Repo
     let (nodes, first) = (relays.len(), relays[0].address());
     let mut storm = Storm::new(svix.clone(), relays, random.fork(), progress.clone());
     let (width, fork) = (options.concurrency, random.fork());
-    let mut publisher = Publisher::new(
-        messages,
-        endpoint.clone(),
-        width,
-        waits,
-        fork,
-        progress.clone(),
-    );
+    let mut publisher =
+        Publisher::new(messages, endpoint.clone(), width, waits, fork, progress.clone());
     let started = publisher.start();
     let mut outages = redis.map(|SharedRedis { server, ways }| {
         Outages::new(server, ways, endpoint, started, progress.clone())

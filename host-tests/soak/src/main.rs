@@ -7,10 +7,7 @@ use clap::Parser as _;
 use soak::Options;
 
 #[tokio::main]
-#[expect(
-    clippy::print_stderr,
-    reason = "the one message of a soak that broke off"
-)]
+#[expect(clippy::print_stderr, reason = "the one message of a soak that broke off")]
 async fn main() -> ExitCode {
     let report = match soak::run(Options::parse()).await {
         Ok(report) => report,
@@ -23,9 +20,5 @@ async fn main() -> ExitCode {
     lines.push(report.to_string());
     // If stdout is closed, the status still tells the result.
     drop(writeln!(io::stdout(), "{}", lines.join("\n")));
-    if report.is_clean() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

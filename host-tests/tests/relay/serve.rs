@@ -36,9 +36,7 @@ pub fn command(directory: &Path) -> Command {
 pub async fn command_before(svix: &FakeSvix, directory: &Path) -> Command {
     let url = format!("svix_url={}", url_of(svix).await);
     let mut command = command(directory);
-    command
-        .env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN)
-        .args(["--variable", &url]);
+    command.env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN).args(["--variable", &url]);
     command
 }
 
@@ -48,10 +46,7 @@ pub fn bare_command() -> Command {
 
 /// A command in the repository's root that no variable of this environment configures.
 pub fn without_variables(mut command: Command) -> Command {
-    command
-        .current_dir(root())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+    command.current_dir(root()).stdout(Stdio::null()).stderr(Stdio::piped());
     rig::unset_variables(&mut command);
     command
 }
@@ -69,11 +64,7 @@ impl Serve {
                 break rest.split(' ').next().expect("an address").to_owned();
             }
         };
-        Self {
-            child,
-            address,
-            lines,
-        }
+        Self { child, address, lines }
     }
 
     /// With a fake Svix that this test holds.
@@ -136,9 +127,7 @@ impl Drop for Serve {
 
 /// The URL of a fake Svix that this test holds.
 pub async fn url_of(svix: &FakeSvix) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(svix.clone().listen(listener));
     url

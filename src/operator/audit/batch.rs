@@ -63,10 +63,7 @@ pub async fn next(state: &mut State, now: SystemTime) -> Result<Option<Batch>, h
     let due = now.checked_sub(LAG).unwrap_or(SystemTime::UNIX_EPOCH);
     while state.day <= journal::day(due) {
         let pages = journal::pages(state.day).await?.unwrap_or_default();
-        let pages = state
-            .unfinished
-            .as_ref()
-            .map_or(pages, |unfinished| unfinished.end);
+        let pages = state.unfinished.as_ref().map_or(pages, |unfinished| unfinished.end);
         let batch = read(state, pages, due, now).await?;
         if batch.end > state.page {
             return Ok(Some(batch));
@@ -157,10 +154,7 @@ impl Batch {
         // Two pages may name one record.
         if let (Entry::Vacant(item), Some(record)) = (items.entry(name.to_owned()), record) {
             self.records += 1;
-            item.insert(Item {
-                record,
-                svix_event_id,
-            });
+            item.insert(Item { record, svix_event_id });
         }
     }
 }

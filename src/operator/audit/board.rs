@@ -107,9 +107,8 @@ impl Board {
     /// is no longer pending, and counts all that remain.
     async fn review(&mut self, now: SystemTime) -> Result<Numbers, host::Error> {
         let taken = self.0.iter().enumerate();
-        let taken: Vec<_> = taken
-            .filter_map(|(slot, finding)| Some((slot, finding.clone()?)))
-            .collect();
+        let taken: Vec<_> =
+            taken.filter_map(|(slot, finding)| Some((slot, finding.clone()?))).collect();
         let names: Vec<_> = taken.iter().map(|(_, it)| it.record_name.clone()).collect();
         let records = store::get_all(&names).await;
         for ((slot, finding), record) in taken.into_iter().zip(records) {
@@ -129,11 +128,7 @@ impl Board {
         }
         let mut numbers: Numbers = Kind::ALL.map(|kind| (kind.name().to_owned(), 0)).into();
         for finding in self.0.iter().flatten() {
-            let kind = if finding.is_pending() {
-                PENDING
-            } else {
-                finding.kind.name()
-            };
+            let kind = if finding.is_pending() { PENDING } else { finding.kind.name() };
             *numbers.entry(kind.to_owned()).or_default() += 1;
         }
         Ok(numbers)
@@ -196,10 +191,7 @@ mod tests {
         }
         assert_eq!(board.slot_for(&finding(SLOTS)), None);
         let pending = finding(7).pending(UNIX_EPOCH);
-        let slot = board
-            .0
-            .iter()
-            .position(|it| it.as_ref().is_some_and(|it| it.id == pending.id));
+        let slot = board.0.iter().position(|it| it.as_ref().is_some_and(|it| it.id == pending.id));
         board.0[slot.expect("its slot")] = Some(pending.clone());
         assert_eq!(board.slot_for(&finding(SLOTS)), slot);
         assert_eq!(board.slot_for(&finding(SLOTS).pending(UNIX_EPOCH)), None);

@@ -23,12 +23,7 @@ pub async fn review(config: &Config, deadline: Deadline) -> Result<(), Problem> 
     let mut conversation = Conversation::behind_the_gate(config, deadline);
     let mut result = Ok(());
     for reported in disabled {
-        let Reported {
-            project,
-            endpoint_id,
-            at,
-            ..
-        } = reported;
+        let Reported { project, endpoint_id, at, .. } = reported;
         let endpoint = match conversation.endpoint(&project, &endpoint_id).await {
             Ok(endpoint) => endpoint,
             // The endpoint must not hold up the others.
@@ -39,10 +34,7 @@ pub async fn review(config: &Config, deadline: Deadline) -> Result<(), Problem> 
         };
         if !endpoint.is_some_and(|endpoint| endpoint.disabled) {
             let report = endpoints::report_id(&format!("{project} {endpoint_id} {at}"));
-            let enabled = Effect::Enabled {
-                project,
-                endpoint_id,
-            };
+            let enabled = Effect::Enabled { project, endpoint_id };
             endpoints::note(&report, &enabled).await?;
         }
     }

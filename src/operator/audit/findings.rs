@@ -80,11 +80,8 @@ impl Finding {
         now: SystemTime,
     ) -> Self {
         let last = svix_message_ids.last().map_or("", String::as_str);
-        let id = digest::sha256_hex(&[
-            kind.name().as_bytes(),
-            record_name.as_bytes(),
-            last.as_bytes(),
-        ]);
+        let id =
+            digest::sha256_hex(&[kind.name().as_bytes(), record_name.as_bytes(), last.as_bytes()]);
         Self {
             version: VERSION,
             id: id[..16].to_owned(),
@@ -101,10 +98,7 @@ impl Finding {
     /// A finding that may resolve itself until then.
     pub fn pending(self, until: SystemTime) -> Self {
         let pending_until = Some(rfc3339(until));
-        Self {
-            pending_until,
-            ..self
-        }
+        Self { pending_until, ..self }
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
@@ -191,10 +185,7 @@ mod tests {
             r#""eventId":"evt_1","svixMessageIds":["msg_1"],"record":"record/a","#,
             r#""foundAt":"1970-01-01T00:00:01Z","pendingUntil":"1970-01-01T00:00:00Z"}"#,
         );
-        assert_eq!(
-            String::from_utf8(json::encode(&finding)).expect("text"),
-            text
-        );
+        assert_eq!(String::from_utf8(json::encode(&finding)).expect("text"), text);
         assert_eq!(Finding::decode(text.as_bytes()), Some(finding));
         let newer = text.replace(r#""version":1"#, r#""version":2"#);
         assert_eq!(Finding::decode(newer.as_bytes()), None);

@@ -78,11 +78,7 @@ pub async fn audit(request: &mut OperatorRequest<'_>, query: &Query) -> Result<S
         state,
     };
     let result = slice.run().await;
-    let Slice {
-        comparison,
-        mut state,
-        ..
-    } = slice;
+    let Slice { comparison, mut state, .. } = slice;
     state.lists = comparison.waiting_lists;
     let put_off = comparison.records_put_off;
     let (events, settled, found) = (comparison.events, comparison.settled, comparison.found);
@@ -173,13 +169,8 @@ impl Slice<'_> {
         for (name, items) in batch.projects.range(first..) {
             let begun = begun.take().filter(|begun| begun.project == *name);
             let earlier = begun.and_then(|begun| begun.progress);
-            let leave = |progress| {
-                Some(Unfinished {
-                    end: batch.end,
-                    project: name.clone(),
-                    progress,
-                })
-            };
+            let leave =
+                |progress| Some(Unfinished { end: batch.end, project: name.clone(), progress });
             if self.comparison.is_over() {
                 self.state.unfinished = leave(earlier);
                 return Ok(false);
@@ -189,12 +180,7 @@ impl Slice<'_> {
                 iterator: None,
                 unseen: items.keys().cloned().collect(),
             });
-            let project = Project {
-                name,
-                items,
-                after: batch.after,
-                before: batch.before,
-            };
+            let project = Project { name, items, after: batch.after, before: batch.before };
             let result = self.comparison.run(&project, &mut progress).await;
             if !matches!(result, Ok(true)) {
                 self.state.unfinished = leave(Some(progress));
@@ -235,21 +221,13 @@ pub async fn resolve(request: &mut OperatorRequest<'_>, id: &str) -> Result<Succ
     let finding = board.find(id).cloned().ok_or(table::NO_FINDING)?;
     request.entry.set_event(&finding.project, &finding.event_id);
     let send_again = finding.kind == Kind::Missing && reopen(&finding).await?;
-    let dead_letter = if send_again {
-        ledger::replayable(&finding.record_name).await?
-    } else {
-        None
-    };
+    let dead_letter =
+        if send_again { ledger::replayable(&finding.record_name).await? } else { None };
     board.remove(id).await?;
     // The finding is gone, so no repeat could give this answer. The next audit counts anew.
     let _ = board::review(clock::now()).await;
     request.entry.message = format!("resolved: the event was {}", finding.kind.name());
-    let resolved = Resolved {
-        resolved: id,
-        kind: finding.kind,
-        send_again,
-        dead_letter,
-    };
+    let resolved = Resolved { resolved: id, kind: finding.kind, send_again, dead_letter };
     Ok(Success::document("resolved", &resolved))
 }
 
@@ -280,9 +258,7 @@ async fn reopen(finding: &Finding) -> Result<bool, host::Error> {
 pub async fn messages_of(record_name: &str) -> Result<BTreeSet<String>, host::Error> {
     let findings = Board::read().await?.into_findings().into_iter();
     let of_event = findings.filter(|finding| finding.record_name == record_name);
-    Ok(of_event
-        .flat_map(|finding| finding.svix_message_ids)
-        .collect())
+    Ok(of_event.flat_map(|finding| finding.svix_message_ids).collect())
 }
 
 /// Removes all findings of a project.
@@ -298,10 +274,7 @@ pub async fn forget(project: &str) -> Result<(), host::Error> {
 pub async fn numbers() -> Result<Audit, host::Error> {
     let state = read_state().await?;
     let numbers = board::numbers().await?;
-    let kinds = Kind::ALL
-        .map(Kind::name)
-        .into_iter()
-        .chain([board::PENDING]);
+    let kinds = Kind::ALL.map(Kind::name).into_iter().chain([board::PENDING]);
     Ok(Audit {
         verified_until: state.as_ref().and_then(State::verified_until),
         events: state.as_ref().map_or(0, |state| state.events),

@@ -173,11 +173,7 @@ mod tests {
         last.day = 10;
         assert_eq!(start(&last, wanted(None, 1)), first, "a clock was ahead");
         last.day = 5;
-        last.unfinished = Some(Unfinished {
-            end: 8,
-            project: "dev".to_owned(),
-            progress: None,
-        });
+        last.unfinished = Some(Unfinished { end: 8, project: "dev".to_owned(), progress: None });
         assert_eq!(start(&last, wanted(None, 3)).one_in, 1);
     }
 

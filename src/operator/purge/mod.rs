@@ -86,13 +86,7 @@ pub async fn purge(request: &mut OperatorRequest<'_>) -> Result<Success, Problem
     let done = result?;
     request.entry.message = format!("purged: {purged} records, {kept} kept, {letters} letters");
     let day = rfc3339(UNIX_EPOCH + Duration::from_hours(24 * cursor.day));
-    let answer = Purged {
-        purged,
-        kept,
-        letters,
-        day: day[..10].to_owned(),
-        done,
-    };
+    let answer = Purged { purged, kept, letters, day: day[..10].to_owned(), done };
     Ok(Success::document("purged", &answer))
 }
 
@@ -105,10 +99,7 @@ struct Cursor {
 }
 
 impl Cursor {
-    const START: Self = Self {
-        day: FIRST_DAY,
-        page: 0,
-    };
+    const START: Self = Self { day: FIRST_DAY, page: 0 };
 
     async fn read() -> Result<Self, host::Error> {
         let stored = store::get(CURSOR, store::TIMEOUT).await?;
@@ -125,10 +116,7 @@ impl Cursor {
 
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (day, page) = str::from_utf8(bytes).ok()?.split_once(' ')?;
-        Some(Self {
-            day: day.parse().ok()?,
-            page: page.parse().ok()?,
-        })
+        Some(Self { day: day.parse().ok()?, page: page.parse().ok()? })
     }
 }
 
@@ -196,10 +184,7 @@ impl Slice {
                 let counter = journal::counter(self.cursor.day);
                 store::delete("purge the journal", &counter).await?;
             }
-            self.cursor = Cursor {
-                day: self.cursor.day + 1,
-                page: 0,
-            };
+            self.cursor = Cursor { day: self.cursor.day + 1, page: 0 };
             if self.deadline.is_over() {
                 return Ok(false);
             }
@@ -240,10 +225,7 @@ impl Slice {
             None => store::delete("purge the journal", &name).await,
             Some(error) => {
                 // The next slice goes on with the records that could not be read.
-                let page = Page {
-                    names: rest.unread,
-                    ..page
-                };
+                let page = Page { names: rest.unread, ..page };
                 store::set(&name, &page.encode(), store::TIMEOUT).await?;
                 Err(error)
             }
@@ -338,10 +320,7 @@ mod tests {
 
     #[test]
     fn the_cursor_is_read_as_it_is_written() {
-        let cursor = Cursor {
-            day: 20_780,
-            page: 7,
-        };
+        let cursor = Cursor { day: 20_780, page: 7 };
         assert_eq!(Cursor::parse(b"20780 7"), Some(cursor));
         for other in [&b""[..], b"20780", b"a b", b"\xff 1"] {
             assert_eq!(Cursor::parse(other), None);

@@ -90,9 +90,7 @@ impl Failure<'_> {
             times,
             probing: false,
             failed_probe: Some(self.event.key.to_owned()),
-            project: before
-                .project
-                .filter(|_| self.reason == Reason::SvixUnavailable),
+            project: before.project.filter(|_| self.reason == Reason::SvixUnavailable),
         }
     }
 }

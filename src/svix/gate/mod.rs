@@ -166,11 +166,7 @@ impl Gate {
     /// The time of the last change, or 0 if it lies in the future: the clock was ahead, and is set right.
     fn latest_change(&self, now: SystemTime) -> u64 {
         let changed = self.state.changed_at;
-        if is_plausible(changed, now) {
-            changed
-        } else {
-            0
-        }
+        if is_plausible(changed, now) { changed } else { 0 }
     }
 
     /// Whether an event of this project may go on.
@@ -200,10 +196,7 @@ impl Gate {
     fn closed(&self, now: SystemTime) -> Option<Shut> {
         let closing = self.state.closed.as_ref()?;
         let rest = match unix_millis(now).checked_sub(self.since) {
-            Some(elapsed) => closing
-                .millis
-                .min(as_millis(LONGEST))
-                .saturating_sub(elapsed),
+            Some(elapsed) => closing.millis.min(as_millis(LONGEST)).saturating_sub(elapsed),
             // The clock was set back, so the elapsed time is unknown.
             None => 0,
         };
@@ -239,16 +232,8 @@ impl Gate {
     /// The probe has shown nothing, and the next event is the probe. Returns the state to share. `None` if no probe is
     /// on its way.
     pub fn give_up_probe(&mut self, now: SystemTime) -> Option<Vec<u8>> {
-        let closing = self
-            .state
-            .closed
-            .clone()
-            .filter(|closing| closing.probing)?;
-        let due = Closing {
-            millis: 0,
-            probing: false,
-            ..closing
-        };
+        let closing = self.state.closed.clone().filter(|closing| closing.probing)?;
+        let due = Closing { millis: 0, probing: false, ..closing };
         Some(self.change(Some(due), Run::none(), now))
     }
 
@@ -289,10 +274,7 @@ impl Gate {
             _ => {
                 let of_another = self.state.run.project.as_deref() != Some(project);
                 let run = if self.state.run.project.is_some() && of_another {
-                    Run {
-                        others_succeed: true,
-                        ..self.state.run.clone()
-                    }
+                    Run { others_succeed: true, ..self.state.run.clone() }
                 } else {
                     Run::none()
                 };
@@ -312,10 +294,7 @@ impl Gate {
     fn rest_of_closing(&self, now: SystemTime) -> Option<Closing> {
         let rest = self.closed(now)?.rest;
         let closing = self.state.closed.clone()?;
-        Some(Closing {
-            millis: as_millis(rest),
-            ..closing
-        })
+        Some(Closing { millis: as_millis(rest), ..closing })
     }
 
     /// Svix has failed on this event. Returns the state to share, if it changed. `asked` is Svix's own
@@ -329,12 +308,8 @@ impl Gate {
         jitter: f64,
         now: SystemTime,
     ) -> Option<Vec<u8>> {
-        let failure = Failure {
-            event,
-            reason,
-            asked: asked.map(|asked| asked.min(longest(reason))),
-            jitter,
-        };
+        let failure =
+            Failure { event, reason, asked: asked.map(|asked| asked.min(longest(reason))), jitter };
         let closing = self.state.closed.clone();
         match closing.filter(|closing| closing.concerns(event.project)) {
             None => self.failed_while_open(&failure, now),
@@ -374,9 +349,7 @@ impl Gate {
         now: SystemTime,
     ) -> Option<Vec<u8>> {
         let rest = self.closed(now).map_or(Duration::ZERO, |gate| gate.rest);
-        let asked = failure
-            .asked
-            .filter(|_| failure.reason == Reason::RateLimited)?;
+        let asked = failure.asked.filter(|_| failure.reason == Reason::RateLimited)?;
         if asked <= rest.saturating_add(NEWS) {
             return None;
         }

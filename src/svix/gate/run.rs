@@ -46,11 +46,7 @@ impl Run {
         if self.others_succeed && self.project.as_deref() != Some(event.project) {
             return Self::none().and(event);
         }
-        let of_event = if self.event == event.key {
-            self.of_event
-        } else {
-            0
-        };
+        let of_event = if self.event == event.key { self.of_event } else { 0 };
         let counts = u32::from(of_event < RUN_OF_ONE_EVENT);
         Self {
             failures: self.failures.saturating_add(counts),

@@ -9,10 +9,7 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn of<'a>(project: &'a str, event: &'a str) -> EventAtGate<'a> {
-    EventAtGate {
-        key: event,
-        project,
-    }
+    EventAtGate { key: event, project }
 }
 
 /// Svix limits the rate of the project `dev`, and asks to wait for so many seconds. Returns the state to share.
@@ -41,11 +38,7 @@ fn a_rate_limit_closes_the_gate_for_as_long_as_svix_asks() {
     let mut gate = Gate::open();
     assert_eq!(gate.pass("dev", at(0)), Pass::Open);
     assert!(limited(&mut gate, false, Some(7), at(0)).is_some());
-    let shut = Shut {
-        reason: RateLimited,
-        rest: Duration::from_secs(5),
-        probing: false,
-    };
+    let shut = Shut { reason: RateLimited, rest: Duration::from_secs(5), probing: false };
     assert_eq!(gate.pass("dev", at(2)), Pass::Closed(shut));
     assert_eq!(gate.pass("dev", at(7)), Pass::Probe);
 }
@@ -96,10 +89,7 @@ fn a_success_ends_a_run_of_failures() {
         unavailable(&mut gate, event, false, at(0));
         assert_eq!(closed_for(&gate, at(0)), None);
         if event == "d" {
-            assert!(
-                gate.answered("dev", false, at(0)).is_some(),
-                "others may count on"
-            );
+            assert!(gate.answered("dev", false, at(0)).is_some(), "others may count on");
             assert_eq!(gate.answered("dev", false, at(0)), None, "nothing new");
         }
     }
@@ -121,11 +111,7 @@ fn the_outcome_of_the_probe_decides() {
     let mut gate = Gate::open();
     limited(&mut gate, false, Some(1), at(0));
     gate.send_probe(Duration::from_secs(3), at(1));
-    assert_eq!(
-        gate.answered("dev", false, at(1)),
-        None,
-        "sent before it closed"
-    );
+    assert_eq!(gate.answered("dev", false, at(1)), None, "sent before it closed");
     assert_eq!(closed_for(&gate, at(1)), Some(3));
 
     let mut failed = gate.clone();
@@ -195,11 +181,7 @@ fn other_instances_learn_of_a_closing_and_of_its_end() {
     here.learn(open.as_deref(), at(9));
     assert_eq!(here.pass("dev", at(9)), Pass::Open);
     here.learn(close.as_deref(), at(9));
-    assert_eq!(
-        here.pass("dev", at(9)),
-        Pass::Open,
-        "older news change nothing"
-    );
+    assert_eq!(here.pass("dev", at(9)), Pass::Open, "older news change nothing");
 }
 
 #[test]
@@ -227,11 +209,7 @@ fn clocks_that_differ_or_are_set_back_never_block_for_longer() {
     let mut gate = Gate::open();
     gate.learn(state.as_deref(), at(0));
     gate.learn(state.as_deref(), at(3));
-    assert_eq!(
-        closed_for(&gate, at(3)),
-        Some(6),
-        "from when it was heard of"
-    );
+    assert_eq!(closed_for(&gate, at(3)), Some(6), "from when it was heard of");
 
     let mut gate = Gate::open();
     assert!(limited(&mut gate, false, Some(9), at(5_000)).is_some());
@@ -318,11 +296,7 @@ fn five_failures_of_others_in_a_row_close_the_gate_for_all() {
         if number == 1 {
             // A success between their failures begins a new run, and the closing stays as it is.
             assert!(gate.answered("dev", false, at(0)).is_some());
-            assert_eq!(
-                gate.closed_for("sick", at(0))
-                    .map(|shut| shut.rest.as_secs()),
-                Some(1)
-            );
+            assert_eq!(gate.closed_for("sick", at(0)).map(|shut| shut.rest.as_secs()), Some(1));
         }
     }
     assert!(matches!(gate.pass("dev", at(0)), Pass::Closed(_)));
@@ -369,11 +343,7 @@ fn a_state_without_projects_is_read_as_a_closing_for_all() {
 fn a_held_project_stays_held_through_every_change() {
     let mut gate = closed_for_sick();
     assert!(gate.hold("dev", true, at(0)).is_some());
-    assert_eq!(
-        gate.closed_for("sick", at(0))
-            .map(|shut| shut.rest.as_secs()),
-        Some(1)
-    );
+    assert_eq!(gate.closed_for("sick", at(0)).map(|shut| shut.rest.as_secs()), Some(1));
     fail(&mut gate, "f", "other", at(0));
     gate.answered("other", false, at(0));
     limited(&mut gate, false, Some(3), at(0));

@@ -16,12 +16,7 @@ static COUNTER: OnceLock<Option<File>> = OnceLock::new();
 static DELAY: OnceLock<Duration> = OnceLock::new();
 
 fn count(call: c_long, fd: c_int) -> c_int {
-    let open = || {
-        File::options()
-            .append(true)
-            .open(env::var_os("FSYNCS")?)
-            .ok()
-    };
+    let open = || File::options().append(true).open(env::var_os("FSYNCS")?).ok();
     if let Some(mut file) = COUNTER.get_or_init(open).as_ref() {
         // Ignore errors: the process must go on, and a wrong count shows in the table.
         let _ = file.write_all(b".");

@@ -71,10 +71,7 @@ struct Reply {
 #[derive(Clone)]
 enum Records {
     Memory(Arc<Mutex<HashMap<String, String>>>),
-    Sqlite {
-        reader: Arc<Mutex<Connection>>,
-        writer: Writer,
-    },
+    Sqlite { reader: Arc<Mutex<Connection>>, writer: Writer },
 }
 
 #[derive(Clone)]
@@ -132,14 +129,10 @@ impl Records {
                 lock(&map)?.insert(key, value);
                 Ok(())
             }
-            Self::Sqlite {
-                writer: Writer::Alone(writer),
-                ..
-            } => task::spawn_blocking(move || Ok(insert(&*lock(&writer)?, [key, value])?)).await?,
-            Self::Sqlite {
-                writer: Writer::Grouped(writes),
-                ..
-            } => {
+            Self::Sqlite { writer: Writer::Alone(writer), .. } => {
+                task::spawn_blocking(move || Ok(insert(&*lock(&writer)?, [key, value])?)).await?
+            }
+            Self::Sqlite { writer: Writer::Grouped(writes), .. } => {
                 let (done, is_done) = oneshot::channel();
                 let record = [key, value];
                 writes.send(Write { record, done }).await?;
@@ -160,10 +153,8 @@ fn insert(connection: &Connection, record: [String; 2]) -> rusqlite::Result<()> 
 fn write_groups(mut connection: Connection, mut queue: mpsc::Receiver<Write>) {
     let mut group = Vec::new();
     while queue.blocking_recv_many(&mut group, 1_024) > 0 {
-        let (records, waiting): (Vec<_>, Vec<_>) = group
-            .drain(..)
-            .map(|write| (write.record, write.done))
-            .unzip();
+        let (records, waiting): (Vec<_>, Vec<_>) =
+            group.drain(..).map(|write| (write.record, write.done)).unzip();
         let commit = |connection: &mut Connection| {
             let transaction = connection.transaction()?;
             for record in records {
@@ -194,20 +185,12 @@ async fn notify(State(relay): State<Relay>, body: Bytes) -> Result<Json<Reply>, 
     let event: Event = serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
     let key = format!("{}/{}", event.project, event.id);
     if let Some(svix_message_id) = relay.records.get(key.clone()).await.map_err(unavailable)? {
-        return Ok(Json(Reply {
-            status: "duplicate",
-            svix_message_id,
-        }));
+        return Ok(Json(Reply { status: "duplicate", svix_message_id }));
     }
-    let created = send(&relay, &event, &key, &body)
-        .await
-        .map_err(unavailable)?;
+    let created = send(&relay, &event, &key, &body).await.map_err(unavailable)?;
     let stored = relay.records.set(key, created.id.clone()).await;
     stored.map_err(unavailable)?;
-    Ok(Json(Reply {
-        status: "delivered",
-        svix_message_id: created.id,
-    }))
+    Ok(Json(Reply { status: "delivered", svix_message_id: created.id }))
 }
 
 async fn send(relay: &Relay, event: &Event, key: &str, body: &[u8]) -> anyhow::Result<Created> {
@@ -237,9 +220,7 @@ async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let relay = Relay {
         records: Records::open(&options)?,
-        client: reqwest::Client::builder()
-            .timeout(Duration::from_secs(3))
-            .build()?,
+        client: reqwest::Client::builder().timeout(Duration::from_secs(3)).build()?,
         svix_url: options.svix_url.into(),
     };
     let router = Router::new()

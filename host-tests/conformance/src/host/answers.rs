@@ -16,22 +16,8 @@ pub async fn name_the_problem(host: &mut Host) -> Result<Outcome> {
     let stranger = [("authorization", "Bearer wrong")];
     let number = r#"{"id":1,"type":"t","project":"p"}"#;
     for (method, path, headers, body, status, problem) in [
-        (
-            "POST",
-            "/notifications",
-            &[][..],
-            "not JSON",
-            400,
-            "not-json",
-        ),
-        (
-            "POST",
-            "/notifications",
-            &text,
-            "{}",
-            415,
-            "unsupported-media-type",
-        ),
+        ("POST", "/notifications", &[][..], "not JSON", 400, "not-json"),
+        ("POST", "/notifications", &text, "{}", 415, "unsupported-media-type"),
         ("POST", "/notifications", &[], number, 422, "invalid-event"),
         ("GET", "/elsewhere", &[], "", 404, "not-found"),
         ("PUT", "/notifications", &[], "", 405, "method-not-allowed"),
@@ -39,15 +25,9 @@ pub async fn name_the_problem(host: &mut Host) -> Result<Outcome> {
     ] {
         let reply = host.client.send(method, path, headers, body).await?;
         expect::problem(&reply, status, problem)?;
-        ensure!(
-            status != 405 || reply.header("allow") == Some("POST"),
-            "no Allow: POST"
-        );
+        ensure!(status != 405 || reply.header("allow") == Some("POST"), "no Allow: POST");
         let length = reply.header("content-length");
-        ensure!(
-            length == Some(&reply.body.len().to_string()),
-            "content-length: {length:?}"
-        );
+        ensure!(length == Some(&reply.body.len().to_string()), "content-length: {length:?}");
     }
     Ok(Outcome::Passed)
 }
@@ -59,17 +39,11 @@ pub async fn repeat_nothing(host: &mut Host) -> Result<Outcome> {
     expect::status(&host.deliver(&event).await?, "duplicate")?;
     // The type's registration comes after the first event of all.
     let messages = host.svix.requests().split_off(asked);
-    let again = messages
-        .iter()
-        .any(|request| request.path.contains("/msg/"));
+    let again = messages.iter().any(|request| request.path.contains("/msg/"));
     ensure!(!again, "Svix was asked for a duplicate");
     let record = format!("/notifications/{}/{}", host.project, event.id);
     let record = host.client.get(&record).await?;
-    same(
-        "the record",
-        &record.expect(200)?.json()["state"],
-        "delivered",
-    )?;
+    same("the record", &record.expect(200)?.json()["state"], "delivered")?;
     Ok(Outcome::Passed)
 }
 

@@ -22,12 +22,7 @@ pub fn problem(reply: &Reply, status: u16, name: &str) -> Result<Option<u64>> {
         reply.shown()
     );
     let wait = reply.header("retry-after").map(str::parse);
-    let wait = wait
-        .transpose()
-        .context("a Retry-After that is no number")?;
-    ensure!(
-        wait.is_some() == (document["retryable"] == true),
-        "{name}: Retry-After is {wait:?}"
-    );
+    let wait = wait.transpose().context("a Retry-After that is no number")?;
+    ensure!(wait.is_some() == (document["retryable"] == true), "{name}: Retry-After is {wait:?}");
     Ok(wait)
 }

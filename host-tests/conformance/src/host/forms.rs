@@ -12,31 +12,19 @@ use crate::check::Outcome;
 use crate::client::Headers;
 
 async fn arrives(host: &Host, event: &Event, headers: Headers<'_>, body: String) -> Result<()> {
-    let reply = host
-        .client
-        .send("POST", "/notifications", headers, body)
-        .await?;
+    let reply = host.client.send("POST", "/notifications", headers, body).await?;
     expect::status(&reply, "delivered")?;
     host.expect_one(event)?;
     let messages = host.svix.messages_for(&host.project);
-    let message = messages
-        .iter()
-        .find(|message| message.event_id.as_deref() == Some(&event.id));
+    let message = messages.iter().find(|message| message.event_id.as_deref() == Some(&event.id));
     let payload = message.map(|message| message.payload.as_str());
-    ensure!(
-        payload == Some(&event.text),
-        "{} became {payload:?}",
-        event.text
-    );
+    ensure!(payload == Some(&event.text), "{} became {payload:?}", event.text);
     Ok(())
 }
 
 pub async fn direct(host: &mut Host) -> Result<Outcome> {
     let event = host.new_event();
-    let headers = [(
-        "content-type",
-        "application/cloudevents+json; charset=utf-8",
-    )];
+    let headers = [("content-type", "application/cloudevents+json; charset=utf-8")];
     arrives(host, &event, &headers, event.text.clone()).await?;
     Ok(Outcome::Passed)
 }
@@ -51,10 +39,7 @@ pub async fn wrapped(host: &mut Host) -> Result<Outcome> {
 }
 
 const UNWRAPPED: [(&str, &str); 2] = [
-    (
-        "x-goog-pubsub-subscription-name",
-        "projects/p/subscriptions/conformance",
-    ),
+    ("x-goog-pubsub-subscription-name", "projects/p/subscriptions/conformance"),
     ("content-type", "application/octet-stream"),
 ];
 
@@ -66,10 +51,7 @@ pub async fn unwrapped(host: &mut Host) -> Result<Outcome> {
     // Only an event of Pub/Sub is kept.
     let id = host.new_event().id;
     headers[0].1 = &id;
-    let kept = host
-        .client
-        .send("POST", "/notifications", &headers, "{}")
-        .await?;
+    let kept = host.client.send("POST", "/notifications", &headers, "{}").await?;
     expect::status(&kept, "dead-lettered")?;
     Ok(Outcome::Passed)
 }

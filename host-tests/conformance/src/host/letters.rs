@@ -24,21 +24,13 @@ async fn keep(host: &Host, id: &str) -> Result<(u64, String)> {
 pub async fn are_kept(host: &mut Host) -> Result<Outcome> {
     let id = host.new_event().id;
     let (number, body) = keep(host, &id).await?;
-    same(
-        "the letter of a repetition",
-        &keep(host, &id).await?.0,
-        &number,
-    )?;
+    same("the letter of a repetition", &keep(host, &id).await?.0, &number)?;
     let list = format!("/dead-letters?after={}&limit=1", number - 1);
     let listed = host.client.get(&list).await?;
     let first = listed.expect(200)?.json()["deadLetters"][0].clone();
     same("the number", &first["number"], &number)?;
     same("the reason", &first["reason"], "invalid-event")?;
-    same(
-        "the body",
-        &host.letter(&number.into()).await?["body"],
-        &body,
-    )?;
+    same("the body", &host.letter(&number.into()).await?["body"], &body)?;
     let path = format!("/dead-letters/{number}");
     host.client.ask("DELETE", &path).await?.expect(200)?;
     host.client.get(&path).await?.expect(404)?;
@@ -59,11 +51,7 @@ pub async fn are_replayed(host: &mut Host) -> Result<Outcome> {
     expect::status(&replay, "delivered")?;
     host.expect_one(&event)?;
     let letter = host.letter(number).await?;
-    same(
-        "the resolved letter's event",
-        &letter["resolved"]["eventId"],
-        &event.id,
-    )?;
+    same("the resolved letter's event", &letter["resolved"]["eventId"], &event.id)?;
     Ok(Outcome::Passed)
 }
 
@@ -77,11 +65,7 @@ pub async fn have_numbers_of_their_own(host: &mut Host) -> Result<Outcome> {
     let expected: Vec<_> = (before + 1..=before + CROWD).collect();
     same("the numbers", &numbers, &expected)?;
     for (number, body) in &kept {
-        same(
-            "the body",
-            &host.letter(&(*number).into()).await?["body"],
-            body,
-        )?;
+        same("the body", &host.letter(&(*number).into()).await?["body"], body)?;
     }
     Ok(Outcome::Passed)
 }

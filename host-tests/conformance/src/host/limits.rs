@@ -15,10 +15,8 @@ pub async fn largest_push(host: &mut Host) -> Result<Outcome> {
     let id = host.new_event().id;
     // 9.9 MB of data that is no event.
     let small = push(&id, &"/".repeat(13_200_000));
-    let attributes = format!(
-        r#""attributes":{{"x":"{}"}},"#,
-        "x".repeat(LARGEST - small.len() - 24)
-    );
+    let attributes =
+        format!(r#""attributes":{{"x":"{}"}},"#, "x".repeat(LARGEST - small.len() - 24));
     let body = small.replacen(r#""data""#, &format!("{attributes}\"data\""), 1);
     let start = Instant::now();
     let kept = host.post(body.clone()).await?;
@@ -60,11 +58,7 @@ pub async fn concurrency(host: &mut Host) -> Result<Outcome> {
     for event in &events {
         host.expect_one(event)?;
     }
-    ensure!(
-        took.as_secs() < 10,
-        "it took {} s, longer than Pub/Sub waits",
-        took.as_secs()
-    );
+    ensure!(took.as_secs() < 10, "it took {} s, longer than Pub/Sub waits", took.as_secs());
     Ok(Outcome::Noted(format!("in {} ms", took.as_millis())))
 }
 
@@ -79,10 +73,7 @@ pub async fn early_answers(host: &mut Host) -> Result<Outcome> {
         request.resize(head.len() + sent, b'x');
         let answer = host.client.send_raw(&request, false).await?;
         let answer = answer.with_context(|| format!("{what} of the body breaks the connection"))?;
-        ensure!(
-            answer.starts_with("HTTP/1.1 415"),
-            "{what} of the body: {answer}"
-        );
+        ensure!(answer.starts_with("HTTP/1.1 415"), "{what} of the body: {answer}");
     }
     Ok(Outcome::Passed)
 }

@@ -122,10 +122,7 @@ pub async fn check(options: &Options, report: &mut Report) -> Result<()> {
         }
         None => name.clone(),
     };
-    ensure!(
-        url.starts_with("http://"),
-        "RELAY_URL must begin with http://, and is {url}"
-    );
+    ensure!(url.starts_with("http://"), "RELAY_URL must begin with http://, and is {url}");
     let headers = vec![
         ("authorization", format!("Bearer {admin}")),
         ("content-type", "application/json".to_owned()),
@@ -144,9 +141,7 @@ pub async fn check(options: &Options, report: &mut Report) -> Result<()> {
     drop(host);
     if report.failed().len() > before && is_ours {
         let log = relay::log(&directory.keep());
-        report
-            .subjects
-            .push(format!("Log of the host: {}", log.display()));
+        report.subjects.push(format!("Log of the host: {}", log.display()));
     }
     ended
 }
@@ -157,14 +152,10 @@ impl Host {
         let ready = self.client.get("/readyz").await;
         let ready = ready.and_then(|reply| reply.expect(200).map(drop));
         ready.context("no relay answers, or it is not ready")?;
-        self.open_gate()
-            .await
-            .context("the operator's token (ADMIN_TOKEN)")?;
+        self.open_gate().await.context("the operator's token (ADMIN_TOKEN)")?;
         let event = self.new_event();
         let reply = self.deliver(&event).await?;
-        reply
-            .expect(200)
-            .context("the relay can't reach the fake Svix (FAKE)")?;
+        reply.expect(200).context("the relay can't reach the fake Svix (FAKE)")?;
         Ok(())
     }
 
@@ -232,11 +223,7 @@ impl Host {
 
     /// Fails unless Svix holds the event as one message.
     fn expect_one(&self, event: &Event) -> Result<()> {
-        same(
-            &format!("messages of {}", event.id),
-            &self.messages(event),
-            &1,
-        )
+        same(&format!("messages of {}", event.id), &self.messages(event), &1)
     }
 
     /// Kills the host, and starts it again.

@@ -54,11 +54,7 @@ pub async fn read_the_status(host: &mut Host) -> Result<Outcome> {
     }
     let status = host.client.get("/status").await?;
     let status = status.expect(200)?.json();
-    same(
-        "the token",
-        &status["configuration"]["svix_token"],
-        "[redacted]",
-    )?;
+    same("the token", &status["configuration"]["svix_token"], "[redacted]")?;
     same("the gate", &status["gate"]["state"], "open")?;
     Ok(Outcome::Passed)
 }
@@ -83,16 +79,10 @@ pub async fn open_the_console(host: &mut Host) -> Result<Outcome> {
         ("/console/page.js", "text/javascript"),
     ] {
         let reply = host.client.get(path).await?;
-        let served = reply
-            .expect(200)?
-            .header("content-type")
-            .unwrap_or_default();
+        let served = reply.expect(200)?.header("content-type").unwrap_or_default();
         ensure!(served.starts_with(content_type), "{path} is {served}");
         let policy = reply.header("content-security-policy").unwrap_or_default();
-        ensure!(
-            policy.starts_with("default-src 'none'"),
-            "{path} has the policy {policy}"
-        );
+        ensure!(policy.starts_with("default-src 'none'"), "{path} has the policy {policy}");
     }
     let page = host.client.get("/console").await?.text();
     ensure!(page.contains("console/page.js"), "the page names no script");

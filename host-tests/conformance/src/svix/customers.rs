@@ -12,15 +12,9 @@ pub async fn have_event_types(svix: &mut Svix) -> Result<Outcome> {
     let body = json!({"name": svix.app, "description": svix.app}).to_string();
     svix.client.get(&path).await?.expect(404)?;
     let types = "/api/v1/event-type/";
-    svix.client
-        .send("POST", types, &[], body.clone())
-        .await?
-        .expect(201)?;
+    svix.client.send("POST", types, &[], body.clone()).await?.expect(201)?;
     let checked = async {
-        svix.client
-            .send("POST", types, &[], body)
-            .await?
-            .expect(409)?;
+        svix.client.send("POST", types, &[], body).await?.expect(409)?;
         svix.client.get(&path).await?.expect(200)?;
         anyhow::Ok(())
     };
@@ -32,10 +26,7 @@ pub async fn have_event_types(svix: &mut Svix) -> Result<Outcome> {
 pub async fn have_a_portal(svix: &mut Svix) -> Result<Outcome> {
     let body = json!({"uid": svix.app, "name": svix.app}).to_string();
     let path = "/api/v1/app/?get_if_exists=true";
-    svix.client
-        .send("POST", path, &[], body)
-        .await?
-        .expect(200)?;
+    svix.client.send("POST", path, &[], body).await?.expect(200)?;
     let portal = |app: String| {
         let path = format!("/api/v1/auth/app-portal-access/{app}/");
         let client = &svix.client;
@@ -51,9 +42,6 @@ pub async fn have_a_portal(svix: &mut Svix) -> Result<Outcome> {
 
 pub async fn can_be_deleted(svix: &mut Svix) -> Result<Outcome> {
     svix.delete_application().await?.expect(204)?;
-    svix.client
-        .get(&svix.path("msg/?limit=1"))
-        .await?
-        .expect(404)?;
+    svix.client.get(&svix.path("msg/?limit=1")).await?.expect(404)?;
     Ok(Outcome::Passed)
 }

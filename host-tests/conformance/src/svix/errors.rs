@@ -23,19 +23,11 @@ pub async fn have_a_code(svix: &mut Svix) -> Result<Outcome> {
         (svix.client.send("POST", &unknown, &[], message).await?, 404),
     ] {
         let error = reply.expect(status)?.json();
-        ensure!(
-            error["code"].is_string() && error["detail"].is_string(),
-            "{}",
-            reply.shown()
-        );
+        ensure!(error["code"].is_string() && error["detail"].is_string(), "{}", reply.shown());
     }
     let path = svix.path("msg/");
     let invalid = svix.client.send("POST", &path, &[], "{}").await?;
-    ensure!(
-        invalid.expect(422)?.json()["detail"].is_array(),
-        "{}",
-        invalid.shown()
-    );
+    ensure!(invalid.expect(422)?.json()["detail"].is_array(), "{}", invalid.shown());
     Ok(Outcome::Passed)
 }
 
@@ -44,11 +36,7 @@ pub async fn of_an_unknown_path(svix: &mut Svix) -> Result<Outcome> {
     let reply = svix.client.get(&path).await?;
     let is_missing = reply.status == 404 && reply.json()["code"] == "not_found";
     ensure!(!is_missing && reply.status != 200, "{}", reply.shown());
-    Ok(Outcome::Noted(format!(
-        "{} with {} bytes",
-        reply.status,
-        reply.body.len()
-    )))
+    Ok(Outcome::Noted(format!("{} with {} bytes", reply.status, reply.body.len())))
 }
 
 pub async fn are_told_without_encoding(svix: &mut Svix) -> Result<Outcome> {
@@ -67,14 +55,8 @@ pub async fn of_the_clock(svix: &mut Svix) -> Result<Outcome> {
     let time = stored["timestamp"].as_str().and_then(clock::parse_rfc3339);
     let time = time.with_context(|| format!("no time in UTC: {}", reply.shown()))?;
     let now = SystemTime::now();
-    let apart = now
-        .duration_since(time)
-        .unwrap_or_else(|error| error.duration());
-    ensure!(
-        apart < Duration::from_secs(30),
-        "{} s apart",
-        apart.as_secs()
-    );
+    let apart = now.duration_since(time).unwrap_or_else(|error| error.duration());
+    ensure!(apart < Duration::from_secs(30), "{} s apart", apart.as_secs());
     Ok(Outcome::Passed)
 }
 

@@ -45,11 +45,7 @@ pub async fn show_each_message_once(svix: &mut Svix) -> Result<Outcome> {
     let newest = store(svix, 3).await?;
     let page = page(svix, "limit=250").await?;
     let listed = ids(&page);
-    same(
-        "the newest",
-        listed.get(..3).unwrap_or_default(),
-        &newest[..],
-    )?;
+    same("the newest", listed.get(..3).unwrap_or_default(), &newest[..])?;
     same("done", &page["done"], &true)?;
     let different: BTreeSet<_> = listed.iter().collect();
     same("different messages", &different.len(), &listed.len())?;
@@ -83,9 +79,7 @@ pub async fn have_at_most_250(svix: &mut Svix) -> Result<Outcome> {
 pub async fn keep_to_a_window(svix: &mut Svix) -> Result<Outcome> {
     let stored = store(svix, 4).await?;
     let newest = page(svix, "limit=4").await?;
-    let times: Vec<_> = messages(&newest)
-        .filter_map(|it| it["timestamp"].as_str())
-        .collect();
+    let times: Vec<_> = messages(&newest).filter_map(|it| it["timestamp"].as_str()).collect();
     ensure!(times.len() == 4, "{newest} lacks times");
     let window = format!("after={}&before={}", times[3], times[0]);
     let page_of_all = page(svix, &window).await?;
@@ -96,7 +90,5 @@ pub async fn keep_to_a_window(svix: &mut Svix) -> Result<Outcome> {
     let rest = page(svix, &format!("{window}{}", iterator(&first)?)).await?;
     same("the rest by iterator", &ids(&rest), &inside[1..])?;
     let which = if inside.len() > 2 { "in" } else { "out" };
-    Ok(Outcome::Noted(format!(
-        "`after` leaves its own moment {which}"
-    )))
+    Ok(Outcome::Noted(format!("`after` leaves its own moment {which}")))
 }

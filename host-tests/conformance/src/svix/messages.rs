@@ -25,17 +25,9 @@ pub async fn come_back_as_sent(svix: &mut Svix) -> Result<Outcome> {
     let (_, message) = svix.new_message();
     let id = svix.create(&message, None).await?;
     let shown = svix.client.get(&svix.path(&format!("msg/{id}/"))).await?;
-    same(
-        "the payload",
-        &shown.expect(200)?.json()["payload"],
-        &message["payload"],
-    )?;
+    same("the payload", &shown.expect(200)?.json()["payload"], &message["payload"])?;
     let bare = svix.look_up(&id).await?;
-    same(
-        "with_content=false",
-        &bare.expect(200)?.json()["payload"],
-        &json!({}),
-    )?;
+    same("with_content=false", &bare.expect(200)?.json()["payload"], &json!({}))?;
     Ok(Outcome::Passed)
 }
 
@@ -98,11 +90,7 @@ fn of_size(svix: &mut Svix, bytes: usize) -> Value {
 fn is_refused(reply: &Reply) -> Result<bool> {
     let is_final = matches!(reply.status, 400 | 404 | 413 | 422);
     let is_refused = is_final && !reply.json()["detail"].is_null();
-    ensure!(
-        is_refused || reply.status == 202,
-        "{} is no refusal of Svix",
-        reply.shown()
-    );
+    ensure!(is_refused || reply.status == 202, "{} is no refusal of Svix", reply.shown());
     Ok(is_refused)
 }
 

@@ -118,9 +118,7 @@ pub async fn check(
         }
     };
     let calls = svix.client.calls();
-    report
-        .subjects
-        .push(format!("Svix: {name}, {calls} requests"));
+    report.subjects.push(format!("Svix: {name}, {calls} requests"));
     ended
 }
 
@@ -155,9 +153,7 @@ impl Svix {
             if reply.status != 429 {
                 return Ok(reply);
             }
-            let wait = reply
-                .header("retry-after")
-                .and_then(|wait| wait.parse().ok());
+            let wait = reply.header("retry-after").and_then(|wait| wait.parse().ok());
             time::sleep(Duration::from_secs(wait.unwrap_or(5).min(30))).await;
         }
         self.client.ask("DELETE", path).await
@@ -174,10 +170,7 @@ impl Svix {
 
     /// Deletes all that the checks may have created.
     async fn clean_up(&self) -> Result<()> {
-        for reply in [
-            self.delete_event_type().await?,
-            self.delete_application().await?,
-        ] {
+        for reply in [self.delete_event_type().await?, self.delete_application().await?] {
             ensure!(matches!(reply.status, 204 | 404), "{}", reply.shown());
         }
         Ok(())
@@ -209,9 +202,7 @@ impl Svix {
     async fn post(&self, message: &Value, key: Option<&str>) -> Result<Reply> {
         let path = self.path("msg/?with_content=false");
         let key = key.map(|key| ("idempotency-key", key));
-        self.client
-            .send("POST", &path, key.as_slice(), message.to_string())
-            .await
+        self.client.send("POST", &path, key.as_slice(), message.to_string()).await
     }
 
     /// Posts a message. Returns its id.
@@ -228,9 +219,7 @@ impl Svix {
     }
 
     async fn look_up(&self, id: &str) -> Result<Reply> {
-        self.client
-            .get(&self.path(&format!("msg/{id}/?with_content=false")))
-            .await
+        self.client.get(&self.path(&format!("msg/{id}/?with_content=false"))).await
     }
 }
 
@@ -238,9 +227,7 @@ impl Svix {
 fn stored(reply: &Reply, event_id: &str) -> Result<String> {
     let answer = reply.json();
     let is_ours = (200..300).contains(&reply.status) && answer["eventId"] == event_id;
-    let id = answer["id"]
-        .as_str()
-        .filter(|id| is_ours && id.starts_with("msg_"));
+    let id = answer["id"].as_str().filter(|id| is_ours && id.starts_with("msg_"));
     let id = id.with_context(|| format!("{} is no message of {event_id}", reply.shown()))?;
     Ok(id.to_owned())
 }

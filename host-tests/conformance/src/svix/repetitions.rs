@@ -18,11 +18,7 @@ pub async fn conflict(svix: &mut Svix) -> Result<Outcome> {
 pub async fn are_found(svix: &mut Svix) -> Result<Outcome> {
     let (event_id, id) = svix.store().await?;
     for either in [&event_id, &id] {
-        same(
-            "the message",
-            &stored(&svix.look_up(either).await?, &event_id)?,
-            &id,
-        )?;
+        same("the message", &stored(&svix.look_up(either).await?, &event_id)?, &id)?;
     }
     for missing in [svix.new_id(), format!("msg_{:0>27}", 0)] {
         let reply = svix.look_up(&missing).await?;
@@ -55,14 +51,9 @@ pub async fn of_another_uri(svix: &mut Svix) -> Result<Outcome> {
     let first = svix.create(&message, Some(&id)).await?;
     let path = svix.path("msg/?with_content=true");
     let key = [("idempotency-key", id.as_str())];
-    let other = svix
-        .client
-        .send("POST", &path, &key, message.to_string())
-        .await?;
+    let other = svix.client.send("POST", &path, &key, message.to_string()).await?;
     match other.status {
-        409 => Ok(Outcome::Noted(
-            "409, so the key counts for one URI".to_owned(),
-        )),
+        409 => Ok(Outcome::Noted("409, so the key counts for one URI".to_owned())),
         202 if stored(&other, &id)? == first => Ok(Outcome::Noted("the same id".to_owned())),
         _ => bail!("after {first}: {}", other.shown()),
     }

@@ -102,26 +102,11 @@ async fn answers_422_with_a_list_of_reasons() {
         (json!("text"), &[decode]),
         (json!({ "payload": {} }), &[decode]),
         (json!({ "eventType": "a" }), &[decode]),
-        (
-            json!({ "eventType": "a", "payload": {}, "application": { "uid": "dev" } }),
-            &[decode],
-        ),
-        (
-            json!({ "eventType": "a b", "payload": {}, "application": application }),
-            &[value],
-        ),
-        (
-            json!({ "eventType": "a", "payload": [], "application": application }),
-            &[value],
-        ),
-        (
-            json!({ "eventType": "a", "payload": "x", "eventId": "msg_1" }),
-            &[value, value],
-        ),
-        (
-            json!({ "eventType": "a", "payload": {}, "eventId": "x".repeat(257) }),
-            &[value],
-        ),
+        (json!({ "eventType": "a", "payload": {}, "application": { "uid": "dev" } }), &[decode]),
+        (json!({ "eventType": "a b", "payload": {}, "application": application }), &[value]),
+        (json!({ "eventType": "a", "payload": [], "application": application }), &[value]),
+        (json!({ "eventType": "a", "payload": "x", "eventId": "msg_1" }), &[value, value]),
+        (json!({ "eventType": "a", "payload": {}, "eventId": "x".repeat(257) }), &[value]),
         (
             json!({ "eventType": "a", "payload": {}, "application": { "name": "dev" } }),
             &["application_uid_missing"],
@@ -186,10 +171,9 @@ async fn refuses_a_body_above_the_limit_and_keeps_the_connection() -> anyhow::Re
     let mut body = message("evt_1");
     body["payload"]["filler"] = "".into();
     let filler = 2_097_152 - body.to_string().len();
-    for (filler, expected) in [
-        (filler, StatusCode::ACCEPTED),
-        (filler + 1, StatusCode::PAYLOAD_TOO_LARGE),
-    ] {
+    for (filler, expected) in
+        [(filler, StatusCode::ACCEPTED), (filler + 1, StatusCode::PAYLOAD_TOO_LARGE)]
+    {
         body["payload"]["filler"] = "x".repeat(filler).into();
         assert_eq!(client.post(&body).await?.status, expected);
     }

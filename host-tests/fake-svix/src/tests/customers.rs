@@ -178,11 +178,7 @@ async fn a_portal_needs_an_application_and_a_valid_expiry() {
 
     fake.create_application("dev");
     let mut links = BTreeSet::new();
-    for body in [
-        json!({}),
-        json!({ "expiry": 3600 }),
-        json!({ "expiry": 604_800 }),
-    ] {
+    for body in [json!({}), json!({ "expiry": 3600 }), json!({ "expiry": 604_800 })] {
         let answer = post(&fake, PORTAL, &body).await;
         assert_eq!(answer.status, StatusCode::OK);
         let link = answer.json();
@@ -224,10 +220,7 @@ async fn a_deleted_event_type_is_archived_or_forgotten() {
     let (fake, _) = fake();
     let body = json!({ "name": "a.b", "description": "one" });
     post(&fake, TYPES, &body).await;
-    for (query, known) in [
-        ("", StatusCode::OK),
-        ("?expunge=true", StatusCode::NOT_FOUND),
-    ] {
+    for (query, known) in [("", StatusCode::OK), ("?expunge=true", StatusCode::NOT_FOUND)] {
         let path = format!("{TYPES}a.b/{query}");
         let deleted = send(&fake, Method::DELETE, &path, "").await;
         assert_eq!(deleted.status, StatusCode::NO_CONTENT);

@@ -37,8 +37,7 @@ async fn attempts(fake: &FakeSvix, query: &str) -> Value {
 async fn statuses(fake: &FakeSvix) -> Vec<u64> {
     let page = attempts(fake, "").await;
     let data = page["data"].as_array().expect("a list").iter();
-    data.map(|it| it["responseStatusCode"].as_u64().expect("a status"))
-        .collect()
+    data.map(|it| it["responseStatusCode"].as_u64().expect("a status")).collect()
 }
 
 async fn destinations(fake: &FakeSvix, query: &str) -> Value {
@@ -175,10 +174,7 @@ async fn a_disabled_endpoint_gets_nothing_though_a_resend_is_accepted() {
     assert_eq!(statuses(&fake).await, [500]);
     // The retry that was dropped is still announced.
     let destination = destinations(&fake, "").await["data"][0].take();
-    assert_eq!(
-        (&destination["nextAttempt"], &destination["disabled"]),
-        (&due, &json!(false))
-    );
+    assert_eq!((&destination["nextAttempt"], &destination["disabled"]), (&due, &json!(false)));
     assert!(due.is_string());
 }
 

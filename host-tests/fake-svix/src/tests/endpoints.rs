@@ -74,8 +74,7 @@ async fn endpoints_are_listed_in_pages_the_newest_first_and_without_end() {
     clock.advance(super::HOUR * 24 * 365);
     let shown = |page: &Value| -> Vec<String> {
         let data = page["data"].as_array().expect("a list").iter();
-        data.map(|it| it["id"].as_str().expect("an id").to_owned())
-            .collect()
+        data.map(|it| it["id"].as_str().expect("an id").to_owned()).collect()
     };
     let first = get(&fake, &format!("{ENDPOINTS}?limit=2")).await.json();
     assert_eq!(shown(&first), [ids[2].clone(), ids[1].clone()]);
@@ -137,11 +136,9 @@ async fn an_endpoint_with_channels_takes_only_messages_of_one_of_them() -> anyho
     let created = post(&fake, ENDPOINTS, &body).await;
     assert_eq!(created.json()["channels"], json!(["a", "b"]));
     let mut client = Client::connect(&fake).await;
-    for (event_id, channels, reached) in [
-        ("evt_1", json!(null), 0),
-        ("evt_2", json!(["c"]), 0),
-        ("evt_3", json!(["c", "b"]), 1),
-    ] {
+    for (event_id, channels, reached) in
+        [("evt_1", json!(null), 0), ("evt_2", json!(["c"]), 0), ("evt_3", json!(["c", "b"]), 1)]
+    {
         let mut message = message(event_id);
         message["channels"] = channels;
         client.post(&message).await?;

@@ -19,9 +19,7 @@ async fn messages_are_shown_without_a_token() -> anyhow::Result<()> {
     let id = client.post_with_key(&message("evt_1"), "key").await?.id();
     let other = fake.store_message("other", "evt_2", "a", "{\"n\": 1.0}");
 
-    let answer = client
-        .send(bare(Method::GET, "/_fake/messages", ""))
-        .await?;
+    let answer = client.send(bare(Method::GET, "/_fake/messages", "")).await?;
     let timestamp = clock::rfc3339(clock.now());
     let expected = json!([
         {
@@ -79,9 +77,7 @@ async fn queue_and_clear_faults() -> anyhow::Result<()> {
     let one = r#"{"fault":"status","status":429,"retryAfter":{"seconds":2}}"#;
     let two = r#"[{"fault":"none"},{"fault":"delay","millis":5}]"#;
     for (body, queued) in [(one, 1), (two, 3)] {
-        let answer = client
-            .send(bare(Method::POST, "/_fake/faults", body))
-            .await?;
+        let answer = client.send(bare(Method::POST, "/_fake/faults", body)).await?;
         assert_eq!(answer.json(), json!({ "queued": queued }));
     }
     assert_eq!(client.get("evt_1").await?.headers["retry-after"], "2");
@@ -89,9 +85,7 @@ async fn queue_and_clear_faults() -> anyhow::Result<()> {
     let delete = bare(Method::DELETE, "/_fake/faults", "");
     assert_eq!(client.send(delete).await?.json(), json!({ "queued": 0 }));
     for bad in ["", r#"{"fault":"unheard"}"#, r#"{"fault":"delay"}"#] {
-        let answer = client
-            .send(bare(Method::POST, "/_fake/faults", bad))
-            .await?;
+        let answer = client.send(bare(Method::POST, "/_fake/faults", bad)).await?;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(answer.json()["code"], "invalid_fault");
     }

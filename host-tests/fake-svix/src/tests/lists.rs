@@ -31,8 +31,7 @@ async fn list(client: &mut Client, query: &str) -> anyhow::Result<ReceivedReply>
 
 fn ids(page: &Value) -> Vec<&str> {
     let data = page["data"].as_array().expect("a list").iter();
-    data.map(|message| message["eventId"].as_str().expect("an id"))
-        .collect()
+    data.map(|message| message["eventId"].as_str().expect("an id")).collect()
 }
 
 #[tokio::test(start_paused = true)]

@@ -127,8 +127,7 @@ impl Client {
     }
 
     async fn post_with_key(&mut self, message: &Value, key: &str) -> anyhow::Result<ReceivedReply> {
-        self.send(post("dev", &message.to_string(), Some(key)))
-            .await
+        self.send(post("dev", &message.to_string(), Some(key))).await
     }
 
     async fn get(&mut self, id: &str) -> anyhow::Result<ReceivedReply> {

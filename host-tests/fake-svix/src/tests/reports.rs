@@ -113,33 +113,21 @@ async fn a_report_is_sent_again_until_it_is_taken() {
             let mut bytes = vec![0; 4_096];
             let count = stream.read(&mut bytes).await.expect("a request");
             bytes.truncate(count);
-            taken
-                .lock()
-                .expect("no panic")
-                .push(String::from_utf8(bytes).expect("text"));
+            taken.lock().expect("no panic").push(String::from_utf8(bytes).expect("text"));
             let reply = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
             stream.write_all(reply.as_bytes()).await.expect("a reply");
             clock.advance(Duration::from_secs(5));
         }
     });
     fake.create_endpoint("dev", "https://hooks.test/");
-    let url = format!("http://{address}/svix/operational")
-        .parse()
-        .expect("a URL");
+    let url = format!("http://{address}/svix/operational").parse().expect("a URL");
     let sender = tokio::spawn(send_reports(fake, url, SECRET.to_owned()));
     server.await.expect("both requests");
     sender.abort();
     let requests = requests.lock().expect("no panic");
-    let id = |request: &str| {
-        request
-            .lines()
-            .find(|line| line.starts_with("svix-id"))
-            .map(str::to_owned)
-    };
-    assert!(
-        requests[0].starts_with("POST /svix/operational HTTP/1.1"),
-        "{requests:?}"
-    );
+    let id =
+        |request: &str| request.lines().find(|line| line.starts_with("svix-id")).map(str::to_owned);
+    assert!(requests[0].starts_with("POST /svix/operational HTTP/1.1"), "{requests:?}");
     assert_eq!(id(&requests[0]), id(&requests[1]));
     assert_ne!(requests[0], requests[1]);
 }

@@ -80,9 +80,7 @@ fn cache_directory(source: &Path) -> Option<PathBuf> {
     if let Some(target) = source.ancestors().filter(marked).last() {
         return Some(target.join("wasmtime-cache"));
     }
-    let user = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
+    let user = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let user = user.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;
     Some(user.join("svix-relay"))
 }

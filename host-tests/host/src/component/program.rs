@@ -102,9 +102,6 @@ pub(super) fn engine(mut config: Config) -> Result<Engine> {
         .total_stacks(STACKS)
         .max_memory_size(MAX_MEMORY_BYTES)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
-    config
-        .wasm_component_model_async(true)
-        .memory_init_cow(true)
-        .allocation_strategy(pool);
+    config.wasm_component_model_async(true).memory_init_cow(true).allocation_strategy(pool);
     Ok(Engine::new(&config)?)
 }

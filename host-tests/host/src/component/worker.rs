@@ -38,11 +38,7 @@ pub struct Reuse {
 
 impl Default for Reuse {
     fn default() -> Self {
-        Self {
-            max_requests: 128,
-            max_concurrent: 16,
-            idle_timeout: Duration::from_secs(1),
-        }
+        Self { max_requests: 128, max_concurrent: 16, idle_timeout: Duration::from_secs(1) }
     }
 }
 
@@ -111,12 +107,7 @@ impl Instances {
 
     async fn all_ended(&self) {
         // The wait fails only without a sender, and `self` holds one.
-        drop(
-            self.living
-                .subscribe()
-                .wait_for(|living| *living == 0)
-                .await,
-        );
+        drop(self.living.subscribe().wait_for(|living| *living == 0).await);
     }
 }
 
@@ -196,8 +187,7 @@ impl WorkerState for Worker {
         if let Err(error) = result
             && !self.life.has_ended()
         {
-            self.output
-                .remark(&format!("the component failed: {}", error.root_cause()));
+            self.output.remark(&format!("the component failed: {}", error.root_cause()));
         }
     }
 }
@@ -303,10 +293,7 @@ mod tests {
         assert!(!expires(long, WorkerStatus::PostReturn, since).await);
         assert!(!expires(almost, WorkerStatus::Idle, since).await);
         let later = since + Duration::from_nanos(1);
-        assert!(
-            !expires(almost, WorkerStatus::Idle, later).await,
-            "idle anew"
-        );
+        assert!(!expires(almost, WorkerStatus::Idle, later).await, "idle anew");
         assert!(expires(Duration::from_millis(2), WorkerStatus::Idle, later).await);
     }
 
@@ -317,9 +304,7 @@ mod tests {
         let mut expiration = expiration(&deaths, &host);
         deaths.send_replace(());
         let expired = future::poll_fn(|cx| {
-            expiration
-                .as_mut()
-                .poll(cx, WorkerStatus::Requests, Instant::now())
+            expiration.as_mut().poll(cx, WorkerStatus::Requests, Instant::now())
         });
         assert!(expired.now_or_never().is_some());
     }

@@ -130,16 +130,8 @@ mod tests {
     fn an_entry_that_renders_to_nothing_allows_nothing() {
         assert_eq!(rendered("{{ url }}", "").unwrap(), AllowedHosts::default());
         let uri = "http://127.0.0.1:9071/api".parse().unwrap();
-        assert!(
-            rendered("{{ url }}", "http://127.0.0.1:9071")
-                .unwrap()
-                .allow(&uri)
-        );
-        assert!(
-            rendered("{{ url }}", "http://127.0.0.1:9071/")
-                .unwrap()
-                .allow(&uri)
-        );
+        assert!(rendered("{{ url }}", "http://127.0.0.1:9071").unwrap().allow(&uri));
+        assert!(rendered("{{ url }}", "http://127.0.0.1:9071/").unwrap().allow(&uri));
     }
 
     #[test]

@@ -173,17 +173,9 @@ mod tests {
     fn names_the_key_that_is_wrong() {
         let cases = [
             ("name = \"relay\"", "", "missing field `name`"),
-            (
-                "spin_manifest_version = 2",
-                "spin_manifest_version = 1",
-                "spin_manifest_version",
-            ),
+            ("spin_manifest_version = 2", "spin_manifest_version = 1", "spin_manifest_version"),
             ("required = true, ", "", "variables.token"),
-            (
-                "component = \"relay\"",
-                "component = \"other\"",
-                "component.other",
-            ),
+            ("component = \"relay\"", "component = \"other\"", "component.other"),
             ("[[trigger.http]]", "[[trigger.redis]]", "trigger.http"),
             ("route = \"/...\"", "route = \"/a\"", "trigger.http.route"),
             ("source = \"target/relay.wasm\"", "source = 1", "source = 1"),

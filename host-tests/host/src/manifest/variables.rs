@@ -67,18 +67,11 @@ impl Variables {
             let key = format!("component.{id}.variables.{name}");
             let template = Template::parse(template).context(key.clone())?;
             for variable in template.variables() {
-                ensure!(
-                    application.contains_key(variable),
-                    "{key}: unknown variable {variable:?}"
-                );
+                ensure!(application.contains_key(variable), "{key}: unknown variable {variable:?}");
             }
             component.insert(name.clone(), template);
         }
-        Ok(Self {
-            component_id: id.clone(),
-            application,
-            component,
-        })
+        Ok(Self { component_id: id.clone(), application, component })
     }
 
     /// The value of the component's variable `name`.
@@ -109,9 +102,9 @@ impl Variables {
     fn value(&self, name: &str) -> Result<&str, Unresolved> {
         match self.application.get(name) {
             Some(Some(value)) => Ok(value),
-            Some(None) => Err(Unresolved::Missing(format!(
-                "no provider resolved required variable {name:?}"
-            ))),
+            Some(None) => {
+                Err(Unresolved::Missing(format!("no provider resolved required variable {name:?}")))
+            }
             None => Err(Unresolved::Undefined(name.to_owned())),
         }
     }
@@ -152,9 +145,7 @@ impl Template {
     fn parse(mut text: &str) -> Result<Self> {
         let mut parts = Vec::new();
         while let Some((literal, rest)) = text.split_once("{{") {
-            let (name, rest) = rest
-                .split_once("}}")
-                .context("unmatched '{{' in template")?;
+            let (name, rest) = rest.split_once("}}").context("unmatched '{{' in template")?;
             parts.push(Part::Literal(literal.to_owned()));
             parts.push(Part::Variable(name.trim().to_owned()));
             text = rest;
@@ -207,10 +198,7 @@ mod tests {
         let url = |variables: Variables| variables.get("url").unwrap();
         let environment = ("region", "us");
         assert_eq!(url(variables(&[], &[])), "https://api.eu.example.com/eu");
-        assert_eq!(
-            url(variables(&[], &[environment])),
-            "https://api.us.example.com/us"
-        );
+        assert_eq!(url(variables(&[], &[environment])), "https://api.us.example.com/us");
         let both = variables(&[("region", "in")], &[environment]);
         assert_eq!(url(both), "https://api.in.example.com/in");
     }
@@ -220,45 +208,30 @@ mod tests {
         let missing =
             Unresolved::Missing("no provider resolved required variable \"token\"".to_owned());
         assert_eq!(variables(&[], &[]).get("bearer"), Err(missing));
-        assert_eq!(
-            variables(&[("token", "t")], &[]).get("bearer").unwrap(),
-            "Bearer t"
-        );
+        assert_eq!(variables(&[("token", "t")], &[]).get("bearer").unwrap(), "Bearer t");
     }
 
     #[test]
     fn the_component_sees_only_its_own_names() {
         let variables = variables(&[("token", "t")], &[]);
         for name in ["token", "region", "nothing"] {
-            assert!(
-                matches!(variables.get(name), Err(Unresolved::Undefined(_))),
-                "{name}"
-            );
+            assert!(matches!(variables.get(name), Err(Unresolved::Undefined(_))), "{name}");
         }
     }
 
     #[test]
     fn values_are_never_shown() {
         let shown = format!("{:?}", variables(&[("token", "hunter2")], &[]));
-        assert!(
-            shown.contains("token") && !shown.contains("hunter2"),
-            "{shown}"
-        );
+        assert!(shown.contains("token") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]
     fn unknown_names_and_wrong_templates_stop_the_start() {
         let given = BTreeMap::from([("regoin".to_owned(), "hunter2".to_owned())]);
-        let error = Variables::new(&manifest(), &given, |_| None)
-            .unwrap_err()
-            .to_string();
+        let error = Variables::new(&manifest(), &given, |_| None).unwrap_err().to_string();
         assert!(error.contains("regoin") && !error.contains("hunter2"));
         for (from, to, expected) in [
-            (
-                "{{ token }}",
-                "{{ tokn }}",
-                "component.relay.variables.bearer: unknown variable",
-            ),
+            ("{{ token }}", "{{ tokn }}", "component.relay.variables.bearer: unknown variable"),
             ("{{ token }}", "{{ token ", "unmatched '{{'"),
         ] {
             let text = MANIFEST.replace(from, to);

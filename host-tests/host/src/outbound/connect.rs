@@ -85,10 +85,7 @@ impl Connector {
     }
 
     fn of(connect: impl Fn(Uri) -> Connecting + Send + Sync + 'static) -> Self {
-        Self {
-            connect: Arc::new(connect),
-            permits: Arc::new(Semaphore::new(MOST_CONNECTING)),
-        }
+        Self { connect: Arc::new(connect), permits: Arc::new(Semaphore::new(MOST_CONNECTING)) }
     }
 
     /// Connects with a function of the request's URI, which may return one end of a
@@ -102,9 +99,7 @@ impl Connector {
         Self::of(move |uri| {
             let connecting = connect(uri);
             Box::pin(async move {
-                let io = connecting
-                    .await
-                    .map_err(|error| ConnectError::from(&error))?;
+                let io = connecting.await.map_err(|error| ConnectError::from(&error))?;
                 Ok(Connection(Box::new(TokioIo::new(io))))
             })
         })
@@ -223,11 +218,7 @@ impl Service<Uri> for Tcp {
         Box::pin(async move {
             let host = uri.host().unwrap_or_default();
             let host = host.trim_start_matches('[').trim_end_matches(']');
-            let default_port = if uri.scheme_str() == Some("https") {
-                443
-            } else {
-                80
-            };
+            let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
             let port = uri.port_u16().unwrap_or(default_port);
             let addresses = time::timeout(LOOKUP, look_up(host, port, lookups)).await;
             let addresses = addresses.map_err(|_| ConnectError::Dns)?;

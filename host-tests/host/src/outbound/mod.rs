@@ -49,10 +49,7 @@ pub(crate) struct Outbound {
     life: Lifeline,
 }
 
-type Sent = (
-    Response<WasiBody>,
-    Box<dyn Future<Output = Result<(), Error>> + Send>,
-);
+type Sent = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 impl Client {
     pub(crate) fn new(connector: Connector, allowed: AllowedHosts, output: Output) -> Self {
@@ -60,11 +57,7 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .build(connector);
-        Self {
-            http,
-            allowed: Arc::new(allowed),
-            output,
-        }
+        Self { http, allowed: Arc::new(allowed), output }
     }
 
     async fn send(
@@ -95,14 +88,7 @@ impl Client {
                 classify(&error, Error::ConnectionTerminated)
             })?;
         let timeout = options.between_bytes_timeout.unwrap_or(DEFAULT_TIMEOUT);
-        Ok(response.map(|body| {
-            TimedBody {
-                body,
-                timeout,
-                sleep: None,
-            }
-            .boxed_unsync()
-        }))
+        Ok(response.map(|body| TimedBody { body, timeout, sleep: None }.boxed_unsync()))
     }
 }
 
@@ -121,9 +107,7 @@ impl WasiHttpHooks for Outbound {
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
         let (client, life) = (self.client.clone(), self.life.clone());
         Box::new(async move {
-            let response = life
-                .guard(client.send(request, options.unwrap_or_default()))
-                .await?;
+            let response = life.guard(client.send(request, options.unwrap_or_default())).await?;
             // The pool drives the connection, so the guest gets a future that is done.
             Ok((response, Box::new(async { Ok(()) }) as _))
         })
@@ -152,9 +136,7 @@ impl Body for TimedBody {
             return Poll::Ready(frame.map(|frame| frame.map_err(incomplete)));
         }
         let timeout = self.timeout;
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(time::sleep(timeout)));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(time::sleep(timeout)));
         ready!(sleep.as_mut().poll(cx));
         Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
     }
@@ -192,14 +174,7 @@ fn classify(error: &(dyn StdError + 'static), cut: Error) -> Error {
         if let Some(error) = error.downcast_ref::<io::Error>() {
             use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
             let kind = error.kind();
-            if [
-                BrokenPipe,
-                ConnectionAborted,
-                ConnectionReset,
-                UnexpectedEof,
-            ]
-            .contains(&kind)
-            {
+            if [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof].contains(&kind) {
                 return cut;
             }
         }

@@ -66,10 +66,7 @@ async fn serve(mut io: DuplexStream, replies: &[&str], requests: &AtomicUsize) {
 }
 
 async fn get(client: &Client, options: RequestOptions) -> Result<Bytes, Error> {
-    let response = client
-        .clone()
-        .send(request("http://peer.test/"), options)
-        .await?;
+    let response = client.clone().send(request("http://peer.test/"), options).await?;
     Ok(response.into_body().collect().await?.to_bytes())
 }
 
@@ -117,17 +114,11 @@ async fn a_host_that_is_not_allowed_is_refused_without_connecting() {
     let (connector, counts) = peer(&[OK]);
     let (client, output) = client(connector);
     let uri = "https://other.test/secret?token";
-    let error = client
-        .send(request(uri), RequestOptions::default())
-        .await
-        .unwrap_err();
+    let error = client.send(request(uri), RequestOptions::default()).await.unwrap_err();
     assert!(matches!(error, Error::HttpRequestDenied), "{error}");
     assert_eq!(counted(&counts), [0, 0]);
     let [line] = <[String; 1]>::try_from(output.stderr_lines()).unwrap();
-    assert!(
-        line.contains("https://other.test") && !line.contains("secret"),
-        "{line}"
-    );
+    assert!(line.contains("https://other.test") && !line.contains("secret"), "{line}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,10 +126,7 @@ async fn broken_replies_have_names() {
     for (replies, expected) in [
         (&[SHORT][..], "incomplete HTTP response"),
         (&[""][..], "connection terminated"),
-        (
-            &["HTTP/1.1 200 OK\r\ncontent-"][..],
-            "connection terminated",
-        ),
+        (&["HTTP/1.1 200 OK\r\ncontent-"][..], "connection terminated"),
         (&["nonsense\r\n\r\n"][..], "HTTP protocol error"),
     ] {
         let (client, _) = client(peer(replies).0);
@@ -156,44 +144,30 @@ async fn failures_to_connect_have_names() {
         (Errno::MFILE, "connection limit reached"),
         (Errno::NFILE, "connection limit reached"),
         (Errno::NOBUFS, "connection limit reached"),
-        (
-            Errno::ADDRNOTAVAIL,
-            "DNS error: rcode address not available (info code 0)",
-        ),
+        (Errno::ADDRNOTAVAIL, "DNS error: rcode address not available (info code 0)"),
     ] {
         let failing =
             Connector::new(move |_| async move { Err::<DuplexStream, _>(io::Error::from(errno)) });
-        let error = get(&client(failing).0, RequestOptions::default())
-            .await
-            .unwrap_err();
+        let error = get(&client(failing).0, RequestOptions::default()).await.unwrap_err();
         assert_eq!(error.to_string(), expected);
     }
 }
 
 #[tokio::test]
 async fn failures_of_the_network_have_names() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let no_tls = plain.local_addr().unwrap();
     tokio::spawn(async move {
         let (mut stream, _) = plain.accept().await.unwrap();
         stream.write_all(b"what?").await.unwrap();
     });
-    let origins = [
-        format!("https://{no_tls}"),
-        format!("http://{free}"),
-        "http://peer.test:1".to_owned(),
-    ];
+    let origins =
+        [format!("https://{no_tls}"), format!("http://{free}"), "http://peer.test:1".to_owned()];
     let (client, output) = client_to(Connector::network(false), &origins);
     let expected = ["TLS protocol error", "connection refused", "DNS error"];
     for (origin, expected) in origins.iter().zip(expected) {
-        let sent = client
-            .clone()
-            .send(request(origin), RequestOptions::default())
-            .await;
+        let sent = client.clone().send(request(origin), RequestOptions::default()).await;
         let error = sent.err().unwrap().to_string();
         assert!(error.starts_with(expected), "{error}");
     }
@@ -240,11 +214,7 @@ async fn giving_up_a_request_closes_its_connection() {
     });
     let client = client(connector).0;
     let sending = get(&client, RequestOptions::default());
-    assert!(
-        time::timeout(Duration::from_secs(1), sending)
-            .await
-            .is_err()
-    );
+    assert!(time::timeout(Duration::from_secs(1), sending).await.is_err());
     let mut seen = String::new();
     far.read_to_string(&mut seen).await.unwrap();
     assert!(seen.starts_with("GET / HTTP/1.1"), "{seen}");
@@ -258,11 +228,7 @@ async fn an_instance_that_has_died_sends_nothing() {
     deaths.send_replace(());
     let processed = Box::new(async { Ok(()) });
     let sending = outbound.send_request(request("http://peer.test/"), None, processed);
-    assert!(
-        time::timeout(Duration::from_secs(1), Box::into_pin(sending))
-            .await
-            .is_err()
-    );
+    assert!(time::timeout(Duration::from_secs(1), Box::into_pin(sending)).await.is_err());
     assert_eq!(counted(&counts), [0, 0]);
 }
 

@@ -26,11 +26,7 @@ pub struct Output(Streams);
 
 #[derive(Clone)]
 enum Streams {
-    Inherited {
-        stdout: Queue,
-        stderr: Queue,
-        format: Format,
-    },
+    Inherited { stdout: Queue, stderr: Queue, format: Format },
     Captured(Captured),
 }
 
@@ -85,19 +81,12 @@ impl Output {
     pub fn inherited(format: Format) -> Self {
         let stderr = Queue::start(io::stderr(), None, format);
         let stdout = Queue::start(io::stdout(), Some(stderr.clone()), format);
-        Self(Streams::Inherited {
-            stdout,
-            stderr,
-            format,
-        })
+        Self(Streams::Inherited { stdout, stderr, format })
     }
 
     pub fn captured() -> Self {
         let pipe = || MemoryOutputPipe::new(CAPACITY);
-        Self(Streams::Captured(Captured {
-            stdout: pipe(),
-            stderr: pipe(),
-        }))
+        Self(Streams::Captured(Captured { stdout: pipe(), stderr: pipe() }))
     }
 
     /// The lines that the component has printed so far; empty if the output isn't captured.
@@ -131,9 +120,11 @@ impl Output {
     /// Writes `lines` for people, or `message` with `fields` for collectors, to stderr.
     pub(crate) fn tell(&self, lines: &[String], message: &str, fields: Map<String, Value>) {
         match self.format() {
-            Format::Text => lines
-                .iter()
-                .for_each(|line| self.write(&Format::Text.line(Severity::Info, line))),
+            Format::Text => {
+                for line in lines {
+                    self.write(&Format::Text.line(Severity::Info, line));
+                }
+            }
             Format::Json => self.write(&json(Severity::Info, message, fields)),
         }
     }
@@ -178,8 +169,7 @@ impl Output {
                 wasi.stdout(stdout.clone()).stderr(stderr.clone());
             }
             Streams::Captured(captured) => {
-                wasi.stdout(captured.stdout.clone())
-                    .stderr(captured.stderr.clone());
+                wasi.stdout(captured.stdout.clone()).stderr(captured.stderr.clone());
             }
         }
     }
@@ -192,8 +182,5 @@ impl fmt::Debug for Output {
 }
 
 fn lines(pipe: &MemoryOutputPipe) -> Vec<String> {
-    String::from_utf8_lossy(&pipe.contents())
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    String::from_utf8_lossy(&pipe.contents()).lines().map(str::to_owned).collect()
 }

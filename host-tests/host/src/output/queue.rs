@@ -133,9 +133,7 @@ impl Shared {
         let mut state = self.lock();
         state.is_writing = false;
         self.changed.notify_all();
-        let waiting = self
-            .changed
-            .wait_while(state, |state| state.lines.is_empty());
+        let waiting = self.changed.wait_while(state, |state| state.lines.is_empty());
         let mut state = waiting.unwrap_or_else(PoisonError::into_inner);
         state.is_writing = true;
         state.dropped_before += state.dropped;
@@ -200,11 +198,8 @@ mod tests {
     fn the_number_of_dropped_lines_is_told_among_the_remarks() {
         let (stream, read, read_on) = stalling();
         let (remarks, told, _kept) = stalling();
-        let queue = Queue::start(
-            stream,
-            Some(Queue::start(remarks, None, Format::Text)),
-            Format::Text,
-        );
+        let queue =
+            Queue::start(stream, Some(Queue::start(remarks, None, Format::Text)), Format::Text);
         queue.push(b"first\n");
         read.recv_timeout(PATIENCE).unwrap();
         queue.push(&vec![b'x'; CAPACITY]);

@@ -45,10 +45,7 @@ impl Announcement<'_> {
 
     fn lines(&self) -> Vec<String> {
         let (address, took) = (self.address, self.took.as_millis());
-        let first = format!(
-            "{}: listening on http://{address} after {took} ms",
-            self.application
-        );
+        let first = format!("{}: listening on http://{address} after {took} ms", self.application);
         let mut lines = vec![first, format!("  records: {}", self.records)];
         if let Some(who) = self.who_may_post {
             lines.push(format!("  notifications: {who}"));
@@ -88,9 +85,7 @@ impl Announcement<'_> {
 pub(super) fn who_may_post(options: &Options, manifest: &Manifest) -> Option<String> {
     let name = "ingest_auth";
     let declaration = manifest.variables.get(name)?;
-    let value = options
-        .given(name)
-        .or_else(|| declaration.default.clone())?;
+    let value = options.given(name).or_else(|| declaration.default.clone())?;
     let who = match value.as_str() {
         "none" => "from any sender",
         "token" => "from senders with a token",

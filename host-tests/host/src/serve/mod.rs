@@ -51,9 +51,8 @@ pub async fn run(options: Options) -> bool {
 async fn serve(options: Options, output: &Output) -> Result<()> {
     let start = Instant::now();
     let descriptors = descriptors::raise_limit();
-    let max_connections = descriptors
-        .map_or(MAX_CONNECTIONS, descriptors::connections_below)
-        .min(MAX_CONNECTIONS);
+    let max_connections =
+        descriptors.map_or(MAX_CONNECTIONS, descriptors::connections_below).min(MAX_CONNECTIONS);
     let manifest = Manifest::read(&options.from)?;
     #[cfg(feature = "compiler")]
     if let [target, file] = &options.compile[..] {
@@ -65,9 +64,7 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
     warn_of_unknown(&manifest, output);
     options.check_required(&manifest)?;
     let who_may_post = who_may_post(&options, &manifest);
-    let operated = options
-        .given("admin_token")
-        .is_some_and(|token| !token.is_empty());
+    let operated = options.given("admin_token").is_some_and(|token| !token.is_empty());
     let clock = Clock::real();
     clock.advance(Duration::from_secs(options.clock_ahead));
     let mut host = Host::builder(&program, &manifest)
@@ -83,9 +80,7 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
         host = host.variable(name, value);
     }
     let host = host.build()?;
-    host.try_instance()
-        .await
-        .context("can't start the component")?;
+    host.try_instance().await.context("can't start the component")?;
     if let Some(number) = options.time_instances {
         return time_instances(&host, number).await;
     }
@@ -116,10 +111,7 @@ async fn serve(options: Options, output: &Output) -> Result<()> {
     let remarks = output.clone();
     tokio::spawn(async move {
         if let Err(error) = records.check().await {
-            remarks.say(
-                Severity::Warning,
-                &format!("  {records} can't be reached now: {error}"),
-            );
+            remarks.say(Severity::Warning, &format!("  {records} can't be reached now: {error}"));
         }
     });
     let all_ended = host

@@ -43,12 +43,7 @@ pub struct Options {
 
     /// Where the records are: sqlite:PATH, redis://HOST:PORT/DATABASE, the same with rediss://, or memory
     /// [default: sqlite:.spin/sqlite_key_value.db beside the manifest]
-    #[arg(
-        long,
-        value_name = "STORE",
-        env = "SERVE_KEY_VALUE",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "STORE", env = "SERVE_KEY_VALUE", hide_env_values = true)]
     key_value: Option<Url>,
 
     #[command(flatten)]
@@ -143,10 +138,7 @@ impl Options {
         #[cfg(feature = "compiler")]
         return Program::load(manifest);
         #[cfg(not(feature = "compiler"))]
-        bail!(
-            "this serve has no compiler: it needs --compiled for {}",
-            manifest.name
-        );
+        bail!("this serve has no compiler: it needs --compiled for {}", manifest.name);
     }
 
     /// A variable's value from the command line, else from the environment.
@@ -180,10 +172,7 @@ fn entrances(text: &str) -> Result<usize, String> {
 
 fn parse_variable(text: &str) -> Result<Variable, &'static str> {
     let (name, value) = text.split_once('=').ok_or("it must be NAME=VALUE")?;
-    Ok(Variable {
-        name: name.to_owned(),
-        value: value.to_owned(),
-    })
+    Ok(Variable { name: name.to_owned(), value: value.to_owned() })
 }
 
 /// Ends the process because of its options, whose variables a collector's operator may have set. Only the variable
@@ -220,15 +209,9 @@ mod tests {
     fn the_defaults_are_spins() {
         let options = options(&[]).unwrap();
         assert_eq!(options.from, Path::new("spin.toml"));
-        let options = Options {
-            port: None,
-            ..options
-        };
+        let options = Options { port: None, ..options };
         assert_eq!(options.address().to_string(), "127.0.0.1:3000");
-        assert_eq!(
-            default_store(&options.from),
-            Path::new(".spin/sqlite_key_value.db")
-        );
+        assert_eq!(default_store(&options.from), Path::new(".spin/sqlite_key_value.db"));
     }
 
     #[test]

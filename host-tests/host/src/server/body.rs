@@ -23,13 +23,7 @@ pub(super) struct RequestBody<B: Body> {
 
 impl<B: Body> RequestBody<B> {
     pub(super) fn new(body: B, room: Arc<Room>, busy: Option<Arc<Busy>>) -> Self {
-        Self {
-            body,
-            read: 0,
-            has_ended: false,
-            room,
-            busy,
-        }
+        Self { body, read: 0, has_ended: false, room, busy }
     }
 }
 
@@ -93,11 +87,7 @@ pub(super) struct ReplyBody {
 
 impl ReplyBody {
     pub(super) fn new(body: WasiBody, life: Lifeline, busy: Option<Arc<Busy>>) -> Self {
-        Self {
-            body,
-            life,
-            _busy: busy,
-        }
+        Self { body, life, _busy: busy }
     }
 }
 

@@ -152,9 +152,7 @@ impl<'a> HostBuilder<'a> {
         }
         let variables = Variables::new(self.manifest, &self.variables, self.environment)?;
         let allowed = AllowedHosts::new(&component.allowed_outbound_hosts, &variables)?;
-        let connector = self
-            .connector
-            .unwrap_or_else(|| Connector::network(self.tcp_delay));
+        let connector = self.connector.unwrap_or_else(|| Connector::network(self.tcp_delay));
         let environment = Environment {
             variables: Arc::new(variables),
             may_store: !component.key_value_stores.is_empty(),

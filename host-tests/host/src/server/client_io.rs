@@ -25,11 +25,7 @@ pub(super) struct ClientIo<I> {
 
 impl<I> ClientIo<I> {
     pub fn new(io: I, peer: Arc<Peer>) -> Self {
-        Self {
-            io,
-            peer,
-            stalled: None,
-        }
+        Self { io, peer, stalled: None }
     }
 
     /// The bytes as the client sends them, also after the end.
@@ -46,9 +42,7 @@ impl<I> ClientIo<I> {
             self.stalled = None;
             return written;
         }
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(time::sleep(WRITE_TIMEOUT)));
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(time::sleep(WRITE_TIMEOUT)));
         let timeout = || io::ErrorKind::TimedOut.into();
         stalled.as_mut().poll(cx).map(|()| Err(timeout()))
     }

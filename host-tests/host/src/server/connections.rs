@@ -66,11 +66,7 @@ pub(super) struct Busy {
 
 impl Connections {
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Shared {
-            limit,
-            open: Mutex::default(),
-            changed: Notify::new(),
-        }))
+        Self(Arc::new(Shared { limit, open: Mutex::default(), changed: Notify::new() }))
     }
 
     pub fn open(&self) -> Peer {
@@ -87,11 +83,7 @@ impl Connections {
         let number = open.next;
         open.next += 1;
         open.peers.insert(number, link.clone());
-        Peer {
-            number,
-            link,
-            connections: self.clone(),
-        }
+        Peer { number, link, connections: self.clone() }
     }
 
     pub fn count(&self) -> Count {
@@ -180,10 +172,7 @@ impl Link {
 impl Peer {
     pub fn begin_request(&self) -> Busy {
         self.link.state().requests += 1;
-        Busy {
-            link: self.link.clone(),
-            connections: self.connections.clone(),
-        }
+        Busy { link: self.link.clone(), connections: self.connections.clone() }
     }
 
     /// Waits until the connection is to close.

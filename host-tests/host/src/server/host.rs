@@ -192,10 +192,7 @@ impl Host {
                 Ok(mut refused) if Instant::now() < patience => {
                     drop(refused.request_data.take());
                     time::sleep(INSTANCE_PAUSE).await;
-                    request = refused
-                        .request
-                        .into_inner()
-                        .unwrap_or_else(PoisonError::into_inner);
+                    request = refused.request.into_inner().unwrap_or_else(PoisonError::into_inner);
                 }
                 Ok(refused) => return refusal::no_instance(&refused.error, self.output()),
                 Err(error) => return refusal::failed(&error, self.output()),
@@ -246,9 +243,7 @@ impl Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host")
-            .field("instances", &self.instances_living())
-            .finish()
+        f.debug_struct("Host").field("instances", &self.instances_living()).finish()
     }
 }
 
@@ -269,10 +264,7 @@ impl From<Cut> for io::Error {
 /// Makes the URI absolute, as Spin does, with the host that the client asked for.
 pub(super) fn absolute<B>(mut request: Request<B>) -> Request<B> {
     let path = request.uri().path_and_query().cloned();
-    let asked_for = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok());
+    let asked_for = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let asked_for = asked_for.and_then(|host| host.parse::<Authority>().ok());
     let authority = request.uri().authority().cloned().or(asked_for);
     let mut parts = http::uri::Parts::default();

@@ -31,9 +31,7 @@ pub(super) fn overloaded(output: &Output) -> Response<WasiBody> {
 pub(super) fn no_instance(error: &wasmtime::Error, output: &Output) -> Response<WasiBody> {
     output.remark(&format!("no instance: {error:#}"));
     let mut reply = problem(StatusCode::SERVICE_UNAVAILABLE, "No instance available");
-    reply
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     reply
 }
 
@@ -46,17 +44,13 @@ pub(super) fn failed(error: &wasmtime::Error, output: &Output) -> Response<WasiB
 }
 
 fn problem(status: StatusCode, title: &str) -> Response<WasiBody> {
-    let body = format!(
-        r#"{{"type":"about:blank","title":"{title}","status":{}}}"#,
-        status.as_u16()
-    );
+    let body =
+        format!(r#"{{"type":"about:blank","title":"{title}","status":{}}}"#, status.as_u16());
     document(status, body)
 }
 
 fn document(status: StatusCode, body: String) -> Response<WasiBody> {
-    let body = Full::new(Bytes::from(body))
-        .map_err(|never| match never {})
-        .boxed_unsync();
+    let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
     let mut reply = Response::new(body);
     *reply.status_mut() = status;
     let json = HeaderValue::from_static("application/problem+json");

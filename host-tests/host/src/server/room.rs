@@ -40,10 +40,7 @@ impl Rooms {
     }
 
     pub fn none_yet(&self) -> Arc<Room> {
-        Arc::new(Room {
-            free: self.0.clone(),
-            taken: Mutex::default(),
-        })
+        Arc::new(Room { free: self.0.clone(), taken: Mutex::default() })
     }
 }
 
@@ -57,10 +54,7 @@ impl Room {
         }
         let more = u32::try_from(bytes - taken.bytes).unwrap_or(u32::MAX);
         let Ok(more) = self.free.clone().try_acquire_many_owned(more) else {
-            *taken = Taken {
-                was_refused: true,
-                ..Taken::default()
-            };
+            *taken = Taken { was_refused: true, ..Taken::default() };
             return false;
         };
         taken.bytes = bytes;

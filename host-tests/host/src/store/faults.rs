@@ -75,19 +75,13 @@ impl Faults {
     /// events, nor count as calls of an event.
     #[must_use]
     pub fn metrics(&self) -> Self {
-        Self {
-            inner: self.metrics.clone(),
-            ..self.clone()
-        }
+        Self { inner: self.metrics.clone(), ..self.clone() }
     }
 
     /// Faults and calls for the journal, which is also written in the background.
     #[must_use]
     pub fn journal(&self) -> Self {
-        Self {
-            inner: self.journal.clone(),
-            ..self.clone()
-        }
+        Self { inner: self.journal.clone(), ..self.clone() }
     }
 
     pub(super) fn of(&self, key: &str) -> Self {
@@ -102,9 +96,7 @@ impl Faults {
 
     /// The next `n` calls of `op` fail without effect.
     pub fn fail_next(&self, op: Op, n: usize) {
-        self.state().ops[op as usize]
-            .next
-            .extend(vec![Fault::Fail; n]);
+        self.state().ops[op as usize].next.extend(vec![Fault::Fail; n]);
     }
 
     /// The `n`th call of `op` from now fails without effect, and no call before it.
@@ -184,10 +176,7 @@ impl Faults {
         state.sets.clear();
         state.partial = None;
         for schedule in &mut state.ops {
-            *schedule = Schedule {
-                calls: schedule.calls,
-                ..Schedule::default()
-            };
+            *schedule = Schedule { calls: schedule.calls, ..Schedule::default() };
         }
     }
 
@@ -214,9 +203,7 @@ impl Faults {
 
     fn begin(&self, op: Op) -> (Duration, Option<Fault>) {
         let mut state = self.state();
-        let set = matches!(op, Op::Set | Op::SetMany)
-            .then(|| state.sets.pop_front())
-            .flatten();
+        let set = matches!(op, Op::Set | Op::SetMany).then(|| state.sets.pop_front()).flatten();
         let schedule = &mut state.ops[op as usize];
         schedule.calls += 1;
         let fault = set.or_else(|| schedule.next.pop_front());

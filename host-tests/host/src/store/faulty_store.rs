@@ -16,11 +16,7 @@ pub struct FaultyStore {
 
 impl FaultyStore {
     pub fn new(store: KeyValue, faults: Faults, life: Lifeline) -> Self {
-        Self {
-            store,
-            faults,
-            life,
-        }
+        Self { store, faults, life }
     }
 
     pub async fn open(&self) -> Result<()> {
@@ -57,11 +53,7 @@ impl FaultyStore {
             Write::Delete(_) => None,
         };
         let write = self.life.guard(self.store.write(write));
-        faults
-            .as_ref()
-            .unwrap_or(&self.faults)
-            .around(op, write)
-            .await
+        faults.as_ref().unwrap_or(&self.faults).around(op, write).await
     }
 }
 

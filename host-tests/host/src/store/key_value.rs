@@ -68,9 +68,9 @@ impl KeyValue {
             Self::Redis(redis) => redis.get(key).await?,
         };
         match value {
-            Some(value) if value.len() > MAX_VALUE_BYTES => Err(Error(format!(
-                "query result exceeds limit of {MAX_VALUE_BYTES} bytes"
-            ))),
+            Some(value) if value.len() > MAX_VALUE_BYTES => {
+                Err(Error(format!("query result exceeds limit of {MAX_VALUE_BYTES} bytes")))
+            }
             value => Ok(value),
         }
     }
@@ -106,9 +106,7 @@ impl KeyValue {
     }
 
     pub async fn delete(&self, key: &str) -> Result<()> {
-        self.write(Write::Delete(vec![key.to_owned()]))
-            .await
-            .map(drop)
+        self.write(Write::Delete(vec![key.to_owned()])).await.map(drop)
     }
 }
 

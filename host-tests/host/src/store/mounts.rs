@@ -14,11 +14,7 @@ pub(super) fn is_on_volume(file: &Path) -> bool {
         Some("") => Path::new(".").canonicalize(),
         _ => path.canonicalize(),
     };
-    let Some(directory) = file
-        .ancestors()
-        .skip(1)
-        .find_map(|path| folder_of(path).ok())
-    else {
+    let Some(directory) = file.ancestors().skip(1).find_map(|path| folder_of(path).ok()) else {
         return false;
     };
     fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| is_volume_in(&mounts, &directory))

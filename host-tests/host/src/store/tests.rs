@@ -90,10 +90,7 @@ async fn counters_are_eight_bytes_little_endian() {
         };
         assert_eq!(add(3).await.unwrap(), 3);
         assert_eq!(add(-4).await.unwrap(), -1);
-        assert_eq!(
-            store.get("n").await.unwrap().unwrap(),
-            (-1_i64).to_le_bytes()
-        );
+        assert_eq!(store.get("n").await.unwrap().unwrap(), (-1_i64).to_le_bytes());
         store.set("n", b"text").await.unwrap();
         add(1).await.unwrap_err();
     }
@@ -127,11 +124,7 @@ fn a_location_is_sqlite_redis_or_memory() {
     for wrong in ["", "sqlite", "sqlite:", "rediss:h", "redis:h", "memory:x"] {
         wrong.parse::<Location>().unwrap_err();
     }
-    for wrong in [
-        "redis://:hush@",
-        "redis://:hush@h:port",
-        "redis://:hush@h/x",
-    ] {
+    for wrong in ["redis://:hush@", "redis://:hush@h:port", "redis://:hush@h/x"] {
         let error = wrong.parse::<Location>().unwrap().open().unwrap_err();
         assert!(!format!("{error:?}").contains("hush"), "{error:?}");
     }

@@ -43,14 +43,8 @@ const LONG: Size = Size {
     mixtures: 3,
 };
 
-const SHORT: Size = Size {
-    bad: 120..=350,
-    good: 60..=200,
-    of_one_kind: 1,
-    statuses: 4,
-    outages: 1,
-    mixtures: 1,
-};
+const SHORT: Size =
+    Size { bad: 120..=350, good: 60..=200, of_one_kind: 1, statuses: 4, outages: 1, mixtures: 1 };
 
 pub fn is_long(events: usize) -> bool {
     events >= MANY
@@ -86,9 +80,8 @@ fn weathers(size: &Size, random: &mut Rng) -> Vec<Weather> {
     let mut faults = faults();
     random.shuffle(&mut faults);
     // Leave out the race, which only posts can meet, and slow faults, which would stop everything.
-    let mixed = faults
-        .iter()
-        .filter(|fault| **fault != Fault::RaceToCreateApplication && !is_slow(fault));
+    let mixed =
+        faults.iter().filter(|fault| **fault != Fault::RaceToCreateApplication && !is_slow(fault));
     let mixture = Weather::Faults(mixed.cloned().collect());
 
     let mut weathers = vec![Weather::Down; size.outages];
@@ -128,10 +121,8 @@ fn phase(weather: Weather, millis: &RangeInclusive<u64>, random: &mut Rng) -> Ph
 
 /// Spreads the events in proportion to the phases' lengths, as a steady publisher would.
 fn spread_events(phases: &mut [Phase], events: usize, random: &mut Rng) {
-    let weights: Vec<f64> = phases
-        .iter()
-        .map(|phase| phase.duration.as_secs_f64() * (0.5 + random.f64()))
-        .collect();
+    let weights: Vec<f64> =
+        phases.iter().map(|phase| phase.duration.as_secs_f64() * (0.5 + random.f64())).collect();
     let total: f64 = weights.iter().sum();
     let mut left = events;
     for (phase, weight) in phases.iter_mut().zip(&weights) {
@@ -218,10 +209,8 @@ mod tests {
     #[test]
     fn calm_comes_after_every_storm() {
         let phases = drawn(1, 10_000, 10);
-        let (bad, good): (Vec<_>, Vec<_>) = phases
-            .chunks(2)
-            .map(|pair| (pair[0].weather.clone(), pair[1].weather.clone()))
-            .unzip();
+        let (bad, good): (Vec<_>, Vec<_>) =
+            phases.chunks(2).map(|pair| (pair[0].weather.clone(), pair[1].weather.clone())).unzip();
         assert!(bad.contains(&Weather::Down) && !bad.contains(&Weather::Calm));
         assert!(good.iter().all(|weather| *weather == Weather::Calm));
     }

@@ -64,12 +64,7 @@ pub struct PushBackoff {
 
 impl PushBackoff {
     pub fn new(waits: Waits) -> Self {
-        Self {
-            waits,
-            surplus: 0,
-            pauses: 0,
-            until: None,
-        }
+        Self { waits, surplus: 0, pauses: 0, until: None }
     }
 
     pub fn on_ack(&mut self) {
@@ -158,12 +153,9 @@ mod tests {
         let mut random = Rng::with_seed(1);
         for (nacks, bound) in [(1, 100), (2, 200), (5, 1_600), (6, 3_000), (90, 3_000)] {
             let bound = bound * MS;
-            let waits: Vec<_> = (0..1_000)
-                .map(|_| redelivery(&Waits::SHORT, nacks, &mut random))
-                .collect();
-            let in_turn = waits
-                .iter()
-                .filter(|wait| **wait <= bound && **wait >= bound / 2);
+            let waits: Vec<_> =
+                (0..1_000).map(|_| redelivery(&Waits::SHORT, nacks, &mut random)).collect();
+            let in_turn = waits.iter().filter(|wait| **wait <= bound && **wait >= bound / 2);
             assert!(in_turn.count() > 750, "{nacks}");
             let at_once = waits.iter().filter(|wait| wait.is_zero());
             assert!((50..200).contains(&at_once.count()), "{nacks}");

@@ -39,11 +39,7 @@ impl Endpoint {
             // A second attempt is a redelivery. The publisher decides on it and counts it.
             .retry_canceled_requests(false)
             .build(connector);
-        Self {
-            client,
-            relays: relays.into_iter().collect(),
-            turn: Arc::default(),
-        }
+        Self { client, relays: relays.into_iter().collect(), turn: Arc::default() }
     }
 
     pub fn addresses(&self) -> &[SocketAddr] {
@@ -55,10 +51,9 @@ impl Endpoint {
         *request.method_mut() = http::Method::POST;
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.relays.len();
         *request.uri_mut() = uri(self.relays[turn], "/notifications");
-        for (name, value) in [
-            (CONTENT_TYPE, "application/json"),
-            (USER_AGENT, "CloudPubSub-Google"),
-        ] {
+        for (name, value) in
+            [(CONTENT_TYPE, "application/json"), (USER_AGENT, "CloudPubSub-Google")]
+        {
             let value = http::HeaderValue::from_static(value);
             request.headers_mut().insert(name, value);
         }
@@ -99,9 +94,5 @@ fn uri(relay: SocketAddr, path: &'static str) -> Uri {
 }
 
 fn broken(error: &Error) -> Outcome {
-    if error.is_connect() {
-        Outcome::Unreachable
-    } else {
-        Outcome::Broken
-    }
+    if error.is_connect() { Outcome::Unreachable } else { Outcome::Broken }
 }

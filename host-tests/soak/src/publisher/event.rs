@@ -21,12 +21,8 @@ const TYPES: [(&str, &str); 8] = [
 ];
 
 /// The text between two members, around all members, and after a colon.
-const SPELLINGS: [(&str, &str, &str); 4] = [
-    (",", "", ""),
-    (", ", "", " "),
-    (",\n    ", "\n    ", "  "),
-    (",\r\n\t", " ", "\t"),
-];
+const SPELLINGS: [(&str, &str, &str); 4] =
+    [(",", "", ""), (", ", "", " "), (",\n    ", "\n    ", "  "), (",\r\n\t", " ", "\t")];
 
 /// Values that a relay would change if it parsed and printed them. They are floats, exponents, huge
 /// numbers, unnecessary escapes, and text beyond ASCII.
@@ -82,10 +78,7 @@ impl Event {
             ("id", format!(r#""{id}""#)),
             ("type", format!(r#""{kind}""#)),
             ("project", format!(r#""{project}""#)),
-            (
-                "source",
-                format!(r#""https://api.example.com/projects/{project}/{object}s""#),
-            ),
+            ("source", format!(r#""https://api.example.com/projects/{project}/{object}s""#)),
             ("specversion", r#""1.0""#.to_owned()),
             ("datacontenttype", r#""application/json""#.to_owned()),
             ("time", format!(r#""{time}""#)),
@@ -119,9 +112,7 @@ fn data(random: &mut Rng, object: &str) -> String {
 }
 
 fn letters(random: &mut Rng, length: usize) -> String {
-    std::iter::repeat_with(|| random.alphanumeric())
-        .take(length)
-        .collect()
+    std::iter::repeat_with(|| random.alphanumeric()).take(length).collect()
 }
 
 fn pick<T: Copy>(random: &mut Rng, of: &[T]) -> T {

@@ -19,11 +19,7 @@ pub struct Step {
 
 impl History {
     pub fn note(&mut self, sent: Duration, took: Duration, outcome: Outcome) {
-        self.0.push(Step {
-            sent,
-            took,
-            outcome,
-        });
+        self.0.push(Step { sent, took, outcome });
     }
 
     /// When the message was acknowledged for the first time.
@@ -60,12 +56,7 @@ impl fmt::Display for History {
         if self.0.is_empty() {
             f.write_str(" never delivered")?;
         }
-        for Step {
-            sent,
-            took,
-            outcome,
-        } in &self.0
-        {
+        for Step { sent, took, outcome } in &self.0 {
             let (sent, took) = (sent.as_secs_f64(), took.as_millis());
             write!(f, " [{sent:.3} s: {outcome} after {took} ms]")?;
         }
@@ -102,11 +93,8 @@ mod tests {
     #[test]
     fn a_message_is_acknowledged_from_its_first_ack_on() {
         assert_eq!(after(&[]).acknowledged(), None);
-        let history = after(&[
-            (0, 5, 503, ""),
-            (9, 3, 200, "delivered"),
-            (20, 1, 200, "duplicate"),
-        ]);
+        let history =
+            after(&[(0, 5, 503, ""), (9, 3, 200, "delivered"), (20, 1, 200, "duplicate")]);
         assert_eq!(history.acknowledged(), Some(Duration::from_millis(12)));
         assert_eq!(history.steps().len(), 3);
     }

@@ -197,11 +197,7 @@ impl Publisher {
             self.under_way.spawn(async move {
                 let sent = Instant::now();
                 let outcome = endpoint.push(body).await;
-                Delivered {
-                    delivery,
-                    sent,
-                    outcome,
-                }
+                Delivered { delivery, sent, outcome }
             });
         }
         self.peak = self.peak.max(self.under_way.len());
@@ -222,11 +218,7 @@ impl Publisher {
     }
 
     fn settle(&mut self, delivered: &Delivered) {
-        let Delivered {
-            delivery,
-            sent,
-            outcome,
-        } = *delivered;
+        let Delivered { delivery, sent, outcome } = *delivered;
         let now = Instant::now();
         let message = &mut self.messages[delivery.message];
         let acknowledged_before = message.history.acknowledged().is_some();

@@ -53,13 +53,7 @@ impl Outcome {
 
     /// Whether Pub/Sub counts it as an acknowledgement.
     pub fn is_ack(self) -> bool {
-        matches!(
-            self,
-            Self::Answered {
-                status: 102 | 200 | 201 | 202 | 204,
-                ..
-            }
-        )
+        matches!(self, Self::Answered { status: 102 | 200 | 201 | 202 | 204, .. })
     }
 
     /// Whether the relay replied with status 200 and `said`.
@@ -91,9 +85,8 @@ mod tests {
 
     #[test]
     fn five_statuses_acknowledge_and_nothing_else_does() {
-        let acks: Vec<u16> = (100..600)
-            .filter(|status| Outcome::of_reply(*status, b"").is_ack())
-            .collect();
+        let acks: Vec<u16> =
+            (100..600).filter(|status| Outcome::of_reply(*status, b"").is_ack()).collect();
         assert_eq!(acks, [102, 200, 201, 202, 204]);
         for nack in [Outcome::Unreachable, Outcome::Broken, Outcome::Late] {
             assert!(!nack.is_ack());
@@ -109,17 +102,9 @@ mod tests {
         let problem = r#"{"type":"urn:x","status":503,"retryable":true}"#;
         for (status, body, shown) in [
             (200, body, "200 duplicate"),
-            (
-                200,
-                r#"{"status":"delivered","attempts":2}"#,
-                "200 delivered",
-            ),
+            (200, r#"{"status":"delivered","attempts":2}"#, "200 delivered"),
             (200, r#"{"status":"delivered","attempts":0}"#, "200 found"),
-            (
-                200,
-                r#"{"status":"dead-lettered","deadLetter":1}"#,
-                "200 dead-lettered",
-            ),
+            (200, r#"{"status":"dead-lettered","deadLetter":1}"#, "200 dead-lettered"),
             (503, problem, "503"),
             (502, "<html>", "502"),
         ] {

@@ -25,13 +25,7 @@ pub struct Window {
 impl Window {
     pub fn new(largest: usize) -> Self {
         let largest = largest.max(1);
-        Self {
-            size: SMALLEST.min(largest),
-            largest,
-            threshold: largest,
-            acks: 0,
-            shrunk: None,
-        }
+        Self { size: SMALLEST.min(largest), largest, threshold: largest, acks: 0, shrunk: None }
     }
 
     pub fn size(&self) -> usize {

@@ -195,8 +195,7 @@ impl Storm {
         } else {
             self.svix.script(more);
         }
-        met.iter()
-            .any(|kind| *kind != KINDS[0] || phase.weather == Weather::Calm)
+        met.iter().any(|kind| *kind != KINDS[0] || phase.weather == Weather::Calm)
     }
 
     /// Notes and returns the queued faults that requests have met.

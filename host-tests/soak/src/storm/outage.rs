@@ -42,12 +42,7 @@ pub enum Outage {
     CutFromOne,
 }
 
-const KINDS: [Outage; 4] = [
-    Outage::Killed,
-    Outage::Stopped,
-    Outage::Cut,
-    Outage::CutFromOne,
-];
+const KINDS: [Outage; 4] = [Outage::Killed, Outage::Stopped, Outage::Cut, Outage::CutFromOne];
 
 /// An outage to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,11 +65,8 @@ pub struct Away {
 
 /// Draws the outages. In a long soak there is more time between them.
 pub fn plan(count: usize, is_long: bool, random: &mut Rng) -> Vec<PlannedOutage> {
-    let (after, lasts) = if is_long {
-        (1_000..=3_000, 500..=2_000)
-    } else {
-        (300..=1_000, 200..=1_500)
-    };
+    let (after, lasts) =
+        if is_long { (1_000..=3_000, 500..=2_000) } else { (300..=1_000, 200..=1_500) };
     let mut kinds = Vec::new();
     let mut plan = || {
         if kinds.is_empty() {
@@ -111,15 +103,7 @@ impl Outages {
         start: Instant,
         progress: Progress,
     ) -> Self {
-        Self {
-            redis,
-            ways,
-            relays,
-            start,
-            been: Vec::new(),
-            late: 0,
-            progress,
-        }
+        Self { redis, ways, relays, start, been: Vec::new(), late: 0, progress }
     }
 
     /// Goes through the plan. At the end Redis works.
@@ -129,11 +113,7 @@ impl Outages {
             let (lost_from, from) = self.begin(next.outage).await?;
             time::sleep(next.lasts).await;
             let until = self.start.elapsed();
-            let mut away = Away {
-                lost_from,
-                from,
-                until,
-            };
+            let mut away = Away { lost_from, from, until };
             if next.outage == Outage::CutFromOne {
                 // Through the other relays Redis was in reach: for the verdict it was never away.
                 (away.lost_from, away.from) = (until, until);
@@ -145,8 +125,7 @@ impl Outages {
             let ready = futures::future::try_join_all(ready).await?;
             self.late += ready.iter().filter(|in_time| !**in_time).count();
             let away = until.saturating_sub(from).as_millis();
-            self.progress
-                .say(&format!("Redis {}, away for {away} ms", next.outage));
+            self.progress.say(&format!("Redis {}, away for {away} ms", next.outage));
         }
         Ok(())
     }

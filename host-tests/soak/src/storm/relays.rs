@@ -36,11 +36,7 @@ impl SharedRedis {
     /// The address of Redis for a relay. A calm soak measures speed, and so has no proxy in
     /// between.
     fn address(&self, relay: u8, is_calm: bool) -> SocketAddr {
-        if is_calm {
-            self.server.address()
-        } else {
-            self.ways[usize::from(relay)].address()
-        }
+        if is_calm { self.server.address() } else { self.ways[usize::from(relay)].address() }
     }
 }
 

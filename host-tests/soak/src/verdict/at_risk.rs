@@ -34,11 +34,7 @@ pub fn sample(
         let last = &by_time[before.saturating_sub(BEFORE_KILL)..before];
         sample.extend(last.iter().map(|(_, message)| *message));
     }
-    let is_lost = |at| {
-        outages
-            .iter()
-            .any(|away| (away.lost_from..=away.until).contains(&at))
-    };
+    let is_lost = |at| outages.iter().any(|away| (away.lost_from..=away.until).contains(&at));
     let lost = by_time.iter().filter(|(at, _)| is_lost(*at));
     sample.extend(lost.map(|(_, message)| *message));
     let others = random.choose_multiple(0..messages.len(), SAMPLE);
@@ -98,17 +94,10 @@ mod tests {
     fn the_sample_holds_messages_that_a_kill_or_redis_may_have_lost_and_others() {
         let messages: Vec<_> = (0..5_000).map(message).collect();
         let kills = [1_000 * MS, 3_000 * MS].into_iter();
-        let away = Away {
-            lost_from: 4_000 * MS,
-            from: 4_010 * MS,
-            until: 4_099 * MS,
-        };
+        let away = Away { lost_from: 4_000 * MS, from: 4_010 * MS, until: 4_099 * MS };
         let sample = sample(&messages, kills, &[away], &mut Rng::with_seed(1));
         assert!(
-            (980..1_000)
-                .chain(2_980..3_000)
-                .chain(4_000..4_100)
-                .all(|at| sample.contains(&at))
+            (980..1_000).chain(2_980..3_000).chain(4_000..4_100).all(|at| sample.contains(&at))
         );
         assert!((SAMPLE..=SAMPLE + 2 * BEFORE_KILL + 100).contains(&sample.len()));
     }
@@ -158,10 +147,7 @@ mod tests {
     fn an_event_whose_delivery_the_kill_does_not_break_off_is_no_survivor() {
         let refused = after(&[(5, 4, 503, ""), (30, 1, 200, "")]);
         let at_another_node = after(&[(5, 20, 200, "")]);
-        assert_eq!(
-            survivors_of(&[12], &[(9, refused), (9, at_another_node)]),
-            0
-        );
+        assert_eq!(survivors_of(&[12], &[(9, refused), (9, at_another_node)]), 0);
         // Pub/Sub has sent the event again, and another node has acknowledged it.
         let mut acknowledged_before = after(&[(2, 3, 200, "")]);
         acknowledged_before.note(5 * MS, 10 * MS, Outcome::Broken);

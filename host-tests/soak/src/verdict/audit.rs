@@ -64,10 +64,7 @@ pub async fn audit(
     let again = batches.iter().map(BTreeSet::len).sum::<usize>() - paged.len();
 
     let clock_ahead = AHEAD;
-    let mut relay = process::start(Settings {
-        clock_ahead,
-        ..settings
-    })?;
+    let mut relay = process::start(Settings { clock_ahead, ..settings })?;
     relay.is_up().await?;
     let counted = slices(relay.address(), "").await?;
     let mut wrong = differences(findings(relay.address()).await?, &[]);
@@ -83,11 +80,7 @@ pub async fn audit(
 
     let delivered = paged.iter().filter_map(|name| {
         let record = &records[*name];
-        Some((
-            name.as_str(),
-            record["svixMessageId"].as_str()?,
-            &record["eventId"],
-        ))
+        Some((name.as_str(), record["svixMessageId"].as_str()?, &record["eventId"]))
     });
     let chosen = random.choose_multiple(delivered, 3 * FAULTS);
     let mut planted = Vec::new();
@@ -109,21 +102,14 @@ pub async fn audit(
         records.len(),
         planted.len()
     );
-    Ok(Audit {
-        audited: counted.saturating_sub(again),
-        findings: before_faults,
-        wrong,
-        told,
-    })
+    Ok(Audit { audited: counted.saturating_sub(again), findings: before_faults, wrong, told })
 }
 
 /// All records by their names, and the names in each batch of the audit.
 async fn read(store: &KeyValue) -> Result<(BTreeMap<String, Value>, Vec<BTreeSet<String>>)> {
     let (mut records, mut pages) = (BTreeMap::new(), BTreeMap::new());
     for name in store.keys().await? {
-        let page = name
-            .strip_prefix("journal/day/")
-            .and_then(|page| page.split_once('/'));
+        let page = name.strip_prefix("journal/day/").and_then(|page| page.split_once('/'));
         let bytes = store.get(&name).await?.unwrap_or_default();
         if let Some((day, number)) = page {
             let place: (u64, u64) = (day.parse()?, number.parse()?);
@@ -135,10 +121,7 @@ async fn read(store: &KeyValue) -> Result<(BTreeMap<String, Value>, Vec<BTreeSet
     let mut batches: Vec<BTreeSet<String>> = Vec::new();
     let (mut day, mut before, mut last) = (0, 0, 0);
     for ((of_day, number), page) in &pages {
-        let names = page
-            .lines()
-            .filter(|name| records.contains_key(*name))
-            .map(str::to_owned);
+        let names = page.lines().filter(|name| records.contains_key(*name)).map(str::to_owned);
         match batches.last_mut() {
             Some(batch) if day == *of_day && batch.len() < BATCH && last < before + PAGES => {
                 batch.extend(names);
@@ -185,9 +168,7 @@ async fn slices(relay: SocketAddr, query: &str) -> Result<usize> {
 async fn findings(relay: SocketAddr) -> Result<Vec<Finding>> {
     let list = ask(relay, Method::GET, "/audit/findings").await?;
     let found = list["findings"].as_array().into_iter().flatten();
-    Ok(found
-        .map(|it| (it["kind"].clone(), it["eventId"].clone()))
-        .collect())
+    Ok(found.map(|it| (it["kind"].clone(), it["eventId"].clone())).collect())
 }
 
 /// Asks the relay as its operator.

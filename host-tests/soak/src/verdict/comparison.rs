@@ -181,11 +181,7 @@ mod tests {
             idempotency_key: key.map(str::to_owned),
             ..message("dev", id, "{}")
         };
-        let messages = [
-            keyed("a", Some("k")),
-            keyed("b", Some("k")),
-            keyed("c", None),
-        ];
+        let messages = [keyed("a", Some("k")), keyed("b", Some("k")), keyed("c", None)];
         assert_eq!(Comparison::of(&events, &messages).altered, [1, 2]);
     }
 
@@ -193,11 +189,8 @@ mod tests {
     fn another_event_id_does_not_hide_a_repetition() {
         let text = r#"{"id":"a"}"#;
         let messages = [message("dev", "a", text), message("dev", "other", text)];
-        let expected = Comparison {
-            repeated: vec![(0, 2)],
-            altered: vec![0],
-            ..Comparison::default()
-        };
+        let expected =
+            Comparison { repeated: vec![(0, 2)], altered: vec![0], ..Comparison::default() };
         assert_eq!(Comparison::of(&[event("a", text)], &messages), expected);
     }
 }

@@ -30,9 +30,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Whether a delivery during an outage of Redis got another reply than a prompt 503.
 pub fn is_unfit(history: &History, outages: &[Away]) -> bool {
     let is_unfit = |step: &Step| {
-        let away = outages
-            .iter()
-            .find(|away| (away.from..away.until).contains(&step.sent));
+        let away = outages.iter().find(|away| (away.from..away.until).contains(&step.sent));
         away.is_some_and(|away| {
             let is_503 = matches!(step.outcome, Outcome::Answered { status: 503, .. });
             let is_answered = matches!(step.outcome, Outcome::Answered { .. });
@@ -96,10 +94,7 @@ mod tests {
             assert_eq!(Remembered::of(&after(&[letter, later]), &[]), expected);
         }
         let overtaken = [letter, (1, 15, 503, ""), (30, 1, 200, "delivered")];
-        assert_eq!(
-            Remembered::of(&after(&overtaken), &[]),
-            Remembered::Overtaken
-        );
+        assert_eq!(Remembered::of(&after(&overtaken), &[]), Remembered::Overtaken);
     }
 
     #[test]
@@ -114,11 +109,7 @@ mod tests {
             // Of two deliveries in flight at once, both may find that they deliver it.
             ((9, 3, 200, "delivered"), Remembered::Kept),
         ] {
-            assert_eq!(
-                Remembered::of(&after(&[first, later]), &[]),
-                expected,
-                "{later:?}"
-            );
+            assert_eq!(Remembered::of(&after(&[first, later]), &[]), expected, "{later:?}");
         }
     }
 
@@ -128,31 +119,21 @@ mod tests {
         let memory = |later: &[_]| Remembered::of(&after(&[&both, later].concat()), &[]);
         let found = (30, 1, 200, "found");
         assert_eq!(memory(&[found]), Remembered::Overtaken);
-        assert_eq!(
-            memory(&[found, (40, 1, 200, "duplicate")]),
-            Remembered::Overtaken
-        );
+        assert_eq!(memory(&[found, (40, 1, 200, "duplicate")]), Remembered::Overtaken);
         assert_eq!(memory(&[found, (40, 1, 200, "found")]), Remembered::Lost);
         assert_eq!(memory(&[(30, 1, 200, "delivered")]), Remembered::Lost);
     }
 
     fn away(lost_from: u64, from: u64, until: u64) -> Away {
         let [lost_from, from, until] = [lost_from, from, until].map(Duration::from_millis);
-        Away {
-            lost_from,
-            from,
-            until,
-        }
+        Away { lost_from, from, until }
     }
 
     #[test]
     fn a_redis_that_lost_its_last_second_excuses_messages_acknowledged_in_it() {
         let again = (30, 1, 200, "delivered");
         let memory = |took| {
-            Remembered::of(
-                &after(&[(0, took, 200, "delivered"), again]),
-                &[away(10, 20, 25)],
-            )
+            Remembered::of(&after(&[(0, took, 200, "delivered"), again]), &[away(10, 20, 25)])
         };
         assert_eq!(memory(9), Remembered::Lost);
         assert_eq!(memory(10), Remembered::GoneWithRedis);

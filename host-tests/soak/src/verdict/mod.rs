@@ -177,18 +177,12 @@ impl Report {
         for (count, what) in [
             (self.altered, "messages altered"),
             (self.unknown, "messages unknown"),
-            (
-                self.forgotten,
-                "events forgotten after their acknowledgement",
-            ),
+            (self.forgotten, "events forgotten after their acknowledgement"),
             (
                 self.unfit,
                 "events answered with another reply than a prompt 503 while Redis was away",
             ),
-            (
-                self.late,
-                "times a relay was not ready within 2 s of Redis' return",
-            ),
+            (self.late, "times a relay was not ready within 2 s of Redis' return"),
             (self.unacknowledged, "events not acknowledged"),
             (
                 usize::try_from(self.replayed.left).unwrap_or(usize::MAX),
@@ -208,10 +202,7 @@ impl Report {
             }
         }
         if !self.unmet.is_empty() {
-            lines.push(format!(
-                "faults that no request met: {}",
-                self.unmet.join(", ")
-            ));
+            lines.push(format!("faults that no request met: {}", self.unmet.join(", ")));
         }
         if self.kills > 0 && self.survivors == 0 {
             lines.push("no kill has hit an event in flight".to_owned());
@@ -253,9 +244,7 @@ impl fmt::Display for Report {
             redeliveries,
             nodes,
             outages,
-            audit: Audit {
-                audited, findings, ..
-            },
+            audit: Audit { audited, findings, .. },
             ..
         } = self;
         write!(

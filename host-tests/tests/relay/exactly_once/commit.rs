@@ -168,10 +168,7 @@ async fn requests_that_come_one_after_the_other_share_transactions() {
     let transactions = world.faults.count(Op::SetMany);
     let alone = world.faults.count(Op::Set) - 1;
     let writes = transactions + alone;
-    assert!(
-        writes <= EVENTS as usize / 2,
-        "{writes} writes for {EVENTS} records"
-    );
+    assert!(writes <= EVENTS as usize / 2, "{writes} writes for {EVENTS} records");
     assert!(start.elapsed() < Duration::from_millis(200));
 }
 
@@ -236,17 +233,8 @@ async fn where_the_store_holds_up_no_instance_each_record_is_written_by_itself()
 }
 
 fn calls(world: &World) -> [usize; 8] {
-    [
-        Op::Open,
-        Op::Get,
-        Op::Set,
-        Op::Delete,
-        Op::Exists,
-        Op::Increment,
-        Op::SetMany,
-        Op::DeleteMany,
-    ]
-    .map(|op| world.faults.count(op))
+    [Op::Open, Op::Get, Op::Set, Op::Delete, Op::Exists, Op::Increment, Op::SetMany, Op::DeleteMany]
+        .map(|op| world.faults.count(op))
 }
 
 async fn post_five(world: &World) {

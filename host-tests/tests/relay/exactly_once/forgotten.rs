@@ -19,9 +19,7 @@ const TIMELESS: &str = r#"{"id":"evt_1","type":"t","project":"dev"}"#;
 #[tokio::test(start_paused = true)]
 async fn an_event_is_looked_up_from_two_minutes_before_svix_forgets_its_key() {
     let world = World::new();
-    world
-        .clock
-        .advance(Duration::from_secs(12 * 3_600 - (2 * 60 + 1)));
+    world.clock.advance(Duration::from_secs(12 * 3_600 - (2 * 60 + 1)));
     world.post(&event("evt_1")).await;
     world.clock.advance(Duration::from_secs(1));
     world.post(&event("evt_2")).await;
@@ -34,9 +32,7 @@ async fn an_event_whose_delivery_crashed_days_ago_stays_one_message() {
     let world = World::new();
     world.svix.script([Fault::HangAfterStoring]);
     let event = event("evt_1");
-    world
-        .post_and_crash_when(&event, |world| world.svix.messages().len() == 1)
-        .await;
+    world.post_and_crash_when(&event, |world| world.svix.messages().len() == 1).await;
     // Only the event's age tells of the attempt.
     assert_eq!(world.records().await, [""; 0]);
 
@@ -195,9 +191,7 @@ async fn an_event_found_in_svix_is_not_said_to_differ_from_its_own_bytes() {
 
     // A young event whose key Svix has forgotten is found after a 409.
     let world = World::new();
-    world
-        .svix
-        .store_message("dev", "evt_1", "user.created", "{}");
+    world.svix.store_message("dev", "evt_1", "user.created", "{}");
     let found = world.post(&event("evt_1")).await.json();
     assert_fields(&found, &json!({"status": "delivered", "attempts": 1}));
     let record = world.get("/notifications/dev/evt_1").await.json();
@@ -208,11 +202,7 @@ async fn an_event_found_in_svix_is_not_said_to_differ_from_its_own_bytes() {
 #[tokio::test(start_paused = true)]
 async fn an_event_with_a_time_beyond_every_clock_is_delivered() {
     let world = World::new();
-    for time in [
-        "1969-12-31T23:59:59Z",
-        "0000-01-01T00:00:00Z",
-        "9999-12-31T23:59:59-23:59",
-    ] {
+    for time in ["1969-12-31T23:59:59Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59"] {
         let event = event(time).replace("2026-11-23T14:12:42Z", time);
         let reply = world.push(&event).await.json();
         assert_eq!(reply["status"], "delivered", "{time}: {reply}");

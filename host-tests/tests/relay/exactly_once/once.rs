@@ -220,10 +220,7 @@ async fn a_message_that_svix_has_is_found_although_svix_now_refuses_its_event() 
         world.svix.script_for(&Method::POST, [refused]);
         world.remove(RECORD).await;
         let reply = world.push(&event).await.json();
-        assert_fields(
-            &reply,
-            &json!({"status": "delivered", "svixMessageId": message}),
-        );
+        assert_fields(&reply, &json!({"status": "delivered", "svixMessageId": message}));
     }
     world.only_message();
 }
@@ -244,11 +241,8 @@ async fn a_refused_event_is_no_dead_letter_while_svix_may_still_store_it() {
 
 #[tokio::test(start_paused = true)]
 async fn svix_gets_the_same_time_for_an_attempt_at_the_end_of_a_long_budget() {
-    let budget = [
-        ("retry_budget_ms", "120000"),
-        ("svix_timeout_ms", "60000"),
-        ("retry_max_attempts", "2"),
-    ];
+    let budget =
+        [("retry_budget_ms", "120000"), ("svix_timeout_ms", "60000"), ("retry_max_attempts", "2")];
     let world = World::with(&budget);
     let push = wrapped(event("evt_1"));
     world.svix.always(Fault::HangBeforeStoring);
@@ -289,9 +283,7 @@ async fn a_message_that_svix_stores_late_is_found_however_the_next_posts_end() {
         let reply = world.post(&push).await;
         assert_eq!(reply.status, 503, "{}", reply.text());
         world.clock.advance(Duration::from_secs(30));
-        world
-            .svix
-            .store_message("dev", "evt_1", "user.created", &event("evt_1"));
+        world.svix.store_message("dev", "evt_1", "user.created", &event("evt_1"));
         world.post(&push).await.assert_became("delivered");
         world.only_message();
         world.post(&push).await.assert_became("duplicate");

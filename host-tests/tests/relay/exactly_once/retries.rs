@@ -20,10 +20,7 @@ async fn all_attempts_are_equal_except_for_their_count() {
 
     let requests = world.svix.requests();
     for request in &requests {
-        assert_eq!(
-            (&request.path, &request.body),
-            (&requests[0].path, &requests[0].body)
-        );
+        assert_eq!((&request.path, &request.body), (&requests[0].path, &requests[0].body));
         for name in ["idempotency-key", "svix-req-id", "authorization"] {
             let first = requests[0].header(name).expect(name);
             assert_eq!(request.header(name), Some(first), "{name}");
@@ -74,10 +71,7 @@ async fn the_retry_budget_bounds_the_whole_request() {
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_obeyed_when_it_fits_into_the_budget() {
     let world = World::new();
-    for (retry_after, at_least) in [
-        (RetryAfter::Seconds(3), 3_000),
-        (RetryAfter::Date(3), 2_000),
-    ] {
+    for (retry_after, at_least) in [(RetryAfter::Seconds(3), 3_000), (RetryAfter::Date(3), 2_000)] {
         for status in [429, 503] {
             let limit = Fault::retry_after(status, retry_after.clone());
             world.svix.script([limit]);

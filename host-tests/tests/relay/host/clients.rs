@@ -45,11 +45,7 @@ impl Listening {
             let stopped = async { drop(stopped.await) };
             host.listen(listener, stopped).await
         });
-        Self {
-            address,
-            stop,
-            all_ended,
-        }
+        Self { address, stop, all_ended }
     }
 
     /// Connects and sends these bytes.

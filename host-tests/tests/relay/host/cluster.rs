@@ -48,22 +48,14 @@ impl Cluster {
         let svix = svix();
         let url = url_of(&svix).await;
         let node = |_| node(&format!("redis://{}/1", way.address()), &url);
-        Some(Self {
-            nodes: (0..3).map(node).collect(),
-            svix,
-            redis,
-            way,
-        })
+        Some(Self { nodes: (0..3).map(node).collect(), svix, redis, way })
     }
 
     /// Posts to every node at once.
     async fn post_to_all(&self, events: [&str; 3]) -> Vec<Reply> {
         let posts = self.nodes.iter().zip(events);
         let replies = join_all(posts.map(|(node, event)| node.post(event))).await;
-        replies
-            .into_iter()
-            .map(|reply| reply.expect("a reply"))
-            .collect()
+        replies.into_iter().map(|reply| reply.expect("a reply")).collect()
     }
 
     /// Checks that no node takes an event, and that each answers in time.
@@ -71,10 +63,7 @@ impl Cluster {
         for round in 0..2 {
             let events = [0, 1, 2].map(|node| event(&format!("evt_{id}_{round}_{node}")));
             let start = Instant::now();
-            for reply in self
-                .post_to_all(events.each_ref().map(String::as_str))
-                .await
-            {
+            for reply in self.post_to_all(events.each_ref().map(String::as_str)).await {
                 reply.assert_retryable_problem(503, "store-failing");
             }
             assert!(start.elapsed() < ANSWER, "{:?}", start.elapsed());
@@ -286,9 +275,7 @@ async fn no_request_lists_keys_compares_or_reads_many() {
     let crowd: Vec<_> = crowd.collect();
     let crowd = crowd.iter().chain(&crowd[..5]);
     join_all(crowd.map(|event| node.post(event))).await;
-    cluster
-        .svix
-        .script([Fault::HangAfterStoring, Fault::status(500)]);
+    cluster.svix.script([Fault::HangAfterStoring, Fault::status(500)]);
     node.post(&event("evt_slow")).await;
     for number in 0..3 {
         let reply = node.send(hopeless(number)).await;

@@ -51,11 +51,7 @@ fn options(arguments: &[&str]) -> Options {
 }
 
 fn options_for_svix(url: String, token: &str) -> Options {
-    Options {
-        svix_url: Some(url),
-        svix_token: Some(token.to_owned()),
-        ..options(&["svix"])
-    }
+    Options { svix_url: Some(url), svix_token: Some(token.to_owned()), ..options(&["svix"]) }
 }
 
 async fn run(options: Options) -> Report {
@@ -302,11 +298,7 @@ async fn run_behind_a_proxy(relays: usize, changes: &[Change]) -> Report {
     let relays: Vec<_> = relays.collect();
     let addresses = relays.iter().map(|relay| relay.address().to_owned());
     let url = proxy(addresses.collect(), changes.to_vec()).await;
-    let options = Options {
-        relay_url: Some(url),
-        fake: Some(fake),
-        ..options(&["host"])
-    };
+    let options = Options { relay_url: Some(url), fake: Some(fake), ..options(&["host"]) };
     run(options).await
 }
 
@@ -367,16 +359,9 @@ async fn a_store_that_a_kill_empties_is_found() {
     let script = format!("#!/bin/sh\nshift 3\n{serve} --key-value memory \"$@\"\n");
     fs::write(&spin, script).expect("a file");
     fs::set_permissions(&spin, Permissions::from_mode(0o755)).expect("an executable");
-    let options = Options {
-        spin: Some(spin),
-        ..options(&["host"])
-    };
+    let options = Options { spin: Some(spin), ..options(&["host"]) };
     let report = run(options).await;
-    let expected = [
-        "a record is there",
-        "SIGKILL under",
-        "a dead letter is there",
-    ];
+    let expected = ["a record is there", "SIGKILL under", "a dead letter is there"];
     assert_failed(&report, &expected);
     let report = report.to_string();
     let mut lines = report.lines();

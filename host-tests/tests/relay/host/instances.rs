@@ -89,12 +89,9 @@ async fn an_instance_that_has_held_a_large_body_takes_no_further_request() {
 #[tokio::test(start_paused = true)]
 async fn the_component_gives_its_host_no_body_for_head() {
     let host = builder().build().expect("a host");
-    for (path, status) in [
-        ("/healthz", 200),
-        ("/readyz", 200),
-        ("/openapi.json", 200),
-        ("/nothing", 404),
-    ] {
+    for (path, status) in
+        [("/healthz", 200), ("/readyz", 200), ("/openapi.json", 200), ("/nothing", 404)]
+    {
         let request = Request::head(path).body(Full::default()).expect("valid");
         let reply = host.handle(request).await.expect("a reply");
         assert_eq!(reply.status(), status, "{path}");
@@ -115,15 +112,8 @@ async fn an_instance_is_dropped_when_it_is_idle() {
 
 #[tokio::test(start_paused = true)]
 async fn more_requests_than_instances_wait_for_their_turn() {
-    let reuse = Reuse {
-        max_concurrent: 1,
-        ..Reuse::default()
-    };
-    let host = builder()
-        .reuse(reuse)
-        .max_requests(8)
-        .build()
-        .expect("a host");
+    let reuse = Reuse { max_concurrent: 1, ..Reuse::default() };
+    let host = builder().reuse(reuse).max_requests(8).build().expect("a host");
     let requests = (0..100).map(|_| host.handle(alive()));
     let replies = join_all(requests).await;
     assert!(replies.iter().flatten().all(|reply| reply.status() == 200));
@@ -170,15 +160,9 @@ async fn a_burst_beyond_all_instances_is_served() {
     // This test needs a program of its own, since it takes all the slots for instances.
     let manifest = manifest();
     let program = Program::load(&manifest).expect("a component");
-    let reuse = Reuse {
-        max_concurrent: 3,
-        ..Reuse::default()
-    };
-    let host = builder_for(&program, &manifest)
-        .reuse(reuse)
-        .faults(faults)
-        .build()
-        .expect("a host");
+    let reuse = Reuse { max_concurrent: 3, ..Reuse::default() };
+    let host =
+        builder_for(&program, &manifest).reuse(reuse).faults(faults).build().expect("a host");
     let requests = (0..3000).map(|_| host.handle(record()));
     let replies = join_all(requests).await;
     let statuses = replies.iter().flatten().map(Response::status);
@@ -280,8 +264,6 @@ async fn a_store_label_unknown_to_spin_stops_the_start() {
     let (program, manifest) = program();
     let mut manifest = manifest.clone();
     manifest.component.key_value_stores.push("other".to_owned());
-    let error = Host::builder(program, &manifest)
-        .build()
-        .expect_err("no such label");
+    let error = Host::builder(program, &manifest).build().expect_err("no such label");
     assert!(error.to_string().contains("\"other\""), "{error}");
 }

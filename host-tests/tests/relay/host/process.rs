@@ -102,12 +102,7 @@ async fn ctrl_c_or_two_sigterms_let_requests_in_flight_end_and_take_no_more() {
 fn a_variable_that_the_manifest_lacks_is_told_of() {
     let mut command = bare_command();
     let command = command
-        .args([
-            "--variable",
-            "svix_token=testsk_x",
-            "--listen",
-            "127.0.0.1:0",
-        ])
+        .args(["--variable", "svix_token=testsk_x", "--listen", "127.0.0.1:0"])
         .args(["--key-value", "memory", "--time-instances", "0"])
         .env("SPIN_VARIABLE_INGEST_AUHT", "hush");
     let output = command.output().expect("serve");
@@ -130,9 +125,7 @@ fn run() -> (Command, [String; 2]) {
 async fn make_run_prints_commands_that_work() {
     let (mut command, [listen, fake]) = run();
     // An empty value counts as no value.
-    command
-        .env("SPIN_VARIABLE_SVIX_TOKEN", "")
-        .env("SPIN_VARIABLE_ADMIN_TOKEN", "hush");
+    command.env("SPIN_VARIABLE_SVIX_TOKEN", "").env("SPIN_VARIABLE_ADMIN_TOKEN", "hush");
     let mut run = Serve::start(command);
     let (mut curls, mut lines) = (Vec::new(), String::new());
     while !lines.contains("The token of the console") {
@@ -169,11 +162,7 @@ fn interrupt() -> &'static str {
     let mask = lines.find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     // Signal 2 is the second bit.
-    if ignored.unwrap_or_default() & 2 == 0 {
-        "INT"
-    } else {
-        "TERM"
-    }
+    if ignored.unwrap_or_default() & 2 == 0 { "INT" } else { "TERM" }
 }
 
 #[tokio::test]
@@ -237,10 +226,9 @@ fn a_start_that_fails_says_why() {
 
 #[test]
 fn wrong_options_are_one_structured_line_for_a_collector() {
-    for (name, value, option) in [
-        ("PORT", "x", "--port"),
-        ("SERVE_METRICS_LISTEN", "x", "--metrics-listen"),
-    ] {
+    for (name, value, option) in
+        [("PORT", "x", "--port"), ("SERVE_METRICS_LISTEN", "x", "--metrics-listen")]
+    {
         let mut command = bare_command();
         command.env("SERVE_LOG_FORMAT", "json").env(name, value);
         let output = command.output().expect("serve starts");
@@ -255,15 +243,9 @@ fn wrong_options_are_one_structured_line_for_a_collector() {
 #[test]
 fn a_store_that_is_not_known_is_refused_without_its_password() {
     support::build_component();
-    for store in [
-        "valkey://:hush@h:1/0",
-        " redis://:hush@h:1/0",
-        "REDIS://:hush@h",
-    ] {
+    for store in ["valkey://:hush@h:1/0", " redis://:hush@h:1/0", "REDIS://:hush@h"] {
         let mut command = bare_command();
-        command
-            .env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN)
-            .env("SERVE_KEY_VALUE", store);
+        command.env("SPIN_VARIABLE_SVIX_TOKEN", TOKEN).env("SERVE_KEY_VALUE", store);
         let output = command.output().expect("serve starts");
         let said = String::from_utf8(output.stderr).expect("UTF-8");
         assert_eq!(output.status.code(), Some(1), "{said}");

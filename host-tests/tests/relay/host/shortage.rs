@@ -38,9 +38,7 @@ fn with_descriptors(limit: u32, serve: &Command) -> Command {
 
 /// Posts so many events at once.
 async fn post_many(serve: &Serve, id: &str, events: usize) -> Vec<Option<Reply>> {
-    let events: Vec<_> = (0..events)
-        .map(|number| event(&format!("{id}_{number}")))
-        .collect();
+    let events: Vec<_> = (0..events).map(|number| event(&format!("{id}_{number}"))).collect();
     join_all(events.iter().map(|event| serve.post(event))).await
 }
 
@@ -119,9 +117,7 @@ async fn while_another_process_locks_the_database_every_answer_is_a_503_in_time(
     assert_eq!(status_of(serve.post(&event("evt_0")).await), "delivered");
     let other = Connection::open(directory.path().join("records.db")).expect("opened");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    for reply in timeout(ANSWER, post_many(&serve, "evt_locked", 8))
-        .await
-        .expect("replies in time")
+    for reply in timeout(ANSWER, post_many(&serve, "evt_locked", 8)).await.expect("replies in time")
     {
         let reply = reply.expect("a reply");
         reply.assert_retryable_problem(503, "store-failing");

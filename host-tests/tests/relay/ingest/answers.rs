@@ -182,12 +182,7 @@ async fn another_method_is_a_405_that_names_the_right_one() {
 #[tokio::test(start_paused = true)]
 async fn another_path_is_a_404() {
     let world = World::new();
-    for path in [
-        "/",
-        "/notifications/",
-        "/notification",
-        "/notifications/dev",
-    ] {
+    for path in ["/", "/notifications/", "/notification", "/notifications/dev"] {
         let reply = world.request("POST", path, &[], &event("evt_1")).await;
         reply.assert_final_problem(404, "not-found");
     }
@@ -424,10 +419,7 @@ async fn a_variable_that_the_host_can_not_give_is_a_503_that_names_it() {
     let mut setup = Setup::new();
     setup.variables.remove("svix_token");
     let world = World::build(&setup);
-    for reply in [
-        world.post(&event("evt_1")).await,
-        world.get("/readyz").await,
-    ] {
+    for reply in [world.post(&event("evt_1")).await, world.get("/readyz").await] {
         reply.assert_retryable_problem(503, "unreadable-configuration");
         let detail = reply.json()["detail"].take();
         assert_eq!(detail, "the host gives no value of svix_token");

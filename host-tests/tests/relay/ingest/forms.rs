@@ -74,15 +74,7 @@ async fn every_spelling_of_json_passes_through_unchanged() {
 async fn an_id_invalid_for_svix_is_mapped_and_stays_in_the_payload() {
     let world = World::new();
     let long = "x".repeat(300);
-    let ids = [
-        "msg_1",
-        "with space",
-        "a/b?c#d",
-        "ä",
-        "..",
-        "sha256.x",
-        &long,
-    ];
+    let ids = ["msg_1", "with space", "a/b?c#d", "ä", "..", "sha256.x", &long];
     for id in ids {
         let event = event(id);
         let reply = world.post(&event).await;
@@ -159,11 +151,7 @@ async fn a_cloud_event_in_binary_mode_is_refused_and_never_sent_under_its_datas_
     ];
     let world = World::with(&[("admin_token", "hush")]);
     let headers = json_headers(&binary);
-    for body in [
-        event("usr_1"),
-        "{\"id\":\"usr_1\"}".to_owned(),
-        String::new(),
-    ] {
+    for body in [event("usr_1"), "{\"id\":\"usr_1\"}".to_owned(), String::new()] {
         let reply = world.post_with(&headers, &body).await;
         reply.assert_final_problem(415, "binary-cloud-event");
     }
@@ -172,10 +160,7 @@ async fn a_cloud_event_in_binary_mode_is_refused_and_never_sent_under_its_datas_
     push["message"]["attributes"] = json!({"ce-id": "evt_9", "ce-type": "user.created"});
     let mut unwrapped = vec![PUSH_ID];
     unwrapped.extend(binary);
-    for (headers, body) in [
-        (&[][..], push.to_string()),
-        (&unwrapped[..], event("usr_1")),
-    ] {
+    for (headers, body) in [(&[][..], push.to_string()), (&unwrapped[..], event("usr_1"))] {
         let reply = world.post_with(headers, &body).await;
         reply.assert_became("dead-lettered");
     }
@@ -219,22 +204,13 @@ async fn a_duplicate_with_other_bytes_is_a_duplicate_that_says_so() {
     let world = World::new();
     world.post(&event("evt_1")).await;
     let same = world.push(event("evt_1")).await.json();
-    assert_fields(
-        &same,
-        &json!({"status": "duplicate", "contentDiffers": null}),
-    );
+    assert_fields(&same, &json!({"status": "duplicate", "contentDiffers": null}));
     let other = event("evt_1").replace("usr_0S", "usr_1S");
     assert_ne!(other, event("evt_1"));
     let differs = world.post(&other).await.json();
-    assert_fields(
-        &differs,
-        &json!({"status": "duplicate", "contentDiffers": true}),
-    );
+    assert_fields(&differs, &json!({"status": "duplicate", "contentDiffers": true}));
     let line = world.last_line();
-    assert_fields(
-        &line,
-        &json!({"severity": "WARNING", "contentDiffers": true}),
-    );
+    assert_fields(&line, &json!({"severity": "WARNING", "contentDiffers": true}));
     world.only_message();
 }
 

@@ -139,9 +139,7 @@ async fn headers_of_a_request_stay_headers_of_a_request() {
             let event = json!({"id": format!("evt_{number}"), "type": "t", "project": "dev"});
             let headers = [JSON, (*name, value.as_str())];
             let path = format!("/notifications?{}", "x=..%2f");
-            let reply = world
-                .request("POST", &path, &headers, &event.to_string())
-                .await;
+            let reply = world.request("POST", &path, &headers, &event.to_string()).await;
             assert_eq!(reply.status, 200, "{name}: {}", reply.text());
         }
         assert_calls_are_plain(&world, &text);
@@ -159,16 +157,10 @@ async fn bytes_that_are_not_utf8_break_nothing() {
         let rest = format!("\r\n{body}");
         [head.as_bytes(), length.as_bytes(), header, rest.as_bytes()].concat()
     };
-    let reply = world
-        .send_raw(&post(b"x-goog-pubsub-message-id: a\xff\xfe\xc3\t\x80b\r\n"))
-        .await;
+    let reply = world.send_raw(&post(b"x-goog-pubsub-message-id: a\xff\xfe\xc3\t\x80b\r\n")).await;
     assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
     assert_lines_are_whole(&world, 1);
-    for header in [
-        &b"x-goog-pubsub-message-id: a\0b\r\n"[..],
-        b"x: a\nb\r\n",
-        b"x y: 1\r\n",
-    ] {
+    for header in [&b"x-goog-pubsub-message-id: a\0b\r\n"[..], b"x: a\nb\r\n", b"x y: 1\r\n"] {
         let reply = world.send_raw(&post(header)).await;
         assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
     }
@@ -198,11 +190,7 @@ async fn too_many_or_too_large_headers_are_refused_at_once() {
         let (reply, took) = world.timed(world.send_raw(sent.as_bytes())).await;
         let line = reply.lines().next().unwrap_or_default();
         let expected = format!("HTTP/1.1 {status} ");
-        assert!(
-            line.starts_with(&expected),
-            "{} bytes: {line}",
-            headers.len()
-        );
+        assert!(line.starts_with(&expected), "{} bytes: {line}", headers.len());
         assert!(took.as_secs() < 1, "{took:?}");
     }
 }

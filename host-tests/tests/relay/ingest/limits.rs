@@ -61,11 +61,7 @@ async fn the_largest_message_of_pubsub_is_kept_and_acknowledged() {
 async fn a_direct_post_is_refused_as_soon_as_it_passes_its_own_limit() {
     let world = World::with(&[("max_body_bytes", "100000")]);
     assert_eq!(world.post(&event_of(100_000)).await.status, 200);
-    for body in [
-        event_of(100_001),
-        "x".repeat(5_000_000),
-        "[".repeat(5_000_000),
-    ] {
+    for body in [event_of(100_001), "x".repeat(5_000_000), "[".repeat(5_000_000)] {
         let reply = world.post(&body).await;
         reply.assert_final_problem(413, "body-too-large");
         let reply = world.post_chunked(&body).await;

@@ -15,10 +15,7 @@ fn keys() -> Vec<(Value, Option<String>)> {
         shown("line\nbreak\u{1b}[31m\u{2028}"),
         (json!("k".repeat(1_024)), Some("k".repeat(300))),
         // No character is cut in two.
-        (
-            json!(format!("k{}", "ä".repeat(500))),
-            Some(format!("k{}", "ä".repeat(149))),
-        ),
+        (json!(format!("k{}", "ä".repeat(500))), Some(format!("k{}", "ä".repeat(149)))),
         (json!(""), None),
         (json!(null), None),
         (json!(7), None),

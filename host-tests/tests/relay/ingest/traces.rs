@@ -77,12 +77,7 @@ async fn forwarded(headers: &[(&str, &str)], body: &str) -> (String, Option<Stri
 #[tokio::test(start_paused = true)]
 async fn the_state_of_a_trace_goes_on_with_it() {
     let event = event("evt_1");
-    let given = [
-        JSON,
-        ("traceparent", GIVEN),
-        ("tracestate", "foo=1"),
-        ("tracestate", "bar=2"),
-    ];
+    let given = [JSON, ("traceparent", GIVEN), ("tracestate", "foo=1"), ("tracestate", "bar=2")];
     let (parent, state) = forwarded(&given, &event).await;
     assert_eq!(parent[..36], GIVEN[..36]);
     assert_eq!(state.as_deref(), Some("foo=1,bar=2"));
@@ -139,9 +134,7 @@ async fn a_replay_has_a_trace_of_its_own() {
     post(&world, &wrapped(event("evt_1")), GIVEN).await;
     replay(&world, 1).await.ok();
     let sent = sent(&world);
-    let [first, second, replayed @ ..] = &sent[..] else {
-        panic!("Svix was not asked")
-    };
+    let [first, second, replayed @ ..] = &sent[..] else { panic!("Svix was not asked") };
     assert_eq!(first, second, "the post and the lookup");
     assert!(!replayed.is_empty() && replayed.iter().all(|it| *it == replayed[0]));
     assert_ne!(first[..36], replayed[0][..36]);

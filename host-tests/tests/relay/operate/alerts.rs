@@ -13,8 +13,5 @@ async fn the_alerts_are_tested_with_the_metrics_of_a_fresh_store() {
         fs::write(&sample, &metrics).expect("a file");
     }
     let expected = fs::read_to_string(&sample).expect("the sample");
-    assert_eq!(
-        metrics, expected,
-        "REWRITE_SAMPLES=1 writes the sample anew"
-    );
+    assert_eq!(metrics, expected, "REWRITE_SAMPLES=1 writes the sample anew");
 }

@@ -126,10 +126,7 @@ async fn neither_token_nor_payload_appears_in_log_or_replies() {
         assert!(sent.contains("grace@example.com"), "the payload went in");
         told += &world.post(&sent).await.text();
         told += &world.post(&sent[..sent.len() - 1]).await.text();
-        told += &world
-            .get(&format!("/notifications/dev/evt_{number}"))
-            .await
-            .text();
+        told += &world.get(&format!("/notifications/dev/evt_{number}")).await.text();
     }
     told += &world.stdout().join("\n");
     told += &world.stderr().join("\n");

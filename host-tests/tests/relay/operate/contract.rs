@@ -20,9 +20,7 @@ const HTTP: [&str; 4] = ["content-type", "content-length", "date", "connection"]
 /// Why the contract doesn't allow what the relay answered to this request.
 pub fn check(method: &str, path: &str, reply: &Reply) -> Result<(), String> {
     static CONTRACT: OnceLock<Contract> = OnceLock::new();
-    let checked = CONTRACT
-        .get_or_init(Contract::load)
-        .check(method, path, reply);
+    let checked = CONTRACT.get_or_init(Contract::load).check(method, path, reply);
     let status = reply.status;
     checked.map_err(|violation| format!("{method} {path}: {status}: {violation}"))
 }
@@ -48,11 +46,7 @@ impl Contract {
             let index = compiler.compile(&url, &mut schemas);
             (pointer, index.expect("a schema"))
         });
-        Self {
-            indexes: indexes.collect(),
-            document,
-            schemas,
-        }
+        Self { indexes: indexes.collect(), document, schemas }
     }
 
     fn check(&self, method: &str, path: &str, reply: &Reply) -> Result<(), String> {
@@ -96,9 +90,7 @@ impl Contract {
         if item.contains_key(&key) {
             let template = escaped(template);
             let response = format!("/paths/{template}/{key}/responses/{status}");
-            return self
-                .resolved(response)
-                .ok_or("undocumented status".to_owned());
+            return self.resolved(response).ok_or("undocumented status".to_owned());
         }
         let only_for_operators = operations(item).all(|(_, operation)| needs_operator(operation));
         match status {
@@ -190,9 +182,7 @@ fn check_problem(problem: &Value, reply: &Reply) -> Result<(), String> {
         return Err(format!("another status in the body: {problem}"));
     }
     if problem["retryable"] != reply.headers.contains_key("retry-after") {
-        return Err(format!(
-            "retryable, or a Retry-After, but not both: {problem}"
-        ));
+        return Err(format!("retryable, or a Retry-After, but not both: {problem}"));
     }
     Ok(())
 }
@@ -227,11 +217,7 @@ pub fn opened_by(scheme: &str) -> Vec<(String, String)> {
         opened.map(|(method, _)| {
             let path = path.replace("{n}", "7").replace("{project}", "dev");
             let path = path.replace("{eventId}", "evt_1");
-            let query = if path == "/records" {
-                "?project=dev&eventId=evt_1"
-            } else {
-                ""
-            };
+            let query = if path == "/records" { "?project=dev&eventId=evt_1" } else { "" };
             (method.to_uppercase(), path + query)
         })
     });
@@ -242,15 +228,12 @@ pub fn opened_by(scheme: &str) -> Vec<(String, String)> {
 fn pointers(document: &Value, wanted: &str) -> Vec<String> {
     fn walk(value: &Value, pointer: &str, visit: &mut impl FnMut(&str, &str)) {
         let members: Vec<(String, &Value)> = match value {
-            Value::Object(members) => members
-                .iter()
-                .map(|(key, value)| (escaped(key), value))
-                .collect(),
-            Value::Array(items) => items
-                .iter()
-                .enumerate()
-                .map(|(index, value)| (index.to_string(), value))
-                .collect(),
+            Value::Object(members) => {
+                members.iter().map(|(key, value)| (escaped(key), value)).collect()
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect()
+            }
             _ => Vec::new(),
         };
         for (key, value) in members {
@@ -348,11 +331,7 @@ fn reply(status: u16, headers: &[(&'static str, &'static str)], body: &Value) ->
         let name = http::HeaderName::from_static(name);
         (name, http::HeaderValue::from_static(value))
     });
-    Reply {
-        status,
-        headers: headers.collect(),
-        body: Bytes::from(body.to_string()),
-    }
+    Reply { status, headers: headers.collect(), body: Bytes::from(body.to_string()) }
 }
 
 const PROBLEM: (&str, &str) = ("content-type", "application/problem+json");

@@ -93,10 +93,8 @@ async fn an_undeliverable_event_of_pubsub_is_kept_and_acknowledged() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_too_large_for_the_relay_but_not_for_pubsub_is_kept_too() {
-    let large = event("evt_1").replace(
-        r#""id""#,
-        &format!(r#""x":"{}","id""#, "x".repeat(5_000_000)),
-    );
+    let large =
+        event("evt_1").replace(r#""id""#, &format!(r#""x":"{}","id""#, "x".repeat(5_000_000)));
     let world = world();
     let bodies: [(String, Headers); 2] = [(wrapped(&large), &[]), (large.clone(), &UNWRAPPED)];
     for (body, headers) in &bodies {
@@ -205,10 +203,8 @@ async fn every_number_that_an_answer_names_leads_to_the_letter() {
     world.faults.delay(Op::Get, Duration::from_millis(100));
     let replies = join_all((0..16).map(|_| world.post(&body))).await;
     world.faults.clear();
-    let numbers: BTreeSet<_> = replies
-        .iter()
-        .map(|reply| reply.json()["deadLetter"].to_string())
-        .collect();
+    let numbers: BTreeSet<_> =
+        replies.iter().map(|reply| reply.json()["deadLetter"].to_string()).collect();
     assert!(numbers.len() > 1, "{numbers:?}");
     let mut shown = BTreeSet::new();
     for number in &numbers {
@@ -217,13 +213,8 @@ async fn every_number_that_an_answer_names_leads_to_the_letter() {
     }
     assert_eq!(shown.len(), 1, "{shown:?}");
     let first = numbers.first().expect("a number");
-    let discarded = ask(&world, "DELETE", &format!("/dead-letters/{first}"))
-        .await
-        .json();
-    assert!(
-        shown.contains(&discarded["discarded"].to_string()),
-        "{discarded}"
-    );
+    let discarded = ask(&world, "DELETE", &format!("/dead-letters/{first}")).await.json();
+    assert!(shown.contains(&discarded["discarded"].to_string()), "{discarded}");
     assert_eq!(letters(&world).await.len(), 0);
 }
 
@@ -566,10 +557,8 @@ async fn a_letter_is_not_discarded_by_a_request_that_asks_for_something_else() {
 #[tokio::test(start_paused = true)]
 async fn a_record_whose_letter_is_missing_acknowledges_nothing() {
     let world = world();
-    for (body, part) in [
-        (wrapped(event("evt_1")), "letter"),
-        (wrapped(b"nonsense"), "letter-body"),
-    ] {
+    for (body, part) in [(wrapped(event("evt_1")), "letter"), (wrapped(b"nonsense"), "letter-body")]
+    {
         world.svix.set_body_limit(10);
         let kept = world.post(&body).await.json();
         // A crash leaves the record alone where a store has no transactions.

@@ -36,10 +36,7 @@ async fn erase_project(world: &World) -> (u64, u64, Value) {
             assert_eq!(report["next"], Value::Null);
             return (records, letters, report);
         }
-        report["next"]
-            .as_str()
-            .expect("a place")
-            .clone_into(&mut after);
+        report["next"].as_str().expect("a place").clone_into(&mut after);
     }
 }
 
@@ -59,9 +56,7 @@ async fn holds_push(world: &World, id: &str) -> bool {
     let push: Value = serde_json::from_str(&wrapped(event(id))).expect("JSON");
     let data = push["message"]["data"].as_str().expect("text").to_owned();
     let stored = stored(world).await;
-    [data, push["message"]["attributes"].to_string()]
-        .iter()
-        .any(|part| stored.contains(part))
+    [data, push["message"]["attributes"].to_string()].iter().any(|part| stored.contains(part))
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,9 +163,7 @@ async fn a_message_that_only_the_events_id_leads_to_is_erased() {
     let world = world();
     post_of(&world, "dev", "evt_1").await;
     world.svix.forget_message(&world.message("evt_1").id);
-    let other = world
-        .svix
-        .store_message("dev", "evt_1", "user.created", r#"{"name":"Ada"}"#);
+    let other = world.svix.store_message("dev", "evt_1", "user.created", r#"{"name":"Ada"}"#);
     assert_eq!(erase(&world, "evt_1").await, erased("erased", false));
     let messages = world.svix.messages();
     let other = messages.iter().find(|it| it.id == other).expect("kept");
@@ -197,9 +190,7 @@ async fn a_page_of_another_server_erases_nothing() {
 async fn all_messages_of_an_event_are_erased() {
     let world = world();
     post_of(&world, "dev", "evt_1").await;
-    world
-        .svix
-        .store_message("dev", "evt_1", "user.created", "{}");
+    world.svix.store_message("dev", "evt_1", "user.created", "{}");
     settle().await;
     world.clock.advance(Duration::from_mins(20));
     let audited = ask(&world, "POST", "/maintenance/audit").await.json();
@@ -252,10 +243,7 @@ async fn nothing_is_left_of_an_erased_project_and_everything_of_others() {
     assert_eq!(ask(&world, "GET", "/dead-letters/2").await.status, 200);
     // Once more, nothing is there to erase.
     let (records, letters, last) = erase_project(&world).await;
-    assert_eq!(
-        (records, letters, &last["application"]),
-        (0, 0, &json!("absent"))
-    );
+    assert_eq!((records, letters, &last["application"]), (0, 0, &json!("absent")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -302,9 +290,7 @@ async fn an_erasure_goes_on_after_a_failure() {
     let path = "/projects/dev/erase";
     let reply = ask(&world, "POST", path).await;
     reply.assert_retryable_problem(503, "store-failing");
-    world
-        .svix
-        .always_at(Target::Applications, Fault::status(500));
+    world.svix.always_at(Target::Applications, Fault::status(500));
     let report = ask(&world, "POST", path).await.json();
     assert_fields(&report, &json!({"records": 10, "next": "store"}));
     let last = "/projects/dev/erase?after=store";

@@ -40,10 +40,7 @@ async fn a_failing_endpoint_is_shown_and_gets_the_event_again() {
     assert_eq!(failed["record"]["state"], "delivered");
     assert_eq!(failed["svix"], Value::Null);
     let shown = &failed["endpoints"][0];
-    assert_fields(
-        shown,
-        &json!({"url": "https://hooks.test/…", "status": "fail"}),
-    );
+    assert_fields(shown, &json!({"url": "https://hooks.test/…", "status": "fail"}));
     assert!(shown["nextAttempt"].is_string(), "{failed}");
     let attempt = json!({"responseStatusCode": 500, "triggerType": "scheduled"});
     assert_fields(&failed["attempts"][0], &attempt);
@@ -230,10 +227,8 @@ async fn the_record_is_shown_whatever_svix_answers_and_the_gate_learns_nothing()
 async fn the_attempts_are_shown_if_only_the_list_of_endpoints_fails() {
     let world = world_with_failed_event().await.0;
     let refused = Fault::status(422);
-    for faults in [
-        [Fault::None, refused.clone(), Fault::None],
-        [Fault::None, Fault::None, refused],
-    ] {
+    for faults in [[Fault::None, refused.clone(), Fault::None], [Fault::None, Fault::None, refused]]
+    {
         world.svix.script_at(Target::Deliveries, faults);
         let fate = fate(&world, "evt_1").await;
         assert_eq!(fate["attempts"][0]["responseStatusCode"], 500);
@@ -279,9 +274,7 @@ async fn recover(world: &World, body: &Value) -> Reply {
 
 /// How often Svix has tried to bring an event to an endpoint.
 async fn attempts(world: &World, id: &str) -> usize {
-    fate(world, id).await["attempts"]
-        .as_array()
-        .map_or(0, Vec::len)
+    fate(world, id).await["attempts"].as_array().map_or(0, Vec::len)
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,11 +303,7 @@ async fn an_endpoint_gets_everything_again_that_it_has_failed_to_take() {
 
 #[tokio::test(start_paused = true)]
 async fn a_recovery_whose_answer_is_lost_is_made_once() {
-    for fault in [
-        Fault::HangAfterStoring,
-        Fault::ResetAfterStoring,
-        Fault::GarbageBytes,
-    ] {
+    for fault in [Fault::HangAfterStoring, Fault::ResetAfterStoring, Fault::GarbageBytes] {
         let (world, endpoint) = world_with_failed_event().await;
         let faults = [Fault::None, fault.clone()];
         world.svix.script_at(Target::Deliveries, faults);
@@ -371,14 +360,8 @@ async fn only_an_endpoint_that_svix_sends_to_is_recovered() {
 #[tokio::test(start_paused = true)]
 async fn an_invalid_recovery_asks_neither_svix_nor_store() {
     let world = world();
-    let plain = (
-        "endpointId",
-        "may hold only letters, digits, '-', '_' and '.'",
-    );
-    let early = (
-        "since",
-        "must be at most 14 days before until, or before now",
-    );
+    let plain = ("endpointId", "may hold only letters, digits, '-', '_' and '.'");
+    let early = ("since", "must be at most 14 days before until, or before now");
     #[rustfmt::skip] // One line for each body, except the last one.
     let rows = [
         (json!({}), &[("endpointId", "is required"), ("since", "is required")][..]),

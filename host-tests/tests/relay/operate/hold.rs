@@ -28,9 +28,7 @@ async fn push(world: &World, id: &str) -> Value {
 
 fn delivered(world: &World) -> Vec<String> {
     let messages = world.svix.messages().into_iter();
-    messages
-        .map(|message| message.event_id.expect("an eventId"))
-        .collect()
+    messages.map(|message| message.event_id.expect("an eventId")).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,11 +67,7 @@ async fn a_request_whose_body_would_be_passed_over_does_nothing() {
         ("POST", "/dead-letters/replay", "project=other"),
         ("POST", "/dead-letters/1/replay", "[]"),
         ("DELETE", "/dead-letters/1", r#"{"dryRun":true}"#),
-        (
-            "DELETE",
-            "/projects/dev/hold",
-            r#"{"after":"2027-01-01T00:00:00Z"}"#,
-        ),
+        ("DELETE", "/projects/dev/hold", r#"{"after":"2027-01-01T00:00:00Z"}"#),
         ("POST", "/projects/dev/erase", r#"{"after":"evt_1"}"#),
         ("POST", "/maintenance/purge", "{"),
         ("POST", "/gate/open", &" ".repeat(20_000)),
@@ -83,9 +77,7 @@ async fn a_request_whose_body_would_be_passed_over_does_nothing() {
     }
     assert_holds_dev(&world).await;
     assert_eq!(delivered(&world), [""; 0]);
-    let reply = world
-        .request("POST", "/dead-letters/replay", &[ADMIN, JSON], "{}")
-        .await;
+    let reply = world.request("POST", "/dead-letters/replay", &[ADMIN, JSON], "{}").await;
     assert_eq!(reply.json()["resolved"], 1);
 }
 

@@ -117,10 +117,7 @@ async fn a_reader_is_refused_every_operation_that_acts_and_no_other() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_is_refused_before_its_body_is_read() {
     let world = world();
-    let headers = [
-        ("authorization", "Bearer look-hush"),
-        ("content-type", "text/plain"),
-    ];
+    let headers = [("authorization", "Bearer look-hush"), ("content-type", "text/plain")];
     let body = "x".repeat(10_000);
     let path = "/projects/dev/portal";
     let reply = world.request("POST", path, &headers, &body).await;

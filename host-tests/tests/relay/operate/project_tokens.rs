@@ -107,10 +107,7 @@ async fn a_token_opens_no_other_project() {
     let world = world();
     world.post(&event("evt_1")).await;
     let dev = token(&world, "dev").await;
-    for path in [
-        "/notifications/d%65v/%65vt_1",
-        "/records?project=%64ev&eventId=evt_1",
-    ] {
+    for path in ["/notifications/d%65v/%65vt_1", "/records?project=%64ev&eventId=evt_1"] {
         let reply = ask_as(&world, &dev, "GET", path).await;
         assert_eq!(reply.status, 200, "the same name, encoded: {path}");
     }
@@ -205,11 +202,9 @@ async fn a_changed_token_opens_nothing() {
     let (expiry, signature) = bytes.split_at(8);
     let later = (u64::from_be_bytes(expiry.try_into().expect("8 bytes")) + 3_600).to_be_bytes();
     let forged = |parts: [&[u8]; 2]| format!("srp_{}", BASE64.encode(parts.concat()));
-    for token in [
-        forged([&later, signature]),
-        forged([expiry, &signature[..31]]),
-        SECRET.to_owned(),
-    ] {
+    for token in
+        [forged([&later, signature]), forged([expiry, &signature[..31]]), SECRET.to_owned()]
+    {
         let reply = ask_as(&world, &token, "GET", READABLE[0]).await;
         reply.assert_final_problem(401, "unauthorized");
     }
@@ -227,11 +222,7 @@ async fn a_token_lives_as_long_as_the_secret_that_has_signed_it() {
     let newer = self::token(&rotating, "dev").await;
     let new = old.node(&with(OTHER));
     ask_as(&new, &newer, "GET", READABLE[0]).await.ok();
-    for (world, token) in [
-        (&new, &token),
-        (&old, &newer),
-        (&old.node(&with("")), &token),
-    ] {
+    for (world, token) in [(&new, &token), (&old, &newer), (&old.node(&with("")), &token)] {
         let reply = ask_as(world, token, "GET", READABLE[0]).await;
         reply.assert_final_problem(401, "unauthorized");
     }
@@ -240,10 +231,7 @@ async fn a_token_lives_as_long_as_the_secret_that_has_signed_it() {
 #[tokio::test(start_paused = true)]
 async fn the_expiry_of_a_token_has_bounds() {
     let world = world();
-    for (expiry, expires) in [
-        (60, "2026-11-23T14:13:42Z"),
-        (604_800, "2026-11-30T14:12:42Z"),
-    ] {
+    for (expiry, expires) in [(60, "2026-11-23T14:13:42Z"), (604_800, "2026-11-30T14:12:42Z")] {
         let issued = issue(&world, "dev", &format!(r#"{{"expiry":{expiry}}}"#)).await;
         assert_eq!(issued.json()["expiresAt"], expires);
     }

@@ -37,13 +37,7 @@ async fn purge(world: &World) -> u64 {
 /// The contents of the store without values that don't grow with time.
 async fn left(world: &World) -> Vec<String> {
     let mut names = world.names().await;
-    let stays = [
-        "gate",
-        "journal/cursor",
-        "readyz/probe",
-        "dead-letters",
-        "dead-letters/settled",
-    ];
+    let stays = ["gate", "journal/cursor", "readyz/probe", "dead-letters", "dead-letters/settled"];
     names.retain(|name| !stays.contains(&&name[..]) && !name.starts_with("metrics/"));
     names
 }
@@ -204,10 +198,7 @@ async fn a_body_that_a_crash_cut_off_goes_with_an_unknown_record() {
 /// The journal's page of the last write dies with the instance.
 #[tokio::test(start_paused = true)]
 async fn a_letter_is_deleted_though_a_crash_cut_its_end_off() {
-    for (method, path) in [
-        ("DELETE", "/dead-letters/1"),
-        ("POST", "/dead-letters/1/replay"),
-    ] {
+    for (method, path) in [("DELETE", "/dead-letters/1"), ("POST", "/dead-letters/1/replay")] {
         let world = world();
         world.svix.script_for(&Method::POST, [Fault::status(422)]);
         let body = wrapped(event("evt_1"));
@@ -739,10 +730,7 @@ async fn a_record_with_a_wrong_time_holds_up_no_purge_and_is_deleted_later() {
 #[tokio::test(start_paused = true)]
 async fn every_record_of_many_instances_is_in_the_journal() {
     let mut setup = Setup::operated();
-    setup.reuse = Reuse {
-        max_requests: 1,
-        ..Reuse::default()
-    };
+    setup.reuse = Reuse { max_requests: 1, ..Reuse::default() };
     let world = World::build(&setup);
     let other = world.node(&setup);
     join_all((0..40).map(async |number| {

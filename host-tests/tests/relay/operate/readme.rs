@@ -92,10 +92,7 @@ async fn take(commands: String) -> (usize, usize) {
         .replace("http://127.0.0.1:9071", &svix)
         .replace("127.0.0.1:3001", &other)
         .replace("testsk_fake.eu", TOKEN)
-        .replace(
-            "target/debug/serve",
-            &support::binary("serve").display().to_string(),
-        )
+        .replace("target/debug/serve", &support::binary("serve").display().to_string())
         .replace("target/tour", &below(directory.path()));
     let run = move || {
         // The tour's loops would go on forever if the second relay didn't start. A busy machine may take minutes.
@@ -110,10 +107,7 @@ async fn take(commands: String) -> (usize, usize) {
     let failed = || {
         let left =
             ["tour.err", "tour.log"].map(|name| fs::read_to_string(directory.path().join(name)));
-        format!(
-            "{printed}\n{left:?}\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        )
+        format!("{printed}\n{left:?}\n{}", String::from_utf8_lossy(&output.stderr))
     };
     assert!(output.status.success(), "{}", failed());
     let promises = promises(&commands);
@@ -157,10 +151,7 @@ async fn the_first_event_of_the_readme_gets_the_promised_answer() {
     assert!(curl.starts_with("curl "), "{curl}");
     let answer = between(first, "```json\n", "\n").split("msg_…");
     let promised: Vec<_> = answer.collect();
-    let checked = format!(
-        "test \"$({curl} | sed 's/msg_[^\"]*/…/')\" = '{}'",
-        promised.join("…")
-    );
+    let checked = format!("test \"$({curl} | sed 's/msg_[^\"]*/…/')\" = '{}'", promised.join("…"));
     assert_eq!(take(checked).await, (0, 1));
 }
 
@@ -203,9 +194,7 @@ async fn every_variable_is_explained_with_its_range() {
     let text = document("docs/configuration.md");
     let explained = variables(&text);
     // Without an origin, the relay doesn't start.
-    let names = explained
-        .iter()
-        .filter(|(_, cells)| cells[1] != "an origin");
+    let names = explained.iter().filter(|(_, cells)| cells[1] != "an origin");
     let wrong: Vec<_> = names.map(|(name, _)| (leaked(name), "?")).collect();
     assert_eq!(wrong.len(), explained.len() - 2);
     let reply = World::with(&wrong).get("/readyz").await.json();
@@ -277,9 +266,7 @@ fn every_problem_is_explained_with_its_status() {
     assert!(known.len() >= 30, "{known:?}");
     let text = document("docs/api.md");
     let rows = table(&text, "| situation | status | problem | come back |");
-    let explained = rows
-        .iter()
-        .map(|cells| (cells[1], cells[2].trim_matches('`')));
+    let explained = rows.iter().map(|cells| (cells[1], cells[2].trim_matches('`')));
     let explained: Vec<_> = explained.collect();
     assert_eq!(explained.len(), known.len(), "each has one row");
     assert_eq!(explained.into_iter().collect::<BTreeSet<_>>(), known);
@@ -311,10 +298,7 @@ fn every_reason_of_a_dead_letter_is_named() {
     let list = between(&flowing, "that a direct post would get: ", ". ");
     assert_eq!(code(list), reasons);
     let rows = table(&api, CORRECTIONS);
-    let became = rows
-        .iter()
-        .map(|cells| cells[0])
-        .filter(|first| first.contains("dead letter"));
+    let became = rows.iter().map(|cells| cells[0]).filter(|first| first.contains("dead letter"));
     assert_eq!(became.flat_map(code).collect::<BTreeSet<_>>(), reasons);
     let page = document("src/operator/console/page.js");
     let list = between(&page, "const REASONS = ['", "'];").split("', '");
@@ -404,9 +388,7 @@ async fn eventful() -> (World, Vec<Map<String, Value>>) {
 
     let lines = [world.stdout(), pubsub.stdout()].concat();
     let lines = lines.iter();
-    let lines = lines
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
+    let lines = lines.map(|line| serde_json::from_str(line).expect("JSON")).collect();
     (world, lines)
 }
 
@@ -446,9 +428,7 @@ async fn every_metric_is_explained_with_its_labels() {
     let metrics = ask(&world, "GET", "/metrics").await.text();
     let text = document("docs/metrics-and-log.md");
     let rows = table(&text, "| metric | labels | meaning |");
-    let explained = rows
-        .iter()
-        .map(|cells| (cells[0].trim_matches('`'), code(cells[1])));
+    let explained = rows.iter().map(|cells| (cells[0].trim_matches('`'), code(cells[1])));
     let explained: BTreeMap<_, _> = explained.collect();
     let mut exposed = BTreeMap::<_, BTreeSet<_>>::new();
     for line in metrics.lines().filter(|line| !line.starts_with('#')) {

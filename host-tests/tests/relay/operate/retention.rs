@@ -14,10 +14,7 @@ use crate::support::{
 const DAY: Duration = Duration::from_hours(24);
 
 fn world() -> World {
-    World::with(&[
-        ("admin_token", "hush"),
-        ("dead_letter_retention_days", "10"),
-    ])
+    World::with(&[("admin_token", "hush"), ("dead_letter_retention_days", "10")])
 }
 
 async fn purge(world: &World) -> Value {

@@ -81,8 +81,7 @@ async fn the_counts_of_all_instances_of_all_nodes_add_up() {
     there.post(&gigs).await;
     there.post("nonsense").await;
     here.post(r#"{"project":"not a project"}"#).await;
-    here.svix
-        .script_for(&Method::POST, [Fault::status(422), Fault::status(500)]);
+    here.svix.script_for(&Method::POST, [Fault::status(422), Fault::status(500)]);
     here.push(event("evt_8")).await;
     there.post(&event("evt_9")).await;
 
@@ -148,9 +147,7 @@ async fn counts_written_to_one_page_at_the_same_moment_are_not_lost() {
     let there = here.node(&setup);
     // The delay leaves time for other instances to read the page that is about to be replaced. Three writes that
     // overlap end within half a second: if they took longer, they could undo an addition that was seen confirmed.
-    here.faults
-        .metrics()
-        .delay(Op::Set, Duration::from_millis(150));
+    here.faults.metrics().delay(Op::Set, Duration::from_millis(150));
     let posts = (0..EVENTS).map(async |number| {
         let world = if number % 2 == 0 { &here } else { &there };
         world.post(&event(&format!("evt_{number}"))).await.status
@@ -520,11 +517,9 @@ async fn a_letter_that_is_written_long_after_its_number_was_taken_counts() {
     assert_eq!(unresolved(&world).await, 0);
     let head = r#"{"version":2,"number":1,"deadLetteredAt":"2026-11-23T14:12:42Z","record":"record/late","source":"unwrapped","reason":"not-utf8","problem":{}}"#;
     let record = r#"{"version":1,"state":"dead-lettered","deadLetter":1}"#;
-    for (name, value) in [
-        ("letter/record/late", head),
-        ("dead-letter/1", "record/late"),
-        ("record/late", record),
-    ] {
+    for (name, value) in
+        [("letter/record/late", head), ("dead-letter/1", "record/late"), ("record/late", record)]
+    {
         world.put(name, value.as_bytes()).await;
     }
     assert_eq!(unresolved(&world).await, 1);

@@ -139,10 +139,7 @@ pub fn wrapped(event: impl AsRef<[u8]>) -> String {
 
 /// The headers of Pub/Sub's push without wrapper.
 pub const UNWRAPPED: [(&str, &str); 4] = [
-    (
-        "x-goog-pubsub-subscription-name",
-        "projects/p/subscriptions/s",
-    ),
+    ("x-goog-pubsub-subscription-name", "projects/p/subscriptions/s"),
     ("x-goog-pubsub-message-id", "136969346945"),
     ("x-goog-pubsub-publish-time", "2026-11-23T14:12:42.123Z"),
     ("content-type", "application/octet-stream"),

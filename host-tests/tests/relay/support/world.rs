@@ -150,13 +150,7 @@ impl World {
         for (name, value) in &setup.variables {
             host = host.variable(*name, *value);
         }
-        Self {
-            host: host.build().expect("a host"),
-            svix,
-            clock,
-            store,
-            faults,
-        }
+        Self { host: host.build().expect("a host"), svix, clock, store, faults }
     }
 
     pub async fn post(&self, body: &str) -> Reply {
@@ -186,9 +180,7 @@ impl World {
             .map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk))))
             .collect();
         let body = StreamBody::new(futures::stream::iter(chunks));
-        self.send(notification(body.boxed_unsync()))
-            .await
-            .expect("a reply")
+        self.send(notification(body.boxed_unsync())).await.expect("a reply")
     }
 
     /// Posts half of the body, and the other half so many seconds later.
@@ -199,16 +191,13 @@ impl World {
             tokio::time::sleep(Duration::from_secs(wait)).await;
             Ok(Frame::data(Bytes::from(half)))
         });
-        self.send(notification(StreamBody::new(body).boxed_unsync()))
-            .await
+        self.send(notification(StreamBody::new(body).boxed_unsync())).await
     }
 
     /// Posts, and breaks off the connection instead of ending the body.
     pub async fn post_cut_off(&self, body: &str) -> Option<Reply> {
-        let chunks = [
-            Ok(Frame::data(Bytes::copy_from_slice(body.as_bytes()))),
-            Err("cut off".into()),
-        ];
+        let chunks =
+            [Ok(Frame::data(Bytes::copy_from_slice(body.as_bytes()))), Err("cut off".into())];
         let chunks = futures::stream::iter(chunks).then(|chunk| async {
             // Wait until the first half is sent.
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -287,8 +276,7 @@ impl World {
             request = request.header(*name, *value);
         }
         let body = full(Bytes::copy_from_slice(body));
-        self.send(request.body(body).expect("a valid request"))
-            .await
+        self.send(request.body(body).expect("a valid request")).await
     }
 
     /// Sends these bytes over a connection of its own, and reads until it is closed.
@@ -389,9 +377,7 @@ impl World {
     /// The lines of the log.
     pub fn lines(&self) -> Vec<Value> {
         let lines = self.stdout().into_iter();
-        lines
-            .map(|line| serde_json::from_str(&line).expect("JSON"))
-            .collect()
+        lines.map(|line| serde_json::from_str(&line).expect("JSON")).collect()
     }
 
     /// The lines of the log that contain this text.

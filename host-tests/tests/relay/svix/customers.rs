@@ -153,11 +153,9 @@ async fn an_application_is_created_or_changed_in_what_is_named() {
     expected["name"] = json!("Dev");
     let plan_b = json!({ "name": "Dev", "metadata": { "plan": "b" }, "throttleRate": null });
     let replace = json!({ "metadata": { "plan": "b" }, "throttleRate": null });
-    for (body, expected) in [
-        (json!({ "name": "Dev" }), &expected),
-        (replace, &plan_b),
-        (json!({}), &plan_b),
-    ] {
+    for (body, expected) in
+        [(json!({ "name": "Dev" }), &expected), (replace, &plan_b), (json!({}), &plan_b)]
+    {
         assert_eq!(put(&world, &body).await.json(), *expected);
     }
     let patch = "/api/v1/app/dev/";
@@ -203,10 +201,9 @@ async fn every_failure_to_change_an_application_has_its_answer_in_time() {
             assert!(!reply.text().contains(TOKEN), "{fault:?}");
         }
     }
-    for (fault, problem) in [
-        (Fault::page(200), "unexpected-status"),
-        (Fault::TruncatedReply, "svix-unavailable"),
-    ] {
+    for (fault, problem) in
+        [(Fault::page(200), "unexpected-status"), (Fault::TruncatedReply, "svix-unavailable")]
+    {
         let world = world_with_customer();
         world.svix.always_at(Target::Applications, fault);
         let reply = put(&world, &json!({ "name": "Dev" })).await;
@@ -234,10 +231,7 @@ async fn a_change_of_an_application_survives_a_hiccup_of_svix() {
 #[tokio::test(start_paused = true)]
 async fn an_invalid_change_names_every_violation_and_asks_neither_svix_nor_store() {
     let world = world();
-    let rate = (
-        "throttleRate",
-        "must be a whole number from 1 to 65535, or null",
-    );
+    let rate = ("throttleRate", "must be a whole number from 1 to 65535, or null");
     let metadata = ("metadata", "must be an object of strings");
     let large = ("metadata", "must be at most 4096 bytes of JSON");
     let other = ("body", "may hold only name, metadata, throttleRate");
@@ -348,10 +342,7 @@ async fn an_application_created_by_another_instance_is_used() {
 async fn an_invalid_request_lists_every_violation_and_asks_neither_svix_nor_store() {
     let world = world();
     let expiry = ("expiry", "must be a whole number from 3600 to 604800");
-    let known = (
-        "body",
-        "may hold only expiry, capabilities, readOnly, sessionId",
-    );
+    let known = ("body", "may hold only expiry, capabilities, readOnly, sessionId");
     #[rustfmt::skip] // One line for each request.
     let rows = [
         (PORTAL, r#"{"expiry":3599}"#, &[expiry][..]),
@@ -452,10 +443,7 @@ async fn every_failure_of_svix_has_its_answer_in_time() {
 async fn an_unreadable_answer_about_a_portal_gives_no_link() {
     for (fault, problem) in [
         (Fault::TruncatedReply, "svix-unavailable"),
-        (
-            Fault::OversizedReply { bytes: 3_000_000 },
-            "svix-unavailable",
-        ),
+        (Fault::OversizedReply { bytes: 3_000_000 }, "svix-unavailable"),
         (Fault::MalformedReply, "unexpected-status"),
     ] {
         let world = world_with_customer();

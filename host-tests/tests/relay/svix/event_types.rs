@@ -57,9 +57,7 @@ async fn is_remembered(world: &World) -> bool {
 /// The lines of the log that belong to no request.
 fn remarks(world: &World) -> Vec<Value> {
     let lines = world.lines().into_iter();
-    lines
-        .filter(|line| line["outcome"] == "event-type-unregistered")
-        .collect()
+    lines.filter(|line| line["outcome"] == "event-type-unregistered").collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -348,10 +346,9 @@ async fn only_a_new_delivery_registers_its_type() {
 async fn no_type_is_registered_while_the_gate_is_closed() {
     let world = world();
     // One event is delivered late, when another has closed the gate.
-    world.svix.script([
-        Fault::Delay { millis: 500 },
-        Fault::retry_after(429, RetryAfter::Seconds(60)),
-    ]);
+    world
+        .svix
+        .script([Fault::Delay { millis: 500 }, Fault::retry_after(429, RetryAfter::Seconds(60))]);
     let (late, limited) = (event("evt_1"), event("evt_2"));
     let second = async {
         tokio::time::sleep(Duration::from_millis(10)).await;

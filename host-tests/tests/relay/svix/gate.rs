@@ -106,10 +106,7 @@ async fn close_gate_until_a_probe_is_due(world: &World, fault: Fault) {
 /// The probe's message is in Svix already: Svix finds it by a lookup, or answers from its memory.
 #[tokio::test(start_paused = true)]
 async fn a_probe_whose_message_svix_has_makes_way_for_the_next_event() {
-    for (probe, fault) in [
-        ("evt_0", Fault::ResetAfterStoring),
-        ("evt_old", Fault::status(500)),
-    ] {
+    for (probe, fault) in [("evt_0", Fault::ResetAfterStoring), ("evt_old", Fault::status(500))] {
         let world = World::new();
         world.faults.lose_next_set();
         post(&world, "evt_old").await;

@@ -11,11 +11,7 @@ use crate::support::{World, ask, event, wrapped};
 /// An answer of something between.
 fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Fault {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    Fault::Page {
-        status,
-        headers: headers.iter().map(owned).collect(),
-        body: body.to_owned(),
-    }
+    Fault::Page { status, headers: headers.iter().map(owned).collect(), body: body.to_owned() }
 }
 
 /// Error bodies that look more or less like Svix's.
@@ -51,16 +47,11 @@ async fn a_proxys_404_to_a_lookup_is_no_proof_that_svix_lacks_the_event() {
 #[tokio::test(start_paused = true)]
 async fn a_success_that_is_not_of_svix_is_no_delivery_and_none_of_svixs_troubles() {
     let others = [r#"{"ok":true}"#, r#"{"id":"msg_1","eventId":"evt_2"}"#];
-    for (status, body) in bodies()
-        .into_iter()
-        .chain(others)
-        .map(|body| (200, body))
-        .chain([(204, "")])
+    for (status, body) in
+        bodies().into_iter().chain(others).map(|body| (200, body)).chain([(204, "")])
     {
         let world = World::with(&[("admin_token", "hush")]);
-        world
-            .svix
-            .always(answer(status, &[("retry-after", "30")], body));
+        world.svix.always(answer(status, &[("retry-after", "30")], body));
         for _ in 0..6 {
             let reply = world.post(&event("evt_1")).await;
             let wait = reply.assert_retryable_problem(503, "unexpected-status");

@@ -37,15 +37,8 @@ async fn an_event_of_another_type_is_acknowledged_and_goes_no_further() {
     }
     let headers = unwrapped(internal);
     // The data of a CloudEvent, whose own fields name another thing.
-    let binary = [
-        ("ce-id", "1"),
-        ("ce-type", "internal.ledger"),
-        ("ce-specversion", "1.0"),
-    ];
-    for (headers, body) in [
-        (&headers[..], internal),
-        (&binary[..], r#"{"type":"user.created"}"#),
-    ] {
+    let binary = [("ce-id", "1"), ("ce-type", "internal.ledger"), ("ce-specversion", "1.0")];
+    for (headers, body) in [(&headers[..], internal), (&binary[..], r#"{"type":"user.created"}"#)] {
         let reply = world.post_with(headers, body).await;
         assert_eq!(reply.json(), json!({ "status": "ignored" }), "{body}");
     }
@@ -85,11 +78,7 @@ async fn an_event_of_a_listed_type_is_delivered_and_a_broken_one_is_kept() {
         let body = of_type(event_type).replace("evt_1", event_type);
         assert_eq!(post(&world, &body).await["status"], "delivered");
     }
-    for broken in [
-        "nonsense",
-        r#"{"id":"evt_2","project":"dev"}"#,
-        r#"{"type":"user.created"}"#,
-    ] {
+    for broken in ["nonsense", r#"{"id":"evt_2","project":"dev"}"#, r#"{"type":"user.created"}"#] {
         let reply = post(&world, &wrapped(broken)).await;
         assert_eq!(reply["status"], "dead-lettered", "{broken}");
     }

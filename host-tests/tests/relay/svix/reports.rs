@@ -45,17 +45,11 @@ async fn bring_at_once(world: &World, reports: &[Report]) {
 }
 
 fn report(kind: &str, data: &Value) -> Report {
-    Report {
-        id: format!("msg_{kind}"),
-        body: json!({ "type": kind, "data": data }).to_string(),
-    }
+    Report { id: format!("msg_{kind}"), body: json!({ "type": kind, "data": data }).to_string() }
 }
 
 fn of_endpoint(kind: &str) -> Report {
-    report(
-        kind,
-        &json!({ "appId": "app_1", "appUid": "dev", "endpointId": "ep_1" }),
-    )
+    report(kind, &json!({ "appId": "app_1", "appUid": "dev", "endpointId": "ep_1" }))
 }
 
 /// The lists that an operator sees.
@@ -115,22 +109,13 @@ async fn an_operator_hears_of_a_disabled_endpoint_and_of_events_that_were_given_
     let record = record(&world, "evt_1").await;
     assert_eq!(record["exhausted"][0]["endpointId"], endpoint);
     assert_eq!(record["exhausted"][0]["at"], shown["exhausted"][0]["at"]);
-    for (warning, about) in [
-        ("is disabled", &endpoint[..]),
-        ("never took the event", "evt_1"),
-    ] {
+    for (warning, about) in [("is disabled", &endpoint[..]), ("never took the event", "evt_1")] {
         let line = world.lines_with(warning).remove(0);
         assert!(line.contains("WARNING") && line.contains(about), "{line}");
     }
     settle().await;
     assert!(has_metric(&world, "svix_relay_endpoints_disabled 1").await);
-    assert!(
-        has_metric(
-            &world,
-            r#"svix_relay_reports_total{type="endpoint.disabled"} 1"#
-        )
-        .await
-    );
+    assert!(has_metric(&world, r#"svix_relay_reports_total{type="endpoint.disabled"} 1"#).await);
 
     // The customer enables it again.
     world.svix.disable_endpoint("dev", &endpoint, false);
@@ -148,13 +133,7 @@ async fn a_report_that_comes_twice_counts_once() {
     again.assert_became("reported-before");
     assert_eq!(disabled(&world).await, 1);
     settle().await;
-    assert!(
-        has_metric(
-            &world,
-            r#"svix_relay_reports_total{type="endpoint.updated"} 1"#
-        )
-        .await
-    );
+    assert!(has_metric(&world, r#"svix_relay_reports_total{type="endpoint.updated"} 1"#).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -304,10 +283,7 @@ async fn reports_that_the_relay_cannot_use_are_taken_and_logged() {
     let world = world();
     for report in [
         of_endpoint("endpoint.renamed"),
-        report(
-            "endpoint.disabled",
-            &json!({ "appUid": "a/b", "endpointId": "../../x" }),
-        ),
+        report("endpoint.disabled", &json!({ "appUid": "a/b", "endpointId": "../../x" })),
     ] {
         bring(&world, &report).await.assert_became("reported");
     }

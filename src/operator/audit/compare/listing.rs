@@ -34,11 +34,8 @@ impl Comparison<'_> {
                 after: time(list.after),
                 before: time(list.before),
             };
-            let mut progress = Progress {
-                listed: false,
-                iterator: list.iterator.take(),
-                unseen: BTreeSet::new(),
-            };
+            let mut progress =
+                Progress { listed: false, iterator: list.iterator.take(), unseen: BTreeSet::new() };
             let result = self.run(&project, &mut progress).await;
             if !matches!(result, Ok(true)) {
                 list.iterator = progress.iterator;
@@ -55,11 +52,8 @@ impl Comparison<'_> {
         project: &Project<'_>,
         progress: &mut Progress,
     ) -> Result<bool, Problem> {
-        let by_event: BTreeMap<_, _> = project
-            .items
-            .iter()
-            .map(|(name, item)| (item.svix_event_id.as_str(), name))
-            .collect();
+        let by_event: BTreeMap<_, _> =
+            project.items.iter().map(|(name, item)| (item.svix_event_id.as_str(), name)).collect();
         while !progress.listed {
             if self.listing.is_over() && progress.iterator.is_some() {
                 return Ok(false);
@@ -71,8 +65,7 @@ impl Comparison<'_> {
             let page = match answer.and_then(|answer| list::classify(&answer)) {
                 Ok(Some(page)) => page,
                 Ok(None) => {
-                    self.application_missing(project, &mut progress.unseen)
-                        .await?;
+                    self.application_missing(project, &mut progress.unseen).await?;
                     break;
                 }
                 // A list that fails, or is unreadable or too large, holds up no other project: each record of
@@ -92,15 +85,13 @@ impl Comparison<'_> {
                 };
                 if let Some(name) = by_event.get(event_id) {
                     let record = project.items.get(*name).map(|item| &item.record);
-                    self.pair(project.name, name, record, &message, &mut progress.unseen)
-                        .await?;
+                    self.pair(project.name, name, record, &message, &mut progress.unseen).await?;
                 } else if !message::is_mapped(event_id) {
                     let key = event::key(project.name, event_id);
                     others.push((Record::name(&key), message));
                 }
             }
-            self.compare_others(project.name, &others, &mut progress.unseen)
-                .await?;
+            self.compare_others(project.name, &others, &mut progress.unseen).await?;
             if next.is_some() && !goes_on {
                 // This page leads to itself.
                 self.let_list_wait(project, Cause::NotSvix(200).into())?;
@@ -168,8 +159,7 @@ impl Comparison<'_> {
         for ((name, message), bytes) in others.iter().zip(found) {
             let found = Found::of(bytes?.as_deref());
             if !matches!(found, Found::Unreadable(_)) {
-                self.pair(project, name, found.record(), message, unseen)
-                    .await?;
+                self.pair(project, name, found.record(), message, unseen).await?;
             }
         }
         Ok(())

@@ -87,14 +87,8 @@ impl Comparison<'_> {
                 }
             },
         };
-        let finding = Finding::new(
-            kind,
-            &record.project,
-            &record.event_id,
-            name,
-            vec![id.clone()],
-            self.now,
-        );
+        let finding =
+            Finding::new(kind, &record.project, &record.event_id, name, vec![id.clone()], self.now);
         self.report(finding, Some(&item.record)).await
     }
 
@@ -130,10 +124,7 @@ impl Comparison<'_> {
             Err(
                 svix::Error::Refused(_)
                 | svix::Error::Misconfigured(_)
-                | svix::Error::Unavailable {
-                    cause: Cause::NoSuchPath,
-                    ..
-                },
+                | svix::Error::Unavailable { cause: Cause::NoSuchPath, .. },
             ) => Ok(None),
             Err(error) => Err(error),
         }

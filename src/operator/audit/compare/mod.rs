@@ -155,10 +155,7 @@ impl<'a> Comparison<'a> {
 
     /// Writes that an event is delivered, unless its record has changed meanwhile.
     async fn settle(&mut self, name: &str, unknown: &Unknown, id: &str) -> Result<(), Problem> {
-        if self
-            .is_as_before(name, Some(&Record::Unknown(unknown.clone())))
-            .await?
-        {
+        if self.is_as_before(name, Some(&Record::Unknown(unknown.clone()))).await? {
             let record = Record::Delivered(unknown.delivered(id.to_owned(), clock::now()));
             storage::write_alone(name, &record).await?;
             self.settled += 1;

@@ -44,8 +44,7 @@ impl batch::Host for Guest {
         bucket: Resource<OpenStore>,
         keys: Vec<String>,
     ) -> Returned<()> {
-        self.write(&bucket, Op::DeleteMany, Write::Delete(keys))
-            .await
+        self.write(&bucket, Op::DeleteMany, Write::Delete(keys)).await
     }
 }
 
@@ -57,11 +56,7 @@ impl atomics::Host for Guest {
         delta: i64,
     ) -> Returned<i64> {
         let increment = Write::Increment { key, delta };
-        let sum = self
-            .table
-            .get(&bucket)?
-            .write(Op::Increment, increment)
-            .await;
+        let sum = self.table.get(&bucket)?.write(Op::Increment, increment).await;
         Ok(sum.map_err(Error::from))
     }
 }

@@ -27,21 +27,11 @@ pub struct RedisFiles {
     pub redis_ca_file: Option<PathBuf>,
 
     /// A file with the certificate (PEM) that this client shows, for rediss://
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "SERVE_REDIS_CERT_FILE",
-        requires = "redis_key_file"
-    )]
+    #[arg(long, value_name = "FILE", env = "SERVE_REDIS_CERT_FILE", requires = "redis_key_file")]
     pub redis_cert_file: Option<PathBuf>,
 
     /// A file with the key (PEM) of that certificate
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "SERVE_REDIS_KEY_FILE",
-        requires = "redis_cert_file"
-    )]
+    #[arg(long, value_name = "FILE", env = "SERVE_REDIS_KEY_FILE", requires = "redis_cert_file")]
     pub redis_key_file: Option<PathBuf>,
 }
 
@@ -135,10 +125,7 @@ impl Access {
         };
         let root_cert = files.redis_ca_file.as_deref();
         let root_cert = root_cert.map(read_certificates).transpose()?;
-        let certificates = TlsCertificates {
-            client_tls,
-            root_cert,
-        };
+        let certificates = TlsCertificates { client_tls, root_cert };
         Client::build_with_tls(info, certificates)
     }
 }

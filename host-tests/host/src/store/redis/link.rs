@@ -55,10 +55,7 @@ struct Link {
 
 impl Links {
     pub fn new(access: Access) -> Self {
-        Self {
-            access,
-            current: Mutex::default(),
-        }
+        Self { access, current: Mutex::default() }
     }
 
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
@@ -115,9 +112,7 @@ impl Links {
     }
 
     fn is_current(&self, link: &Arc<Link>) -> bool {
-        lock(&self.current)
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, link))
+        lock(&self.current).as_ref().is_some_and(|current| Arc::ptr_eq(current, link))
     }
 }
 
@@ -127,20 +122,13 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let connecting = async move {
-            client?
-                .get_multiplexed_async_connection_with_config(&config)
-                .await
-        };
+        let connecting =
+            async move { client?.get_multiplexed_async_connection_with_config(&config).await };
         let connection = connecting.boxed().shared();
         // The attempt goes on if its callers are dropped: they would leave a connection half made.
         tokio::spawn(connection.clone());
         let begun = Instant::now();
-        Arc::new(Self {
-            connection,
-            begun,
-            answered: Mutex::new(begun),
-        })
+        Arc::new(Self { connection, begun, answered: Mutex::new(begun) })
     }
 
     fn has_failed(&self) -> bool {
@@ -152,9 +140,7 @@ impl Link {
     }
 
     async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
-        let answer = command
-            .query_async(&mut self.connection.clone().await?)
-            .await;
+        let answer = command.query_async(&mut self.connection.clone().await?).await;
         *lock(&self.answered) = Instant::now();
         answer
     }
@@ -167,7 +153,5 @@ fn is_broken(error: &RedisError) -> bool {
 /// Whether Redis refused the command because of its own state or the connection's. Only these two codes are
 /// about the command and its key.
 fn is_refusal(error: &RedisError) -> bool {
-    error
-        .code()
-        .is_some_and(|code| !["ERR", "WRONGTYPE"].contains(&code))
+    error.code().is_some_and(|code| !["ERR", "WRONGTYPE"].contains(&code))
 }

@@ -83,11 +83,7 @@ impl fmt::Display for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let access = &self.0.access;
         let (address, database) = (access.info.addr(), access.info.redis_settings().db());
-        let tls = if access.is_encrypted() {
-            " with TLS"
-        } else {
-            ""
-        };
+        let tls = if access.is_encrypted() { " with TLS" } else { "" };
         write!(f, "Redis at {address}{tls}, database {database}")
     }
 }

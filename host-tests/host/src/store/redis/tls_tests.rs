@@ -34,19 +34,12 @@ async fn tls_needs_the_authority_of_the_server_and_a_certificate_of_the_client()
     server.order(&older).await.unwrap();
     let again = Redis::with(&url, files(&tls)).unwrap();
     assert!(again.exists("k").await.unwrap());
-    assert_eq!(
-        store.to_string(),
-        format!("Redis at {} with TLS, database 1", tls.address)
-    );
+    assert_eq!(store.to_string(), format!("Redis at {} with TLS, database 1", tls.address));
 
     let stranger = Redis::at(&url).unwrap();
     let error = stranger.write(set("k")).await.unwrap_err();
     assert!(error.0.contains("UnknownIssuer"), "{error}");
-    let nameless = RedisFiles {
-        redis_cert_file: None,
-        redis_key_file: None,
-        ..files(&tls)
-    };
+    let nameless = RedisFiles { redis_cert_file: None, redis_key_file: None, ..files(&tls) };
     let nameless = Redis::with(&url, nameless).unwrap();
     nameless.write(set("k")).await.unwrap_err();
 }
@@ -59,10 +52,7 @@ async fn a_password_file_is_read_anew_for_each_connection() {
     fs::write(&file, "wrong\n").unwrap();
     let order = ["CONFIG", "SET", "requirepass", "hush"];
     server.order(&order).await.unwrap();
-    let files = RedisFiles {
-        redis_password_file: Some(file.clone()),
-        ..RedisFiles::default()
-    };
+    let files = RedisFiles { redis_password_file: Some(file.clone()), ..RedisFiles::default() };
     let store = Redis::with(&server.url(), files).unwrap();
     let error = store.write(set("k")).await.unwrap_err();
     assert!(error.0.contains("refuses the password"), "{error}");
@@ -79,9 +69,7 @@ type Place = fn(&mut RedisFiles) -> &mut Option<PathBuf>;
 
 /// The options with a file, and the place of each.
 const OPTIONS: [(&str, Place); 4] = [
-    ("--redis-password-file", |files| {
-        &mut files.redis_password_file
-    }),
+    ("--redis-password-file", |files| &mut files.redis_password_file),
     ("--redis-ca-file", |files| &mut files.redis_ca_file),
     ("--redis-cert-file", |files| &mut files.redis_cert_file),
     ("--redis-key-file", |files| &mut files.redis_key_file),
@@ -98,10 +86,7 @@ fn open(location: &str, files: RedisFiles) -> std::result::Result<(), String> {
 fn all_files(directory: &Path) -> RedisFiles {
     let password = directory.join("password");
     fs::write(&password, "hush\n").unwrap();
-    RedisFiles {
-        redis_password_file: Some(password),
-        ..files(&Tls::new(directory).unwrap())
-    }
+    RedisFiles { redis_password_file: Some(password), ..files(&Tls::new(directory).unwrap()) }
 }
 
 #[tokio::test]

@@ -40,11 +40,7 @@ impl Files {
 impl File {
     fn at(path: PathBuf) -> io::Result<Self> {
         let metadata = fs::metadata(&path)?;
-        Ok(Self {
-            path,
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        })
+        Ok(Self { path, device: metadata.dev(), inode: metadata.ino() })
     }
 
     fn is_there(&self) -> bool {

@@ -87,10 +87,8 @@ impl Sqlite {
     }
 
     pub(super) async fn exists(&self, key: &str) -> Result<bool> {
-        self.read(key, |connection, key| {
-            connection.prepare_cached(EXISTS)?.exists([LABEL, key])
-        })
-        .await
+        self.read(key, |connection, key| connection.prepare_cached(EXISTS)?.exists([LABEL, key]))
+            .await
     }
 
     pub(super) async fn keys(&self) -> Result<Vec<String>> {

@@ -24,10 +24,7 @@ async fn concurrent_writes_share_their_commits() {
     let keys: Vec<String> = (0..100).map(|n| format!("key {n}")).collect();
     // The writer can't begin before all of them wait.
     let held = sqlite.writer.connection();
-    let mut writes: Vec<_> = keys
-        .iter()
-        .map(|key| Box::pin(sqlite.write(set(key))))
-        .collect();
+    let mut writes: Vec<_> = keys.iter().map(|key| Box::pin(sqlite.write(set(key)))).collect();
     for write in &mut writes {
         assert!(write.now_or_never().is_none());
     }
@@ -43,10 +40,7 @@ async fn a_failing_write_does_not_fail_the_writes_of_the_same_commit() {
     let directory = tempfile::tempdir().unwrap();
     let sqlite = open(&directory);
     sqlite.write(set("text")).await.unwrap();
-    let wrong = Write::Increment {
-        key: "text".to_owned(),
-        delta: 1,
-    };
+    let wrong = Write::Increment { key: "text".to_owned(), delta: 1 };
     let held = sqlite.writer.connection();
     let mut writes = [set("k1"), wrong, set("k2")].map(|write| Box::pin(sqlite.write(write)));
     for write in &mut writes {
@@ -54,10 +48,7 @@ async fn a_failing_write_does_not_fail_the_writes_of_the_same_commit() {
     }
     drop(held);
     let results = join_all(writes).await;
-    assert!(
-        results[0].is_ok() && results[1].is_err() && results[2].is_ok(),
-        "{results:?}"
-    );
+    assert!(results[0].is_ok() && results[1].is_err() && results[2].is_ok(), "{results:?}");
     assert!(sqlite.exists("k1").await.unwrap() && sqlite.exists("k2").await.unwrap());
 }
 
@@ -66,14 +57,11 @@ async fn the_file_has_the_schema_of_spin() {
     let directory = tempfile::tempdir().unwrap();
     let spin = Connection::open(directory.path().join("store.db")).unwrap();
     spin.execute(SCHEMA, []).unwrap();
-    spin.execute(writer::SET, params![LABEL, "k", b"spin".as_slice()])
-        .unwrap();
+    spin.execute(writer::SET, params![LABEL, "k", b"spin".as_slice()]).unwrap();
     let sqlite = open(&directory);
     assert_eq!(sqlite.get("k").await.unwrap().unwrap(), b"spin");
     sqlite.write(set("ours")).await.unwrap();
-    let ours: Vec<u8> = spin
-        .query_row(GET, [LABEL, "ours"], |row| row.get(0))
-        .unwrap();
+    let ours: Vec<u8> = spin.query_row(GET, [LABEL, "ours"], |row| row.get(0)).unwrap();
     assert_eq!(ours, b"value");
 }
 
@@ -81,11 +69,7 @@ async fn the_file_has_the_schema_of_spin() {
 async fn a_full_store_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let sqlite = open(&directory);
-    sqlite
-        .writer
-        .connection()
-        .pragma_update(None, "max_page_count", 1)
-        .unwrap();
+    sqlite.writer.connection().pragma_update(None, "max_page_count", 1).unwrap();
     let big = Write::Set(vec![("big".to_owned(), vec![0; 1 << 20])]);
     let error = sqlite.write(big).await.unwrap_err();
     assert!(error.0.contains("full"), "{error}");
@@ -112,11 +96,7 @@ async fn a_call_that_hangs_is_an_error_after_its_limit() {
 
 #[tokio::test]
 async fn a_file_deleted_or_replaced_underneath_is_an_error_of_every_call() {
-    for (name, replaced) in [
-        ("store.db", false),
-        ("store.db", true),
-        ("store.db-wal", false),
-    ] {
+    for (name, replaced) in [("store.db", false), ("store.db", true), ("store.db-wal", false)] {
         let directory = tempfile::tempdir().unwrap();
         let sqlite = open(&directory);
         sqlite.write(set("k")).await.unwrap();
@@ -155,10 +135,7 @@ async fn no_paused_timeout_overtakes_the_disk() {
     let directory = tempfile::tempdir().unwrap();
     let sqlite = open(&directory);
     let write = sqlite.write(set("k"));
-    time::timeout(Duration::from_millis(1), write)
-        .await
-        .unwrap()
-        .unwrap();
+    time::timeout(Duration::from_millis(1), write).await.unwrap().unwrap();
 }
 
 #[test]
@@ -166,9 +143,6 @@ fn a_runtime_that_ends_does_not_stop_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let sqlite = open(&directory);
     sqlite.writer.lose_a_run();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(sqlite.write(set("k"))).unwrap();
 }

@@ -89,10 +89,7 @@ struct Drain {
 
 impl Drain {
     fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            done: false,
-        }
+        Self { shared, done: false }
     }
 
     fn run(mut self) {
@@ -205,11 +202,7 @@ enum CommitError {
 
 impl From<rusqlite::Error> for CommitError {
     fn from(error: rusqlite::Error) -> Self {
-        if is_busy(&error) {
-            Self::Busy(error.into())
-        } else {
-            Self::Other(error.into())
-        }
+        if is_busy(&error) { Self::Busy(error.into()) } else { Self::Other(error.into()) }
     }
 }
 

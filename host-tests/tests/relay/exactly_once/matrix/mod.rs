@@ -68,11 +68,7 @@ impl Seen {
     async fn of(world: &World, told: Vec<String>) -> Self {
         let mut told = told;
         told.sort_unstable();
-        Self {
-            told,
-            held: messages(world, &event(ID)),
-            state: state(world).await,
-        }
+        Self { told, held: messages(world, &event(ID)), state: state(world).await }
     }
 }
 
@@ -116,9 +112,8 @@ async fn record(world: &World) -> Option<Value> {
 
 async fn state(world: &World) -> String {
     let record = record(world).await;
-    let state = record.as_ref().map_or(NO_RECORD, |record| {
-        record["state"].as_str().expect("a state")
-    });
+    let state =
+        record.as_ref().map_or(NO_RECORD, |record| record["state"].as_str().expect("a state"));
     state.to_owned()
 }
 

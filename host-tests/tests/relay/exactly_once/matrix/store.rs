@@ -266,11 +266,7 @@ impl Call {
 
 /// Delivers, and puts the fault in the way. Returns the reply that comes before the sender gives up.
 async fn deliver(call: Call, fault: Fault, world: &World) -> String {
-    let body = if call.is_of_rejected() {
-        wrapped(b"nonsense")
-    } else {
-        wrapped(event(ID))
-    };
+    let body = if call.is_of_rejected() { wrapped(b"nonsense") } else { wrapped(event(ID)) };
     let delivery = async {
         let reply = timeout(DEADLINE, world.post(&body)).await.ok();
         reply.as_ref().map_or(NOTHING.to_owned(), told)
@@ -330,11 +326,7 @@ async fn meet_every_fault(world: impl Fn() -> World) {
             if call.is_of_rejected() && world.records().await.len() == 1 {
                 KEPT.clone_into(&mut seen.state);
             }
-            let expected = Seen {
-                told: vec![view.to_owned()],
-                held,
-                state: state.to_owned(),
-            };
+            let expected = Seen { told: vec![view.to_owned()], held, state: state.to_owned() };
             assert_eq!(seen, expected, "{cell:?}");
             if (view, fault) != (DEAD_LETTERED, Fault::Loses) {
                 assert_justified(&seen, &world, cell).await;

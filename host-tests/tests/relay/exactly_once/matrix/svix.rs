@@ -27,12 +27,7 @@ enum When {
 }
 
 impl When {
-    const EACH: [Self; 4] = [
-        Self::First,
-        Self::Second,
-        Self::SecondAfterStoring,
-        Self::All,
-    ];
+    const EACH: [Self; 4] = [Self::First, Self::Second, Self::SecondAfterStoring, Self::All];
 
     /// Prepares the fault for so many senders at once.
     fn prepare(self, world: &World, fault: &Fault, senders: usize) {
@@ -96,11 +91,7 @@ impl Cell {
             when => when.of(self.row.post),
         };
         let is_final = view.starts_with("422");
-        if is_final && self.form != Form::Direct {
-            DEAD_LETTERED
-        } else {
-            view
-        }
+        if is_final && self.form != Form::Direct { DEAD_LETTERED } else { view }
     }
 
     /// The store's knowledge after that.
@@ -165,9 +156,7 @@ async fn two_deliveries_of_one_event_at_once_meet_every_fault() {
             // The refused one may find the message of the other.
             views.push(DELIVERED);
         }
-        let pairs = others
-            .iter()
-            .flat_map(|other| views.iter().map(move |view| (*view, *other)));
+        let pairs = others.iter().flat_map(|other| views.iter().map(move |view| (*view, *other)));
         let expected: Vec<_> = pairs
             .map(|(view, other)| {
                 let mut told = [view.to_owned(), other.to_owned()];
@@ -198,11 +187,8 @@ async fn a_duplicate_with_a_record_meets_no_fault() {
         cell.when.prepare(&world, &cell.row.fault, 1);
         let told = cell.deliver(&world).await;
         assert_eq!(world.svix.requests().len(), 1, "{cell:?}");
-        let expected = Seen {
-            told: vec![DUPLICATE.to_owned()],
-            held: 1,
-            state: RECORDED.to_owned(),
-        };
+        let expected =
+            Seen { told: vec![DUPLICATE.to_owned()], held: 1, state: RECORDED.to_owned() };
         cell.assert(&world, &[told], &expected).await;
     }
 }
@@ -239,11 +225,7 @@ async fn a_duplicate_whose_record_is_lost_meets_every_fault() {
 #[tokio::test(start_paused = true)]
 async fn a_delivery_that_fails_late_hides_no_dead_letter() {
     let world = world();
-    let cell = Cell {
-        row: rows().remove(0),
-        when: When::All,
-        form: Form::Wrapped,
-    };
+    let cell = Cell { row: rows().remove(0), when: When::All, form: Form::Wrapped };
     // Svix never answers the slow delivery; it refuses the one that overtakes it.
     let hang = Fault::HangBeforeStoring;
     world.svix.always_for(&Method::POST, hang);

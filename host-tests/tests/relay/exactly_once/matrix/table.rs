@@ -162,11 +162,7 @@ fn limit(fault: Fault) -> Row {
 
 /// The row of a fault that outlasts a request even if it is met once.
 fn lasting(row: Row) -> Row {
-    Row {
-        post: (row.post.1, row.post.1),
-        lookup: (row.lookup.1, row.lookup.1),
-        ..row
-    }
+    Row { post: (row.post.1, row.post.1), lookup: (row.lookup.1, row.lookup.1), ..row }
 }
 
 /// Svix will never take the event. A lookup can't be refused like this.
@@ -182,22 +178,12 @@ fn refusal(fault: Fault) -> Row {
 
 /// Something between answers in Svix's place. Whether Svix has the message is unknown.
 fn unexpected(fault: Fault) -> Row {
-    Row {
-        post: (DELIVERED, UNEXPECTED),
-        lookup: (DELIVERED, UNEXPECTED),
-        ..outage(fault)
-    }
+    Row { post: (DELIVERED, UNEXPECTED), lookup: (DELIVERED, UNEXPECTED), ..outage(fault) }
 }
 
 /// An operator has to act; no event can be delivered until then.
 fn mistake(fault: Fault, view: View) -> Row {
-    Row {
-        post: (view, view),
-        lookup: (view, view),
-        stores: false,
-        leaves: NO_RECORD,
-        fault,
-    }
+    Row { post: (view, view), lookup: (view, view), stores: false, leaves: NO_RECORD, fault }
 }
 
 /// A conflict. If it lasts, every lookup meets it, too.

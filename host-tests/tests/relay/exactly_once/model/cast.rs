@@ -42,16 +42,10 @@ impl Published {
             4 => "nonsense".to_owned(),
             5 => format!(r#"{{"id":"evt_5","type":"t","time":"{time}"}}"#),
             _ => {
-                return Self {
-                    bytes: b"\xff\xfe".to_vec(),
-                    at,
-                };
+                return Self { bytes: b"\xff\xfe".to_vec(), at };
             }
         };
-        Self {
-            bytes: bytes.into_bytes(),
-            at,
-        }
+        Self { bytes: bytes.into_bytes(), at }
     }
 
     /// The payload that Svix should hold.
@@ -73,13 +67,9 @@ impl Published {
                     let is_time = name == "x-goog-pubsub-publish-time";
                     (name, if is_time { time.as_str() } else { value })
                 });
-                return world
-                    .request_or_die("POST", "/notifications", &headers, &self.bytes)
-                    .await;
+                return world.request_or_die("POST", "/notifications", &headers, &self.bytes).await;
             }
         };
-        world
-            .request_or_die("POST", "/notifications", headers, &body)
-            .await
+        world.request_or_die("POST", "/notifications", headers, &body).await
     }
 }

@@ -145,14 +145,7 @@ fn svix_fault() -> impl Strategy<Value = Fault> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    select(vec![
-        Op::Open,
-        Op::Get,
-        Op::Set,
-        Op::Set,
-        Op::Increment,
-        Op::SetMany,
-    ])
+    select(vec![Op::Open, Op::Get, Op::Set, Op::Set, Op::Increment, Op::SetMany])
 }
 
 fn store_fault() -> impl Strategy<Value = StoreFault> {

@@ -24,28 +24,18 @@ use play::{Play, Scene};
 const CASES: u32 = 300;
 
 fn config() -> ProptestConfig {
-    let config = ProptestConfig {
-        max_shrink_iters: 5_000,
-        ..ProptestConfig::default()
-    };
+    let config = ProptestConfig { max_shrink_iters: 5_000, ..ProptestConfig::default() };
     match env::var("PROPTEST_CASES") {
         Ok(_) => config,
         // The same cases run every time, so that no change fails for a case that it hasn't touched.
-        Err(_) => ProptestConfig {
-            cases: CASES,
-            rng_seed: RngSeed::Fixed(1),
-            ..config
-        },
+        Err(_) => ProptestConfig { cases: CASES, rng_seed: RngSeed::Fixed(1), ..config },
     }
 }
 
 /// Plays the commands to their end, in a world of their own.
 fn play(scene: Scene, commands: Vec<Command>) -> Result<(), TestCaseError> {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
+    let runtime =
+        Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
     let end = runtime.block_on(async {
         let world = scene.world();
         let mut play = Play::new(&world, scene);

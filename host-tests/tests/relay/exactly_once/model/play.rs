@@ -182,11 +182,7 @@ impl<'a> Play<'a> {
         self.in_flight.push(Box::pin(async move {
             let reply = world.request_or_die(method, &path, &[ADMIN], b"");
             let reply = timeout(OPERATORS_DEADLINE, reply).await;
-            Done {
-                delivery: None,
-                gave_up: reply.is_err(),
-                reply: reply.ok().flatten(),
-            }
+            Done { delivery: None, gave_up: reply.is_err(), reply: reply.ok().flatten() }
         }));
     }
 
@@ -276,12 +272,7 @@ impl<'a> Play<'a> {
             (Some(delivery), Some(reply)) => self.check(*delivery, reply),
             (None, Some(reply)) => {
                 let known = matches!(reply.status, 200 | 400 | 404 | 422 | 429 | 503);
-                ensure!(
-                    known,
-                    "an operator is told {}: {}",
-                    reply.status,
-                    reply.text()
-                );
+                ensure!(known, "an operator is told {}: {}", reply.status, reply.text());
                 Ok(())
             }
             (_, None) => Ok(()),
@@ -297,10 +288,7 @@ impl<'a> Play<'a> {
                 ensure!(number < VALID, "{number} is no event: {text}");
                 let id = &reply.json()["svixMessageId"];
                 let ids = self.messages(number)?;
-                ensure!(
-                    ids.iter().any(|held| held == id),
-                    "{number}: {text}, {ids:?}"
-                );
+                ensure!(ids.iter().any(|held| held == id), "{number}: {text}, {ids:?}");
             }
             (200, Some("dead-lettered")) => {
                 ensure!(form != Form::Direct, "{number}, posted directly: {text}");
@@ -321,10 +309,7 @@ impl<'a> Play<'a> {
         let mut messages = self.world.svix.messages_for(project(number));
         messages.retain(|message| message.payload == event.payload());
         let ids: Vec<_> = messages.into_iter().map(|message| message.id).collect();
-        ensure!(
-            ids.len() <= 1,
-            "{number} is in Svix more than once: {ids:?}"
-        );
+        ensure!(ids.len() <= 1, "{number} is in Svix more than once: {ids:?}");
         Ok(ids)
     }
 }

@@ -33,18 +33,12 @@ impl Play<'_> {
         let world = self.world;
         let asked = || {
             let requests = world.svix.requests().into_iter();
-            requests
-                .filter(|request| request.path.contains("/msg/"))
-                .count()
+            requests.filter(|request| request.path.contains("/msg/")).count()
         };
         let before = asked();
         for number in 0..EVENTS {
             let reply = self.deliver((number, Form::Unwrapped)).await?.json();
-            let expected = if number < VALID {
-                "duplicate"
-            } else {
-                "dead-lettered"
-            };
+            let expected = if number < VALID { "duplicate" } else { "dead-lettered" };
             ensure!(reply["status"] == expected, "{number} again: {reply}");
         }
         ensure!(asked() == before, "a redelivery asks Svix nothing");
@@ -110,10 +104,7 @@ impl Play<'_> {
             let letter = of_event.next();
             ensure!(of_event.next().is_none(), "{number} has two dead letters");
             let is_open = letter.is_some_and(|letter| !letter.resolved);
-            ensure!(
-                is_open == (*number >= VALID),
-                "{number} is an open dead letter: {is_open}"
-            );
+            ensure!(is_open == (*number >= VALID), "{number} is an open dead letter: {is_open}");
         }
 
         let world = self.world;
@@ -131,10 +122,7 @@ impl Play<'_> {
                 "journal",
                 "audit/",
             ];
-            ensure!(
-                known.iter().any(|known| name.starts_with(known)),
-                "{name} is in the store"
-            );
+            ensure!(known.iter().any(|known| name.starts_with(known)), "{name} is in the store");
             if name.starts_with("record/") {
                 let bytes = world.store.get(&name).await?.unwrap_or_default();
                 let record: Value = serde_json::from_slice(&bytes)?;
@@ -142,10 +130,7 @@ impl Play<'_> {
             }
         }
         states.sort_unstable();
-        let expected = [
-            vec!["dead-lettered"; EVENTS - VALID],
-            vec!["delivered"; VALID],
-        ];
+        let expected = [vec!["dead-lettered"; EVENTS - VALID], vec!["delivered"; VALID]];
         ensure!(states == expected.concat(), "the records: {states:?}");
         Ok(())
     }

@@ -106,10 +106,7 @@ impl Google {
             ("ingest_auth", "pubsub"),
             ("pubsub_audience", AUDIENCE),
             ("pubsub_service_account", ACCOUNT),
-            (
-                "pubsub_jwks_url",
-                "http://keys.test/oauth2/v3/certs?alt=json",
-            ),
+            ("pubsub_jwks_url", "http://keys.test/oauth2/v3/certs?alt=json"),
             ("pubsub_jwks_origin", "http://keys.test"),
         ]);
         let google = self.clone();
@@ -127,9 +124,7 @@ impl Google {
             async move { google.reply(request).await }
         });
         // Ignore the result: the server cuts connections on purpose.
-        let _ = http1::Builder::new()
-            .serve_connection(TokioIo::new(io), service)
-            .await;
+        let _ = http1::Builder::new().serve_connection(TokioIo::new(io), service).await;
     }
 
     async fn reply(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
@@ -184,9 +179,7 @@ pub fn key(number: usize) -> &'static Key {
 impl Key {
     /// A new key with a modulus of `bits`.
     pub fn new(kid: &'static str, bits: usize) -> Self {
-        let seed = kid
-            .bytes()
-            .fold(7, |seed, byte| seed * 31 + u64::from(byte));
+        let seed = kid.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte));
         let mut random = Random(fastrand::Rng::with_seed(seed));
         let private = PrivateKey::new(&mut random, bits).expect("a key");
         Self { kid, private }
@@ -207,10 +200,7 @@ impl Key {
 
     /// A token with these claims.
     pub fn token(&self, claims: &Value) -> String {
-        self.token_with(
-            &json!({"alg": "RS256", "kid": self.kid, "typ": "JWT"}),
-            claims,
-        )
+        self.token_with(&json!({"alg": "RS256", "kid": self.kid, "typ": "JWT"}), claims)
     }
 
     /// A token with this header, signed with RS256 all the same.
@@ -218,10 +208,7 @@ impl Key {
         let signed = unsigned(header, claims);
         let digest = Sha256::digest(&signed);
         let signature = self.private.sign(Pkcs1v15Sign::new::<Sha256>(), &digest);
-        format!(
-            "{signed}.{}",
-            BASE64.encode(signature.expect("a signature"))
-        )
+        format!("{signed}.{}", BASE64.encode(signature.expect("a signature")))
     }
 }
 

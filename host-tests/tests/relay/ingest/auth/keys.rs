@@ -88,10 +88,9 @@ async fn other_instances_have_the_keys_from_the_store() {
 
 #[tokio::test(start_paused = true)]
 async fn keys_are_fresh_for_as_long_as_google_says() {
-    for (cache_control, seconds) in [
-        (Some("public, max-age=21600, must-revalidate"), 21_600),
-        (None, 3_600),
-    ] {
+    for (cache_control, seconds) in
+        [(Some("public, max-age=21600, must-revalidate"), 21_600), (None, 3_600)]
+    {
         let (google, world) = Google::with_world();
         google.cache_control(cache_control);
         assert_eq!(let_in(&world, key(0)).await, 200);
@@ -252,9 +251,8 @@ async fn a_sender_that_leaves_during_the_fetch_holds_up_no_other() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         bearer(&world, &token).await
     };
-    let ((gone, reply), took) = world
-        .timed(Box::pin(async { tokio::join!(impatient, patient) }))
-        .await;
+    let ((gone, reply), took) =
+        world.timed(Box::pin(async { tokio::join!(impatient, patient) })).await;
     assert!(gone.is_err());
     assert_eq!(reply.status, 200);
     assert!(took < Duration::from_secs(3), "{took:?}");

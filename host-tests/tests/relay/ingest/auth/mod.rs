@@ -28,11 +28,7 @@ async fn bearer(world: &World, token: &str) -> Reply {
 /// Checks that the request was refused, that only the log says why, and that nothing else came of it.
 #[track_caller]
 fn assert_refused(world: &World, reply: &Reply, reason: &str) {
-    assert_eq!(
-        (reply.status, &reply.text()[..]),
-        (401, REFUSAL),
-        "{reason}"
-    );
+    assert_eq!((reply.status, &reply.text()[..]), (401, REFUSAL), "{reason}");
     assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     assert_eq!(reply.header("retry-after"), None);
@@ -50,10 +46,7 @@ async fn assert_nothing_stored(world: &World) {
 }
 
 fn with_tokens() -> World {
-    World::with(&[
-        ("ingest_auth", "token"),
-        ("ingest_token", "old-token,new-token"),
-    ])
+    World::with(&[("ingest_auth", "token"), ("ingest_token", "old-token,new-token")])
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,12 +120,9 @@ async fn records_are_shown_to_the_operator_or_where_no_token_is_needed() {
     let token = [("ingest_auth", "token"), ("ingest_token", "t")];
     let admin = [("admin_token", "hush")];
     let ingest = ("authorization", "Bearer t");
-    for (variables, without) in [
-        (&[][..], 404),
-        (&admin, 401),
-        (&token, 404),
-        (&[token[0], token[1], admin[0]], 401),
-    ] {
+    for (variables, without) in
+        [(&[][..], 404), (&admin, 401), (&token, 404), (&[token[0], token[1], admin[0]], 401)]
+    {
         let world = World::with(variables);
         for (headers, status) in [(&[][..], without), (&[ADMIN], 404), (&[ingest], without)] {
             let reply = world.request("GET", path, headers, "").await;
@@ -154,14 +144,9 @@ async fn records_are_shown_to_the_operator_or_where_no_token_is_needed() {
 #[tokio::test(start_paused = true)]
 async fn no_other_site_may_read_a_reply() {
     let world = World::new();
-    let headers = [
-        ("origin", "https://evil.example"),
-        ("access-control-request-method", "POST"),
-        JSON,
-    ];
-    let preflight = world
-        .request("OPTIONS", "/notifications", &headers, "")
-        .await;
+    let headers =
+        [("origin", "https://evil.example"), ("access-control-request-method", "POST"), JSON];
+    let preflight = world.request("OPTIONS", "/notifications", &headers, "").await;
     preflight.assert_final_problem(405, "method-not-allowed");
     let post = world.post_with(&headers, &event("evt_1")).await;
     for reply in [preflight, post] {

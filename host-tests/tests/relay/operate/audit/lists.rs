@@ -37,10 +37,9 @@ async fn audit_until_refused(world: &World) -> Reply {
 
 #[tokio::test(start_paused = true)]
 async fn a_project_whose_list_fails_holds_up_no_other_and_is_listed_later() {
-    for (faults, lists) in [
-        (vec![Fault::OversizedReply { bytes: 3_000_000 }], 2),
-        (vec![Fault::status(500); 4], 5),
-    ] {
+    for (faults, lists) in
+        [(vec![Fault::OversizedReply { bytes: 3_000_000 }], 2), (vec![Fault::status(500); 4], 5)]
+    {
         let world = world();
         for project in ["a", "b"] {
             post_of(&world, project, "evt_1").await;
@@ -49,10 +48,7 @@ async fn a_project_whose_list_fails_holds_up_no_other_and_is_listed_later() {
         grow_old(&world).await;
         world.svix.script_at(Target::MessageLists, faults);
         let first = slice(&world).await;
-        assert_fields(
-            &first,
-            &json!({"events": 2, "found": 1, "listsWaiting": 1, "done": true}),
-        );
+        assert_fields(&first, &json!({"events": 2, "found": 1, "listsWaiting": 1, "done": true}));
         assert_eq!(calls(&world), (lists, 1));
         assert_eq!(world.lines_with("lists that wait: a").len(), 1);
         // Not yet again, and not verified until then.
@@ -62,10 +58,7 @@ async fn a_project_whose_list_fails_holds_up_no_other_and_is_listed_later() {
 
         grow_old(&world).await;
         let third = slice(&world).await;
-        assert_fields(
-            &third,
-            &json!({"events": 0, "found": 1, "listsWaiting": 0, "done": true}),
-        );
+        assert_fields(&third, &json!({"events": 0, "found": 1, "listsWaiting": 0, "done": true}));
         assert_eq!(calls(&world), (lists + 1, 1));
         assert!(third["verifiedUntil"].as_str() > first["verifiedUntil"].as_str());
         assert_eq!(findings(&world).await, ["doubled evt_1", "doubled evt_1"]);
@@ -84,15 +77,9 @@ async fn a_list_that_leads_to_itself_is_not_complete() {
     );
     let again = [page(200, &first), page(200, &first)];
     world.svix.script_at(Target::MessageLists, again);
-    assert_fields(
-        &slice(&world).await,
-        &json!({"events": 1, "listsWaiting": 1, "done": true}),
-    );
+    assert_fields(&slice(&world).await, &json!({"events": 1, "listsWaiting": 1, "done": true}));
     grow_old(&world).await;
-    assert_fields(
-        &slice(&world).await,
-        &json!({"listsWaiting": 0, "done": true}),
-    );
+    assert_fields(&slice(&world).await, &json!({"listsWaiting": 0, "done": true}));
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,10 +170,7 @@ async fn a_long_list_that_comes_again_goes_on_in_the_next_slice() {
     // The slice ends before the third page.
     world.svix.set_latency(Duration::from_secs(2));
     let first = slice(&world).await;
-    assert_fields(
-        &first,
-        &json!({"found": 0, "listsWaiting": 1, "done": false}),
-    );
+    assert_fields(&first, &json!({"found": 0, "listsWaiting": 1, "done": false}));
     assert_eq!(audit(&world).await, (0, 1));
     assert_eq!(calls(&world).0, lists + 3);
 }

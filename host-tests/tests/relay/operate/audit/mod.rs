@@ -198,9 +198,7 @@ async fn a_message_is_not_unsent_if_it_was_sent_or_has_no_endpoint_to_go_to() {
         world.svix.disable_endpoint("dev", endpoint, true);
     });
     let in_channels = deliver_at_the_second_post(false, |world, endpoint| {
-        world
-            .svix
-            .channels_of_endpoint("dev", endpoint, ["billing"]);
+        world.svix.channels_of_endpoint("dev", endpoint, ["billing"]);
     });
     let deleted = deliver_at_the_second_post(false, |world, endpoint| {
         world.svix.delete_endpoint("dev", endpoint);
@@ -211,11 +209,7 @@ async fn a_message_is_not_unsent_if_it_was_sent_or_has_no_endpoint_to_go_to() {
 }
 
 fn page(status: u16, body: &str) -> Fault {
-    Fault::Page {
-        status,
-        headers: Vec::new(),
-        body: body.to_owned(),
-    }
+    Fault::Page { status, headers: Vec::new(), body: body.to_owned() }
 }
 
 /// Has Svix lose the message of a delivered event, and the audit miss it. Returns the path that resolves the finding.
@@ -291,10 +285,11 @@ async fn a_finding_whose_resolving_failed_is_resolved_by_the_next_request() {
 
 #[tokio::test(start_paused = true)]
 async fn a_repeat_of_a_resolving_that_broke_off_gives_the_same_answer() {
-    for cut_off in [
-        (|world: &World| world.faults.write_then_fail_next_set()) as fn(&World),
-        |world| world.faults.fail_next(Op::Delete, 1),
-    ] {
+    for cut_off in
+        [(|world: &World| world.faults.write_then_fail_next_set()) as fn(&World), |world| {
+            world.faults.fail_next(Op::Delete, 1)
+        }]
+    {
         let world = world();
         refuse(&world, "evt_1").await;
         // The body of the letter stays.
@@ -584,12 +579,8 @@ async fn an_audit_goes_on_where_svix_failed() {
         post_of(&world, &format!("p{number}"), "evt_1").await;
     }
     grow_old(&world).await;
-    world
-        .svix
-        .script_at(Target::MessageLists, vec![Fault::None; 3]);
-    world
-        .svix
-        .always_at(Target::MessageLists, Fault::status(500));
+    world.svix.script_at(Target::MessageLists, vec![Fault::None; 3]);
+    world.svix.always_at(Target::MessageLists, Fault::status(500));
     world.svix.always(Fault::status(500));
     let reply = ask(&world, "POST", "/maintenance/audit").await;
     reply.assert_retryable_problem(503, "svix-unavailable");
@@ -636,9 +627,7 @@ async fn an_audit_asks_nothing_while_the_gate_is_closed() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_only_looks_may_have_a_body() {
     let world = world();
-    let reply = world
-        .request("GET", "/audit/findings", &[ADMIN], b"x")
-        .await;
+    let reply = world.request("GET", "/audit/findings", &[ADMIN], b"x").await;
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
@@ -651,9 +640,7 @@ async fn a_record_of_a_clock_that_is_ahead_is_compared_when_its_page_is_old() {
     for name in [&record, "journal/day/20780/1"] {
         let text = world.stored(name).await.expect("a value");
         let text = String::from_utf8(text).expect("text");
-        let ahead = text
-            .replace("T14:12:4", "T14:22:4")
-            .replace("T14:12:5", "T14:22:4");
+        let ahead = text.replace("T14:12:4", "T14:22:4").replace("T14:12:5", "T14:22:4");
         assert_ne!(ahead, text, "{name}");
         world.put(name, ahead.as_bytes()).await;
     }
@@ -663,14 +650,10 @@ async fn a_record_of_a_clock_that_is_ahead_is_compared_when_its_page_is_old() {
     assert_eq!(audit(&world).await, (0, 1));
     // The audit of a node whose clock is late may meet a record that is still to come.
     let text = world.stored(&record).await.expect("a record");
-    let text = String::from_utf8(text)
-        .expect("text")
-        .replace("T14:22", "T15:22");
+    let text = String::from_utf8(text).expect("text").replace("T14:22", "T15:22");
     world.put(&record, text.as_bytes()).await;
     let path = resolution(&world).await;
-    world
-        .put(&format!("audit/finding/{}", slot_of(&path)), b"{}")
-        .await;
+    world.put(&format!("audit/finding/{}", slot_of(&path)), b"{}").await;
     assert_eq!(audit_from(&world, SINCE).await, (0, 1));
 }
 
@@ -773,9 +756,7 @@ async fn an_audit_finds_the_same_through_crashes_and_failures() {
     world.svix.set_latency(Duration::from_millis(300));
     for attempt in 0_u64..40 {
         match attempt % 4 {
-            0 => world
-                .svix
-                .script_at(Target::MessageLists, vec![Fault::status(500); 4]),
+            0 => world.svix.script_at(Target::MessageLists, vec![Fault::status(500); 4]),
             1 => world.faults.fail_next(Op::Get, 1),
             2 => world.faults.fail_next(Op::Set, 1),
             _ => {}
@@ -790,11 +771,7 @@ async fn an_audit_finds_the_same_through_crashes_and_failures() {
         world.faults.clear();
     }
     audit(&world).await;
-    let expected = [
-        "doubled evt_10",
-        "missing evt_3",
-        "unrecorded evt_17, pending",
-    ];
+    let expected = ["doubled evt_10", "missing evt_3", "unrecorded evt_17, pending"];
     assert_eq!(findings(&world).await, expected);
 }
 
@@ -864,20 +841,15 @@ async fn a_store_that_hangs_holds_up_the_list_of_findings_only_once() {
 #[tokio::test(start_paused = true)]
 async fn a_wrong_request_for_an_audit_a_finding_or_a_canary_is_refused() {
     let world = world();
-    for query in [
-        "since=yesterday",
-        "since=2027-01-01T00:00:00Z",
-        "oneIn=0",
-        "until=x",
-        "oneIn=1&oneIn=2",
-    ] {
+    for query in
+        ["since=yesterday", "since=2027-01-01T00:00:00Z", "oneIn=0", "until=x", "oneIn=1&oneIn=2"]
+    {
         let reply = ask(&world, "POST", &format!("/maintenance/audit?{query}")).await;
         reply.assert_final_problem(400, "invalid-query");
     }
-    for (path, name) in [
-        ("/audit/findings/x/resolve", "no-finding"),
-        ("/maintenance/canary", "no-canary"),
-    ] {
+    for (path, name) in
+        [("/audit/findings/x/resolve", "no-finding"), ("/maintenance/canary", "no-canary")]
+    {
         let reply = ask(&world, "POST", path).await;
         reply.assert_final_problem(404, name);
     }

@@ -11,12 +11,7 @@ use crate::support::{World, ask, assert_fields, post, world};
 
 #[tokio::test(start_paused = true)]
 async fn a_message_whose_endpoints_svix_fails_to_show_is_put_off_for_a_day() {
-    let answers = [
-        Fault::status(500),
-        Fault::page(404),
-        page(200, "{}"),
-        Fault::HangBeforeStoring,
-    ];
+    let answers = [Fault::status(500), Fault::page(404), page(200, "{}"), Fault::HangBeforeStoring];
     for answer in answers {
         let world = deliver_at_the_second_post(false, |_, _| {}).await;
         world.svix.always_at(Target::Deliveries, answer.clone());
@@ -109,10 +104,7 @@ async fn a_lookup_that_fails_holds_up_no_other_and_comes_again() {
     }
     grow_old(&world).await;
     world.svix.script_for(&Method::GET, [Fault::status(500)]);
-    assert_fields(
-        &slice(&world).await,
-        &json!({"found": 1, "putOff": 1, "done": true}),
-    );
+    assert_fields(&slice(&world).await, &json!({"found": 1, "putOff": 1, "done": true}));
     assert_eq!(world.lines_with("put off: 1").len(), 1);
     grow_old(&world).await;
     assert_eq!(audit(&world).await, (0, 1));

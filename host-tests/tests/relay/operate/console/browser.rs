@@ -94,8 +94,7 @@ impl Browser {
     /// The value of a JavaScript expression in the page.
     pub async fn value(&self, expression: &str) -> Value {
         let script = format!("return {expression}");
-        self.command("/execute/sync", json!({"script": script, "args": []}))
-            .await
+        self.command("/execute/sync", json!({"script": script, "args": []})).await
     }
 
     /// The text of an element, as it is shown.
@@ -121,10 +120,7 @@ impl Browser {
 
     /// Moves the focus to an element with the Tab key.
     pub async fn tab_to(&self, selector: &str) {
-        let reached = format!(
-            "!!document.activeElement?.matches({})",
-            Value::from(selector)
-        );
+        let reached = format!("!!document.activeElement?.matches({})", Value::from(selector));
         // While the page draws itself anew, the focus may begin again at the top.
         for _ in 0..200 {
             if self.value(&reached).await == true {
@@ -149,8 +145,7 @@ impl Browser {
     pub async fn look(&self, width: u32, height: u32, scheme: &str) {
         let size =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
-        self.devtools("Emulation.setDeviceMetricsOverride", size)
-            .await;
+        self.devtools("Emulation.setDeviceMetricsOverride", size).await;
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", features).await;
     }
@@ -187,15 +182,9 @@ impl Browser {
             .uri(path)
             .header("host", &self.address)
             .header("content-type", "application/json");
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
+        let body = if body.is_null() { String::new() } else { body.to_string() };
         let request = request.body(full(Bytes::from(body))).expect("valid");
-        let stream = TcpStream::connect(&self.address)
-            .await
-            .expect("chromedriver");
+        let stream = TcpStream::connect(&self.address).await.expect("chromedriver");
         let reply = send(stream, request).await.expect("chromedriver");
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         reply.json()["value"].clone()
@@ -208,10 +197,7 @@ pub async fn until(browser: &Browser, expression: &str) {
     while browser.value(&format!("!!({expression})")).await != true {
         if start.elapsed() > PATIENCE {
             let page = browser.value("document.body.innerText").await;
-            panic!(
-                "never true: {expression}\n{}",
-                page.as_str().unwrap_or_default()
-            );
+            panic!("never true: {expression}\n{}", page.as_str().unwrap_or_default());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -228,9 +214,7 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // Chromium doesn't end with its driver.
         if let Some(id) = self.chromium {
-            let _ = Command::new("kill")
-                .args(["-KILL", &id.to_string()])
-                .status();
+            let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();

@@ -120,10 +120,7 @@ async fn a_browser_may_run_nothing_but_the_page_itself() {
     let world = world();
     let reply = world.get("/console").await;
     assert_eq!(reply.status, 200);
-    assert_eq!(
-        reply.header("content-type"),
-        Some("text/html; charset=utf-8")
-    );
+    assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(reply.header("referrer-policy"), Some("no-referrer"));
@@ -180,10 +177,7 @@ async fn only_the_token_opens_the_console_and_no_secret_is_shown() {
     sees(&browser, "#configuration", "[redacted]").await;
     let shown = browser.text("#configuration").await;
     assert!(shown.contains("http://svix.test"), "{shown}");
-    assert!(
-        !shown.contains("hush") && !shown.contains("testsk"),
-        "{shown}"
-    );
+    assert!(!shown.contains("hush") && !shown.contains("testsk"), "{shown}");
     until(&browser, "document.querySelector('#bars .delivered')").await;
     assert!(browser.text("#outcomes").await.contains("delivered\t1"));
 
@@ -207,10 +201,7 @@ async fn a_token_that_is_refused_later_ends_the_session() {
 
 #[tokio::test]
 async fn a_reader_sees_all_and_finds_no_button_that_acts() {
-    let operators = [
-        ("admin_token", "hush,support:ro:look"),
-        ("retry_max_attempts", "1"),
-    ];
+    let operators = [("admin_token", "hush,support:ro:look"), ("retry_max_attempts", "1")];
     let world = World::with(&operators);
     world.svix.create_application("dev");
     world.svix.create_endpoint("dev", "https://hooks.test/in");
@@ -274,10 +265,7 @@ async fn an_event_is_looked_up_by_project_and_id() {
     for told in ["delivered", "evt/1 <b>ä</b>", "user.created", "Attempts\n1"] {
         assert!(found.contains(told), "{found}");
     }
-    assert!(
-        !found.contains("dashboard"),
-        "a link although Svix is a fake: {found}"
-    );
+    assert!(!found.contains("dashboard"), "a link although Svix is a fake: {found}");
 
     browser.enter("2").await;
     sees(&browser, "#found", "No record of this event").await;
@@ -429,10 +417,7 @@ async fn characters_that_reorder_a_text_or_hide_in_it_are_shown_as_escapes() {
     );
     sees(&browser, "#letters", &format!("evt_{escaped}1")).await;
     assert_eq!(browser.value(&raw).await, false);
-    for (number, told) in [
-        (1, format!("\"Grace {escaped}\"")),
-        (2, format!("\"b{escaped}\"")),
-    ] {
+    for (number, told) in [(1, format!("\"Grace {escaped}\"")), (2, format!("\"b{escaped}\""))] {
         open_letter(&browser, number).await;
         sees(&browser, "#letter pre", &told).await;
         assert_eq!(browser.value(&raw).await, false, "letter {number}");
@@ -440,10 +425,7 @@ async fn characters_that_reorder_a_text_or_hide_in_it_are_shown_as_escapes() {
     }
 
     browser.fill("#project", "dev").await;
-    let set = format!(
-        "document.querySelector('#event').value = {}",
-        Value::from(format!("{id}2"))
-    );
+    let set = format!("document.querySelector('#event').value = {}", Value::from(format!("{id}2")));
     browser.value(&set).await;
     browser.press("#find button").await;
     sees(&browser, "#found", &format!("evt_{escaped}12")).await;
@@ -509,9 +491,7 @@ async fn an_operator_audits_and_resolves_what_is_found() {
         assert_eq!(world.post(&event(id)).await.status, 200);
     }
     world.svix.forget_message(&world.message("evt_1").id);
-    world
-        .svix
-        .store_message("dev", "evt_2", "user.created", "{}");
+    world.svix.store_message("dev", "evt_2", "user.created", "{}");
     ask(&world, "POST", "/maintenance/canary").await.ok();
     wait_for_journal(&world, 4).await;
     world.clock.advance(Duration::from_hours(1));
@@ -526,12 +506,7 @@ async fn an_operator_audits_and_resolves_what_is_found() {
         assert!(findings.contains(told), "{findings}");
     }
 
-    act(
-        &browser,
-        "[aria-label='Send again… evt_1']",
-        "publish the event again",
-    )
-    .await;
+    act(&browser, "[aria-label='Send again… evt_1']", "publish the event again").await;
     sees(&browser, "#audit-said", "Publish evt_1 again now.").await;
     act(&browser, "[aria-label='Acknowledge… evt_2']", "").await;
     sees(&browser, "#audit-said", "evt_2 is acknowledged.").await;
@@ -605,11 +580,7 @@ async fn a_poison_event_is_shown_as_text_and_replayed_until_it_is_resolved() {
 async fn a_payload_keeps_each_of_its_tokens() {
     let world = world();
     let odd = r#"{"id":7,"a":[10.0,12345678901234567890,1E2],"b":{},"c":[],"d":"\u003c\"{,:","e":[[null]]}"#;
-    for body in [
-        wrapped(odd),
-        wrapped(b"no { JSON"),
-        r#"{"message":{"data":"%"}}"#.to_owned(),
-    ] {
+    for body in [wrapped(odd), wrapped(b"no { JSON"), r#"{"message":{"data":"%"}}"#.to_owned()] {
         world.post(&body).await.assert_became("dead-lettered");
     }
     let browser = or_skip!(enter(&world).await);
@@ -805,11 +776,7 @@ async fn the_console_shows_the_status() {
     answer_status(&browser, &status).await;
     sees(&browser, "#version", "1.2.3").await;
     let tiles = browser.text("#tiles").await;
-    for told in [
-        "Closed\nrate-limited, for 4 s",
-        "3\nof 1,200 so far",
-        "8\nof 11 answers",
-    ] {
+    for told in ["Closed\nrate-limited, for 4 s", "3\nof 1,200 so far", "8\nof 11 answers"] {
         assert!(tiles.contains(told), "{tiles}");
     }
     let outcomes = browser.text("#outcomes").await;
@@ -893,9 +860,7 @@ async fn the_screenshot_for_the_readme_is_taken() {
         if (31..35).contains(&minute) {
             world.svix.always(Fault::status(503));
             for number in 0..8 {
-                world
-                    .post(&event(&format!("evt_{minute}_late_{number}")))
-                    .await;
+                world.post(&event(&format!("evt_{minute}_late_{number}"))).await;
             }
             world.svix.clear_faults();
         }
@@ -919,11 +884,8 @@ async fn the_screenshot_for_the_readme_is_taken() {
     sees(&browser, "#shown", "3 shown").await;
     // The counts take a while to appear.
     let delivered = world.svix.messages().len();
-    until(
-        &browser,
-        &format!("tiles.innerText.replace(',', '').includes('\\n{delivered}\\n')"),
-    )
-    .await;
+    until(&browser, &format!("tiles.innerText.replace(',', '').includes('\\n{delivered}\\n')"))
+        .await;
     browser.press("#audit").await;
     sees(&browser, "#audit-said", "new findings.").await;
     sees(&browser, "#tiles", "0 missing").await;
