@@ -94,7 +94,7 @@ impl Endpoints {
                 }
             }
             Effect::Enabled { project, endpoint_id } => {
-                self.disabled.retain(|known| !known.is(project, endpoint_id))
+                self.disabled.retain(|known| !known.is(project, endpoint_id));
             }
             Effect::Forgotten { project } => {
                 self.disabled.retain(|known| known.project != *project);

@@ -287,7 +287,7 @@ async fn a_finding_whose_resolving_failed_is_resolved_by_the_next_request() {
 async fn a_repeat_of_a_resolving_that_broke_off_gives_the_same_answer() {
     for cut_off in
         [(|world: &World| world.faults.write_then_fail_next_set()) as fn(&World), |world| {
-            world.faults.fail_next(Op::Delete, 1)
+            world.faults.fail_next(Op::Delete, 1);
         }]
     {
         let world = world();
