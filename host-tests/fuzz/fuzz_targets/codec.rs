@@ -93,8 +93,8 @@ fn check_gate(input: &[u8]) {
         let longest = Duration::from_secs(30);
         assert!(shut.rest <= longest, "Svix hasn't asked for it");
     }
-    let succeeded = gate.succeeded(&project, true, later());
-    assert_learned(&gate, &succeeded.expect("a probe decides"));
+    let answered = gate.answered(&project, true, later());
+    assert_learned(&gate, &answered.expect("a probe decides"));
     assert_eq!(gate.pass(&project, later()), Pass::Open);
 }
 
