@@ -19,7 +19,7 @@ const LONGEST_GATHERING: Duration = Duration::from_mins(1);
 
 /// After how many failures in a row the work ends: longer than a failover of the store. It begins again when there is
 /// more to do, if the instance lives on.
-const MAX_FAILURES: u32 = 30;
+const MAX_FAILURES: u32 = 60;
 
 /// The writes that are left after a round of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

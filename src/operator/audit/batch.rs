@@ -48,6 +48,17 @@ pub struct Batch {
     /// The items of each project, by their record's name.
     pub projects: BTreeMap<String, BTreeMap<String, Item>>,
     records: usize,
+    /// The time of the page that was too young to be read, if there is one.
+    young: Option<SystemTime>,
+}
+
+/// The next thing to do.
+pub enum Next {
+    Compare(Batch),
+    /// Nothing more is due: all that was written up to this time is compared.
+    Rest {
+        until: SystemTime,
+    },
 }
 
 /// Whether a project is compared on the state's day. One project in `one_in` is, and each day others are.
@@ -57,16 +68,20 @@ fn takes(state: &State, project: &str) -> bool {
     (number + state.day).is_multiple_of(state.one_in.max(1))
 }
 
-/// The next batch, or what is left of the one that the last slice began. `None` if everything is compared
-/// up to [`LAG`] ago. Moves the state past days that are done.
-pub async fn next(state: &mut State, now: SystemTime) -> Result<Option<Batch>, host::Error> {
+/// The next batch, or what is left of the one that the last slice began. Moves the state past days that are done.
+pub async fn next(state: &mut State, now: SystemTime) -> Result<Next, host::Error> {
     let due = now.checked_sub(LAG).unwrap_or(SystemTime::UNIX_EPOCH);
+    let mut until = due;
     while state.day <= journal::day(due) {
         let pages = journal::pages(state.day).await?.unwrap_or_default();
         let pages = state.unfinished.as_ref().map_or(pages, |unfinished| unfinished.end);
         let batch = read(state, pages, due, now).await?;
         if batch.end > state.page {
-            return Ok(Some(batch));
+            return Ok(Next::Compare(batch));
+        }
+        if let Some(young) = batch.young {
+            // If a clock that was ahead has written this page, it hides pages that are due.
+            until = until.min(young - LAG);
         }
         if state.day == journal::day(due) {
             break;
@@ -75,7 +90,7 @@ pub async fn next(state: &mut State, now: SystemTime) -> Result<Option<Batch>, h
         state.page = 0;
         state.unfinished = None;
     }
-    Ok(None)
+    Ok(Next::Rest { until })
 }
 
 /// Reads pages until the batch is full, or the next page is not due.
@@ -92,6 +107,7 @@ async fn read(
         before: due,
         projects: BTreeMap::new(),
         records: 0,
+        young: None,
     };
     for number in state.page + 1..=pages {
         let is_full = batch.records >= RECORDS || batch.end >= state.page + PAGES;
@@ -106,6 +122,7 @@ async fn read(
         // A page that is far in the future comes from a clock that was ahead. It must hide no later page.
         let is_young = written_at > due && written_at <= now + LAG;
         if is_young {
+            batch.young = Some(written_at);
             break;
         }
         let written_at = written_at.min(due);
@@ -138,8 +155,8 @@ impl Batch {
     ) {
         let (project, event_id) = match &record {
             Some(Record::Delivered(record)) => (&record.project, &record.event_id),
-            // Another delivery has written the record since, so a later page names it, too.
-            Some(Record::Unknown(record)) if record.age(now) < LAG => return,
+            // Another delivery has written the record since, so a later page names it, too. Its clock may be ahead.
+            Some(Record::Unknown(record)) if record.age(now + LAG) < 2 * LAG => return,
             // An operator or a job has sent a sample, and seen the answer.
             Some(Record::Unknown(record)) if record.event_id.starts_with(SAMPLES) => return,
             Some(Record::Unknown(record)) => (&record.project, &record.event_id),

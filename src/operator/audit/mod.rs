@@ -22,7 +22,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use self::batch::{Batch, LAG};
+use self::batch::{Batch, Next};
 use self::board::Board;
 use self::compare::{Comparison, Project};
 use self::findings::{Finding, Kind};
@@ -145,7 +145,14 @@ impl Slice<'_> {
         if !self.comparison.list_again().await? {
             return Ok(false);
         }
-        while let Some(batch) = batch::next(&mut self.state, self.now).await? {
+        loop {
+            let batch = match batch::next(&mut self.state, self.now).await? {
+                Next::Compare(batch) => batch,
+                Next::Rest { until } => {
+                    self.state.until = self.state.until.max(unix_millis(until));
+                    return Ok(true);
+                }
+            };
             if !self.batch(&batch).await? {
                 return Ok(false);
             }
@@ -157,9 +164,6 @@ impl Slice<'_> {
                 return Ok(false);
             }
         }
-        let until = self.now.checked_sub(LAG).map_or(0, unix_millis);
-        self.state.until = self.state.until.max(until);
-        Ok(true)
     }
 
     /// Compares the projects of a batch that are not done. Returns whether the batch is done.

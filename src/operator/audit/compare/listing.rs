@@ -39,6 +39,13 @@ impl Comparison<'_> {
             let result = self.run(&project, &mut progress).await;
             if !matches!(result, Ok(true)) {
                 list.iterator = progress.iterator;
+                // Svix refuses this list: the next slice must get past it.
+                if let Err(Problem::Svix(svix::Error::Misconfigured(_) | svix::Error::Refused(_))) =
+                    &result
+                    && self.svix_answers
+                {
+                    list.tried = unix_millis(now);
+                }
                 self.waiting_lists.push(list);
                 return result;
             }
@@ -123,6 +130,7 @@ impl Comparison<'_> {
         } else if self.waiting_lists.len() >= MOST_LISTS {
             return Err(error);
         }
+        self.has_progress = true;
         self.waiting_lists.push(list);
         Ok(())
     }

@@ -44,6 +44,7 @@ impl Comparison<'_> {
                     Err(Problem::Svix(error)) if self.may_put_off(&error) => {
                         self.put_off.push(name.clone());
                         self.has_failed_lookup = true;
+                        self.has_progress = true;
                     }
                     result => result?,
                 }

@@ -14,15 +14,16 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::time::{Duration, SystemTime};
 
-use super::batch::Item;
+use super::batch::{Item, LAG};
 use super::board::Board;
 use super::findings::Finding;
 use super::state::{Progress, WaitingList};
 use crate::api::problem::Problem;
 use crate::config::Config;
 use crate::conversation::Conversation;
+use crate::host::clock::{self, Stopwatch};
 use crate::host::deadline::Deadline;
-use crate::host::{clock, store};
+use crate::host::store;
 use crate::records::{Found, Record, Unknown, journal, storage};
 use crate::svix::endpoints::Endpoint;
 use crate::svix::{self, Answer, Cause, application};
@@ -34,6 +35,10 @@ const LISTING: Duration = Duration::from_secs(3);
 /// After what time a slice begins nothing new.
 const SLICE: Duration = Duration::from_secs(1);
 
+/// How long a slice waits for the answer by which Svix shows that it answers at all. The rest of the time must do for a
+/// list or a record that hangs.
+const PROBE: Duration = Duration::from_secs(2);
+
 /// The name of no project: any answer about it shows that Svix answers.
 const NO_PROJECT: &str = "svix-relay-audit";
 
@@ -41,10 +46,11 @@ const NO_PROJECT: &str = "svix-relay-audit";
 pub struct Comparison<'a> {
     config: &'a Config,
     conversation: Conversation<'a>,
+    deadline: Deadline,
     slice: Deadline,
     listing: Deadline,
     now: SystemTime,
-    /// Whether the next slice begins further on than this one did.
+    /// Whether the next slice begins further on than this one did: each slice does one thing at least.
     pub has_progress: bool,
     /// Whether Svix has answered in this slice. From then on, a failure may concern one list or record alone.
     svix_answers: bool,
@@ -87,6 +93,7 @@ impl<'a> Comparison<'a> {
         Self {
             config,
             conversation: Conversation::behind_the_gate(config, deadline),
+            deadline,
             slice: Deadline::new(deadline.since, SLICE),
             listing: Deadline::new(deadline.since, LISTING),
             now,
@@ -135,20 +142,25 @@ impl<'a> Comparison<'a> {
         result
     }
 
+    /// Asks Svix for the application of no project, for a short time.
     async fn see_whether_svix_answers(&mut self) {
         if !self.svix_answers {
-            let _ = self.ask(&application::path(NO_PROJECT)).await;
+            let time = PROBE.min(self.deadline.remaining());
+            let deadline = Deadline::new(Stopwatch::start(), time);
+            let mut conversation = Conversation::behind_the_gate(self.config, deadline);
+            let answer = conversation.get(&application::path(NO_PROJECT)).await;
+            self.svix_answers = answer.is_ok();
         }
     }
 
     /// The finding, pending for as long as Pub/Sub brings an event of that time again.
     fn pending(&self, finding: Finding, since: &str) -> Finding {
-        let until =
-            parse_rfc3339(since).and_then(|since| since.checked_add(self.config.pubsub_retention));
+        let retention = self.config.pubsub_retention;
+        let until = parse_rfc3339(since).and_then(|since| since.checked_add(retention));
         // A clock that was ahead must not keep a finding pending.
-        let last = self.now.checked_add(self.config.pubsub_retention);
-        match until.filter(|until| *until > self.now && Some(*until) <= last) {
-            Some(until) => finding.pending(until),
+        let last = self.now + retention;
+        match until.filter(|until| *until > self.now && *until <= last + LAG) {
+            Some(until) => finding.pending(until.min(last)),
             None => finding,
         }
     }

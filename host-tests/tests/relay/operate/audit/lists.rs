@@ -294,6 +294,32 @@ async fn a_svix_that_fails_is_not_asked_for_every_list_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_svix_refuses_holds_up_no_other() {
+    let world = with_projects(["a", "b"].map(str::to_owned)).await;
+    grow_old(&world).await;
+    lists_fail_next(&world, 1);
+    assert_eq!(audit(&world).await, (2, 0));
+    post_of(&world, "b", "evt_2").await;
+    grow_old(&world).await;
+    world.svix.script_at(Target::MessageLists, [Fault::status(403)]);
+    let reply = ask(&world, "POST", "/maintenance/audit").await;
+    reply.assert_retryable_problem(503, "token-refused");
+    let report = slice(&world).await;
+    assert_fields(&report, &json!({"events": 1, "listsWaiting": 1, "done": true}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_that_never_comes_stops_no_audit() {
+    let world = world();
+    for project in ["a", "b"] {
+        post_of(&world, project, "evt_1").await;
+    }
+    grow_old(&world).await;
+    world.svix.always_at(Target::Applications, Fault::HangBeforeStoring);
+    assert_eq!(audit(&world).await, (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_day_without_records_shows_nothing_of_svix() {
     let world = world();
     post(&world, "evt_1").await;

@@ -596,6 +596,21 @@ async fn an_audit_goes_on_where_svix_failed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_svix_is_asked_for_a_record_in_each_slice() {
+    let world = world();
+    for id in ["evt_1", "evt_2"] {
+        post(&world, id).await;
+        world.svix.forget_message(&world.message(id).id);
+    }
+    grow_old(&world).await;
+    world.svix.set_latency(Duration::from_millis(1_200));
+    for done in [false, false, false, true] {
+        assert_eq!(slice(&world).await["done"], done);
+    }
+    assert_eq!(findings(&world).await, ["missing evt_1", "missing evt_2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_audit_that_svix_limits_closes_no_gate_for_events() {
     let world = world();
     post(&world, "evt_1").await;
@@ -657,6 +672,29 @@ async fn a_record_of_a_clock_that_is_ahead_is_compared_when_its_page_is_old() {
     assert_eq!(audit_from(&world, SINCE).await, (0, 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_page_of_a_clock_that_is_ahead_hides_no_message_of_a_later_page() {
+    let world = world();
+    post(&world, "evt_1").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let page = "journal/day/20780/1";
+    let text = world.stored(page).await.expect("a page");
+    let text = String::from_utf8(text).expect("text");
+    let ahead = text.replace("T14:12:", "T14:22:");
+    assert_ne!(ahead, text);
+    world.put(page, ahead.as_bytes()).await;
+    post(&world, "evt_2").await;
+    double(&world, "dev", "evt_2");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    world.clock.advance(Duration::from_mins(20));
+    let report = slice(&world).await;
+    assert_fields(&report, &json!({"events": 0, "found": 0, "done": true}));
+    assert!(report["verifiedUntil"].as_str() < Some("2026-11-23T14:12:42Z"), "{report}");
+    world.clock.advance(Duration::from_mins(20));
+    assert_eq!(audit(&world).await, (2, 1));
+    assert_eq!(findings(&world).await, ["doubled evt_2"]);
+}
+
 /// The place of a finding that this path resolves.
 fn slot_of(path: &str) -> usize {
     let id = path.split('/').nth(3).expect("an id");
@@ -664,18 +702,26 @@ fn slot_of(path: &str) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_record_of_a_clock_that_was_ahead_is_not_pending_for_longer() {
-    let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
-    world.svix.script([Fault::status(500)]);
-    assert_eq!(world.post(&event("evt_1")).await.status, 503);
-    let record = record_of(&world, "evt_1").await;
-    let text = world.stored(&record).await.expect("a record");
-    let mut unknown: Value = serde_json::from_slice(&text).expect("JSON");
-    unknown["lastAttemptAt"] = json!("2027-11-23T14:12:42Z");
-    world.put(&record, unknown.to_string().as_bytes()).await;
-    grow_old(&world).await;
-    assert_eq!(audit(&world).await, (0, 1));
-    assert_eq!(findings(&world).await, ["unsettled evt_1"]);
+async fn an_attempt_of_a_clock_that_is_ahead_is_pending_for_as_long_as_its_event_may_come_again() {
+    // The last attempt; at an hour and ten seconds after the event.
+    for (last, expected) in [
+        ("2026-11-23T14:57:00Z", vec!["unsettled evt_1, pending"]),
+        ("2026-11-23T15:22:00Z", vec![]),
+        ("2026-11-23T15:30:00Z", vec!["unsettled evt_1"]),
+        ("2027-11-23T14:12:42Z", vec!["unsettled evt_1"]),
+    ] {
+        let world = World::with(&[("admin_token", "hush"), ("retry_max_attempts", "1")]);
+        world.svix.script([Fault::status(500)]);
+        assert_eq!(world.post(&event("evt_1")).await.status, 503);
+        let record = record_of(&world, "evt_1").await;
+        let text = world.stored(&record).await.expect("a record");
+        let mut unknown: Value = serde_json::from_slice(&text).expect("JSON");
+        unknown["lastAttemptAt"] = json!(last);
+        world.put(&record, unknown.to_string().as_bytes()).await;
+        grow_old(&world).await;
+        audit(&world).await;
+        assert_eq!(findings(&world).await, expected, "{last}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
