@@ -84,37 +84,3 @@ impl Script {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hands_out_each_fault_once_then_the_permanent_one() {
-        let mut script = Script::default();
-        script.push(None, [Fault::status(500), Fault::None]);
-        script.always(None, Fault::TruncatedReply);
-
-        let met: Vec<Fault> = (0..4).map(|_| script.next(&Method::POST)).collect();
-        let [first, second, rest @ ..] = &met[..] else {
-            panic!("four faults");
-        };
-        assert_eq!((first, second), (&Fault::status(500), &Fault::None));
-        assert_eq!(rest, [Fault::TruncatedReply, Fault::TruncatedReply]);
-    }
-
-    #[test]
-    fn keeps_a_methods_faults_for_that_method() {
-        let mut script = Script::default();
-        script.push(Some(&Method::GET), [Fault::status(503)]);
-        script.push(None, [Fault::status(500)]);
-
-        assert_eq!(script.next(&Method::POST), Fault::status(500));
-        assert_eq!(script.next(&Method::POST), Fault::None);
-        assert_eq!(script.next(&Method::GET), Fault::status(503));
-
-        script.always(Some(Method::GET), Fault::GarbageBytes);
-        assert_eq!(script.next(&Method::POST), Fault::None);
-        assert_eq!(script.next(&Method::GET), Fault::GarbageBytes);
-    }
-}

@@ -1,17 +1,16 @@
 //! Clients that connect and send as they like: the host keeps serving the others, and ends in time.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use host::{Faults, Host, HostBuilder, Op};
+use host::{Faults, Op};
 
-use crate::support::{TOKEN, assert_contains, assert_fields, program};
+use super::{Listening, builder};
+use crate::support::{assert_contains, assert_fields};
 
 /// Within what time everything must happen that should happen at once, also on a busy machine.
 const SOON: Duration = Duration::from_secs(9);
@@ -21,40 +20,6 @@ const RECORD: &str = "GET /notifications/dev/evt_1 HTTP/1.1\r\nhost: relay.test\
 
 /// Longer than the buffers of both sockets, and shorter than a push may be.
 const LARGE: usize = 8 << 20;
-
-fn builder() -> HostBuilder<'static> {
-    let (program, manifest) = program();
-    Host::builder(program, manifest)
-        .variable("svix_token", TOKEN)
-        .variable("svix_url", "http://svix.test")
-}
-
-/// A host that listens until `stop` is sent or dropped; then `all_ended` says whether all requests ended.
-struct Listening {
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    all_ended: tokio::task::JoinHandle<bool>,
-}
-
-impl Listening {
-    async fn start(host: Host) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let (stop, stopped) = oneshot::channel::<()>();
-        let all_ended = tokio::spawn(async move {
-            let stopped = async { drop(stopped.await) };
-            host.listen(listener, stopped).await
-        });
-        Self { address, stop, all_ended }
-    }
-
-    /// Connects and sends these bytes.
-    async fn send(&self, bytes: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).await.expect("connected");
-        stream.write_all(bytes.as_bytes()).await.expect("sent");
-        stream
-    }
-}
 
 /// Reads until `end` has come, and returns everything.
 async fn read_to(stream: &mut TcpStream, end: &str) -> String {

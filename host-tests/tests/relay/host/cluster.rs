@@ -173,15 +173,27 @@ async fn a_rate_limit_that_one_node_meets_stops_the_others_at_once() {
     assert_eq!(cluster.svix.requests().len(), before + 1);
 }
 
+/// Checks that an outage stops every event in time, that events flow again after it, and the number of messages then.
+async fn survives(
+    cluster: &mut Cluster,
+    begin: impl AsyncFnOnce(&mut Cluster),
+    end: impl AsyncFnOnce(&mut Cluster),
+    messages: usize,
+) {
+    cluster.assert_flowing("before").await;
+    begin(cluster).await;
+    cluster.assert_stopped("meanwhile").await;
+    end(cluster).await;
+    cluster.assert_flowing("after").await;
+    cluster.assert_messages(messages);
+}
+
 #[tokio::test]
 async fn while_redis_is_down_every_answer_is_a_503_and_then_events_flow_again() {
     let mut cluster = or_skip!(Cluster::start().await);
-    cluster.assert_flowing("before").await;
-    cluster.redis.kill().expect("killed");
-    cluster.assert_stopped("meanwhile").await;
-    cluster.redis.restart().await.expect("restarted");
-    cluster.assert_flowing("after").await;
-    cluster.assert_messages(6);
+    let kill = async |it: &mut Cluster| it.redis.kill().expect("killed");
+    let restart = async |it: &mut Cluster| it.redis.restart().await.expect("restarted");
+    survives(&mut cluster, kill, restart, 6).await;
     // Redis has forgotten nothing.
     let reply = cluster.nodes[1].post(&event("evt_before_0")).await;
     assert_eq!(status_of(reply), "duplicate");
@@ -189,28 +201,24 @@ async fn while_redis_is_down_every_answer_is_a_503_and_then_events_flow_again() 
 
 #[tokio::test]
 async fn while_redis_is_cut_off_every_answer_is_a_503_and_then_events_flow_again() {
-    let cluster = or_skip!(Cluster::start().await);
-    cluster.assert_flowing("before").await;
-    cluster.way.cut();
-    cluster.assert_stopped("meanwhile").await;
-    cluster.way.heal();
-    cluster.assert_flowing("after").await;
-    cluster.assert_messages(6);
+    let mut cluster = or_skip!(Cluster::start().await);
+    let cut = async |it: &mut Cluster| it.way.cut();
+    let heal = async |it: &mut Cluster| it.way.heal();
+    survives(&mut cluster, cut, heal, 6).await;
 }
 
 #[tokio::test]
 async fn events_flow_again_when_another_redis_becomes_the_master() {
-    let cluster = or_skip!(Cluster::start().await);
-    cluster.assert_flowing("before").await;
+    let mut cluster = or_skip!(Cluster::start().await);
     let master = RedisServer::start().await.expect("another Redis");
-    let port = master.address().port().to_string();
-    let order = ["REPLICAOF", "127.0.0.1", &port];
-    cluster.redis.order(&order).await.expect("a replica");
-    cluster.assert_stopped("meanwhile").await;
-    cluster.way.lead_to(master.address());
-    cluster.assert_flowing("after").await;
-    // Redis refused the records of the six events between, but not their messages.
-    cluster.assert_messages(12);
+    let demote = async |it: &mut Cluster| {
+        let port = master.address().port().to_string();
+        let order = ["REPLICAOF", "127.0.0.1", &port];
+        it.redis.order(&order).await.expect("a replica");
+    };
+    let lead = async |it: &mut Cluster| it.way.lead_to(master.address());
+    // Redis refuses the records of the six events between, but not their messages.
+    survives(&mut cluster, demote, lead, 12).await;
 }
 
 #[tokio::test]

@@ -9,28 +9,13 @@ use http_body_util::Full;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::net::TcpStream;
 use tokio::time;
 
-use host::Manifest;
-use host::Program;
-use host::Reuse;
-use host::{Cut, Host, HostBuilder};
-use host::{Faults, Op};
+use host::{Cut, Faults, Host, Op, Program, Reuse};
 
-use crate::support::{TOKEN, manifest, program, wrapped};
-
-fn builder() -> HostBuilder<'static> {
-    let (program, manifest) = program();
-    builder_for(program, manifest)
-}
-
-fn builder_for<'a>(program: &'a Program, manifest: &'a Manifest) -> HostBuilder<'a> {
-    Host::builder(program, manifest)
-        .variable("svix_token", TOKEN)
-        .variable("svix_url", "http://svix.test")
-}
+use super::{Listening, builder, builder_for};
+use crate::support::{manifest, program, wrapped};
 
 /// A request that the component answers without any of its imports.
 fn alive() -> Request<Full<Bytes>> {
@@ -240,20 +225,14 @@ async fn a_shutdown_waits_for_requests_but_not_forever() {
 
 /// Whether all requests ended, and the status of the request in flight.
 async fn shut_down_during(host: &Host, faults: &Faults) -> (bool, Option<u16>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("works");
-    let address = listener.local_addr().expect("works");
-    let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn({
-        let host = host.clone();
-        async move { host.listen(listener, async { drop(stopped.await) }).await }
-    });
-    let mut client = client(TcpStream::connect(address).await.expect("works")).await;
+    let listening = Listening::start(host.clone()).await;
+    let mut client = client(listening.connect().await).await;
     client.send_request(alive()).await.expect("works");
     let in_flight = tokio::spawn(client.send_request(record()));
     faults.called(Op::Get, 1).await;
-    stop.send(()).expect("works");
-    let all_ended = serving.await.expect("works");
-    assert!(TcpStream::connect(address).await.is_err());
+    drop(listening.stop);
+    let all_ended = listening.all_ended.await.expect("works");
+    assert!(TcpStream::connect(listening.address).await.is_err());
     host.drop_instances().await;
     let status = in_flight.await.expect("works").ok();
     (all_ended, status.map(|reply| reply.status().as_u16()))

@@ -161,6 +161,7 @@ async fn a_letter_whose_writing_breaks_off_acknowledges_nothing_until_it_is_whol
         world.faults.write_first_of_next_set_many(values);
         let reply = world.post(&push).await;
         reply.assert_retryable_problem(503, "store-failing");
+        assert_eq!(world.faults.count(Op::SetMany), 1);
         assert_eq!(world.records().await.len(), 0, "{values} values written");
         refuse(&world, "evt_1").await;
         assert_eq!(letters(&world).await.len(), 1, "{values} values written");

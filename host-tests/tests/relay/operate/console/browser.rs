@@ -158,12 +158,12 @@ impl Browser {
         BASE64_STANDARD.decode(image).expect("base64")
     }
 
-    /// The browser's complaints, without those about refusals by the relay.
-    pub async fn complaints(&self) -> Vec<Value> {
+    /// Ends the visit. Checks that the browser has complained of nothing but refusals by the relay.
+    pub async fn finish(self) {
         let log = self.command("/se/log", json!({"type": "browser"})).await;
         let mut log = log.as_array().expect("a list").clone();
         log.retain(|entry| entry["source"] != "network");
-        log
+        assert_eq!(log, [Value::Null; 0]);
     }
 
     async fn devtools(&self, command: &str, parameters: Value) {
