@@ -109,6 +109,7 @@ async fn read(
         records: 0,
         young: None,
     };
+    let mut after = None;
     for number in state.page + 1..=pages {
         let is_full = batch.records >= RECORDS || batch.end >= state.page + PAGES;
         if is_full && state.unfinished.is_none() {
@@ -126,13 +127,9 @@ async fn read(
             break;
         }
         let written_at = written_at.min(due);
-        if batch.end == state.page {
-            let begin = written_at.checked_sub(BEFORE_PAGE).unwrap_or(written_at);
-            batch.after = match state.until {
-                0 => begin,
-                until => begin.min(time(until)),
-            };
-        }
+        // The pages are in the order in which they were written, except by the clocks of their writers.
+        let begin = written_at.checked_sub(BEFORE_PAGE).unwrap_or(written_at);
+        after = Some(after.map_or(begin, |after: SystemTime| after.min(begin)));
         batch.end = number;
         batch.until = batch.until.max(unix_millis(written_at));
         let found = store::get_all(&page.names).await;
@@ -140,6 +137,12 @@ async fn read(
             let record = bytes?.as_deref().and_then(Record::decode);
             batch.add(name, record, |project| takes(state, project), now);
         }
+    }
+    if let Some(after) = after {
+        batch.after = match state.until {
+            0 => after,
+            until => after.min(time(until)),
+        };
     }
     batch.before = time(batch.until) + AFTER_PAGE;
     Ok(batch)

@@ -62,7 +62,7 @@ impl Comparison<'_> {
         let by_event: BTreeMap<_, _> =
             project.items.iter().map(|(name, item)| (item.svix_event_id.as_str(), name)).collect();
         while !progress.listed {
-            if self.listing.is_over() && progress.iterator.is_some() {
+            if self.has_progress && self.listing.is_over() && progress.iterator.is_some() {
                 return Ok(false);
             }
             self.see_whether_svix_answers().await;

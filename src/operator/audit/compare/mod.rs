@@ -35,10 +35,6 @@ const LISTING: Duration = Duration::from_secs(3);
 /// After what time a slice begins nothing new.
 const SLICE: Duration = Duration::from_secs(1);
 
-/// How long a slice waits for the answer by which Svix shows that it answers at all. The rest of the time must do for a
-/// list or a record that hangs.
-const PROBE: Duration = Duration::from_secs(2);
-
 /// The name of no project: any answer about it shows that Svix answers.
 const NO_PROJECT: &str = "svix-relay-audit";
 
@@ -142,10 +138,10 @@ impl<'a> Comparison<'a> {
         result
     }
 
-    /// Asks Svix for the application of no project, for a short time.
+    /// Asks Svix once for the application of no project. Half of the time stays for a list or a record that hangs.
     async fn see_whether_svix_answers(&mut self) {
         if !self.svix_answers {
-            let time = PROBE.min(self.deadline.remaining());
+            let time = self.config.svix.timeout.min(self.deadline.remaining() / 2);
             let deadline = Deadline::new(Stopwatch::start(), time);
             let mut conversation = Conversation::behind_the_gate(self.config, deadline);
             let answer = conversation.get(&application::path(NO_PROJECT)).await;
