@@ -764,6 +764,22 @@ async fn a_journal_that_cannot_be_written_delays_no_event_and_is_written_later()
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_idle_instance_writes_its_journal_after_a_minute_without_a_store() {
+    let world = world();
+    let journal = world.faults.journal();
+    for op in [Op::Increment, Op::Set] {
+        journal.fail_always(op);
+        post(&world, &format!("{op:?}")).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        journal.clear();
+        tokio::time::sleep(Duration::from_secs(8)).await;
+    }
+    fall_due(&world).await;
+    assert_eq!(purge(&world).await, 2);
+    assert_nothing_left(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_purge_leaves_a_line() {
     let world = world();
     fill(&world, 2, 1).await;

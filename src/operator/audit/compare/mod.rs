@@ -138,7 +138,7 @@ impl<'a> Comparison<'a> {
         result
     }
 
-    /// Asks Svix once for the application of no project. Half of the time stays for a list or a record that hangs.
+    /// Asks Svix for the application of no project. Half of the time at least stays for a list or a record that hangs.
     async fn see_whether_svix_answers(&mut self) {
         if !self.svix_answers {
             let time = self.config.svix.timeout.min(self.deadline.remaining() / 2);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use fake_svix::{Fault, Target};
+use host::Op;
 
 use super::{
     HOUR, SINCE, audit, audit_from, calls, double, findings, grow_old, numbered, page, record_of,
@@ -306,6 +307,36 @@ async fn a_list_that_svix_refuses_holds_up_no_other() {
     reply.assert_retryable_problem(503, "token-refused");
     let report = slice(&world).await;
     assert_fields(&report, &json!({"events": 1, "listsWaiting": 1, "done": true}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_a_slow_svix_fails_to_show_waits() {
+    let world = with_projects(["a".to_owned()]).await;
+    grow_old(&world).await;
+    world.svix.set_latency(Duration::from_millis(2_500));
+    lists_fail_next(&world, 1);
+    assert_fields(&slice(&world).await, &json!({"listsWaiting": 1}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_read_slowly_gets_on_with_its_list() {
+    let world = world();
+    for number in 0..20 {
+        post(&world, &format!("evt_{number}")).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    for number in 0..300 {
+        double(&world, "dev", &format!("sha256.{number}"));
+    }
+    grow_old(&world).await;
+    world.svix.set_latency(Duration::from_secs(2));
+    assert_eq!(slice(&world).await["done"], false);
+    world.svix.set_latency(Duration::ZERO);
+    world.faults.delay(Op::Get, Duration::from_millis(150));
+    let (reply, took) = world.timed(ask(&world, "POST", "/maintenance/audit")).await;
+    let report = reply.ok().json();
+    assert!(took > Duration::from_secs(3), "{took:?}");
+    assert_fields(&report, &json!({"events": 20}));
 }
 
 #[tokio::test(start_paused = true)]
